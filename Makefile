@@ -1,0 +1,47 @@
+# One-word targets. `make demo` and `make test` need nothing but Debian 12, Python >= 3.11 and make.
+PYTHON ?= python3
+BIN := .venv/bin
+DEBIAN := prometheus prometheus-alertmanager nginx-light
+
+.PHONY: install packages demo test lint types bench soak lock clean
+
+install: .venv/installed
+
+.venv/installed: requirements.lock pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	touch $@
+
+# The real servers of the tests. RUNLEVEL=1 keeps Debian from starting them as services.
+packages:
+	@if ! dpkg -s $(DEBIAN) >/dev/null 2>&1; then \
+	  sudo=$$([ "$$(id -u)" = 0 ] || echo sudo); \
+	  $$sudo env RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive sh -c 'apt-get update -qq && apt-get install -y -qq --no-install-recommends $(DEBIAN)'; \
+	fi
+
+demo: install
+	$(BIN)/ws-factory-exporter demo
+
+test: install packages
+	$(BIN)/pytest -n auto tests
+
+lint: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: install
+	$(BIN)/mypy
+
+bench: install packages
+	$(BIN)/pytest -s -p no:xdist tests/bench
+
+soak: install packages
+	$(BIN)/pytest -s -m soak --timeout 7200 tests
+
+lock: install
+	$(BIN)/pip install --quiet pip-tools
+	$(BIN)/pip-compile --quiet --extra dev --generate-hashes --strip-extras --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --allow-unsafe --output-file requirements.lock pyproject.toml
+
+clean:
+	rm -rf .venv .mypy_cache .ruff_cache

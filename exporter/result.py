@@ -1,0 +1,271 @@
+"""The words of the house, and one finished session.
+
+Rule 1: imports nothing of ours.
+Rule 2: a `Result` is finished, frozen, and holds no text from the network: only words of the closed lists
+below, figures, and identifiers that passed `evidence_text`.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Any, Final
+
+
+class Phase(StrEnum):
+    """A part of a session. `prepare` is our own work and is never timed."""
+
+    PREPARE = "prepare"
+    RESOLVE = "resolve"
+    TCP = "tcp"
+    TLS = "tls"
+    UPGRADE = "upgrade"
+    ADMISSION = "admission"
+    AUTH = "auth"
+    REPLY = "reply"
+    CLOSE = "close"
+
+
+class Probe(StrEnum):
+    """A question, in the order of depth: a session that answers one answers all before it."""
+
+    CONNECT = "connect"
+    AUTH = "auth"
+    SEND = "send"
+
+
+class Verdict(StrEnum):
+    """A probe's outcome. `NONE`: the session did not go there, or nothing was proved."""
+
+    PASS = "pass"  # noqa: S105
+    FAIL = "fail"
+    NONE = "-"
+
+
+class Reason(StrEnum):
+    """Why a probe failed. A label value: this list is a promise."""
+
+    DNS = "dns"
+    REFUSED = "refused"
+    UNREACHABLE = "unreachable"
+    RESET = "reset"
+    TIMEOUT = "timeout"
+    TLS_CERTIFICATE = "tls_certificate"
+    TLS_HANDSHAKE = "tls_handshake"
+    HTTP_STATUS = "http_status"
+    RATE_LIMITED = "rate_limited"
+    REDIRECT = "redirect"
+    BAD_HANDSHAKE = "bad_handshake"
+    AUTH_REJECTED = "auth_rejected"
+    AUTH_UNAVAILABLE = "auth_unavailable"
+    FACTORY = "factory"
+    CLOSED = "closed"
+    SERVER_ERROR = "server_error"
+    BAD_REPLY = "bad_reply"
+    PROTOCOL_ERROR = "protocol_error"
+    TOO_BIG = "too_big"
+
+
+class FactoryReason(StrEnum):
+    """What the server-side factory did wrong. A label value: this list is a promise."""
+
+    SLOT_LIMIT = "slot_limit"
+    INIT_FAILED = "init_failed"
+    STARTUP_INCOMPLETE = "startup_incomplete"
+    INTERNAL_ERROR = "internal_error"
+    USER_MISMATCH = "user_mismatch"
+    ENVIRONMENT_MISMATCH = "environment_mismatch"
+    DUPLICATE_CONNECTION_ID = "duplicate_connection_id"
+    FROZEN_TIME = "frozen_time"
+    NOT_READY = "not_ready"
+    FACTORY_DISABLED = "factory_disabled"
+    DEGRADED = "degraded"
+    INVALID_WELCOME = "invalid_welcome"
+    OTHER = "other"
+
+
+class Impairment(StrEnum):
+    """Our own failures: nobody's outage."""
+
+    TOKEN = "token"  # noqa: S105
+    INTERNAL = "internal"
+
+
+class SkipCause(StrEnum):
+    """Why a cycle that was due opened no session."""
+
+    OVERLAP = "overlap"
+    BUDGET = "budget"
+    RESTING = "resting"
+    RATE = "rate"
+    LATE = "late"
+    CAPACITY = "capacity"
+    DRAINING = "draining"
+    DISTORTED = "distorted"
+
+
+class Initiator(StrEnum):
+    """Who sent the first close frame of a session; `NONE`: nobody did."""
+
+    REMOTE = "remote"
+    LOCAL = "local"
+    NONE = "none"
+
+
+class Trigger(StrEnum):
+    """Why a session was opened."""
+
+    SCHEDULE = "schedule"
+    CONFIRM = "confirm"
+    CHECK = "check"
+
+
+class Kind(StrEnum):
+    """What went wrong, in facts; `classify` makes a `Reason` of it."""
+
+    DNS = "dns"
+    REFUSED = "refused"
+    UNREACHABLE = "unreachable"
+    RESET = "reset"
+    EOF = "eof"
+    DEADLINE = "deadline"
+    CERTIFICATE = "certificate"
+    TLS = "tls"
+    STATUS = "status"
+    UPGRADE = "upgrade"
+    PROTOCOL = "protocol"
+    TOO_BIG = "too_big"
+    CLOSED = "closed"
+    REFUSAL = "refusal"
+    WRONG_REPLY = "wrong_reply"
+
+
+class Fault(Exception):  # noqa: N818
+    """What went wrong, in facts: the one exception that leaves the rooms below `probing`.
+
+    `detail` is ours (a class name, an errno name), never a text of the network. `status` is the HTTP status of a
+    refused upgrade, `retry_after` the seconds its Retry-After asks for. `phase` is set when the phase that must
+    answer for the fault is not the one that met it: a TLS 1.3 server refuses a client certificate only after the
+    handshake (RFC 8446 section 4.4.2.4), so the alert arrives during the upgrade.
+    """
+
+    def __init__(
+        self,
+        kind: Kind,
+        detail: str = "",
+        *,
+        status: int | None = None,
+        retry_after: float | None = None,
+        phase: Phase | None = None,
+    ) -> None:
+        super().__init__(kind, detail)
+        self.kind = kind
+        self.detail = detail
+        self.status = status
+        self.retry_after = retry_after
+        self.phase = phase
+
+    def __str__(self) -> str:
+        return f"{self.kind.value} {self.detail}".rstrip()
+
+
+@dataclass(frozen=True, slots=True)
+class Close:
+    """How a session's WebSocket ended: its first close frame (RFC 6455 section 7.1.5), or 1006 when there was none.
+
+    `text` is the peer's reason: for `classify` alone; a `Result` carries its close without it.
+    """
+
+    code: int
+    initiator: Initiator
+    phase: Phase
+    text: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What one session met, for `classify`: the only value with texts of the network; it never leaves `probing`.
+
+    `phases`: seconds of each completed phase. `ended`: the phase the session was in when it was over (`CLOSE` when
+    it got all it came for). `refusal`: the error frame, a JSON object. `notices`: kinds of the frames that were
+    passed over during admission. `marks`: seconds from the start of `resolve` to the end of each phase.
+    """
+
+    phases: Mapping[Phase, float]
+    marks: Mapping[Phase, float]
+    ended: Phase
+    fault: Fault | None = None
+    close: Close | None = None
+    welcome: Mapping[str, Any] | None = field(default=None, repr=False)
+    refusal: Mapping[str, Any] | None = field(default=None, repr=False)
+    notices: tuple[str, ...] = ()
+    passed_over: Mapping[str, int] = field(default_factory=dict)
+    certificate_expiry: float | None = None
+    address: str | None = None
+    slot_taken: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What only a live server can have told us, and what it says of itself (times in unix seconds, sizes in bytes)."""
+
+    connection_id: str | None = None
+    server_time: float | None = None
+    clock_skew: float | None = None
+    heartbeat_interval: float | None = None
+    max_message_size: float | None = None
+    certificate_expiry: float | None = None
+    address: str | None = None
+
+
+NOTHING: Final[Mapping[Any, Any]] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """One finished session: what every sink is told.
+
+    `phases`: seconds of each completed phase. `durations`: seconds from the start to the verdict, passed probes only.
+    `phase`, `reason`: where and why the deepest failing probe failed. `impairment`: set when our own failure left all
+    verdicts at `-`. `slot_limit`: N as read from a refusal. `retry_after`: seconds a 429 asks us to stay away.
+    """
+
+    target: str
+    identity: str | None
+    run: str
+    depth: Probe
+    trigger: Trigger
+    started_at: float
+    verdicts: Mapping[Probe, Verdict]
+    durations: Mapping[Probe, float] = field(default_factory=dict)
+    phases: Mapping[Phase, float] = field(default_factory=dict)
+    phase: Phase | None = None
+    reason: Reason | None = None
+    factory_reason: FactoryReason | None = None
+    impairment: Impairment | None = None
+    close: Close | None = None
+    http_status: int | None = None
+    passed_over: Mapping[str, int] = field(default_factory=dict)
+    evidence: Evidence = Evidence()
+    slot_limit: int | None = None
+    retry_after: float | None = None
+    distorted: bool = False
+
+    @property
+    def failed(self) -> bool:
+        """True if any probe of this session failed."""
+        return Verdict.FAIL in self.verdicts.values()
+
+
+@dataclass(frozen=True, slots=True)
+class Skip:
+    """A cycle that was due and opened no session."""
+
+    target: str
+    cause: SkipCause
+
+
+def evidence_text(value: object) -> str | None:
+    """An identifier of the network that may be shown: at most 64 of `A-Z a-z 0-9 . _ : -`; else None."""
+    return value if isinstance(value, str) and re.fullmatch(r"[\w.:-]{1,64}", value, re.ASCII) else None

@@ -9,8 +9,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from types import MappingProxyType
-from typing import Any, Final
+from typing import Any
 
 
 class Phase(StrEnum):
@@ -33,6 +32,11 @@ class Probe(StrEnum):
     CONNECT = "connect"
     AUTH = "auth"
     SEND = "send"
+
+    @property
+    def rank(self) -> int:
+        """0 for the shallowest; a session of rank n answers all probes up to n."""
+        return list(Probe).index(self)
 
 
 class Verdict(StrEnum):
@@ -219,7 +223,8 @@ class Evidence:
     address: str | None = None
 
 
-NOTHING: Final[Mapping[Any, Any]] = MappingProxyType({})
+Address = tuple[int, Any]
+"""Address family and the socket address that `socket.connect` takes."""
 
 
 @dataclass(frozen=True, slots=True)

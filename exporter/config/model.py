@@ -1,47 +1,30 @@
-"""A mapping becomes frozen values, or problems with the paths of the fields.
+"""The shape of a config file: frozen, strict models with their defaults. Durations in seconds.
 
-Rule 1: reads no file and no environment. Rule 2: every refusal names the path of the field and what to do.
-Rule 3: knows no backend by name: a profile is data (`Profile`), the built-in ones stand in `profiles`.
+Rule 1: a model checks its own fields only; what two fields or two targets must agree on stands in `target_checks`
+and `profile_checks`.
 """
 
-import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Annotated, Any, Literal, Self
+from pathlib import PurePath
+from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from exporter.config.scalars import (
+    NAME,
+    Claim,
+    Duration,
+    EnvironmentName,
+    FieldPath,
+    FilePath,
+    Name,
+    Pattern,
+    Period,
+    Regex,
+    Scalar,
+    Text,
+)
 from exporter.result import FactoryReason, Reason
-
-DURATION = re.compile(r"(?:(?P<h>\d+)h)?(?:(?P<m>\d+)m)?(?:(?P<s>\d+(?:\.\d+)?)s)?(?:(?P<ms>\d+)ms)?")
-UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """One mistake: the path of the field (`targets[0].interval`) and a sentence that says what to do."""
-
-    path: str
-    sentence: str
-
-    def __str__(self) -> str:
-        return f"{self.path}: {self.sentence}"
-
-
-def seconds(value: object) -> float:
-    """Seconds of a duration such as `15s`, `1m30s`, `250ms`; raises ValueError with the sentence for the user."""
-    match = DURATION.fullmatch(value) if isinstance(value, str) and value else None
-    if match is None:
-        raise ValueError("must be a duration such as 15s, 1m30s or 250ms")
-    return sum(float(amount) * UNITS[unit] for unit, amount in match.groupdict().items() if amount)
-
-
-Duration = Annotated[float, BeforeValidator(seconds)]
-Period = Annotated[Duration, Field(gt=0)]
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,62}$")]
-FieldPath = Annotated[str, Field(pattern=r"^[^.\s]+(\.[^.\s]+)*$")]
-Pattern = Annotated[dict[str, Any], Field(min_length=1)]
-"""A JSON object a message must contain: nested objects contain, all other values are equal (see `profiles.matches`)."""
 
 
 class Model(BaseModel):
@@ -51,10 +34,14 @@ class Model(BaseModel):
 
 
 class Outcome(Model):
-    """What a rule's match means: a failure `reason`, or a `factory` reason; exactly one of them."""
+    """What a rule's match means: a failure `reason`, or a `factory` reason; exactly one of them.
+
+    `proves_auth`: the server says this only to clients whose token it has verified, so auth passed.
+    """
 
     reason: Annotated[Reason | None, Field(strict=False)] = None
     factory: Annotated[FactoryReason | None, Field(strict=False)] = None
+    proves_auth: bool = False
 
     @model_validator(mode="after")
     def _one(self) -> Self:
@@ -70,7 +57,7 @@ class ErrorRule(Outcome):
     """
 
     match: Pattern
-    text: dict[FieldPath, str] = {}
+    text: dict[FieldPath, Regex] = {}
 
 
 class CloseRule(Outcome):
@@ -81,7 +68,7 @@ class CloseRule(Outcome):
     """
 
     code: Annotated[int, Field(ge=1000, le=4999)] | None = None
-    text: str = ""
+    text: Regex = ""
 
 
 class NoiseRule(Model):
@@ -92,7 +79,7 @@ class NoiseRule(Model):
 
     kind: Name
     match: Pattern
-    answer: dict[str, Any] | None = None
+    answer: Pattern | None = None
     factory: Annotated[FactoryReason | None, Field(strict=False)] = None
     fails_welcome: bool = False
 
@@ -101,7 +88,7 @@ class WelcomeCheck(Model):
     """A field of the welcome that must hold a value, and what it means if it does not."""
 
     field: FieldPath
-    equals: bool | str | int
+    equals: Scalar
     factory: Annotated[FactoryReason, Field(strict=False)]
 
 
@@ -127,15 +114,15 @@ class Exchange(Model):
 
     message: Pattern
     match: Pattern
-    expect: dict[str, Any] = {}
+    expect: Pattern = {}
 
 
 class Limits(Model):
     """What the backend keeps per connection and user. 0 slots: unlimited."""
 
-    slots_per_identity: Annotated[int, Field(ge=0)] = 0
+    slots_per_identity: Annotated[int, Field(ge=0, le=1_000_000)] = 0
     slot_release: Duration = 0.0
-    reserve: Annotated[int, Field(ge=1)] = 1
+    reserve: Annotated[int, Field(ge=1, le=1_000_000)] = 1
 
 
 class Carry(Model):
@@ -144,26 +131,30 @@ class Carry(Model):
     `${token}` is the token, `${token_base64url}` the same in base64url without padding.
     """
 
-    header: str = "Bearer ${token}"
-    subprotocols: list[str] = ["jwt-auth", "jwt.${token_base64url}"]
-    query: str = "token"
+    header: Text = "Bearer ${token}"
+    subprotocols: Annotated[list[Text], Field(min_length=1)] = ["jwt-auth", "jwt.${token_base64url}"]
+    query: Text = "token"
 
 
 class Profile(Model):
-    """How one kind of backend is spoken to, as data."""
+    """How one kind of backend is spoken to, as data.
+
+    `error`: what any error frame contains; `errors` sort them (a frame that only an `errors` rule matches is one too).
+    """
 
     welcome: Welcome | None = None
     auth: Exchange | None = None
     send: Exchange | None = None
     noise: list[NoiseRule] = []
+    error: Pattern | None = None
     errors: list[ErrorRule] = []
     closes: list[CloseRule] = []
     limits: Limits = Limits()
     carry: Carry = Carry()
     needs_token: bool = False
     connect_without_token: bool = False
-    bypass_headers: list[str] = []
-    max_message_size: Annotated[int, Field(ge=1)] = 1_048_576
+    bypass_headers: list[Text] = []
+    max_message_size: Annotated[int, Field(ge=1, le=67_108_864)] = 1_048_576
 
     @model_validator(mode="before")
     @classmethod
@@ -175,9 +166,10 @@ class Profile(Model):
 
 
 def _long_noise(entry: Any) -> Any:
-    if not isinstance(entry, Mapping) or "kind" in entry or isinstance(entry.get("match"), Mapping):
+    """What is no rule by its keys is a pattern, whose first text is its kind."""
+    if not isinstance(entry, Mapping) or not entry or any(key in NoiseRule.model_fields for key in entry):
         return entry
-    kind = next((value for value in entry.values() if isinstance(value, str)), "noise")
+    kind = next((value for value in entry.values() if isinstance(value, str) and NAME.fullmatch(value)), "noise")
     return {"kind": kind, "match": dict(entry)}
 
 
@@ -187,13 +179,13 @@ class Jwt(Model):
     Exactly one of `key_file`, `key_env` and `token_file`. `lifetime` in seconds.
     """
 
-    key_file: str | None = None
-    key_env: str | None = None
-    token_file: str | None = None
+    key_file: FilePath | None = None
+    key_env: EnvironmentName | None = None
+    token_file: FilePath | None = None
     algorithm: Literal["HS256", "HS384", "HS512", "RS256", "RS384", "RS512", "ES256", "ES384", "ES512"] = "HS256"
     lifetime: Period = 300.0
-    claims: dict[str, str | int | float | bool | list[str]] = {}
-    headers: dict[str, str] = {}
+    claims: dict[Text, Claim] = {}
+    headers: dict[Text, Text] = {}
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:
@@ -232,30 +224,30 @@ class Confirm(Model):
 class TargetLimits(Model):
     """A target's own view of its backend's limits; what is absent is the profile's."""
 
-    slots_per_identity: Annotated[int, Field(ge=0)] | None = None
+    slots_per_identity: Annotated[int, Field(ge=0, le=1_000_000)] | None = None
     slot_release: Duration | None = None
-    reserve: Annotated[int, Field(ge=1)] | None = None
+    reserve: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
 
 
 class Tls(Model):
     """Trust and client certificate for wss."""
 
-    ca_file: str | None = None
-    cert_file: str | None = None
-    key_file: str | None = None
-    server_name: str | None = None
+    ca_file: FilePath | None = None
+    cert_file: FilePath | None = None
+    key_file: FilePath | None = None
+    server_name: Text | None = None
 
 
 class Target(Model):
     """A named backend URL and how it is probed. Durations in seconds."""
 
     name: Name
-    url: str
-    profile: str = "factory"
+    url: Text
+    profile: Text = "factory"
     interval: Period = 20.0
     timeout: Period = 10.0
     close_timeout: Period = 2.0
-    identities: dict[Name, Annotated[str, Field(min_length=1)]] = {}
+    identities: dict[Name, Text] = {}
     auth: Auth | None = None
     auth_retry: Period = 300.0
     probes: Probes = Probes()
@@ -263,7 +255,7 @@ class Target(Model):
     limits: TargetLimits = TargetLimits()
     headers: dict[str, str] = {}
     allow_auth_bypass: bool = False
-    environment: str | None = None
+    environment: Text | None = None
     tls: Tls = Tls()
     ip_protocol: Literal["any", "ip4", "ip6"] = "any"
 
@@ -273,4 +265,25 @@ class Config(Model):
 
     targets: Annotated[list[Target], Field(min_length=1)]
     profiles: dict[Name, Profile] = {}
-    max_connects_per_minute: Annotated[int, Field(ge=1)] = 60
+    max_connects_per_minute: Annotated[int, Field(ge=1, le=60_000)] = 60
+
+    def resolved(self, folder: PurePath) -> Self:
+        """The same where each file's relative path starts at `folder`, the one the config file lies in."""
+        return self.model_copy(update={"targets": [_resolved(target, folder) for target in self.targets]})
+
+
+Files = TypeVar("Files", Jwt, Tls)
+
+
+def _resolved(target: Target, folder: PurePath) -> Target:
+    tls = _with_paths(target.tls, folder)
+    if target.auth is None:
+        return target.model_copy(update={"tls": tls})
+    auth = target.auth.model_copy(update={"jwt": _with_paths(target.auth.jwt, folder)})
+    return target.model_copy(update={"tls": tls, "auth": auth})
+
+
+def _with_paths(files: Files, folder: PurePath) -> Files:
+    """Every field named `…_file` holds a path."""
+    named = {name: getattr(files, name) for name in type(files).model_fields if name.endswith("_file")}
+    return files.model_copy(update={name: str(folder / path) for name, path in named.items() if path is not None})

@@ -1,0 +1,25 @@
+"""The ledger: what the backends hold of ours, who rests, and how often we connected (design 4).
+
+Rule 1: no clock and no I/O: `now` comes in, unix seconds; `state` carries the events between processes.
+Rule 2: a decision changes the ledger only by events: mappings of JSON scalars with one moment `t`, all else being
+spans beside it. The same events give the same ledger, in this process and in the next one.
+Rule 3: a subject stands here as a hash, a key as the hash of where it comes from.
+"""
+
+from exporter.budget.events import Event
+from exporter.budget.ledger import Ledger
+from exporter.budget.request import Grant, Refusal, Request, Settled, key_id, user_key
+from exporter.budget.turns import admit, settle
+
+__all__ = [
+    "Event",
+    "Grant",
+    "Ledger",
+    "Refusal",
+    "Request",
+    "Settled",
+    "admit",
+    "key_id",
+    "settle",
+    "user_key",
+]

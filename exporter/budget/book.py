@@ -1,0 +1,181 @@
+"""The pages of the ledger: holds, keys, rests, connects, learned limits.
+
+Rule 1: values and what time makes of them; who may do what is said in `ledger`.
+"""
+
+import math
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from itertools import chain
+from typing import Final
+
+REJECTED_IN_A_ROW: Final = 2
+"""Rejected tokens after which a key rests: the third opens the backend's breaker (protocol page section 0, point 7)."""
+LEARNED_FOR: Final = 86_400.0
+"""Seconds a learned slot limit is believed: backends are redeployed, and a state file outlives them."""
+KEY_KEPT_FOR: Final = 86_400.0
+"""Seconds after which a key that nobody uses is forgotten."""
+MINUTE: Final = 60.0
+SLACK: Final = 0.001
+"""Seconds: a schedule exactly at the permitted rate must not trip over the rounding of a float."""
+
+
+@dataclass(slots=True)
+class Span:
+    """A stretch of time. Start and length apart, so that a start in the future can be cut to now."""
+
+    start: float = -math.inf
+    length: float = 0.0
+
+    @property
+    def until(self) -> float:
+        """Its end, unix seconds."""
+        return self.start + self.length
+
+
+@dataclass(slots=True)
+class Hold:
+    """One session that may have taken a slot: held from its connect until its close + release."""
+
+    run: str
+    user: str
+    extra: bool
+    release: float
+    opened: Span
+    closed: float | None = None
+
+    @property
+    def open_until(self) -> float:
+        """When it is surely over."""
+        return self.opened.until if self.closed is None else self.closed
+
+    @property
+    def until(self) -> float:
+        """When its slot is surely free."""
+        return self.open_until + self.release
+
+
+@dataclass(slots=True)
+class Connect:
+    """One connect to a host."""
+
+    at: float
+    extra: bool
+
+
+@dataclass(slots=True)
+class Learned:
+    """The number of slots a backend said it keeps per user."""
+
+    slots: int
+    at: float
+
+
+@dataclass(slots=True)
+class Guard:
+    """One key at one backend: its rejections in a row, its rest, its tokens in flight by run."""
+
+    rejected: int = 0
+    proven: bool = False
+    seen: float = -math.inf
+    rest: Span = field(default_factory=Span)
+    flights: dict[str, Span] = field(default_factory=dict)
+
+    def room(self, now: float) -> float:
+        """How many more tokens may be sent before one of those in flight is judged."""
+        if self.proven:
+            return math.inf
+        allowed = REJECTED_IN_A_ROW - self.rejected
+        if allowed <= 0:
+            allowed = int(now >= self.rest.until)  # one trial at a time
+        return allowed - sum(flight.until > now for flight in self.flights.values())
+
+    def matters(self, now: float) -> bool:
+        """Whether it must be kept."""
+        return self.rest.until > now or self.seen + KEY_KEPT_FOR > now
+
+    def judge(self, *, rejected: bool, now: float, retry: float) -> None:
+        """Take in the backend's verdict on a token; from the second rejection in a row on, the key rests."""
+        self.proven = not rejected
+        self.rejected = self.rejected + 1 if rejected else 0
+        self.rest = Span(now, retry) if self.rejected >= REJECTED_IN_A_ROW else Span()
+
+
+@dataclass(slots=True)
+class Book:
+    """All pages.
+
+    `since`: from when on it knows everything (−inf: always did). `shifted`: the last step of the clock:
+    when, by how much, noticed by whom.
+    """
+
+    since: float = -math.inf
+    holds: dict[str, dict[str, Hold]] = field(default_factory=dict)
+    guards: dict[str, Guard] = field(default_factory=dict)
+    resting_users: dict[str, Span] = field(default_factory=dict)
+    resting_hosts: dict[str, Span] = field(default_factory=dict)
+    connects: dict[str, deque[Connect]] = field(default_factory=dict)
+    learned: dict[str, Learned] = field(default_factory=dict)
+    shifted: tuple[float, float, str] | None = None
+
+    def held(self, user: str, now: float) -> list[Hold]:
+        """Sessions whose slots the user may still hold."""
+        return [hold for hold in self.holds.get(user, {}).values() if hold.until > now]
+
+    def recent(self, host: str, now: float) -> deque[Connect]:
+        """Connects to the host within the last minute."""
+        connects = self.connects.get(host, deque())
+        while connects and connects[0].at <= now - MINUTE + SLACK:
+            connects.popleft()
+        return connects
+
+    def guard(self, key: str, now: float) -> Guard:
+        """Open the page of a key, a new one if need be."""
+        guard = self.guards.setdefault(key, Guard())
+        guard.seen = max(guard.seen, now)
+        return guard
+
+    def move(self, to: Callable[[float], float]) -> None:
+        """Put every moment where `to` says."""
+        self.since = to(self.since)
+        for span in self._spans():
+            span.start = to(span.start)
+        for hold in self.every_hold():
+            hold.closed = None if hold.closed is None else to(hold.closed)
+        for connect in chain.from_iterable(self.connects.values()):
+            connect.at = to(connect.at)
+        for learned in self.learned.values():
+            learned.at = to(learned.at)
+        for guard in self.guards.values():
+            guard.seen = to(guard.seen)
+
+    def every_hold(self) -> Iterator[Hold]:
+        """All holds of all users."""
+        return chain.from_iterable(holds.values() for holds in self.holds.values())
+
+    def _spans(self) -> Iterator[Span]:
+        yield from (hold.opened for hold in self.every_hold())
+        yield from self.resting_users.values()
+        yield from self.resting_hosts.values()
+        for guard in self.guards.values():
+            yield guard.rest
+            yield from guard.flights.values()
+
+    def prune(self, now: float) -> None:
+        """Forget what can no longer matter, so that memory and file stay bounded."""
+        for host in self.connects:
+            self.recent(host, now)
+        for guard in self.guards.values():
+            guard.flights = _unfinished(guard.flights, now)
+        kept = {user: {hold.run: hold for hold in self.held(user, now)} for user in self.holds}
+        self.holds = {user: holds for user, holds in kept.items() if holds}
+        self.connects = {host: connects for host, connects in self.connects.items() if connects}
+        self.guards = {key: guard for key, guard in self.guards.items() if guard.matters(now)}
+        self.resting_users = _unfinished(self.resting_users, now)
+        self.resting_hosts = _unfinished(self.resting_hosts, now)
+        self.learned = {name: one for name, one in self.learned.items() if now < one.at + LEARNED_FOR}
+
+
+def _unfinished(spans: dict[str, Span], now: float) -> dict[str, Span]:
+    return {name: span for name, span in spans.items() if span.until > now}

@@ -1,0 +1,195 @@
+"""Events in and out of the book: their shapes, what each does, and a snapshot that makes an equal book.
+
+Rule 1: what is not well formed is ignored, whole: a state file is written by other versions and by crashes.
+Rule 2: an event that comes twice does no more than once (a connect counts twice: that errs on the safe side).
+"""
+
+import math
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final
+
+from exporter.budget.book import Book, Connect, Hold, Learned, Span
+
+Event = dict[str, Any]
+LARGEST: Final = 1e11
+"""Seconds; no moment and no span of ours comes near it."""
+LONGEST: Final = 1000
+"""Characters of a name."""
+Fields = Mapping[str, Any]
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and -LARGEST < value < LARGEST
+
+
+def _length(value: Any) -> bool:
+    return _number(value) and value >= 0
+
+
+def _text(value: Any) -> bool:
+    return isinstance(value, str) and 0 < len(value) <= LONGEST
+
+
+def _text_or_none(value: Any) -> bool:
+    return value is None or _text(value)
+
+
+def _flag(value: Any) -> bool:
+    return isinstance(value, bool)
+
+
+def _flag_or_none(value: Any) -> bool:
+    return value is None or isinstance(value, bool)
+
+
+def _count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 10**6
+
+
+def _slots(value: Any) -> bool:
+    return _count(value) and value >= 1
+
+
+_SESSION: Final = {"run": _text, "user": _text_or_none, "key": _text_or_none, "release": _length, "extra": _flag}
+SHAPES: Final[Mapping[str, Mapping[str, Callable[[Any], bool]]]] = {
+    "since": {},
+    "open": {**_SESSION, "for": _length},
+    "close": {**_SESSION, "slot": _flag, "rejected": _flag_or_none, "retry": _length},
+    "connect": {"host": _text, "extra": _flag},
+    "rest_user": {"user": _text, "for": _length},
+    "rest_host": {"host": _text, "for": _length},
+    "learn": {"authority": _text, "slots": _slots},
+    "key": {"key": _text, "rejected": _count, "proven": _flag, "for": _length},
+    "shift": {"by": _number, "by_whom": _text},
+}
+"""Every kind of event and what its fields must be; each has its moment `t` besides."""
+
+
+def fold(book: Book, event: Fields) -> bool:
+    """Write one event into the book; False if it is none we know or not well formed, and so ignored."""
+    kind = event.get("event")
+    shape = SHAPES.get(kind) if isinstance(kind, str) else None
+    if shape is None or not _number(event.get("t")):
+        return False
+    if not all(name in event and fits(event[name]) for name, fits in shape.items()):
+        return False
+    EFFECTS[str(kind)](book, event)
+    return True
+
+
+def _since(book: Book, event: Fields) -> None:
+    book.since = max(book.since, event["t"])
+
+
+def _open(book: Book, event: Fields) -> None:
+    run, user = event["run"], event["user"]
+    if user is not None:
+        hold = Hold(run, user, event["extra"], event["release"], Span(event["t"], event["for"]))
+        book.holds.setdefault(user, {})[run] = hold
+    if event["key"] is not None:
+        book.guard(event["key"], event["t"]).flights[run] = Span(event["t"], event["for"])
+
+
+def _close(book: Book, event: Fields) -> None:
+    run, user, now = event["run"], event["user"], event["t"]
+    if user is not None and event["slot"]:
+        # Stated whole: the session may have outlived its expiry, or be known to another process only.
+        hold = Hold(run, user, event["extra"], event["release"], Span(now), closed=now)
+        book.holds.setdefault(user, {})[run] = hold
+    elif user is not None:
+        book.holds.get(user, {}).pop(run, None)
+    if event["key"] is not None:
+        guard = book.guard(event["key"], now)
+        guard.flights.pop(run, None)
+        if event["rejected"] is not None:
+            guard.judge(rejected=event["rejected"], now=now, retry=event["retry"])
+
+
+def _connect(book: Book, event: Fields) -> None:
+    book.connects.setdefault(event["host"], deque()).append(Connect(event["t"], event["extra"]))
+
+
+def _rest_user(book: Book, event: Fields) -> None:
+    _rest(book.resting_users, event["user"], event)
+
+
+def _rest_host(book: Book, event: Fields) -> None:
+    _rest(book.resting_hosts, event["host"], event)
+
+
+def _rest(resting: dict[str, Span], name: str, event: Fields) -> None:
+    resting[name] = max(resting.get(name, Span()), Span(event["t"], event["for"]), key=lambda span: span.until)
+
+
+def _learn(book: Book, event: Fields) -> None:
+    book.learned[event["authority"]] = Learned(event["slots"], event["t"])
+
+
+def _key(book: Book, event: Fields) -> None:
+    guard = book.guard(event["key"], event["t"])
+    guard.rejected, guard.proven = event["rejected"], event["proven"]
+    guard.rest = Span(event["t"], event["for"]) if event["for"] else Span()
+
+
+def _shift(book: Book, event: Fields) -> None:
+    by = event["by"]
+    book.move(lambda moment: moment + by)
+    book.shifted = (event["t"], by, event["by_whom"])
+
+
+EFFECTS: Final[Mapping[str, Callable[[Book, Fields], None]]] = {
+    "since": _since,
+    "open": _open,
+    "close": _close,
+    "connect": _connect,
+    "rest_user": _rest_user,
+    "rest_host": _rest_host,
+    "learn": _learn,
+    "key": _key,
+    "shift": _shift,
+}
+"""What each kind of event does; its keys are those of `SHAPES`."""
+
+
+def snapshot(book: Book, now: float) -> list[Event]:
+    """Events that make an empty book equal to this one, as far as it still matters."""
+    book.prune(now)
+    return [*_rests(book), *_keys(book, now), *_sessions(book)]
+
+
+def _rests(book: Book) -> Iterator[Event]:
+    if math.isfinite(book.since):
+        yield {"event": "since", "t": book.since}
+    for user, rest in book.resting_users.items():
+        yield {"event": "rest_user", "t": rest.start, "user": user, "for": rest.length}
+    for host, rest in book.resting_hosts.items():
+        yield {"event": "rest_host", "t": rest.start, "host": host, "for": rest.length}
+    for authority, one in book.learned.items():
+        yield {"event": "learn", "t": one.at, "authority": authority, "slots": one.slots}
+
+
+def _keys(book: Book, now: float) -> Iterator[Event]:
+    for key, guard in book.guards.items():
+        rests = guard.rest.until > now
+        start, length = (guard.rest.start, guard.rest.length) if rests else (guard.seen, 0.0)
+        standing = {"rejected": guard.rejected, "proven": guard.proven, "for": length}
+        yield {"event": "key", "t": start, "key": key, **standing}
+        for run, flight in guard.flights.items():
+            yield _opening(flight, {"run": run, "user": None, "key": key, "release": 0.0, "extra": False})
+
+
+def _sessions(book: Book) -> Iterator[Event]:
+    for host, connects in book.connects.items():
+        for one in connects:
+            yield {"event": "connect", "t": one.at, "host": host, "extra": one.extra}
+    for hold in book.every_hold():
+        session = {"run": hold.run, "user": hold.user, "key": None, "release": hold.release, "extra": hold.extra}
+        if hold.closed is None:
+            yield _opening(hold.opened, session)
+        else:
+            yield {"event": "close", "t": hold.closed, **session, "slot": True, "rejected": None, "retry": 0.0}
+
+
+def _opening(opened: Span, session: Event) -> Event:
+    return {"event": "open", "t": opened.start, "for": opened.length, **session}

@@ -1,0 +1,232 @@
+"""Who may open what: one door to ask, a few to tell.
+
+Rule 1: what is granted is in the book before the caller connects.
+Rule 2: a doubt is decided for the backend: what may be held counts as held.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Any, Final
+
+from exporter.budget.book import LEARNED_FOR, MINUTE, Book, Hold
+from exporter.budget.events import Event, fold, snapshot
+from exporter.budget.request import Grant, Refusal, Request
+from exporter.result import SkipCause, Trigger
+
+HOST_REST: Final = 600.0
+"""Seconds a host rests after a 429 without a usable Retry-After (protocol page section 6: edge rate limit)."""
+LONGEST_HOST_REST: Final = 3600.0
+MOST_SLOTS: Final = 100_000
+
+
+class Ledger:
+    """What we know the backends hold of ours. `since`: from when on it knows everything (−inf: always did).
+
+    Its own decisions are events; they wait in `pending` until `take_pending`.
+    """
+
+    def __init__(self, since: float = -math.inf) -> None:
+        self.pending: list[Event] = []
+        self._book = Book(since)
+
+    # --- Asking
+
+    def ask(self, request: Request, now: float) -> Grant | Refusal:
+        """Decide on one session, at exactly the depth it asks for, and write a grant into the book."""
+        for check in (self._host, self._rate, self._key, self._identity, self._slots, self._memory):
+            refusal = check(request, now)
+            if refusal is not None:
+                return refusal
+        self._open(request, now)
+        return Grant(request)
+
+    def _host(self, request: Request, now: float) -> Refusal | None:
+        until = self.host_rests_until(request.host, now)
+        return None if until is None else Refusal(SkipCause.RATE, "the host rests after a rate limit", until)
+
+    def _rate(self, request: Request, now: float) -> Refusal | None:
+        if request.rate is None:
+            return None
+        recent = self._book.recent(request.host, now)
+        promised = _promised(request, [one.extra for one in recent], request.scheduled_rate)
+        if max(len(recent), promised) < request.rate:
+            return None
+        words = f"the host permits {request.rate} connects a minute"
+        return Refusal(SkipCause.RATE, words, recent[0].at + MINUTE if recent else None)
+
+    def _key(self, request: Request, now: float) -> Refusal | None:
+        guard = self._book.guards.get(request.key or "")
+        if guard is None:
+            return None
+        if guard.rest.until > now:
+            return Refusal(SkipCause.RESTING, "the key rests after rejected tokens", guard.rest.until)
+        # A confirm run must be neither the token that opens the breaker nor the trial.
+        if guard.room(now) < 1 or (guard.rejected and request.trigger is Trigger.CONFIRM):
+            return Refusal(SkipCause.RESTING, "the key waits for the verdict on another token")
+        return None
+
+    def _identity(self, request: Request, now: float) -> Refusal | None:
+        rest = self._book.resting_users.get(request.user or "")
+        if rest is not None and rest.until > now:
+            return Refusal(SkipCause.RESTING, "the identity rests after a slot limit", rest.until)
+        ends = [hold.open_until for hold in self._holds(request, now) if hold.open_until > now]
+        return Refusal(SkipCause.OVERLAP, "the identity has a connection open", max(ends)) if ends else None
+
+    def _slots(self, request: Request, now: float) -> Refusal | None:
+        limit, holds = self.budget(request, now), self._holds(request, now)
+        if request.user is None or limit is None:
+            return None
+        promised = _promised(request, [hold.extra for hold in holds], request.scheduled_peak)
+        if max(len(holds), promised) < limit:
+            return None
+        words = f"{len(holds)} of {limit} slots held"
+        if promised >= limit:
+            words += f", the schedule needs {request.scheduled_peak}"
+        return Refusal(SkipCause.BUDGET, words, min((hold.until for hold in holds), default=None))
+
+    def _memory(self, request: Request, now: float) -> Refusal | None:
+        """A confirm run must know what was held before the start; a scheduled turn need not: its times are fixed."""
+        until = self._book.since + request.window
+        if request.trigger is not Trigger.CONFIRM or request.user is None or now >= until:
+            return None
+        unlimited = self.budget(request, now) is None
+        return None if unlimited else Refusal(SkipCause.BUDGET, "what was held before the start is not known", until)
+
+    def _holds(self, request: Request, now: float) -> list[Hold]:
+        return [] if request.user is None else self._book.held(request.user, now)
+
+    # --- Looking
+
+    def held(self, user: str, now: float) -> int:
+        """Slots that the user may hold at the backend."""
+        return len(self._book.held(user, now))
+
+    def budget(self, request: Request, now: float) -> int | None:
+        """Slots that one identity may hold: the lower of configured and learned, less the reserve; None: unlimited.
+
+        At least 1: a backend that keeps a single slot would never be asked again.
+        """
+        learned = self.learned(request.authority, now)
+        known = [slots for slots in (request.slots or None, learned) if slots is not None]
+        return max(1, min(known) - request.reserve) if known else None
+
+    def learned(self, authority: str, now: float) -> int | None:
+        """Slots that the backend said it keeps per user, while that is believed (a day)."""
+        learned = self._book.learned.get(authority)
+        return learned.slots if learned is not None and now < learned.at + LEARNED_FOR else None
+
+    def resting(self, user: str | None, key: str | None, now: float) -> bool:
+        """Whether this identity's turns send no token for now, for its own or its key's sake."""
+        return self.identity_rests(user, now) or self.key_rests(key, now)
+
+    def identity_rests(self, user: str | None, now: float) -> bool:
+        """Whether the identity rests after a slot limit."""
+        rest = self._book.resting_users.get(user or "")
+        return rest is not None and rest.until > now
+
+    def key_rests(self, key: str | None, now: float) -> bool:
+        """Whether the key rests after rejected tokens."""
+        guard = self._book.guards.get(key or "")
+        return guard is not None and guard.rest.until > now
+
+    def host_rests_until(self, host: str, now: float) -> float | None:
+        """When the host may be connected to again; None: now."""
+        rest = self._book.resting_hosts.get(host)
+        return rest.until if rest is not None and rest.until > now else None
+
+    # --- Telling
+
+    def _open(self, request: Request, now: float) -> None:
+        if request.rate is not None:
+            due = request.due
+            at = due if due is not None and now - MINUTE < due <= now else now
+            self._record("connect", at, host=request.host, extra=request.extra)
+        if request.user is not None or request.key is not None:
+            self._record("open", now, **_session(request), **{"for": request.open_for})
+
+    def release(self, request: Request, now: float, *, slot_taken: bool = True, rejected: bool | None = None) -> None:
+        """End a granted session: whether it can have taken a slot, and the backend's verdict on its token, if any."""
+        if request.user is not None or request.key is not None:
+            end = {"slot": slot_taken, "rejected": rejected, "retry": request.auth_retry}
+            self._record("close", now, **_session(request), **end)
+
+    def rest_user(self, user: str, span: float, now: float) -> None:
+        """Let an identity rest for `span` seconds."""
+        self._record("rest_user", now, user=user, **{"for": span})
+
+    def rest_host(self, host: str, retry_after: float | None, now: float) -> None:
+        """Let a host rest for its Retry-After, an hour at most; 600 s if that is absent or nonsense."""
+        if retry_after is None or not 0 <= retry_after < math.inf:
+            retry_after = HOST_REST
+        self._record("rest_host", now, host=host, **{"for": min(retry_after, LONGEST_HOST_REST)})
+
+    def learn(self, authority: str, slots: int, now: float) -> None:
+        """Remember how many slots the backend says it keeps per user; a figure that cannot be one is passed over."""
+        if 1 <= slots <= MOST_SLOTS:
+            self._record("learn", now, authority=authority, slots=slots)
+
+    def shift(self, seconds: float, now: float, by_whom: str) -> bool:
+        """Move all times with a wall clock that stepped to `now`; False if another process has just done it for us."""
+        if self._book.shifted is not None:
+            at, by, who = self._book.shifted
+            if who != by_whom and abs(now - at) < MINUTE and abs(by - seconds) < 1:
+                return False
+        self._record("shift", now, by=seconds, by_whom=by_whom)
+        return True
+
+    def _record(self, kind: str, now: float, **fields: Any) -> None:
+        event = {"event": kind, "t": now, **fields}
+        if not self.apply(event):
+            raise ValueError(f"not an event of ours: {kind}")
+        self.pending.append(event)
+
+    # --- Between processes
+
+    def apply(self, event: Mapping[str, Any]) -> bool:
+        """Take in an event of another process; False if it is none we know or not well formed, and so ignored."""
+        return fold(self._book, event)
+
+    def take_pending(self) -> list[Event]:
+        """Hand over the events recorded since the last call."""
+        taken, self.pending = self.pending, []
+        return taken
+
+    def clear(self, since: float = -math.inf) -> None:
+        """Forget everything but `pending`."""
+        self._book = Book(since)
+
+    def distrust(self, now: float) -> None:
+        """Something may be missing up to now."""
+        self._book.since = max(self._book.since, now)
+
+    def clamp(self, now: float) -> None:
+        """Cut what lies in the future to now: the clock went back since it was written."""
+        self._book.move(lambda moment: min(moment, now))
+
+    def prune(self, now: float) -> None:
+        """Forget what can no longer matter."""
+        self._book.prune(now)
+
+    def snapshot(self, now: float) -> list[Event]:
+        """Events that make an empty ledger equal to this one."""
+        return snapshot(self._book, now)
+
+
+def _promised(request: Request, extras: list[bool], needed: int) -> int:
+    """What a session that no schedule asked for must leave room for: others like it, and what the schedule needs.
+
+    A check that sees nothing of the schedule is alone on this machine, and owes it nothing.
+    """
+    if not request.extra or (request.trigger is Trigger.CHECK and all(extras)):
+        return 0
+    return sum(extras) + needed
+
+
+def _session(request: Request) -> Event:
+    return {
+        "run": request.run,
+        "user": request.user,
+        "key": request.key,
+        "release": request.slot_release,
+        "extra": request.extra,
+    }

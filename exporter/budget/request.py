@@ -1,0 +1,97 @@
+"""What a session would cost, and the answers to it.
+
+Rule 1: values only.
+"""
+
+import hashlib
+from dataclasses import dataclass, replace
+from typing import Self
+
+from exporter.result import Probe, SkipCause, Trigger
+
+
+def user_key(authority: str, subject: str) -> str:
+    """16 hex digits for one user of one backend: subjects stand neither in files nor in labels."""
+    return _hash(authority, subject)
+
+
+def key_id(authority: str, kind: str, name: str) -> str:
+    """16 hex digits for one source of tokens (`key_file` and its path, `key_env` and its name …) at one backend.
+
+    Per backend, because the breaker it guards is the backend's: a token that passes elsewhere does not close it.
+    """
+    return _hash(authority, kind, name)
+
+
+def _hash(*parts: str) -> str:
+    return hashlib.sha256("\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What one session would cost. Without `user` it takes no slot, without `key` it sends no token.
+
+    `open_for`: seconds after which it is surely over (timeout + close budget). `rate`: connects per rolling minute the
+    host permits; None for loopback. `scheduled_peak`, `scheduled_rate`: slots of the user and connects per minute that
+    the schedule needs; a session that no schedule asked for must leave that much free. `due`: when the schedule wanted
+    it, so that a schedule exactly at the permitted rate does not trip over a late start. `tokenless`: a turn that may
+    not send its token may go connect-deep without one (the profile's `connect_without_token`).
+    """
+
+    run: str
+    host: str
+    authority: str
+    depth: Probe = Probe.SEND
+    trigger: Trigger = Trigger.SCHEDULE
+    user: str | None = None
+    key: str | None = None
+    slots: int = 0
+    slot_release: float = 0.0
+    reserve: int = 1
+    open_for: float = 12.0
+    auth_retry: float = 300.0
+    rate: int | None = None
+    scheduled_peak: int = 0
+    scheduled_rate: int = 0
+    due: float | None = None
+    tokenless: bool = False
+
+    @property
+    def window(self) -> float:
+        """Seconds a slot is held at most: the backend counts its release from the disconnect."""
+        return self.slot_release + self.open_for
+
+    @property
+    def extra(self) -> bool:
+        """True if no schedule asked for it."""
+        return self.trigger is not Trigger.SCHEDULE
+
+    def without_token(self) -> Self:
+        """Make it connect-deep and anonymous: no token, no slot."""
+        return replace(self, depth=Probe.CONNECT, user=None, key=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """Go ahead with `request`, which may be shallower than the one asked for; it is in the books already."""
+
+    request: Request
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Open nothing: the cause to count, a few words for the log, and when asking again may help."""
+
+    cause: SkipCause
+    words: str
+    until: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What a finished session changed: a learned slot limit that now binds, and new rests. For log lines."""
+
+    slot_limit: int | None = None
+    identity_rests: bool = False
+    key_rests: bool = False
+    host_rests: bool = False

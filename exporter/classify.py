@@ -1,0 +1,459 @@
+"""Facts become verdicts and reasons: tables, and one function.
+
+Rule 1: knows no library, no socket and no clock: only kinds of faults, close codes, statuses and JSON objects.
+Rule 2: never by 1011 alone: an error frame is asked first, then close code and reason text, then the phase.
+Rule 3: what is not in `LEGAL_FAILURES` and `legal_closes` cannot come out, so these are the label values there are.
+Rule 4: a probe passes by a completed phase that proves it, never for want of a fault.
+"""
+
+from collections import deque
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from itertools import chain
+from typing import Any, Final
+
+from exporter.config import CloseRule, ErrorRule, Profile, Welcome
+from exporter.profiles import Ruling, lookup, matches, own_codes, phases_of, sort_close, sort_error
+from exporter.result import (
+    Close,
+    Evidence,
+    FactoryReason,
+    Facts,
+    Fault,
+    Initiator,
+    Kind,
+    Phase,
+    Probe,
+    Reason,
+    Verdict,
+    evidence_text,
+)
+
+NORMAL: Final = 1000
+INTERNAL_ERROR: Final = 1011
+TOO_MANY_REQUESTS: Final = 429
+REDIRECTS: Final = range(300, 400)
+
+REASONS: Final[Mapping[Kind, Reason]] = {
+    Kind.DNS: Reason.DNS,
+    Kind.REFUSED: Reason.REFUSED,
+    Kind.UNREACHABLE: Reason.UNREACHABLE,
+    Kind.RESET: Reason.RESET,
+    Kind.EOF: Reason.RESET,
+    Kind.DEADLINE: Reason.TIMEOUT,
+    Kind.CERTIFICATE: Reason.TLS_CERTIFICATE,
+    Kind.TLS: Reason.TLS_HANDSHAKE,
+    Kind.STATUS: Reason.HTTP_STATUS,
+    Kind.UPGRADE: Reason.BAD_HANDSHAKE,
+    Kind.PROTOCOL: Reason.PROTOCOL_ERROR,
+    Kind.TOO_BIG: Reason.TOO_BIG,
+    Kind.CLOSED: Reason.CLOSED,
+    Kind.REFUSAL: Reason.BAD_REPLY,
+    Kind.WRONG_REPLY: Reason.BAD_REPLY,
+}
+"""What a fault is called, where its phase can have it (`_reason`). `STATUS` is refined by the status, `CLOSED` and
+`REFUSAL` by the tables of the profile."""
+
+_NETWORK: Final = frozenset({Reason.TIMEOUT, Reason.RESET})
+_WIRE: Final = _NETWORK | {Reason.PROTOCOL_ERROR, Reason.TOO_BIG}
+_REFUSALS: Final = frozenset({Reason.AUTH_REJECTED, Reason.AUTH_UNAVAILABLE, Reason.RATE_LIMITED})
+_ANSWERS: Final = _WIRE | {Reason.CLOSED, Reason.SERVER_ERROR, Reason.BAD_REPLY}
+
+LEGAL_FAILURES: Final[Mapping[Phase, frozenset[Reason]]] = {
+    Phase.RESOLVE: frozenset({Reason.DNS, Reason.TIMEOUT}),
+    Phase.TCP: _NETWORK | {Reason.REFUSED, Reason.UNREACHABLE},
+    Phase.TLS: _NETWORK | {Reason.TLS_CERTIFICATE, Reason.TLS_HANDSHAKE},
+    Phase.UPGRADE: _NETWORK | {Reason.HTTP_STATUS, Reason.RATE_LIMITED, Reason.REDIRECT, Reason.BAD_HANDSHAKE},
+    Phase.ADMISSION: _WIRE | _REFUSALS | {Reason.FACTORY},
+    Phase.AUTH: _ANSWERS | _REFUSALS,
+    Phase.REPLY: _ANSWERS | {Reason.RATE_LIMITED},
+}
+"""Which reasons each phase can have; a probe can fail in the phases up to its own (`failing_phases`)."""
+
+OTHERWISE: Final[Mapping[Phase, Reason]] = {
+    Phase.RESOLVE: Reason.DNS,
+    Phase.TCP: Reason.UNREACHABLE,
+    Phase.TLS: Reason.TLS_HANDSHAKE,
+    Phase.UPGRADE: Reason.BAD_HANDSHAKE,
+    Phase.ADMISSION: Reason.PROTOCOL_ERROR,
+    Phase.AUTH: Reason.PROTOCOL_ERROR,
+    Phase.REPLY: Reason.PROTOCOL_ERROR,
+}
+"""What a phase calls a fault whose usual name it cannot have."""
+
+_BROKEN: Final = frozenset({Kind.REFUSED, Kind.UNREACHABLE, Kind.CERTIFICATE, Kind.TLS})
+"""Kinds that, met where they have no name of their own, are a broken connection: Linux answers a late read with
+EHOSTUNREACH when a router said so (RFC 1122 section 4.2.3.9)."""
+
+REMOTE_CODES: Final = (
+    "1000",
+    "1001",
+    "1002",
+    "1003",
+    "1005",
+    "1007",
+    "1008",
+    "1009",
+    "1010",
+    "1011",
+    "1012",
+    "1013",
+    "1014",
+    "3xxx",
+    "4xxx",
+)
+"""Codes a server can put on the wire (RFC 6455 section 7.4 and the registry), and 1005 for an empty close frame."""
+
+_OPEN_PHASES: Final = (Phase.ADMISSION, Phase.AUTH, Phase.REPLY)
+_VIOLATIONS: Final = ("1002", "1007", "1009")
+
+OWN_PHASE: Final[Mapping[Probe, tuple[Phase, ...]]] = {
+    Probe.CONNECT: (Phase.RESOLVE, Phase.TCP, Phase.TLS, Phase.UPGRADE),
+    Probe.AUTH: (Phase.ADMISSION, Phase.AUTH),
+    Probe.SEND: (Phase.REPLY,),
+}
+
+
+_REACH: Final[Mapping[Probe, frozenset[Phase]]] = {
+    probe: frozenset(phase for asked in Probe if asked.rank <= probe.rank for phase in OWN_PHASE[asked])
+    for probe in Probe
+}
+
+
+def failing_phases(probe: Probe, profile: Profile, *, tls: bool) -> tuple[Phase, ...]:
+    """The phases in which a probe of this profile can fail: its own and all before."""
+    return tuple(phase for phase in phases_of(profile, tls=tls) if phase in _REACH[probe])
+
+
+def close_label(code: int, profile: Profile) -> str:
+    """The label value of a close code: registered codes and the profile's own as they are, else `3xxx` or `4xxx`."""
+    if code in own_codes(profile) or str(code) in (*REMOTE_CODES, "1006"):
+        return str(code)
+    return f"{code // 1000}xxx" if 3000 <= code < 5000 else "1002"  # noqa: PLR2004 - else never on the wire
+
+
+def legal_closes(profile: Profile, *, tls: bool) -> Iterator[tuple[Phase, str, Initiator]]:
+    """Every (phase, code label, initiator) that `ws_probe_closes_total` can have for this profile."""
+    phases = [phase for phase in phases_of(profile, tls=tls) if phase in _OPEN_PHASES]
+    for phase in [*phases, Phase.CLOSE]:
+        for code in (*REMOTE_CODES, *sorted(map(str, own_codes(profile)))):
+            yield phase, code, Initiator.REMOTE
+        yield phase, "1006", Initiator.NONE
+    for phase in phases:
+        for code in _VIOLATIONS:
+            yield phase, code, Initiator.LOCAL
+    yield Phase.CLOSE, "1000", Initiator.LOCAL
+
+
+class Memory:
+    """What a target has shown before: connection ids (the last `size`) and server times. One per target."""
+
+    def __init__(self, size: int = 4096, times: int = 16) -> None:
+        self._ids: deque[int] = deque(maxlen=size)
+        self._known: set[int] = set()
+        self._times: deque[tuple[float, float]] = deque(maxlen=times)
+
+    def repeats(self, connection_id: str) -> bool:
+        """True if this id was seen before; it is seen now."""
+        mark = hash(connection_id)  # a stranger's id may be a megabyte long
+        if mark in self._known:
+            return True
+        if len(self._ids) == self._ids.maxlen:
+            self._known.discard(self._ids[0])
+        self._ids.append(mark)
+        self._known.add(mark)
+        return False
+
+    def frozen(self, server_time: float, now: float) -> bool:
+        """True if the server told this very time 2 s ago or longer. Equal, not earlier: instances' clocks differ."""
+        first = next((at for told, at in self._times if told == server_time), None)
+        if first is None:
+            self._times.append((server_time, now))
+            return False
+        return now - first >= 2  # noqa: PLR2004
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """What a session was sent to find out. `started_at`: unix seconds of the start of `resolve`."""
+
+    profile: Profile
+    depth: Probe
+    started_at: float
+    memory: Memory = field(repr=False)
+    subject: str | None = field(default=None, repr=False)
+    environment: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What the facts mean. `reason` and `phase` are those of every probe that failed."""
+
+    verdicts: Mapping[Probe, Verdict]
+    phase: Phase | None = None
+    reason: Reason | None = None
+    factory_reason: FactoryReason | None = None
+    slot_limit: int | None = None
+    retry_after: float | None = None
+    evidence: Evidence = field(default_factory=Evidence)
+
+
+@dataclass(frozen=True, slots=True)
+class _Cause:
+    """Why a session did not get all it came for; `auth` is that probe's verdict when the phase is admission."""
+
+    phase: Phase
+    reason: Reason
+    auth: Verdict = Verdict.FAIL
+    factory: FactoryReason | None = None
+    limit: int | None = None
+    retry_after: float | None = None
+
+
+def judge(facts: Facts, case: Case) -> Judgement:
+    """The verdict of each probe up to the case's depth, and one (phase, reason) for those that failed.
+
+    The order of design 3: what stopped the session before the welcome; what is wrong with the welcome; what became
+    of the reply. The case's memory is told of the welcome, so a session is judged once.
+    """
+    evidence, finding = _examine(facts, case)
+    cause = _first(finding, _stopped(facts, case.profile))
+    verdicts = {
+        probe: _verdict(probe, cause, facts, case.profile) if probe.rank <= case.depth.rank else Verdict.NONE
+        for probe in Probe
+    }
+    if cause is None:
+        return Judgement(verdicts, evidence=evidence)
+    failed = Verdict.FAIL in verdicts.values()
+    return Judgement(
+        verdicts=verdicts,
+        phase=cause.phase if failed else None,
+        reason=cause.reason if failed else None,
+        factory_reason=cause.factory,
+        slot_limit=cause.limit,
+        retry_after=cause.retry_after if cause.reason is Reason.RATE_LIMITED else None,
+        evidence=evidence,
+    )
+
+
+def _first(finding: _Cause | None, stopped: _Cause | None) -> _Cause | None:
+    """The welcome came before what followed; but a refused auth message is no pass for the sake of a bad welcome."""
+    if finding and finding.auth is Verdict.PASS and stopped and stopped.phase is Phase.AUTH:
+        return replace(stopped, factory=finding.factory)
+    return finding or stopped
+
+
+def _verdict(probe: Probe, cause: _Cause | None, facts: Facts, profile: Profile) -> Verdict:
+    """Failed by a cause in the probe's reach, passed by the end of its own last phase, else nothing was proved."""
+    own = [phase for phase in phases_of(profile, tls=True) if phase in OWN_PHASE[probe]]
+    if not own:
+        return Verdict.NONE
+    if cause is None or cause.phase not in _REACH[probe]:
+        return Verdict.PASS if own[-1] in facts.phases else Verdict.NONE
+    return cause.auth if probe is Probe.AUTH and cause.phase is Phase.ADMISSION else Verdict.FAIL
+
+
+def _stopped(facts: Facts, profile: Profile) -> _Cause | None:
+    """What ended the session before it had all it came for; how it closes afterwards is no cause."""
+    fault = facts.fault
+    phase = fault.phase or facts.ended if fault else Phase.CLOSE
+    if fault is None or phase not in LEGAL_FAILURES:
+        return None
+    if phase in OWN_PHASE[Probe.CONNECT]:
+        return _Cause(phase, _reason(fault, phase), retry_after=fault.retry_after)
+    if facts.refusal is not None:
+        fault = Fault(Kind.REFUSAL)  # the frame is asked first, whatever came after it
+    ruling = _ruling(facts, profile)
+    if phase is not Phase.ADMISSION:
+        return _later(facts, fault, phase, ruling)
+    return _unsorted(facts, fault, profile) if ruling is None else _refused(ruling)
+
+
+def _reason(fault: Fault, phase: Phase) -> Reason:
+    """What a fault is called in the phase that must answer for it: only what that phase can have."""
+    usual = _by_status(fault.status) if fault.kind is Kind.STATUS else REASONS[fault.kind]
+    if usual in LEGAL_FAILURES[phase]:
+        return usual
+    broken = fault.kind in _BROKEN and Reason.RESET in LEGAL_FAILURES[phase]
+    return Reason.RESET if broken else OTHERWISE[phase]
+
+
+def _by_status(status: int | None) -> Reason:
+    if status == TOO_MANY_REQUESTS:
+        return Reason.RATE_LIMITED
+    return Reason.REDIRECT if status in REDIRECTS else Reason.HTTP_STATUS
+
+
+def _ruling(facts: Facts, profile: Profile) -> Ruling | None:
+    """What the profile's tables say of the error frame, else of the server's close frame."""
+    by_frame = sort_error(profile, facts.refusal) if facts.refusal is not None else None
+    close = _server_close(facts)
+    return by_frame if by_frame or close is None else sort_close(profile, close.code, close.text)
+
+
+def _server_close(facts: Facts) -> Close | None:
+    """The server's close, unless it only answers ours: that one caused nothing."""
+    close = facts.close
+    return close if close and close.initiator is Initiator.REMOTE and close.phase is not Phase.CLOSE else None
+
+
+def _refused(ruling: Ruling) -> _Cause:
+    """Design 3: refusals met during admission, by the profile's tables; a rule's word counts if admission has it."""
+    rule: ErrorRule | CloseRule = ruling.rule
+    reason = rule.reason if rule.reason in LEGAL_FAILURES[Phase.ADMISSION] else Reason.FACTORY
+    by_factory = reason is Reason.FACTORY
+    unproved = Verdict.NONE if by_factory else Verdict.FAIL
+    return _Cause(
+        Phase.ADMISSION,
+        reason,
+        auth=Verdict.PASS if rule.proves_auth else unproved,
+        factory=rule.factory or FactoryReason.OTHER if by_factory else None,
+        limit=ruling.limit,
+        retry_after=ruling.retry_after,
+    )
+
+
+def _unsorted(facts: Facts, fault: Fault, profile: Profile) -> _Cause:
+    """No row matches: a close is the factory's doing, a notice that no welcome followed says what; else the fault."""
+    if fault.kind in (Kind.CLOSED, Kind.REFUSAL):
+        factory = FactoryReason.INTERNAL_ERROR if _is_internal_error(facts) else FactoryReason.OTHER
+        return _Cause(Phase.ADMISSION, Reason.FACTORY, Verdict.NONE, factory)
+    said = _by_notice(facts, profile) if fault.kind is Kind.DEADLINE else None
+    if said is not None:
+        return _Cause(Phase.ADMISSION, Reason.FACTORY, Verdict.NONE, said)
+    return _Cause(Phase.ADMISSION, _reason(fault, Phase.ADMISSION))
+
+
+def _is_internal_error(facts: Facts) -> bool:
+    close = _server_close(facts)
+    return close is not None and close.code == INTERNAL_ERROR
+
+
+def _by_notice(facts: Facts, profile: Profile, *, despite_welcome: bool = False) -> FactoryReason | None:
+    rules = {rule.kind: rule for rule in profile.noise if rule.factory and (rule.fails_welcome or not despite_welcome)}
+    return next((rules[kind].factory for kind in facts.notices if kind in rules), None)
+
+
+def _later(facts: Facts, fault: Fault, phase: Phase, ruling: Ruling | None) -> _Cause:
+    """After the welcome: a close or an error frame; a rule's word counts where the phase can have it."""
+    reason = _reason(fault, phase)
+    if fault.kind is Kind.CLOSED and _is_internal_error(facts):
+        reason = Reason.SERVER_ERROR
+    if ruling is None:
+        return _Cause(phase, reason)
+    if ruling.rule.reason in LEGAL_FAILURES[phase]:
+        reason = ruling.rule.reason or reason
+    return _Cause(phase, reason, Verdict.FAIL, ruling.rule.factory, ruling.limit, ruling.retry_after)
+
+
+# The welcome (design 3, protocol page section 2) -----------------------------------------------------------------
+
+
+def _evidence(facts: Facts) -> Evidence:
+    return Evidence(certificate_expiry=facts.certificate_expiry, address=facts.address)
+
+
+def _examine(facts: Facts, case: Case) -> tuple[Evidence, _Cause | None]:
+    """What the welcome tells and the first thing that is wrong with it."""
+    rules, welcome = case.profile.welcome, facts.welcome
+    if rules is None or welcome is None:
+        return _evidence(facts), None
+    arrived = case.started_at + facts.marks.get(Phase.ADMISSION, 0.0)
+    server_time = unix_time(_field(welcome, rules.server_time))
+    evidence = replace(
+        _evidence(facts),
+        connection_id=evidence_text(_field(welcome, rules.connection_id)),
+        server_time=server_time,
+        clock_skew=None if server_time is None else server_time - arrived,
+        heartbeat_interval=_number(_field(welcome, rules.heartbeat_interval)),
+        max_message_size=_number(_field(welcome, rules.max_message_size)),
+    )
+    remembered = tuple(_repetitions(rules, welcome, case.memory, server_time, arrived))  # told, whatever else is wrong
+    wrong = next(chain(_misfits(rules, welcome, case, server_time), remembered, _own_word(rules, facts, case)), None)
+    if wrong is None:
+        return evidence, None
+    auth = Verdict.FAIL if wrong is FactoryReason.USER_MISMATCH else Verdict.PASS
+    return evidence, _Cause(Phase.ADMISSION, Reason.FACTORY, auth, wrong)
+
+
+def _misfits(
+    rules: Welcome, welcome: Mapping[str, Any], case: Case, server_time: float | None
+) -> Iterator[FactoryReason]:
+    """Another user's context, gravest of all; no sound one; another environment's."""
+    subject = _field(welcome, rules.subject)
+    if case.subject is not None and isinstance(subject, str) and subject not in ("", case.subject):
+        yield FactoryReason.USER_MISMATCH
+    if not _well_formed(rules, welcome, case, server_time):
+        yield FactoryReason.INVALID_WELCOME
+    if rules.environment and case.environment is not None and _field(welcome, rules.environment) != case.environment:
+        yield FactoryReason.ENVIRONMENT_MISMATCH
+
+
+def _repetitions(
+    rules: Welcome, welcome: Mapping[str, Any], memory: Memory, server_time: float | None, arrived: float
+) -> Iterator[FactoryReason]:
+    """What a live server would not say twice; the memory is told of this welcome."""
+    connection_id = _field(welcome, rules.connection_id)
+    if isinstance(connection_id, str) and memory.repeats(connection_id):
+        yield FactoryReason.DUPLICATE_CONNECTION_ID
+    if server_time is not None and memory.frozen(server_time, arrived):
+        yield FactoryReason.FROZEN_TIME
+
+
+def _own_word(rules: Welcome, facts: Facts, case: Case) -> Iterator[FactoryReason]:
+    """What the server itself says is wrong: by a notice before the welcome, then in the welcome."""
+    notice = _by_notice(facts, case.profile, despite_welcome=True)
+    if notice is not None:
+        yield notice
+    yield from (
+        check.factory for check in rules.checks if not matches(check.equals, lookup(facts.welcome, check.field))
+    )
+
+
+def _well_formed(rules: Welcome, welcome: Mapping[str, Any], case: Case, server_time: float | None) -> bool:
+    """True if what must be there is, our subject above all, and each field is of its kind."""
+    ours = [rules.subject] if rules.subject and case.subject is not None else []
+    there = all(lookup(welcome, path) is not None for path in (*rules.required, *ours))
+    texts = all(
+        isinstance(_field(welcome, path), str | None) and _field(welcome, path) != ""
+        for path in (rules.subject, rules.connection_id, rules.environment)
+    )
+    times = _field(welcome, rules.server_time) is None or server_time is not None
+    return there and texts and times
+
+
+def _field(welcome: Mapping[str, Any], path: str | None) -> Any:
+    return lookup(welcome, path) if path else None
+
+
+def _number(value: Any) -> float | None:
+    """A finite non-negative figure, or None: JSON of a stranger may hold anything, `1e999` too."""
+    good = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1e15  # noqa: PLR2004
+    return float(value) if good else None
+
+
+def unix_time(value: Any) -> float | None:
+    """Unix seconds of an ISO 8601 text (UTC if it names no zone) or a number; None if it is neither."""
+    if isinstance(value, str):
+        try:
+            moment = datetime.fromisoformat(value[:64])
+            return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+        except (ValueError, OverflowError):
+            return None
+    return _number(value)
+
+
+def told(facts: Facts, depth: Probe, profile: Profile) -> Close | None:
+    """The close as a `Result` carries it: without the peer's text, and without the refusal we asked for.
+
+    A connect-deep session without a token is refused for want of one (design 4): its close is ours, whoever was faster.
+    """
+    close = facts.close
+    if close is None:
+        return None
+    if depth is Probe.CONNECT and profile.connect_without_token and close.initiator is Initiator.REMOTE:
+        ruling = sort_close(profile, close.code, close.text)
+        if ruling is not None and ruling.rule.reason is Reason.AUTH_REJECTED:
+            return Close(NORMAL, Initiator.LOCAL, Phase.CLOSE)
+    return replace(close, text="")

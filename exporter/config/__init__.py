@@ -1,0 +1,73 @@
+"""A mapping becomes frozen values, or problems with the paths of the fields.
+
+Rule 1: reads no file and no environment. Rule 2: every refusal names the path of the field and what to do, and
+quotes no value. Rule 3: knows no backend by name: a profile is data (`Profile`), the built-in ones stand in `profiles`.
+
+`scalars` single values · `model` the shape · `document` YAML text · `sentences` pydantic's errors in our words ·
+`target_checks`, `profile_checks` what fields must agree on · `parsing` all of it together.
+"""
+
+from exporter.config.document import YamlProblem, load_yaml
+from exporter.config.model import (
+    Auth,
+    Carry,
+    CloseRule,
+    Config,
+    Confirm,
+    ErrorRule,
+    Every,
+    Exchange,
+    Jwt,
+    Limits,
+    Model,
+    NoiseRule,
+    Outcome,
+    Probes,
+    Profile,
+    Target,
+    TargetLimits,
+    Tls,
+    Welcome,
+    WelcomeCheck,
+)
+from exporter.config.parsing import Examined, Part, examine, parse
+from exporter.config.problem import Problem
+from exporter.config.profile_checks import profile_problems
+from exporter.config.scalars import Duration, FieldPath, Name, Pattern, Period, seconds
+
+__all__ = [
+    "Auth",
+    "Carry",
+    "CloseRule",
+    "Config",
+    "Confirm",
+    "Duration",
+    "ErrorRule",
+    "Every",
+    "Examined",
+    "Exchange",
+    "FieldPath",
+    "Jwt",
+    "Limits",
+    "Model",
+    "Name",
+    "NoiseRule",
+    "Outcome",
+    "Part",
+    "Pattern",
+    "Period",
+    "Probes",
+    "Problem",
+    "Profile",
+    "Target",
+    "TargetLimits",
+    "Tls",
+    "Welcome",
+    "WelcomeCheck",
+    "YamlProblem",
+    "examine",
+    "load_yaml",
+    "parse",
+    "profile_problems",
+    "seconds",
+]

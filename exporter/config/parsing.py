@@ -1,0 +1,145 @@
+"""The whole file: field errors of everything at once, then what good targets and profiles must agree on.
+
+Rule 1: one wrong target hides nothing that is wrong with another.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any, Final
+
+from pydantic import ValidationError
+
+from exporter.config.model import Config, Profile, Target
+from exporter.config.problem import Problem
+from exporter.config.profile_checks import profile_problems
+from exporter.config.sentences import Place, field_problems, path_of, target_name
+from exporter.config.target_checks import target_problems
+
+TARGET = re.compile(r"^targets\[(\d+)\]")
+RATE: Final = "max_connects_per_minute"
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Some targets of a file as a config of their own. `positions`: where each stands in the file."""
+
+    config: Config
+    positions: tuple[int, ...]
+
+    def placed(self, problems: Iterable[Problem]) -> Iterator[Problem]:
+        """Problems found in `config`, with the paths they have in the file."""
+        for problem in problems:
+            path = TARGET.sub(lambda found: f"targets[{self.positions[int(found[1])]}]", problem.path)
+            yield Problem(path, problem.sentence)
+
+
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """What is wrong with a file, and the targets whose further problems can be looked for all the same.
+
+    `good`: their own fields are good (their key files can be tried). `sound`: nothing at all is wrong with them (they
+    can be planned). Without problems both are the whole file.
+    """
+
+    problems: tuple[Problem, ...]
+    good: Part
+    sound: Part
+
+
+@dataclass(frozen=True, slots=True)
+class _Good:
+    """The parts of a file whose own fields are good, by their place in it; `named`: every profile the file tries."""
+
+    targets: Mapping[int, Target]
+    profiles: Mapping[str, Profile]
+    named: frozenset[str]
+    rest: Mapping[str, Any]
+
+
+def parse(raw: object, built_in: Mapping[str, Profile]) -> Config | tuple[Problem, ...]:
+    """The config in `raw` (JSON values, as `load_yaml` gives them), or every problem that can be seen in it at once.
+
+    Files' paths stay as written: `Config.resolved` says where relative ones start.
+    """
+    examined = examine(raw, built_in)
+    return examined.problems or examined.sound.config
+
+
+def examine(raw: object, built_in: Mapping[str, Profile]) -> Examined:
+    """As `parse`, with what is left of a file that has problems, so that rooms above can add theirs to the list."""
+    fields, good = _fields(raw)
+    mistakes = {name: tuple(_profile(name, profile, built_in)) for name, profile in good.profiles.items()}
+    profiles = {name: profile for name, profile in good.profiles.items() if not mistakes[name]}
+    known = {**profiles, **built_in}
+    twins = dict(_twins(raw))
+    found = {index: tuple(_target(index, target, raw, good, known)) for index, target in good.targets.items()}
+    sound = [
+        index
+        for index, target in good.targets.items()
+        if not found[index] and index not in twins and target.profile in known
+    ]
+    return Examined(
+        (*fields, *chain(*mistakes.values()), *twins.values(), *chain(*found.values())),
+        _part(good, good.targets, profiles),
+        _part(good, sound, profiles),
+    )
+
+
+def _part(good: _Good, positions: Iterable[int], profiles: Mapping[str, Profile]) -> Part:
+    places = tuple(positions)
+    targets = [good.targets[index] for index in places]
+    return Part(Config.model_construct(targets=targets, profiles=dict(profiles), **good.rest), places)
+
+
+def _fields(raw: object) -> tuple[tuple[Problem, ...], _Good]:
+    """The problems of single fields, and what has none."""
+    if not isinstance(raw, Mapping):
+        return (Problem("", "the file must be a mapping that begins with `targets:`"),), _good({}, set())
+    try:
+        Config.model_validate(raw)
+    except ValidationError as error:
+        located = list(field_problems(error, raw))
+        return tuple(dict.fromkeys(problem for _, problem in located)), _good(raw, {place[:2] for place, _ in located})
+    return (), _good(raw, set())
+
+
+def _good(raw: Mapping[str, Any], wrong: set[Place]) -> _Good:
+    targets, profiles = raw.get("targets"), raw.get("profiles")
+    listed = dict(enumerate(targets)) if isinstance(targets, list) else {}
+    named = profiles if isinstance(profiles, Mapping) else {}
+    return _Good(
+        {index: Target.model_validate(part) for index, part in listed.items() if ("targets", index) not in wrong},
+        {name: Profile.model_validate(part) for name, part in named.items() if ("profiles", name) not in wrong},
+        frozenset(name for name in named if isinstance(name, str)),
+        {name: raw[name] for name in (RATE,) if name in raw and (name,) not in wrong},
+    )
+
+
+def _profile(name: str, profile: Profile, built_in: Mapping[str, Profile]) -> Iterator[Problem]:
+    place = path_of(("profiles", name), {})
+    if name in built_in:
+        yield Problem(place, "is built in: choose another name")
+    else:
+        yield from (Problem(f"{place}.{path}", sentence) for path, sentence in profile_problems(profile))
+
+
+def _target(index: int, target: Target, raw: object, good: _Good, known: Mapping[str, Profile]) -> Iterator[Problem]:
+    place = path_of(("targets", index), raw)
+    names = sorted(good.named | known.keys())
+    if target.profile not in names:
+        yield Problem(f"{place}.profile", f"unknown profile, known here: {', '.join(names)}")
+    for path, sentence in target_problems(target, known.get(target.profile)):
+        yield Problem(f"{place}.{path}", sentence)
+
+
+def _twins(raw: object) -> Iterator[tuple[int, Problem]]:
+    """Two targets of one name would share their series."""
+    targets = raw.get("targets") if isinstance(raw, Mapping) else None
+    first: dict[str, int] = {}
+    for index in range(len(targets) if isinstance(targets, list) else 0):
+        name = target_name(raw, index)
+        if name is not None and first.setdefault(name, index) != index:
+            path = path_of(("targets", index, "name"), raw)
+            yield index, Problem(path, f"is already the name of targets[{first[name]}]")

@@ -1,0 +1,17 @@
+"""What is wrong with a config file, as a value: rooms above make them too.
+
+Rule 1: imports nothing.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One mistake: the path of the field (`targets[0] (staging).interval`) and a sentence that says what to do."""
+
+    path: str
+    sentence: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.sentence}" if self.path else self.sentence

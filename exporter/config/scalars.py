@@ -1,0 +1,157 @@
+"""The single values of a config file, each with the sentence for what it is not.
+
+Rule 1: a value is never quoted: a secret may have been pasted into the wrong field.
+Rule 2: every check raises ValueError with the sentence for the user, and nothing else, whatever it is given.
+"""
+
+import math
+import re
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Final
+
+from pydantic import AfterValidator, BeforeValidator, PlainValidator
+
+DURATION = re.compile(
+    r"(?:(?P<h>\d{1,9})h)?(?:(?P<m>\d{1,9})m)?(?:(?P<s>\d{1,9}(?:\.\d{1,9})?)s)?(?:(?P<ms>\d{1,9})ms)?", re.ASCII
+)
+UNITS: Final = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
+DAY: Final = 86_400.0
+
+NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:-]{0,62}")
+FIELD_PATH = re.compile(r"[^.\s]{1,64}(\.[^.\s]{1,64}){0,15}")
+ENVIRONMENT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+SURROGATE = re.compile(r"[\ud800-\udfff]")
+
+EXACT: Final = 2**53
+"""The greatest number that JSON carries without loss everywhere (RFC 8259 section 6)."""
+MAX_DEPTH: Final = 16
+MAX_VALUES: Final = 2_000
+MAX_TEXT: Final = 4_096
+MAX_PATTERN: Final = 1_000
+
+
+def seconds(value: object) -> float:
+    """Seconds of a duration such as `15s`, `1m30s`, `250ms`; raises ValueError with the sentence for the user."""
+    match = DURATION.fullmatch(value) if isinstance(value, str) and value else None
+    if match is None:
+        raise ValueError("must be a duration such as 15s, 1m30s or 250ms")
+    total = sum(float(amount) * UNITS[unit] for unit, amount in match.groupdict().items() if amount)
+    if total > DAY:
+        raise ValueError("must be at most 24h")
+    return total
+
+
+def _positive(value: float) -> float:
+    if value <= 0:
+        raise ValueError("must be more than 0s")
+    return value
+
+
+def _name(value: str) -> str:
+    if not NAME.fullmatch(value):
+        raise ValueError(
+            "must be a name: at most 63 letters, digits and _ . : - and a letter, digit or _ at the beginning"
+        )
+    return value
+
+
+def _field_path(value: str) -> str:
+    if not FIELD_PATH.fullmatch(value):
+        raise ValueError("must be the path of a field, such as data.user_id")
+    return value
+
+
+def _text(value: str) -> str:
+    if not value.strip():
+        raise ValueError("must not be empty")
+    if len(value) > MAX_TEXT:
+        raise ValueError(f"must be at most {MAX_TEXT} characters long")
+    if CONTROL.search(value):
+        raise ValueError("must not hold line breaks or other control characters")
+    return value
+
+
+def _file_path(value: str) -> str:
+    if "-----BEGIN" in value or "\n" in value:
+        raise ValueError("must be the path of a file, not what stands in it")
+    return _text(value)
+
+
+def _environment_name(value: str) -> str:
+    if not ENVIRONMENT_NAME.fullmatch(value):
+        raise ValueError("must be the name of an environment variable, not its value")
+    return value
+
+
+def _regex(value: str) -> str:
+    if len(value) > MAX_PATTERN:
+        raise ValueError(f"must be at most {MAX_PATTERN} characters long")
+    return value
+
+
+def _plain(value: object) -> bool:
+    """True for a JSON scalar that survives the wire: finite, exact, and text that UTF-8 can hold."""
+    if isinstance(value, str):
+        return not SURROGATE.search(value)
+    if isinstance(value, int):
+        return abs(value) <= EXACT
+    return isinstance(value, float) and math.isfinite(value)
+
+
+def _claim(value: object) -> Any:
+    listed = isinstance(value, list) and all(isinstance(part, str) and _plain(part) for part in value)
+    if not listed and not _plain(value):
+        raise ValueError("must be text, a number, true, false or a list of texts")
+    return value
+
+
+def _json_scalar(value: object) -> Any:
+    if isinstance(value, float) or not _plain(value):
+        raise ValueError("must be text, a whole number, true or false")
+    return value
+
+
+def _json_object(value: dict[str, Any]) -> dict[str, Any]:
+    if not value:
+        raise ValueError("must not be empty")
+    for count, (depth, part) in enumerate(_walk(value)):
+        if depth > MAX_DEPTH or count > MAX_VALUES:
+            raise ValueError(f"must be at most {MAX_DEPTH} levels deep and hold at most {MAX_VALUES} values")
+        if not (part is None or isinstance(part, dict | list) or _plain(part)):
+            raise ValueError("must be a JSON object: its keys are text, its numbers finite")
+    return value
+
+
+def _walk(value: Any) -> Iterator[tuple[int, Any]]:
+    """Every part of a JSON value with its depth, keys included; lazily, for it may have no end."""
+    waiting = [(0, value)]
+    while waiting:
+        depth, part = waiting.pop()
+        yield depth, part
+        if isinstance(part, Mapping):
+            waiting.extend((depth + 1, inner) for pair in part.items() for inner in (_key(pair[0]), pair[1]))
+        elif isinstance(part, list):
+            waiting.extend((depth + 1, inner) for inner in part)
+
+
+def _key(key: object) -> object:
+    """A key that is no text becomes something that no JSON value is."""
+    return key if isinstance(key, str) else math.nan
+
+
+Duration = Annotated[float, BeforeValidator(seconds)]
+"""Seconds, 0 to a day."""
+Period = Annotated[Duration, AfterValidator(_positive)]
+Name = Annotated[str, AfterValidator(_name)]
+"""What may be a label value."""
+FieldPath = Annotated[str, AfterValidator(_field_path)]
+Text = Annotated[str, AfterValidator(_text)]
+"""One line that is not blank."""
+FilePath = Annotated[str, AfterValidator(_file_path)]
+EnvironmentName = Annotated[str, AfterValidator(_environment_name)]
+Regex = Annotated[str, AfterValidator(_regex)]
+Claim = Annotated[str | int | float | bool | list[str], PlainValidator(_claim)]
+Scalar = Annotated[bool | str | int, PlainValidator(_json_scalar)]
+Pattern = Annotated[dict[str, Any], AfterValidator(_json_object)]
+"""A JSON object a message must contain: nested objects contain, all other values are equal (see `profiles.matches`)."""

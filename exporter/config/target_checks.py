@@ -1,0 +1,229 @@
+"""What the fields of one target must agree on, among themselves and with its profile.
+
+Rule 1: a check yields (path below the target, sentence) pairs; it takes a target whose own fields are good.
+Rule 2: adding a check is a function and a line in `TARGET_CHECKS` or, if it needs the profile, `PROFILED_CHECKS`.
+Rule 3: no value is quoted, except durations: they have been read as figures by then.
+"""
+
+import ipaddress
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import Final
+from urllib.parse import SplitResult, parse_qsl, urlsplit
+
+from exporter.config.document import shown
+from exporter.config.model import Profile, Target
+from exporter.config.profile_checks import HTTP_TOKEN, HTTP_VALUE, Found, needs_identity, needs_token
+
+OUR_CLAIMS: Final = frozenset({"sub", "iat", "exp", "jti"})
+OUR_TOKEN_HEADERS: Final = frozenset({"alg", "b64", "crit"})
+OUR_HEADERS: Final = frozenset({"host", "upgrade", "connection", "content-length", "transfer-encoding", "te"})
+OUR_PREFIX: Final = "sec-websocket-"
+CREDENTIALS: Final = frozenset({"authorization", "proxy-authorization"})
+VISIBLE = re.compile(r"[\x21-\x7e]+")
+HOST = re.compile(
+    r"(?=.{1,253}\.?\Z)[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?)*\.?"
+)
+"""Labels of at most 63 characters (RFC 1035 section 2.3.4); underscores occur in private zones."""
+
+
+def target_problems(target: Target, profile: Profile | None) -> Iterator[Found]:
+    """What is wrong with a target: paths below it, and sentences; without a good profile, what is wrong by itself."""
+    for check in TARGET_CHECKS:
+        yield from check(target)
+    if profile is not None:
+        for profiled in PROFILED_CHECKS:
+            yield from profiled(target, profile)
+
+
+def _url(target: Target) -> Iterator[Found]:
+    if not VISIBLE.fullmatch(target.url):
+        yield "url", "must be ASCII without spaces: percent-encode the path, write the host with xn--"
+        return
+    try:
+        parts = urlsplit(target.url)
+        port = parts.port
+    except ValueError:
+        yield "url", "cannot be read: check the port and the brackets"
+        return
+    for wrong, sentence in _url_faults(target.url, parts, port):
+        if wrong:
+            yield "url", sentence
+
+
+def _url_faults(url: str, parts: SplitResult, port: int | None) -> Iterator[tuple[bool, str]]:
+    host = parts.hostname
+    yield parts.scheme not in {"ws", "wss"}, "must begin with ws:// or wss://"
+    yield host is None, "has no host"
+    yield "@" in parts.netloc, "must not hold credentials: they stand in a file, see auth.jwt"
+    yield "#" in url, "must not have a fragment (#): it is never sent"
+    yield port == 0, "has port 0, to which nobody can connect"
+    yield host is not None and not _is_host(host), "has a host that is no name and no address"
+
+
+def _is_host(host: str) -> bool:
+    return _address(host) is not None or bool(HOST.fullmatch(host.lower()))
+
+
+def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        return ipaddress.ip_address(host)
+    except ValueError:
+        return None
+
+
+def _scheme(target: Target) -> str:
+    return target.url.partition(":")[0].lower()
+
+
+def _times(target: Target) -> Iterator[Found]:
+    needed = target.timeout + target.close_timeout
+    if needed >= target.interval:
+        yield (
+            "timeout",
+            (
+                f"timeout {target.timeout:g}s and close_timeout {target.close_timeout:g}s must together be less than "
+                f"interval {target.interval:g}s: raise interval or lower timeout"
+            ),
+        )
+
+
+def _lifetime(target: Target) -> Iterator[Found]:
+    if target.auth and target.auth.jwt.token_file is None and target.auth.jwt.lifetime < target.timeout:
+        yield (
+            "auth.jwt.lifetime",
+            f"must be at least the timeout, {target.timeout:g}s: the token must outlive its session",
+        )
+
+
+def _subjects(target: Target) -> Iterator[Found]:
+    first: dict[str, str] = {}
+    for alias, subject in target.identities.items():
+        if first.setdefault(subject, alias) != alias:
+            yield f"identities.{alias}", f"has the same subject as {first[subject]}: one user, one alias"
+
+
+def _ready_token(target: Target) -> Iterator[Found]:
+    jwt = target.auth.jwt if target.auth else None
+    if jwt is None or jwt.token_file is None:
+        return
+    if len(target.identities) > 1:
+        yield "identities", "must be one: the token in token_file is one user's"
+    for name in ("algorithm", "lifetime", "claims", "headers"):
+        if name in jwt.model_fields_set:
+            yield f"auth.jwt.{name}", "has no effect on a ready token: remove it, or use key_file instead of token_file"
+
+
+def _claims(target: Target) -> Iterator[Found]:
+    jwt = target.auth.jwt if target.auth else None
+    for name in jwt.claims if jwt else ():
+        if name in OUR_CLAIMS:
+            yield f"auth.jwt.claims.{shown(name)}", "is set anew in every token (sub from identities): remove it"
+    for name, kinds in (("iss", str), ("aud", str | list)):
+        if jwt and not isinstance(jwt.claims.get(name, ""), kinds):
+            yield f"auth.jwt.claims.{name}", "must be text: quote it (RFC 7519 section 4.1)"
+    for name in jwt.headers if jwt else ():
+        if name in OUR_TOKEN_HEADERS:
+            yield f"auth.jwt.headers.{shown(name)}", "is set by us: remove it, and choose the algorithm by `algorithm`"
+
+
+def _headers(target: Target) -> Iterator[Found]:
+    times = Counter(name.lower() for name in target.headers)
+    for name, value in target.headers.items():
+        lower = name.lower()
+        faults = (
+            (not HTTP_TOKEN.fullmatch(name), "is no header name: letters, digits and !#$%&'*+-.^_`|~ are allowed"),
+            (
+                not HTTP_VALUE.fullmatch(value) or value != value.strip(),
+                "its value must be printable ASCII in one line",
+            ),
+            (lower in OUR_HEADERS or lower.startswith(OUR_PREFIX), "is set by the handshake itself: remove it"),
+            (lower in CREDENTIALS, "must not stand here: credentials stand in a file, see auth.jwt"),
+            (times[lower] > 1, "is given more than once: upper and lower case are the same"),
+        )
+        yield from ((f"headers.{shown(name)}", sentence) for wrong, sentence in faults if wrong)
+
+
+def _tls(target: Target) -> Iterator[Found]:
+    tls = target.tls
+    if tls.model_fields_set and _scheme(target) == "ws":
+        yield "tls", "has no effect on a ws:// url: use wss://, or remove it"
+    for given, missing in (("cert_file", "key_file"), ("key_file", "cert_file")):
+        if getattr(tls, given) is not None and getattr(tls, missing) is None:
+            yield f"tls.{missing}", f"is required together with {given}"
+    if tls.server_name is not None and not _is_host(tls.server_name):
+        yield "tls.server_name", "is no host name"
+
+
+def _family(target: Target) -> Iterator[Found]:
+    try:
+        address = _address(urlsplit(target.url).hostname or "")
+    except ValueError:
+        return  # the url has its own sentence
+    if address is not None and target.ip_protocol not in ("any", f"ip{address.version}"):
+        yield "ip_protocol", f"never reaches the url's address, which is ip{address.version}"
+
+
+def _identities(target: Target, profile: Profile) -> Iterator[Found]:
+    if target.identities or not (needs_identity(profile) or target.auth):
+        return
+    yield (
+        "identities",
+        "needs at least one (alias: subject): "
+        + ("the profile speaks as a user" if needs_identity(profile) else "auth speaks for a user"),
+    )
+
+
+def _auth(target: Target, profile: Profile) -> Iterator[Found]:
+    if needs_token(profile) and target.auth is None:
+        yield "auth", "is required: the profile needs a token"
+
+
+def _inline_token(target: Target, profile: Profile) -> Iterator[Found]:
+    query = urlsplit(target.url).query if _url_is_good(target) else ""
+    if any(name == profile.carry.query for name, _ in parse_qsl(query, keep_blank_values=True)):
+        yield "url", f"must not hold the parameter {profile.carry.query}: it carries the token, see auth.carry"
+
+
+def _url_is_good(target: Target) -> bool:
+    return not any(_url(target))
+
+
+def _bypass(target: Target, profile: Profile) -> Iterator[Found]:
+    for name in target.headers if not target.allow_auth_bypass else ():
+        if any(word.lower() in name.lower() for word in profile.bypass_headers):
+            yield (
+                f"headers.{shown(name)}",
+                (
+                    "may switch off the backend's token check, and auth would prove nothing: remove it, "
+                    "or set allow_auth_bypass: true"
+                ),
+            )
+
+
+def _missing_parts(target: Target, profile: Profile) -> Iterator[Found]:
+    if profile.send is None and "send" in target.probes.model_fields_set:
+        yield "probes.send", "has no effect: the profile has no send message"
+    if target.environment is not None and (profile.welcome is None or profile.welcome.environment is None):
+        yield "environment", "has no effect: the profile reads no environment from the welcome"
+
+
+TARGET_CHECKS: Final[tuple[Callable[[Target], Iterator[Found]], ...]] = (
+    _url,
+    _times,
+    _lifetime,
+    _subjects,
+    _ready_token,
+    _claims,
+    _headers,
+    _tls,
+    _family,
+)
+PROFILED_CHECKS: Final[tuple[Callable[[Target, Profile], Iterator[Found]], ...]] = (
+    _identities,
+    _auth,
+    _inline_token,
+    _bypass,
+    _missing_parts,
+)

@@ -1,0 +1,197 @@
+"""Puts the rooms together, starts them, stops them.
+
+Rule 1: no rule of its own about probes, backends or metrics. Rule 2: what is started here is stopped here, in the
+opposite order, whatever happens.
+"""
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Final
+
+from exporter import __version__, log
+from exporter.config import Config
+from exporter.files import KeyRing
+from exporter.host import Clock, watch_loop
+from exporter.metrics import Metrics, target_series
+from exporter.plan import Job, Plan
+from exporter.probing import Prober
+from exporter.resolver import Resolver
+from exporter.result import Probe, Result, Skip, Trigger
+from exporter.scheduler import Scheduler
+from exporter.state import State
+from exporter.web import Address, LandingData, LandingTarget, Server
+
+LOG = logging.getLogger("exporter.daemon")
+
+FIRST_SCRAPE: Final = 60.0
+"""Seconds after the start at which the first session waits no longer for a scrape."""
+
+TIDY: Final = 5.0
+"""Seconds between two looks at what the ledger says of each identity."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How to run. `startup_delay` in seconds; 0 starts sessions at once, without waiting for a scrape."""
+
+    listen: Address
+    startup_delay: float = 15.0
+    on_result: Callable[[Result], None] = field(default=lambda _: None)
+    on_skip: Callable[[Skip], None] = field(default=lambda _: None)
+
+
+class Daemon:
+    """The running exporter: `await start()`, `await stop()`."""
+
+    def __init__(
+        self, config: Config, plan: Plan, options: Options, *, state: State | None = None, clock: Clock | None = None
+    ) -> None:
+        self._config = config
+        self._plan = plan
+        self._jobs = {job.name: job for job in plan.jobs}
+        self._options = options
+        self._clock = clock or Clock()
+        self._state = state or State.in_memory(wall=self._clock.wall)
+        self._metrics = Metrics(__version__)
+        self._open: Counter[str] = Counter()
+        self._last: dict[str, Result] = {}
+        self._scraped = asyncio.Event()
+        self._chores: list[asyncio.Task[None]] = []
+        self._server: Server | None = None
+        prober = Prober(self._state, KeyRing(), Resolver(), self._clock, self._opened)
+        self._scheduler = Scheduler(plan.jobs, prober.run, self, self._clock)
+        self._stopping = False
+
+    @property
+    def url(self) -> str:
+        """Where the HTTP side listens; empty before the start."""
+        return self._server.url if self._server else ""
+
+    async def start(self) -> None:
+        """Prime the series, listen, and begin cycles after the start-up wait. Raises ListenProblem."""
+        self._prime()
+        self._server = await Server.start(
+            self._options.listen.host,
+            self._options.listen.port,
+            registry=self._metrics.registry,
+            ready=self._ready,
+            healthy=self._healthy,
+            on_scrape=self._scraped.set,
+            landing=self._landing,
+        )
+        self._scheduler.announce(self._clock.wall() + self._options.startup_delay)
+        for chore in (self._begin(), watch_loop(self._lag), self._tidy()):
+            self._chores.append(asyncio.create_task(chore))
+
+    async def stop(self) -> None:
+        """Not ready, no new session, running ones finish or are closed with 1000; then the HTTP side ends."""
+        self._stopping = True
+        await self._scheduler.stop()
+        for chore in self._chores:
+            chore.cancel()
+        await asyncio.gather(*self._chores, return_exceptions=True)
+        if self._server is not None:
+            await self._server.close()
+        self._state.close()
+
+    # Sinks of the scheduler -----------------------------------------------------------------------------------------
+
+    def observe(self, result: Result) -> None:
+        """Tell everybody of a finished session."""
+        self._metrics.observe(result)
+        self._last[result.target] = result
+        log.session(result)
+        self._options.on_result(result)
+        self._tell_identities([self._jobs[result.target]])
+
+    def cycle(self, result: Result) -> None:
+        """Count the verdict of a scheduled cycle."""
+        self._metrics.cycle(result)
+
+    def skip(self, skip: Skip) -> None:
+        """Count a cycle that opened no session."""
+        self._metrics.skip(skip)
+        self._options.on_skip(skip)
+
+    def due(self, target: str, probe: Probe, at: float) -> None:
+        """Tell when a probe runs next."""
+        self._metrics.due(target, probe, at)
+
+    # Chores ---------------------------------------------------------------------------------------------------------
+
+    async def _begin(self) -> None:
+        """Design 8: the first session waits for the delay and for one served scrape, at most `FIRST_SCRAPE`."""
+        delay = self._options.startup_delay
+        if delay > 0:
+            await asyncio.sleep(delay)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(max(0.0, FIRST_SCRAPE - delay)):
+                    await self._scraped.wait()
+        self._scheduler.start()
+
+    async def _tidy(self) -> None:
+        while True:
+            self._tell_identities(self._plan.jobs)
+            await asyncio.sleep(TIDY)
+            with self._state.transaction() as ledger:
+                ledger.prune(self._clock.wall())
+
+    def _lag(self, seconds: float) -> None:
+        self._metrics.loop_lag(seconds)
+        step = self._scheduler.look()
+        if step:
+            LOG.warning("the wall clock stepped by %.1f s: every target is planned anew", step)
+            self._state.shift(step)
+
+    # Shown ----------------------------------------------------------------------------------------------------------
+
+    def _prime(self) -> None:
+        for job in self._plan.jobs:
+            self._metrics.add_target(target_series(job.target, job.profile))
+            self._metrics.auth_bypassed(job.name, bypassed=job.target.allow_auth_bypass)
+        self._metrics.reloaded(self._clock.wall(), successful=True)
+
+    def _opened(self, target: str, change: int) -> None:
+        self._open[target] += change
+        self._metrics.open_connections(target, self._open[target])
+
+    def _tell_identities(self, jobs: Iterable[Job]) -> None:
+        for job in jobs:
+            for alias in job.identities:
+                self._tell_identity(job, alias)
+
+    def _tell_identity(self, job: Job, alias: str) -> None:
+        ledger, now = self._state.ledger, self._clock.wall()
+        request = job.request("", Probe.SEND, alias, Trigger.SCHEDULE)
+        self._metrics.identity_state(
+            job.name,
+            alias,
+            held=ledger.held(request.user or "", now),
+            budget=ledger.budget(request, now),
+            resting=ledger.resting(request.user, request.key, now),
+        )
+
+    def _ready(self) -> tuple[bool, str]:
+        if self._stopping:
+            return False, "stopping: running sessions are being closed"
+        return True, "ready"
+
+    def _healthy(self) -> tuple[bool, str]:
+        return True, "healthy"
+
+    def _landing(self) -> LandingData:
+        return LandingData(__version__, tuple(map(self._row, self._plan.jobs)))
+
+    def _row(self, job: Job) -> LandingTarget:
+        result = self._last.get(job.name)
+        if result is None:
+            return LandingTarget(job.name, "not probed yet")
+        if result.impairment is not None:
+            return LandingTarget(job.name, "impaired", f"our own failure: {result.impairment}")
+        if not result.failed:
+            return LandingTarget(job.name, "passing")
+        return LandingTarget(job.name, "failing", f"{result.phase}: {result.reason}")

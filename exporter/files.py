@@ -1,0 +1,282 @@
+"""Keys, tokens and certificates: read, and read again when they change; TLS contexts that targets share.
+
+Rule 1: what stands in a file or variable never reaches a sentence; its path or name does.
+Rule 2: all here is synchronous: small files from a local disk. `tls_context` takes 25 ms when it builds: callers run
+it off the event loop. Everything may be called from several threads.
+"""
+
+import errno
+import io
+import os
+import re
+import ssl
+import stat
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Final
+
+from exporter.config import Config, Jwt, Problem, Target, Tls
+from exporter.tokens import Key, KeyProblem, load_key
+
+MAX_BYTES: Final = 1_048_576
+SETTLED: Final = 2.0
+"""Seconds after which a file's time stamp tells one writing from the next: until then it is read each time (the
+stamps of some file systems step by 2 s, and git calls such an entry "racily clean")."""
+
+NO_FILE: Final = "is not a file: correct the path"
+READ_FAULTS: Final = {
+    errno.ENOENT: "does not exist: create it, or correct the path",
+    errno.ENOTDIR: "does not exist: a part of its path is no folder",
+    errno.EISDIR: NO_FILE,
+    errno.ENXIO: NO_FILE,
+    errno.EACCES: "cannot be read by this user: correct its owner or mode",
+    errno.EPERM: "cannot be read by this user: correct its owner or mode",
+    errno.ELOOP: "is a link to itself: correct the path",
+    errno.ENAMETOOLONG: "has a name that is too long: correct the path",
+}
+
+CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
+
+Stamp = tuple[int, int, int]
+"""Modification time in ns, size in bytes, inode."""
+
+
+class FileProblem(Exception):  # noqa: N818
+    """A file or variable that cannot be used; the sentence names it and says what to do.
+
+    `field`: which setting of several named it (`ca_file`, `cert_file`, `key_file`), if there are several.
+    """
+
+    def __init__(self, sentence: str, field: str = "") -> None:
+        super().__init__(sentence)
+        self.sentence = sentence
+        self.field = field
+
+
+class Watched:
+    """A small file, read again only when its modification time, size or inode has changed."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self._stamp: Stamp | None = None
+        self._content = b""
+        self._settled = False
+
+    def read(self) -> bytes:
+        """Its content now; raises FileProblem. A file that was replaced while it was read is read again next time."""
+        try:
+            if not self._settled or _stamp(self.path.stat()) != self._stamp:
+                self._load()
+        except OSError as error:
+            self._settled = False
+            raise FileProblem(f"{self.path} {_fault(error)}") from None
+        return self._content
+
+    def _load(self) -> None:
+        with io.FileIO(self.path, "rb", opener=_without_waiting) as file:
+            found = os.fstat(file.fileno())
+            if not stat.S_ISREG(found.st_mode):
+                raise FileProblem(f"{self.path} {NO_FILE}")
+            content = file.read(MAX_BYTES + 1)
+        if len(content) > MAX_BYTES:
+            raise FileProblem(f"{self.path} is larger than {MAX_BYTES} bytes: is it the right file?")
+        self._content, self._stamp = content, _stamp(found)
+        self._settled = time.time() - found.st_mtime > SETTLED
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    """Opens a pipe at once, where a plain `open` waits for its writer."""
+    return os.open(path, flags | os.O_NONBLOCK)
+
+
+def _stamp(found: os.stat_result) -> Stamp:
+    return found.st_mtime_ns, found.st_size, found.st_ino
+
+
+def _fault(error: OSError) -> str:
+    name = errno.errorcode.get(error.errno or 0, "an unknown error")
+    return READ_FAULTS.get(error.errno or 0, f"cannot be read: {name}")
+
+
+def file_mode_problem(path: str | Path) -> str | None:
+    """A sentence if everybody on this machine may read the file; None if not, or if it is not there."""
+    try:
+        mode = stat.S_IMODE(Path(path).stat().st_mode)
+    except OSError:
+        return None
+    return f"{path} can be read by everybody (mode {mode:04o}): chmod o-rwx" if mode & stat.S_IROTH else None
+
+
+class KeyRing:
+    """The key or ready token of each `Jwt`, as it stands in its file or variable now; parsed once per content."""
+
+    def __init__(self, environment: Mapping[str, str] = os.environ) -> None:
+        self._environment = environment
+        self._files: dict[str, Watched] = {}
+        self._parsed: dict[tuple[str, str], tuple[bytes, Key]] = {}
+        self._lock = threading.Lock()
+
+    def key(self, spec: Jwt) -> Key:
+        """What `tokens.mint` needs for `spec`; raises FileProblem: not there, empty, too short, of the wrong kind."""
+        with self._lock:
+            name, content = self._source(spec)
+            slot = (name, "ready" if spec.token_file is not None else spec.algorithm)
+            known = self._parsed.get(slot)
+            if known is None or known[0] != content:
+                known = self._parsed[slot] = content, _parse(name, spec, content)
+            return known[1]
+
+    def _source(self, spec: Jwt) -> tuple[str, bytes]:
+        if spec.key_env is not None:
+            if spec.key_env not in self._environment:
+                raise FileProblem(f"${spec.key_env} is not set: set it, or use key_file")
+            return f"${spec.key_env}", os.fsencode(self._environment[spec.key_env])
+        path = spec.key_file or spec.token_file or ""
+        return path, self._files.setdefault(path, Watched(path)).read()
+
+
+def _parse(name: str, spec: Jwt, content: bytes) -> Key:
+    try:
+        return load_key(spec, content)
+    except KeyProblem as problem:
+        raise FileProblem(f"{name} {problem}") from None
+
+
+class TlsContexts:
+    """One client context for all targets of equal settings, built again when one of its files has another content."""
+
+    def __init__(self) -> None:
+        self._files: dict[str, Watched] = {}
+        self._built: dict[tuple[str | None, ...], tuple[dict[str, bytes], ssl.SSLContext]] = {}
+        self._lock = threading.Lock()
+
+    def context(self, tls: Tls) -> ssl.SSLContext:
+        """A context that checks chain and host name, TLS 1.2 or later; raises FileProblem with its `field`.
+
+        `tls.server_name` is not part of it: it goes into `wrap_bio`.
+        """
+        settings = (tls.ca_file, tls.cert_file, tls.key_file)
+        with self._lock:
+            contents = {field: self._read(field, path) for field, path in _tls_files(tls)}
+            known = self._built.get(settings)
+            if known is None or known[0] != contents:
+                known = self._built[settings] = contents, _build(tls, contents)
+            return known[1]
+
+    def _read(self, field: str, path: str) -> bytes:
+        try:
+            return self._files.setdefault(path, Watched(path)).read()
+        except FileProblem as problem:
+            raise FileProblem(problem.sentence, field) from None
+
+
+tls_context: Final[Callable[[Tls], ssl.SSLContext]] = TlsContexts().context
+"""The process's shared contexts; see `TlsContexts.context`."""
+
+
+def _tls_files(tls: Tls) -> Iterator[tuple[str, str]]:
+    for field in ("ca_file", "cert_file", "key_file"):
+        path = getattr(tls, field)
+        if path is not None:
+            yield field, path
+
+
+def _build(tls: Tls, contents: Mapping[str, bytes]) -> ssl.SSLContext:
+    # Not ssl.create_default_context(): that one writes session keys to the file that $SSLKEYLOGFILE names.
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if tls.ca_file is None:
+        context.load_default_certs()
+    else:
+        _trust(context, tls.ca_file, contents["ca_file"])
+    if tls.cert_file is not None and tls.key_file is not None:
+        _identify(context, tls.cert_file, tls.key_file, contents)
+    return context
+
+
+def _trust(context: ssl.SSLContext, path: str, content: bytes) -> None:
+    # Only the blocks: bundles have comments in any encoding between them.
+    blocks = b"\n".join(CERTIFICATE.findall(content))
+    try:
+        context.load_verify_locations(cadata=blocks.decode("ascii"))
+    except (ssl.SSLError, UnicodeError, ValueError):
+        raise FileProblem(f"{path} holds no certificates: a PEM with those of the CA is expected", "ca_file") from None
+
+
+def _identify(context: ssl.SSLContext, certificate: str, key: str, contents: Mapping[str, bytes]) -> None:
+    if b"-----BEGIN CERTIFICATE-----" not in contents["cert_file"]:
+        raise FileProblem(f"{certificate} holds no certificate: a PEM is expected", "cert_file")
+    if b"PRIVATE KEY-----" not in contents["key_file"]:
+        raise FileProblem(f"{key} holds no private key: a PEM is expected", "key_file")
+    try:
+        context.load_cert_chain(certificate, key, password=_no_passphrase)
+    except _Passphrase:
+        raise FileProblem(f"{key} is protected by a passphrase: store the key without one", "key_file") from None
+    except (ssl.SSLError, OSError, ValueError):
+        raise FileProblem(f"{key} is damaged, or not the key of {certificate}", "key_file") from None
+
+
+class _Passphrase(Exception):  # noqa: N818
+    """OpenSSL wants a passphrase; left to itself it would ask on the terminal and wait."""
+
+
+def _no_passphrase() -> str:
+    raise _Passphrase
+
+
+def key_problems(config: Config, keys: KeyRing | None = None) -> list[Problem]:
+    """What is wrong with the keys, tokens and certificates that a (resolved) config names, each under its field."""
+    ring = keys or KeyRing()
+    return [
+        problem
+        for place, target in _places(config)
+        for problem in (*_key_problems(f"{place}.auth.jwt", target, ring), *_tls_problems(f"{place}.tls", target.tls))
+    ]
+
+
+def mode_warnings(config: Config) -> list[Problem]:
+    """Secrets of a (resolved) config that everybody on this machine may read: worth a warning, no more."""
+    found = ((f"{place}.{field}", file_mode_problem(path)) for place, field, path in _secrets(config))
+    return [Problem(field, sentence) for field, sentence in found if sentence is not None]
+
+
+def _places(config: Config) -> Iterator[tuple[str, Target]]:
+    for index, target in enumerate(config.targets):
+        yield f"targets[{index}] ({target.name})", target
+
+
+def _key_problems(place: str, target: Target, keys: KeyRing) -> Iterator[Problem]:
+    if target.auth is None:
+        return
+    spec = target.auth.jwt
+    field = next(name for name in ("key_env", "key_file", "token_file") if getattr(spec, name) is not None)
+    try:
+        keys.key(spec)
+    except FileProblem as problem:
+        yield Problem(f"{place}.{field}", problem.sentence)
+
+
+def _tls_problems(place: str, tls: Tls) -> Iterator[Problem]:
+    """Every file that cannot be read, or, if all can be, what keeps them from making a context."""
+    unreadable = False
+    for field, path in _tls_files(tls):
+        try:
+            Watched(path).read()
+        except FileProblem as problem:
+            unreadable = True
+            yield Problem(f"{place}.{field}", problem.sentence)
+    try:
+        if any(_tls_files(tls)) and not unreadable:
+            tls_context(tls)
+    except FileProblem as problem:
+        yield Problem(f"{place}.{problem.field}", problem.sentence)
+
+
+def _secrets(config: Config) -> Iterator[tuple[str, str, str]]:
+    for place, target in _places(config):
+        named = {"tls.key_file": target.tls.key_file}
+        if target.auth is not None:
+            named |= {"auth.jwt.key_file": target.auth.jwt.key_file, "auth.jwt.token_file": target.auth.jwt.token_file}
+        yield from ((place, field, path) for field, path in named.items() if path is not None)

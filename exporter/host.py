@@ -1,0 +1,48 @@
+"""Of this process and its machine: clocks, steps of the wall clock, and how late the event loop is.
+
+Rule 1: the only room that reads a clock for others; they are handed a `Clock`, so that tests can bring their own.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+STEP: Final = 1.0
+"""Seconds the wall clock may move against the monotonic one between two looks before it is a step, not a slew."""
+
+LOOK: Final = 0.5
+"""Seconds between two looks at clocks and loop."""
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """Seconds: `monotonic` for durations, `wall` (unix) for moments. `kernel_stamps`: the kernel's stamps are of it."""
+
+    monotonic: Callable[[], float] = time.monotonic
+    wall: Callable[[], float] = time.time
+    kernel_stamps: bool = True
+
+
+class StepWatch:
+    """Tells steps of the wall clock against the monotonic one; a slew is followed, not told."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._apart = clock.wall() - clock.monotonic()
+
+    def step(self) -> float:
+        """Seconds the wall clock has stepped since the last look, 0.0 if it has not."""
+        apart = self._clock.wall() - self._clock.monotonic()
+        moved, self._apart = apart - self._apart, apart
+        return moved if abs(moved) > STEP else 0.0
+
+
+async def watch_loop(told: Callable[[float], None]) -> None:
+    """Tell, every `LOOK` seconds and until cancelled, how many seconds the loop was late."""
+    loop = asyncio.get_running_loop()
+    while True:
+        due = loop.time() + LOOK
+        await asyncio.sleep(LOOK)
+        told(max(0.0, loop.time() - due))

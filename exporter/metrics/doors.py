@@ -1,0 +1,237 @@
+"""What happened becomes figures: the doors through which the rest of the house counts.
+
+Rule 1: all that is counted is a closed word or a name of the config. Rule 2: no clock: every time comes in.
+Rule 3: a result of a target that is gone is dropped: a series never comes back after its removal.
+"""
+
+import platform
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Final
+
+from exporter.classify import close_label
+from exporter.metrics import families as f
+from exporter.metrics.series import (
+    OTHER,
+    Key,
+    TargetSeries,
+    http_code,
+    legal,
+    passed_over_kinds,
+    validates,
+)
+from exporter.metrics.storage import Shelf, Storage
+from exporter.profiles import probes_of
+from exporter.result import Phase, Probe, Result, Skip, Verdict
+
+if TYPE_CHECKING:
+    from prometheus_client import CollectorRegistry
+
+SWITCHING_PROTOCOLS: Final = 101
+RANK: Final = {probe: probe.rank for probe in Probe}
+
+
+class _Known:
+    """A target that is there: its shelf, and what of its profile decides how a result is counted."""
+
+    def __init__(self, storage: Storage, target: TargetSeries) -> None:
+        self.shelf = Shelf(storage, target.name)
+        self.update(target)
+
+    def update(self, target: TargetSeries) -> None:
+        self.profile = target.profile
+        self.probes = probes_of(target.profile)
+        self.kinds = passed_over_kinds(target.profile)
+        self.validates = validates(target.profile)
+        self.shelf.arrange(legal(target))
+
+
+class Metrics:
+    """All metric families of the exporter. `registry` is what a scrape renders."""
+
+    def __init__(self, version: str) -> None:
+        self._storage = Storage()
+        self._targets: dict[str, _Known] = {}
+        self._storage.child(f.BUILD_INFO, version, platform.python_version()).set(1)
+
+    @property
+    def registry(self) -> "CollectorRegistry":
+        """The private registry; safe to render in another thread."""
+        return self._storage.registry
+
+    # Targets ---------------------------------------------------------------------------------------------------
+
+    def add_target(self, target: TargetSeries) -> None:
+        """Make the target's series, those that count at 0. Of a target that is there, the counts stay."""
+        known = self._targets.get(target.name)
+        if known is None:
+            self._targets[target.name] = _Known(self._storage, target)
+        else:
+            known.update(target)
+
+    def remove_target(self, name: str) -> None:
+        """Drop every series of the target."""
+        known = self._targets.pop(name, None)
+        if known is not None:
+            known.shelf.clear()
+
+    def unprimed(self) -> list[tuple[str, Key]]:
+        """Names and label values of series that exist although `series.legal` does not know them: for tests."""
+        return [
+            (key[0].name, (name, *key[1:])) for name, known in self._targets.items() for key in known.shelf.strays()
+        ]
+
+    # Sessions --------------------------------------------------------------------------------------------------
+
+    def observe(self, result: Result) -> None:
+        """Count one finished session of the scheduler, confirm runs included."""
+        known = self._targets.get(result.target)
+        if known is None:
+            return
+        if result.impairment is not None:
+            known.shelf.add(f.IMPAIRED, result.impairment)
+            return
+        for probe in known.probes:
+            _verdict(known.shelf, result, probe)
+        _identity(known, result)
+        _ending(known, result)
+        _evidence(known.shelf, result)
+        if known.validates:
+            _factory(known.shelf, result)
+        if result.distorted:
+            self._storage.child(f.DISTORTED_RUNS).inc()
+        else:
+            _durations(known, result)
+
+    def cycle(self, result: Result) -> None:
+        """Count the verdicts that answer one scheduled cycle."""
+        known = self._targets.get(result.target)
+        if known is None:
+            return
+        for probe in known.probes:
+            verdict = result.verdicts.get(probe, Verdict.NONE)
+            if verdict is not Verdict.NONE:
+                known.shelf.add(f.CYCLES, probe)
+            if verdict is Verdict.FAIL:
+                known.shelf.add(f.CYCLE_FAILURES, probe)
+
+    def skip(self, skip: Skip) -> None:
+        """Count a cycle that was due and opened no session."""
+        known = self._targets.get(skip.target)
+        if known is not None:
+            known.shelf.add(f.SKIPS, skip.cause)
+
+    # States ----------------------------------------------------------------------------------------------------
+
+    def due(self, target: str, probe: Probe, at: float) -> None:
+        """Say when (unix seconds) the probe runs next."""
+        self._set(target, at, f.DUE, probe)
+
+    def open_connections(self, target: str, count: int) -> None:
+        """Say how many connections to the target are open."""
+        self._set(target, count, f.OPEN_CONNECTIONS)
+
+    def identity_state(self, target: str, identity: str, *, held: int, budget: int | None, resting: bool) -> None:
+        """Say how many slots an identity holds and may hold (None: no limit), and whether it rests."""
+        self._set(target, resting, f.IDENTITY_RESTING, identity)
+        known = self._targets.get(target)
+        if known is not None and known.validates:
+            known.shelf.set(held, f.SLOTS_HELD, identity)
+            if budget is not None:
+                known.shelf.set(budget, f.SLOTS_BUDGET, identity)
+
+    def auth_bypassed(self, target: str, *, bypassed: bool) -> None:
+        """Say whether the target's headers switch off the backend's token check."""
+        known = self._targets.get(target)
+        if known is not None and known.validates:
+            known.shelf.set(bypassed, f.AUTH_BYPASSED)
+
+    def loop_lag(self, seconds: float) -> None:
+        """Say by how much the event loop was late."""
+        self._storage.child(f.LOOP_LAG).set(seconds)
+
+    def reloaded(self, at: float, *, successful: bool) -> None:
+        """Say how the load of the config at `at` (unix seconds) went; the first load counts."""
+        self._storage.child(f.RELOAD_OK).set(successful)
+        if successful:
+            self._storage.child(f.RELOADED_AT).set(at)
+
+    def _set(self, target: str, value: float, *key: object) -> None:
+        known = self._targets.get(target)
+        if known is not None:
+            known.shelf.set(value, *key)
+
+
+def _verdict(shelf: Shelf, result: Result, probe: Probe) -> None:
+    """Attempts, failures, success and the two timestamps. A probe that was asked and proved nothing did run."""
+    if RANK[probe] <= RANK[result.depth]:
+        shelf.set(result.started_at, f.LAST_RUN, probe)
+    verdict = result.verdicts.get(probe, Verdict.NONE)
+    if verdict is Verdict.NONE:
+        return
+    passed = verdict is Verdict.PASS
+    shelf.add(f.ATTEMPTS, probe)
+    shelf.set(passed, f.SUCCESS, probe)
+    if passed:
+        shelf.set(result.started_at, f.LAST_SUCCESS, probe)
+    else:
+        shelf.add(f.FAILURES, probe, result.phase, result.reason)
+
+
+def _durations(known: _Known, result: Result) -> None:
+    for probe, seconds in result.durations.items():
+        if probe in known.probes and result.verdicts.get(probe) is Verdict.PASS:
+            known.shelf.observe(seconds, f.DURATION, probe)
+    for phase, seconds in result.phases.items():
+        if phase is not Phase.PREPARE:
+            known.shelf.observe(seconds, f.PHASE_DURATION, phase)
+
+
+def _identity(known: _Known, result: Result) -> None:
+    """A connect-deep session of a profile that needs no token for it says nothing of the identity."""
+    tokenless = result.depth is Probe.CONNECT and known.profile.connect_without_token
+    undecided = all(verdict is Verdict.NONE for verdict in result.verdicts.values())
+    if result.identity is None or tokenless or undecided:
+        return
+    known.shelf.add(f.IDENTITY_ATTEMPTS, result.identity)
+    if result.failed:
+        known.shelf.add(f.IDENTITY_FAILURES, result.identity)
+
+
+def _ending(known: _Known, result: Result) -> None:
+    """The close, the HTTP status of a refused upgrade, and the messages that were passed over."""
+    close = result.close
+    if close is not None:
+        known.shelf.add(f.CLOSES, close.phase, close_label(close.code, known.profile), close.initiator)
+    if result.http_status not in (None, SWITCHING_PROTOCOLS):
+        known.shelf.add(f.HTTP_REJECTIONS, http_code(result.http_status))
+    for kind, count in result.passed_over.items():
+        known.shelf.add(f.PASSED_OVER, kind if kind in known.kinds else OTHER, amount=count)
+
+
+def _evidence(shelf: Shelf, result: Result) -> None:
+    _known_figures(shelf, {f.CERTIFICATE_EXPIRY: result.evidence.certificate_expiry})
+
+
+def _factory(shelf: Shelf, result: Result) -> None:
+    """Whether the factory gave a valid context: a welcome that nothing is wrong with, or a reason why not."""
+    if result.factory_reason is not None:
+        shelf.add(f.FACTORY_FAILURES, result.factory_reason)
+        shelf.set(0, f.FACTORY_VALID)
+    elif Phase.ADMISSION in result.phases:
+        shelf.set(1, f.FACTORY_VALID)
+    evidence = result.evidence
+    _known_figures(
+        shelf,
+        {
+            f.SLOT_LIMIT: result.slot_limit,
+            f.CLOCK_SKEW: evidence.clock_skew,
+            f.HEARTBEAT_INTERVAL: evidence.heartbeat_interval,
+            f.MAX_MESSAGE_SIZE: evidence.max_message_size,
+        },
+    )
+
+
+def _known_figures(shelf: Shelf, figures: Mapping[f.Family, float | None]) -> None:
+    for family, value in figures.items():
+        if value is not None:
+            shelf.set(value, family)

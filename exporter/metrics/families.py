@@ -1,0 +1,254 @@
+"""Every metric family: name, type, labels in order, HELP.
+
+Rule 1: a family stands here or nowhere. Rule 2: a label value is a name of the config or a word of a closed list.
+Rule 3: nothing here counts; `series` says which label values are legal, `storage` keeps the figures.
+"""
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+PROBE_BUCKETS: Final = (0.025, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 10.0)
+"""Seconds to a verdict. Loopback takes 0.1, staging 0.6-1.3, a cold start 1.1-3.9 (protocol page section 2); the
+default timeout, 10 s, and the thresholds of alerts lie on a boundary. With +Inf 9 buckets."""
+
+PHASE_BUCKETS: Final = (0.005, 0.05, 0.25, 1.0, 4.0, 10.0)
+"""Seconds of one phase: an ack on loopback 0.002-0.004, a round trip to staging 0.05-0.8. With +Inf 7 buckets: there
+are seven phases, and the room for lines is 320 a target."""
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Family:
+    """One metric family; compared by identity, so that it is a cheap key. Names are a promise."""
+
+    name: str
+    kind: Literal["counter", "gauge", "histogram"]
+    labels: tuple[str, ...]
+    help: str
+    buckets: tuple[float, ...] = ()
+
+
+_BY_PROBE: Final = ("target", "probe")
+_BY_IDENTITY: Final = ("target", "identity")
+_BY_TARGET: Final = ("target",)
+
+ATTEMPTS: Final = Family(
+    "ws_probe_attempts_total",
+    "counter",
+    _BY_PROBE,
+    "Sessions of scheduled probing that reached a verdict for the probe, confirm runs included.",
+)
+FAILURES: Final = Family(
+    "ws_probe_failures_total",
+    "counter",
+    ("target", "probe", "phase", "reason"),
+    "Sessions of scheduled probing that failed the probe, by the phase where it happened and why.",
+)
+CYCLES: Final = Family(
+    "ws_probe_cycles_total",
+    "counter",
+    _BY_PROBE,
+    "Scheduled cycles with a verdict for the probe, one per cycle however many sessions it took.",
+)
+CYCLE_FAILURES: Final = Family(
+    "ws_probe_cycle_failures_total",
+    "counter",
+    _BY_PROBE,
+    "Scheduled cycles whose verdict for the probe was a failure.",
+)
+IMPAIRED: Final = Family(
+    "ws_probe_impaired_total",
+    "counter",
+    ("target", "reason"),
+    "Sessions of scheduled probing without a verdict because of the exporter's own failure.",
+)
+SKIPS: Final = Family(
+    "ws_probe_skips_total",
+    "counter",
+    ("target", "cause"),
+    "Scheduled cycles that were due and opened no session, by cause.",
+)
+SUCCESS: Final = Family(
+    "ws_probe_success",
+    "gauge",
+    _BY_PROBE,
+    "1 if the probe passed in the last scheduled session that had a verdict for it, 0 if it failed.",
+)
+DURATION: Final = Family(
+    "ws_probe_duration_seconds",
+    "histogram",
+    _BY_PROBE,
+    "Seconds from the start of a scheduled session to the probe's verdict, passed probes only.",
+    PROBE_BUCKETS,
+)
+PHASE_DURATION: Final = Family(
+    "ws_probe_phase_duration_seconds",
+    "histogram",
+    ("target", "phase"),
+    "Seconds a phase of a scheduled session took, completed phases only.",
+    PHASE_BUCKETS,
+)
+CLOSES: Final = Family(
+    "ws_probe_closes_total",
+    "counter",
+    ("target", "phase", "code", "initiator"),
+    "First close frames of scheduled sessions, by phase, code and who sent it; 1006/none is a connection without one.",
+)
+HTTP_REJECTIONS: Final = Family(
+    "ws_probe_http_rejections_total",
+    "counter",
+    ("target", "code"),
+    "Upgrade requests of scheduled sessions that got an HTTP status other than 101.",
+)
+PASSED_OVER: Final = Family(
+    "ws_probe_passed_over_messages_total",
+    "counter",
+    ("target", "kind"),
+    "Messages in scheduled sessions that were no answer to ours, by kind.",
+)
+LAST_RUN: Final = Family(
+    "ws_probe_last_run_timestamp_seconds",
+    "gauge",
+    _BY_PROBE,
+    "Unix time in seconds at which the last scheduled session that asked the probe's question started.",
+)
+LAST_SUCCESS: Final = Family(
+    "ws_probe_last_success_timestamp_seconds",
+    "gauge",
+    _BY_PROBE,
+    "Unix time in seconds at which the last scheduled session that passed the probe started.",
+)
+DUE: Final = Family(
+    "ws_probe_due_timestamp_seconds",
+    "gauge",
+    _BY_PROBE,
+    "Unix time in seconds at which the probe is scheduled to run next.",
+)
+INTERVAL: Final = Family(
+    "ws_probe_interval_seconds",
+    "gauge",
+    _BY_PROBE,
+    "Seconds between two scheduled runs of the probe, and so the most that its figures lag behind.",
+)
+TIMEOUT: Final = Family(
+    "ws_probe_timeout_seconds",
+    "gauge",
+    _BY_TARGET,
+    "Seconds a scheduled session may take.",
+)
+OPEN_CONNECTIONS: Final = Family(
+    "ws_probe_open_connections",
+    "gauge",
+    _BY_TARGET,
+    "Connections the exporter holds open to the target now.",
+)
+CERTIFICATE_EXPIRY: Final = Family(
+    "ws_probe_certificate_expiry_timestamp_seconds",
+    "gauge",
+    _BY_TARGET,
+    "Unix time in seconds at which the target's certificate expires, as seen by the last scheduled session over TLS.",
+)
+IDENTITY_ATTEMPTS: Final = Family(
+    "ws_probe_identity_attempts_total",
+    "counter",
+    _BY_IDENTITY,
+    "Scheduled sessions with a verdict that presented themselves as the identity.",
+)
+IDENTITY_FAILURES: Final = Family(
+    "ws_probe_identity_failures_total",
+    "counter",
+    _BY_IDENTITY,
+    "Scheduled sessions that presented themselves as the identity and failed a probe.",
+)
+IDENTITY_RESTING: Final = Family(
+    "ws_probe_identity_resting",
+    "gauge",
+    _BY_IDENTITY,
+    "1 while the identity rests after a refusal and is kept out of scheduled sessions, else 0.",
+)
+FACTORY_FAILURES: Final = Family(
+    "ws_factory_validation_failures_total",
+    "counter",
+    ("target", "reason"),
+    "Scheduled sessions in which the server-side factory gave no valid context, by reason.",
+)
+FACTORY_VALID: Final = Family(
+    "ws_factory_valid",
+    "gauge",
+    _BY_TARGET,
+    "1 if the factory gave the last scheduled session that could tell a valid context, 0 if not.",
+)
+SLOT_LIMIT: Final = Family(
+    "ws_factory_slot_limit",
+    "gauge",
+    _BY_TARGET,
+    "Connections the backend allows each identity, as learned from its last refusal.",
+)
+SLOTS_HELD: Final = Family(
+    "ws_factory_slots_held",
+    "gauge",
+    _BY_IDENTITY,
+    "Slots of the identity that the exporter's own ledger counts as held on the backend.",
+)
+SLOTS_BUDGET: Final = Family(
+    "ws_factory_slots_budget",
+    "gauge",
+    _BY_IDENTITY,
+    "Slots of the identity that the exporter may hold on the backend.",
+)
+CLOCK_SKEW: Final = Family(
+    "ws_factory_clock_skew_seconds",
+    "gauge",
+    _BY_TARGET,
+    "Seconds the server's clock was ahead of ours in the last welcome of a scheduled session.",
+)
+HEARTBEAT_INTERVAL: Final = Family(
+    "ws_factory_heartbeat_interval_seconds",
+    "gauge",
+    _BY_TARGET,
+    "Seconds between heartbeats, as announced in the last welcome of a scheduled session.",
+)
+MAX_MESSAGE_SIZE: Final = Family(
+    "ws_factory_max_message_size_bytes",
+    "gauge",
+    _BY_TARGET,
+    "Bytes a message may have, as announced in the last welcome of a scheduled session.",
+)
+AUTH_BYPASSED: Final = Family(
+    "ws_factory_auth_bypassed",
+    "gauge",
+    _BY_TARGET,
+    "1 if the target's configured headers switch off the backend's token check, so that auth proves nothing, else 0.",
+)
+BUILD_INFO: Final = Family(
+    "ws_exporter_build_info",
+    "gauge",
+    ("version", "pythonversion"),
+    "Always 1; the labels say which exporter this is.",
+)
+LOOP_LAG: Final = Family(
+    "ws_exporter_event_loop_lag_seconds",
+    "gauge",
+    (),
+    "Seconds by which the exporter's event loop was last measured to be late.",
+)
+DISTORTED_RUNS: Final = Family(
+    "ws_exporter_distorted_runs_total",
+    "counter",
+    (),
+    "Scheduled sessions during which the exporter was too busy for their durations to be believed.",
+)
+RELOAD_OK: Final = Family(
+    "ws_exporter_config_last_reload_successful",
+    "gauge",
+    (),
+    "1 if the exporter's last attempt to load its config worked, 0 if the config before it is still in force.",
+)
+RELOADED_AT: Final = Family(
+    "ws_exporter_config_last_reload_success_timestamp_seconds",
+    "gauge",
+    (),
+    "Unix time in seconds at which the exporter last loaded its config.",
+)
+
+ALL: Final[tuple[Family, ...]] = tuple(family for family in list(globals().values()) if isinstance(family, Family))
+"""The families in the order they stand here, which is the order of a scrape."""

@@ -1,0 +1,135 @@
+"""Which series a target can have: every legal combination of label values, and what it starts with.
+
+Rule 1: a series that cannot be is not primed; one that can be and counts starts at 0, before the first session, so
+that `increase()` sees its first step. Rule 2: what is not known yet is absent, never 0.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import chain, product
+from typing import Any, Final
+
+from exporter.classify import LEGAL_FAILURES, failing_phases, legal_closes
+from exporter.config import Profile, Target
+from exporter.metrics import families as f
+from exporter.profiles import kinds_of, phases_of, probes_of
+from exporter.result import FactoryReason, Impairment, Probe, SkipCause
+
+OTHER: Final = "other"
+HTTP_CODES: Final = ("3xx", "400", "401", "403", "404", "429", "500", "502", "503", "504", OTHER)
+
+Key = tuple[Any, ...]
+"""A family, and the label values after `target` in the family's order."""
+
+Start = float | None
+"""What a series starts with; None: absent until known."""
+
+
+@dataclass(frozen=True, slots=True)
+class TargetSeries:
+    """What the metrics need to know of a target.
+
+    `identities`: aliases. `interval`, `timeout`: seconds. `every`: a probe runs in every n-th cycle.
+    """
+
+    name: str
+    profile: Profile
+    identities: tuple[str, ...]
+    tls: bool
+    interval: float
+    timeout: float
+    every: Mapping[Probe, int]
+
+
+def target_series(target: Target, profile: Profile) -> TargetSeries:
+    """The series of a configured target, whose profile is `profile`."""
+    return TargetSeries(
+        name=target.name,
+        profile=profile,
+        identities=tuple(target.identities),
+        tls=target.url.lower().startswith("wss:"),
+        interval=target.interval,
+        timeout=target.timeout,
+        every={Probe.CONNECT: 1, Probe.AUTH: target.probes.auth.every, Probe.SEND: target.probes.send.every},
+    )
+
+
+def legal(target: TargetSeries) -> dict[Key, Start]:
+    """Every series the target can have, in no order that matters."""
+    parts = (_by_target(target), _by_probe(target), _failures(target), _closes(target), _by_identity(target))
+    return dict(chain(*parts, _factory(target) if validates(target.profile) else ()))
+
+
+def validates(profile: Profile) -> bool:
+    """True if sessions of this profile tell whether the factory is valid."""
+    reasons = [rule.factory for rules in (profile.errors, profile.closes, profile.noise) for rule in rules]
+    return profile.welcome is not None or any(reasons)
+
+
+def http_code(status: int) -> str:
+    """The label value of a refused upgrade's HTTP status."""
+    if 300 <= status < 400:  # noqa: PLR2004 - RFC 9110 section 15.4
+        return "3xx"
+    return str(status) if str(status) in HTTP_CODES else OTHER
+
+
+def passed_over_kinds(profile: Profile) -> frozenset[str]:
+    """The closed list of kinds of passed-over messages; what is not in it is `other`."""
+    return frozenset({*kinds_of(profile), OTHER})
+
+
+def _by_target(target: TargetSeries) -> Iterator[tuple[Key, Start]]:
+    yield (f.TIMEOUT,), target.timeout
+    yield (f.OPEN_CONNECTIONS,), 0
+    if target.tls:
+        yield (f.CERTIFICATE_EXPIRY,), None
+    counters = {
+        f.IMPAIRED: Impairment,
+        f.SKIPS: SkipCause,
+        f.HTTP_REJECTIONS: HTTP_CODES,
+        f.PASSED_OVER: passed_over_kinds(target.profile),
+        f.PHASE_DURATION: phases_of(target.profile, tls=target.tls),
+    }
+    for family, values in counters.items():
+        yield from (((family, value), 0) for value in values)
+
+
+def _by_probe(target: TargetSeries) -> Iterator[tuple[Key, Start]]:
+    starts = {
+        f.ATTEMPTS: 0,
+        f.CYCLES: 0,
+        f.CYCLE_FAILURES: 0,
+        f.DURATION: 0,
+        f.SUCCESS: None,
+        f.LAST_RUN: None,
+        f.LAST_SUCCESS: None,
+        f.DUE: None,
+    }
+    for probe in probes_of(target.profile):
+        yield from (((family, probe), start) for family, start in starts.items())
+        yield (f.INTERVAL, probe), target.interval * target.every[probe]
+
+
+def _failures(target: TargetSeries) -> Iterator[tuple[Key, Start]]:
+    for probe in probes_of(target.profile):
+        for phase in failing_phases(probe, target.profile, tls=target.tls):
+            yield from (((f.FAILURES, probe, phase, reason), 0) for reason in LEGAL_FAILURES[phase])
+
+
+def _closes(target: TargetSeries) -> Iterator[tuple[Key, Start]]:
+    return (((f.CLOSES, *close), 0) for close in legal_closes(target.profile, tls=target.tls))
+
+
+def _by_identity(target: TargetSeries) -> Iterator[tuple[Key, Start]]:
+    starts = (f.IDENTITY_ATTEMPTS, f.IDENTITY_FAILURES, f.IDENTITY_RESTING)
+    return (((family, identity), 0) for family, identity in product(starts, target.identities))
+
+
+def _factory(target: TargetSeries) -> Iterator[tuple[Key, Start]]:
+    yield from (((f.FACTORY_FAILURES, reason), 0) for reason in FactoryReason)
+    yield (f.AUTH_BYPASSED,), 0
+    unknown = (f.FACTORY_VALID, f.SLOT_LIMIT, f.CLOCK_SKEW, f.HEARTBEAT_INTERVAL, f.MAX_MESSAGE_SIZE)
+    yield from (((family,), None) for family in unknown)
+    for identity in target.identities:
+        yield (f.SLOTS_HELD, identity), 0
+        yield (f.SLOTS_BUDGET, identity), None

@@ -1,0 +1,14 @@
+"""Config → jobs: when, how deep, as whom; and the proof that the schedule does no harm (design 4).
+
+Rule 1: same config, same plan, after every restart and on every machine. No clock: time comes in.
+Rule 2: which cycle goes how deep with which identity is a function of the cycle's absolute number, never of what ran
+before: a restart cannot make an identity's turns crowd.
+Rule 3: a schedule that could do harm is no plan but a problem that says which schedule is safe.
+"""
+
+from exporter.plan.cadence import Grid, Turns
+from exporter.plan.job import Job
+from exporter.plan.planning import Plan, plan
+from exporter.plan.text import plan_lines
+
+__all__ = ["Grid", "Job", "Plan", "Turns", "plan", "plan_lines"]

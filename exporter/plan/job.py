@@ -1,0 +1,216 @@
+"""One target, ready to be run: its cycles, depths, identities, and what a session of it costs.
+
+Rule 1: frozen values and pure functions of absolute time.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from ipaddress import ip_address
+from typing import Final, Self
+from urllib.parse import urlsplit
+
+from exporter.budget import Request, key_id, user_key
+from exporter.config import Jwt, Limits, Profile, Target
+from exporter.plan.cadence import Grid, Turns, microseconds
+from exporter.profiles import probes_of
+from exporter.result import Probe, Trigger
+
+PORTS: Final = {"ws": 80, "wss": 443}
+KEY_KINDS: Final = ("key_file", "key_env", "token_file")
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One target with its profile and merged limits.
+
+    `authority`: host:port, which is what a user's slots and a key's guard belong to. `users`: alias → hash of the user
+    (see `budget.user_key`). `rate`: connects per minute the host permits over all targets, None for loopback.
+    `peaks`: alias → slots its user holds at most, by the schedules of all targets; `scheduled_rate`: connects per
+    minute that all targets make to this host at most. Both are filled in when all targets are known.
+    """
+
+    target: Target
+    profile: Profile
+    limits: Limits
+    probes: tuple[Probe, ...]
+    tls: bool
+    host: str
+    port: int
+    authority: str
+    users: Mapping[str, str]
+    key: str | None
+    grid: Grid
+    turns: Turns
+    rate: int | None
+    peaks: Mapping[str, int]
+    scheduled_rate: int = 0
+
+    @classmethod
+    def of(cls, target: Target, profile: Profile, rate: int) -> Self:
+        """Make the job of a target, as if it were alone."""
+        parts = urlsplit(target.url)
+        host = (parts.hostname or "").removesuffix(".")
+        port = parts.port or PORTS[parts.scheme]
+        authority = f"{host}:{port}"
+        probes = probes_of(profile)
+        return cls(
+            target=target,
+            profile=profile,
+            limits=_limits(target, profile),
+            probes=probes,
+            tls=parts.scheme == "wss",
+            host=host,
+            port=port,
+            authority=authority,
+            users={alias: user_key(authority, subject) for alias, subject in target.identities.items()},
+            key=_key(authority, target.auth.jwt) if target.auth else None,
+            grid=Grid.of(target.name, target.interval),
+            turns=_turns(target, profile, probes),
+            rate=None if is_loopback(host) else rate,
+            peaks={},
+        )
+
+    @property
+    def name(self) -> str:
+        """The target's name."""
+        return self.target.name
+
+    @property
+    def interval(self) -> float:
+        """Seconds between two cycles."""
+        return self.target.interval
+
+    @property
+    def open_for(self) -> float:
+        """Seconds after which a session is surely over."""
+        return self.target.timeout + self.target.close_timeout
+
+    @property
+    def window(self) -> float:
+        """Seconds a session's slot is held at most: the backend counts its release from the disconnect."""
+        return self.limits.slot_release + self.open_for
+
+    @property
+    def span(self) -> int:
+        """How many cycles after its own a session's slot may still be held."""
+        return microseconds(self.window) // self.grid.interval
+
+    @property
+    def identities(self) -> tuple[str, ...]:
+        """The aliases, in the order of their turns."""
+        return tuple(self.target.identities)
+
+    @property
+    def allowed(self) -> int | None:
+        """Slots that one identity may hold; None: unlimited."""
+        slots = self.limits.slots_per_identity
+        return slots - self.limits.reserve if slots else None
+
+    @property
+    def confirm_runs(self) -> int:
+        """How many sessions may follow a first failure."""
+        return self.target.confirm.runs
+
+    @property
+    def confirm_after(self) -> float:
+        """Seconds between them."""
+        return self.target.confirm.after
+
+    def cycle_at(self, moment: float) -> int:
+        """Give the absolute number of the last cycle due at or before `moment` (unix seconds)."""
+        return self.grid.cycle_at(moment)
+
+    def due(self, cycle: int) -> float:
+        """When the cycle is due, unix seconds."""
+        return self.grid.due(cycle)
+
+    def every(self, probe: Probe) -> int:
+        """Every how many cycles the config asks for this probe."""
+        return {Probe.CONNECT: 1, Probe.AUTH: self.target.probes.auth.every, Probe.SEND: self.target.probes.send.every}[
+            probe
+        ]
+
+    def depth(self, cycle: int) -> Probe:
+        """Give the deepest probe due in this cycle."""
+        return next(probe for probe in reversed(self.probes) if cycle % self.every(probe) == 0)
+
+    def identity(self, cycle: int) -> str | None:
+        """Whose turn it is: round robin over the cycles that take a slot; nobody's in the others."""
+        if not self.target.identities or not self.turns.takes(cycle):
+            return None
+        return self.identities[self.turns.before(cycle) % len(self.target.identities)]
+
+    def others(self, failed: str | None) -> tuple[str | None, ...]:
+        """Who may confirm a failure of this identity: all others, those first whose last turn is the most recent."""
+        if not self.target.identities:
+            return (None,)
+        pool = self.identities
+        start = pool.index(failed) if failed in pool else len(pool)
+        return tuple(alias for alias in (*reversed(pool[:start]), *reversed(pool[start:])) if alias != failed)
+
+    def next_due(self, probe: Probe, moment: float) -> float:
+        """When, after `moment`, a cycle next answers the probe: goes as deep or deeper. Unix seconds."""
+        first = self.cycle_at(moment) + 1
+        steps = [self.every(deep) for deep in self.probes if deep.rank >= probe.rank]
+        return self.due(min(first + -first % step for step in steps))
+
+    def request(
+        self, run: str, depth: Probe, identity: str | None, trigger: Trigger, *, due: float | None = None
+    ) -> Request:
+        """What a session of this depth as this identity would cost; `due`: when its cycle was due, unix seconds."""
+        anonymous = depth is Probe.CONNECT and self.profile.connect_without_token
+        return Request(
+            run=run,
+            host=self.host,
+            authority=self.authority,
+            depth=depth,
+            trigger=trigger,
+            user=None if anonymous or identity is None else self.users[identity],
+            key=None if anonymous else self.key,
+            slots=self.limits.slots_per_identity,
+            slot_release=self.limits.slot_release,
+            reserve=self.limits.reserve,
+            open_for=self.open_for,
+            auth_retry=self.target.auth_retry,
+            rate=self.rate,
+            scheduled_peak=self.peaks.get(identity or "", 0),
+            scheduled_rate=self.scheduled_rate,
+            due=due,
+            tokenless=self.profile.connect_without_token,
+        )
+
+    def own_peaks(self) -> Iterable[tuple[str, str, int]]:
+        """Alias, user, and the slots that this target's schedule alone makes the user hold at most."""
+        peaks = self.turns.peaks(self.span, len(self.users)) if self.users else []
+        return ((alias, user, peak) for (alias, user), peak in zip(self.users.items(), peaks, strict=True))
+
+
+def is_loopback(host: str) -> bool:
+    """Whether the host is this machine by its name alone (RFC 6761 section 6.3) or by its address."""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return False
+    mapped = getattr(address, "ipv4_mapped", None)
+    return (mapped or address).is_loopback
+
+
+def _limits(target: Target, profile: Profile) -> Limits:
+    own = target.limits
+    named = {name: getattr(own, name) for name in type(own).model_fields}
+    return profile.limits.model_copy(update={name: value for name, value in named.items() if value is not None})
+
+
+def _key(authority: str, jwt: Jwt) -> str:
+    kind, name = next((kind, name) for kind in KEY_KINDS if (name := getattr(jwt, kind)) is not None)
+    return key_id(authority, kind, name)
+
+
+def _turns(target: Target, profile: Profile, probes: tuple[Probe, ...]) -> Turns:
+    """Every cycle takes a slot, unless those that only connect send no token."""
+    if not profile.connect_without_token:
+        return Turns.every((1,))
+    steps = {Probe.AUTH: target.probes.auth.every, Probe.SEND: target.probes.send.every}
+    return Turns.every(tuple(step for probe, step in steps.items() if probe in probes))

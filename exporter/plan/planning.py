@@ -1,0 +1,42 @@
+"""All targets together become a plan, or problems.
+
+Rule 1: each target first as if alone, then what they do together.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from exporter.config import Config, Problem, Profile
+from exporter.plan.harm import host_rates, rate_problems, slot_problems, user_peaks
+from exporter.plan.job import Job
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What will be done: one job per target, in the order of the config."""
+
+    jobs: tuple[Job, ...]
+
+
+def plan(config: Config, built_in: Mapping[str, Profile]) -> Plan | tuple[Problem, ...]:
+    """Make the plan of a config whose fields agree (`config.parse`), or say all that is wrong with its schedule.
+
+    A share of the targets (`--shard i/n`) is to be cut from the finished plan: the other shards hold slots of the same
+    users and connect to the same hosts.
+    """
+    profiles = {**built_in, **config.profiles}
+    unknown = tuple(
+        Problem(f"targets[{index}] ({target.name}).profile", f"unknown profile, known: {', '.join(sorted(profiles))}")
+        for index, target in enumerate(config.targets)
+        if target.profile not in profiles
+    )
+    if unknown:
+        return unknown
+    jobs = [Job.of(target, profiles[target.profile], config.max_connects_per_minute) for target in config.targets]
+    peaks, rates = user_peaks(jobs), host_rates(jobs)
+    problems = (*slot_problems(jobs, peaks), *rate_problems(jobs, rates))
+    return problems or Plan(tuple(_together(job, peaks, rates) for job in jobs))
+
+
+def _together(job: Job, peaks: Mapping[str, int], rates: Mapping[str, int]) -> Job:
+    return replace(job, peaks={alias: peaks[user] for alias, user in job.users.items()}, scheduled_rate=rates[job.host])

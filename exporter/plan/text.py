@@ -1,0 +1,57 @@
+"""A plan in words, for `run --config.check`.
+
+Rule 1: lines for a person: aligned, one row per target, then one per host.
+"""
+
+from collections.abc import Iterator, Sequence
+
+from exporter.plan.job import Job
+from exporter.plan.planning import Plan
+
+HEADER = ("target", "cycle", "identities", "slots at most", "allowed", "spare", "room for confirm runs")
+
+
+def plan_lines(plan: Plan) -> list[str]:
+    """Show each target's cycle and slots of one identity, and each host's connects per minute."""
+    rows = [HEADER, *(_row(job) for job in plan.jobs)]
+    return [*_aligned(rows), "", *_aligned([("host", "connects a minute", "permitted"), *_hosts(plan.jobs)])]
+
+
+def _row(job: Job) -> tuple[str, ...]:
+    cycle = ", ".join(f"{probe} {job.interval * job.every(probe):g}s" for probe in job.probes)
+    if job.allowed is None or not job.users:
+        return job.name, cycle, _pool(job), "-", "unlimited", "-", _room(job)
+    most = max(job.peaks.values())
+    return job.name, cycle, _pool(job), _held(job, most), str(job.allowed), str(job.allowed - most), _room(job)
+
+
+def _pool(job: Job) -> str:
+    return str(len(job.users)) if job.users else "none"
+
+
+def _held(job: Job, most: int) -> str:
+    own = max(peak for _, _, peak in job.own_peaks())
+    return f"{most} ({own} by itself)" if own != most else str(most)
+
+
+def _room(job: Job) -> str:
+    """How many confirm runs the spare slots of all identities allow while one slot is held."""
+    if not job.confirm_runs:
+        return "off"
+    if len(job.users) == 1:
+        return "none: needs a second identity"
+    if job.allowed is None or not job.users:
+        return "unlimited"
+    spare = sum(job.allowed - peak for peak in job.peaks.values())
+    return f"{spare} in {job.window:g}s" if spare else "none: no spare slot"
+
+
+def _hosts(jobs: Sequence[Job]) -> Iterator[tuple[str, ...]]:
+    for job in {job.host: job for job in jobs}.values():
+        yield job.host, str(job.scheduled_rate), "unlimited (loopback)" if job.rate is None else str(job.rate)
+
+
+def _aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
+    return [line.rstrip() for line in lines]

@@ -1,0 +1,224 @@
+"""One turn becomes one result: takes a slot, mints a token, drives a session, judges it, settles with the ledger.
+
+Rule 1: always answers, with a `Result` or a `Skip`; only cancellation escapes.
+Rule 2: our own failures are impairments: no verdict, no reason, nobody's outage.
+Rule 3: texts of the network end here: what leaves is words of ours.
+"""
+
+import asyncio
+import logging
+import secrets
+import ssl
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import urlencode, urlsplit
+
+from exporter.budget import Refusal, Request, Settled, admit, settle
+from exporter.classify import OWN_PHASE, Case, Judgement, Memory, judge, told
+from exporter.config import Target
+from exporter.files import FileProblem, KeyRing, tls_context
+from exporter.host import Clock
+from exporter.plan import Job
+from exporter.profiles import Script
+from exporter.resolver import Resolver
+from exporter.result import Facts, Impairment, Phase, Probe, Result, Skip, Trigger, Verdict
+from exporter.session import Order, Session
+from exporter.state import State
+from exporter.tokens import Carried, KeyProblem, carry, mint
+
+LOG = logging.getLogger("exporter.probing")
+USER_AGENT: Final = "ws-factory-exporter"
+NO_VERDICT: Final = dict.fromkeys(Probe, Verdict.NONE)
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One session asked for: a job's cycle, perhaps with another identity or depth than its own turn has."""
+
+    job: Job
+    cycle: int
+    trigger: Trigger
+    depth: Probe
+    identity: str | None
+
+    def request(self, run: str) -> Request:
+        """What it would cost."""
+        due = self.job.due(self.cycle) if self.trigger is Trigger.SCHEDULE else None
+        return self.job.request(run, self.depth, self.identity, self.trigger, due=due)
+
+
+class _Unable(Exception):  # noqa: N818
+    """Our own files do not let us open a session."""
+
+    def __init__(self, impairment: Impairment, sentence: str) -> None:
+        super().__init__(sentence)
+        self.impairment = impairment
+
+
+class Prober:
+    """Runs turns. `opened` is told +1 and -1 around every connection of a target."""
+
+    def __init__(
+        self, state: State, keys: KeyRing, resolver: Resolver, clock: Clock, opened: Callable[[str, int], None]
+    ) -> None:
+        self._state = state
+        self._keys = keys
+        self._resolver = resolver
+        self._clock = clock
+        self._opened = opened
+        self._memories: dict[str, Memory] = {}
+
+    async def run(self, turn: Turn) -> Result | Skip:
+        """Run one turn; a `Skip` if the ledger has no room for it."""
+        request = turn.request(secrets.token_hex(8))
+        with self._state.transaction() as ledger:
+            answer = admit(ledger, request, self._clock.wall())
+        if isinstance(answer, Refusal):
+            LOG.debug("skipped: %s", answer.words, extra={"keys": {"target": turn.job.name}})
+            return Skip(turn.job.name, answer.cause)
+        return await self._granted(turn, answer.request)
+
+    async def _granted(self, turn: Turn, request: Request) -> Result:
+        started = self._clock.wall()
+        slot_taken = True
+        try:
+            facts, judgement = await self._converse(turn, request, started)
+            slot_taken = facts.slot_taken and request.user is not None
+            result = _result(turn, request, started, facts, judgement)
+        except _Unable as problem:
+            slot_taken = False
+            result = _impaired(turn, request, started, problem.impairment)
+            LOG.warning("no session: %s", problem, extra={"keys": {"target": turn.job.name, "identity": turn.identity}})
+        except asyncio.CancelledError:
+            self._settle(request, _impaired(turn, request, started, Impairment.INTERNAL), slot_taken=True)
+            raise
+        except Exception:
+            result = _impaired(turn, request, started, Impairment.INTERNAL)
+            LOG.exception("a session broke on our side", extra={"keys": {"target": turn.job.name}})
+        settled = self._settle(request, result, slot_taken=slot_taken)
+        _tell(turn, settled)
+        return result
+
+    def _settle(self, request: Request, result: Result, *, slot_taken: bool) -> Settled:
+        with self._state.transaction() as ledger:
+            return settle(ledger, request, result, self._clock.wall(), slot_taken=slot_taken)
+
+    async def _converse(self, turn: Turn, request: Request, started: float) -> tuple[Facts, Judgement]:
+        target, job = turn.job.target, turn.job
+        order = await self._order(turn, request)
+        session = Session(order, self._resolver, self._clock.monotonic, kernel_stamps=self._clock.kernel_stamps)
+        self._opened(job.name, 1)
+        try:
+            facts = await session.run()
+        finally:
+            self._opened(job.name, -1)
+        case = Case(
+            profile=job.profile,
+            depth=request.depth,
+            started_at=started,
+            memory=self._memories.setdefault(job.name, Memory()),
+            subject=target.identities.get(turn.identity or ""),
+            environment=target.environment,
+        )
+        return facts, judge(facts, case)
+
+    async def _order(self, turn: Turn, request: Request) -> Order:
+        """Everything a session needs; raises _Unable when our own files do not give it."""
+        job, target = turn.job, turn.job.target
+        subject = target.identities.get(turn.identity or "", "")
+        token, carried = self._token(turn, subject) if request.key is not None else ("", Carried({}, (), {}))
+        url = urlsplit(target.url)
+        query = "&".join(part for part in (url.query, urlencode(carried.query)) if part)
+        return Order(
+            host=job.host,
+            port=job.port,
+            resource=f"{url.path or '/'}?{query}" if query else url.path or "/",
+            script=Script(job.profile, {"nonce": secrets.token_hex(8), "identity": subject, "token": token}),
+            depth=request.depth,
+            timeout=target.timeout,
+            close_timeout=target.close_timeout,
+            tls=await self._context(target) if job.tls else None,
+            server_name=target.tls.server_name,
+            headers={"User-Agent": USER_AGENT, **target.headers, **carried.headers},
+            subprotocols=carried.subprotocols,
+            ip_protocol=target.ip_protocol,
+        )
+
+    def _token(self, turn: Turn, subject: str) -> tuple[str, Carried]:
+        auth = turn.job.target.auth
+        if auth is None:
+            return "", Carried({}, (), {})
+        try:
+            key = self._keys.key(auth.jwt)
+            token = mint(auth.jwt, key, subject, self._clock.wall(), secrets.token_hex(8))
+        except (KeyProblem, FileProblem) as problem:
+            raise _Unable(Impairment.TOKEN, str(problem)) from None
+        return token, carry(auth.carry, turn.job.profile.carry, token)
+
+    async def _context(self, target: Target) -> ssl.SSLContext:
+        try:
+            return await asyncio.to_thread(tls_context, target.tls)
+        except FileProblem as problem:
+            raise _Unable(Impairment.INTERNAL, str(problem)) from None
+
+
+def _tell(turn: Turn, settled: Settled) -> None:
+    """Log what a session changed for the sessions after it."""
+    keys = {"target": turn.job.name, "identity": turn.identity}
+    lines = {
+        "the backend keeps fewer slots per user than configured: the lower number binds from now on": (
+            settled.slot_limit is not None
+        ),
+        "the identity rests: its turns go connect-deep until the backend's slots are released": settled.identity_rests,
+        "the key rests after two rejected tokens: no token is sent until auth_retry is over": settled.key_rests,
+        "the host rests: it limits the rate of our connects": settled.host_rests,
+    }
+    for words, happened in lines.items():
+        if happened:
+            LOG.warning(words, extra={"keys": keys})
+
+
+def _impaired(turn: Turn, request: Request, started: float, impairment: Impairment) -> Result:
+    return Result(
+        target=turn.job.name,
+        identity=turn.identity,
+        run=request.run,
+        depth=request.depth,
+        trigger=turn.trigger,
+        started_at=started,
+        verdicts=NO_VERDICT,
+        phase=Phase.PREPARE,
+        impairment=impairment,
+    )
+
+
+def _result(turn: Turn, request: Request, started: float, facts: Facts, judgement: Judgement) -> Result:
+    decided = {
+        probe: _decided(facts, probe) for probe, verdict in judgement.verdicts.items() if verdict is Verdict.PASS
+    }
+    return Result(
+        target=turn.job.name,
+        identity=turn.identity,
+        run=request.run,
+        depth=request.depth,
+        trigger=turn.trigger,
+        started_at=started,
+        verdicts=judgement.verdicts,
+        durations={probe: mark for probe, mark in decided.items() if mark is not None},
+        phases=facts.phases,
+        phase=judgement.phase,
+        reason=judgement.reason,
+        factory_reason=judgement.factory_reason,
+        close=told(facts, request.depth, turn.job.profile),
+        http_status=facts.fault.status if facts.fault else None,
+        passed_over=facts.passed_over,
+        evidence=judgement.evidence,
+        slot_limit=judgement.slot_limit,
+        retry_after=judgement.retry_after,
+    )
+
+
+def _decided(facts: Facts, probe: Probe) -> float | None:
+    """Seconds from the start to the end of the last of the probe's own phases; None if none was completed."""
+    return max((facts.marks[phase] for phase in OWN_PHASE[probe] if phase in facts.marks), default=None)

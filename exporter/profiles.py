@@ -1,0 +1,314 @@
+"""The built-in profiles as data, and the pure functions that read any profile.
+
+Rule 1: what one backend does differently stands in its entry and nowhere else, its close reasons and codes too.
+Rule 2: a function here takes a profile and a JSON value and knows no socket, no time and no verdict.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Final
+
+from exporter.config import (
+    CloseRule,
+    ErrorRule,
+    Exchange,
+    Limits,
+    NoiseRule,
+    Pattern,
+    Profile,
+    Welcome,
+    WelcomeCheck,
+)
+from exporter.result import FactoryReason, Phase, Probe, Reason
+
+VARIABLE: Final = re.compile(r"\$\{(\w+)\}")
+
+OTHER_KINDS: Final = ("welcome", "foreign_reply", "binary", "not_json", "other")
+"""Kinds of passed-over messages that every profile has: a second welcome, a reply to somebody else, no text, no JSON
+object, and what no rule knows."""
+
+
+def _error(code: str, **outcome: Any) -> ErrorRule:
+    return ErrorRule(match={"type": "error_message", "error_code": code}, **outcome)
+
+
+def _refused(code: str, text: str, reason: Reason) -> ErrorRule:
+    return ErrorRule(match={"type": "error_message", "error_code": code}, text={"error_message": text}, reason=reason)
+
+
+def _notice(event: str) -> Pattern:
+    return {"type": "system_message", "data": {"event": event}}
+
+
+# Protocol page sections 2 (frames), 4 (how a connection ends, and what changes within a day and a half), 5 (slots).
+FACTORY: Final = Profile(
+    welcome=Welcome(
+        match=_notice("connection_established"),
+        required=[
+            "data.connection_id",
+            "data.user_id",
+            "data.server_time",
+            "data.connection_ready",
+            "data.startup_complete",
+            "data.factory_pattern_enabled",
+        ],
+        subject="data.user_id",
+        environment="data.environment",
+        connection_id="data.connection_id",
+        server_time="data.server_time",
+        heartbeat_interval="data.config.heartbeat_interval",
+        max_message_size="data.config.max_message_size",
+        checks=[
+            WelcomeCheck(field="data.connection_ready", equals=True, factory=FactoryReason.NOT_READY),
+            WelcomeCheck(field="data.startup_complete", equals=True, factory=FactoryReason.STARTUP_INCOMPLETE),
+            WelcomeCheck(field="data.factory_pattern_enabled", equals=True, factory=FactoryReason.FACTORY_DISABLED),
+        ],
+    ),
+    # An unknown type is answered by an `ack` that echoes it: 2-4 ms, no database, no model, nothing that starts an
+    # agent (section 2, "Correlating a reply" (a)).
+    send=Exchange(
+        message={"type": "ws_factory_exporter_${nonce}"},
+        match={"type": "ack", "received_type": "ws_factory_exporter_${nonce}"},
+        expect={"status": "acknowledged", "user_id": "${identity}"},
+    ),
+    noise=[
+        NoiseRule(kind="ping", match={"type": "ping"}, answer={"type": "pong"}),
+        NoiseRule(kind="notice", match=_notice("service_info")),
+        NoiseRule(kind="notice", match=_notice("service_status")),
+        NoiseRule(kind="notice", match={"type": "handshake_validation"}),
+        NoiseRule(kind="degraded", match=_notice("degraded_mode"), factory=FactoryReason.DEGRADED, fails_welcome=True),
+        NoiseRule(kind="recovery", match=_notice("connection_recovery"), factory=FactoryReason.OTHER),
+    ],
+    error={"type": "error_message"},
+    errors=[
+        ErrorRule(
+            match={"type": "error_message", "error_code": "FACTORY_INIT_FAILED"},
+            text={"details.error_message": r"maximum number of WebSocket managers \((?P<limit>\d{1,6})\)"},
+            factory=FactoryReason.SLOT_LIMIT,
+            proves_auth=True,
+        ),
+        _error("FACTORY_INIT_FAILED", factory=FactoryReason.INIT_FAILED, proves_auth=True),
+        _error("FACTORY_CRITICAL_FAILURE", factory=FactoryReason.INIT_FAILED, proves_auth=True),
+        _error("STARTUP_INCOMPLETE", factory=FactoryReason.STARTUP_INCOMPLETE, proves_auth=True),
+        _error("NO_TOKEN", reason=Reason.AUTH_REJECTED),
+        _error("INVALID_FORMAT", reason=Reason.AUTH_REJECTED),
+        _error("AUTH_ERROR", reason=Reason.AUTH_REJECTED),
+        _refused("VALIDATION_FAILED", "auth_service_unreachable", Reason.AUTH_UNAVAILABLE),
+        _refused("VALIDATION_FAILED", "validation_failed_circuitbreaker", Reason.AUTH_UNAVAILABLE),
+        _refused("VALIDATION_FAILED", "inter_service_auth_failed", Reason.AUTH_UNAVAILABLE),
+        _error("VALIDATION_FAILED", reason=Reason.AUTH_REJECTED),
+        _error("AUTH_SERVICE_ERROR", reason=Reason.AUTH_UNAVAILABLE),
+        _error("UNEXPECTED_ERROR", reason=Reason.AUTH_UNAVAILABLE),
+        _error("WEBSOCKET_AUTH_ERROR", reason=Reason.AUTH_UNAVAILABLE),
+        _error("WEBSOCKET_AUTH_EXCEPTION", reason=Reason.AUTH_UNAVAILABLE),
+        _error("INVALID_WEBSOCKET_STATE", reason=Reason.AUTH_UNAVAILABLE),
+    ],
+    closes=[
+        # Whatever the code: 1008 on T0, 1011 from 09-10 01:44, 1002 with the component codes of 09-10 00:37.
+        CloseRule(text=r"^(SSOT )?Auth failed", reason=Reason.AUTH_REJECTED),
+        CloseRule(text=r"^Auth(entication)?: ", reason=Reason.AUTH_REJECTED),
+        CloseRule(text=r"^Authentication (failed|required)", reason=Reason.AUTH_REJECTED),
+        CloseRule(code=4001, text=r"", reason=Reason.AUTH_REJECTED),
+        CloseRule(code=4002, text=r"", reason=Reason.AUTH_UNAVAILABLE),
+        CloseRule(
+            text=r"^Too many concurrent connections \(\d{1,6}/(?P<limit>\d{1,6})\)", factory=FactoryReason.SLOT_LIMIT
+        ),
+        CloseRule(text=r"^Rate limit exceeded - retry after (?P<retry_after>\d{1,6})s", reason=Reason.RATE_LIMITED),
+        CloseRule(text=r"^Factory: ", factory=FactoryReason.INIT_FAILED, proves_auth=True),
+        CloseRule(text=r"^Factory SSOT validation failed", factory=FactoryReason.INIT_FAILED, proves_auth=True),
+        CloseRule(text=r"^Critical factory failure", factory=FactoryReason.INIT_FAILED, proves_auth=True),
+        CloseRule(text=r"^Service startup incomplete", factory=FactoryReason.STARTUP_INCOMPLETE, proves_auth=True),
+    ],
+    limits=Limits.model_validate({"slots_per_identity": 20, "slot_release": "300s", "reserve": 1}),
+    needs_token=True,
+    connect_without_token=True,
+    bypass_headers=["test", "e2e"],
+)
+
+ECHO: Final = Profile(
+    send=Exchange(message={"nonce": "${nonce}"}, match={"nonce": "${nonce}"}),
+)
+
+BUILT_IN: Final[Mapping[str, Profile]] = {"factory": FACTORY, "echo": ECHO}
+
+
+def probes_of(profile: Profile) -> tuple[Probe, ...]:
+    """The questions this kind of backend can be asked, in order of depth."""
+    asked = {
+        Probe.CONNECT: True,
+        Probe.AUTH: profile.welcome is not None or profile.auth is not None,
+        Probe.SEND: profile.send is not None,
+    }
+    return tuple(probe for probe, there in asked.items() if there)
+
+
+def phases_of(profile: Profile, *, tls: bool) -> tuple[Phase, ...]:
+    """The timed phases that a full-depth session of this profile goes through."""
+    there = {
+        Phase.RESOLVE: True,
+        Phase.TCP: True,
+        Phase.TLS: tls,
+        Phase.UPGRADE: True,
+        Phase.ADMISSION: profile.welcome is not None,
+        Phase.AUTH: profile.auth is not None,
+        Phase.REPLY: profile.send is not None,
+        Phase.CLOSE: True,
+    }
+    return tuple(phase for phase, is_there in there.items() if is_there)
+
+
+def kinds_of(profile: Profile) -> tuple[str, ...]:
+    """The closed list of kinds under which passed-over messages are counted."""
+    return tuple(dict.fromkeys([*(rule.kind for rule in profile.noise), *OTHER_KINDS]))
+
+
+def own_codes(profile: Profile) -> frozenset[int]:
+    """Close codes of 4000–4999 that this profile names, and that so are label values of their own."""
+    return frozenset(rule.code for rule in profile.closes if rule.code is not None and rule.code >= 4000)  # noqa: PLR2004
+
+
+def fill(template: Any, values: Mapping[str, str]) -> Any:
+    """The template with each `${name}` in its strings replaced; raises KeyError for a name that has no value."""
+    if isinstance(template, str):
+        return VARIABLE.sub(lambda found: values[found[1]], template)
+    if isinstance(template, Mapping):
+        return {key: fill(value, values) for key, value in template.items()}
+    if isinstance(template, list):
+        return [fill(value, values) for value in template]
+    return template
+
+
+def variables(template: Any) -> Iterator[str]:
+    """Names of the `${…}` in the strings of a template, with repetitions."""
+    if isinstance(template, str):
+        yield from VARIABLE.findall(template)
+    for part in template.values() if isinstance(template, Mapping) else template if isinstance(template, list) else ():
+        yield from variables(part)
+
+
+def matches(pattern: Any, value: Any) -> bool:
+    """True if a JSON value contains the pattern.
+
+    Objects contain, lists agree item by item, all else is equal in value and JSON type: `true` is not 1, 1 is 1.0.
+    """
+    return _contains(pattern, value, _equal)
+
+
+def resembles(pattern: Any, value: Any) -> bool:
+    """As `matches`, where a string with a `${…}` stands for any string: a reply, whoever asked."""
+    return _contains(pattern, value, _alike)
+
+
+def _contains(pattern: Any, value: Any, agree: Callable[[Any, Any], bool]) -> bool:
+    if isinstance(pattern, Mapping):
+        return isinstance(value, Mapping) and all(
+            key in value and _contains(inner, value[key], agree) for key, inner in pattern.items()
+        )
+    if isinstance(pattern, list):
+        same_length = isinstance(value, list) and len(pattern) == len(value)
+        return same_length and all(_contains(inner, item, agree) for inner, item in zip(pattern, value, strict=True))
+    return agree(pattern, value)
+
+
+def _equal(pattern: Any, value: Any) -> bool:
+    return isinstance(pattern, bool) is isinstance(value, bool) and bool(pattern == value)
+
+
+def _alike(pattern: Any, value: Any) -> bool:
+    is_blank = isinstance(pattern, str) and VARIABLE.search(pattern) is not None
+    return isinstance(value, str) if is_blank else _equal(pattern, value)
+
+
+def lookup(value: Any, path: str) -> Any:
+    """The field of a dotted path, or None."""
+    for part in path.split("."):
+        if not isinstance(value, Mapping) or part not in value:
+            return None
+        value = value[part]
+    return value
+
+
+@lru_cache(maxsize=1024)
+def compiled(pattern: str) -> re.Pattern[str]:
+    """A rule's regular expression, compiled once."""
+    return re.compile(pattern)
+
+
+TEXT_LIMIT: Final = 2_000
+"""Characters of a foreign text that a rule looks at."""
+
+MAX_FIGURE: Final = 1_000_000
+"""A greater figure in a foreign text is not believed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ruling:
+    """A rule that matched, and the figures its groups read: slots allowed, seconds to stay away."""
+
+    rule: ErrorRule | CloseRule
+    limit: int | None = None
+    retry_after: float | None = None
+
+
+def _figures(found: list[re.Match[str]]) -> dict[str, Any]:
+    texts = {name: text for match in found for name, text in match.groupdict().items() if text and text.isdecimal()}
+    named = {name: int(text) for name, text in texts.items() if int(text) <= MAX_FIGURE}
+    return {"limit": named.get("limit") or None, "retry_after": named.get("retry_after")}
+
+
+def sort_error(profile: Profile, frame: Mapping[str, Any]) -> Ruling | None:
+    """The first error rule that an error frame meets."""
+    for rule in profile.errors:
+        if not matches(rule.match, frame):
+            continue
+        texts = ((compiled(pattern), lookup(frame, path)) for path, pattern in rule.text.items())
+        found = [regex.search(text[:TEXT_LIMIT]) if isinstance(text, str) else None for regex, text in texts]
+        if all(found):
+            return Ruling(rule, **_figures([match for match in found if match]))
+    return None
+
+
+def sort_close(profile: Profile, code: int, text: str) -> Ruling | None:
+    """The first close rule that a close frame of the server meets."""
+    for rule in profile.closes:
+        found = compiled(rule.text).search(text[:TEXT_LIMIT])
+        if rule.code in (None, code) and found:
+            return Ruling(rule, **_figures([found]))
+    return None
+
+
+class Script:
+    """A profile bound to one session's nonce, subject and token: what to send, and what a message is to us."""
+
+    def __init__(self, profile: Profile, values: Mapping[str, str]) -> None:
+        self.profile = profile
+        self.auth = _bound(profile.auth, values)
+        self.send = _bound(profile.send, values)
+
+    def is_welcome(self, message: Mapping[str, Any]) -> bool:
+        """True for the frame that lets us in."""
+        return self.profile.welcome is not None and matches(self.profile.welcome.match, message)
+
+    def is_error(self, message: Mapping[str, Any]) -> bool:
+        """True for an error frame, sorted or not."""
+        known = self.profile.error
+        return (known is not None and matches(known, message)) or sort_error(self.profile, message) is not None
+
+    def noise(self, message: Mapping[str, Any]) -> NoiseRule | None:
+        """The rule under which a message is passed over."""
+        return next((rule for rule in self.profile.noise if matches(rule.match, message)), None)
+
+    def kind(self, message: Mapping[str, Any]) -> str:
+        """The kind under which a message that no noise rule knows is counted."""
+        if self.is_welcome(message):
+            return "welcome"
+        foreign = self.profile.send is not None and resembles(self.profile.send.match, message)
+        return "foreign_reply" if foreign else "other"
+
+
+def _bound(exchange: Exchange | None, values: Mapping[str, str]) -> Exchange | None:
+    return exchange and Exchange.model_construct(
+        message=fill(exchange.message, values), match=fill(exchange.match, values), expect=fill(exchange.expect, values)
+    )

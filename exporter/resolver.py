@@ -1,0 +1,95 @@
+"""Names become addresses, and a dead name server makes nobody else wait.
+
+Rule 1: one look-up in flight per host and family, whatever the port; who asks meanwhile waits for the same answer.
+Rule 2: look-ups run on daemon threads of their own, bounded in number: the loop's executor would queue a living host
+behind dead ones and hold up the exit.
+"""
+
+import asyncio
+import errno
+import socket
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, Final
+
+from exporter.result import Address, Fault, Kind
+
+FAMILIES: Final = {"any": socket.AF_UNSPEC, "ip4": socket.AF_INET, "ip6": socket.AF_INET6}
+IN_FLIGHT: Final = 128
+"""Look-ups that may hang at once; a host beyond them fails as `dns`."""
+
+LookUp = Callable[..., list[tuple[Any, ...]]]
+_Question = tuple[str, str]
+
+
+class Resolver:
+    """Resolves by the operating system (RFC 6724 order) and takes the first address: what is probed is one address."""
+
+    def __init__(self, look_up: LookUp = socket.getaddrinfo) -> None:
+        self._look_up = look_up
+        self._asked: dict[_Question, asyncio.Future[Address]] = {}
+
+    async def resolve(self, host: str, port: int, protocol: str) -> Address:
+        """The address of `host`; `protocol` is any, ip4 or ip6. Raises Fault (dns), OSError if no thread can start."""
+        literal = _literal(host, port, protocol)
+        if literal is not None:
+            return literal
+        question = (host, protocol)
+        answer = self._asked.get(question)
+        if answer is None:
+            answer = self._ask(question)
+        family, where = await asyncio.shield(answer)
+        return family, (where[0], port, *where[2:])
+
+    def _ask(self, question: _Question) -> "asyncio.Future[Address]":
+        if len(self._asked) >= IN_FLIGHT:
+            raise Fault(Kind.DNS, "too many look-ups hang")
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[Address] = loop.create_future()
+        answer.add_done_callback(lambda done: done.cancelled() or done.exception())  # nobody need be waiting any more
+        self._asked[question] = answer
+
+        def tell(address: Address | None, detail: str) -> None:
+            self._asked.pop(question, None)
+            if answer.done():
+                return
+            if address is None:
+                answer.set_exception(Fault(Kind.DNS, detail))
+            else:
+                answer.set_result(address)
+
+        def work() -> None:
+            address, detail = self._first(question)
+            with suppress(RuntimeError):  # the loop has closed: nobody waits
+                loop.call_soon_threadsafe(tell, address, detail)
+
+        try:
+            threading.Thread(target=work, name=f"resolve-{question[0]}", daemon=True).start()
+        except RuntimeError:  # else this host would wait for ever for an answer that nobody seeks
+            del self._asked[question]
+            raise OSError(errno.EAGAIN, "no thread for a look-up") from None
+        return answer
+
+    def _first(self, question: _Question) -> tuple[Address | None, str]:
+        host, protocol = question
+        try:
+            found = self._look_up(host, None, FAMILIES[protocol], socket.SOCK_STREAM)
+        except socket.gaierror as error:
+            return None, f"gaierror {error.errno}"
+        except (OSError, ValueError) as error:  # UnicodeError too: a label that IDNA cannot encode
+            return None, type(error).__name__
+        return ((found[0][0], found[0][4]), "") if found else (None, "no address")
+
+
+def _literal(host: str, port: int, protocol: str) -> Address | None:
+    """An address that needs no look-up; raises Fault if it is of the other family than asked for."""
+    for family in (socket.AF_INET, socket.AF_INET6):
+        try:
+            socket.inet_pton(family, host)
+        except OSError:
+            continue
+        if FAMILIES[protocol] not in (socket.AF_UNSPEC, family):
+            raise Fault(Kind.DNS, f"the url's address is not {protocol}")
+        return family, (host, port) if family == socket.AF_INET else (host, port, 0, 0)
+    return None

@@ -1,0 +1,275 @@
+"""Makes a plan happen: one session per due cycle, confirm runs after the first failure, nothing lost unsaid.
+
+Rule 1: knows jobs and a callback; whether a session may be opened is the ledger's word, what came of it the sinks'.
+Rule 2: every cycle that falls due ends as exactly one of: a cycle told, a skip told, an impairment told.
+Rule 3: APScheduler only wakes us. Its coalescing loses runs without an event, its own instance limit drops them, and
+a backward step of the wall clock stops it for the step's length: so coalescing is off, the hand-over is our own, and
+a step re-plans every job.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Final, Protocol
+
+from apscheduler.executors.base import BaseExecutor
+from apscheduler.schedulers.asyncio import AsyncIOScheduler
+from apscheduler.triggers.base import BaseTrigger
+
+from exporter.host import Clock, StepWatch
+from exporter.plan import Job
+from exporter.probing import Turn
+from exporter.result import Probe, Reason, Result, Skip, SkipCause, Trigger
+
+LOG = logging.getLogger("exporter.scheduler")
+logging.getLogger("apscheduler").setLevel(logging.CRITICAL)
+
+LATEST: Final = 5.0
+"""Seconds after which a due cycle is `late`, if half its interval is not less."""
+
+PATIENCE: Final = 2.5
+"""Seconds that running sessions get to finish by themselves at the stop, before they are told to close."""
+
+CLOSING: Final = 2.0
+"""Seconds that sessions told to close get for it."""
+
+NO_CONFIRM: Final = frozenset({Reason.AUTH_REJECTED, Reason.AUTH_UNAVAILABLE, Reason.RATE_LIMITED})
+"""Refusals that another session would only make worse (design 4)."""
+
+RunSession = Callable[[Turn], Awaitable[Result | Skip]]
+
+
+class Sinks(Protocol):
+    """Who is told."""
+
+    def observe(self, result: Result) -> None:
+        """One finished session."""
+
+    def cycle(self, result: Result) -> None:
+        """The result that answers one scheduled cycle."""
+
+    def skip(self, skip: Skip) -> None:
+        """A scheduled cycle that opened no session."""
+
+    def due(self, target: str, probe: Probe, at: float) -> None:
+        """When a probe is next due, unix seconds."""
+
+
+@dataclass(slots=True)
+class _Lane:
+    """What one target is doing."""
+
+    job: Job
+    task: asyncio.Task[None] | None = None
+    confirming: bool = False
+    owed: list[int] = field(default_factory=list)
+    passed: bool = False
+
+
+class Scheduler:
+    """Runs the cycles of all jobs from `start` to `stop`."""
+
+    def __init__(self, jobs: Sequence[Job], run: RunSession, sinks: Sinks, clock: Clock) -> None:
+        self._run = run
+        self._sinks = sinks
+        self._clock = clock
+        self._lanes = {job.name: _Lane(job) for job in jobs}
+        self._draining = False
+        self._steps = StepWatch(clock)
+        self._planned = 0.0
+        self._alarm = AsyncIOScheduler(
+            timezone=UTC,
+            executors={"default": _HandOver(self._on_due)},
+            job_defaults={"misfire_grace_time": None, "coalesce": False},
+        )
+
+    @property
+    def running(self) -> bool:
+        """True between `start` and `stop`, as long as the alarm works."""
+        return bool(self._alarm.running) and not self._draining
+
+    def announce(self, first: float) -> None:
+        """Tell when each probe is first due, if cycles begin at `first` (unix seconds)."""
+        for lane in self._lanes.values():
+            self._tell_due(lane.job, first)
+
+    def start(self) -> None:
+        """From now on cycles are due."""
+        now = self._planned = self._clock.wall()
+        for lane in self._lanes.values():
+            self._alarm.add_job(
+                lambda: None, _EveryCycle(lane.job), id=lane.job.name, next_run_time=_next(lane.job, now)
+            )
+            self._tell_due(lane.job, now)
+        self._alarm.start()
+
+    def look(self) -> float:
+        """Look for a step of the wall clock; re-plan every job if there is one. The step in seconds, else 0.0."""
+        step = self._steps.step()
+        if step:
+            now = self._planned = self._clock.wall()
+            for lane in self._lanes.values() if self._alarm.running else ():
+                self._alarm.modify_job(lane.job.name, next_run_time=_next(lane.job, now))
+                self._tell_due(lane.job, now)
+        return step
+
+    async def stop(self) -> None:
+        """No new session; those that run finish, or are closed with 1000 within `PATIENCE + CLOSING` seconds."""
+        self._draining = True
+        if self._alarm.running:
+            self._alarm.shutdown(wait=False)
+        for patience in (PATIENCE, CLOSING, None):
+            tasks = [lane.task for lane in self._lanes.values() if lane.task is not None]
+            if not tasks:
+                return
+            for lane in self._lanes.values():
+                if lane.task is not None and (patience != PATIENCE or lane.confirming):
+                    lane.task.cancel()
+            await asyncio.wait(tasks, timeout=patience)
+
+    # Due ----------------------------------------------------------------------------------------------------------
+
+    def _on_due(self, name: str, moment: float) -> None:
+        """One cycle is due: run it, let a confirm run answer it, or say why not."""
+        lane = self._lanes[name]
+        job, now = lane.job, self._clock.wall()
+        self.look()
+        if moment < self._planned:
+            return  # it belongs to a clock that is no more
+        self._tell_due(job, now)
+        cycle = job.cycle_at(moment)
+        cause = self._obstacle(lane, now - moment)
+        if cause is not None:
+            self._skip(lane, cause)
+        elif lane.confirming:
+            lane.owed.append(cycle)
+        else:
+            lane.task = asyncio.get_running_loop().create_task(self._turn(lane, cycle), name=f"cycle-{name}")
+
+    def _obstacle(self, lane: _Lane, late: float) -> SkipCause | None:
+        if self._draining:
+            return SkipCause.DRAINING
+        if late > min(LATEST, lane.job.interval / 2):
+            return SkipCause.LATE
+        return SkipCause.OVERLAP if lane.task is not None and not lane.confirming else None
+
+    def _tell_due(self, job: Job, now: float) -> None:
+        for probe in job.probes:
+            self._sinks.due(job.name, probe, job.next_due(probe, now))
+
+    # Running ------------------------------------------------------------------------------------------------------
+
+    async def _turn(self, lane: _Lane, cycle: int) -> None:
+        """A cycle, and what follows from it: confirm runs, and cycles that fell due meanwhile and are still owed."""
+        cycles = [cycle]
+        try:
+            while cycles:
+                *missed, latest = cycles
+                self._skip(lane, SkipCause.OVERLAP, len(missed))
+                result = await self._scheduled(lane, latest)
+                if result is not None:
+                    await self._confirm(lane, result)
+                cycles, lane.owed = lane.owed, []
+        except asyncio.CancelledError:
+            self._skip(lane, SkipCause.DRAINING, len(lane.owed))
+            raise
+        except Exception:
+            LOG.exception("a cycle of %s broke: please report this", lane.job.name)
+        finally:
+            lane.task, lane.owed = None, []
+
+    def _skip(self, lane: _Lane, cause: SkipCause, times: int = 1) -> None:
+        for _ in range(times):
+            self._sinks.skip(Skip(lane.job.name, cause))
+
+    async def _scheduled(self, lane: _Lane, cycle: int) -> Result | None:
+        """Run a cycle; its result if it is the first failure after a pass and another session may confirm it."""
+        job = lane.job
+        turn = Turn(job, cycle, Trigger.SCHEDULE, job.depth(cycle), job.identity(cycle))
+        try:
+            outcome = await self._run(turn)
+        except asyncio.CancelledError:
+            self._skip(lane, SkipCause.DRAINING)
+            raise
+        if isinstance(outcome, Skip):
+            self._sinks.skip(outcome)
+            return None
+        self._sinks.observe(outcome)
+        if outcome.impairment is not None:
+            return None
+        self._sinks.cycle(outcome)
+        first = outcome.failed and lane.passed
+        lane.passed = not outcome.failed
+        return outcome if first and outcome.reason not in NO_CONFIRM else None
+
+    async def _confirm(self, lane: _Lane, failed: Result) -> None:
+        """Up to two more sessions on other identities (design 4); they answer the cycles that fall due meanwhile."""
+        lane.confirming = True
+        loop = asyncio.get_running_loop()
+        start = loop.time()
+        try:
+            for number in range(1, lane.job.confirm_runs + 1):
+                await asyncio.sleep(max(0.0, start + number * lane.job.confirm_after - loop.time()))
+                result = await self._another(lane, failed, number)
+                if result is None or result.impairment is not None:
+                    return
+                for _ in lane.owed:
+                    self._sinks.cycle(result)
+                lane.owed.clear()
+                lane.passed = not result.failed
+                if not result.failed:
+                    return
+        finally:
+            lane.confirming = False
+
+    async def _another(self, lane: _Lane, failed: Result, number: int) -> Result | None:
+        """One confirm run on the first other identity with a spare slot; None if there is none."""
+        job = lane.job
+        others = job.others(failed.identity)
+        shift = (number - 1) % max(1, len(others))
+        for alias in others[shift:] + others[:shift]:
+            depth = max([failed.depth, *(job.depth(cycle) for cycle in lane.owed)], key=lambda probe: probe.rank)
+            outcome = await self._run(Turn(job, job.cycle_at(self._clock.wall()), Trigger.CONFIRM, depth, alias))
+            if isinstance(outcome, Result):
+                self._sinks.observe(outcome)
+                return outcome
+        return None
+
+
+def _next(job: Job, now: float) -> datetime:
+    cycle = job.cycle_at(now)
+    return _moment(job, cycle if job.due(cycle) >= now else cycle + 1)
+
+
+def _moment(job: Job, cycle: int) -> datetime:
+    return datetime.fromtimestamp(job.due(cycle), UTC)
+
+
+class _EveryCycle(BaseTrigger):  # type: ignore[misc]
+    """The moments of a job's cycles, one after the other, without drift."""
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+
+    def get_next_fire_time(self, previous: datetime | None, now: datetime) -> datetime:
+        if previous is None:
+            return _next(self._job, now.timestamp())
+        # A datetime keeps microseconds: half an interval on, the cycle is beyond doubt.
+        return _moment(self._job, self._job.cycle_at(previous.timestamp() + self._job.interval / 2) + 1)
+
+
+class _HandOver(BaseExecutor):  # type: ignore[misc]
+    """Hands every due moment to us at once; APScheduler's own limits and events are left out."""
+
+    def __init__(self, on_due: Callable[[str, float], None]) -> None:
+        super().__init__()
+        self._on_due = on_due
+
+    def submit_job(self, job: Any, run_times: list[datetime]) -> None:
+        for moment in run_times:
+            self._on_due(job.id, moment.timestamp() + 1e-6)
+
+    def _do_submit_job(self, job: Any, run_times: list[datetime]) -> None:
+        raise AssertionError(f"unreachable: submit_job hands over itself: {job.id}, {run_times}")

@@ -1,0 +1,19 @@
+"""A staging backend on loopback, with the real fault and many more, for demo, drills and tests.
+
+    async with StandIn.start(pace=Pace.quick()) as standin:
+        standin.set_fault("/ws", "slot_limit:limit=5")
+        ...  # probe standin.url()
+
+It behaves as the protocol page says the backend of T1 does. Every path `/ws/NAME` (a-z, 0-9, -) is a backend process
+of its own; `/ws` and `/websocket` share one.
+
+Rule 1: imports nothing from above `tokens`, and nothing of the house but `tokens`. Rule 2: the model (`backend`,
+`slots`, `breaker`, `replies`, `credentials`, `frames`, `faults`) does no I/O and has no clock.
+"""
+
+from exporter.standin.faults import FAULTS, ROWS, Fault, Param, parse
+from exporter.standin.pace import Pace
+from exporter.standin.seen import Seen
+from exporter.standin.server import StandIn
+
+__all__ = ["FAULTS", "ROWS", "Fault", "Pace", "Param", "Seen", "StandIn", "parse"]

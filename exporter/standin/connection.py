@@ -1,0 +1,160 @@
+"""One connection from accept to its record: it finds the path, lets the upgrade happen, and hands over.
+
+Rule 1: every way out leads to a record; only cancellation from outside and our own bugs leave as exceptions.
+"""
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Callable
+from typing import NoReturn
+
+from websockets.datastructures import Headers
+from websockets.http11 import Request
+
+from exporter.standin import frames, http_answers
+from exporter.standin.acts import ACTS
+from exporter.standin.conversation import Conversation, Story
+from exporter.standin.credentials import Knock
+from exporter.standin.faults import Active, Stage
+from exporter.standin.house import House
+from exporter.standin.seen import Seen, seen
+from exporter.standin.switchboard import ALIASES, ALL, at
+from exporter.standin.transport_paths import TRANSPORT_PATHS
+from exporter.standin.wire import Ended, Wire
+from exporter.standin.wire_acts import WIRE_ACTS
+
+NOT_FOUND = 404
+FORBIDDEN = 403
+OK = 200
+
+
+class Connection:
+    """An accepted socket. `run` it in a task of its own; `over` is told its record."""
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        peer: str,
+        house: House,
+        *,
+        tls: Callable[[list[Active]], ssl.SSLContext] | None,
+        over: Callable[["Connection", Seen], None],
+    ) -> None:
+        self._house = house
+        self._over = over
+        self._peer = peer
+        self._tls = tls is not None
+        self._faults = house.switchboard.of_listener()
+        self._names = [fault.name for fault in self._faults]
+        self.wire = Wire(sock, context=tls and tls(self._faults), pace=house.pace, clock=house.clock)
+        self._story = Story()
+        self._path: str | None = None
+        self._token_seen = False
+
+    async def run(self) -> None:
+        """Serve the connection to its end."""
+        wire = self.wire
+        try:
+            wire.opening = self._open
+            wire.owner = asyncio.current_task()
+            await wire.start()
+            await self._serve()
+        except Ended:
+            pass
+        except asyncio.CancelledError:
+            if not wire.is_lost:
+                raise
+        finally:
+            wire.owner = None
+            await self._leave()
+
+    async def _leave(self) -> None:
+        """Wait for the end, whoever makes it, and tell it."""
+        try:
+            if self.wire.is_started:
+                await self.wire.gone()
+        finally:
+            self.wire.kill(reset=False)
+            self._over(self, self._record())
+
+    def is_at(self, path: str) -> bool:
+        """True if the connection is to this path (canonical; "*": any)."""
+        mine = ALIASES.get(self._path or "", self._path)
+        return path in (ALL, mine)
+
+    def _open(self) -> None:
+        """The faults that act before a byte is read."""
+        for fault in at(Stage.TCP, self._faults):
+            if fault.name != "not_tls" or self._tls:
+                WIRE_ACTS[fault.name](self.wire, fault.values, Stage.TCP)
+
+    async def _serve(self) -> None:
+        request = await self.wire.request()
+        self._path, _, query = request.path.partition("?")
+        knock = Knock(self._path, query, _plain(request.headers), self._peer)
+        self._token_seen = knock.token() is not None
+        if "websocket" not in knock.headers.get("upgrade", "").lower():
+            self._answer_http(request, self._path)
+        await self._upgrade(request, knock)
+
+    def _answer_http(self, request: Request, path: str) -> None:
+        """Plain HTTP: health, and nothing else."""
+        now = self._house.wall()
+        healthy = request.method == "GET" and path == "/health"
+        value = frames.health(now) if healthy else {"detail": "Not Found"}
+        self._end_http(http_answers.json_answer(OK if healthy else NOT_FOUND, value, now))
+
+    def _end_http(self, answer: bytes) -> NoReturn:
+        self.wire.write(answer)
+        self.wire.deafened = True
+        self.wire.finish()
+        raise Ended
+
+    async def _upgrade(self, request: Request, knock: Knock) -> None:
+        house = self._house
+        backend = house.backend(knock.path)
+        if backend is None:
+            self._end_http(http_answers.answer(FORBIDDEN, b"", "text/plain", house.wall(), {}))
+        faults = house.switchboard.of_path(ALIASES.get(knock.path, knock.path))
+        self._names += [fault.name for fault in faults]
+        talk = Conversation(
+            self.wire, backend, house.pace, house.clock, house.wall, faults, ACTS, knock, house.weather,
+            story=self._story,
+        )  # fmt: skip
+        self._watch_close(faults)
+        await talk.play(Stage.UPGRADE)
+        self.wire.switch(request, accept=talk.accept, wall=house.wall())
+        special = TRANSPORT_PATHS.get(knock.path)
+        await (special(talk) if special else talk.run())
+
+    def _watch_close(self, faults: list[Active]) -> None:
+        closing = at(Stage.CLOSE, faults)
+        if not closing:
+            return
+
+        def act() -> None:
+            for fault in closing:
+                WIRE_ACTS[fault.name](self.wire, fault.values, Stage.CLOSE)
+
+        self.wire.on_close = act
+
+    def _record(self) -> Seen:
+        return seen(
+            self.wire.trace,
+            self._story,
+            path=self._path,
+            tls=self._tls,
+            token_seen=self._token_seen,
+            faults=tuple(self._names),
+            now=self._house.clock(),
+        )
+
+
+def _plain(headers: Headers) -> dict[str, str]:
+    """Names in lower case; values of repeated headers joined (RFC 9110 section 5.3)."""
+    plain: dict[str, str] = {}
+    for name, value in headers.raw_items():
+        key = name.lower()
+        plain[key] = f"{plain[key]}, {value}" if key in plain else value
+    return plain

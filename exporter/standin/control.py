@@ -1,0 +1,130 @@
+"""The control endpoint: faults switched while the stand-in runs (JSON over HTTP, loopback only).
+
+GET /faults              the table and what is on          PUT /faults?path=P      a JSON list of specs
+DELETE /faults[?path=P]  off, everywhere without a path    GET /sessions           what was seen
+POST /forget[?path=P]    a fresh process; `live=restart` closes the open connections with 1012, `live=kill` resets them
+
+Rule 1: a mistake is a 400 with a sentence in `error`; it changes nothing.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import asdict
+from typing import Any, Final, Protocol
+
+from aiohttp import web
+
+from exporter.standin.faults import LISTENER, ROWS, Fault, Param
+from exporter.standin.seen import Seen
+
+MOST_BODY: Final = 65_536
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class Controlled(Protocol):
+    """What of the stand-in is within reach."""
+
+    @property
+    def sessions(self) -> Sequence[Seen]:
+        """Finished connections."""
+
+    def set_fault(self, path: str, *specs: str) -> None:
+        """Put these faults in place of the path's."""
+
+    def clear(self, path: str | None = None) -> None:
+        """Switch faults off."""
+
+    def active(self) -> dict[str, list[str]]:
+        """What is on, by path."""
+
+    def forget(self, path: str = "*", *, live: str = "keep") -> None:
+        """A fresh process."""
+
+
+def table() -> list[dict[str, Any]]:
+    """The table of faults as JSON, for clients and docs."""
+    return [_row(fault) for fault in ROWS]
+
+
+def _row(fault: Fault) -> dict[str, Any]:
+    listener = not fault.shareable or any(stage in LISTENER for stage in fault.stages)
+    params = [_param(param) for param in fault.params]
+    return {"name": fault.name, "text": fault.text, "params": params, "listener": listener}
+
+
+def _param(param: Param) -> dict[str, Any]:
+    row = {"name": param.name, "kind": param.kind.value, "default": param.default, "text": param.text}
+    return {**row, "choices": list(param.choices)} if param.choices else row
+
+
+def _refused(sentence: str, status: int = 400) -> web.Response:
+    return web.json_response({"error": sentence}, status=status)
+
+
+class Control:
+    """The HTTP server. `start` it, ask `url`, `close` it."""
+
+    def __init__(self, standin: Controlled) -> None:
+        self._standin = standin
+        self._runner: web.AppRunner | None = None
+        self.url = ""
+
+    async def start(self, host: str, port: int) -> None:
+        """Listen; raises OSError if the port is taken."""
+        app = web.Application(middlewares=[_in_sentences], client_max_size=MOST_BODY)
+        app.add_routes(
+            [
+                web.get("/faults", self._list),
+                web.put("/faults", self._switch),
+                web.delete("/faults", self._clear),
+                web.get("/sessions", self._sessions),
+                web.post("/forget", self._forget),
+            ]
+        )
+        self._runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=1.0)
+        await self._runner.setup()
+        await web.TCPSite(self._runner, host, port).start()
+        bound = self._runner.addresses[0][1]
+        self.url = f"http://[{host}]:{bound}" if ":" in host else f"http://{host}:{bound}"
+
+    async def close(self) -> None:
+        """Stop listening."""
+        if self._runner is not None:
+            await self._runner.cleanup()
+
+    async def _list(self, _request: web.Request) -> web.Response:
+        return web.json_response({"table": table(), "active": self._standin.active()})
+
+    async def _switch(self, request: web.Request) -> web.Response:
+        path = request.query.get("path")
+        if path is None:
+            return _refused("say which path: PUT /faults?path=/ws, or path=* for all")
+        specs = await request.json()
+        if not isinstance(specs, list) or not all(isinstance(spec, str) for spec in specs):
+            return _refused('the body must be a JSON list of specs such as ["slot_limit:limit=5"]')
+        self._standin.set_fault(path, *specs)
+        return web.json_response({"active": self._standin.active()})
+
+    async def _clear(self, request: web.Request) -> web.Response:
+        self._standin.clear(request.query.get("path"))
+        return web.json_response({"active": self._standin.active()})
+
+    async def _sessions(self, _request: web.Request) -> web.Response:
+        return web.json_response([asdict(seen) for seen in self._standin.sessions])
+
+    async def _forget(self, request: web.Request) -> web.Response:
+        path, live = request.query.get("path", "*"), request.query.get("live", "keep")
+        self._standin.forget(path, live=live)
+        return web.json_response({"forgotten": path, "live": live})
+
+
+@web.middleware
+async def _in_sentences(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Mistakes as JSON with a sentence."""
+    try:
+        return await handler(request)
+    except web.HTTPException as error:
+        known = "known are GET, PUT and DELETE /faults, GET /sessions, POST /forget"
+        return _refused(f"{error.reason}: {request.method} {request.path}; {known}", error.status)
+    except (ValueError, RecursionError) as error:
+        no_json = 'the body must be a JSON list of specs such as ["slot_limit:limit=5"]'
+        return _refused(no_json if not str(error) or "char " in str(error) else str(error))

@@ -1,0 +1,98 @@
+"""Who knocks: the credentials of an upgrade request, in the order the server looks (protocol page section 1).
+
+Rule 1: pure: headers in, words out.
+"""
+
+import base64
+import binascii
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+from urllib.parse import parse_qs
+
+from exporter.standin import frames
+
+BYPASS_NAMES: Final = ("test", "e2e")
+BYPASS_VALUES: Final = frozenset({"true", "1", "staging", "test", "e2e"})
+PREVIEW: Final = 30
+"""Characters of the Authorization header that the error frame shows (section 8, "Secrets")."""
+PARTS: Final = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Knock:
+    """An upgrade request as the backend sees it. Header names are in lower case; `client` is the peer's address."""
+
+    path: str
+    query: str = field(default="", repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    client: str = ""
+
+    @property
+    def bypassed(self) -> bool:
+        """True if a header switches the token check off (section 0.6)."""
+        return any(
+            value.strip().lower() in BYPASS_VALUES and any(word in name for word in BYPASS_NAMES)
+            for name, value in self.headers.items()
+        )
+
+    def token(self) -> str | None:
+        """The token: Authorization (case-sensitive `Bearer `), else a `jwt.` subprotocol, else the query."""
+        authorization = self.headers.get("authorization", "")
+        if authorization.startswith("Bearer ") and authorization[len("Bearer ") :].strip():
+            return authorization[len("Bearer ") :].strip()
+        return self._offered() or next(iter(parse_qs(self.query).get("token", ())), None)
+
+    def _offered(self) -> str | None:
+        offers = (offer.strip() for offer in self.headers.get("sec-websocket-protocol", "").split(","))
+        return next((token for offer in offers if offer.startswith("jwt.") and (token := unpadded(offer[4:]))), None)
+
+
+def unpadded(text: str) -> str | None:
+    """What base64url without its padding says, or None."""
+    try:
+        return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)).decode("ascii") or None
+    except (binascii.Error, ValueError):
+        return None
+
+
+def well_formed(token: str) -> bool:
+    """The format check: three non-empty parts."""
+    parts = token.split(".")
+    return len(parts) == PARTS and all(parts)
+
+
+def unverified_subject(token: str, now: float) -> str:
+    """The user of a token that nobody checks: `sub`, `user_id` or `username`, else a name made of the time."""
+    claims = _payload(token)
+    names = (claims.get(name) for name in ("sub", "user_id", "username"))
+    found = next((name for name in names if isinstance(name, str) and name), None)
+    return found or f"staging-e2e-user-{int(now) % 1000}"
+
+
+def _payload(token: str) -> Mapping[str, Any]:
+    try:
+        claims = json.loads(unpadded(token.split(".")[1]) or "{}")
+    except (IndexError, ValueError, RecursionError):
+        return {}
+    return claims if isinstance(claims, dict) else {}
+
+
+def refusal(knock: Knock, code: str, text: str, now: float) -> frames.Frame:
+    """The error frame of an auth refusal, with what the real one leaks."""
+    token = knock.token() or ""
+    details = {
+        "error_code": code,
+        "failure_context": {
+            "client": knock.client,
+            "authorization_preview": knock.headers.get("authorization", "")[:PREVIEW],
+            "token_prefix": token[:12],
+            "token_suffix": token[-8:],
+            "token_length": len(token),
+            "environment": frames.ENVIRONMENT,
+            "auth_service_url": "http://127.0.0.1:8081",
+            "timestamp": frames.iso(now),
+        },
+    }
+    return frames.error(code, text, details, now)

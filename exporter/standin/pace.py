@@ -1,0 +1,76 @@
+"""How long the backend takes for everything.
+
+Rule 1: figures and nothing else; every one is in seconds and cites where it was seen.
+"""
+
+from dataclasses import asdict, dataclass, replace
+from typing import Self
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """Every duration of the backend, in seconds. The defaults are those of T1 (protocol page sections 2, 5 and 6)."""
+
+    cold_start: float = 0.0
+    """Added to the first connection of a fresh process; about 1.0 at T0, off here (section 2, "cold-start")."""
+    auth_pause: float = 0.1
+    """Between the error frame of an auth refusal and its close (section 2, step 2)."""
+    services: float = 3.0
+    """Waiting for missing services (section 2, step 6)."""
+    startup_wait: float = 30.0
+    """Waiting for a start-up that does not complete (section 2, step 5)."""
+    registration: float = 0.1
+    """The deliberate sleep before the welcome (section 2, step 8)."""
+    settle: float = 0.05
+    """Between the welcome and the message loop (section 2, step 11)."""
+    error_pause: float = 0.1
+    """After a handling error, doubling up to `error_pause_most` (section 6)."""
+    error_pause_most: float = 5.0
+    agent_step: float = 0.1
+    """Between two agent events (section 2, frames)."""
+    heartbeat: float = 25.0
+    """Between two application pings; the first comes with the welcome (section 2, "Heartbeats")."""
+    heartbeat_tolerance: float = 75.0
+    """Beyond one `heartbeat`: without a pong for that long the application pings stop, and nothing else does."""
+    test_heartbeat: float = 30.0
+    """Idle time before a heartbeat frame of `/ws/test` (section 3)."""
+    keepalive: float = 20.0
+    """Between two protocol pings (section 6)."""
+    keepalive_timeout: float = 20.0
+    """Without a protocol pong for that long: 1011 `keepalive ping timeout`."""
+    close_timeout: float = 10.0
+    """What the WebSocket library allows the client for its part of the close."""
+    request_timeout: float = 600.0
+    """The platform's bound on a connection's life; it ends without a close frame (section 4)."""
+    slot_release: float = 300.0
+    """Idle time after which the emergency clean-up takes a manager (section 5)."""
+    slot_idle: float = 1800.0
+    """Idle time after which the background clean-up takes a manager (section 5)."""
+    slot_cleanup: float = 300.0
+    """Between two background clean-ups (section 5)."""
+    breaker_open: float = 10.0
+    """How long the auth breaker stays open (section 1)."""
+    verdict_cache: float = 300.0
+    """How long a positive verdict on a token is remembered (section 1)."""
+
+    def scaled(self, factor: float) -> Self:
+        """The same backend with every duration times `factor`."""
+        return replace(self, **{name: seconds * factor for name, seconds in asdict(self).items()})
+
+    @classmethod
+    def quick(cls) -> Self:
+        """For tests: the waits inside a session shrink to milliseconds, in honest order.
+
+        What happens between sessions (slots, breaker, cache) and what only a broken client meets (keepalive, close,
+        request timeout) stays as it is.
+        """
+        return cls(
+            auth_pause=0.004,
+            services=0.01,
+            startup_wait=0.02,
+            registration=0.004,
+            settle=0.002,
+            error_pause=0.001,
+            error_pause_most=0.004,
+            agent_step=0.001,
+        )

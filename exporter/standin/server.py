@@ -1,0 +1,290 @@
+"""The stand-in's handle: starts, switches, remembers and stops.
+
+Rule 1: after `close` nothing is left: no task, no socket, no file. Rule 2: everything runs in the loop that started
+it, by its timers and by the clocks given; no thread, no process.
+"""
+
+import asyncio
+import random
+import secrets
+import shutil
+import socket
+import ssl
+import tempfile
+import time
+from collections import deque
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Final
+
+from exporter.standin.certificates import Certificates, write_private
+from exporter.standin.connection import Connection
+from exporter.standin.control import Control
+from exporter.standin.faults import Active
+from exporter.standin.house import House
+from exporter.standin.listener import Listener, check_loopback
+from exporter.standin.pace import Pace
+from exporter.standin.seen import Seen
+from exporter.standin.switchboard import ALL, Switchboard, canonical
+from exporter.standin.wire_acts import CERTIFICATES
+
+REMEMBERED: Final = 10_000
+"""Finished connections kept."""
+MOST_CRASHES: Final = 20
+SERVICE_RESTART: Final = 1012
+LIVE: Final = ("keep", "restart", "kill")
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What `StandIn.start` was asked for."""
+
+    host: str
+    port: int
+    tls_port: int | None
+    control_port: int | None
+    client_ca: bool
+
+
+class StandIn:
+    """A staging backend on loopback. Made by `start`; `close` it, or use `async with StandIn.start(...)`."""
+
+    def __init__(self, options: Options, house: House) -> None:
+        self._options = options
+        self._house = house
+        self._folder = Path(tempfile.mkdtemp(prefix="standin-"))
+        self.key_file = write_private(self._folder / "jwt.key", house.key)
+        self._certificates = Certificates(self._folder, client_required=options.client_ca)
+        self._listener: Listener | None = None
+        self._tls_listener: Listener | None = None
+        self._control: Control | None = None
+        self._live: dict[Connection, asyncio.Task[None]] = {}
+        self._waiting: list[asyncio.Future[None]] = []
+        self.sessions: deque[Seen] = deque(maxlen=REMEMBERED)
+        """Records of finished connections, the oldest first."""
+        self.finished = 0
+        """How many connections have finished since the start."""
+        self.crashes: deque[BaseException] = deque(maxlen=MOST_CRASHES)
+        """Exceptions of the stand-in's own making: there should be none."""
+
+    @classmethod
+    def start(
+        cls,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        tls_port: int | None = 0,
+        control_port: int | None = None,
+        pace: Pace | None = None,
+        slots: int = 20,
+        seed: int = 0,
+        client_ca: bool = False,
+        clock: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
+    ) -> "Starting":
+        """Start one: `await` the answer, or `async with` it.
+
+        `tls_port` None: no TLS; `control_port` None: no control endpoint; 0: any port. `slots`: managers per user
+        and path. `client_ca`: the TLS port wants a client certificate of `ca_file`. Raises ValueError unless `host`
+        is a loopback address, OSError if a port is taken.
+        """
+        check_loopback(host)
+        options = Options(host, port, tls_port, control_port, client_ca)
+        house = House(
+            secrets.token_hex(32).encode(),
+            pace or Pace(),
+            slots,
+            clock,
+            wall,
+            random.Random(seed),
+            random.Random(seed + 1),
+            Switchboard(random.Random(seed + 2)),
+        )
+        return Starting(cls, options, house)
+
+    async def _open(self) -> None:
+        options = self._options
+        self._listener = Listener(options.host, options.port, self._accepted)
+        self._listener.listen()
+        if options.tls_port is not None:
+            self._certificates.context()
+            self._tls_listener = Listener(options.host, options.tls_port, self._accepted_tls)
+            self._tls_listener.listen()
+        if options.control_port is not None:
+            self._control = Control(self)
+            await self._control.start(options.host, options.control_port)
+
+    # Where things are ----------------------------------------------------------------------------------------------
+
+    def url(self, path: str = "/ws", *, tls: bool = False) -> str:
+        """Where a path is; raises ValueError for TLS if there is no TLS port."""
+        listener = self._tls_listener if tls else self._listener
+        if listener is None:
+            raise ValueError("this stand-in has no TLS port" if tls else "this stand-in is not started")
+        plain_host = f"[{self._options.host}]" if ":" in self._options.host else self._options.host
+        return f"wss://localhost:{listener.port}{path}" if tls else f"ws://{plain_host}:{listener.port}{path}"
+
+    @property
+    def key(self) -> bytes:
+        """The HMAC secret of its auth service, as in `key_file`."""
+        return self._house.key
+
+    @property
+    def ca_file(self) -> Path:
+        """The certificate of its authority."""
+        return self._certificates.ca_file
+
+    @property
+    def client_cert_file(self) -> Path:
+        """A client certificate signed by the authority."""
+        return self._certificates.client_cert_file
+
+    @property
+    def client_key_file(self) -> Path:
+        """The key of the client certificate."""
+        return self._certificates.client_key_file
+
+    @property
+    def control_url(self) -> str:
+        """Where the control endpoint is; raises ValueError if there is none."""
+        if self._control is None:
+            raise ValueError("this stand-in has no control endpoint: start it with control_port")
+        return self._control.url
+
+    # Faults --------------------------------------------------------------------------------------------------------
+
+    def set_fault(self, path: str, *specs: str) -> None:
+        """Put these faults in place of those set on the path ("*": all paths); raises ValueError with a sentence."""
+        self._house.switchboard.set(path, specs)
+        self._listen_or_refuse()
+
+    def clear(self, path: str | None = None) -> None:
+        """Switch off what was set on the path ("*": what was set on "*"); without a path, everything."""
+        for each in [path] if path is not None else list(self.active()):
+            self._house.switchboard.clear(each)
+        self._listen_or_refuse()
+
+    def faults(self, path: str = ALL) -> tuple[str, ...]:
+        """The specs set on the path."""
+        return self._house.switchboard.specs(path)
+
+    def active(self) -> dict[str, list[str]]:
+        """All specs that are on, by path."""
+        return self._house.switchboard.active()
+
+    def _listen_or_refuse(self) -> None:
+        for listener in (self._listener, self._tls_listener):
+            if listener is not None:
+                listener.listen(refusing=self._house.switchboard.refusing)
+
+    def forget(self, path: str = ALL, *, live: str = "keep") -> None:
+        """A fresh process behind the path: managers, breaker, cache gone. `live`: what becomes of its connections.
+
+        `keep` leaves them; `restart` closes them with 1012, as a deploy does; `kill` resets them.
+        """
+        if live not in LIVE:
+            raise ValueError(f"live must be one of {', '.join(LIVE)}, not {live!r}")
+        self._house.forget(path)
+        for connection in list(self._live):
+            if live != "keep" and connection.is_at(canonical(path)):
+                connection.wire.abort() if live == "kill" else connection.wire.close(SERVICE_RESTART)
+
+    def held(self, user: str, path: str = "/ws") -> int:
+        """How many managers the user holds in the process behind the path."""
+        backend = self._house.backend(canonical(path))
+        return backend.managers.count(user) if backend is not None else 0
+
+    # Connections ---------------------------------------------------------------------------------------------------
+
+    @property
+    def open_connections(self) -> int:
+        """How many connections are not yet over."""
+        return len(self._live)
+
+    def _accepted(self, sock: socket.socket, peer: str) -> None:
+        self._serve(Connection(sock, peer, self._house, tls=None, over=self._over))
+
+    def _accepted_tls(self, sock: socket.socket, peer: str) -> None:
+        self._serve(Connection(sock, peer, self._house, tls=self._context, over=self._over))
+
+    def _context(self, faults: list[Active]) -> ssl.SSLContext:
+        names = [fault.name for fault in faults]
+        kind = next((CERTIFICATES[name] for name in names if name in CERTIFICATES), "good")
+        return self._certificates.context(kind, client_required="tls_client_required" in names)
+
+    def _serve(self, connection: Connection) -> None:
+        task = asyncio.get_running_loop().create_task(connection.run())
+        self._live[connection] = task
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (crash := task.exception()) is not None:
+            self.crashes.append(crash)
+
+    def _over(self, connection: Connection, seen: Seen) -> None:
+        self._live.pop(connection, None)
+        self.sessions.append(seen)
+        self.finished += 1
+        waiting, self._waiting = self._waiting, []
+        for future in waiting:
+            if not future.done():
+                future.set_result(None)
+
+    async def wait_sessions(self, n: int, timeout: float = 5.0) -> list[Seen]:  # noqa: ASYNC109 - the fixed interface
+        """Wait until `n` connections have finished since the start; the records. Raises TimeoutError."""
+        async with asyncio.timeout(timeout):
+            while self.finished < n:
+                future = asyncio.get_running_loop().create_future()
+                self._waiting.append(future)
+                await future
+        return list(self.sessions)
+
+    # The end -------------------------------------------------------------------------------------------------------
+
+    async def close(self) -> None:
+        """End everything and wait for it. May be called twice."""
+        for listener in (self._listener, self._tls_listener):
+            if listener is not None:
+                listener.close()
+        if self._control is not None:
+            await self._control.close()
+        tasks = list(self._live.values())
+        for connection, task in list(self._live.items()):
+            connection.wire.trace.aborted = True
+            connection.wire.kill(reset=False)
+            if not connection.wire.is_started:
+                task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+
+class Starting:
+    """A stand-in that is about to start: `await` it, or `async with` it."""
+
+    def __init__(self, cls: type[StandIn], options: Options, house: House) -> None:
+        self._cls, self._options, self._house = cls, options, house
+        self._standin: StandIn | None = None
+
+    async def _start(self) -> StandIn:
+        standin = self._cls(self._options, self._house)
+        try:
+            await standin._open()  # noqa: SLF001 - the other half of the same thing
+        except BaseException:
+            await standin.close()
+            raise
+        return standin
+
+    def __await__(self) -> Generator[None, None, StandIn]:
+        return self._start().__await__()
+
+    async def __aenter__(self) -> StandIn:
+        self._standin = await self._start()
+        return self._standin
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._standin is not None:
+            await self._standin.close()

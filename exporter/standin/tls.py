@@ -1,0 +1,59 @@
+"""TLS of one connection over memory buffers: what asyncio's own hides (the alert of a refused handshake) is ours here.
+
+Rule 1: no socket: bytes in, bytes out.
+"""
+
+import ssl
+from contextlib import suppress
+
+CHUNK = 65_536
+
+
+class TlsLayer:
+    """The server side of one TLS connection. `ended`: the peer has said close_notify."""
+
+    def __init__(self, context: ssl.SSLContext) -> None:
+        self._incoming = ssl.MemoryBIO()
+        self._outgoing = ssl.MemoryBIO()
+        self._object = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
+        self.ready = False
+        self.ended = False
+
+    def receive(self, data: bytes) -> bytes:
+        """Take bytes of the wire; the plain text in them. Raises ssl.SSLError: send `encrypt(b"")`, the alert; end."""
+        self._incoming.write(data)
+        if not self.ready and not self._shake_hands():
+            return b""
+        plain = bytearray()
+        with suppress(ssl.SSLWantReadError):
+            while chunk := self._read():
+                plain += chunk
+        return bytes(plain)
+
+    def _shake_hands(self) -> bool:
+        with suppress(ssl.SSLWantReadError):
+            self._object.do_handshake()
+            self.ready = True
+        return self.ready
+
+    def _read(self) -> bytes:
+        try:
+            chunk = self._object.read(CHUNK)
+        except ssl.SSLZeroReturnError:
+            chunk = b""
+        if not chunk:
+            self.ended = True
+        return chunk
+
+    def encrypt(self, plain: bytes) -> bytes:
+        """Bytes for the wire."""
+        if plain:
+            self._object.write(plain)
+        return self._outgoing.read()
+
+    def close_notify(self) -> bytes:
+        """The bytes that end our side; none before the handshake is done."""
+        if self.ready:
+            with suppress(ssl.SSLError):
+                self._object.unwrap()
+        return self._outgoing.read()

@@ -1,0 +1,350 @@
+"""Bytes, and the moment they arrived: one TCP or TLS connection over a non-blocking socket of our own.
+
+Rule 1: knows no WebSocket. Rule 2: a stamp is when the kernel got the bytes, else when we were called, never when
+somebody got round to reading them. Rule 3: a failed send never costs us what was received: it is remembered, and
+reading goes on to the end. Rule 4: what the operating system or OpenSSL raises leaves as a `Fault`.
+"""
+
+import asyncio
+import errno
+import socket
+import ssl
+import struct
+import time
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Final, NamedTuple
+
+from exporter.result import Address, Fault, Kind
+
+Clock = Callable[[], float]
+
+CHUNK: Final = 16_384
+"""Bytes of one read: as many in two-byte frames keep a parser, and so the loop, busy for 40 ms."""
+
+BACKLOG: Final = 16 * CHUNK
+"""Unread bytes at which we stop reading from the kernel, so that a flood stays the peer's problem."""
+
+UNSENT: Final = 64 * CHUNK
+"""Bytes that a peer does not take at which it gets no more: a flood of pings wants one of pongs."""
+
+SO_TIMESTAMPNS: Final = 35  # Linux's asm-generic/socket.h; the socket module has no name for it
+STAMP: Final = struct.Struct("@qq")
+OLDEST: Final = 60.0  # a kernel stamp older than this is not believed: the wall clock has stepped
+
+ERRNOS: Final = {
+    errno.ECONNREFUSED: Kind.REFUSED,
+    errno.ECONNRESET: Kind.RESET,
+    errno.ECONNABORTED: Kind.RESET,
+    errno.EPIPE: Kind.RESET,
+    errno.ETIMEDOUT: Kind.DEADLINE,
+    errno.EHOSTUNREACH: Kind.UNREACHABLE,
+    errno.ENETUNREACH: Kind.UNREACHABLE,
+    errno.EHOSTDOWN: Kind.UNREACHABLE,
+    errno.ENETDOWN: Kind.UNREACHABLE,
+    errno.EADDRNOTAVAIL: Kind.UNREACHABLE,
+    errno.EAFNOSUPPORT: Kind.UNREACHABLE,
+    errno.EACCES: Kind.UNREACHABLE,
+    errno.EPERM: Kind.UNREACHABLE,
+    errno.EINVAL: Kind.UNREACHABLE,
+}
+"""What an errno means for a connection. What is missing (EMFILE, ENOBUFS …) is our own trouble: it stays OSError."""
+
+
+class Received(NamedTuple):
+    """Bytes of one read and when they arrived, by the clock given to `Link`; no bytes: the peer has ended its side."""
+
+    data: bytes
+    at: float
+
+
+def fault_of(error: OSError) -> Fault:
+    """The fault of a socket error; raises the error again if it is none of the peer's or the network's."""
+    kind = ERRNOS.get(error.errno or 0)
+    if kind is None:
+        raise error
+    return Fault(kind, errno.errorcode.get(error.errno or 0, ""))
+
+
+def broken_by(error: OSError) -> Fault:
+    """The fault of an error on an open connection, where a network that became unreachable is a broken one too."""
+    kind = Kind.DEADLINE if error.errno == errno.ETIMEDOUT else Kind.RESET
+    return Fault(kind, errno.errorcode.get(error.errno or 0, ""))
+
+
+def tls_fault_of(error: ssl.SSLError) -> Fault:
+    """The fault of the peer's certificate that we refuse, else of the handshake: an alert, or bytes that are no TLS."""
+    certificate = isinstance(error, ssl.SSLCertVerificationError)
+    return Fault(Kind.CERTIFICATE if certificate else Kind.TLS, (error.reason or type(error).__name__).lower())
+
+
+class Link:
+    """One connection. Never shared by two readers. `close` is idempotent and leaves no socket behind.
+
+    `kernel_stamps=False` is for loops whose clock is not the machine's.
+    """
+
+    def __init__(self, sock: socket.socket, clock: Clock, *, kernel_stamps: bool) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._sock = sock
+        self._fd = sock.fileno()
+        self._clock = clock
+        self._stamps = kernel_stamps and _ask_for_stamps(sock)
+        self._unread: deque[Received] = deque()
+        self._size = 0
+        self._ended: Fault | None = None
+        self._eof = False
+        self._reading = False
+        self._waiter: asyncio.Future[None] | None = None
+        self._unsent = bytearray()
+        self._deaf = False  # the peer takes no more bytes
+        self._tls: _Tls | None = None
+        self.closed = False
+
+    @classmethod
+    async def connect(cls, address: Address, clock: Clock, *, kernel_stamps: bool = True) -> "Link":
+        """A TCP connection to one address; raises Fault (refused, unreachable, reset), OSError if it is our trouble."""
+        family, where = address
+        sock = _socket(family)
+        try:
+            sock.setblocking(False)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            await asyncio.get_running_loop().sock_connect(sock, where)
+            return cls(sock, clock, kernel_stamps=kernel_stamps)
+        except OSError as error:
+            sock.close()
+            raise fault_of(error) from None
+        except BaseException:
+            sock.close()
+            raise
+
+    async def start_tls(self, context: ssl.SSLContext, server_name: str) -> float:
+        """Shake hands (RFC 8446); when its last bytes arrived. Raises Fault (certificate, tls, eof, reset)."""
+        tls = _Tls(context, server_name)
+        at = self._clock()
+        while True:
+            try:
+                tls.object.do_handshake()
+            except ssl.SSLWantReadError:
+                self._send(tls.outgoing.read())
+            except ssl.SSLError as error:
+                self._send(tls.outgoing.read())  # the alert that tells the peer why
+                raise tls_fault_of(error) from None
+            else:
+                self._send(tls.outgoing.read())
+                self._tls = tls
+                self._keep_first(Received(tls.incoming.read(), at))  # sent before we asked: it is read again, in turn
+                return at
+            data, at = await self._raw()
+            if not data:
+                raise Fault(Kind.EOF, "during the TLS handshake")
+            tls.incoming.write(data)
+
+    @property
+    def certificate_expiry(self) -> float | None:
+        """Unix seconds at which the peer's certificate ends; None without TLS."""
+        until = (self._tls.object.getpeercert() or {}).get("notAfter") if self._tls else None
+        return float(ssl.cert_time_to_seconds(until)) if isinstance(until, str) else None
+
+    async def read(self) -> Received:
+        """The next bytes; empty at the end of the stream. Raises Fault (reset, certificate, tls) after the last."""
+        tls = self._tls
+        if tls is None:
+            return await self._raw()
+        while tls.failed is None and not tls.ended:
+            received = await self._raw()
+            plain = self._decrypted(tls, received)
+            if plain or not received.data:
+                return Received(plain, received.at)
+        if tls.failed is not None:
+            raise tls.failed
+        return Received(b"", self._clock())
+
+    def read_now(self) -> Received | None:
+        """As `read`, but None instead of waiting or raising."""
+        while (received := self._raw_now()) is not None:
+            if self._tls is None or not received.data:
+                return received
+            plain = self._decrypted(self._tls, received)
+            if plain:
+                return Received(plain, received.at)
+        return None
+
+    def _decrypted(self, tls: "_Tls", received: Received) -> bytes:
+        plain = tls.decrypt(received.data)
+        self._send(tls.outgoing.read())  # the answer to a key update
+        return plain
+
+    def write(self, data: bytes) -> None:
+        """Send now or as soon as the kernel takes it; never raises: the end shows when reading."""
+        if self._tls is None:
+            self._send(data)
+            return
+        with suppress(ssl.SSLError):
+            self._tls.object.write(data)
+        self._send(self._tls.outgoing.read())
+
+    def close(self) -> None:
+        """Let go of the socket; what the kernel already has is still sent."""
+        if self.closed:
+            return
+        self.closed = True
+        if self._tls is not None:
+            with suppress(ssl.SSLError, ValueError):
+                self._tls.object.unwrap()
+            self._send(self._tls.outgoing.read())
+        self._stop_reading()
+        self._loop.remove_writer(self._fd)
+        self._sock.close()
+
+    # Reading ------------------------------------------------------------------------------------------------------
+
+    async def _raw(self) -> Received:
+        while not self._unread and not self._eof:
+            if self._ended is not None:
+                raise self._ended
+            self._waiter = self._loop.create_future()
+            self._start_reading()
+            try:
+                await self._waiter
+            finally:
+                self._waiter = None
+        return self._take()
+
+    def _raw_now(self) -> Received | None:
+        if not self._unread and not self._eof and self._ended is None:
+            self._readable()
+        return self._take() if self._unread or self._eof else None
+
+    def _take(self) -> Received:
+        if not self._unread:
+            return Received(b"", self._clock())
+        received = self._unread.popleft()
+        self._size -= len(received.data)
+        return received
+
+    def _start_reading(self) -> None:
+        if not self._reading:
+            self._reading = True
+            self._loop.add_reader(self._fd, self._readable)
+
+    def _stop_reading(self) -> None:
+        if self._reading:
+            self._reading = False
+            self._loop.remove_reader(self._fd)
+
+    def _readable(self) -> None:
+        """Take what the kernel has, up to the backlog: of a broken connection uvloop calls once, and not again."""
+        while self._receive() and self._size <= BACKLOG:
+            pass
+        if self._eof or self._ended is not None or self._size > BACKLOG:
+            self._stop_reading()
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def _receive(self) -> bool:
+        """Take one read's worth, with its stamp; False if there is no more."""
+        try:
+            data, ancillary, _, _ = self._sock.recvmsg(CHUNK, 64)
+        except (BlockingIOError, InterruptedError):
+            return False
+        except OSError as error:
+            self._ended = broken_by(error)
+            return False
+        self._eof = not data
+        self._keep(Received(data, self._arrival(ancillary)))
+        return bool(data)
+
+    def _keep(self, received: Received) -> None:
+        if received.data:
+            self._unread.append(received)
+            self._size += len(received.data)
+
+    def _keep_first(self, received: Received) -> None:
+        if received.data:
+            self._unread.appendleft(received)
+            self._size += len(received.data)
+
+    def _arrival(self, ancillary: list[tuple[int, int, bytes]]) -> float:
+        now = self._clock()
+        if not self._stamps:
+            return now
+        for level, kind, data in ancillary:
+            if level == socket.SOL_SOCKET and kind == SO_TIMESTAMPNS and len(data) == STAMP.size:
+                whole, nanoseconds = STAMP.unpack(data)
+                age = time.time() - whole - nanoseconds / 1e9
+                return now - age if 0 <= age < OLDEST else now
+        return now
+
+    # Writing ------------------------------------------------------------------------------------------------------
+
+    def _send(self, data: bytes) -> None:
+        if self._deaf or not data:
+            return
+        if self._unsent:
+            self._unsent += data
+            self._deaf = len(self._unsent) > UNSENT
+            return
+        sent = self._push(data)
+        if sent < len(data) and not self._deaf:
+            self._unsent += data[sent:]
+            self._loop.add_writer(self._fd, self._writable)
+
+    def _push(self, data: bytes | bytearray) -> int:
+        try:
+            return self._sock.send(data)
+        except (BlockingIOError, InterruptedError):
+            return 0
+        except OSError:
+            self._deaf = True
+            return 0
+
+    def _writable(self) -> None:
+        del self._unsent[: self._push(self._unsent)]
+        if self._deaf or not self._unsent:
+            self._unsent.clear()
+            self._loop.remove_writer(self._fd)
+
+
+def _socket(family: int) -> socket.socket:
+    try:
+        return socket.socket(family, socket.SOCK_STREAM)
+    except OSError as error:
+        raise fault_of(error) from None
+
+
+def _ask_for_stamps(sock: socket.socket) -> bool:
+    with suppress(OSError):
+        sock.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
+        return True
+    return False
+
+
+class _Tls:
+    """A TLS engine between two memory buffers, so that the socket and its stamps stay ours."""
+
+    def __init__(self, context: ssl.SSLContext, server_name: str) -> None:
+        self.incoming = ssl.MemoryBIO()
+        self.outgoing = ssl.MemoryBIO()
+        self.object = context.wrap_bio(self.incoming, self.outgoing, server_hostname=server_name)
+        self.ended = False
+        self.failed: Fault | None = None
+
+    def decrypt(self, data: bytes) -> bytes:
+        """Plain bytes of all complete records; then `ended` (close_notify) or `failed` (alert, broken record)."""
+        self.incoming.write(data)
+        plain = bytearray()
+        while self.failed is None and not self.ended:
+            try:
+                part = self.object.read(CHUNK)
+            except ssl.SSLWantReadError:
+                break
+            except ssl.SSLZeroReturnError:
+                part = b""
+            except ssl.SSLError as error:
+                self.failed = tls_fault_of(error)
+                break
+            self.ended = not part
+            plain += part
+        return bytes(plain)

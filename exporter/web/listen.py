@@ -1,0 +1,81 @@
+"""The address to listen on: read, and bound.
+
+Rule 1: `parse` opens nothing. Rule 2: whatever is wrong leaves as a sentence that names the address and the flag.
+"""
+
+import errno
+import re
+import socket
+from dataclasses import dataclass
+from typing import Final
+
+FLAG: Final = "--web.listen-address"
+ADDRESS: Final = re.compile(r"(?:\[(?P<ip6>[0-9A-Fa-f:.%\w]+)\]|(?P<host>[^\s:\[\]/]*)):(?P<port>\d{1,5})")
+ANY: Final = ("", "0.0.0.0", "::")  # noqa: S104 - shown as loopback in URLs, bound only when asked for
+NO_IP6: Final = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
+
+
+class ListenProblem(Exception):  # noqa: N818
+    """Why we cannot listen, as a sentence for the user."""
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where to listen. An empty host is every interface, port 0 any free one."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def parse(text: str) -> Address:
+    """The address of `:11011`, `127.0.0.1:0`, `localhost:11011` or `[::1]:11011`; raises ListenProblem."""
+    found = ADDRESS.fullmatch(text)
+    if found is None:
+        raise ListenProblem(f"{FLAG}: {text!r} is no address: write :11011, 127.0.0.1:11011 or [::1]:11011")
+    port = int(found["port"])
+    if port > 65_535:  # noqa: PLR2004 - RFC 9293 section 3.1: sixteen bits
+        raise ListenProblem(f"{FLAG}: {text!r} has no port: it must be 0 (any free one) to 65535")
+    return Address(found["ip6"] or found["host"], port)
+
+
+def bind(address: Address) -> socket.socket:
+    """A listening socket, for IPv6 and IPv4 alike if the host is empty; raises ListenProblem."""
+    try:
+        return _bound(address)
+    except OSError as error:
+        why = error.strerror if isinstance(error, socket.gaierror) else _words(error)
+        raise ListenProblem(f"{FLAG}: cannot listen on {address}: {why}") from error
+    except UnicodeError:
+        raise ListenProblem(f"{FLAG}: cannot listen on {address}: that is no host name") from None
+
+
+def _bound(address: Address) -> socket.socket:
+    if not address.host and socket.has_dualstack_ipv6():
+        try:
+            return socket.create_server(("", address.port), family=socket.AF_INET6, dualstack_ipv6=True)
+        except OSError as error:
+            if error.errno not in NO_IP6:
+                raise
+    family, *_, where = socket.getaddrinfo(
+        address.host or None, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )[0]
+    return socket.create_server((str(where[0]), int(where[1])), family=family)
+
+
+def _words(error: OSError) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return "the port is in use; stop what holds it, or choose another port"
+    if error.errno == errno.EACCES:
+        return "not permitted; choose a port above 1023"
+    return (error.strerror or type(error).__name__).lower()
+
+
+def url(sock: socket.socket) -> str:
+    """The URL under which a local client reaches a listening socket."""
+    host, port = sock.getsockname()[:2]
+    if host in ANY:
+        host = "127.0.0.1"
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

@@ -1,0 +1,132 @@
+"""Real servers of Debian for the tests: started on free loopback ports, with their own folders, and stopped.
+
+A server that is not installed is a failure with a sentence, never a skip: what it proves would go unproved.
+"""
+
+import asyncio
+import json
+import shutil
+import socket
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from urllib.error import URLError
+from urllib.parse import urlencode
+from urllib.request import urlopen
+
+PATIENCE = 30.0
+"""Seconds until a server must be up, or a condition be met."""
+
+STEP = 0.05
+TRIES = 5
+
+
+def binary(name, package):
+    """The path of a program, or a failure that says what to install."""
+    found = shutil.which(name)
+    assert found, f"{name} is not installed: apt-get install {package}, or make packages"
+    return found
+
+
+def free_port():
+    """A loopback port that was free a moment ago."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return sock.getsockname()[1]
+
+
+async def get(url):
+    """The body of a page as text, or None if nobody answers 200."""
+
+    def fetch():
+        with urlopen(url, timeout=PATIENCE) as answer:
+            return answer.read().decode()
+
+    try:
+        return await asyncio.to_thread(fetch)
+    except (URLError, ConnectionError):
+        return None
+
+
+async def until(ask, patience=PATIENCE):
+    """What `ask()` (awaited) gives as soon as it is true; fails when that takes longer than `patience` seconds."""
+    async with asyncio.timeout(patience):
+        while not (answer := await ask()):  # noqa: ASYNC110 - another process raises no event here
+            await asyncio.sleep(STEP)
+        return answer
+
+
+async def stop(process):
+    """End a process we started, by force if it takes too long."""
+    if process.returncode is None:
+        process.terminate()
+    try:
+        async with asyncio.timeout(10):
+            await process.wait()
+    except TimeoutError:
+        process.kill()
+        await process.wait()
+
+
+async def started(arguments_for, ready_path, log):
+    """A process and its URL, once `ready_path` answers 200; another port is tried if it ends before.
+
+    `arguments_for(port)`: the command line. What it writes goes to the file `log`.
+    """
+    for _ in range(TRIES):
+        port = free_port()
+        with log.open("ab") as out:
+            process = await asyncio.create_subprocess_exec(*arguments_for(port), stdout=out, stderr=out)
+        url = f"http://127.0.0.1:{port}"
+
+        async def up(process=process, url=url):
+            return process.returncode is not None or await get(url + ready_path) is not None
+
+        try:
+            await until(up)
+        except BaseException:
+            await stop(process)
+            raise
+        if process.returncode is None:
+            return process, url
+        await stop(process)
+    raise AssertionError(f"does not start: {log.read_text()[-2000:]}")
+
+
+@dataclass(frozen=True)
+class Prometheus:
+    """A running Prometheus."""
+
+    url: str
+
+    async def query(self, expr):
+        """The instant vector of an expression: a list of (labels, value)."""
+        body = await get(f"{self.url}/api/v1/query?{urlencode({'query': expr})}")
+        result = json.loads(body)["data"]["result"] if body else []
+        return [(sample["metric"], float(sample["value"][1])) for sample in result]
+
+    async def until(self, expr, patience=PATIENCE):
+        """The vector of an expression as soon as it is not empty."""
+        return await until(lambda: self.query(expr), patience)
+
+
+@asynccontextmanager
+async def prometheus(config_text, tmp_path):
+    """Debian's Prometheus with this config, in `tmp_path`."""
+    program = binary("prometheus", "prometheus")
+    config = tmp_path / "prometheus.yml"
+    config.write_text(config_text)
+
+    def arguments(port):
+        return [
+            program,
+            f"--config.file={config}",
+            f"--storage.tsdb.path={tmp_path / 'tsdb'}",
+            f"--web.listen-address=127.0.0.1:{port}",
+            "--log.level=warn",
+        ]
+
+    process, url = await started(arguments, "/-/ready", tmp_path / "prometheus.log")
+    try:
+        yield Prometheus(url)
+    finally:
+        await stop(process)

@@ -1,0 +1,777 @@
+"""The room `budget`: what the ledger grants, refuses, learns and forgets."""
+
+import random
+from dataclasses import dataclass, field, replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from exporter.budget import Grant, Ledger, Refusal, Request, admit, key_id, settle, user_key
+from exporter.budget.events import EFFECTS, SHAPES
+from exporter.config import Config
+from exporter.plan import plan
+from exporter.profiles import BUILT_IN
+from exporter.result import FactoryReason, Phase, Probe, Reason, Result, SkipCause, Trigger, Verdict
+
+NOW = 1_800_000_000.0
+
+
+def request(run="run", **changes):
+    fields = {"user": "user", "key": "key", "slots": 5, "slot_release": 300.0, "tokenless": True, "trigger": "schedule"}
+    fields |= changes
+    trigger = Trigger(fields.pop("trigger"))
+    return Request(run=run, host="host", authority="host:443", trigger=trigger, **fields)
+
+
+def result(**changes):
+    fields = {"target": "t", "identity": "i", "run": "r", "depth": Probe.SEND, "trigger": Trigger.SCHEDULE}
+    verdicts = changes.pop("verdicts", dict.fromkeys(Probe, Verdict.PASS))
+    return Result(**fields, started_at=NOW, verdicts=verdicts, **changes)
+
+
+REJECTED = {
+    "verdicts": {Probe.CONNECT: Verdict.PASS, Probe.AUTH: Verdict.FAIL, Probe.SEND: Verdict.FAIL},
+    "reason": Reason.AUTH_REJECTED,
+    "phase": Phase.ADMISSION,
+}
+LOST = {"verdicts": dict.fromkeys(Probe, Verdict.FAIL), "reason": Reason.RESET, "phase": Phase.TCP}
+
+
+def granted(ledger, now, run="run", **changes):
+    """Ask, and give the request if it is granted."""
+    asked = request(run, **changes)
+    answer = ledger.ask(asked, now)
+    assert isinstance(answer, Grant), answer
+    return asked
+
+
+def refused(ledger, now, **changes):
+    """Ask, and give the cause of the refusal."""
+    answer = ledger.ask(request("refused", **changes), now)
+    assert isinstance(answer, Refusal), answer
+    return answer.cause
+
+
+def proven(ledger=None, **changes):
+    """A ledger whose key has passed once, long ago."""
+    ledger = ledger or Ledger()
+    asked = granted(ledger, NOW - 10_000, "first", **changes)
+    ledger.release(asked, NOW - 10_000, rejected=False)
+    return ledger
+
+
+def session(ledger, now, run="run", *, lasts=1.0, slot=True, rejected=False, **changes):
+    """One session from grant to release."""
+    asked = granted(ledger, now, run, **changes)
+    ledger.release(asked, now + lasts, slot_taken=slot, rejected=rejected)
+
+
+# --- Slots
+
+
+def test_a_slot_is_held_from_connect_until_its_release_after_the_close():
+    """While open it counts, and for slot_release after the close."""
+    ledger = Ledger()
+    asked = granted(ledger, NOW)
+    assert ledger.held("user", NOW) == 1
+    ledger.release(asked, NOW + 5)
+    assert ledger.held("user", NOW + 304.9) == 1
+    assert ledger.held("user", NOW + 305) == 0
+
+
+def test_a_session_that_never_ends_is_held_as_long_as_it_can_have_lasted():
+    """After a crash the slot expires at the latest moment the session and its release can have ended."""
+    ledger = Ledger()
+    granted(ledger, NOW, open_for=12.0)
+    assert ledger.held("user", NOW + 311.9) == 1
+    assert ledger.held("user", NOW + 312) == 0
+
+
+def test_a_release_that_comes_late_still_counts():
+    """A session that outlived its expiry holds its slot from its real end."""
+    ledger = Ledger()
+    asked = granted(ledger, NOW)
+    ledger.prune(NOW + 400)
+    ledger.release(asked, NOW + 400)
+    assert ledger.held("user", NOW + 699) == 1
+
+
+def test_a_session_that_cannot_have_taken_a_slot_gives_it_back():
+    """A connect that failed before the server could accept it holds nothing."""
+    ledger = Ledger()
+    session(ledger, NOW, slot=False)
+    assert ledger.held("user", NOW + 1) == 0
+
+
+def test_an_identity_holds_at_most_its_slots_less_the_reserve():
+    """Of five slots one is left to others: the fifth session within the window is refused as over budget."""
+    ledger = proven()
+    for number in range(4):
+        session(ledger, NOW + number * 10, str(number))
+    answer = ledger.ask(request(), NOW + 100)
+    assert answer == Refusal(SkipCause.BUDGET, "4 of 4 slots held", NOW + 301)
+    granted(ledger, NOW + 301)
+
+
+def test_other_identities_have_slots_of_their_own():
+    """What one user holds is nothing to another."""
+    ledger = proven()
+    for number in range(4):
+        session(ledger, NOW + number * 10, str(number))
+    granted(ledger, NOW + 100, user="another")
+
+
+def test_without_a_limit_nothing_is_over_budget():
+    """0 slots: unlimited."""
+    ledger = proven(slots=0)
+    for number in range(100):
+        session(ledger, NOW + number * 2, str(number), slots=0)
+    assert ledger.budget(request(slots=0), NOW) is None
+
+
+def test_an_identity_has_one_connection_at_a_time():
+    """A second one is refused as an overlap, whoever asks, until the first is over or must be."""
+    ledger = proven()
+    first = granted(ledger, NOW, "first", open_for=12.0)
+    for trigger in Trigger:
+        assert refused(ledger, NOW + 11.9, trigger=trigger) is SkipCause.OVERLAP
+    granted(ledger, NOW + 12, "second")
+    ledger.release(first, NOW + 12.5)
+    assert refused(ledger, NOW + 13) is SkipCause.OVERLAP
+
+
+def test_sessions_without_a_token_take_no_slot_and_no_identity():
+    """Any number of anonymous connects goes beside an open session."""
+    ledger = proven()
+    granted(ledger, NOW, "first")
+    for number in range(50):
+        assert isinstance(ledger.ask(request(str(number)).without_token(), NOW), Grant)
+    assert ledger.held("user", NOW) == 1
+
+
+# --- What the backend says of its limit
+
+
+def test_a_learned_limit_below_the_configured_one_binds_at_once():
+    """After `managers (3)` in an error text two slots are left of the twenty configured."""
+    ledger = proven()
+    ledger.learn("host:443", 3, NOW)
+    assert ledger.budget(request(slots=20), NOW) == 2
+    assert ledger.budget(request(slots=0), NOW) == 2
+    assert ledger.budget(request(slots=2), NOW) == 1
+    assert ledger.budget(replace(request(slots=20), authority="other:443"), NOW) == 19
+
+
+def test_the_last_limit_learned_counts_and_is_believed_for_a_day():
+    """A backend that is redeployed with more slots is not held to its old ones for ever."""
+    ledger = Ledger()
+    ledger.learn("host:443", 5, NOW)
+    ledger.learn("host:443", 10, NOW + 10)
+    assert ledger.learned("host:443", NOW + 20) == 10
+    assert ledger.learned("host:443", NOW + 10 + 86_399) == 10
+    assert ledger.learned("host:443", NOW + 10 + 86_400) is None
+
+
+@pytest.mark.parametrize("slots", [0, -1, 10**9])
+def test_a_limit_that_cannot_be_one_is_passed_over(slots):
+    """Figures of the network do not switch the probe off."""
+    ledger = Ledger()
+    ledger.learn("host:443", slots, NOW)
+    assert ledger.learned("host:443", NOW) is None
+
+
+def test_a_backend_of_a_single_slot_is_still_asked():
+    """Less the reserve nothing would be left, and nobody would ever see that it is well again."""
+    ledger = Ledger()
+    ledger.learn("host:443", 1, NOW)
+    assert ledger.budget(request(), NOW) == 1
+
+
+# --- Rests
+
+
+def test_after_a_slot_limit_the_identity_rests_for_the_release_time():
+    """Its own turns are refused as resting, nobody else's, and its limit is learned."""
+    ledger = proven()
+    asked = granted(ledger, NOW)
+    settled = settle(
+        ledger, asked, result(factory_reason=FactoryReason.SLOT_LIMIT, slot_limit=3), NOW + 1, slot_taken=True
+    )
+    assert (settled.slot_limit, settled.identity_rests, settled.key_rests) == (3, True, False)
+    assert ledger.held("user", NOW + 2) == 0, "the refused session took no slot"
+    assert refused(ledger, NOW + 300.9) is SkipCause.RESTING
+    granted(ledger, NOW + 2, "beside", user="another")
+    assert ledger.resting("user", "key", NOW + 300.9)
+    assert not ledger.resting("another", "key", NOW + 2)
+    granted(ledger, NOW + 301)
+    assert not ledger.resting("user", "key", NOW + 301)
+
+
+def test_a_learned_limit_is_news_only_once():
+    """The log line of a limit comes when it changes and binds, not at each refusal."""
+    ledger = Ledger()
+    refusal = result(factory_reason=FactoryReason.SLOT_LIMIT, slot_limit=5)
+    assert settle(ledger, request(slots=20), refusal, NOW, slot_taken=False).slot_limit == 5
+    assert settle(ledger, request(slots=20), refusal, NOW, slot_taken=False).slot_limit is None
+    assert settle(Ledger(), request(slots=5), refusal, NOW, slot_taken=False).slot_limit is None
+
+
+def test_a_resting_turn_goes_connect_deep_without_a_token_where_it_may():
+    """Scheduled turns only, and only where the profile connects without a token."""
+    ledger = proven()
+    ledger.rest_user("user", 300, NOW)
+    shallow = admit(ledger, request(), NOW)
+    assert isinstance(shallow, Grant)
+    assert (shallow.request.depth, shallow.request.user, shallow.request.key) == (Probe.CONNECT, None, None)
+    assert admit(ledger, request(tokenless=False), NOW).cause is SkipCause.RESTING
+    assert admit(ledger, request(trigger="confirm"), NOW).cause is SkipCause.RESTING
+    assert admit(ledger, request(trigger="check"), NOW).cause is SkipCause.RESTING
+
+
+def test_only_resting_makes_a_turn_shallow():
+    """What is over budget, overlaps or is over the rate is skipped with that cause."""
+    ledger = proven()
+    granted(ledger, NOW, "open")
+    assert admit(ledger, request(), NOW).cause is SkipCause.OVERLAP
+    ledger.rest_host("host", 60, NOW)
+    ledger.rest_user("user", 60, NOW)
+    assert admit(ledger, request(), NOW).cause is SkipCause.RATE
+
+
+@pytest.mark.parametrize(
+    ("retry_after", "rests"),
+    [(30.0, 30), (None, 600), (-1.0, 600), (float("nan"), 600), (float("inf"), 600), (1e9, 3600), (0.0, 0)],
+)
+def test_a_host_that_limits_the_rate_rests_as_it_asks(retry_after, rests):
+    """For Retry-After, at most an hour; 600 s where that is absent or nonsense; loopback too."""
+    ledger = proven()
+    asked = granted(ledger, NOW, rate=None)
+    told = result(**{**LOST, "reason": Reason.RATE_LIMITED}, retry_after=retry_after)
+    assert settle(ledger, asked, told, NOW, slot_taken=False).host_rests
+    if rests:
+        answer = ledger.ask(request().without_token(), NOW + rests - 0.5)
+        assert (answer.cause, answer.until) == (SkipCause.RATE, NOW + rests)
+    assert ledger.host_rests_until("host", NOW + rests) is None
+    granted(ledger, NOW + rests, "later")
+
+
+def test_a_rest_is_never_shortened():
+    """A second, shorter Retry-After does not end the first."""
+    ledger = Ledger()
+    ledger.rest_host("host", 500, NOW)
+    ledger.rest_host("host", 5, NOW + 1)
+    assert ledger.host_rests_until("host", NOW + 499) == NOW + 500
+
+
+# --- The key guard
+
+
+def test_two_rejected_tokens_in_a_row_put_the_key_to_rest():
+    """No token is sent for auth_retry; then one trial, which rests it again if it is rejected."""
+    ledger = Ledger()
+    session(ledger, NOW, "1", rejected=True)
+    session(ledger, NOW + 20, "2", rejected=True, user="second")
+    assert ledger.key_rests("key", NOW + 22)
+    assert refused(ledger, NOW + 22, user="third") is SkipCause.RESTING
+    assert refused(ledger, NOW + 320.9, user="third") is SkipCause.RESTING
+    trial = granted(ledger, NOW + 321, "trial", user="third")
+    assert refused(ledger, NOW + 322, user="fourth") is SkipCause.RESTING
+    ledger.release(trial, NOW + 323, rejected=True)
+    assert refused(ledger, NOW + 622.9, user="fourth") is SkipCause.RESTING
+    granted(ledger, NOW + 623, user="fourth")
+
+
+def test_a_pass_makes_the_key_good_again():
+    """After a trial that passes any number of tokens may be in flight."""
+    ledger = Ledger()
+    session(ledger, NOW, "1", rejected=True)
+    session(ledger, NOW + 20, "2", rejected=True, user="b")
+    session(ledger, NOW + 400, "trial", user="c")
+    assert not ledger.resting("user", "key", NOW + 402)
+    for number in range(20):
+        granted(ledger, NOW + 402, str(number), user=f"user-{number}")
+
+
+def test_rejections_that_are_not_in_a_row_put_nobody_to_rest():
+    """A pass in between starts the count anew."""
+    ledger = Ledger()
+    for number in range(10):
+        session(ledger, NOW + number * 20, str(number), rejected=number % 2 == 0, user=str(number))
+    assert not ledger.key_rests("key", NOW + 200)
+
+
+def test_a_key_nobody_has_seen_pass_has_two_tokens_in_flight_at_most():
+    """Ten targets that start at once with a wrong key send two tokens, not ten."""
+    ledger = Ledger()
+    first = granted(ledger, NOW, "1", user="a")
+    granted(ledger, NOW, "2", user="b")
+    assert refused(ledger, NOW, user="c") is SkipCause.RESTING
+    ledger.release(first, NOW + 1, rejected=True)
+    assert refused(ledger, NOW + 1, user="c") is SkipCause.RESTING, "one rejected and one in flight make two"
+
+
+def test_a_token_that_nobody_judged_neither_counts_nor_wedges():
+    """A trial that ends in a network fault, or never ends, makes room for the next trial."""
+    ledger = Ledger()
+    session(ledger, NOW, "1", rejected=True)
+    session(ledger, NOW + 20, "2", rejected=True, user="b")
+    session(ledger, NOW + 400, "lost", rejected=None, slot=False, user="c")
+    granted(ledger, NOW + 402, "crashed", user="d", open_for=12.0)
+    assert refused(ledger, NOW + 413, user="e") is SkipCause.RESTING
+    granted(ledger, NOW + 414, "next", user="e")
+
+
+def test_a_rejection_after_passes_leaves_one_token_to_be_sent():
+    """The key that was good may be rejected once more before it rests."""
+    ledger = proven()
+    session(ledger, NOW, "1", rejected=True)
+    granted(ledger, NOW + 20, "2", user="b")
+    assert refused(ledger, NOW + 20, user="c") is SkipCause.RESTING
+
+
+def test_keys_are_guarded_apart():
+    """What is said of one key is nothing to another."""
+    ledger = Ledger()
+    session(ledger, NOW, "1", rejected=True)
+    session(ledger, NOW + 20, "2", rejected=True)
+    session(ledger, NOW + 40, "3", key="other")
+    assert key_id("a:443", "key_file", "/k") != key_id("b:443", "key_file", "/k") != key_id("b:443", "key_env", "/k")
+
+
+def test_no_confirm_run_sends_a_token_after_a_rejected_one():
+    """Neither the token that might open the breaker nor the trial is a confirm run."""
+    ledger = Ledger()
+    session(ledger, NOW, "1", rejected=True)
+    assert refused(ledger, NOW + 2, user="b", trigger="confirm") is SkipCause.RESTING
+    session(ledger, NOW + 20, "2", rejected=True)
+    assert refused(ledger, NOW + 400, user="b", trigger="confirm") is SkipCause.RESTING
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_wrong_key_sends_two_tokens_and_then_one_trial_at_a_time(seed):
+    """Whatever the order of starts and ends: two at most before the verdicts, then one per auth_retry."""
+    dice, ledger = random.Random(seed), Ledger()
+    flights, rejections, sent = [], [], 0
+    for second in range(7_200):
+        now = NOW + second
+        for number in range(3):
+            answer = ledger.ask(request(f"{second}-{number}", user=f"{second}-{number}"), now)
+            if isinstance(answer, Grant):
+                sent += 1
+                first = len(rejections) + len(flights) < 2
+                assert first or (not flights and now - rejections[-1] >= 300)
+                flights.append((now + dice.uniform(0.1, 11), answer.request))
+        for flight in [flight for flight in flights if flight[0] <= now]:
+            flights.remove(flight)
+            judged = dice.random() < 0.8
+            rejections += [now] * judged
+            ledger.release(flight[1], now, slot_taken=False, rejected=True if judged else None)
+    assert 2 + 7_200 // 320 <= sent < 60
+
+
+# --- The rate
+
+
+def test_connects_to_a_host_are_limited_in_any_minute():
+    """The next one is refused until the oldest is a minute ago; anonymous ones count as well."""
+    ledger = Ledger()
+    for number in range(3):
+        assert isinstance(ledger.ask(request(str(number), rate=3).without_token(), NOW + number), Grant)
+    answer = ledger.ask(request(rate=3), NOW + 59.9)
+    assert (answer.cause, answer.until) == (SkipCause.RATE, NOW + 60)
+    granted(ledger, NOW + 60, rate=3)
+
+
+def test_a_schedule_exactly_at_the_rate_runs_through_late_starts():
+    """A cycle counts at the moment it was due: starts that are late by chance cost no turn."""
+    ledger = proven(slots=0)
+    dice = random.Random(1)
+    for number in range(1_000):
+        due = NOW + number * 20 + 0.123456
+        late = dice.uniform(0, 4)
+        session(ledger, due + late, str(number), slots=0, rate=3, due=due)
+
+
+def test_other_sessions_leave_the_schedule_its_share_of_the_rate():
+    """A confirm run goes only if the scheduled connects of the minute still can."""
+    ledger = proven(slots=0)
+    assert refused(ledger, NOW, slots=0, rate=10, scheduled_rate=10, trigger="confirm") is SkipCause.RATE
+    session(ledger, NOW, "one", slots=0, rate=10, scheduled_rate=9, trigger="confirm")
+    assert refused(ledger, NOW + 5, slots=0, rate=10, scheduled_rate=9, trigger="confirm") is SkipCause.RATE
+
+
+def test_loopback_has_no_rate():
+    """Where no rate is given, any number of connects goes."""
+    ledger = proven(slots=0)
+    for number in range(500):
+        session(ledger, NOW + number / 10, str(number), lasts=0.01, slots=0, rate=None)
+
+
+# --- Sessions that no schedule asked for
+
+
+def test_a_confirm_run_needs_a_slot_that_the_schedule_does_not():
+    """Confirm runs held and the schedule's peak together stay within the limit."""
+    ledger = proven()
+    common = {"trigger": "confirm", "scheduled_peak": 2}
+    session(ledger, NOW, "1", **common)
+    session(ledger, NOW + 6, "2", **common)
+    assert refused(ledger, NOW + 12, **common) is SkipCause.BUDGET
+    session(ledger, NOW + 20, "3", scheduled_peak=2)
+    session(ledger, NOW + 40, "4", scheduled_peak=2)
+    granted(ledger, NOW + 302, **common)
+
+
+def test_a_check_leaves_the_schedule_its_slots_where_it_sees_it_run():
+    """Alone on the machine it may take any slot but the reserve; beside a daemon only spare ones."""
+    common = {"trigger": "check", "scheduled_peak": 4, "scheduled_rate": 9, "rate": 9}
+    alone = proven()
+    for number in range(4):
+        session(alone, NOW + number * 2, str(number), **common)
+    assert refused(alone, NOW + 10, **common) is SkipCause.BUDGET
+    beside = proven()
+    session(beside, NOW, "turn", rate=9)
+    assert refused(beside, NOW + 2, **common) is SkipCause.RATE
+    assert refused(beside, NOW + 2, **{**common, "rate": None}) is SkipCause.BUDGET
+    session(beside, NOW + 2, "spare", **{**common, "rate": None, "scheduled_peak": 3})
+
+
+def test_a_ledger_that_was_born_late_confirms_nothing_for_one_window():
+    """What was held before the start is not known; scheduled turns go on, their times being what they were."""
+    ledger = Ledger(since=NOW)
+    session(ledger, NOW, "turn")
+    assert refused(ledger, NOW + 311.9, user="b", trigger="confirm") is SkipCause.BUDGET
+    granted(ledger, NOW + 312, user="b", trigger="confirm")
+    granted(Ledger(since=NOW), NOW, user="b", trigger="confirm", slots=0)
+
+
+# --- What a result means for the ledger
+
+
+@pytest.mark.parametrize(
+    ("told", "verdict"),
+    [
+        ({}, False),
+        (REJECTED, True),
+        (LOST, None),
+        ({**REJECTED, "reason": Reason.AUTH_UNAVAILABLE}, None),
+        ({**REJECTED, "reason": Reason.TIMEOUT}, None),
+        ({"verdicts": dict.fromkeys(Probe, Verdict.NONE)}, None),
+    ],
+)
+def test_only_the_backends_own_word_on_a_token_is_a_verdict(told, verdict):
+    """A pass proves the key, a rejection counts against it, any other end says nothing of it."""
+    ledger = Ledger()
+    asked = granted(ledger, NOW, "1")
+    settle(ledger, asked, result(**told), NOW + 1, slot_taken=False)
+    rooms = {False: 99, True: 1, None: 2}
+    answers = [ledger.ask(request(str(number), user=str(number)), NOW + 1) for number in range(99)]
+    assert sum(isinstance(answer, Grant) for answer in answers) == rooms[verdict]
+
+
+def test_the_second_rejection_says_that_the_key_rests():
+    """For the log: at the rejection that does it, not before."""
+    ledger = Ledger()
+    settled = [
+        settle(ledger, granted(ledger, NOW + n * 20, str(n)), result(**REJECTED), NOW + n * 20 + 1, slot_taken=False)
+        for n in range(2)
+    ]
+    assert [told.key_rests for told in settled] == [False, True]
+
+
+# --- Events
+
+
+def history(ledger, seed):
+    """Let a random life of some users, keys and hosts happen; the moment it ends."""
+    dice = random.Random(seed)
+    now, running = NOW, []
+    for number in range(150):
+        now += dice.choice((0.1, 1, 5, 30))
+        fields = {
+            "user": dice.choice(("a", "b", None)),
+            "key": dice.choice(("k", "l", None)),
+            "trigger": dice.choice(list(Trigger)),
+            "rate": dice.choice((None, 60)),
+            "slot_release": dice.choice((0.0, 300.0)),
+        }
+        answer = ledger.ask(request(f"{seed}-{number}", **fields), now)
+        running += [answer.request] if isinstance(answer, Grant) else []
+        if running and dice.random() < 0.7:
+            asked = running.pop(dice.randrange(len(running)))
+            ledger.release(asked, now, slot_taken=dice.random() < 0.8, rejected=dice.choice((True, False, False, None)))
+        if dice.random() < 0.02:
+            ledger.rest_user("a", 50, now)
+        if dice.random() < 0.02:
+            ledger.learn("host:443", 4, now)
+        if dice.random() < 0.02:
+            ledger.rest_host("host", 3, now)
+    return now
+
+
+def answers(ledger, now):
+    """What a ledger says to every kind of question, as the time goes by."""
+    told = []
+    for later in (0, 1, 11, 31, 100, 299, 301, 700):
+        for user in ("a", "b", None):
+            for key in ("k", "l", None):
+                for trigger in Trigger:
+                    asked = request("question", user=user, key=key, trigger=trigger, rate=4)
+                    copy = Ledger()
+                    for event in ledger.snapshot(now):
+                        copy.apply(event)
+                    answer = copy.ask(asked, now + later)
+                    told.append(answer.cause if isinstance(answer, Refusal) else None)
+    return told
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_the_events_of_a_ledger_make_its_equal(seed):
+    """A second ledger fed with the first one's events, or with its snapshot, gives the same answers."""
+    first, second = Ledger(), Ledger()
+    now = history(first, seed)
+    assert all(second.apply(event) for event in first.take_pending())
+    third = Ledger()
+    assert all(third.apply(event) for event in first.snapshot(now))
+    assert first.snapshot(now) == second.snapshot(now)
+    assert answers(first, now) == answers(second, now) == answers(third, now)
+    assert any(answers(first, now))
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=3), inner, max_size=2),
+    max_leaves=4,
+)
+
+
+@given(
+    event=st.fixed_dictionaries(
+        {"event": st.sampled_from([*SHAPES, "nonsense"]) | JSON, "t": JSON | st.just(NOW)},
+        optional={
+            name: JSON | st.sampled_from(("x", 1, True, None))
+            for name in sorted({name for shape in SHAPES.values() for name in shape})
+        },
+    )
+)
+def test_an_event_that_makes_no_sense_is_ignored_whole(event):
+    """Whatever stands in a line of the state file: it is taken in or refused, and the ledger works on."""
+    ledger = proven()
+    before = ledger.snapshot(NOW)
+    if not ledger.apply(event):
+        assert ledger.snapshot(NOW) == before
+    ledger.clamp(NOW)
+    ledger.shift(1, NOW, "us")
+    ledger.snapshot(NOW)
+    assert isinstance(ledger.ask(request(rate=5), NOW), Grant | Refusal)
+
+
+def test_every_kind_of_event_has_a_shape_and_an_effect():
+    """The two tables name the same kinds."""
+    assert list(SHAPES) == list(EFFECTS)
+
+
+def test_subjects_do_not_stand_in_events():
+    """What goes to the file is a hash, different for each backend and subject."""
+    assert user_key("a:443", "s") != user_key("b:443", "s") != user_key("b:443", "t")
+    assert len(user_key("a:443", "s")) == 16
+    assert user_key("a:443", "\ud800") != user_key("a:443", "?")
+
+
+# --- Time and memory
+
+
+@pytest.mark.parametrize("step", [-86_400.0, 3_600.0])
+def test_a_ledger_moves_with_a_step_of_the_clock(step):
+    """After the shift everything is as far away as it was before."""
+    plain, stepped = Ledger(), Ledger()
+    now = history(plain, 3)
+    assert history(stepped, 3) == now
+    assert stepped.shift(step, now + step, "us")
+    assert answers(plain, now) == answers(stepped, now + step)
+
+
+def test_two_processes_shift_a_shared_ledger_once():
+    """The step that another process has already followed is not followed again; a second step is."""
+    ledger = Ledger()
+    ledger.rest_user("user", 100, NOW)
+    assert ledger.shift(-500, NOW - 500, "daemon")
+    assert not ledger.shift(-500.2, NOW - 499, "check")
+    assert ledger.identity_rests("user", NOW - 401)
+    assert not ledger.identity_rests("user", NOW - 400)
+    assert ledger.shift(-500, NOW - 990, "daemon")
+    assert ledger.shift(-7, NOW - 985, "check")
+
+
+def test_what_lies_in_the_future_is_cut_to_now():
+    """A clock that went back between two runs makes nobody wait longer than from now on."""
+    ledger = Ledger()
+    session(ledger, NOW, slot_release=300.0)
+    ledger.rest_user("user", 300, NOW)
+    ledger.clamp(NOW - 86_400)
+    assert ledger.held("user", NOW - 86_400 + 299) == 1
+    assert ledger.held("user", NOW - 86_400 + 300) == 0
+    assert not ledger.identity_rests("user", NOW - 86_400 + 300)
+
+
+def test_memory_stays_bounded():
+    """After weeks of sessions a pruned ledger knows only what still matters."""
+    ledger = Ledger()
+    for number in range(20_000):
+        now = NOW + number * 100
+        session(ledger, now, str(number), user=f"u{number}", key=f"k{number % 3_000}", rate=60)
+        ledger.take_pending()
+        if number % 500 == 0:
+            ledger.rest_user(f"u{number}", 10, now)
+            ledger.prune(now)
+    assert len(ledger.snapshot(now)) < 3_000 * 0.4
+
+
+# --- A hundred release windows against a model of the backend
+
+
+@dataclass
+class Backend:
+    """The manager factory of the protocol page section 5: slots leak on a clean close and are dropped only when a
+    connect meets the limit, if their last activity was over `release` seconds ago.
+    """
+
+    limit: int = 5
+    release: float = 300.0
+    slots: dict[str, list[list[float]]] = field(default_factory=dict)
+    refusals: int = 0
+
+    def connect(self, user, now):
+        """A slot, or None when it is refused."""
+        held = self.slots.setdefault(user, [])
+        if len(held) >= self.limit:
+            held[:] = [slot for slot in held if slot[0] >= now - self.release]
+        if len(held) >= self.limit:
+            self.refusals += 1
+            return None
+        held.append([now])
+        return held[-1]
+
+
+class World:
+    """A planned schedule on a virtual clock: turns, confirm runs, failures, restarts."""
+
+    def __init__(self, job, seed, *, limit=5, remembers=True, guarded=True):
+        self.job, self.dice, self.remembers, self.guarded = job, random.Random(seed), remembers, guarded
+        self.backend, self.ledger = Backend(limit), Ledger(since=NOW)
+        self.confirms = self.skips = self.sessions = 0
+        self.now, self.failing, self.passed = NOW, False, False
+
+    def restart(self):
+        """In the middle of whatever it did; with a state file all events come back, without one none."""
+        events = self.ledger.snapshot(self.now)
+        self.ledger = Ledger() if self.remembers else Ledger(since=self.now)
+        for event in events if self.remembers else ():
+            assert self.ledger.apply(event)
+        self.passed = False
+
+    def session(self, identity, depth, trigger):
+        """One session as it may go; True if it passed, None if it did not take place."""
+        dice, job = self.dice, self.job
+        asked = job.request(str(self.sessions), depth, identity, trigger)
+        answer = admit(self.ledger, asked, self.now) if self.guarded else Grant(asked)
+        if isinstance(answer, Refusal):
+            return None
+        asked, lasts = answer.request, dice.choice((0.2, 0.2, 1, 9, 12))
+        self.sessions += 1
+        reaches = dice.random() > 0.1 and asked.user is not None
+        slot = self.backend.connect(asked.user, self.now + lasts * dice.random() * 0.1) if reaches else None
+        if slot is not None:
+            slot[0] = self.now + lasts
+        if dice.random() < 0.01:
+            self.now += lasts * dice.random()
+            self.restart()  # the session is never released, the server sees it go
+            return None
+        self.now += lasts
+        self.ledger.release(asked, self.now, slot_taken=slot is not None, rejected=False if slot else None)
+        if asked.user is not None and reaches and slot is None:
+            self.ledger.rest_user(asked.user, asked.slot_release, self.now)
+        return not self.failing and reaches
+
+    def cycle(self, cycle):
+        job, dice = self.job, self.dice
+        self.now = job.due(cycle) + dice.choice((0, 0, 0.01, 2))
+        if dice.random() < 0.05:
+            self.failing = not self.failing
+        if dice.random() < 0.01:
+            self.restart()
+        identity = job.identity(cycle)
+        outcome = self.session(identity, job.depth(cycle), Trigger.SCHEDULE)
+        self.skips += outcome is None
+        if outcome is False and self.passed:
+            for _, other in zip(range(job.confirm_runs), job.others(identity), strict=False):
+                self.now += job.confirm_after
+                ran = self.session(other, Probe.SEND, Trigger.CONFIRM)
+                self.confirms += ran is not None
+        self.passed = bool(outcome)
+
+
+def default_job(interval, pool, **changes):
+    target = {
+        "name": "staging",
+        "url": "ws://127.0.0.1/ws",
+        "interval": f"{interval}s",
+        "identities": {f"i{number}": f"s{number}" for number in range(pool)},
+        "auth": {"jwt": {"key_file": "/k"}},
+        "limits": {"slots_per_identity": 5},
+        **changes,
+    }
+    made = plan(Config.model_validate({"targets": [target]}), BUILT_IN)
+    return made.jobs[0]
+
+
+@pytest.mark.parametrize("remembers", [True, False], ids=["state file", "no state file"])
+@pytest.mark.parametrize("limit", [5, 4], ids=["as configured", "reserve taken by others"])
+@pytest.mark.parametrize(
+    ("interval", "pool", "every"),
+    [(60, 3, (1, 1)), (35, 3, (1, 1)), (79, 1, (1, 1)), (27, 3, (2, 3)), (27, 2, (2, 3))],
+)
+def test_a_planned_schedule_never_meets_the_limit_in_a_hundred_windows(interval, pool, every, limit, remembers):
+    """With confirm runs, failures, crashes and restarts, with a state file and without: the model never refuses."""
+    job = default_job(interval, pool, probes={"auth": {"every": every[0]}, "send": {"every": every[1]}})
+    world = World(job, interval * pool, limit=limit, remembers=remembers)
+    first = job.cycle_at(NOW) + 1
+    for cycle in range(first, first + int(100 * job.window / job.interval)):
+        if job.due(cycle) >= world.now:
+            world.cycle(cycle)
+    assert world.backend.refusals == 0
+    assert world.sessions > 90 * job.window / job.interval
+    spare = pool > 1 and job.allowed > max(job.peaks.values())
+    assert world.confirms > 10 if spare else world.confirms == 0
+    assert world.skips < world.sessions / 20
+
+
+def test_the_model_refuses_one_connect_too_many():
+    """Slots + 1 connects per release and session do meet the limit: the model can fail."""
+    backend = Backend()
+    for number in range(100):
+        slot = backend.connect("user", NOW + number * 312 / 6)
+        if slot is not None:
+            slot[0] += 12
+    assert backend.refusals > 10
+    gentle = Backend()
+    for number in range(100):
+        slot = gentle.connect("user", NOW + number * 79)
+        slot[0] += 12
+    assert gentle.refusals == 0
+
+
+def test_without_the_ledger_the_same_schedule_meets_the_limit():
+    """A confirm run after every turn is what the ledger holds back: granted unasked, the model refuses many."""
+    refusals = []
+    for guarded in (True, False):
+        world = World(default_job(79, 1), 1, guarded=guarded)
+        first = world.job.cycle_at(NOW) + 1
+        for cycle in range(first, first + 400):
+            world.cycle(cycle)
+            world.now += 1
+            world.session("i0", Probe.SEND, Trigger.CONFIRM)
+        refusals.append(world.backend.refusals)
+    assert refusals[0] == 0
+    assert refusals[1] > 50

@@ -1,0 +1,97 @@
+"""A real Prometheus scrapes the web server, and its query API returns what was observed."""
+
+import asyncio
+
+import pytest
+from realservers import prometheus
+
+from exporter.config import Target
+from exporter.metrics import Metrics, target_series
+from exporter.profiles import BUILT_IN
+from exporter.result import (
+    Close,
+    Evidence,
+    FactoryReason,
+    Initiator,
+    Phase,
+    Probe,
+    Reason,
+    Result,
+    Trigger,
+    Verdict,
+)
+from exporter.web import LandingData, Server
+
+CONFIG = """
+global: {{scrape_interval: 1s, scrape_timeout: 1s}}
+scrape_configs:
+  - job_name: ws-factory-exporter
+    sample_limit: 1000
+    static_configs: [{{targets: ["127.0.0.1:{port}"]}}]
+"""
+
+INCIDENT = Result(
+    target="staging",
+    identity="pool-001",
+    run="r1",
+    depth=Probe.SEND,
+    trigger=Trigger.SCHEDULE,
+    started_at=1_000.0,
+    verdicts={Probe.CONNECT: Verdict.PASS, Probe.AUTH: Verdict.PASS, Probe.SEND: Verdict.FAIL},
+    durations={Probe.CONNECT: 0.004, Probe.AUTH: 0.006},
+    phases={Phase.TCP: 0.001, Phase.UPGRADE: 0.003},
+    phase=Phase.ADMISSION,
+    reason=Reason.FACTORY,
+    factory_reason=FactoryReason.SLOT_LIMIT,
+    slot_limit=5,
+    close=Close(1011, Initiator.REMOTE, Phase.ADMISSION),
+    evidence=Evidence(),
+)
+
+STEPS = [
+    'increase(ws_probe_failures_total{probe="send",phase="admission",reason="factory"}[1m]) > 0',
+    'increase(ws_probe_closes_total{code="1011",initiator="remote",phase="admission"}[1m]) > 0',
+    'increase(ws_factory_validation_failures_total{reason="slot_limit"}[1m]) > 0',
+    'increase(ws_probe_attempts_total{probe="auth"}[1m]) > 0',
+    "ws_factory_slot_limit == 5",
+    "ws_factory_valid == 0",
+    'histogram_quantile(0.5, sum by (le) (increase(ws_probe_duration_seconds_bucket{probe="connect"}[1m]))) < 0.025',
+]
+
+
+@pytest.fixture
+async def exporter():
+    metrics = Metrics("1.2.3")
+    identities = {"pool-001": "u1", "pool-002": "u2", "uuid-001": "u3"}
+    target = Target.model_validate({"name": "staging", "url": "ws://127.0.0.1:1/ws", "identities": identities})
+    metrics.add_target(target_series(target, BUILT_IN["factory"]))
+    scraped = asyncio.Event()
+    server = await Server.start(
+        "127.0.0.1",
+        0,
+        registry=metrics.registry,
+        ready=lambda: (True, "ready"),
+        healthy=lambda: (True, "healthy"),
+        on_scrape=scraped.set,
+        landing=lambda: LandingData("1.2.3"),
+    )
+    yield metrics, server, scraped
+    await server.close()
+
+
+async def test_a_real_prometheus_sees_a_counter_step_from_zero(exporter, tmp_path):
+    """The zeros are scraped first, then one incident shows in increase(), by query."""
+    metrics, server, scraped = exporter
+    async with prometheus(CONFIG.format(port=server.port), tmp_path) as real:
+        async with asyncio.timeout(20):
+            await scraped.wait()
+        zeros = await real.until("ws_probe_failures_total == 0")
+        assert {labels["job"] for labels, _ in zeros} == {"ws-factory-exporter"}
+        assert not await real.query("ws_probe_success or ws_factory_valid")
+        metrics.observe(INCIDENT)
+        for step in STEPS:
+            assert await real.until(step), step
+        assert not await real.query("ws_probe_failures_total{probe='auth'} > 0")
+        assert await real.query("up{job='ws-factory-exporter'} == 1")
+        (_, lines), *_ = await real.query("scrape_samples_scraped")
+        assert lines < 400

@@ -1,0 +1,264 @@
+"""Names become addresses, and a dead name server makes nobody else wait."""
+
+import asyncio
+import contextlib
+import gc
+import socket
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+from wire import both_loops, until
+
+from exporter.resolver import IN_FLIGHT, Resolver
+from exporter.result import Fault, Kind
+
+FOUND = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.7", 0))]
+FOUND_IP6 = [(socket.AF_INET6, socket.SOCK_STREAM, 6, "", ("::7", 0, 5, 9))]
+
+
+class NameServer:
+    """A look-up that hangs for hosts named `dead…` until `revive`; it keeps what it was asked."""
+
+    def __init__(self, found=FOUND):
+        self.found = found
+        self.asked = []
+        self.alive = threading.Event()
+
+    def __call__(self, host, port, family, kind):
+        self.asked.append((host, port, family, kind))
+        if host.startswith("dead"):
+            self.alive.wait(20)
+        return self.found
+
+
+@pytest.fixture
+def names():
+    server = NameServer()
+    yield server
+    server.alive.set()
+    for thread in threading.enumerate():
+        if thread.name.startswith("resolve-"):
+            thread.join(5)
+
+
+@contextlib.contextmanager
+def dns_fault():
+    with pytest.raises(Fault) as caught:
+        yield caught
+    assert caught.value.kind is Kind.DNS
+
+
+@pytest.mark.parametrize(
+    ("host", "protocol", "address"),
+    [
+        ("127.0.0.1", "any", (socket.AF_INET, ("127.0.0.1", 81))),
+        ("127.0.0.1", "ip4", (socket.AF_INET, ("127.0.0.1", 81))),
+        ("::1", "any", (socket.AF_INET6, ("::1", 81, 0, 0))),
+        ("::1", "ip6", (socket.AF_INET6, ("::1", 81, 0, 0))),
+    ],
+)
+async def test_an_address_needs_no_look_up(names, host, protocol, address):
+    """What is an address already is not looked up."""
+    assert await Resolver(names).resolve(host, 81, protocol) == address
+    assert names.asked == []
+
+
+@pytest.mark.parametrize(("host", "protocol"), [("127.0.0.1", "ip6"), ("::1", "ip4")])
+async def test_an_address_of_the_other_family_is_a_dns_fault(names, host, protocol):
+    """An address that the choice of family excludes is not used."""
+    with dns_fault():
+        await Resolver(names).resolve(host, 81, protocol)
+
+
+@both_loops
+async def test_the_machines_own_names_resolve():
+    """The operating system's look-up is the one in use."""
+    family, where = await Resolver().resolve("localhost", 8443, "ip4")
+
+    assert (family, where) == (socket.AF_INET, ("127.0.0.1", 8443))
+
+
+@pytest.mark.parametrize(
+    ("protocol", "family"), [("any", socket.AF_UNSPEC), ("ip4", socket.AF_INET), ("ip6", socket.AF_INET6)]
+)
+async def test_the_family_asked_for_is_the_one_chosen(names, protocol, family):
+    """`ip_protocol` is what the operating system is asked for, for a stream."""
+    await Resolver(names).resolve("alive", 81, protocol)
+
+    assert names.asked == [("alive", None, family, socket.SOCK_STREAM)]
+
+
+async def test_the_first_address_is_taken_with_its_scope():
+    """What is probed is one address, the first; an IPv6 scope survives, the port is the target's."""
+    resolver = Resolver(NameServer(FOUND_IP6 + FOUND))
+
+    assert await resolver.resolve("alive", 443, "any") == (socket.AF_INET6, ("::7", 443, 5, 9))
+
+
+@pytest.mark.parametrize(
+    "error", [socket.gaierror(-2, "not known: secret.example"), UnicodeError("bad"), OSError(5, "x"), ValueError("nul")]
+)
+async def test_a_failed_look_up_is_a_dns_fault_without_the_systems_text(error):
+    """Whatever the look-up raises is a DNS fault; its text stays behind."""
+
+    def look_up(*_):
+        raise error
+
+    with dns_fault() as caught:
+        await Resolver(look_up).resolve("nowhere.invalid", 81, "any")
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("host", ["a" * 70 + ".invalid", "a..b"])
+async def test_a_name_that_cannot_be_encoded_is_a_dns_fault(host):
+    """Names that IDNA refuses do not break the look-up's thread."""
+    with dns_fault():
+        await Resolver().resolve(host, 81, "any")
+
+
+async def test_no_address_at_all_is_a_dns_fault():
+    """An empty answer is a DNS fault."""
+    with dns_fault():
+        await Resolver(NameServer([])).resolve("alive", 81, "any")
+
+
+@both_loops
+async def test_a_look_up_that_hangs_delays_no_other_host(names):
+    """While many hosts hang, another one resolves at once."""
+    resolver = Resolver(names)
+    hanging = [asyncio.ensure_future(resolver.resolve(f"dead{n}", 81, "any")) for n in range(40)]
+    await until(lambda: len(names.asked) == 40)
+
+    started = time.monotonic()
+    await resolver.resolve("alive", 81, "any")
+
+    assert time.monotonic() - started < 1
+    assert not any(task.done() for task in hanging)
+    names.alive.set()
+    assert await asyncio.gather(*hanging) == [(socket.AF_INET, ("127.0.0.7", 81))] * 40
+
+
+async def test_one_look_up_per_host_answers_all_who_ask(names):
+    """Targets of one host share one look-up in flight, whatever their ports; each family is a question of its own."""
+    resolver = Resolver(names)
+    asking = [asyncio.ensure_future(resolver.resolve("dead", port, "any")) for port in (80, 81, 81)]
+    asking.append(asyncio.ensure_future(resolver.resolve("dead", 80, "ip4")))
+    await until(lambda: len(names.asked) == 2)
+    names.alive.set()
+
+    assert [where[1] for _, where in await asyncio.gather(*asking)] == [80, 81, 81, 80]
+    assert len(names.asked) == 2
+
+
+async def test_an_answer_is_not_kept(names):
+    """The next session asks again: a changed record is seen at once."""
+    resolver = Resolver(names)
+    for _ in range(3):
+        await resolver.resolve("alive", 81, "any")
+
+    assert len(names.asked) == 3
+
+
+async def test_look_ups_that_hang_are_bounded_in_number(names):
+    """Beyond the cap a host fails as `dns` at once; whose look-up runs already may join; later all is well again."""
+    resolver = Resolver(names)
+    hanging = [asyncio.ensure_future(resolver.resolve(f"dead{n}", 81, "any")) for n in range(IN_FLIGHT)]
+    await until(lambda: len(names.asked) == IN_FLIGHT)
+    with dns_fault():
+        await resolver.resolve("alive", 81, "any")
+    joined = asyncio.ensure_future(resolver.resolve("dead0", 82, "any"))
+
+    names.alive.set()
+
+    assert len(await asyncio.gather(*hanging, joined)) == IN_FLIGHT + 1
+    assert await resolver.resolve("alive", 81, "any")
+
+
+async def test_who_gives_up_takes_nothing_from_the_others(names):
+    """A session that ends at its deadline leaves the look-up to those who still wait."""
+    resolver = Resolver(names)
+    patient = asyncio.ensure_future(resolver.resolve("dead", 81, "any"))
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.05):
+            await resolver.resolve("dead", 81, "any")
+    names.alive.set()
+
+    assert await patient == (socket.AF_INET, ("127.0.0.7", 81))
+
+
+async def test_a_failure_that_nobody_waits_for_is_no_noise():
+    """When all have given up, the failed look-up is not reported as an exception that nobody retrieved."""
+    complaints, release = [], threading.Event()
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
+
+    def look_up(*_):
+        release.wait(5)
+        raise socket.gaierror(-2, "x")
+
+    resolver = Resolver(look_up)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.02):
+            await resolver.resolve("nowhere", 81, "any")
+    release.set()
+    await until(lambda: not resolver._asked)
+    gc.collect()
+
+    assert complaints == []
+
+
+async def test_a_machine_without_a_thread_to_spare_says_so_and_recovers(names, monkeypatch):
+    """If no thread starts, that is our own trouble, and the host can be asked again later."""
+    resolver = Resolver(names)
+
+    def no_thread(_):
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", no_thread)
+        with pytest.raises(OSError, match="no thread"):
+            await resolver.resolve("alive", 81, "any")
+
+    assert await resolver.resolve("alive", 81, "any") == (socket.AF_INET, ("127.0.0.7", 81))
+
+
+def test_an_answer_after_the_loops_end_is_dropped(names):
+    """A look-up that comes back when the loop has closed breaks nothing (a thread's exception would fail this test)."""
+
+    async def give_up():
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(0.05):
+                await Resolver(names).resolve("dead", 81, "any")
+
+    asyncio.run(give_up())
+    waiting = [thread for thread in threading.enumerate() if thread.name == "resolve-dead"]
+    names.alive.set()
+    for thread in waiting:
+        thread.join(5)
+
+    assert len(waiting) == 1
+    assert not waiting[0].is_alive()
+
+
+HANGS = """
+import asyncio, threading
+from exporter.resolver import Resolver
+
+async def main():
+    try:
+        async with asyncio.timeout(0.05):
+            await Resolver(lambda *_: threading.Event().wait(60)).resolve("dead", 1, "any")
+    except TimeoutError:
+        print("gave up")
+
+asyncio.run(main())
+"""
+
+
+def test_a_look_up_that_hangs_does_not_hold_up_the_exit():
+    """The interpreter ends while a look-up still hangs."""
+    done = subprocess.run([sys.executable, "-c", HANGS], capture_output=True, text=True, timeout=20, check=False)
+
+    assert (done.returncode, done.stdout, done.stderr) == (0, "gave up\n", "")

@@ -1,0 +1,205 @@
+"""The exporter does no harm: hours of schedule against the stand-in's real slots and breaker, on a virtual clock."""
+
+import asyncio
+import random
+from collections import Counter
+
+import pytest
+import rig
+import virtual
+
+from exporter.config import Config
+from exporter.plan import plan
+from exporter.profiles import BUILT_IN
+from exporter.result import FactoryReason, Probe, Reason, Result, SkipCause, Trigger
+from exporter.standin import Pace, StandIn
+from exporter.state import State
+
+RELEASE = 300.0
+SLOTS = 5
+WEATHER = ("no_welcome", "internal_error", "zombie", "abort:at=reply", "http:status=502", "half_close")
+
+
+async def backend(loop, **settings):
+    return await StandIn.start(tls_port=None, clock=loop.time, wall=loop.wall, pace=Pace(), **settings)
+
+
+def mapping(standin, interval, *, slots=SLOTS, **changes):
+    """The target of a factory that keeps five slots for 300 s after the disconnect."""
+    limits = {"slots_per_identity": slots, "slot_release": f"{RELEASE:.0f}s"}
+    settings = {"timeout": "10s", "close_timeout": "2s", "interval": interval, "limits": limits} | changes
+    return rig.target(standin, "/ws", **settings)
+
+
+def slot_refusals(results):
+    return sum(result.factory_reason is FactoryReason.SLOT_LIMIT for result in results)
+
+
+def planned_interval(standin):
+    """The shortest interval in whole seconds that the plan lets pass."""
+    for seconds in range(13, 200):
+        made = plan(Config.model_validate({"targets": [mapping(standin, f"{seconds}s")]}), BUILT_IN)
+        if not isinstance(made, tuple):
+            return seconds
+    raise AssertionError("no interval is safe")
+
+
+async def stormy(standin, seconds, seed):
+    """Weather: a fault at random moments for a random time."""
+    weather = random.Random(seed)
+    end = asyncio.get_running_loop().time() + seconds
+    while asyncio.get_running_loop().time() < end:
+        await asyncio.sleep(weather.uniform(60, 600))
+        standin.set_fault("/ws", weather.choice(WEATHER))
+        await asyncio.sleep(weather.uniform(5, 120))
+        standin.clear("/ws")
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize(
+    ("stretch", "restarts"),
+    [(1.0, 0), (1.4, 0), (1.0, 40), (1.4, 40)],
+    ids=["tightest", "with room to confirm", "tightest, restarts", "with room to confirm, restarts"],
+)
+def test_a_planned_schedule_never_meets_the_limit(stretch, restarts, tmp_path):
+    """100 release windows with failures, confirm runs and restarts mixed in, and no refusal for want of a slot."""
+    length = 100 * RELEASE
+
+    async def main(loop):
+        standin = await backend(loop, slots=SLOTS)
+        interval = round(stretch * planned_interval(standin))
+        job = rig.planned(mapping(standin, f"{interval}s")).jobs[0]
+        weather = asyncio.ensure_future(stormy(standin, length, seed=7))
+        results = []
+        for life in range(restarts + 1):
+            state = State.open(tmp_path / "state", wall=loop.wall) if life % 2 else State.in_memory(wall=loop.wall)
+            scheduler, told = rig.Rig(clock=loop.clock, state=state).schedule(job)
+            await asyncio.sleep(length / (restarts + 1) * (0.9 + 0.2 * (life % 2)))
+            await scheduler.stop()
+            state.close()
+            results += told.results
+        weather.cancel()
+        await standin.close()
+        return results
+
+    results = virtual.run(main)
+
+    assert slot_refusals(results) == 0
+    assert sum(result.failed for result in results) > 20
+    confirmed = sum(result.trigger is Trigger.CONFIRM for result in results)
+    assert confirmed > 10 if stretch > 1 else confirmed == 0
+    assert sum(not result.failed for result in results) > 500
+
+
+def test_one_slot_more_than_there_is_meets_the_limit():
+    """A schedule of slots + 1 connects per release and session does meet it: the stand-in can refuse."""
+
+    async def main(loop):
+        standin = await backend(loop, slots=SLOTS)
+        session = 0.2
+        interval = (RELEASE + session) / (SLOTS + 1)
+        careless = mapping(
+            standin, f"{interval * 1000:.0f}ms", slots=0, identities={"pool-001": "staging-e2e-user-001"}
+        )
+        scheduler, told = rig.Rig(clock=loop.clock).schedule(rig.planned(careless).jobs[0])
+        await asyncio.sleep(4 * RELEASE)
+        await scheduler.stop()
+        await standin.close()
+        return told.results
+
+    assert slot_refusals(virtual.run(main)) > 0
+
+
+@pytest.mark.timeout(300)
+def test_the_plan_refuses_what_would_meet_the_limit():
+    """The shortest interval the plan lets pass is the shortest that is safe, give or take the reserve of one slot."""
+
+    async def main(loop):
+        standin = await backend(loop, slots=SLOTS)
+        interval = planned_interval(standin)
+        # The reserve is one slot: a schedule for one identity fewer of them is refused although it would just fit.
+        tight = mapping(standin, f"{interval - 1}s")
+        refused = plan(Config.model_validate({"targets": [tight]}), BUILT_IN)
+        await standin.close()
+        return refused
+
+    refused = virtual.run(main)
+
+    assert isinstance(refused, tuple)
+    assert "interval" in refused[0].path
+
+
+def test_a_wrong_key_for_an_hour_shuts_nobody_out(tmp_path):
+    """Another user is let in at least 95 % of the time, and nothing of ours reads `auth_unavailable`."""
+    wrong = tmp_path / "key"
+    wrong.write_bytes(b"another secret, long enough for HS256!")
+
+    async def main(loop):
+        standin = await backend(loop)
+        bad = rig.target(standin, interval="20s", timeout="10s", close_timeout="2s", name="wrong-key")
+        bad["auth"]["jwt"]["key_file"] = str(wrong)
+        bystander = rig.target(
+            standin, interval="5s", timeout="2s", close_timeout="1s", name="bystander", confirm={"runs": 0},
+            identities={f"user-{n}": f"somebody-else-{n}" for n in range(5)},
+        )  # fmt: skip
+        ours = rig.Rig(clock=loop.clock).schedule(rig.planned(bad).jobs[0])
+        theirs = rig.Rig(clock=loop.clock).schedule(rig.planned(bystander).jobs[0])
+        await asyncio.sleep(3600)
+        for scheduler, _ in (ours, theirs):
+            await scheduler.stop()
+        await standin.close()
+        return ours[1], theirs[1]
+
+    ours, theirs = virtual.run(main)
+
+    let_in = sum(not result.failed for result in theirs.results)
+    reasons = Counter(result.reason for result in ours.results)
+    assert let_in >= 0.95 * len(theirs.results) > 600
+    assert reasons[Reason.AUTH_UNAVAILABLE] == 0
+    assert 2 <= reasons[Reason.AUTH_REJECTED] <= 15
+    assert not any(result.trigger is Trigger.CONFIRM for result in ours.results)
+
+
+def test_after_a_slot_refusal_the_identity_rests_in_its_own_turns():
+    """For `slot_release` its cycles go connect-deep without a token; nobody takes its turns over."""
+
+    async def main(loop):
+        standin = await backend(loop)
+        standin.set_fault("/ws", "slot_limit:user=staging-e2e-user-001")
+        job = rig.planned(mapping(standin, "40s", slots=20)).jobs[0]
+        scheduler, told = rig.Rig(clock=loop.clock).schedule(job)
+        await asyncio.sleep(RELEASE)
+        await scheduler.stop()
+        await standin.close()
+        return told
+
+    told = virtual.run(main)
+
+    refused = [result for result in told.results if result.factory_reason is FactoryReason.SLOT_LIMIT]
+    resting = [result for result in told.results if result.depth is Probe.CONNECT]
+    assert len(refused) == 1
+    assert resting
+    assert all(result.identity == "pool-001" and not result.failed for result in resting)
+    assert {result.identity for result in told.cycles if result.depth is Probe.SEND} == set(rig.POOL)
+
+
+@pytest.mark.timeout(120)
+async def test_three_windows_of_compressed_time_on_the_real_clock_agree():
+    """With release 3 s instead of 300 s, three windows on real time meet no limit."""
+    pace = Pace().scaled(0.01)
+    standin = await StandIn.start(tls_port=None, pace=pace, slots=SLOTS)
+    limits = {"slots_per_identity": SLOTS, "slot_release": "3s"}
+    compressed = rig.target(
+        standin, interval="430ms", timeout="300ms", close_timeout="100ms", limits=limits, confirm={"after": "60ms"}
+    )
+    prober = rig.Rig()
+    scheduler, told = prober.schedule(rig.planned(compressed).jobs[0])
+    try:
+        await rig.until(lambda: len(told.results) + len(told.skips) >= 30, timeout=60)
+    finally:
+        await scheduler.stop()
+        await standin.close()
+
+    assert slot_refusals(told.results) == 0
+    assert all(isinstance(result, Result) for result in told.results)
+    assert Counter(skip.cause for skip in told.skips)[SkipCause.BUDGET] == 0

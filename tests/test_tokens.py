@@ -1,0 +1,314 @@
+"""The room `tokens`."""
+
+import base64
+import hmac
+import json
+
+import jwt
+import pytest
+from cryptography.hazmat.primitives.asymmetric import dsa, ec, rsa
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+)
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from exporter.config import Carry, Jwt
+from exporter.tokens import BadToken, KeyProblem, carry, load_key, mint, verify
+
+NOW = 1_757_400_000.75
+SECRET = b"a secret of thirty-two bytes, ok"
+CLAIMS = {"iss": "netra-auth-service", "aud": "netra-platform", "token_type": "access"}
+WANTED = {
+    "algorithms": ("HS256",),
+    "required": ("sub", "jti", "token_type"),
+    "issuer": "netra-auth-service",
+    "audience": ("netra-platform", "netra-services"),
+}
+RSA = rsa.generate_private_key(65537, 2048)
+P256 = ec.generate_private_key(ec.SECP256R1())
+
+
+def pem(key, encryption=None, form=PrivateFormat.PKCS8):
+    return key.private_bytes(Encoding.PEM, form, encryption or NoEncryption())
+
+
+def public(key):
+    return key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+
+
+def spec(algorithm="HS256", **more):
+    return Jwt(key_file="key", algorithm=algorithm, claims=CLAIMS, **more)
+
+
+def minted(**more):
+    return mint(spec(**more), load_key(spec(), SECRET), "user-one", NOW, "id-1")
+
+
+def encoded(value):
+    return base64.urlsafe_b64encode(value).rstrip(b"=").decode()
+
+
+def dotted(*parts):
+    return ".".join(encoded(part) for part in parts)
+
+
+def signed(claims, key=SECRET, **header):
+    """Signed without PyJWT, which would refuse to make most of what must be refused."""
+    content = dotted(*(json.dumps(part).encode() for part in ({"alg": "HS256", **header}, claims)))
+    return f"{content}.{encoded(hmac.digest(key, content.encode(), 'sha256'))}"
+
+
+def good(**more):
+    return {**CLAIMS, "sub": "user-one", "jti": "id-1", "iat": int(NOW), "exp": int(NOW) + 60, **more}
+
+
+def test_a_token_is_backdated_and_in_whole_seconds():
+    """A token says who, since 5 s ago, for the lifetime, with an id of its own, in whole seconds."""
+    claims = jwt.decode(minted(lifetime="5m"), options={"verify_signature": False})
+    assert claims == {**CLAIMS, "sub": "user-one", "jti": "id-1", "iat": int(NOW) - 5, "exp": int(NOW) + 300}
+    assert all(type(claims[name]) is int for name in ("iat", "exp"))
+
+
+def test_claims_of_the_config_never_replace_ours():
+    """Whatever the config says, sub, iat, exp and jti are ours, and so is the algorithm."""
+    mine = Jwt(key_file="key", claims={"sub": "other", "iat": 0, "exp": 0, "jti": "x"}, headers={"alg": "HS512"})
+    token = mint(mine, load_key(mine, SECRET), "user-one", NOW, "id-1")
+    claims = jwt.decode(token, options={"verify_signature": False})
+    assert (claims["sub"], claims["jti"]) == ("user-one", "id-1")
+    assert claims["exp"] > claims["iat"] > 0
+    assert jwt.get_unverified_header(token)["alg"] == "HS256"
+
+
+def test_headers_of_the_config_are_in_the_token():
+    """A key id from the config stands in the token's header."""
+    assert jwt.get_unverified_header(minted(headers={"kid": "one"}))["kid"] == "one"
+
+
+@pytest.mark.parametrize("algorithm", ["HS256", "HS384", "HS512", "RS256", "RS384", "RS512", "ES256", "ES384", "ES512"])
+def test_each_algorithm_signs_what_its_verifier_accepts(algorithm):
+    """A token minted by each algorithm is accepted with the key that belongs to it."""
+    curve = {"ES256": ec.SECP256R1, "ES384": ec.SECP384R1, "ES512": ec.SECP521R1}.get(algorithm)
+    key = RSA if algorithm.startswith("RS") else ec.generate_private_key(curve()) if curve else None
+    text, check = (pem(key), public(key)) if key else (SECRET * 2, SECRET * 2)
+    token = mint(spec(algorithm), load_key(spec(algorithm), text), "user-one", NOW, "id-1")
+    claims = verify(token, check, NOW, **{**WANTED, "algorithms": (algorithm,)})
+    assert claims["sub"] == "user-one"
+
+
+@pytest.mark.parametrize("ending", [b"", b"\n", b"\r\n"])
+def test_a_trailing_newline_is_no_part_of_a_secret(ending):
+    """The newline an editor leaves at the end of a key file changes nothing."""
+    assert load_key(spec(), SECRET + ending) == load_key(spec(), SECRET)
+
+
+def test_older_pem_forms_are_read():
+    """A key in the traditional PEM form signs as well."""
+    assert load_key(spec("RS256"), pem(RSA, form=PrivateFormat.TraditionalOpenSSL)).material.key_size == 2048
+
+
+BAD_KEYS = [
+    ("HS256", b"", "is empty: put the key into it"),
+    ("HS256", b" \n", "is empty: put the key into it"),
+    ("ES256", b"\n", "is empty: put the key into it"),
+    ("HS256", SECRET[:31] + b"\n", "is 31 bytes long, but HS256 needs at least 32 (RFC 7518 section 3.2)"),
+    ("HS384", SECRET, "is 32 bytes long, but HS384 needs at least 48 (RFC 7518 section 3.2)"),
+    ("HS512", SECRET + SECRET[:31], "is 63 bytes long, but HS512 needs at least 64 (RFC 7518 section 3.2)"),
+    (
+        "HS256",
+        pem(P256),
+        "holds a PEM, but HS256 signs with a shared secret: set algorithm to RS256 or ES256",
+    ),
+    ("RS256", SECRET, "is no PEM: RS256 needs a private key in PEM format"),
+    ("RS256", public(RSA), "is a public key: RS256 signs with the private one"),
+    (
+        "RS256",
+        b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
+        "is a certificate: RS256 signs with the private key that belongs to it",
+    ),
+    (
+        "RS256",
+        pem(RSA, BestAvailableEncryption(b"pass")),
+        "is protected by a passphrase: store the key without one and guard the file by its mode",
+    ),
+    (
+        "RS256",
+        pem(RSA, BestAvailableEncryption(b"pass"), PrivateFormat.TraditionalOpenSSL),
+        "is protected by a passphrase: store the key without one and guard the file by its mode",
+    ),
+    (
+        "RS256",
+        b"-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA\n-----END OPENSSH PRIVATE KEY-----\n",
+        "is an OpenSSH key: convert it to PEM with `ssh-keygen -p -m PEM`",
+    ),
+    (
+        "RS256",
+        b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n",
+        "is a damaged PEM: no private key can be read from it",
+    ),
+    ("RS256", pem(P256), "is not an RSA key, which RS256 needs"),
+    ("RS256", pem(rsa.generate_private_key(65537, 1024)), "is an RSA key of 1024 bits: RS256 needs at least 2048"),
+    ("ES256", pem(RSA), "is not an elliptic curve key on secp256r1, which ES256 needs"),
+    ("ES384", pem(P256), "is not an elliptic curve key on secp384r1, which ES384 needs"),
+    ("ES256", pem(dsa.generate_private_key(1024)), "is not an elliptic curve key on secp256r1, which ES256 needs"),
+]
+
+
+@pytest.mark.parametrize(("algorithm", "text", "sentence"), BAD_KEYS)
+def test_a_wrong_key_is_refused_in_words(algorithm, text, sentence):
+    """A key that cannot sign is refused with what to do, and nothing of it is quoted or chained."""
+    with pytest.raises(KeyProblem) as refused:
+        load_key(spec(algorithm), text)
+    assert str(refused.value) == sentence
+    assert refused.value.__cause__ is None
+    assert refused.value.__suppress_context__ or refused.value.__context__ is None
+
+
+def test_a_key_shows_nothing_of_itself():
+    """Neither a key nor what carries a token has its secret in its repr; equal keys have equal fingerprints."""
+    key = load_key(spec(), SECRET)
+    assert SECRET.decode() not in repr(key)
+    assert key.fingerprint == load_key(spec(), SECRET).fingerprint
+    assert key.fingerprint != load_key(spec("HS256"), SECRET[::-1]).fingerprint
+    for way in ("header", "subprotocol", "query"):
+        assert "secret-token" not in repr(carry(way, Carry(), "secret-token"))
+
+
+READY = Jwt(token_file="token")
+
+
+def test_a_ready_token_is_handed_on_as_it_is():
+    """A token that others mint is used as it stands, without the newline at its end."""
+    key = load_key(READY, b"abc.def.ghi\n")
+    assert mint(READY, key, "user-one", NOW, "id-1") == "abc.def.ghi"
+    assert "abc" not in repr(key)
+
+
+@pytest.mark.parametrize(
+    "text", [b"", b"\n", b"a b", b"a\nb", b"Bearer x", b"\xff", b"a" * 20_000, "schlüssel".encode()]
+)
+def test_what_is_no_ready_token_is_refused(text):
+    """A file that holds no token is refused before anybody sends it."""
+    with pytest.raises(KeyProblem, match=r"^is (empty|no token)"):
+        load_key(READY, text)
+
+
+def test_a_genuine_token_is_accepted():
+    """The verifier lets in what the minter made, and tells its claims."""
+    assert verify(minted(), SECRET, NOW, **WANTED)["token_type"] == "access"
+
+
+REFUSED = [
+    (good(exp=int(NOW)), "expired"),
+    (good(iat=int(NOW) + 62), "iat lies in the future"),
+    (good(nbf=int(NOW) + 62), "nbf lies in the future"),
+    (good(iat=int(NOW) - 86_400), "older than 24 h"),
+    (good(iat=str(int(NOW))), "iat is no time"),
+    (good(exp="never"), "exp is no time"),
+    (good(exp=True), "exp is no time"),
+    (good(exp=float("nan")), "exp is no time"),
+    (good(exp=float("inf")), "exp is no time"),
+    (good(exp=10**400), "exp is no time"),
+    (good(exp=[1]), "exp is no time"),
+    (good(nbf={}), "nbf is no time"),
+    (good(iat=None), "MissingRequiredClaimError"),
+    (good(token_type=None), "MissingRequiredClaimError"),
+    (good(iss="other"), "InvalidIssuerError"),
+    (good(iss=["netra-auth-service"]), "InvalidIssuerError"),
+    (good(aud="other"), "InvalidAudienceError"),
+    (good(aud={"netra-platform": 1}), "InvalidAudienceError"),
+    (good(jti=7), "InvalidJTIError"),
+    (good(sub=7), "InvalidSubjectError"),
+]
+
+
+@pytest.mark.parametrize(("claims", "fact"), REFUSED)
+def test_a_token_with_wrong_claims_is_refused(claims, fact):
+    """Each rule of the backend's token check refuses by its own fact."""
+    with pytest.raises(BadToken, match=f"^{fact}$"):
+        verify(signed(claims), SECRET, NOW, **WANTED)
+
+
+def test_the_limits_of_time_are_where_the_backend_has_them():
+    """An iat 60 s ahead is let in, one second of life is enough, and a day less a second is not too old."""
+    for claims in (good(iat=int(NOW) + 60), good(exp=int(NOW) + 1), good(iat=int(NOW) - 86_399)):
+        assert verify(signed(claims), SECRET, NOW, **WANTED)["sub"] == "user-one"
+
+
+def test_another_key_or_algorithm_is_refused():
+    """A token of another key, of no signature, or of an algorithm that is not allowed is a bad one."""
+    unsigned = jwt.encode(good(), None, algorithm="none")
+    longer = jwt.encode(good(), SECRET * 2, algorithm="HS512")
+    for token in (signed(good(), SECRET[::-1]), unsigned, longer):
+        with pytest.raises(BadToken):
+            verify(token, SECRET, NOW, **WANTED)
+
+
+GARBAGE = [
+    *("", ".", "..", "...", "a.b.c", "\ud800", "ä.ö.ü", "a" * 100_000, "=.=.=", " ", "\x00"),
+    *(None, 7, b"bytes", ["a"]),
+    *(dotted(b"[" * 5000, b"{}", b"x"), dotted(b"null", b"null", b""), dotted(b"{}", b"{}", b"x")),
+    dotted(b'{"alg":["HS256"]}', b"{}", b"x"),
+    dotted(b'{"alg":"HS256","crit":["x"]}', b"{}", b"x"),
+    dotted(b'{"alg":"HS256","b64":false,"crit":["b64"]}', b"", b"x"),
+    dotted(b'{"alg":"HS256","kid":7}', b"{}", b"x"),
+]
+
+
+@pytest.mark.parametrize("token", GARBAGE, ids=range(len(GARBAGE)))
+def test_garbage_is_a_bad_token(token):
+    """Whatever comes instead of a token raises BadToken, in which nothing of it stands."""
+    with pytest.raises(BadToken) as refused:
+        verify(token, SECRET, NOW, **WANTED)
+    assert refused.value.__suppress_context__ or refused.value.__context__ is None
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=6,
+)
+headers = st.dictionaries(st.sampled_from(["alg", "b64", "crit", "kid", "typ"]), json_values, max_size=4)
+claim_sets = st.dictionaries(
+    st.sampled_from(["sub", "iat", "exp", "nbf", "jti", "iss", "aud", "token_type"]), json_values, max_size=8
+)
+
+
+@settings(max_examples=200, deadline=None, database=None)
+@given(st.text() | st.lists(st.binary(max_size=40).map(encoded), min_size=1, max_size=4).map(".".join))
+def test_any_text_is_a_bad_token(token):
+    """No text makes the verifier raise anything else than BadToken."""
+    with pytest.raises(BadToken):
+        verify(token, SECRET, NOW, **WANTED)
+
+
+@settings(max_examples=200, deadline=None, database=None)
+@given(headers, st.one_of(json_values, claim_sets.map(lambda claims: {**good(), **claims})))
+def test_any_signed_content_is_judged(header, body):
+    """A token signed with the right key, whatever stands in it, is either in force or a bad one."""
+    try:
+        claims = verify(signed(body, **header), SECRET, NOW, **WANTED)
+    except BadToken:
+        return
+    assert claims["exp"] > NOW
+
+
+def test_a_token_travels_in_the_header():
+    """In the header a token stands behind the profile's scheme, and nowhere else."""
+    carried = carry("header", Carry(), "abc")
+    assert (carried.headers, carried.subprotocols, carried.query) == ({"Authorization": "Bearer abc"}, (), {})
+
+
+def test_a_token_travels_as_a_subprotocol():
+    """As a subprotocol a token is offered in base64url without padding, as protocol page section 1 says."""
+    carried = carry("subprotocol", Carry(), "abcd")
+    assert (carried.headers, carried.subprotocols, carried.query) == ({}, ("jwt-auth", "jwt.YWJjZA"), {})
+
+
+def test_a_token_travels_in_the_query():
+    """In the query a token is the value of the profile's parameter."""
+    assert carry("query", Carry(query="ticket"), "abc").query == {"ticket": "abc"}

@@ -1,0 +1,365 @@
+"""Bytes and the moment they arrived, over TCP; TLS stands in test_transport_tls."""
+
+import asyncio
+import contextlib
+import errno
+import socket
+import struct
+import threading
+import time
+
+import pytest
+from wire import both_loops, busy, leaves_nothing, open_fds, until
+
+from exporter import transport
+from exporter.result import Fault, Kind
+from exporter.transport import BACKLOG, CHUNK, ERRNOS, UNSENT, Link, broken_by, fault_of
+
+
+@contextlib.contextmanager
+def listening(host="127.0.0.1"):
+    """A listening socket, and the `Address` to reach it."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as listener:
+        listener.bind((host, 0))
+        listener.listen(1)
+        yield listener, (family, listener.getsockname())
+
+
+@contextlib.asynccontextmanager
+async def linked(**options):
+    """A `Link` and the plain blocking socket at its other end."""
+    with listening() as (listener, address):
+        link = await Link.connect(address, time.monotonic, **options)
+        peer, _ = listener.accept()
+        with peer:
+            try:
+                yield link, peer
+            finally:
+                link.close()
+
+
+def reset(peer):
+    peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    peer.close()
+
+
+async def fault_from(awaitable):
+    with pytest.raises(Fault) as caught:
+        async with asyncio.timeout(5):
+            await awaitable
+    return caught.value
+
+
+async def read_all(link):
+    """All bytes up to the end of the stream or its breaking, and how it ended."""
+    whole = bytearray()
+    async with asyncio.timeout(10):
+        while True:
+            try:
+                data, _ = await link.read()
+            except Fault as fault:
+                return bytes(whole), fault.kind
+            if not data:
+                return bytes(whole), None
+            whole += data
+
+
+# Connecting -------------------------------------------------------------------------------------------------------
+
+
+@both_loops
+async def test_a_refused_connection_is_a_fault_and_leaves_nothing():
+    """A port where nobody listens is `refused`; no descriptor stays."""
+    with listening() as (listener, address):
+        listener.close()
+        async with leaves_nothing():
+            fault = await fault_from(Link.connect(address, time.monotonic))
+
+    assert (fault.kind, fault.detail) == (Kind.REFUSED, "ECONNREFUSED")
+
+
+@both_loops
+async def test_a_connection_that_is_not_answered_can_be_given_up():
+    """A connect that hangs ends with its deadline, without a descriptor left."""
+    with listening() as (_, address), contextlib.ExitStack() as stack:
+        for _ in range(4):  # the queue of the listener is full: what follows gets no answer
+            filler = stack.enter_context(socket.socket())
+            filler.setblocking(False)
+            filler.connect_ex(address[1])
+        async with leaves_nothing():
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.1):
+                    await Link.connect(address, time.monotonic)
+
+
+async def test_both_families_connect():
+    """IPv4 and IPv6 are reached alike."""
+    for host in ("127.0.0.1", "::1"):
+        with listening(host) as (_, address):
+            link = await Link.connect(address, time.monotonic)
+            link.close()
+
+
+async def test_a_family_that_the_machine_does_not_have_is_unreachable():
+    """An IPv6 address on a machine without IPv6 is a fault of the way there, not a crash."""
+    fault = await fault_from(Link.connect((socket.AF_APPLETALK, ("x", 1)), time.monotonic))
+
+    assert fault.kind is Kind.UNREACHABLE
+
+
+@pytest.mark.parametrize("number", ERRNOS, ids=errno.errorcode.get)
+def test_every_errno_of_a_connection_has_its_kind(number):
+    """The detail of a fault is the errno's name, never the system's sentence."""
+    fault = fault_of(OSError(number, "text of the system"))
+
+    assert (fault.kind, fault.detail) == (ERRNOS[number], errno.errorcode[number])
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM])
+async def test_our_own_trouble_stays_an_oserror(monkeypatch, number):
+    """A machine without descriptors or memory is nobody's outage: no fault is made of it."""
+
+    def no_socket(*_):
+        raise OSError(number, "x")
+
+    with listening() as (_, address):
+        monkeypatch.setattr(socket, "socket", no_socket)
+        with pytest.raises(OSError) as caught:  # noqa: PT011 - the errno says it
+            await Link.connect(address, time.monotonic)
+        monkeypatch.undo()
+
+    assert caught.value.errno == number
+
+
+@pytest.mark.parametrize(
+    ("number", "kind"),
+    [
+        (errno.ECONNRESET, Kind.RESET),
+        (errno.EHOSTUNREACH, Kind.RESET),
+        (errno.ENETUNREACH, Kind.RESET),
+        (errno.ETIMEDOUT, Kind.DEADLINE),
+        (errno.EBADF, Kind.RESET),
+    ],
+)
+def test_an_open_connection_that_fails_is_broken_whatever_the_errno(number, kind):
+    """`refused` and `unreachable` are reasons of the TCP phase only: later the connection is broken."""
+    assert broken_by(OSError(number, "x")).kind is kind
+
+
+# Reading ----------------------------------------------------------------------------------------------------------
+
+
+@both_loops
+async def test_bytes_and_the_end_of_the_stream_arrive_in_order():
+    """What the peer wrote is read, then its end, again and again."""
+    async with linked() as (link, peer):
+        peer.sendall(b"one")
+        assert (await link.read()).data == b"one"
+        peer.sendall(b"two")
+        peer.close()
+
+        assert await read_all(link) == (b"two", None)
+        assert (await link.read()).data == b""
+
+
+@both_loops
+async def test_a_reset_is_told_after_the_last_byte():
+    """Bytes that arrived before a reset are read before the fault is raised, every time one reads."""
+    async with linked() as (link, peer):
+        peer.sendall(b"the cause")
+        reset(peer)
+
+        assert await read_all(link) == (b"the cause", Kind.RESET)
+        assert (await fault_from(link.read())).kind is Kind.RESET
+
+
+@both_loops
+async def test_failed_sends_cost_nothing_of_what_was_received():
+    """The peer says why and is gone: each further write fails, and still the whole of its words is read."""
+    async with linked() as (link, peer):
+        peer.sendall(b"error frame, close frame")
+        reset(peer)
+        for _ in range(3):
+            link.write(b"our message")
+            await asyncio.sleep(0)
+
+        assert (await read_all(link))[0] == b"error frame, close frame"
+        link.write(b"and after it")
+
+
+async def test_a_read_that_is_given_up_loses_nothing():
+    """A cancelled read leaves the bytes to the next."""
+    async with linked() as (link, peer):
+        reading = asyncio.ensure_future(link.read())
+        await asyncio.sleep(0)
+        peer.sendall(b"data")
+        link._readable()  # it has come, and the reader is about to be woken
+        reading.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await reading
+
+        assert (await link.read()).data == b"data"
+
+
+async def test_reading_now_never_waits():
+    """`read_now` gives what has arrived, in order, then None; at the end of the stream no bytes."""
+    async with linked() as (link, peer):
+        assert link.read_now() is None
+        peer.sendall(b"x" * CHUNK + b"y")
+        await until(lambda: link.read_now() is None or True)
+        parts = [link.read_now()]
+        while parts[-1] is not None:
+            parts.append(link.read_now())
+        peer.close()
+        await until(lambda: link.read_now() is not None)
+
+        assert link.read_now().data == b""
+
+
+async def test_reading_now_does_not_raise():
+    """A broken connection gives what came before, then None."""
+    async with linked() as (link, peer):
+        peer.sendall(b"the cause")
+        reset(peer)
+        got = []
+        await until(lambda: got.append(link.read_now()) or link._ended is not None)
+
+        assert b"".join(part.data for part in got if part) == b"the cause"
+        assert link.read_now() is None
+
+
+@both_loops
+async def test_a_flood_stays_the_peers_problem():
+    """Bytes that nobody reads are kept up to the backlog only; the kernel makes the peer wait for the rest."""
+    async with linked() as (link, peer):
+        peer.setblocking(False)
+        reading = asyncio.ensure_future(link.read())
+        stuck = 0
+        while stuck < 20:
+            try:
+                peer.send(b"x" * 65_536)
+                stuck = 0
+            except BlockingIOError:
+                stuck += 1
+            await asyncio.sleep(0)
+
+        assert link._size <= BACKLOG + CHUNK
+        assert (await reading).data
+
+
+# Writing ----------------------------------------------------------------------------------------------------------
+
+
+@both_loops
+async def test_more_than_the_kernel_takes_is_sent_later():
+    """A message beyond the kernel's buffer arrives whole and in order once the peer reads."""
+    message = bytes(range(256)) * 3_000
+    async with linked() as (link, peer):
+        peer.setblocking(False)
+        link._sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 10_000)
+        link.write(message)
+        link.write(b"the end")
+        got = bytearray()
+        assert link._unsent
+
+        def all_there():
+            with contextlib.suppress(BlockingIOError):
+                got.extend(peer.recv(1_000_000))
+            return len(got) >= len(message) + 7
+
+        await until(all_there, 10)
+
+    assert bytes(got) == message + b"the end"
+
+
+async def test_a_peer_that_never_reads_costs_no_memory():
+    """What a peer does not take is kept up to a bound; beyond it the peer gets no more."""
+    async with linked() as (link, _):
+        for _ in range(2_000):
+            link.write(b"x" * CHUNK)
+
+        assert 0 < len(link._unsent) <= UNSENT + CHUNK
+
+
+# Stamps -----------------------------------------------------------------------------------------------------------
+
+
+def tell_from_a_thread(peer, data=b"x"):
+    """Send from another thread 20 ms from now; a list that gets the moment of sending."""
+    sent = []
+
+    def work():
+        threading.Event().wait(0.02)
+        sent.append(time.monotonic())
+        peer.sendall(data)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    return thread, sent
+
+
+async def stamped(**options):
+    """How long after its sending a byte is stamped that came while the loop was held for 70 ms."""
+    async with linked(**options) as (link, peer):
+        reading = asyncio.ensure_future(link.read())
+        await asyncio.sleep(0)
+        thread, sent = tell_from_a_thread(peer)
+        busy(0.09)
+        received = await reading
+        thread.join()
+    return received.at - sent[0]
+
+
+@both_loops
+async def test_a_stamp_is_the_bytes_arrival_and_not_the_loops_leisure():
+    """Bytes that come while the loop is blocked are stamped by the kernel: within 10 ms, not 70 ms late."""
+    await stamped()  # the kernel begins to stamp a moment after the first socket of the machine asks for it
+    late = [await stamped() for _ in range(3)]
+
+    assert min(late) < 0.01
+    assert min(late) > -0.005
+
+
+async def test_without_kernel_stamps_the_time_is_that_of_the_call():
+    """On a loop whose clock is not the machine's the loop's own moment is told."""
+    assert await stamped(kernel_stamps=False) > 0.04
+
+
+@pytest.mark.parametrize("step", [-3600.0, 3600.0, -1.0])
+async def test_a_step_of_the_wall_clock_is_no_stamp(monkeypatch, step):
+    """A kernel stamp from the future or the far past is not believed."""
+    wall = time.time
+    async with linked() as (link, peer):
+        peer.sendall(b"x")
+        monkeypatch.setattr(transport.time, "time", lambda: wall() + step)
+        before = time.monotonic()
+        received = await link.read()
+
+    assert before - 0.01 <= received.at <= time.monotonic()
+
+
+# Closing ----------------------------------------------------------------------------------------------------------
+
+
+@both_loops
+async def test_closing_lets_go_of_everything_and_may_be_repeated():
+    """After `close` no descriptor is left, with bytes unread and unsent too; a second `close` does nothing."""
+    before = open_fds()
+    async with linked() as (link, peer):
+        peer.sendall(b"unread")
+        link.write(b"x" * 20_000_000)
+        link.close()
+        link.close()
+    await until(lambda: open_fds() <= before)
+
+    assert link.closed
+
+
+@both_loops
+async def test_descriptors_may_be_reused_at_once():
+    """A closed link's descriptor, given to the next one by the system, works for it."""
+    for number in range(50):
+        async with linked() as (link, peer):
+            peer.sendall(b"%d" % number)
+            assert (await link.read()).data == b"%d" % number

@@ -1,0 +1,444 @@
+"""Bytes and the moment they arrived, over TLS (RFC 8446)."""
+
+import asyncio
+import contextlib
+import socket
+import ssl
+import time
+
+import pytest
+from certificates import DAY, NOW, Authority, authority, client_context, load, server_context
+from wire import both_loops, busy, leaves_nothing, serving
+
+from exporter.result import Fault, Kind
+from exporter.transport import Link
+
+V1_2, V1_3 = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3
+
+
+class TlsEnd:
+    """The server's end of a TLS connection over a raw stream: what goes into one segment is the test's choice."""
+
+    def __init__(self, peer, context):
+        self.peer = peer
+        self.incoming, self.outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self.object = context.wrap_bio(self.incoming, self.outgoing, server_side=True)
+
+    async def shake_hands(self, *, then=b""):
+        """Shake hands; `then` travels in the same segment as our last handshake bytes."""
+        while True:
+            try:
+                self.object.do_handshake()
+            except ssl.SSLWantReadError:
+                self.flush()
+                self.incoming.write(await self.peer.reader.read(65_536))
+            except ssl.SSLError:
+                self.flush()
+                raise
+            else:
+                self.flush(then)
+                return
+
+    def sealed(self, data):
+        self.object.write(data)
+        return self.outgoing.read()
+
+    def farewell(self):
+        with contextlib.suppress(ssl.SSLError):
+            self.object.unwrap()
+        return self.outgoing.read()
+
+    def flush(self, then=b""):
+        self.peer.send(self.outgoing.read(), self.sealed(then) if then else b"")
+
+    async def plain(self):
+        """The client's next bytes, in the clear."""
+        while True:
+            try:
+                return self.object.read(65_536)
+            except ssl.SSLWantReadError:
+                self.incoming.write(await self.peer.reader.read(65_536))
+
+
+def over_tls(folder, script, *, then=b"", **options):
+    """A peer's script that shakes hands by hand and goes on with `script(end)`."""
+    context = server_context(folder, authority().issue("localhost", "127.0.0.1"), **options)
+
+    async def play(peer):
+        end = TlsEnd(peer, context)
+        await end.shake_hands(then=then)
+        await script(end)
+
+    return play
+
+
+def saying_why(script):
+    """The script of a server that ends the connection after the alert with which it refuses."""
+
+    async def play(peer):
+        with contextlib.suppress(ssl.SSLError):
+            await script(peer)
+        peer.writer.close()
+
+    return play
+
+
+async def nothing(_):
+    pass
+
+
+@contextlib.asynccontextmanager
+async def link_to(server, *, context=None, name="localhost"):
+    """A `Link` to a server, hands shaken unless `context` is False."""
+    link = await Link.connect((socket.AF_INET, ("127.0.0.1", server.port)), time.monotonic)
+    try:
+        if context is not False:
+            async with asyncio.timeout(5):
+                await link.start_tls(context or client_context(), name)
+        yield link
+    finally:
+        link.close()
+
+
+async def refused(server, **options):
+    """The fault that the handshake ends with."""
+    with pytest.raises(Fault) as caught:
+        async with link_to(server, **options):
+            pass
+    return caught.value
+
+
+async def read_all(link):
+    """All plain bytes and the kind of the fault after them, if any; it must not wait for more than there is."""
+    whole = bytearray()
+    async with asyncio.timeout(5):
+        while True:
+            try:
+                data, _ = await link.read()
+            except Fault as fault:
+                return bytes(whole), fault.kind
+            if not data:
+                return bytes(whole), None
+            whole += data
+
+
+# The handshake ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("maximum", [V1_2, V1_3])
+@both_loops
+async def test_hands_are_shaken_and_the_expiry_is_told(tmp_path, maximum):
+    """Bytes go both ways, and the certificate's end is the one it was issued with."""
+    until = NOW + 3 * DAY
+    context = server_context(tmp_path, authority().issue("localhost", until=until), maximum=maximum)
+
+    async def echo(peer):
+        peer.send(await peer.reader.readexactly(5))
+
+    async with serving(echo, tls=context) as server, link_to(server) as link:
+        link.write(b"hello")
+        assert (await link.read()).data == b"hello"
+        assert link.certificate_expiry == until.timestamp()
+
+
+async def test_without_tls_there_is_no_expiry():
+    """A plain connection has no certificate that could expire."""
+    async with serving(nothing) as server, link_to(server, context=False) as link:
+        assert link.certificate_expiry is None
+
+
+@pytest.mark.parametrize(
+    ("issuer", "names", "until"),
+    [
+        ("Test Authority", ["localhost"], NOW - DAY),
+        ("Somebody Else", ["localhost"], None),
+        ("Test Authority", ["other.example"], None),
+        ("Test Authority", ["127.0.0.2"], None),
+    ],
+    ids=["expired", "untrusted", "wrong host", "wrong address"],
+)
+@both_loops
+async def test_a_certificate_that_we_refuse_is_a_certificate_fault(tmp_path, issuer, names, until):
+    """Expired, of an unknown authority, for another host: kind `certificate`, and nothing stays behind."""
+    context = server_context(tmp_path, authority(issuer).issue(*names, until=until))
+    async with serving(nothing, tls=context) as server, leaves_nothing():
+        fault = await refused(server)
+
+    assert (fault.kind, fault.detail) == (Kind.CERTIFICATE, "certificate_verify_failed")
+
+
+async def test_an_address_is_a_name_too(tmp_path):
+    """A url with an address is checked against the addresses of the certificate."""
+    context = server_context(tmp_path, authority().issue("127.0.0.1"))
+    async with serving(nothing, tls=context) as server, link_to(server, name="127.0.0.1") as link:
+        assert link.certificate_expiry is not None
+
+
+async def test_the_server_is_told_the_name_we_expect(tmp_path):
+    """`server_name` is what is sent (SNI, RFC 6066) and what the certificate is checked against."""
+    told = []
+    context = server_context(tmp_path, authority().issue("inner.example"))
+    context.sni_callback = lambda _, name, __: told.append(name)
+    async with serving(nothing, tls=context) as server, link_to(server, name="inner.example"):
+        assert told == ["inner.example"]
+
+
+@pytest.mark.parametrize(
+    ("words", "kind"),
+    [
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", Kind.TLS),
+        (b"\x00" * 64, Kind.TLS),
+        (b"\x15\x03\x01\x00\x02\x02\x28", Kind.TLS),
+        (b"", Kind.EOF),
+        (b"\x16\x03", Kind.EOF),
+    ],
+    ids=["http", "zeros", "alert", "nothing", "half a record"],
+)
+@both_loops
+async def test_what_is_no_tls_is_told_at_once(words, kind):
+    """Other bytes than TLS, or an alert, are kind `tls`; an end in the middle of the handshake is `eof`."""
+
+    async def answer(peer):
+        await peer.reader.read(4096)
+        peer.send(words)
+        peer.writer.close()
+
+    async with serving(answer) as server, leaves_nothing():
+        assert (await refused(server, context=client_context())).kind is kind
+
+
+async def test_a_reset_during_the_handshake_is_a_reset():
+    """A connection broken in the middle of the handshake is kind `reset`."""
+
+    async def break_off(peer):
+        await peer.reader.read(4096)
+        peer.reset()
+
+    async with serving(break_off) as server:
+        assert (await refused(server, context=client_context())).kind is Kind.RESET
+
+
+async def test_no_version_in_common_is_a_tls_fault(tmp_path):
+    """A server that speaks only what we do not is kind `tls`."""
+    ours = client_context()
+    ours.minimum_version = V1_3
+
+    async with serving(saying_why(over_tls(tmp_path, nothing, maximum=V1_2))) as server:
+        assert (await refused(server, context=ours)).kind is Kind.TLS
+
+
+@both_loops
+async def test_a_handshake_that_stalls_can_be_given_up():
+    """A server that says nothing holds a handshake only until its deadline."""
+    async with serving(nothing) as server, leaves_nothing():
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.05), link_to(server, context=client_context()):
+                pass
+
+
+# Client certificates ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("maximum", [V1_2, V1_3])
+async def test_a_client_certificate_is_shown_and_accepted(tmp_path, maximum):
+    """A server that demands a client certificate gets ours."""
+    context = server_context(tmp_path, authority().issue("localhost"), client_ca=authority(), maximum=maximum)
+    ours = client_context()
+    load(ours, tmp_path, authority().issue("client.example"))
+
+    async def greet(peer):
+        name = dict(part[0] for part in peer.writer.get_extra_info("peercert")["subject"])
+        peer.send(name["commonName"].encode())
+
+    async with serving(greet, tls=context) as server, link_to(server, context=ours) as link:
+        assert (await link.read()).data == b"client.example"
+
+
+@both_loops
+async def test_tls_1_3_refuses_a_missing_client_certificate_only_after_the_handshake(tmp_path):
+    """The handshake passes; the alert is what the first read meets (RFC 8446 section 4.4.2.4), as kind `tls`."""
+    script = saying_why(over_tls(tmp_path, nothing, client_ca=authority()))
+
+    async with serving(script) as server, link_to(server) as link:
+        link.write(b"GET / HTTP/1.1\r\n\r\n")
+        assert await read_all(link) == (b"", Kind.TLS)
+
+
+async def test_tls_1_2_refuses_a_missing_client_certificate_in_the_handshake(tmp_path):
+    """With the older version the handshake itself fails, as kind `tls`: it is not the server's certificate."""
+    script = saying_why(over_tls(tmp_path, nothing, client_ca=authority(), maximum=V1_2))
+
+    async with serving(script) as server:
+        assert (await refused(server)).kind is Kind.TLS
+
+
+async def test_a_client_certificate_of_the_wrong_authority_is_refused(tmp_path):
+    """A certificate that the server does not trust is a TLS alert of the server's."""
+    script = saying_why(over_tls(tmp_path, nothing, client_ca=Authority("Another")))
+    ours = client_context()
+    load(ours, tmp_path, authority().issue("client.example"))
+
+    async with serving(script) as server, link_to(server, context=ours) as link:
+        assert await read_all(link) == (b"", Kind.TLS)
+
+
+# Records and segments ---------------------------------------------------------------------------------------------
+
+
+@both_loops
+async def test_data_in_the_segment_that_ends_the_handshake_is_read(tmp_path):
+    """With TLS 1.2 the server speaks last: what it says in that very segment is the first thing read."""
+    script = over_tls(tmp_path, nothing, then=b"first words", maximum=V1_2)
+
+    async with serving(script) as server, link_to(server) as link, asyncio.timeout(5):
+        assert (await link.read()).data == b"first words"
+
+
+async def test_data_after_the_handshake_stays_in_order(tmp_path):
+    """What came with the handshake's end is read before what came later, though both wait already."""
+
+    async def more(end):
+        end.peer.send(end.sealed(b"second"))
+        end.peer.send(end.farewell())
+        end.peer.writer.close()
+
+    script = over_tls(tmp_path, more, then=b"first ", maximum=V1_2)
+
+    async with serving(script) as server, link_to(server) as link:
+        busy(0.02)
+        assert await read_all(link) == (b"first second", None)
+
+
+@both_loops
+async def test_a_farewell_ends_the_stream_though_the_connection_stays_open(tmp_path):
+    """After close_notify nothing more is awaited, whether it came alone or behind data."""
+
+    async def say_and_stay(end):
+        end.peer.send(end.sealed(b"last words"), end.farewell())
+
+    async with serving(over_tls(tmp_path, say_and_stay)) as server, link_to(server) as link:
+        assert await read_all(link) == (b"last words", None)
+        assert (await link.read()).data == b""
+
+
+@both_loops
+async def test_an_alert_behind_data_is_told_after_the_data(tmp_path):
+    """A broken record in the segment of good data costs nothing of it, and is told at once on an open connection."""
+
+    async def say_and_break(end):
+        end.peer.send(end.sealed(b"last words"), b"\x17\x03\x03\x00\x20" + b"\x00" * 32)
+
+    async with serving(over_tls(tmp_path, say_and_break)) as server, link_to(server) as link:
+        assert await read_all(link) == (b"last words", Kind.TLS)
+        with pytest.raises(Fault):
+            await link.read()
+
+
+async def test_a_connection_that_ends_without_farewell_is_at_its_end(tmp_path):
+    """A server that drops the connection without close_notify is at the end of the stream, as many are."""
+
+    async def say_and_drop(end):
+        end.peer.send(end.sealed(b"last words"))
+        end.peer.writer.close()
+
+    async with serving(over_tls(tmp_path, say_and_drop)) as server, link_to(server) as link:
+        assert await read_all(link) == (b"last words", None)
+
+
+async def test_a_record_may_come_byte_by_byte(tmp_path):
+    """A record is whole when its last byte has come."""
+
+    async def drip(end):
+        for byte in end.sealed(b"slowly") + end.farewell():
+            end.peer.send(bytes([byte]))
+            await asyncio.sleep(0)
+
+    async with serving(over_tls(tmp_path, drip)) as server, link_to(server) as link:
+        assert await read_all(link) == (b"slowly", None)
+
+
+async def test_reading_now_joins_the_parts_of_a_record(tmp_path):
+    """`read_now` goes on when what it read is only a part of a record, and waits for nothing."""
+    ready, rest = asyncio.Event(), asyncio.Event()
+
+    async def in_parts(end):
+        sealed = end.sealed(b"x" * 16_000) + end.sealed(b"the cause")
+        end.peer.send(sealed[:20])
+        await end.peer.writer.drain()
+        ready.set()
+        await rest.wait()
+        end.peer.send(sealed[20:])
+        await end.peer.writer.drain()
+        ready.set()
+
+    async with serving(over_tls(tmp_path, in_parts)) as server, link_to(server) as link:
+        await ready.wait()
+        assert link.read_now() is None
+        ready.clear()
+        rest.set()
+        await ready.wait()
+        got = b""
+        async with asyncio.timeout(5):
+            while not got.endswith(b"the cause"):
+                part = link.read_now()
+                got += part.data if part else b""
+                await asyncio.sleep(0)
+
+    assert got == b"x" * 16_000 + b"the cause"
+
+
+@both_loops
+async def test_much_data_goes_both_ways(tmp_path):
+    """A megabyte arrives whole over TLS in either direction."""
+    big = bytes(range(256)) * 4_096
+
+    async def echo(end):
+        got = bytearray()
+        while len(got) < len(big):
+            got += await end.plain()
+        end.peer.send(end.sealed(bytes(got)))
+        end.peer.send(end.farewell())
+
+    async with serving(over_tls(tmp_path, echo)) as server, link_to(server) as link:
+        link.write(big)
+        assert await read_all(link) == (big, None)
+
+
+async def test_the_peer_is_told_that_we_leave(tmp_path):
+    """`close` says close_notify, so that the server sees an end and no truncation."""
+    ends = asyncio.get_running_loop().create_future()
+
+    async def listen(end):
+        try:
+            ends.set_result(await end.plain())
+        except ssl.SSLError as error:
+            ends.set_result(type(error))
+
+    async with serving(over_tls(tmp_path, listen)) as server:
+        async with link_to(server):
+            pass
+        assert await asyncio.wait_for(ends, 5) in (b"", ssl.SSLZeroReturnError)
+
+
+@both_loops
+async def test_the_stamp_of_a_record_is_that_of_its_last_byte(tmp_path):
+    """A record that came while the loop was held is stamped by its arrival, over TLS too."""
+    told, late = asyncio.Event(), []
+
+    async def speak(end):
+        for _ in range(4):
+            await end.plain()
+            sent = time.monotonic()
+            end.peer.send(end.sealed(b"x"))
+            busy(0.05)
+            late.append(sent)
+        told.set()
+
+    async with serving(over_tls(tmp_path, speak)) as server, link_to(server) as link, asyncio.timeout(5):
+        for number in range(4):
+            link.write(b"speak")
+            received = await link.read()
+            late[number] = received.at - late[number]
+        await told.wait()
+
+    assert min(late) < 0.02

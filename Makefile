@@ -20,8 +20,9 @@ packages:
 	  $$sudo env RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive sh -c 'apt-get update -qq && apt-get install -y -qq --no-install-recommends $(DEBIAN)'; \
 	fi
 
+# On a terminal the demo gets a process group of its own (bash -m): Ctrl-C ends it, with exit code 0, and not make.
 demo: install
-	$(BIN)/ws-factory-exporter demo
+	@if [ -t 0 ]; then bash -mc '$(BIN)/ws-factory-exporter demo; exit $$?'; else $(BIN)/ws-factory-exporter demo; fi
 
 test: install packages
 	$(BIN)/pytest -n auto tests

@@ -121,6 +121,11 @@ class Daemon:
         """Tell when a probe runs next."""
         self._metrics.due(target, probe, at)
 
+    def stepped(self, seconds: float) -> None:
+        """Follow a step of the wall clock."""
+        LOG.warning("the wall clock stepped by %.1f s: every target is planned anew", seconds)
+        self._state.shift(seconds)
+
     # Chores ---------------------------------------------------------------------------------------------------------
 
     async def _begin(self) -> None:
@@ -142,10 +147,7 @@ class Daemon:
 
     def _lag(self, seconds: float) -> None:
         self._metrics.loop_lag(seconds)
-        step = self._scheduler.look()
-        if step:
-            LOG.warning("the wall clock stepped by %.1f s: every target is planned anew", step)
-            self._state.shift(step)
+        self._scheduler.look()
 
     # Shown ----------------------------------------------------------------------------------------------------------
 

@@ -56,6 +56,9 @@ class Sinks(Protocol):
     def due(self, target: str, probe: Probe, at: float) -> None:
         """When a probe is next due, unix seconds."""
 
+    def stepped(self, seconds: float) -> None:
+        """The wall clock has stepped."""
+
 
 @dataclass(slots=True)
 class _Lane:
@@ -105,15 +108,16 @@ class Scheduler:
             self._tell_due(lane.job, now)
         self._alarm.start()
 
-    def look(self) -> float:
-        """Look for a step of the wall clock; re-plan every job if there is one. The step in seconds, else 0.0."""
+    def look(self) -> None:
+        """Look for a step of the wall clock; tell it and re-plan every job if there is one."""
         step = self._steps.step()
-        if step:
-            now = self._planned = self._clock.wall()
-            for lane in self._lanes.values() if self._alarm.running else ():
-                self._alarm.modify_job(lane.job.name, next_run_time=_next(lane.job, now))
-                self._tell_due(lane.job, now)
-        return step
+        if not step:
+            return
+        self._sinks.stepped(step)
+        now = self._planned = self._clock.wall()
+        for lane in self._lanes.values() if self._alarm.running else ():
+            self._alarm.modify_job(lane.job.name, next_run_time=_next(lane.job, now))
+            self._tell_due(lane.job, now)
 
     async def stop(self) -> None:
         """No new session; those that run finish, or are closed with 1000 within `PATIENCE + CLOSING` seconds."""

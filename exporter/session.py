@@ -15,7 +15,7 @@ from collections import Counter, deque
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
 from websockets import exceptions as ws
 from websockets.client import ClientProtocol
@@ -169,6 +169,7 @@ class Session:
         self._received = 0
         self._frames = 0
         self._rest = Received(b"", 0.0)
+        self._violation: Fault | None = None
         self._asked = False
         self._expiry: float | None = None
         self._address: str | None = None
@@ -379,14 +380,14 @@ class Session:
 
     def _raise_if_over(self) -> None:
         protocol = self._protocol
+        if self._violation is not None:
+            raise self._violation
         if protocol is None:
             return
         if protocol.close_rcvd is not None:
             raise Fault(Kind.CLOSED)
         if protocol.parser_exc is not None:
             raise Fault(kind_of(protocol.parser_exc), type(protocol.parser_exc).__name__)
-        if protocol.close_sent is not None:
-            raise Fault(Kind.PROTOCOL, "invalid UTF-8")
 
     def _feed(self, data: bytes, at: float) -> None:
         protocol = self._protocol
@@ -399,12 +400,12 @@ class Session:
             return
         try:
             for event in self._events(protocol, data):
-                self._frame(protocol, event, at)
+                self._frame(event, at)
         except UnicodeDecodeError:
-            protocol.fail(INVALID_DATA)  # and what follows is not looked at (RFC 6455 section 7.1.7)
+            self._fail(protocol, INVALID_DATA, Fault(Kind.PROTOCOL, "invalid UTF-8"))
+        except Fault as fault:
+            self._fail(protocol, TOO_BIG, fault)
         self._flush()
-        if self._is_flood():
-            self._too_big(protocol, "flood")
 
     def _events(self, protocol: ClientProtocol, data: bytes) -> list[Frame]:
         """The frames that are complete with these bytes."""
@@ -417,15 +418,17 @@ class Session:
     def _is_flood(self) -> bool:
         return self._received > FLOOD * self._script.profile.max_message_size or self._frames > FRAMES
 
-    def _frame(self, protocol: ClientProtocol, frame: Frame, at: float) -> None:
-        """Join fragments (RFC 6455 section 5.4), keep JSON objects; raises UnicodeDecodeError (section 8.1)."""
+    def _frame(self, frame: Frame, at: float) -> None:
+        """Join fragments (RFC 6455 section 5.4), keep JSON objects; raises UnicodeDecodeError (section 8.1), Fault."""
+        if self._is_flood():
+            raise Fault(Kind.TOO_BIG, "flood")
         if frame.opcode in (Opcode.TEXT, Opcode.BINARY):
             self._text, self._parts = frame.opcode is Opcode.TEXT, []
         elif frame.opcode is not Opcode.CONT:
             return
         self._parts.append(bytes(frame.data))
         if len(self._parts) > FRAGMENTS:
-            self._too_big(protocol, "fragments")
+            raise Fault(Kind.TOO_BIG, "fragments")
         if not frame.fin:
             return
         whole, self._parts = b"".join(self._parts), []
@@ -434,10 +437,10 @@ class Session:
             return
         self._message(whole.decode(), at)
 
-    def _too_big(self, protocol: ClientProtocol, what: str) -> NoReturn:
-        protocol.fail(TOO_BIG)
-        self._flush()
-        raise Fault(Kind.TOO_BIG, what)
+    def _fail(self, protocol: ClientProtocol, code: int, fault: Fault) -> None:
+        """RFC 6455 section 7.1.7: what follows is not looked at; what came before it still counts."""
+        protocol.fail(code)
+        self._violation = self._violation or fault
 
     def _message(self, text: str, at: float) -> None:
         try:
@@ -497,7 +500,8 @@ class Session:
         if self._refusal is not None:
             self._fault = Fault(Kind.REFUSAL)
         elif self._close is not None:
-            self._fault = Fault(Kind.CLOSED if self._close.initiator is Initiator.REMOTE else Kind.PROTOCOL)
+            remote = self._close.initiator is Initiator.REMOTE
+            self._fault = Fault(Kind.CLOSED) if remote else self._violation or Fault(Kind.PROTOCOL)
 
     async def _leave(self) -> None:
         """Close with 1000 within the budget; how the close goes cannot change what was proved."""

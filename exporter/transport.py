@@ -99,6 +99,7 @@ class Link:
         self._waiter: asyncio.Future[None] | None = None
         self._unsent = bytearray()
         self._deaf = False  # the peer takes no more bytes
+        self._unsendable: Fault | None = None
         self._tls: _Tls | None = None
         self.closed = False
 
@@ -252,6 +253,9 @@ class Link:
         except OSError as error:
             self._ended = broken_by(error)
             return False
+        if not data and self._unsendable is not None:  # the send has used up the error
+            self._ended = self._unsendable
+            return False
         self._eof = not data
         self._keep(Received(data, self._arrival(ancillary)))
         return bool(data)
@@ -296,8 +300,8 @@ class Link:
             return self._sock.send(data)
         except (BlockingIOError, InterruptedError):
             return 0
-        except OSError:
-            self._deaf = True
+        except OSError as error:
+            self._deaf, self._unsendable = True, broken_by(error)
             return 0
 
     def _writable(self) -> None:

@@ -76,7 +76,7 @@ class Recorder:
     """Sinks that keep what they are told."""
 
     def __init__(self):
-        self.results, self.cycles, self.skips = [], [], []
+        self.results, self.cycles, self.skips, self.steps = [], [], [], []
 
     def observe(self, result):
         self.results.append(result)
@@ -89,6 +89,9 @@ class Recorder:
 
     def due(self, target, probe, at):
         pass
+
+    def stepped(self, seconds):
+        self.steps.append(seconds)
 
 
 async def until(condition, timeout=5.0):

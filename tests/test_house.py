@@ -63,6 +63,10 @@ ONLY = {
     },  # files: a file changed just now may change again
     "websockets": {"session", "standin"},
 }
+DRIVERS = re.compile(
+    r"websockets\.(connect|serve|unix_\w+|(asyncio|sync|legacy|trio)\b.*|client\.connect|server\.serve)"
+)
+"""What of `websockets` does I/O of its own: it stamps when the loop gets round to it, and drops what was unread."""
 MAKERS = re.compile(r"prometheus_client\b.*\.(Counter|Gauge|Histogram|Summary|Info|Enum|REGISTRY|\w+MetricFamily)")
 
 FUNCTION_LINES = 60
@@ -223,6 +227,8 @@ def each_library_has_its_rooms(house: House) -> Iterator[str]:
         allowed = ONLY.get(found.top)
         if allowed is not None and room_of(found.path) not in allowed:
             yield found.breaks(f"only {', '.join(sorted(allowed))} may know {found.top}")
+        if DRIVERS.fullmatch(found.name):
+            yield found.breaks("only the Sans-I/O core of websockets is used: the bytes and their stamps are ours")
         if MAKERS.match(found.name) and room_of(found.path) != "metrics":
             yield found.breaks("only `metrics` makes metrics")
 
@@ -376,6 +382,8 @@ WRONG = (
     (each_library_has_its_rooms, {"exporter/standin/a.py": "import jwt"}, "exporter/standin/a.py:1"),
     (each_library_has_its_rooms, {"exporter/session.py": "from time import monotonic"}, "exporter/session.py:1"),
     (each_library_has_its_rooms, {"exporter/web/a.py": "from prometheus_client import Gauge"}, "exporter/web/a.py:1"),
+    (each_library_has_its_rooms, {"exporter/session.py": "from websockets import connect"}, "exporter/session.py:1"),
+    (each_library_has_its_rooms, {"exporter/session.py": "import websockets.asyncio.client"}, "exporter/session.py:1"),
     (each_library_has_its_rooms, {"exporter/daemon.py": "import signal"}, "exporter/daemon.py:1"),
     (one_room_speaks_and_exits, {"exporter/daemon.py": "print(1)"}, "exporter/daemon.py:1"),
     (one_room_speaks_and_exits, {"exporter/daemon.py": "import sys\nsys.exit(1)"}, "exporter/daemon.py:2"),

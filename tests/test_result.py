@@ -86,6 +86,15 @@ def test_texts_of_the_network_are_not_shown_by_accident():
     assert "secret" not in repr(facts)
 
 
+def test_a_result_has_no_place_for_a_text_of_the_network():
+    """Its texts are names of ours, kinds of the profile, an address we looked up, and an id fit to be shown."""
+    fields = {**r.Result.__annotations__, **r.Evidence.__annotations__}
+
+    texts = [name for name, kind in fields.items() if "str" in str(kind)]
+
+    assert texts == ["target", "identity", "run", "passed_over", "connection_id", "address"]
+
+
 @pytest.mark.parametrize(
     ("fault", "words"),
     [

@@ -53,7 +53,7 @@ def closed(code):
 
 async def session(*steps, **wanted):
     """Facts of a session against a server of these steps, and the server's view of the client."""
-    async with leaves_nothing(), serving(plays(*steps)) as server:
+    async with serving(plays(*steps)) as server, leaves_nothing():
         facts = await converse(server, **wanted)
         await server.over()
     return facts, server.peer

@@ -203,11 +203,11 @@ def test_an_open_breaker_refuses_remembered_tokens_too():
 def test_bypassed_and_malformed_knocks_never_touch_the_breaker():
     """Nor do requests without a token."""
     process = backend()
-    for each in (knock(), knock("a.b"), knock("garbage", **{"x-test-mode": "true"})) * 5:
-        try:
-            process.authenticate(each, now=0.0, wall=NOW)
-        except Refused as refused:
-            assert refused.code == 1008
+    for _ in range(5):
+        for each in (knock(), knock("a.b")):
+            with pytest.raises(Refused, match="1008"):
+                process.authenticate(each, now=0.0, wall=NOW)
+        process.authenticate(knock("garbage", **{"x-test-mode": "true"}), now=0.0, wall=NOW)
     assert process.authenticate(knock(clients.token(KEY, NOW)), now=0.0, wall=NOW) == USER
 
 
@@ -402,7 +402,7 @@ def test_specs_are_read(spec, values):
 )
 def test_wrong_specs_are_refused_with_what_is_known(spec, sentence):
     """The sentence names what was wrong and what would be right."""
-    with pytest.raises(ValueError, match="must|unknown|takes") as refused:
+    with pytest.raises(ValueError, match=r"must|unknown|takes") as refused:
         parse(spec)
     assert sentence in str(refused.value)
 
@@ -433,7 +433,7 @@ def test_what_acts_before_the_path_is_known_goes_on_all_paths_only(spec):
 @pytest.mark.parametrize("path", ["", "ws", "/ws x", "/wsé", "**", "/" + "x" * 300])
 def test_a_path_is_a_path(path):
     """Or `*`."""
-    with pytest.raises(ValueError, match="is no path"):
+    with pytest.raises(ValueError, match="no path"):
         canonical(path)
 
 

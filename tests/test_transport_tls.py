@@ -8,79 +8,13 @@ import time
 
 import pytest
 from certificates import DAY, NOW, Authority, authority, client_context, load, server_context
+from tlsend import over_tls, saying_why
 from wire import both_loops, busy, leaves_nothing, serving
 
 from exporter.result import Fault, Kind
 from exporter.transport import Link
 
 V1_2, V1_3 = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3
-
-
-class TlsEnd:
-    """The server's end of a TLS connection over a raw stream: what goes into one segment is the test's choice."""
-
-    def __init__(self, peer, context):
-        self.peer = peer
-        self.incoming, self.outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        self.object = context.wrap_bio(self.incoming, self.outgoing, server_side=True)
-
-    async def shake_hands(self, *, then=b""):
-        """Shake hands; `then` travels in the same segment as our last handshake bytes."""
-        while True:
-            try:
-                self.object.do_handshake()
-            except ssl.SSLWantReadError:
-                self.flush()
-                self.incoming.write(await self.peer.reader.read(65_536))
-            except ssl.SSLError:
-                self.flush()
-                raise
-            else:
-                self.flush(then)
-                return
-
-    def sealed(self, data):
-        self.object.write(data)
-        return self.outgoing.read()
-
-    def farewell(self):
-        with contextlib.suppress(ssl.SSLError):
-            self.object.unwrap()
-        return self.outgoing.read()
-
-    def flush(self, then=b""):
-        self.peer.send(self.outgoing.read(), self.sealed(then) if then else b"")
-
-    async def plain(self):
-        """The client's next bytes, in the clear."""
-        while True:
-            try:
-                return self.object.read(65_536)
-            except ssl.SSLWantReadError:
-                self.incoming.write(await self.peer.reader.read(65_536))
-
-
-def over_tls(folder, script, *, then=b"", **options):
-    """A peer's script that shakes hands by hand and goes on with `script(end)`."""
-    context = server_context(folder, authority().issue("localhost", "127.0.0.1"), **options)
-
-    async def play(peer):
-        end = TlsEnd(peer, context)
-        await end.shake_hands(then=then)
-        await script(end)
-
-    return play
-
-
-def saying_why(script):
-    """The script of a server that ends the connection after the alert with which it refuses."""
-
-    async def play(peer):
-        with contextlib.suppress(ssl.SSLError):
-            await script(peer)
-        peer.writer.close()
-
-    return play
 
 
 async def nothing(_):

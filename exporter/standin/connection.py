@@ -7,6 +7,7 @@ import asyncio
 import socket
 import ssl
 from collections.abc import Callable
+from contextlib import suppress
 from typing import NoReturn
 
 from websockets.datastructures import Headers
@@ -30,7 +31,7 @@ OK = 200
 
 
 class Connection:
-    """An accepted socket. `run` it in a task of its own; `over` is told its record."""
+    """An accepted socket. `run` it in a task of its own; when the task is done, `record` tells."""
 
     def __init__(
         self,
@@ -39,10 +40,8 @@ class Connection:
         house: House,
         *,
         tls: Callable[[list[Active]], ssl.SSLContext] | None,
-        over: Callable[["Connection", Seen], None],
     ) -> None:
         self._house = house
-        self._over = over
         self._peer = peer
         self._tls = tls is not None
         self._faults = house.switchboard.of_listener()
@@ -54,29 +53,23 @@ class Connection:
 
     async def run(self) -> None:
         """Serve the connection to its end."""
-        wire = self.wire
+        self.wire.opening = self._open
+        self.wire.owner = asyncio.current_task()  # to be cancelled when the connection is lost
         try:
-            wire.opening = self._open
-            wire.owner = asyncio.current_task()
-            await wire.start()
-            await self._serve()
-        except Ended:
-            pass
-        except asyncio.CancelledError:
-            if not wire.is_lost:
-                raise
+            with suppress(Ended):
+                await self.wire.start()
+                await self._serve()
         finally:
-            wire.owner = None
+            self.wire.owner = None
             await self._leave()
 
     async def _leave(self) -> None:
-        """Wait for the end, whoever makes it, and tell it."""
+        """Wait for the end, whoever makes it."""
         try:
             if self.wire.is_started:
                 await self.wire.gone()
         finally:
             self.wire.kill(reset=False)
-            self._over(self, self._record())
 
     def is_at(self, path: str) -> bool:
         """True if the connection is to this path (canonical; "*": any)."""
@@ -139,7 +132,8 @@ class Connection:
 
         self.wire.on_close = act
 
-    def _record(self) -> Seen:
+    def record(self) -> Seen:
+        """What was seen of it, once it is over."""
         return seen(
             self.wire.trace,
             self._story,

@@ -15,6 +15,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Final
@@ -204,10 +205,10 @@ class StandIn:
         return len(self._live)
 
     def _accepted(self, sock: socket.socket, peer: str) -> None:
-        self._serve(Connection(sock, peer, self._house, tls=None, over=self._over))
+        self._serve(Connection(sock, peer, self._house, tls=None))
 
     def _accepted_tls(self, sock: socket.socket, peer: str) -> None:
-        self._serve(Connection(sock, peer, self._house, tls=self._context, over=self._over))
+        self._serve(Connection(sock, peer, self._house, tls=self._context))
 
     def _context(self, faults: list[Active]) -> ssl.SSLContext:
         names = [fault.name for fault in faults]
@@ -217,15 +218,13 @@ class StandIn:
     def _serve(self, connection: Connection) -> None:
         task = asyncio.get_running_loop().create_task(connection.run())
         self._live[connection] = task
-        task.add_done_callback(self._done)
+        task.add_done_callback(partial(self._over, connection))
 
-    def _done(self, task: asyncio.Task[None]) -> None:
+    def _over(self, connection: Connection, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (crash := task.exception()) is not None:
             self.crashes.append(crash)
-
-    def _over(self, connection: Connection, seen: Seen) -> None:
         self._live.pop(connection, None)
-        self.sessions.append(seen)
+        self.sessions.append(connection.record())
         self.finished += 1
         waiting, self._waiting = self._waiting, []
         for future in waiting:

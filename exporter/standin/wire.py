@@ -399,7 +399,7 @@ class Wire(asyncio.Protocol):
     def _shut(self) -> None:
         if self._transport is not None and not self._transport.is_closing():
             self._transport.write_eof()
-            self.later("linger", self._pace.close_timeout, self._transport.abort)
+            pass
 
     def half_close(self) -> None:
         """End our side without a close frame, and say nothing more."""

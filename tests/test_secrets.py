@@ -1,0 +1,441 @@
+"""No secret leaves us: not over the whole fault table, however a token travels, with every logger at debug level.
+
+The backend's refusals echo fragments of the Authorization header, so what must not be seen is every slice of 12
+characters of every key and token, in every form they take. What is searched: standard output and error, the lines of
+both formats, what was handed to the loggers before any line was made of it, the pages of the real daemon, its state
+files, and every value and exception of ours.
+"""
+
+import asyncio
+import base64
+import io
+import json
+import logging
+import sys
+import traceback
+from contextlib import contextmanager
+from urllib.parse import quote
+
+import pytest
+import rig
+import standin_clients
+import yaml
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from realservers import get
+from table import cases, meet_all
+
+import exporter.probing
+from exporter import log, tokens
+from exporter.__main__ import main
+from exporter.config import Config, Jwt
+from exporter.daemon import Daemon, Options
+from exporter.result import Facts, Impairment
+from exporter.session import Session
+from exporter.standin import Pace, StandIn
+from exporter.web import Address
+
+SLICE = 12
+SUFFIX = 8
+"""What the backend shows of a token's end."""
+CARRIES = ("header", "subprotocol", "query")
+
+
+class Secrets:
+    """Keys and tokens, cut into slices."""
+
+    def __init__(self):
+        self.known = set()
+        self._slices = set()
+        self._suffixes = set()
+
+    def add(self, secret):
+        """A key or a token: as it is, in base64url, in hexadecimal."""
+        text = secret if isinstance(secret, str) else secret.decode("latin-1")
+        if text in self.known:
+            return
+        self.known.add(text)
+        raw = text.encode("latin-1")
+        for form in (text, base64.urlsafe_b64encode(raw).decode(), quote(text), raw.hex()):
+            self._slices |= {form[at : at + SLICE] for at in range(len(form) - SLICE + 1)}
+        self._suffixes.add(text[-SUFFIX:])
+
+    def seen_in(self, text):
+        """What of them stands in a text."""
+        cut = (text[at : at + SLICE] for at in range(len(text) - SLICE + 1))
+        return {*self._slices.intersection(cut), *(end for end in self._suffixes if end in text)}
+
+
+class Shown:
+    """Everything that came out, under the name of where."""
+
+    def __init__(self):
+        self.texts = {}
+
+    def add(self, where, *values):
+        parts = self.texts.setdefault(where, [])
+        for value in values:
+            parts += [value] if isinstance(value, str) else [repr(value), str(value)]
+
+    def exception(self, where, error):
+        """An exception, those it came from, those it hides, and its traceback."""
+        self.add(where, "".join(traceback.format_exception(error)))
+        while error is not None:
+            self.add(where, error, repr(error.args))
+            error = error.__cause__ or error.__context__
+
+    def leaks(self, secrets):
+        """Where a secret is seen, and what of it."""
+        found = {where: secrets.seen_in("\n".join(parts)) for where, parts in self.texts.items()}
+        return {where: slices for where, slices in found.items() if slices}
+
+
+class Records(logging.Handler):
+    """Keeps what loggers are handed, whole and before anything is hidden."""
+
+    def __init__(self, shown):
+        super().__init__(logging.NOTSET)
+        self._shown = shown
+        self.names = set()
+
+    def emit(self, record):
+        self.names.add((record.name, record.levelname))
+        self._shown.add("records", record.getMessage(), repr(record.__dict__))
+        if record.exc_info:
+            self._shown.exception("records", record.exc_info[1])
+
+
+class Watch:
+    """What is kept of a run: the secrets, what was shown, and what sessions held in their hands."""
+
+    def __init__(self):
+        self.secrets = Secrets()
+        self.shown = Shown()
+        self.records = Records(self.shown)
+        self.refusals = []
+        self.lines = io.StringIO()
+        self.written = lambda: None
+
+    def mint(self, *arguments):
+        token = tokens.mint(*arguments)
+        self.secrets.add(token)
+        self.shown.add("keys", arguments[1])
+        return token
+
+    def carry(self, *arguments):
+        carried = tokens.carry(*arguments)
+        self.shown.add("carried", carried)
+        return carried
+
+    def session(self):
+        """The session's class, which tells of its order and its facts."""
+        watch = self
+
+        class Watched(Session):
+            def __init__(self, order, *arguments, **options):
+                super().__init__(order, *arguments, **options)
+                watch.shown.add("orders", order, order.script)
+
+            async def run(self) -> Facts:
+                facts = await super().run()
+                watch.refusals.append(json.dumps(facts.refusal))
+                watch.shown.add("facts", facts, facts.fault, facts.close)
+                if facts.fault is not None:
+                    watch.shown.exception("faults", facts.fault)
+                return facts
+
+        return Watched
+
+
+@pytest.fixture
+def watch(monkeypatch):
+    """Everything is watched; every logger there is, ours or not, speaks from debug level on."""
+    watched = Watch()
+    monkeypatch.setattr(exporter.probing, "mint", watched.mint)
+    monkeypatch.setattr(exporter.probing, "carry", watched.carry)
+    monkeypatch.setattr(exporter.probing, "Session", watched.session())
+    with everything_logged(watched):
+        yield watched
+
+
+@contextmanager
+def everything_logged(watched):
+    names = ["", "websockets", "websockets.client", *logging.root.manager.loggerDict]
+    before = {name: logging.getLogger(name).level for name in names}
+    setups = [log.configure("debug", form, watched.lines) for form in ("logfmt", "json")]
+    setups.append(log.configure("debug", "logfmt", sys.stderr))
+    watched.written = lambda: [setup.close(30.0) for setup in reversed(setups)]
+    logging.getLogger().addHandler(watched.records)
+    for name in names:
+        logging.getLogger(name).setLevel(logging.DEBUG)
+    try:
+        yield
+    finally:
+        logging.getLogger().removeHandler(watched.records)
+        watched.written()
+        for name, level in before.items():
+            logging.getLogger(name).setLevel(level)
+
+
+def a_daemon(*targets):
+    """A daemon whose sessions are driven by a test."""
+    config = Config.model_validate({"targets": list(targets)})
+    return Daemon(config, rig.planned(*targets), Options(Address("127.0.0.1", 0), startup_delay=3600.0))
+
+
+async def told_by_a_daemon(watch, sessions):
+    """What `sessions(observe)` gives, after a daemon was told every result and its pages were read."""
+    async with StandIn.start(tls_port=None) as standin:
+        daemon = a_daemon(rig.target(standin, identities={"pool-001": "somebody"}))
+        await daemon.start()
+        try:
+            met = await sessions(daemon.observe)
+            for path in ("/metrics", "/", "/-/ready", "/-/healthy"):
+                watch.shown.add(path, await get(daemon.url + path))
+        finally:
+            await daemon.stop()
+    return met
+
+
+def leaks(watch, capfd, *, but=()):
+    """Where a secret is seen, once all lines are written."""
+    watch.written()
+    out, err = capfd.readouterr()
+    watch.shown.add("stdout", out)
+    watch.shown.add("stderr", err)
+    watch.shown.add("lines", watch.lines.getvalue())
+    return {where: what for where, what in watch.shown.leaks(watch.secrets).items() if where not in but}
+
+
+# The fault table ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("carry", CARRIES)
+async def test_no_secret_is_shown_over_the_whole_fault_table(carry, watch, capfd, tmp_path):
+    """Every fault over plain, those of TLS over TLS: no slice of a key or token stands anywhere."""
+    asyncio.get_running_loop().set_debug(True)
+    rows = [*cases("plain"), *((row, over) for row, over in cases("tls") if "plain" not in row["over"])]
+
+    met = await told_by_a_daemon(watch, lambda told: meet_all(rows, tmp_path, carry=carry, told=told))
+
+    for one in met:
+        watch.secrets.add(one.key)
+        watch.shown.add("results", *one.results, *(line(result) for result in one.results))
+    for file in tmp_path.glob("*.state"):
+        watch.shown.add("state files", file.read_text())
+    assert leaks(watch, capfd) == {}
+    assert_it_could_have_failed(watch, rows)
+    assert_no_subject_is_shown(watch, {one.subject for one in met})
+
+
+def assert_it_could_have_failed(watch, rows):
+    """Tokens were sent and echoed, lines written, files kept."""
+    sent = [token for token in watch.secrets.known if token.count(".") == 2]
+    assert len(sent) > 0.8 * len(rows)
+    assert any(watch.secrets.seen_in(refusal) for refusal in watch.refusals)
+    assert watch.shown.texts["stderr"][0].count("msg=session") >= len(rows)
+    assert len(watch.shown.texts["state files"]) == len(rows)
+    assert all(text and text[0] for where, text in watch.shown.texts.items() if where != "stdout")
+
+
+def assert_no_subject_is_shown(watch, subjects):
+    """A label is an alias; the subject behind it stands in no page, line or file."""
+    for where in ("/metrics", "/", "lines", "records", "results", "state files"):
+        text = "\n".join(watch.shown.texts[where])
+        assert not [subject for subject in subjects if subject in text], where
+
+
+# Our own failures ---------------------------------------------------------------------------------------------------
+
+
+def pem():
+    """A private key in PEM, and the base64 in it."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    text = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    ).decode()
+    return text, "".join(text.splitlines()[1:-1])
+
+
+PEM, PEM_SECRET = pem()
+READY = tokens.mint(
+    Jwt(key_env="K"), tokens.load_key(Jwt(key_env="K"), b"another-backend-key-of-64-bytes" * 2), "u", 0, "i"
+)
+FILES = {
+    "wrong key": ("a-key-that-the-backend-does-not-know-at-all", {}),
+    "other algorithm": (PEM, {"algorithm": "ES256"}),
+    "pem for a secret": (PEM, {}),
+    "secret for a pem": ("a-key-that-is-no-pem-although-one-is-expected", {"algorithm": "ES256"}),
+    "damaged pem": (PEM.replace(PEM_SECRET[:20], "#" + PEM_SECRET[1:20]), {"algorithm": "ES256"}),
+    "too short": ("only-thirty-one-bytes-long-4567", {}),
+    "no utf-8": ("\udcff" * 40 + "and-some-words-after-it", {}),
+    "expired ready token": (READY, {"token_file": True}),
+    "two lines for a token": (f"{READY}\n{READY}", {"token_file": True}),
+    "a token in words": (f"Bearer {READY}", {"token_file": True}),
+}
+
+
+def with_key_file(standin, folder, name, carry):
+    """A target whose key or token stands in the file of that row."""
+    content, settings = FILES[name]
+    file = folder / "the.key"
+    file.write_bytes(content.encode("utf-8", "surrogateescape"))
+    mapping = rig.target(standin, identities={"pool-001": "staging-e2e-user-001"})
+    source = {"token_file": str(file)} if "token_file" in settings else {"key_file": str(file), **settings}
+    mapping["auth"] = {"carry": carry, "jwt": source}
+    return mapping
+
+
+def know(watch, name):
+    """The secrets of a row."""
+    content, _ = FILES[name]
+    watch.secrets.add(PEM_SECRET if content.startswith("-----") else content.encode("utf-8", "surrogateescape"))
+    watch.secrets.add(READY)
+
+
+@pytest.mark.parametrize("carry", CARRIES)
+@pytest.mark.parametrize("name", FILES)
+async def test_no_secret_is_shown_when_the_key_or_token_is_not_good(name, carry, watch, capfd, tmp_path):
+    """Refused by the backend or of no use to us: results, lines, and what `--config.check` says of the file."""
+    know(watch, name)
+
+    async def sessions(told):
+        async with StandIn.start(tls_port=None, pace=Pace.quick()) as standin:
+            target = with_key_file(standin, tmp_path, name, carry)
+            prober, job = rig.Rig(), rig.planned(target).jobs[0]
+            results = [await prober.run(job) for _ in range(3)]
+            for result in results:
+                told(result)
+            return target, results
+
+    target, results = await told_by_a_daemon(watch, sessions)
+    (tmp_path / "exporter.yml").write_text(yaml.safe_dump({"targets": [target]}))
+    main(["run", "--config.check", "--config.file", str(tmp_path / "exporter.yml")])
+    watch.shown.add("results", *results, *(line(result) for result in results))
+
+    assert leaks(watch, capfd) == {}
+    refused = any(watch.secrets.seen_in(refusal) for refusal in watch.refusals)
+    assert refused or all(result.impairment is Impairment.TOKEN for result in results)
+
+
+def in_the_resolver(monkeypatch, _watch):
+    monkeypatch.setattr("exporter.resolver.Resolver.resolve", breaking(lambda: "no such thing"))
+
+
+def in_the_judgement(monkeypatch, _watch):
+    monkeypatch.setattr(exporter.probing, "judge", breaking(lambda: "no such thing"))
+
+
+def quoting_the_refusal(monkeypatch, watch):
+    monkeypatch.setattr(exporter.probing, "judge", breaking(lambda: watch.refusals[-1]))
+
+
+def quoting_the_token(monkeypatch, watch):
+    monkeypatch.setattr(exporter.probing, "judge", breaking(lambda: max(watch.secrets.known, key=len)))
+
+
+def breaking(words):
+    """A function with a defect, whose error has these words."""
+
+    def broken(*_arguments, **_options):
+        try:
+            raise KeyError(words())
+        except KeyError as error:
+            raise RuntimeError(words()) from error
+
+    return broken
+
+
+DEFECTS = {
+    in_the_resolver: (),
+    in_the_judgement: (),
+    quoting_the_refusal: ("records",),
+    quoting_the_token: ("records",),
+}
+"""A defect of ours, and where its words may stand: a defect that quotes a token is hidden in the line, not before."""
+
+
+@pytest.mark.parametrize("carry", CARRIES)
+@pytest.mark.parametrize("defect", DEFECTS, ids=lambda defect: defect.__name__)
+async def test_no_secret_is_shown_when_a_session_breaks_on_our_side(defect, carry, monkeypatch, watch, capfd, tmp_path):
+    """The traceback is logged, even one whose words quote the backend's frame; the secret in it is not."""
+    know(watch, "wrong key")
+    defect(monkeypatch, watch)
+
+    async def sessions(told):
+        async with StandIn.start(tls_port=None, pace=Pace.quick()) as standin:
+            job = rig.planned(with_key_file(standin, tmp_path, "wrong key", carry)).jobs[0]
+            result = await rig.Rig().run(job)
+            told(result)
+            return result
+
+    result = await told_by_a_daemon(watch, sessions)
+    watch.shown.add("results", result, line(result))
+
+    assert leaks(watch, capfd, but=DEFECTS[defect]) == {}
+    assert result.impairment is Impairment.INTERNAL
+    assert "Traceback" in watch.shown.texts["stderr"][0]
+
+
+def line(result):
+    return json.dumps(log.session_line(result))
+
+
+# The test itself ----------------------------------------------------------------------------------------------------
+
+
+async def test_the_stand_in_echoes_what_the_backend_echoes():
+    """A refused token comes back: 30 characters of the header, 12 of its beginning, 8 of its end."""
+    async with StandIn.start(tls_port=None, pace=Pace.quick()) as standin:
+        peer = await standin_clients.Peer.connect(standin)
+        token = standin_clients.token(b"a-key-that-the-backend-does-not-know-at-all", 0.0)
+        assert await peer.upgrade("/ws", [f"Authorization: Bearer {token}"]) == "101"
+        kind, frame = await peer.frame()
+        await peer.close()
+
+    context = json.loads(frame)["details"]["failure_context"]
+    assert kind == "text"
+    assert context["authorization_preview"] == f"Bearer {token}"[:30]
+    assert (context["token_prefix"], context["token_suffix"]) == (token[:12], token[-8:])
+    assert searching(token).seen_in(frame.decode()) >= {token[:12], token[3:15], token[-8:]}
+
+
+def searching(*secrets):
+    search = Secrets()
+    for secret in secrets:
+        search.add(secret)
+    return search
+
+
+def test_the_search_finds_every_slice_and_nothing_else():
+    """Any 12 characters of a token, its base64url, a key in hexadecimal, the token's last 8; not 11 of its middle."""
+    key = b"\x00a-key-\xff-of-thirty-two-bytes-and-more"
+    search = searching(READY, key)
+    carried = base64.urlsafe_b64encode(READY.encode()).decode()
+
+    for text in (READY, carried, key.hex(), quote(key)):
+        for at in range(len(text) - SLICE + 1):
+            assert search.seen_in(f" {text[at : at + SLICE]} ")
+    assert search.seen_in(READY[-SUFFIX:])
+    assert not search.seen_in(f"{READY[20:31]} {carried[20:31]}")
+    assert not search.seen_in("level=warn source=probing msg=session target=staging run=0123456789abcdef")
+
+
+@pytest.mark.parametrize("name", ["exporter.session", "websockets.client", "aiohttp.access", "apscheduler.scheduler"])
+def test_a_secret_that_a_logger_is_handed_is_seen(name, watch, capfd):
+    """In a message, in the keys, in an exception that hides it: at debug level, whatever the line makes of it."""
+    watch.secrets.add(READY)
+    part = READY[-20:]
+    logger = logging.getLogger(name)
+    logger.debug("got %s", part)
+    assert watch.shown.leaks(watch.secrets)
+    watch.shown.texts.clear()
+    logger.debug("got it", extra={"keys": {"frame": part}})
+    assert watch.shown.leaks(watch.secrets)
+    watch.shown.texts.clear()
+    try:
+        breaking(lambda: part)()
+    except RuntimeError:
+        logger.exception("broken")
+    assert "records" in watch.shown.leaks(watch.secrets)
+    assert {"lines", "stderr"} <= set(leaks(watch, capfd)), "a part without a sign of a token is not hidden"

@@ -6,6 +6,7 @@ exit code 1 (2 for wrong usage), never a traceback.
 
 import argparse
 import asyncio
+import logging
 import os
 import signal
 import sys
@@ -18,7 +19,7 @@ from typing import NoReturn
 from exporter import __version__, web
 from exporter.config import Config, Problem, YamlProblem, examine, load_yaml, seconds
 from exporter.daemon import Daemon, Options
-from exporter.files import key_problems
+from exporter.files import key_problems, mode_warnings
 from exporter.log import LEVELS, configure
 from exporter.plan import Plan, plan, plan_lines
 from exporter.profiles import BUILT_IN
@@ -28,6 +29,9 @@ from exporter.state import State
 from exporter.web import Address, ListenProblem
 
 LISTEN = ":11011"
+MULTIPROCESS = frozenset({"PROMETHEUS_MULTIPROC_DIR", "prometheus_multiproc_dir"})
+"""Each of them, even when empty, switches prometheus_client over at its import."""
+LOG = logging.getLogger("exporter.main")
 
 
 class Unusable(Exception):  # noqa: N818
@@ -41,8 +45,8 @@ class Unusable(Exception):  # noqa: N818
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; the exit code."""
     options = _parser().parse_args(argv)
-    if os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
-        return _complain(Unusable("PROMETHEUS_MULTIPROC_DIR is set: unset it, one process holds all series here"))
+    for name in MULTIPROCESS & os.environ.keys():
+        return _complain(Unusable(f"{name} is set: unset it, one process holds all series here"))
     try:
         return int(options.command(options))
     except Unusable as problem:
@@ -62,39 +66,44 @@ def _run(options: argparse.Namespace) -> int:
     config, what = _load(Path(options.config_file))
     if options.config_check:
         print("\n".join(plan_lines(what)))
+        for problem in mode_warnings(config):
+            print(f"warning: {problem}", file=sys.stderr)
         return 0
     listen = _address(options.listen)
     configure(options.log_level, options.log_format)
+    for problem in mode_warnings(config):
+        LOG.warning("%s", problem)
     state = State.open(Path(options.state_file)) if options.state_file else State.in_memory()
     daemon_options = Options(listen, startup_delay=options.startup_delay)
     return asyncio.run(_serve(config, what, daemon_options, state))
 
 
 def _demo(options: argparse.Namespace) -> int:
+    _check_faults(options.fault)
     configure("error", "logfmt")
     return asyncio.run(_demonstrate(options))
 
 
 def _standin(options: argparse.Namespace) -> int:
+    _check_faults(options.fault)
     return asyncio.run(_stand_in(options))
 
 
 async def _serve(config: Config, what: Plan, options: Options, state: State) -> int:
+    asked = _asked_to_stop()
     daemon = Daemon(config, what, options, state=state)
     try:
         await daemon.start()
+        await asked.wait()
     except ListenProblem as problem:
-        await daemon.stop()
         raise Unusable(problem) from None
-    try:
-        await _until_signal()
     finally:
         await daemon.stop()
     return 0
 
 
-async def _until_signal() -> None:
-    """Return at the first SIGTERM or SIGINT; a second one ends the process at once."""
+def _asked_to_stop() -> asyncio.Event:
+    """Set by the first SIGTERM or SIGINT from now on; a second one ends the process at once."""
     loop = asyncio.get_running_loop()
     asked = asyncio.Event()
 
@@ -105,7 +114,7 @@ async def _until_signal() -> None:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, on_signal, number)
-    await asked.wait()
+    return asked
 
 
 # Files --------------------------------------------------------------------------------------------------------------
@@ -151,11 +160,12 @@ async def _demonstrate(options: argparse.Namespace) -> int:
     """A stand-in and an exporter that probes it, until a signal."""
     from exporter.standin import Pace, StandIn  # noqa: PLC0415 - `run` need not load it
 
+    asked = _asked_to_stop()
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ws-factory-demo-")))
         standin = await StandIn.start(pace=Pace().scaled(DEMO_SPEED), control_port=0, tls_port=None)
         stack.push_async_callback(standin.close)
-        _set_faults(standin, options.fault)
+        standin.set_fault("*", *options.fault)
         config, what = _checked(_demo_config(standin.url(), str(standin.key_file)), folder / "demo.yml")
         shown = Options(Address("127.0.0.1", options.port), startup_delay=0.0, on_result=_show, on_skip=_show_skip)
         daemon = Daemon(config, what, shown)
@@ -172,8 +182,8 @@ async def _demonstrate(options: argparse.Namespace) -> int:
             "stop               Ctrl-C\n",
             flush=True,
         )
-        await _until_signal()
-    print("stopped", flush=True)
+        await asked.wait()
+    _say("stopped")
     return 0
 
 
@@ -204,6 +214,7 @@ def _demo_config(url: str, key_file: str) -> dict[str, object]:
 async def _stand_in(options: argparse.Namespace) -> int:
     from exporter.standin import Pace, StandIn  # noqa: PLC0415 - `run` need not load it
 
+    asked = _asked_to_stop()
     try:
         standin = await StandIn.start(
             port=options.port, tls_port=options.tls_port, control_port=options.control_port, pace=Pace()
@@ -212,7 +223,7 @@ async def _stand_in(options: argparse.Namespace) -> int:
         raise Unusable(f"the stand-in cannot listen: {error.strerror}; choose other ports") from None
     async with AsyncExitStack() as stack:
         stack.push_async_callback(standin.close)
-        _set_faults(standin, options.fault)
+        standin.set_fault("*", *options.fault)
         print(
             f"backend            {standin.url()}  {standin.url(tls=True)}\n"
             f"signing key        {standin.key_file}\n"
@@ -220,15 +231,18 @@ async def _stand_in(options: argparse.Namespace) -> int:
             f"control            curl {standin.control_url}/faults",
             flush=True,
         )
-        await _until_signal()
+        await asked.wait()
     return 0
 
 
-def _set_faults(standin: object, specs: list[str]) -> None:
-    try:
-        standin.set_fault("*", *specs)  # type: ignore[attr-defined]
-    except ValueError as problem:
-        raise Unusable(f"--fault: {problem}") from None
+def _check_faults(specs: list[str]) -> None:
+    from exporter.standin import parse  # noqa: PLC0415 - `run` need not load it
+
+    for spec in specs:
+        try:
+            parse(spec)
+        except ValueError as problem:
+            raise Unusable(f"--fault: {problem}") from None
 
 
 # Terminal -----------------------------------------------------------------------------------------------------------
@@ -245,10 +259,28 @@ def _show_skip(skip: Skip) -> None:
 
 
 def _paint(text: str, colour: str) -> None:
-    print(f"{colour}{text}{PLAIN}" if sys.stdout.isatty() else text, flush=True)
+    """Print a line; a reader that has gone (`demo | head`) ends the demo as Ctrl-C does."""
+    if not _say(f"{colour}{text}{PLAIN}" if sys.stdout.isatty() else text):
+        signal.raise_signal(signal.SIGTERM)
+
+
+def _say(text: str) -> bool:
+    """Print a line; False if nobody reads any more, and then nothing is written for the rest of our life."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return False
+    return True
 
 
 # Arguments ----------------------------------------------------------------------------------------------------------
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or int(text) > 65_535:  # noqa: PLR2004 - RFC 9293 section 3.1: sixteen bits
+        raise argparse.ArgumentTypeError("must be 0 (any free one) to 65535")
+    return int(text)
 
 
 def _seconds(text: str) -> float:
@@ -305,14 +337,14 @@ def _add_demo(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--fault", action="append", default=[], metavar="NAME[:KEY=VALUE,…]", help="what the stand-in does wrong"
     )
-    parser.add_argument("--port", type=int, default=11011, help="of the exporter; default: %(default)s, 0: any")
+    parser.add_argument("--port", type=_port, default=11011, help="of the exporter; default: %(default)s, 0: any")
     parser.set_defaults(command=_demo)
 
 
 def _add_standin(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--fault", action="append", default=[], metavar="NAME[:KEY=VALUE,…]", help="what it does wrong")
     for flag, what in {"--port": "ws", "--tls-port": "wss", "--control-port": "the control endpoint"}.items():
-        parser.add_argument(flag, type=int, default=0, help=f"of {what}; default: any free one")
+        parser.add_argument(flag, type=_port, default=0, help=f"of {what}; default: any free one")
     parser.set_defaults(command=_standin)
 
 

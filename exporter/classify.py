@@ -257,8 +257,10 @@ def _verdict(probe: Probe, cause: _Cause | None, facts: Facts, profile: Profile)
 def _stopped(facts: Facts, profile: Profile) -> _Cause | None:
     """What ended the session before it had all it came for; how it closes afterwards is no cause."""
     fault = facts.fault
-    phase = fault.phase or facts.ended if fault else Phase.CLOSE
-    if fault is None or phase not in LEGAL_FAILURES:
+    if fault is None:
+        return None
+    phase = fault.phase or facts.ended
+    if phase not in LEGAL_FAILURES:
         return None
     if phase in OWN_PHASE[Probe.CONNECT]:
         return _Cause(phase, _reason(fault, phase), retry_after=fault.retry_after)

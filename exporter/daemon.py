@@ -8,7 +8,7 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterable
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -20,7 +20,7 @@ from exporter.metrics import Metrics, target_series
 from exporter.plan import Job, Plan
 from exporter.probing import Prober
 from exporter.resolver import Resolver
-from exporter.result import Probe, Result, Skip, Trigger
+from exporter.result import Probe, Result, Skip, Trigger, Verdict
 from exporter.scheduler import Scheduler
 from exporter.state import State
 from exporter.web import Address, LandingData, LandingTarget, Server
@@ -58,10 +58,12 @@ class Daemon:
         self._state = state or State.in_memory(wall=self._clock.wall)
         self._metrics = Metrics(__version__)
         self._open: Counter[str] = Counter()
-        self._last: dict[str, Result] = {}
+        self._latest: dict[str, Result] = {}
+        self._judged: dict[tuple[str, Probe], Result] = {}
         self._scraped = asyncio.Event()
         self._chores: list[asyncio.Task[None]] = []
         self._server: Server | None = None
+        self._started = AsyncExitStack()
         prober = Prober(self._state, KeyRing(), Resolver(), self._clock, self._opened)
         self._scheduler = Scheduler(plan.jobs, prober.run, self, self._clock)
         self._stopping = False
@@ -72,7 +74,8 @@ class Daemon:
         return self._server.url if self._server else ""
 
     async def start(self) -> None:
-        """Prime the series, listen, and begin cycles after the start-up wait. Raises ListenProblem."""
+        """Prime the series, listen, and begin cycles after the start-up wait. Raises ListenProblem; `stop` then too."""
+        self._started.callback(self._state.close)
         self._prime()
         self._server = await Server.start(
             self._options.listen.host,
@@ -83,27 +86,38 @@ class Daemon:
             on_scrape=self._scraped.set,
             landing=self._landing,
         )
-        self._scheduler.announce(self._clock.wall() + self._options.startup_delay)
-        for chore in (self._begin(), watch_loop(self._lag), self._tidy()):
-            self._chores.append(asyncio.create_task(chore))
+        self._started.push_async_callback(self._server.close)
+        self._started.push_async_callback(self._end_chores)
+        self._started.push_async_callback(self._scheduler.stop)
+        chores = {"begin": self._begin(), "watch_loop": watch_loop(self._lag), "tidy": self._tidy()}
+        self._chores = [asyncio.create_task(chore, name=name) for name, chore in chores.items()]
+        for chore in self._chores:
+            chore.add_done_callback(_mourn)
+        keys = {"version": __version__, "targets": len(self._jobs), "url": self.url}
+        LOG.info("listening", extra={"keys": keys})
 
     async def stop(self) -> None:
-        """Not ready, no new session, running ones finish or are closed with 1000; then the HTTP side ends."""
+        """Not ready, no new session, running ones finish or are closed with 1000; then the HTTP side ends.
+
+        A second call does nothing.
+        """
         self._stopping = True
-        await self._scheduler.stop()
+        await self._started.aclose()
+
+    async def _end_chores(self) -> None:
         for chore in self._chores:
             chore.cancel()
         await asyncio.gather(*self._chores, return_exceptions=True)
-        if self._server is not None:
-            await self._server.close()
-        self._state.close()
 
     # Sinks of the scheduler -----------------------------------------------------------------------------------------
 
     def observe(self, result: Result) -> None:
         """Tell everybody of a finished session."""
         self._metrics.observe(result)
-        self._last[result.target] = result
+        self._latest[result.target] = result
+        for probe, verdict in result.verdicts.items():
+            if verdict is not Verdict.NONE:
+                self._judged[result.target, probe] = result
         log.session(result)
         self._options.on_result(result)
         self._tell_identities([self._jobs[result.target]])
@@ -156,6 +170,7 @@ class Daemon:
             self._metrics.add_target(target_series(job.target, job.profile))
             self._metrics.auth_bypassed(job.name, bypassed=job.target.allow_auth_bypass)
         self._metrics.reloaded(self._clock.wall(), successful=True)
+        self._scheduler.announce(self._clock.wall() + self._options.startup_delay)
 
     def _opened(self, target: str, change: int) -> None:
         self._open[target] += change
@@ -183,17 +198,40 @@ class Daemon:
         return True, "ready"
 
     def _healthy(self) -> tuple[bool, str]:
+        """Whether we do our work; how targets do says nothing of that."""
+        dead = [chore.get_name() for chore in self._chores if _died(chore)]
+        if dead:
+            return False, f"the task {dead[0]} has died, see the log: restart"
+        if not self._stopping and not self._scheduler.alive:
+            return False, "cycles fall due and none is started: restart"
         return True, "healthy"
 
     def _landing(self) -> LandingData:
         return LandingData(__version__, tuple(map(self._row, self._plan.jobs)))
 
     def _row(self, job: Job) -> LandingTarget:
-        result = self._last.get(job.name)
-        if result is None:
+        """A target by the last verdict of each of its probes: a session that only connected does not mend `send`."""
+        latest = self._latest.get(job.name)
+        if latest is None:
             return LandingTarget(job.name, "not probed yet")
-        if result.impairment is not None:
-            return LandingTarget(job.name, "impaired", f"our own failure: {result.impairment}")
-        if not result.failed:
-            return LandingTarget(job.name, "passing")
-        return LandingTarget(job.name, "failing", f"{result.phase}: {result.reason}")
+        if latest.impairment is not None:
+            return LandingTarget(job.name, "impaired", f"our own failure: {latest.impairment}")
+        for probe in job.probes:
+            judged = self._judged.get((job.name, probe))
+            if judged is not None and judged.verdicts[probe] is Verdict.FAIL:
+                return LandingTarget(job.name, "failing", f"{probe}: {_cause(judged)}")
+        return LandingTarget(job.name, "passing")
+
+
+def _cause(result: Result) -> str:
+    factory = f" ({result.factory_reason})" if result.factory_reason else ""
+    return f"{result.phase}: {result.reason}{factory}"
+
+
+def _died(chore: asyncio.Task[None]) -> bool:
+    return chore.done() and not chore.cancelled() and chore.exception() is not None
+
+
+def _mourn(chore: asyncio.Task[None]) -> None:
+    if _died(chore):
+        LOG.error("the task %s has died: please report this", chore.get_name(), exc_info=chore.exception())

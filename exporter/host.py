@@ -5,6 +5,7 @@ Rule 1: the only room that reads a clock for others; they are handed a `Clock`, 
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
@@ -14,6 +15,9 @@ STEP: Final = 1.0
 
 LOOK: Final = 0.5
 """Seconds between two looks at clocks and loop."""
+
+SHOWN: Final = 60.0
+"""Seconds that a late loop stays to be seen: a gauge of the last look would hide most of them from every scrape."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +44,11 @@ class StepWatch:
 
 
 async def watch_loop(told: Callable[[float], None]) -> None:
-    """Tell, every `LOOK` seconds and until cancelled, how many seconds the loop was late."""
+    """Tell, every `LOOK` seconds and until cancelled, by how many seconds the loop was late at worst within `SHOWN`."""
     loop = asyncio.get_running_loop()
+    recent = deque[float](maxlen=round(SHOWN / LOOK))
     while True:
         due = loop.time() + LOOK
         await asyncio.sleep(LOOK)
-        told(max(0.0, loop.time() - due))
+        recent.append(max(0.0, loop.time() - due))
+        told(max(recent))

@@ -46,7 +46,7 @@ TEXT_LIMIT: Final = 16_384
 HEAD: Final = ("time", "level", "source", "msg")
 
 SECRETS: Final = re.compile(
-    r"(?P<name>token|secret|password|authorization|api[_-]?key)(?P<mid>\\?[\"']?\s*[=:]\s*\\?[\"']?)"
+    r"(?P<name>token(?:_prefix|_suffix)?|secret|password|authorization|api[_-]?key)(?P<mid>\\?[\"']?\s*[=:]\s*\\?[\"']?)"
     r"(?:(?:bearer|basic)\s+)?[^\s&\"'\\,;#]{3,}"
     r"|(?:bearer|basic)(?:\s|%20|\+)+[\w.~+/=-]{6,}"  # RFC 6750 section 2.1, RFC 7617
     r"|\bjwt\.[a-z0-9_=-]{6,}"  # a token as a subprotocol

@@ -163,20 +163,21 @@ class Prober:
             raise _Unable(Impairment.INTERNAL, str(problem)) from None
 
 
+CHANGES: Final = {
+    "slot_limit": "the backend keeps fewer slots per user than configured: the lower number binds from now on",
+    "identity_rests": "the identity rests: its turns go connect-deep until the backend's slots are released",
+    "key_rests": "the key rests after two rejected tokens: no token is sent until auth_retry is over",
+    "host_rests": "the host rests: it limits the rate of our connects",
+}
+"""What a session can change for the sessions after it: fields of `Settled`, in words."""
+
+
 def _tell(turn: Turn, settled: Settled) -> None:
-    """Log what a session changed for the sessions after it."""
-    keys = {"target": turn.job.name, "identity": turn.identity}
-    lines = {
-        "the backend keeps fewer slots per user than configured: the lower number binds from now on": (
-            settled.slot_limit is not None
-        ),
-        "the identity rests: its turns go connect-deep until the backend's slots are released": settled.identity_rests,
-        "the key rests after two rejected tokens: no token is sent until auth_retry is over": settled.key_rests,
-        "the host rests: it limits the rate of our connects": settled.host_rests,
-    }
-    for words, happened in lines.items():
-        if happened:
-            LOG.warning(words, extra={"keys": keys})
+    for change, words in CHANGES.items():
+        value = getattr(settled, change)
+        if value:
+            keys = {"target": turn.job.name, "identity": turn.identity}
+            LOG.warning(words, extra={"keys": keys if value is True else {**keys, change: value}})
 
 
 def _impaired(turn: Turn, request: Request, started: float, impairment: Impairment) -> Result:

@@ -9,8 +9,8 @@ a step re-plans every job.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Final, Protocol
 
@@ -21,13 +21,16 @@ from apscheduler.triggers.base import BaseTrigger
 from exporter.host import Clock, StepWatch
 from exporter.plan import Job
 from exporter.probing import Turn
-from exporter.result import Probe, Reason, Result, Skip, SkipCause, Trigger
+from exporter.result import Probe, Reason, Result, Skip, SkipCause, Trigger, Verdict
 
 LOG = logging.getLogger("exporter.scheduler")
 logging.getLogger("apscheduler").setLevel(logging.CRITICAL)
 
 LATEST: Final = 5.0
 """Seconds after which a due cycle is `late`, if half its interval is not less."""
+
+OVERDUE: Final = 30.0
+"""Seconds after which a due cycle that nobody handed over tells that the alarm is dead."""
 
 PATIENCE: Final = 2.5
 """Seconds that running sessions get to finish by themselves at the stop, before they are told to close."""
@@ -62,13 +65,24 @@ class Sinks(Protocol):
 
 @dataclass(slots=True)
 class _Lane:
-    """What one target is doing."""
+    """What one target is doing.
+
+    `owed`: cycles that fell due while failures were being confirmed. `passed`: probes that passed when last asked.
+    """
 
     job: Job
     task: asyncio.Task[None] | None = None
     confirming: bool = False
     owed: list[int] = field(default_factory=list)
-    passed: bool = False
+    passed: frozenset[Probe] = frozenset()
+
+    def is_first_failure(self, result: Result) -> bool:
+        """Note the verdicts; True if a probe failed that passed when it was last asked."""
+        failed = {probe for probe, verdict in result.verdicts.items() if verdict is Verdict.FAIL}
+        first = not failed.isdisjoint(self.passed)
+        passed = {probe for probe, verdict in result.verdicts.items() if verdict is Verdict.PASS}
+        self.passed = (self.passed | passed) - failed
+        return first
 
 
 class Scheduler:
@@ -89,9 +103,11 @@ class Scheduler:
         )
 
     @property
-    def running(self) -> bool:
-        """True between `start` and `stop`, as long as the alarm works."""
-        return bool(self._alarm.running) and not self._draining
+    def alive(self) -> bool:
+        """False if a cycle fell due that the alarm has not handed over: it is dead, and so are we."""
+        self.look()
+        overdue = self._clock.wall() - OVERDUE
+        return all(job.next_run_time.timestamp() > overdue for job in self._alarm.get_jobs())
 
     def announce(self, first: float) -> None:
         """Tell when each probe is first due, if cycles begin at `first` (unix seconds)."""
@@ -100,6 +116,8 @@ class Scheduler:
 
     def start(self) -> None:
         """From now on cycles are due."""
+        if self._draining:
+            return
         now = self._planned = self._clock.wall()
         for lane in self._lanes.values():
             self._alarm.add_job(
@@ -120,18 +138,33 @@ class Scheduler:
             self._tell_due(lane.job, now)
 
     async def stop(self) -> None:
-        """No new session; those that run finish, or are closed with 1000 within `PATIENCE + CLOSING` seconds."""
-        self._draining = True
+        """No new session; those that run finish, or are closed with 1000 within `PATIENCE + CLOSING` seconds.
+
+        A second call waits for the first one's end.
+        """
+        again, self._draining = self._draining, True
+        if again:
+            await self._ended(None)
+            return
         if self._alarm.running:
             self._alarm.shutdown(wait=False)
-        for patience in (PATIENCE, CLOSING, None):
-            tasks = [lane.task for lane in self._lanes.values() if lane.task is not None]
-            if not tasks:
-                return
-            for lane in self._lanes.values():
-                if lane.task is not None and (patience != PATIENCE or lane.confirming):
-                    lane.task.cancel()
-            await asyncio.wait(tasks, timeout=patience)
+        self._cancel([lane for lane in self._lanes.values() if lane.confirming])
+        await self._ended(PATIENCE)
+        for seconds in (CLOSING, None):
+            self._cancel(self._lanes.values())
+            await self._ended(seconds)
+
+    @staticmethod
+    def _cancel(lanes: Iterable[_Lane]) -> None:
+        for lane in lanes:
+            if lane.task is not None:
+                lane.task.cancel()
+
+    async def _ended(self, seconds: float | None) -> None:
+        """Wait until nothing runs any more, but so long at most."""
+        tasks = [lane.task for lane in self._lanes.values() if lane.task is not None]
+        if tasks:
+            await asyncio.wait(tasks, timeout=seconds)
 
     # Due ----------------------------------------------------------------------------------------------------------
 
@@ -167,22 +200,23 @@ class Scheduler:
 
     async def _turn(self, lane: _Lane, cycle: int) -> None:
         """A cycle, and what follows from it: confirm runs, and cycles that fell due meanwhile and are still owed."""
-        cycles = [cycle]
+        lane.owed = [cycle]
         try:
-            while cycles:
-                *missed, latest = cycles
+            while lane.owed and not self._draining:
+                (*missed, latest), lane.owed = lane.owed, []
                 self._skip(lane, SkipCause.OVERLAP, len(missed))
-                result = await self._scheduled(lane, latest)
-                if result is not None:
-                    await self._confirm(lane, result)
-                cycles, lane.owed = lane.owed, []
-        except asyncio.CancelledError:
+                await self._cycle(lane, latest)
+        finally:
             self._skip(lane, SkipCause.DRAINING, len(lane.owed))
-            raise
+            lane.task, lane.owed = None, []
+
+    async def _cycle(self, lane: _Lane, cycle: int) -> None:
+        try:
+            failed = await self._scheduled(lane, cycle)
+            if failed is not None and not self._draining:
+                await self._confirm(lane, failed)
         except Exception:
             LOG.exception("a cycle of %s broke: please report this", lane.job.name)
-        finally:
-            lane.task, lane.owed = None, []
 
     def _skip(self, lane: _Lane, cause: SkipCause, times: int = 1) -> None:
         for _ in range(times):
@@ -204,8 +238,7 @@ class Scheduler:
         if outcome.impairment is not None:
             return None
         self._sinks.cycle(outcome)
-        first = outcome.failed and lane.passed
-        lane.passed = not outcome.failed
+        first = lane.is_first_failure(outcome)
         return outcome if first and outcome.reason not in NO_CONFIRM else None
 
     async def _confirm(self, lane: _Lane, failed: Result) -> None:
@@ -213,33 +246,49 @@ class Scheduler:
         lane.confirming = True
         loop = asyncio.get_running_loop()
         start = loop.time()
+        others = list(lane.job.others(failed.identity))
         try:
             for number in range(1, lane.job.confirm_runs + 1):
                 await asyncio.sleep(max(0.0, start + number * lane.job.confirm_after - loop.time()))
-                result = await self._another(lane, failed, number)
+                result = await self._another(lane, failed.depth, others)
                 if result is None or result.impairment is not None:
                     return
-                for _ in lane.owed:
-                    self._sinks.cycle(result)
-                lane.owed.clear()
-                lane.passed = not result.failed
-                if not result.failed:
+                self._answer(lane, result)
+                if not result.failed or result.reason in NO_CONFIRM:
                     return
         finally:
             lane.confirming = False
 
-    async def _another(self, lane: _Lane, failed: Result, number: int) -> Result | None:
-        """One confirm run on the first other identity with a spare slot; None if there is none."""
+    async def _another(self, lane: _Lane, depth: Probe, others: list[str | None]) -> Result | None:
+        """One confirm run on the first of `others` with a spare slot, who then stands last; None if there is none."""
         job = lane.job
-        others = job.others(failed.identity)
-        shift = (number - 1) % max(1, len(others))
-        for alias in others[shift:] + others[:shift]:
-            depth = max([failed.depth, *(job.depth(cycle) for cycle in lane.owed)], key=lambda probe: probe.rank)
-            outcome = await self._run(Turn(job, job.cycle_at(self._clock.wall()), Trigger.CONFIRM, depth, alias))
+        self.look()  # a ledger of yesterday's clock would think slots free
+        for alias in tuple(others):
+            deepest = max([depth, *map(job.depth, lane.owed)], key=lambda probe: probe.rank)
+            outcome = await self._run(Turn(job, job.cycle_at(self._clock.wall()), Trigger.CONFIRM, deepest, alias))
             if isinstance(outcome, Result):
                 self._sinks.observe(outcome)
+                others.remove(alias)
+                others.append(alias)
                 return outcome
         return None
+
+    def _answer(self, lane: _Lane, result: Result) -> None:
+        """Tell the owed cycles that asked no more than this session did; deeper ones are still owed."""
+        lane.is_first_failure(result)
+        owed, lane.owed = lane.owed, []
+        for cycle in owed:
+            depth = lane.job.depth(cycle)
+            if depth.rank <= result.depth.rank:
+                self._sinks.cycle(_up_to(depth, result))
+            else:
+                lane.owed.append(cycle)
+
+
+def _up_to(depth: Probe, result: Result) -> Result:
+    """What the session says of the probes that a cycle of this depth asked."""
+    asked = {probe: verdict for probe, verdict in result.verdicts.items() if probe.rank <= depth.rank}
+    return replace(result, depth=depth, verdicts=asked)
 
 
 def _next(job: Job, now: float) -> datetime:
@@ -273,7 +322,10 @@ class _HandOver(BaseExecutor):  # type: ignore[misc]
 
     def submit_job(self, job: Any, run_times: list[datetime]) -> None:
         for moment in run_times:
-            self._on_due(job.id, moment.timestamp() + 1e-6)
+            try:
+                self._on_due(job.id, moment.timestamp() + 1e-6)
+            except Exception:  # APScheduler would log it to its own logger, which is silent
+                LOG.exception("a due cycle of %s broke: please report this", job.id)
 
     def _do_submit_job(self, job: Any, run_times: list[datetime]) -> None:
         raise AssertionError(f"unreachable: submit_job hands over itself: {job.id}, {run_times}")

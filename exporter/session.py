@@ -43,8 +43,8 @@ FLOOD: Final = 16
 FRAMES: Final = 50_000
 """A session that receives more is ended as `too_big`: of the smallest frames, 16 MiB keep the loop busy for 30 s."""
 
-DRAIN: Final = 128
-"""Reads of what has already arrived; a flood would have no end."""
+DRAIN: Final = 16
+"""Reads of what has already arrived, in one go: 256 KiB. A flood would have no end."""
 
 FRAGMENTS: Final = 1024
 """Fragments of one message; empty ones cost the sender two bytes and us an object each."""
@@ -214,12 +214,17 @@ class Session:
         self._name_cause()
 
     def _blame(self, fault: Fault) -> Fault:
-        """A TLS alert before the 101 belongs to the handshake; after it, the connection is broken."""
-        if fault.kind in (Kind.TLS, Kind.CERTIFICATE) and self._track.phase is Phase.UPGRADE:
+        """A TLS alert before the 101 belongs to the handshake; after it, the connection is broken.
+
+        A new fault, without the traceback that would keep the session and all it has read.
+        """
+        kind, phase = fault.kind, fault.phase
+        if kind in (Kind.TLS, Kind.CERTIFICATE) and self._track.phase is Phase.UPGRADE:
             self._track.forget(Phase.TLS)
-            return Fault(fault.kind, fault.detail, phase=Phase.TLS)
-        broken = fault.kind in (Kind.TLS, Kind.CERTIFICATE) and self._track.phase is not Phase.TLS
-        return Fault(Kind.RESET, fault.detail) if broken else fault
+            phase = Phase.TLS
+        elif kind in (Kind.TLS, Kind.CERTIFICATE) and self._track.phase is not Phase.TLS:
+            kind = Kind.RESET
+        return Fault(kind, fault.detail, status=fault.status, retry_after=fault.retry_after, phase=phase)
 
     def _slot_taken(self) -> bool:
         """True unless the server cannot have created anything for us."""
@@ -473,9 +478,9 @@ class Session:
             return
         received, sent = protocol.close_rcvd, protocol.close_sent
         if received is not None and (sent is None or protocol.close_rcvd_then_sent):
-            self._close = Close(received.code, Initiator.REMOTE, self._track.phase, received.reason)
+            self._close = Close(int(received.code), Initiator.REMOTE, self._track.phase, received.reason)
         elif sent is not None and sent.code != INTERNAL:
-            self._close = Close(sent.code, Initiator.LOCAL, met)
+            self._close = Close(int(sent.code), Initiator.LOCAL, met)
 
     def _drain(self) -> None:
         """Read what has already arrived: the frame that names the cause may wait behind the failure."""
@@ -544,7 +549,7 @@ class Session:
             return
         received, sent = protocol.close_rcvd, protocol.close_sent
         if received is not None and received.code != NORMAL:
-            self._close = Close(received.code, Initiator.REMOTE, Phase.CLOSE, received.reason)
+            self._close = Close(int(received.code), Initiator.REMOTE, Phase.CLOSE, received.reason)
         elif sent is not None and sent.code == NORMAL:
             self._close = Close(NORMAL, Initiator.LOCAL, Phase.CLOSE)
         else:

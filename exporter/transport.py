@@ -202,6 +202,8 @@ class Link:
     # Reading ------------------------------------------------------------------------------------------------------
 
     async def _raw(self) -> Received:
+        if self._unread:
+            await asyncio.sleep(0)  # however much there is to read, the loop has its turns, and deadlines strike
         while not self._unread and not self._eof:
             if self._ended is not None:
                 raise self._ended

@@ -50,7 +50,7 @@ async def get(url):
 async def until(ask, patience=PATIENCE):
     """What `ask()` (awaited) gives as soon as it is true; fails when that takes longer than `patience` seconds."""
     async with asyncio.timeout(patience):
-        while not (answer := await ask()):  # noqa: ASYNC110 - another process raises no event here
+        while not (answer := await ask()):
             await asyncio.sleep(STEP)
         return answer
 
@@ -128,5 +128,60 @@ async def prometheus(config_text, tmp_path):
     process, url = await started(arguments, "/-/ready", tmp_path / "prometheus.log")
     try:
         yield Prometheus(url)
+    finally:
+        await stop(process)
+
+
+NGINX = """
+daemon off;
+master_process off;
+pid {folder}/nginx.pid;
+error_log stderr warn;
+events {{}}
+http {{
+  access_log off;
+  client_body_temp_path {folder}/body;
+  proxy_temp_path {folder}/proxy;
+  fastcgi_temp_path {folder}/fastcgi;
+  scgi_temp_path {folder}/scgi;
+  uwsgi_temp_path {folder}/uwsgi;
+  server {{
+    listen 127.0.0.1:{port};
+    location = /ready {{ return 200; }}
+  }}
+{http}
+}}
+"""
+"""One process, without a master: what is stopped leaves no worker behind, and nothing changes its user."""
+
+
+@dataclass(frozen=True)
+class Nginx:
+    """A running nginx. `ports`: those that its config asked for; `stop` ends it at once, as SIGTERM does."""
+
+    ports: tuple[int, ...]
+    process: asyncio.subprocess.Process
+
+    async def stop(self):
+        await stop(self.process)
+
+
+@asynccontextmanager
+async def nginx(http, tmp_path, *, ports=1):
+    """Debian's nginx with `http(*ports)` in its http block, on that many free ports, in a folder of `tmp_path`."""
+    program = binary("nginx", "nginx-light")
+    folder = tmp_path / "nginx"
+    folder.mkdir()
+    chosen = []
+
+    def arguments(port):
+        chosen[:] = [free_port() for _ in range(ports)]
+        config = folder / "nginx.conf"
+        config.write_text(NGINX.format(folder=folder, port=port, http=http(*chosen)))
+        return [program, "-p", str(folder), "-e", "stderr", "-c", str(config)]
+
+    process, _ = await started(arguments, "/ready", folder / "log")
+    try:
+        yield Nginx(tuple(chosen), process)
     finally:
         await stop(process)

@@ -1,12 +1,13 @@
 """The room `classify`: facts become verdicts and reasons. What it says of a welcome: test_classify_welcome.py."""
 
+import dataclasses
 import itertools
 from pathlib import Path
 
 import pytest
 import yaml
 from facts import LIMIT, WELCOME, case, frame, remote, session, verdicts, welcome
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from exporter.classify import (
@@ -34,6 +35,8 @@ from exporter.result import (
     Reason,
     Verdict,
 )
+
+calm = settings(deadline=None, database=None)  # a busy machine is no finding
 
 CHAT = Profile(
     welcome=Welcome(match={"type": "hello"}, required=["id"]),
@@ -466,6 +469,18 @@ def test_no_combination_of_facts_is_beyond_the_tables(kind, backend):
         assert not any(wrong.values()), (wrong, facts, depth)
 
 
+def test_a_case_does_not_show_its_subject():
+    """The subject of an identity stands in no repr: the alias is for showing."""
+    assert "staging-e2e-user" not in repr(case())
+
+
+def test_a_judgement_stands():
+    """A judgement is frozen, and so is the case it was made for."""
+    for value, name in ((judge(session(Phase.CLOSE), case()), "reason"), (case(), "depth")):
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            setattr(value, name, None)
+
+
 def test_nothing_passes_for_want_of_a_fault():
     """A session in which nothing happened proves nothing: a pass needs the completed phase that is its evidence."""
     nothing = Facts({}, {}, Phase.PREPARE)
@@ -532,6 +547,9 @@ def test_the_close_is_told_without_the_text_of_the_peer():
     assert told(session(Phase.UPGRADE, Kind.EOF), Probe.SEND, FACTORY) is None
 
 
+TOKENS_ALWAYS = FACTORY.model_copy(update={"connect_without_token": False})
+
+
 @pytest.mark.parametrize(
     ("depth", "profile", "close", "expected"),
     [
@@ -540,6 +558,7 @@ def test_the_close_is_told_without_the_text_of_the_peer():
         (Probe.CONNECT, FACTORY, remote(1011, "Internal error", Phase.CLOSE), "1011 remote close"),
         (Probe.CONNECT, FACTORY, Close(1006, Initiator.NONE, Phase.CLOSE), "1006 none close"),
         (Probe.CONNECT, ECHO, remote(1008, "SSOT Auth failed", Phase.CLOSE), "1008 remote close"),
+        (Probe.CONNECT, TOKENS_ALWAYS, remote(1008, "SSOT Auth failed", Phase.CLOSE), "1008 remote close"),
         (Probe.AUTH, FACTORY, remote(1008, "SSOT Auth failed"), "1008 remote admission"),
     ],
 )
@@ -581,6 +600,17 @@ def test_a_refused_auth_message_fails_auth(greeting, met, expected):
     assert (judgement.phase, judgement.reason, judgement.factory_reason) == expected
 
 
+def test_another_user_is_graver_than_a_refused_auth_message():
+    """Greeted as somebody else is what went wrong first and worst, whatever became of our auth message."""
+    hello = Welcome(match={"type": "hello"}, subject="user")
+    profile = CHAT.model_copy(update={"welcome": hello})
+    met = {"welcome": {"type": "hello", "user": "another"}, "refusal": {"type": "error", "why": "token"}}
+    judgement = judge(session(Phase.AUTH, Kind.REFUSAL, profile=profile, **met), case(profile))
+
+    assert verdicts(judgement) == "pass/fail/fail"
+    assert (judgement.phase, judgement.factory_reason) == (Phase.ADMISSION, FactoryReason.USER_MISMATCH)
+
+
 @pytest.mark.parametrize(
     ("rule", "meaning"),
     [
@@ -604,6 +634,7 @@ def test_a_rule_of_a_profile_says_what_it_means(rule, meaning):
     assert (judgement.verdicts[Probe.AUTH], judgement.reason, judgement.factory_reason) == meaning
 
 
+@calm
 @given(st.integers(1000, 4999), st.text(max_size=40), st.dictionaries(st.text(max_size=4), st.text(max_size=4)))
 def test_whatever_a_server_says_when_it_refuses_is_judged(code, text, refusal):
     """No code, text or frame makes a refusal anything but a failure of send in admission."""

@@ -56,7 +56,7 @@ class Secrets:
             return
         self.known.add(text)
         raw = text.encode("latin-1")
-        for form in (text, base64.urlsafe_b64encode(raw).decode(), quote(text), raw.hex()):
+        for form in (text, base64.urlsafe_b64encode(raw).decode(), quote(raw), raw.hex()):
             self._slices |= {form[at : at + SLICE] for at in range(len(form) - SLICE + 1)}
         self._suffixes.add(text[-SUFFIX:])
 
@@ -108,7 +108,8 @@ class Records(logging.Handler):
 class Watch:
     """What is kept of a run: the secrets, what was shown, and what sessions held in their hands."""
 
-    def __init__(self):
+    def __init__(self, output):
+        self.output = output
         self.secrets = Secrets()
         self.shown = Shown()
         self.records = Records(self.shown)
@@ -147,10 +148,20 @@ class Watch:
         return Watched
 
 
+class Stderr(io.TextIOBase):
+    """Standard error as it is when a line is written: pytest puts another in its place after the set-up."""
+
+    def write(self, text):
+        return sys.stderr.write(text)
+
+    def flush(self):
+        sys.stderr.flush()
+
+
 @pytest.fixture
-def watch(monkeypatch):
+def watch(monkeypatch, capfd):
     """Everything is watched; every logger there is, ours or not, speaks from debug level on."""
-    watched = Watch()
+    watched = Watch(capfd)
     monkeypatch.setattr(exporter.probing, "mint", watched.mint)
     monkeypatch.setattr(exporter.probing, "carry", watched.carry)
     monkeypatch.setattr(exporter.probing, "Session", watched.session())
@@ -163,7 +174,7 @@ def everything_logged(watched):
     names = ["", "websockets", "websockets.client", *logging.root.manager.loggerDict]
     before = {name: logging.getLogger(name).level for name in names}
     setups = [log.configure("debug", form, watched.lines) for form in ("logfmt", "json")]
-    setups.append(log.configure("debug", "logfmt", sys.stderr))
+    setups.append(log.configure("debug", "logfmt", Stderr()))
     watched.written = lambda: [setup.close(30.0) for setup in reversed(setups)]
     logging.getLogger().addHandler(watched.records)
     for name in names:
@@ -197,10 +208,10 @@ async def told_by_a_daemon(watch, sessions):
     return met
 
 
-def leaks(watch, capfd, *, but=()):
+def leaks(watch, *, but=()):
     """Where a secret is seen, once all lines are written."""
     watch.written()
-    out, err = capfd.readouterr()
+    out, err = watch.output.readouterr()
     watch.shown.add("stdout", out)
     watch.shown.add("stderr", err)
     watch.shown.add("lines", watch.lines.getvalue())
@@ -211,7 +222,7 @@ def leaks(watch, capfd, *, but=()):
 
 
 @pytest.mark.parametrize("carry", CARRIES)
-async def test_no_secret_is_shown_over_the_whole_fault_table(carry, watch, capfd, tmp_path):
+async def test_no_secret_is_shown_over_the_whole_fault_table(carry, watch, tmp_path):
     """Every fault over plain, those of TLS over TLS: no slice of a key or token stands anywhere."""
     asyncio.get_running_loop().set_debug(True)
     rows = [*cases("plain"), *((row, over) for row, over in cases("tls") if "plain" not in row["over"])]
@@ -223,7 +234,7 @@ async def test_no_secret_is_shown_over_the_whole_fault_table(carry, watch, capfd
         watch.shown.add("results", *one.results, *(line(result) for result in one.results))
     for file in tmp_path.glob("*.state"):
         watch.shown.add("state files", file.read_text())
-    assert leaks(watch, capfd) == {}
+    assert leaks(watch) == {}
     assert_it_could_have_failed(watch, rows)
     assert_no_subject_is_shown(watch, {one.subject for one in met})
 
@@ -295,7 +306,7 @@ def know(watch, name):
 
 @pytest.mark.parametrize("carry", CARRIES)
 @pytest.mark.parametrize("name", FILES)
-async def test_no_secret_is_shown_when_the_key_or_token_is_not_good(name, carry, watch, capfd, tmp_path):
+async def test_no_secret_is_shown_when_the_key_or_token_is_not_good(name, carry, watch, tmp_path):
     """Refused by the backend or of no use to us: results, lines, and what `--config.check` says of the file."""
     know(watch, name)
 
@@ -313,7 +324,7 @@ async def test_no_secret_is_shown_when_the_key_or_token_is_not_good(name, carry,
     main(["run", "--config.check", "--config.file", str(tmp_path / "exporter.yml")])
     watch.shown.add("results", *results, *(line(result) for result in results))
 
-    assert leaks(watch, capfd) == {}
+    assert leaks(watch) == {}
     refused = any(watch.secrets.seen_in(refusal) for refusal in watch.refusals)
     assert refused or all(result.impairment is Impairment.TOKEN for result in results)
 
@@ -338,10 +349,7 @@ def breaking(words):
     """A function with a defect, whose error has these words."""
 
     def broken(*_arguments, **_options):
-        try:
-            raise KeyError(words())
-        except KeyError as error:
-            raise RuntimeError(words()) from error
+        raise RuntimeError(words()) from KeyError(words())
 
     return broken
 
@@ -357,7 +365,7 @@ DEFECTS = {
 
 @pytest.mark.parametrize("carry", CARRIES)
 @pytest.mark.parametrize("defect", DEFECTS, ids=lambda defect: defect.__name__)
-async def test_no_secret_is_shown_when_a_session_breaks_on_our_side(defect, carry, monkeypatch, watch, capfd, tmp_path):
+async def test_no_secret_is_shown_when_a_session_breaks_on_our_side(defect, carry, monkeypatch, watch, tmp_path):
     """The traceback is logged, even one whose words quote the backend's frame; the secret in it is not."""
     know(watch, "wrong key")
     defect(monkeypatch, watch)
@@ -372,7 +380,7 @@ async def test_no_secret_is_shown_when_a_session_breaks_on_our_side(defect, carr
     result = await told_by_a_daemon(watch, sessions)
     watch.shown.add("results", result, line(result))
 
-    assert leaks(watch, capfd, but=DEFECTS[defect]) == {}
+    assert leaks(watch, but=DEFECTS[defect]) == {}
     assert result.impairment is Impairment.INTERNAL
     assert "Traceback" in watch.shown.texts["stderr"][0]
 
@@ -422,7 +430,7 @@ def test_the_search_finds_every_slice_and_nothing_else():
 
 
 @pytest.mark.parametrize("name", ["exporter.session", "websockets.client", "aiohttp.access", "apscheduler.scheduler"])
-def test_a_secret_that_a_logger_is_handed_is_seen(name, watch, capfd):
+def test_a_secret_that_a_logger_is_handed_is_seen(name, watch):
     """In a message, in the keys, in an exception that hides it: at debug level, whatever the line makes of it."""
     watch.secrets.add(READY)
     part = READY[-20:]
@@ -438,4 +446,4 @@ def test_a_secret_that_a_logger_is_handed_is_seen(name, watch, capfd):
     except RuntimeError:
         logger.exception("broken")
     assert "records" in watch.shown.leaks(watch.secrets)
-    assert {"lines", "stderr"} <= set(leaks(watch, capfd)), "a part without a sign of a token is not hidden"
+    assert {"lines", "stderr"} <= set(leaks(watch)), "a part without a sign of a token is not hidden"

@@ -80,7 +80,7 @@ async def test_the_configured_server_name_is_what_counts(tmp_path):
 
 
 @both_loops
-async def test_a_server_that_speaks_no_tls_is_phase_tls(tmp_path):
+async def test_a_server_that_speaks_no_tls_is_phase_tls():
     """A plain server behind a wss url: phase tls, kind tls."""
     async with serving(plays(b"HTTP/1.1 400 Bad Request\r\n\r\n", END)) as server, leaves_nothing():
         facts = await converse(server, tls=client_context())
@@ -99,7 +99,7 @@ async def test_a_plain_session_to_a_tls_server_is_a_bad_handshake(tmp_path):
 @pytest.mark.parametrize("maximum", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
 @both_loops
 async def test_a_missing_client_certificate_is_phase_tls_in_every_version(tmp_path, maximum):
-    """TLS 1.3 refuses it only after the handshake (RFC 8446 section 4.4.2.4): still phase tls, which is not complete."""
+    """TLS 1.3 refuses it only after the handshake (RFC 8446 section 4.4.2.4): still phase tls, and incomplete."""
     script = saying_why(over_tls(tmp_path, None, client_ca=authority(), maximum=maximum))
     async with serving(script) as server, leaves_nothing():
         facts = await converse(server, tls=client_context())
@@ -135,7 +135,7 @@ async def break_at_once(end):
 @pytest.mark.parametrize(("script", "phase"), [(break_at_once, "admission"), (greet_and_break, "reply")])
 @both_loops
 async def test_a_broken_record_later_on_is_a_broken_connection(tmp_path, script, phase):
-    """After the 101 a TLS error is no handshake's any more: the connection is broken, at once, in the phase we are in."""
+    """After the 101 a TLS error is no handshake's any more: the connection is broken, in the phase we are in."""
     async with serving(over_tls(tmp_path, script)) as server, leaves_nothing():
         facts = await converse(server, tls=client_context())
 

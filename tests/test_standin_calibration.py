@@ -273,6 +273,24 @@ def test_301_seconds_later_the_slots_are_free_again():
     assert scene(play) == (LIMIT, FINE, 1)
 
 
+def test_the_release_is_counted_from_the_disconnect():
+    """Five connections that lived 200 s hold their slots until 300 s after their end, not after their start."""
+
+    async def play(stage):
+        peers = [await stage.welcomed() for _ in range(5)]
+        await asyncio.gather(*(_answer_pings(peer, 200) for peer in peers))
+        for peer in peers:
+            peer.send_close()
+            await until(peer, "eof", ends=("eof",))
+        told = []
+        for seconds in (290, 11):
+            await asyncio.sleep(seconds)
+            told.append(await stage.story(stage.token()))
+        return told
+
+    assert scene(play) == [LIMIT, FINE]
+
+
 def test_eight_at_once_are_five_welcomes_and_three_refusals():
     """Order under concurrency: the limit is exact."""
 

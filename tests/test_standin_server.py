@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import gc
+import os
 import random
 import socket
 import ssl
@@ -417,6 +418,17 @@ async def test_mistakes_are_sentences_and_change_nothing(controlled, method, pat
     assert standin.active() == {"/ws": ["deaf"]}
 
 
+@pytest.mark.parametrize("tls", [False, True])
+async def test_small_frames_are_not_held_back(tls):
+    """Nagle's algorithm is off, as with the real server: else a second small frame waits 40 ms for the first's ACK."""
+    async with quick() as standin:
+        peer = await Peer.connect(standin, tls=tls)
+        await peer.upgrade("/ws", authorization(standin, time.time()))
+        (connection,) = standin._live
+        assert connection.wire._sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
+        await peer.close()
+
+
 # Hostile clients ----------------------------------------------------------------------------------------------------
 
 
@@ -477,6 +489,25 @@ async def test_garbage_on_the_tls_port_is_survived():
         await standin.wait_sessions(5)
         assert await story(standin, tls=True, now=time.time()) == FINE
         assert not standin.crashes
+
+
+def test_a_client_that_breaks_tls_in_mid_admission_is_survived():
+    """Bytes that are no TLS while the welcome is being prepared: an alert, and nothing is written after our own end."""
+
+    async def main(loop):
+        async with StandIn.start(clock=loop.time, wall=loop.wall) as standin:
+            peer = await Peer.connect(standin, tls=True)
+            await peer.upgrade("/ws", authorization(standin, loop.wall()))
+            peer.reader._transport.pause_reading()
+            os.write(peer.writer.get_extra_info("socket").fileno(), b"x" * 100)
+            await asyncio.sleep(1)
+            assert standin.open_connections == 1
+            peer.writer.transport.abort()
+            (seen,) = await standin.wait_sessions(1)
+            assert not standin.crashes
+            return seen
+
+    assert virtual.run(main).upgraded
 
 
 @pytest.mark.parametrize(

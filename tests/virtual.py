@@ -22,12 +22,13 @@ class _JumpingSelector(selectors.DefaultSelector):
     def __init__(self):
         super().__init__()
         self.now = 0.0
+        self.threads = 0
 
     def select(self, timeout=None):
         ready = super().select(0)
         if ready or timeout == 0:
             return ready
-        if timeout is None:
+        if timeout is None or self.threads:
             return super().select(IDLE)
         ready = super().select(0)
         if not ready:
@@ -36,7 +37,10 @@ class _JumpingSelector(selectors.DefaultSelector):
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
-    """`time()` is virtual; `step(seconds)` moves the wall clock against it."""
+    """`time()` is virtual; `step(seconds)` moves the wall clock against it, `block(seconds)` lets nothing run so long.
+
+    It stands still while a thread of an executor is at work.
+    """
 
     def __init__(self):
         self._jumping = _JumpingSelector()
@@ -51,6 +55,18 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
     def step(self, seconds):
         self._stepped += seconds
+
+    def block(self, seconds):
+        self._jumping.now += seconds
+
+    def run_in_executor(self, executor, func, *args):
+        self._jumping.threads += 1
+        future = super().run_in_executor(executor, func, *args)
+        future.add_done_callback(self._thread_is_back)
+        return future
+
+    def _thread_is_back(self, _):
+        self._jumping.threads -= 1
 
     @property
     def clock(self):

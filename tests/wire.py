@@ -300,12 +300,12 @@ def order(port, *, profile=CHAT, depth=Probe.SEND, timeout=5.0, close_timeout=0.
     )
 
 
-async def converse(server, *, resolver=None, **wanted):
+async def converse(server, *, resolver=None, slack=SLACK, **wanted):
     """One session's facts, within its time and of a kind that the tables know."""
     asked = order(server.port, **wanted)
     started = time.monotonic()
     facts = await Session(asked, resolver or Resolver(), time.monotonic).run()
-    assert time.monotonic() - started <= asked.timeout + asked.close_timeout + SLACK
+    assert time.monotonic() - started <= asked.timeout + asked.close_timeout + slack
     judged(facts, asked)
     return facts
 

@@ -93,10 +93,12 @@ class Conversation:
         self.connection_id = self.backend.connection_id(self.user, self.wall())
         await self.play(Stage.FACTORY)
         self._admit()
-        try:
-            await self._admitted()
-        finally:
-            self.backend.managers.touch(self.user, self.connection_id, self.clock())
+        self.wire.on_disconnect = self._touch
+        await self._admitted()
+
+    def _touch(self) -> None:
+        """Activity of our manager: connect, disconnect and server push (section 5)."""
+        self.backend.managers.touch(self.user, self.connection_id, self.clock())
 
     async def _authenticate(self) -> None:
         """Step 2: on a refusal the frame, a pause, the close."""
@@ -117,16 +119,13 @@ class Conversation:
             self.refuse(refused.frame, refused.code, refused.reason)
 
     async def _admitted(self) -> None:
-        """Steps 5 to 11, while the manager is ours."""
-        try:
-            await self.play(Stage.STARTUP)
-            await asyncio.sleep(self.pace.registration)
-            await self.play(Stage.ADMISSION)
-            await self._greet()
-            await asyncio.sleep(self.pace.settle)
-            await self._listen()
-        except Ended:
-            await self.wire.gone()
+        """Steps 5 to 11."""
+        await self.play(Stage.STARTUP)
+        await asyncio.sleep(self.pace.registration)
+        await self.play(Stage.ADMISSION)
+        await self._greet()
+        await asyncio.sleep(self.pace.settle)
+        await self._listen()
 
     async def _greet(self) -> None:
         """Steps 9 and 10."""
@@ -181,7 +180,7 @@ class Conversation:
             self.story.replied_at = self.story.replied_at or self.clock()
             self.send(frame)
             if reply.agent:
-                self.backend.managers.touch(self.user, self.connection_id, self.clock())
+                self._touch()
                 await asyncio.sleep(self.pace.agent_step)
         self.story.answered += bool(reply.frames)
 

@@ -91,6 +91,8 @@ class Wire(asyncio.Protocol):
         self.opening: Callable[[], None] | None = None
         self.on_bytes: Callable[[], None] | None = None
         self.on_close: Callable[[], None] | None = None
+        self.on_disconnect: Callable[[], None] | None = None
+        """Called once: at the client's close frame, or at the end of the connection if none came."""
 
     # The life of the connection ----------------------------------------------------------------------------------
 
@@ -130,6 +132,7 @@ class Wire(asyncio.Protocol):
             timer.cancel()
         self._timers.clear()
         self._writable.set()
+        self._disconnected()
         if not self.lost.done():
             self.lost.set_result(None)
         if self.owner is not None:
@@ -165,8 +168,7 @@ class Wire(asyncio.Protocol):
             self._collect()
         if self._tls is not None and self._tls.ended:
             self.eof_received()
-            if not self.muted:
-                self._shut()
+            self.finish()
 
     def _decrypt(self, tls: TlsLayer, data: bytes) -> bytes:
         try:
@@ -197,8 +199,14 @@ class Wire(asyncio.Protocol):
             self._close_received(int(received.code))
         self.flush()
 
+    def _disconnected(self) -> None:
+        if self.on_disconnect is not None:
+            self.on_disconnect()
+            self.on_disconnect = None
+
     def _close_received(self, code: int) -> None:
         self.trace.close_received = code
+        self._disconnected()
         first = self.trace.first_closer is None
         self.trace.first_closer = self.trace.first_closer or "client"
         if first and self.on_close is not None:
@@ -284,7 +292,8 @@ class Wire(asyncio.Protocol):
     # Writing -------------------------------------------------------------------------------------------------------
 
     def _write_raw(self, data: bytes) -> None:
-        if data and self._transport is not None and not self.muted and not self._transport.is_closing():
+        said_all = self.muted or self._finished
+        if data and self._transport is not None and not said_all and not self._transport.is_closing():
             self._transport.write(data)
 
     def write(self, data: bytes) -> None:
@@ -393,13 +402,16 @@ class Wire(asyncio.Protocol):
             return
         if self._tls is not None:
             self._write_raw(self._tls.close_notify())
-        self._finished = True
         self._shut()
 
     def _shut(self) -> None:
+        self._finished = True
         if self._transport is not None and not self._transport.is_closing():
-            self._transport.write_eof()
-            pass
+            try:
+                self._transport.write_eof()
+            except OSError:  # the client has reset the connection, and the loop is about to tell us
+                self._transport.abort()
+            self.later("linger", self._pace.close_timeout, self._transport.abort)
 
     def half_close(self) -> None:
         """End our side without a close frame, and say nothing more."""

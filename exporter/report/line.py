@@ -1,11 +1,7 @@
-"""A result in words, for people.
+"""One session, or one skipped cycle, in a line."""
 
-Rule 1: pure: a `Result` goes in, text comes out; colours and columns are the terminal's business in `__main__`.
-"""
-
-from exporter.result import Close, Initiator, Probe, Result, Skip, Verdict
-
-WHO = {Initiator.REMOTE: "by the server", Initiator.LOCAL: "by us", Initiator.NONE: "without a close frame"}
+from exporter.report.words import BY, cause
+from exporter.result import Close, Probe, Result, Skip, Verdict
 
 
 def line(result: Result) -> str:
@@ -14,8 +10,7 @@ def line(result: Result) -> str:
     if result.impairment is not None:
         parts.append(f"our own failure: {result.impairment}")
     if result.reason is not None:
-        factory = f" ({result.factory_reason})" if result.factory_reason else ""
-        parts.append(f"{result.phase}: {result.reason}{factory}")
+        parts.append(cause(result))
     if result.close is not None:
         parts.append(_close(result.close))
     return "  ".join(parts)
@@ -34,4 +29,4 @@ def _probe(result: Result, probe: Probe) -> str:
 
 
 def _close(close: Close) -> str:
-    return f"closed {close.code} {WHO[close.initiator]}"
+    return f"closed {close.code} {BY[close.initiator]}"

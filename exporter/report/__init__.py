@@ -1,0 +1,50 @@
+"""A result in words, for people and for machines.
+
+Rule 1: pure: results and a time go in, text comes out; files, terminals and colours are `__main__`'s.
+Rule 2: one table explains results (`causes_*`); each format shows its words and has none of its own.
+Rule 3: each format escapes all that it is given, wherever it came from (`escape`).
+Rule 4: the JSON is a contract (`schema_version`): it is extended, never changed.
+"""
+
+from exporter.report.checked import Checked, FailOn, Status, Threshold, View, exit_code, passed, public_url, status
+from exporter.report.comparison import Comparison, compare
+from exporter.report.document import result_document
+from exporter.report.explain import Explanation, explain
+from exporter.report.formats import FORMATS, SERIES_FORMATS
+from exporter.report.line import line, skip_line
+from exporter.report.reading import Earlier, NotOurs, read_document
+from exporter.report.series import Series, progress, series_exit_code, series_status, until_healthy, verdict_line
+from exporter.report.shapes import name_shape
+from exporter.report.summary import summarise
+
+__all__ = [
+    "FORMATS",
+    "SERIES_FORMATS",
+    "Checked",
+    "Comparison",
+    "Earlier",
+    "Explanation",
+    "FailOn",
+    "NotOurs",
+    "Series",
+    "Status",
+    "Threshold",
+    "View",
+    "compare",
+    "exit_code",
+    "explain",
+    "line",
+    "name_shape",
+    "passed",
+    "progress",
+    "public_url",
+    "read_document",
+    "result_document",
+    "series_exit_code",
+    "series_status",
+    "skip_line",
+    "status",
+    "summarise",
+    "until_healthy",
+    "verdict_line",
+]

@@ -1,0 +1,70 @@
+"""What a cause is: the facts it fits, the sentence, the alert whose page helps, and what to look at next.
+
+Words in braces are filled by `explain`: `{code}` and `{ended}` of the close, `{status}` of the refused upgrade,
+`{wait}` of a Retry-After, `{limit}` of the slots, `{open}` and `{instead}` of what came before and what should have.
+"""
+
+from collections.abc import Container
+from dataclasses import dataclass
+from enum import StrEnum
+
+from exporter.result import FactoryReason, Impairment, Initiator, Phase, Reason, Result
+
+
+class Alert(StrEnum):
+    """The alerts whose runbook pages a result can point to; each has `deploy/runbook/<name>.md`."""
+
+    INTERNAL_ERROR_SPIKE = "WebSocketInternalErrorSpike"
+    FACTORY_VALIDATION_FAILING = "WebSocketFactoryValidationFailing"
+    FACTORY_SLOTS_EXHAUSTED = "WebSocketFactorySlotsExhausted"
+    CONNECT_FAILING = "WebSocketConnectFailing"
+    AUTH_FAILING = "WebSocketAuthFailing"
+    AUTH_UNAVAILABLE = "WebSocketAuthUnavailable"
+    NO_WELCOME = "WebSocketNoWelcome"
+    SEND_FAILING = "WebSocketSendFailing"
+    IDENTITY_FAILING = "WebSocketIdentityFailing"
+    PROBE_SLOW = "WebSocketProbeSlow"
+    SERVER_RESTARTING = "WebSocketServerRestarting"
+    RATE_LIMITED = "WebSocketRateLimited"
+    PROBE_IMPAIRED = "WebSocketProbeImpaired"
+    PROBE_BUDGET_SKIPS = "WebSocketProbeBudgetSkips"
+    PROBE_DISTORTED = "WebSocketProbeDistorted"
+
+
+def page(alert: Alert) -> str:
+    """The runbook page of an alert."""
+    return f"deploy/runbook/{alert}.md"
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """One row: what is left out fits anything. `codes`: of a close that the server sent, or 1006 that nobody did."""
+
+    sentence: str
+    alert: Alert
+    next_step: str
+    phase: Phase | None = None
+    reason: Reason | None = None
+    factory: FactoryReason | None = None
+    impairment: Impairment | None = None
+    codes: Container[int] | None = None
+    statuses: Container[int] | None = None
+
+    def fits(self, result: Result) -> bool:
+        """True if the result is one of this row."""
+        asked = (
+            (self.phase, result.phase),
+            (self.reason, result.reason),
+            (self.factory, result.factory_reason),
+            (self.impairment, result.impairment),
+        )
+        same = all(wanted in (None, found) for wanted, found in asked)
+        by_code = self.codes is None or server_code(result) in self.codes
+        return same and by_code and (self.statuses is None or result.http_status in self.statuses)
+
+
+def server_code(result: Result) -> int | None:
+    """The code with which the server or nobody ended the session before we did; None if we did."""
+    close = result.close
+    own = close is None or close.initiator is Initiator.LOCAL or close.phase is Phase.CLOSE
+    return None if close is None or own else close.code

@@ -1,0 +1,143 @@
+"""One check: what was asked, what came of it, and the exit code that says so."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import Final, Literal
+from urllib.parse import urlsplit
+
+from exporter.report.explain import Explanation, explain, refused, too_slow
+from exporter.result import FactoryReason, Probe, Result, Verdict
+
+FailOn = Literal["warning", "critical"]
+
+
+class Status(IntEnum):
+    """What a check says, by the numbers of the Nagios plugin guidelines: they are the exit codes."""
+
+    OK = 0
+    WARNING = 1
+    CRITICAL = 2
+    UNKNOWN = 3
+
+
+GRAVITY: Final = (Status.OK, Status.UNKNOWN, Status.WARNING, Status.CRITICAL)
+"""From good to bad: where several results meet, the gravest speaks."""
+
+SOFT: Final = frozenset({FactoryReason.DEGRADED, FactoryReason.ENVIRONMENT_MISMATCH, FactoryReason.NOT_READY})
+"""Findings that warn, as the alert on them does, if we were let in."""
+
+
+@dataclass(frozen=True, slots=True)
+class Threshold:
+    """Seconds from which a passed probe is too slow; None: never."""
+
+    warning: float | None = None
+    critical: float | None = None
+
+    def status(self, seconds: float) -> Status:
+        """How grave so many seconds are."""
+        if self.critical is not None and seconds >= self.critical:
+            return Status.CRITICAL
+        return Status.WARNING if self.warning is not None and seconds >= self.warning else Status.OK
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """One check of a target. `url` as `public_url` makes it; `started_at` in unix seconds; `timeout` in seconds.
+
+    `refusal`: the sentence with which the budget refused a session; `thresholds`: what is too slow, by probe.
+    """
+
+    target: str
+    url: str
+    results: tuple[Result, ...]
+    started_at: float
+    version: str
+    timeout: float | None = None
+    refusal: str | None = None
+    thresholds: Mapping[Probe, Threshold] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """Who looks: the time (unix seconds), and from what on the exit code complains."""
+
+    now: float
+    fail_on: FailOn = "warning"
+
+
+def public_url(url: str) -> str:
+    """Scheme, host, port and path: what may be shown. User and query may hold secrets."""
+    try:
+        parts = urlsplit(url)
+        port = "" if parts.port is None else f":{parts.port}"
+    except ValueError:
+        return "-"
+    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname or ""
+    return f"{parts.scheme}://{host}{port}{parts.path}"
+
+
+def passed(result: Result) -> bool:
+    """True if the session got all it came for and nothing was wrong with the factory."""
+    got_there = result.verdicts.get(result.depth) is Verdict.PASS
+    return got_there and not result.failed and result.factory_reason is None and result.impairment is None
+
+
+def status_of(result: Result) -> Status:
+    """What one session says, speed left aside."""
+    if result.impairment is not None:
+        return Status.UNKNOWN
+    if result.factory_reason in SOFT and _let_in(result):
+        return Status.WARNING
+    if result.failed or result.factory_reason is not None:
+        return Status.CRITICAL
+    return Status.OK if passed(result) else Status.UNKNOWN
+
+
+def _let_in(result: Result) -> bool:
+    return all(result.verdicts.get(probe) is Verdict.PASS for probe in (Probe.CONNECT, Probe.AUTH))
+
+
+def slow(result: Result, thresholds: Mapping[Probe, Threshold]) -> Mapping[Probe, Status]:
+    """The passed probes that took too long, and how grave that is."""
+    graded = {probe: thresholds[probe].status(took) for probe, took in result.durations.items() if probe in thresholds}
+    return {probe: status for probe, status in graded.items() if status is not Status.OK}
+
+
+def explanations(result: Result, thresholds: Mapping[Probe, Threshold]) -> Iterator[Explanation]:
+    """What a session was, and of each probe that passed too slowly, that it did."""
+    yield explain(result)
+    for probe, grave in slow(result, thresholds).items():
+        yield too_slow(probe, result.durations[probe], grave.name)
+
+
+def refusal_of(checked: Checked) -> Explanation | None:
+    """Why no session was opened; None if none was refused."""
+    return None if checked.refusal is None else refused(checked.refusal)
+
+
+def worst(statuses: Iterable[Status]) -> Status:
+    """The gravest; UNKNOWN if there is none: nothing was found out."""
+    return max(statuses, key=GRAVITY.index, default=Status.UNKNOWN)
+
+
+def status(checked: Checked) -> Status:
+    """What the whole check says."""
+    found = [session_status(result, checked.thresholds) for result in checked.results]
+    return worst([*found, Status.UNKNOWN] if checked.refusal is not None else found)
+
+
+def session_status(result: Result, thresholds: Mapping[Probe, Threshold]) -> Status:
+    """What one session says, speed included."""
+    return worst([status_of(result), *slow(result, thresholds).values()])
+
+
+def exit_code(checked: Checked, fail_on: FailOn = "warning") -> int:
+    """0 OK, 1 warning, 2 critical, 3 unknown; with `fail_on="critical"` a warning is 0."""
+    return int(tolerated(status(checked), fail_on))
+
+
+def tolerated(found: Status, fail_on: FailOn) -> Status:
+    """The status that the exit code tells, by what the caller wants to hear of."""
+    return Status.OK if found is Status.WARNING and fail_on == "critical" else found

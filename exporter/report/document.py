@@ -1,0 +1,89 @@
+"""A result and a check as JSON, and back: the schema is a contract.
+
+Version 1: moments are ISO 8601 in UTC, stretches are seconds, sizes are bytes; every field of a `Result` is there, a
+value that is not there is null. Fields are added, never changed; a reader passes over what it does not know.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, fields
+from enum import Enum
+from math import isfinite
+from typing import Any, Final
+
+from exporter.report.checked import Checked, View, exit_code, status, status_of
+from exporter.report.explain import explain
+from exporter.report.words import iso
+from exporter.result import Phase, Probe, Result
+
+SCHEMA_VERSION: Final = 1
+TOOL: Final = "ws-factory-exporter"
+MOMENTS: Final = frozenset({"started_at", "server_time", "certificate_expiry"})
+
+
+def result_document(result: Result) -> dict[str, Any]:
+    """A result as a JSON object: its fields in their order, its status, and what explains it."""
+    document = {field.name: _value(field.name, getattr(result, field.name)) for field in fields(result)}
+    document["close"] = None if result.close is None else _without_text(asdict(result.close))
+    document["evidence"] = {name: _value(name, value) for name, value in asdict(result.evidence).items()}
+    return {**document, "status": status_of(result).name.lower(), "explanation": asdict(explain(result))}
+
+
+def _without_text(close: dict[str, Any]) -> dict[str, Any]:
+    """The peer's reason is never told, even if a `Result` should hold one."""
+    return {name: _value(name, value) for name, value in close.items() if name != "text"}
+
+
+def _value(name: str, value: Any) -> Any:
+    if name in MOMENTS:
+        return iso(value)
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, float):
+        return round(value, 6) if isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(key): _value("", inner) for key, inner in _ordered(value)}
+    return value
+
+
+def _ordered(mapping: Mapping[Any, Any]) -> Iterable[tuple[Any, Any]]:
+    """Probes and phases in their order, other keys by the alphabet: equal results give equal text."""
+    order = [*Probe, *Phase]
+    return sorted(mapping.items(), key=lambda item: (order.index(item[0]) if item[0] in order else 0, str(item[0])))
+
+
+def head(kind: str, checked: Checked, view: View) -> dict[str, Any]:
+    """What every document of ours starts with."""
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "tool": TOOL,
+        "version": checked.version,
+        "kind": kind,
+        "target": checked.target,
+        "url": checked.url,
+        "started_at": iso(checked.started_at),
+        "written_at": iso(view.now),
+    }
+
+
+def check_document(checked: Checked, view: View) -> dict[str, Any]:
+    """A check as a JSON object."""
+    return {
+        **head("check", checked, view),
+        "timeout": checked.timeout,
+        "status": status(checked).name.lower(),
+        "exit_code": exit_code(checked, view.fail_on),
+        "refusal": checked.refusal,
+        "thresholds": {str(probe): asdict(limit) for probe, limit in _ordered(checked.thresholds)},
+        "results": [result_document(result) for result in checked.results],
+    }
+
+
+def written(document: Mapping[str, Any]) -> str:
+    """JSON in ASCII with stable keys: any terminal and any file can hold it."""
+    return json.dumps(document, indent=2, allow_nan=False) + "\n"
+
+
+def as_json(checked: Checked, view: View) -> str:
+    """A check as JSON."""
+    return written(check_document(checked, view))

@@ -1,0 +1,41 @@
+"""What a session brought back, as named lines: every format that is read by people shows these."""
+
+from collections.abc import Iterator
+
+from exporter.report.words import closed, count, expiry, moment
+from exporter.result import Result
+
+
+def evidence(result: Result, now: float) -> Iterator[tuple[str, str]]:
+    """Name and words of everything that was told to us, in the order in which one looks at it."""
+    told = result.evidence
+    if result.close is not None:
+        yield "close", closed(result.close)
+    if result.http_status is not None:
+        yield "http status", str(result.http_status)
+    if result.retry_after is not None:
+        yield "retry after", f"{result.retry_after:.0f} s"
+    if result.slot_limit is not None:
+        yield "slot limit", f"{result.slot_limit} per user, says the backend"
+    if told.connection_id is not None:
+        yield "connection", told.connection_id
+    if told.server_time is not None:
+        skew = "" if told.clock_skew is None else f", clock skew {told.clock_skew:+.3f} s"
+        yield "server time", f"{moment(told.server_time)}{skew}"
+    yield from _limits(result)
+    if told.certificate_expiry is not None:
+        yield "certificate", expiry(told.certificate_expiry, now)
+    if told.address is not None:
+        yield "address", told.address
+
+
+def _limits(result: Result) -> Iterator[tuple[str, str]]:
+    told = result.evidence
+    said = [
+        None if told.heartbeat_interval is None else f"heartbeat every {told.heartbeat_interval:g} s",
+        None if told.max_message_size is None else f"messages up to {told.max_message_size:,.0f} bytes",
+    ]
+    if any(said):
+        yield "server says", ", ".join(part for part in said if part)
+    if result.passed_over:
+        yield "passed over", ", ".join(count(number, kind) for kind, number in result.passed_over.items())

@@ -1,0 +1,37 @@
+"""The formats of `check --output`, by name: of one check, and of a series."""
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from exporter.report.checked import Checked, View
+from exporter.report.comparison import Comparison
+from exporter.report.document import as_json
+from exporter.report.github import github
+from exporter.report.junit import junit
+from exporter.report.markdown import markdown
+from exporter.report.nagios import nagios
+from exporter.report.series import Series
+from exporter.report.series_formats import series_json, series_markdown, series_text
+from exporter.report.text import text
+
+Format = Callable[[Checked, View], str]
+SeriesFormat = Callable[[Series, View, Comparison | None], str]
+
+FORMATS: Final[Mapping[str, Format]] = {
+    "text": text,
+    "json": as_json,
+    "nagios": nagios,
+    "markdown": markdown,
+    "junit": junit,
+    "github": github,
+}
+
+SERIES_FORMATS: Final[Mapping[str, SeriesFormat]] = {
+    "text": series_text,
+    "json": series_json,
+    "markdown": series_markdown,
+    "nagios": lambda series, view, _: nagios(series.checked, view),
+    "junit": lambda series, view, _: junit(series.checked, view),
+    "github": lambda series, view, _: github(series.checked, view),
+}
+"""The last three tell each session, as for a check; the exit code is the series' own."""

@@ -1,0 +1,40 @@
+"""A check as GitHub workflow commands: an annotation for each session, escaped by the rules of GitHub's toolkit.
+
+The job summary is Markdown: `markdown` gives it, `__main__` appends it to the file of GITHUB_STEP_SUMMARY.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+from exporter.report.checked import Checked, Status, View, explanations, refusal_of, session_status
+from exporter.report.escape import command_data, command_property, plain
+from exporter.report.explain import Explanation
+from exporter.report.words import cause
+
+COMMANDS: Final[Mapping[Status, str]] = {
+    Status.OK: "notice",
+    Status.WARNING: "warning",
+    Status.CRITICAL: "error",
+    Status.UNKNOWN: "warning",
+}
+
+
+def github(checked: Checked, _view: View) -> str:
+    """One command a line: `::error title=staging%3A send failed::…`."""
+    return "".join(f"{line}\n" for line in _commands(checked))
+
+
+def _commands(checked: Checked) -> Iterator[str]:
+    for result in checked.results:
+        grave = session_status(result, checked.thresholds)
+        title = f"{checked.target}, {result.identity or 'no identity'}: {cause(result) or grave.name}"
+        yield _command(grave, title, *explanations(result, checked.thresholds))
+    refusal = refusal_of(checked)
+    if refusal is not None:
+        yield _command(Status.UNKNOWN, f"{checked.target}: not checked", refusal)
+
+
+def _command(found: Status, title: str, *said: Explanation) -> str:
+    words = (part for each in said for part in (each.sentence, each.next_step, each.page and f"See {each.page}"))
+    message = "\n".join(plain(part) for part in words if part)
+    return f"::{COMMANDS[found]} title={command_property(plain(title))}::{command_data(message)}"

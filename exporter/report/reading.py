@@ -1,0 +1,103 @@
+"""A JSON document of ours, read back: for the comparison with an earlier series, and for `check --from`.
+
+It may have been written by hand, by another tool or by a later version of this one: what cannot be used is a
+`NotOurs` with a sentence that names the place, never a traceback and never the text itself.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, Final
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
+
+from exporter.report.document import MOMENTS, SCHEMA_VERSION, TOOL
+from exporter.result import Close, Result, evidence_text
+
+KINDS: Final = ("check", "series")
+NAME_LIMIT: Final = 64
+
+
+class NotOurs(Exception):  # noqa: N818
+    """A sentence: why a document cannot be used."""
+
+
+@dataclass(frozen=True, slots=True)
+class Earlier:
+    """An earlier check or series. `started_at` in unix seconds."""
+
+    target: str
+    started_at: float
+    results: tuple[Result, ...]
+
+
+@with_config(ConfigDict(allow_inf_nan=False, hide_input_in_errors=True))
+@dataclass(frozen=True, slots=True)
+class _Document:
+    """The part of a document that we read; the close's `text` stands in no document."""
+
+    target: str
+    started_at: float
+    results: tuple[Result, ...]
+
+
+_READER: Final = TypeAdapter(_Document)
+
+
+def read_document(text: str | bytes) -> Earlier:
+    """The results of a JSON document that `as_json` or `series_json` wrote; raises NotOurs."""
+    document = _parsed(text)
+    _recognised(document)
+    try:
+        whole = _READER.validate_python(_with_figures(document))
+    except ValidationError as error:
+        raise NotOurs(_sentence(error)) from None
+    return Earlier(whole.target, whole.started_at, tuple(map(_trusted, whole.results)))
+
+
+def _parsed(text: str | bytes) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        raise NotOurs("it is not JSON: give the file that `check --output json` or a series wrote") from None
+
+
+def _recognised(document: Any) -> None:
+    if not isinstance(document, Mapping) or document.get("tool") != TOOL or document.get("kind") not in KINDS:
+        raise NotOurs(
+            f"it is JSON, but no report of {TOOL}: give the file that `check --output json` or a series wrote"
+        )
+    version = document.get("schema_version")
+    if isinstance(version, bool) or version != SCHEMA_VERSION:
+        raise NotOurs(f"its schema version is not {SCHEMA_VERSION}: write it again with this version of {TOOL}")
+
+
+def _with_figures(value: Any, name: str = "") -> Any:
+    """The same with unix seconds for moments; what is no moment stays, and is refused by its type."""
+    if isinstance(value, Mapping):
+        return {key: _with_figures(inner, str(key)) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_with_figures(inner) for inner in value]
+    return _unix(value) if name in MOMENTS and isinstance(value, str) else value
+
+
+def _unix(text: str) -> float | str:
+    try:
+        return datetime.fromisoformat(text[:NAME_LIMIT]).timestamp()
+    except (ValueError, OverflowError):
+        return text
+
+
+def _trusted(result: Result) -> Result:
+    """A stranger's document is network: identifiers are held to `evidence_text` again, a close carries no text."""
+    told = result.evidence
+    evidence = replace(told, connection_id=evidence_text(told.connection_id), address=evidence_text(told.address))
+    close = result.close and Close(result.close.code, result.close.initiator, result.close.phase)
+    return replace(result, evidence=evidence, close=close)
+
+
+def _sentence(error: ValidationError) -> str:
+    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    where = ".".join(str(part) for part in first["loc"])[: NAME_LIMIT * 2]
+    return f"`{where}` is not what this version writes: write it again with this version of {TOOL}"

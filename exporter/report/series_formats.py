@@ -1,0 +1,87 @@
+"""A series as Markdown (`--report report.md`), as text for a terminal, as JSON (`--compare before.json` reads it)."""
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import Any, Final
+
+from exporter.report.checked import View
+from exporter.report.comparison import Comparison
+from exporter.report.document import head, result_document, written
+from exporter.report.escape import code, fit, plain, prose
+from exporter.report.findings import findings
+from exporter.report.markdown import table
+from exporter.report.sections import Section, sections
+from exporter.report.series import Series, series_exit_code, series_status, verdict_line
+from exporter.report.summary import summarise
+from exporter.report.text import COLUMNS, INDENT, paragraph
+from exporter.report.words import iso
+
+CELL: Final = 34
+
+
+def series_markdown(series: Series, _view: View, comparison: Comparison | None = None) -> str:
+    """The report of a series."""
+    lines = [f"# {code(series.checked.target)}: {prose(verdict_line(series))}", "", code(series.checked.url), ""]
+    for section in sections(series, comparison):
+        lines += [f"## {prose(section.title)}", ""]
+        lines += [line for sentence in section.sentences for line in (prose(sentence), "")]
+        if section.heads:
+            lines += table(section.heads, (_cells(section, row) for row in section.rows))
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _cells(section: Section, row: tuple[str, ...]) -> tuple[str, ...]:
+    pairs = zip(section.heads, row, strict=True)
+    return tuple(code(cell) if cell and name in section.names else prose(cell) for name, cell in pairs)
+
+
+def series_text(series: Series, _view: View, comparison: Comparison | None = None) -> str:
+    """The same for a terminal: at most 100 columns."""
+    lines = [*_whole(verdict_line(series)), fit(f"{plain(series.checked.target)}  {series.checked.url}", COLUMNS)]
+    for section in sections(series, comparison):
+        lines += ["", fit(section.title, COLUMNS)]
+        lines += [line for sentence in section.sentences for line in paragraph("", sentence)]
+        if section.heads:
+            lines += _aligned([section.heads, *section.rows])
+    return "\n".join(lines) + "\n"
+
+
+def _whole(sentence: str) -> list[str]:
+    return [line.removeprefix(INDENT) for line in paragraph("", sentence)]
+
+
+def _aligned(rows: list[tuple[str, ...]]) -> Iterator[str]:
+    """Columns as wide as their widest cell; what is beyond 100 columns is cut."""
+    cells = [[fit(cell, CELL) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    for row in cells:
+        padded = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        yield fit(f"{INDENT}{padded}".rstrip(), COLUMNS)
+
+
+def series_document(series: Series, view: View, comparison: Comparison | None = None) -> dict[str, Any]:
+    """A series as a JSON object: what a check's has, the figures, and each result."""
+    return {
+        **head("series", series.checked, view),
+        "finished_at": iso(series.finished_at),
+        "timeout": series.checked.timeout,
+        "planned": series.planned,
+        "every": series.every,
+        "until_healthy": series.until_healthy,
+        "needed": series.needed,
+        "healthy": series.healthy,
+        "status": series_status(series).name.lower(),
+        "exit_code": series_exit_code(series, view.fail_on),
+        "verdict": verdict_line(series),
+        "name_shapes": dict(sorted(series.shapes.items())),
+        "findings": [asdict(finding) for finding in findings(series)],
+        "comparison": None if comparison is None else asdict(comparison),
+        "summary": asdict(summarise(series.results)),
+        "skips": [str(skip.cause) for skip in series.skips],
+        "results": [result_document(result) for result in series.results],
+    }
+
+
+def series_json(series: Series, view: View, comparison: Comparison | None = None) -> str:
+    """A series as JSON."""
+    return written(series_document(series, view, comparison))

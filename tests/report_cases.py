@@ -1,0 +1,164 @@
+"""Checks as `check` would hand them in, made by hand: the seed's incident and its neighbours.
+
+`python tests/report_cases.py` writes the golden files tests/data/report-* anew.
+"""
+
+from dataclasses import replace
+from pathlib import Path
+
+from exporter.report import Checked, View
+from exporter.report.formats import FORMATS
+from exporter.result import (
+    Close,
+    Evidence,
+    FactoryReason,
+    Impairment,
+    Initiator,
+    Phase,
+    Probe,
+    Reason,
+    Result,
+    Trigger,
+    Verdict,
+)
+
+DATA = Path(__file__).parent / "data"
+STARTED = 1757372500.0
+NOW = STARTED + 2
+VIEW = View(NOW)
+PHASES = {
+    Phase.RESOLVE: 0.004,
+    Phase.TCP: 0.011,
+    Phase.TLS: 0.032,
+    Phase.UPGRADE: 0.05,
+    Phase.ADMISSION: 0.113,
+    Phase.REPLY: 0.021,
+    Phase.CLOSE: 0.012,
+}
+WITNESS = Evidence(
+    connection_id="ws_staging-_1757372500_9f3a2b1c",
+    server_time=STARTED + 0.41,
+    clock_skew=0.2,
+    heartbeat_interval=25,
+    max_message_size=8192,
+    certificate_expiry=STARTED + 41.5 * 86_400,
+    address="203.0.113.7",
+)
+PASSED = Result(
+    target="staging",
+    identity="pool-001",
+    run="6b2f0c41d9e87a35",
+    depth=Probe.SEND,
+    trigger=Trigger.CHECK,
+    started_at=STARTED,
+    verdicts=dict.fromkeys(Probe, Verdict.PASS),
+    durations={Probe.CONNECT: 0.097, Probe.AUTH: 0.21, Probe.SEND: 0.231},
+    phases=PHASES,
+    close=Close(1000, Initiator.LOCAL, Phase.CLOSE),
+    passed_over={"ping": 1},
+    evidence=WITNESS,
+)
+"""A healthy session of the factory profile."""
+
+
+def until(phase):
+    """Seconds of the phases before this one."""
+    return dict(list(PHASES.items())[: list(PHASES).index(phase)])
+
+
+def failed(phase, reason, verdicts, **known):
+    """A session that failed in a phase: `verdicts` as `pass/-/fail`."""
+    found = dict(zip(Probe, map(Verdict, verdicts.split("/")), strict=True))
+    won = {probe: took for probe, took in PASSED.durations.items() if found[probe] is Verdict.PASS}
+    rest = {"close": None, "passed_over": {}, "phases": until(phase), "durations": won, **known}
+    if phase is Phase.ADMISSION:
+        rest["durations"] = {Probe.CONNECT: 0.097}
+    rest.setdefault("evidence", Evidence(certificate_expiry=WITNESS.certificate_expiry, address=WITNESS.address))
+    return replace(PASSED, verdicts=found, phase=phase, reason=reason, **rest)
+
+
+def remote(code, phase=Phase.ADMISSION):
+    """The server's close."""
+    return Close(code, Initiator.REMOTE, phase)
+
+
+SLOT_LIMIT = failed(
+    Phase.ADMISSION,
+    Reason.FACTORY,
+    "pass/pass/fail",
+    factory_reason=FactoryReason.SLOT_LIMIT,
+    close=remote(1011),
+    slot_limit=5,
+)
+NO_WELCOME = failed(
+    Phase.ADMISSION, Reason.TIMEOUT, "pass/fail/fail", close=Close(1000, Initiator.LOCAL, Phase.ADMISSION)
+)
+INTERNAL_ERROR = failed(
+    Phase.ADMISSION,
+    Reason.FACTORY,
+    "pass/-/fail",
+    factory_reason=FactoryReason.INTERNAL_ERROR,
+    close=remote(1011),
+)
+TOKEN_REJECTED = failed(Phase.ADMISSION, Reason.AUTH_REJECTED, "pass/fail/fail", close=remote(1008))
+ZOMBIE = failed(
+    Phase.REPLY,
+    Reason.TIMEOUT,
+    "pass/pass/fail",
+    evidence=WITNESS,
+    close=Close(1000, Initiator.LOCAL, Phase.REPLY),
+)
+DEGRADED = replace(
+    PASSED,
+    verdicts={**PASSED.verdicts, Probe.SEND: Verdict.FAIL},
+    phase=Phase.ADMISSION,
+    reason=Reason.FACTORY,
+    factory_reason=FactoryReason.DEGRADED,
+    passed_over={"ping": 1, "degraded": 1},
+)
+IMPAIRED = replace(
+    PASSED,
+    verdicts=dict.fromkeys(Probe, Verdict.NONE),
+    durations={},
+    phases={},
+    phase=Phase.PREPARE,
+    impairment=Impairment.TOKEN,
+    close=None,
+    passed_over={},
+    evidence=Evidence(),
+)
+REFUSED_UPGRADE = failed(Phase.UPGRADE, Reason.HTTP_STATUS, "fail/fail/fail", http_status=503)
+
+
+def checked(*results, **known):
+    """A check of `staging` with a timeout of 10 s."""
+    known = {"url": "wss://api.staging.example.com/ws", "timeout": 10.0, **known}
+    return Checked("staging", results=results, started_at=STARTED, version="0.1.0", **known)
+
+
+CASES = {
+    "slot-limit": checked(SLOT_LIMIT),
+    "healthy": checked(PASSED),
+    "no-welcome": checked(NO_WELCOME),
+    "refused-upgrade": checked(REFUSED_UPGRADE),
+    "impaired": checked(IMPAIRED),
+    "budget-refusal": checked(
+        refusal="identity pool-001 of staging holds 19 of 20 slots, 1 is kept in reserve: room again in 4 min 12 s"
+    ),
+}
+ENDINGS = {"text": "txt", "json": "json", "nagios": "nagios.txt", "markdown": "md", "junit": "xml", "github": "github.txt"}
+
+
+def golden(case, output):
+    """The file that holds what a case must look like."""
+    return DATA / f"report-{case}.{ENDINGS[output]}"
+
+
+def main():
+    for case, check in CASES.items():
+        for output, render in FORMATS.items():
+            golden(case, output).write_text(render(check, VIEW), "utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,251 @@
+"""Thousands of sessions under seeded random faults: each yields a result, nothing is left behind, nothing grows.
+
+Sessions run in two halves of equal weather. After each, everything that may be remembered for a while is let go and
+what is left is measured: the second half must have added nothing.
+"""
+
+import asyncio
+import gc
+import os
+import random
+import sys
+import threading
+import time
+from collections import Counter
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+import rig
+import wire
+from table import ROWS
+
+from exporter.metrics import Metrics, target_series
+from exporter.result import Probe, Reason, Result
+from exporter.standin import Pace, StandIn, parse
+from exporter.state import State
+
+SEED = 20250907
+IN_FLIGHT = 30
+CALM = "/ws/calm"
+PATHS = (CALM, *(f"/ws/rough-{number}" for number in range(5)))
+FAULTS_PER_PATH = 12
+SHARE = 0.03
+"""Of a path's connections, for each of its faults: a third meets one or more."""
+WARM_UP = 400
+CHANGE = 200
+"""Sessions until the weather of the paths changes."""
+SHORT = {"http:status=429": "http:status=429,retry_after=0", "rate_limit_close": "rate_limit_close:retry_after=0"}
+"""A 429 rests the host for as long as it says: here for no time, or nothing would be left to probe."""
+AT_ACCEPT = [f"{spec},share={SHARE}" for spec in ("abort:at=tcp", "half_close:at=tcp", "silent:after=tcp")] + [
+    f"{spec}:share={SHARE}" for spec in ("tls_untrusted", "tls_expired", "tls_client_required", "not_tls")
+]
+PACE = replace(Pace.quick(), verdict_cache=5.0, slot_release=5.0, slot_idle=5.0, slot_cleanup=5.0)
+"""What the stand-in remembers it forgets within seconds, but not within a session."""
+PAGE = 4096
+MIB = 2**20
+PATIENCE = 60.0
+
+
+def drawable():
+    """Every fault of the table that acts on a path, once; without those that rest the host."""
+    specs = sorted({SHORT.get(row["fault"], row["fault"]) for row in ROWS} - {"none"})
+    faults = {spec: parse(spec) for spec in specs}
+    return [spec for spec, fault in faults.items() if not fault.needs_listener and not _rests_the_host(fault)]
+
+
+def _rests_the_host(fault):
+    return (fault.values.get("status") == 429 or fault.name == "rate_limit_close") and fault.values["retry_after"] != 0
+
+
+@dataclass(frozen=True)
+class Left:
+    """What is left of so many sessions: counts, objects of Python's own allocator, bytes of memory."""
+
+    descriptors: int
+    tasks: int
+    threads: int
+    blocks: int
+    resident: int
+
+    @classmethod
+    def now(cls):
+        gc.collect()
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+        counted = (wire.open_fds(), len(asyncio.all_tasks()), threading.active_count(), sys.getallocatedblocks())
+        return cls(*counted, pages * PAGE)
+
+
+class Soak:
+    """A stand-in, workers with a user and a key each, and what came of their sessions."""
+
+    def __init__(self, standin, folder):
+        self.standin = standin
+        self.rng = random.Random(SEED)
+        self.state = State.open(folder / "state")
+        self.prober = rig.Rig(state=self.state)
+        self.metrics = Metrics("1.2.3")
+        self.workers = [self._jobs(folder, number) for number in range(IN_FLIGHT)]
+        for job in self.workers[0]:
+            self.metrics.add_target(target_series(job.target, job.profile))
+        self.faults = drawable()
+        self.verdicts = Counter()
+        self.reasons = Counter()
+        self.seen = Counter()
+        self.cancelling = False
+        self.wrong = []
+
+    def _jobs(self, folder, number):
+        """Every path over plain and TLS, with one user and one key: none rests for what another has met."""
+        key = folder / f"key-{number}"
+        key.write_bytes(self.standin.key)
+        return rig.planned(*(self._target(key, number, path, tls=tls) for path in PATHS for tls in (False, True))).jobs
+
+    def _target(self, key, number, path, *, tls):
+        return rig.target(
+            self.standin,
+            path,
+            tls=tls,
+            name=f"{path.rpartition('/')[2]}-{'tls' if tls else 'plain'}",
+            identities={"pool-001": f"staging-soak-user-{number:03d}"},
+            interval="9s",
+            timeout="1500ms",
+            close_timeout="1s",
+            auth={"jwt": {"key_file": str(key), "claims": rig.CLAIMS}},
+            auth_retry="1ms",
+            limits={"slots_per_identity": 0, "slot_release": "1ms"},
+        )
+
+    # The weather ----------------------------------------------------------------------------------------------------
+
+    async def half(self, sessions):
+        """Weather on the paths, at the accept, nobody listening, sessions cancelled; then what is left."""
+        stages = {self._on_paths: 0.8, self._at_the_accept: 0.1, self._refused: 0.05, self._cancelled: 0.05}
+        for stage, share in stages.items():
+            await self._stage(stage, int(share * sessions))
+        await self._forget()
+        return Left.now()
+
+    async def _stage(self, stage, sessions):
+        turns = iter(range(sessions))
+        async with asyncio.TaskGroup() as group:
+            for jobs in self.workers:
+                group.create_task(self._work(stage, turns, jobs))
+        await wire.until(lambda: not self.standin.open_connections, timeout=PATIENCE)
+        self._look()
+        self.standin.clear()
+        self.cancelling = False
+
+    async def _work(self, stage, turns, jobs):
+        for turn in turns:
+            job, depth = self.rng.choice(jobs), self.rng.choices(list(Probe), (1, 1, 6))[0]
+            await stage(turn, job, depth)
+            self._look()
+
+    async def _on_paths(self, turn, job, depth):
+        if turn % CHANGE == 0:
+            for path in PATHS[1:]:
+                chosen = self.rng.sample(self.faults, FAULTS_PER_PATH)
+                self.standin.set_fault(path, *(f"{spec}{',' if ':' in spec else ':'}share={SHARE}" for spec in chosen))
+        result = await self._result(job, depth)
+        if result.failed and CALM in job.target.url:
+            self.wrong.append(f"failed without a fault: {result}")
+
+    async def _at_the_accept(self, turn, job, depth):
+        if turn == 0:
+            self.standin.set_fault("*", *AT_ACCEPT)
+        await self._result(job, depth)
+
+    async def _refused(self, turn, job, depth):
+        if turn == 0:
+            self.standin.set_fault("*", "refuse")
+        result = await self._result(job, depth)
+        if result.reason is not Reason.REFUSED:
+            self.wrong.append(f"not refused: {result}")
+
+    async def _cancelled(self, _turn, job, depth):
+        """As at the stop, at any moment; before the 101 there is no WebSocket to close, so the server may see 1006."""
+        self.cancelling = True
+        task = asyncio.create_task(self.prober.run(job, depth=depth))
+        asyncio.get_running_loop().call_later(self.rng.uniform(0.0, 0.05), task.cancel)
+        with suppress(asyncio.CancelledError):
+            await task
+        self.verdicts["cancelled" if task.cancelled() else "not cancelled in time"] += 1
+
+    async def _result(self, job, depth):
+        outcome = await self.prober.run(job, depth=depth)
+        assert isinstance(outcome, Result), outcome
+        self.metrics.observe(outcome)
+        self.verdicts["impaired" if outcome.impairment else "failed" if outcome.failed else "passed"] += 1
+        self.reasons[str(outcome.reason)] += 1
+        return outcome
+
+    # What is left ---------------------------------------------------------------------------------------------------
+
+    def _look(self):
+        """Look at what the server saw of the connections that are over."""
+        while self.standin.sessions:
+            seen = self.standin.sessions.popleft()
+            healthy = seen.upgraded and not seen.faults
+            self.seen["healthy" if healthy else "faulty", seen.how] += 1
+            if seen.close_received == 1011 and seen.first_closer == "client":
+                self.wrong.append(f"we sent a 1011: {seen}")
+            if healthy and seen.how != "close" and not self.cancelling:
+                self.wrong.append(f"a healthy session ended as 1006: {seen}")
+            if healthy and seen.answered and (seen.close_received, seen.first_closer) != (1000, "client"):
+                self.wrong.append(f"a healthy session was not closed with 1000 by us: {seen}")
+
+    async def _forget(self):
+        """Let go of everything that may be kept for a while."""
+        book = self.state.ledger._book
+        assert not [hold for hold in book.every_hold() if hold.closed is None]
+        assert not [guard for guard in book.guards.values() if guard.flights]
+        with self.state.transaction() as ledger:
+            ledger.prune(time.time() + 3600.0)
+        self.standin.forget()
+        self.prober.prober._memories.clear()
+        assert self.prober.open == 0
+
+
+async def fill_the_thread_pool():
+    """Start every thread that the loop's pool may have: it starts them one by one, whenever all others are busy."""
+    most = min(32, (os.cpu_count() or 1) + 4)
+    barrier = threading.Barrier(most)
+    await asyncio.gather(*(asyncio.to_thread(barrier.wait, PATIENCE) for _ in range(most)))
+
+
+@pytest.mark.parametrize(
+    "sessions",
+    [pytest.param(2_000, id="two-thousand"), pytest.param(50_000, id="fifty-thousand", marks=pytest.mark.soak)],
+)
+async def test_sessions_under_random_faults_leave_nothing_behind(sessions, tmp_path):
+    """Every one yields a result; no descriptor, task, thread or memory stays; the server saw no 1006, no 1011."""
+    await fill_the_thread_pool()
+    async with StandIn.start(pace=PACE, seed=SEED, slots=1_000_000) as standin:
+        soak = Soak(standin, tmp_path)
+        await soak.half(WARM_UP)
+        started = time.monotonic()
+        before = await soak.half(sessions // 2)
+        after = await soak.half(sessions // 2)
+        took = time.monotonic() - started
+        soak.state.close()
+
+    print(
+        f"\n{sessions} sessions in {took:.1f} s ({sessions / took:.0f}/s), after {WARM_UP} to warm up: {soak.verdicts}"
+    )
+    print(dict(soak.seen), dict(soak.reasons.most_common()), before, after, sep="\n")
+    assert soak.wrong == []
+    assert (soak.verdicts.total(), soak.verdicts["impaired"]) == (sessions + WARM_UP, 0)
+    assert soak.verdicts["failed"] > sessions / 10, "too little weather to prove anything"
+    assert not standin.crashes
+    assert soak.metrics.unprimed() == []
+    assert_nothing_grew(before, after, sessions // 2)
+
+
+def assert_nothing_grew(before, after, sessions):
+    """Counts are equal; half an object a session, and 8 MiB, are the noise of caches and of the allocator."""
+    counts = [(left.descriptors, left.tasks, left.threads) for left in (before, after)]
+    assert counts[0] == counts[1]
+    assert after.blocks - before.blocks < 0.5 * sessions + 500
+    assert after.resident - before.resident < 8 * MIB

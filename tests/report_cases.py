@@ -6,8 +6,7 @@
 from dataclasses import replace
 from pathlib import Path
 
-from exporter.report import Checked, View
-from exporter.report.formats import FORMATS
+from exporter.report import FORMATS, SERIES_FORMATS, Checked, Series, View, compare, name_shape, read_document
 from exporter.result import (
     Close,
     Evidence,
@@ -63,7 +62,7 @@ PASSED = Result(
 
 def until(phase):
     """Seconds of the phases before this one."""
-    return dict(list(PHASES.items())[: list(PHASES).index(phase)])
+    return {done: took for done, took in PHASES.items() if list(Phase).index(done) < list(Phase).index(phase)}
 
 
 def failed(phase, reason, verdicts, **known):
@@ -142,11 +141,54 @@ CASES = {
     "no-welcome": checked(NO_WELCOME),
     "refused-upgrade": checked(REFUSED_UPGRADE),
     "impaired": checked(IMPAIRED),
-    "budget-refusal": checked(
-        refusal="identity pool-001 of staging holds 19 of 20 slots, 1 is kept in reserve: room again in 4 min 12 s"
-    ),
+    "budget-refusal": checked(refusal="the identity rests after a slot limit"),
 }
-ENDINGS = {"text": "txt", "json": "json", "nagios": "nagios.txt", "markdown": "md", "junit": "xml", "github": "github.txt"}
+SHAPES = {
+    "pool-001": name_shape("staging-e2e-user-001"),
+    "pool-002": name_shape("staging-e2e-user-002"),
+    "uuid-001": name_shape("6f1d0f3e-8a57-4b8e-9d0e-2f6a1f0c9a11"),
+}
+
+
+def runs(*results, identities=tuple(SHAPES), every=20.0):
+    """These results one after the other, round robin over the identities, each with its own id and server time."""
+    return tuple(
+        replace(
+            result,
+            identity=identities[number % len(identities)],
+            run=f"{number:016x}",
+            started_at=STARTED + every * number,
+            evidence=replace(
+                result.evidence,
+                connection_id=result.evidence.connection_id and f"ws_staging-_{number:04}",
+                server_time=result.evidence.server_time and STARTED + every * number + 0.4,
+            ),
+        )
+        for number, result in enumerate(results)
+    )
+
+
+def series(*results, **known):
+    """A series of 20 s steps that ran all it planned."""
+    known = {"planned": len(results), "shapes": SHAPES, **known}
+    return Series(checked(*results), every=20.0, finished_at=STARTED + 20.0 * len(results), **known)
+
+
+ONE_SHAPE = series(*runs(*(PASSED if number % 3 == 2 else INTERNAL_ERROR for number in range(9))))
+"""Case 22 of protocol page section 7: the pool's users refused, the UUID let in."""
+
+MENDED = series(*runs(*[INTERNAL_ERROR] * 2, *[PASSED] * 4), planned=30, until_healthy=600.0)
+SERIES = {"one-shape": (ONE_SHAPE, None), "mended": (MENDED, ONE_SHAPE)}
+"""By name: a series, and the one before it."""
+
+ENDINGS = {
+    "text": "txt",
+    "json": "json",
+    "nagios": "nagios.txt",
+    "markdown": "md",
+    "junit": "xml",
+    "github": "github.txt",
+}
 
 
 def golden(case, output):
@@ -154,10 +196,19 @@ def golden(case, output):
     return DATA / f"report-{case}.{ENDINGS[output]}"
 
 
-def main():
+def renderings():
+    """Every golden file and what it must hold."""
     for case, check in CASES.items():
-        for output, render in FORMATS.items():
-            golden(case, output).write_text(render(check, VIEW), "utf-8")
+        yield from ((golden(case, output), render(check, VIEW)) for output, render in FORMATS.items())
+    for case, (now, before) in SERIES.items():
+        beside = before and compare(read_document(SERIES_FORMATS["json"](before, VIEW, None)), now)
+        for output, render in SERIES_FORMATS.items():
+            yield golden(f"series-{case}", output), render(now, VIEW, beside)
+
+
+def main():
+    for file, rendered in renderings():
+        file.write_text(rendered, "utf-8")
 
 
 if __name__ == "__main__":

@@ -55,10 +55,13 @@ class Rig:
         self.clock = clock or Clock()
         self.state = state or State.in_memory()
         self.open = 0
+        self.opened = asyncio.Event()
         self.prober = Prober(self.state, KeyRing(), Resolver(), self.clock, self._opened)
 
     def _opened(self, _name, change):
         self.open += change
+        if change > 0:
+            self.opened.set()
 
     async def run(self, job, *, depth=Probe.SEND, identity="pool-001", trigger=Trigger.SCHEDULE):
         cycle = job.cycle_at(self.clock.wall())

@@ -5,6 +5,7 @@ The sessions are real ones against the stand-in, but where a day of them or thei
 
 import asyncio
 import contextlib
+import itertools
 import logging
 import random
 import zlib
@@ -31,9 +32,7 @@ def mapping(standin, **changes):
 
 @contextlib.asynccontextmanager
 async def backend(loop, **settings):
-    async with StandIn.start(
-        tls_port=None, clock=loop.time, wall=loop.wall, pace=Pace.quick(), **settings
-    ) as standin:
+    async with StandIn.start(tls_port=None, clock=loop.time, wall=loop.wall, pace=Pace.quick(), **settings) as standin:
         yield standin
 
 
@@ -84,6 +83,11 @@ WEATHER = (
 )  # fmt: skip
 
 
+def own(name, count):
+    """A pool that no other target shares."""
+    return {f"user-{n}": f"{name}-user-00{n}" for n in range(count)}
+
+
 async def storm(loop, standin, key_file, weather):
     """Faults, blocked loops and a key that comes and goes, until cancelled."""
     key = standin.key_file.read_bytes()
@@ -101,15 +105,19 @@ async def storm(loop, standin, key_file, weather):
         key_file.write_bytes(key)
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(3))
 def test_every_due_cycle_ends_as_exactly_one_thing(seed, tmp_path, caplog):
     """An hour of storm: cycles + skips + impairments are the cycles that arithmetic says were due, for each target."""
     caplog.set_level(logging.DEBUG, "exporter.scheduler")
     shapes = {
         "steady": {"interval": "15s"},
         "deep": {"interval": "9s", "probes": {"auth": {"every": 2}, "send": {"every": 3}}, "timeout": "7500ms"},
-        "tight": {"interval": "31s", "limits": {"slots_per_identity": 5, "slot_release": "300s"}},
-        "alone": {"interval": "20s", "identities": {"one": "a-user-of-its-own"}, "confirm": {"after": "15s"}},
+        "tight": {
+            "interval": "31s",
+            "limits": {"slots_per_identity": 5, "slot_release": "300s"},
+            "identities": own("tight", 3),
+        },
+        "alone": {"interval": "20s", "identities": own("alone", 1), "confirm": {"after": "15s"}},
     }
 
     async def main(loop):
@@ -327,10 +335,10 @@ def test_a_rate_limit_rests_the_host_for_as_long_as_it_asks(fault, rest):
     """No connect at all before Retry-After, or 600 s if there is none; the cycles meanwhile are `rate`."""
     told, seen = observed(700, {"interval": "20s"}, fault=fault)
 
-    gaps = [after.accepted_at - before.finished_at for before, after in zip(seen, seen[1:], strict=False)]
+    gaps = [after.accepted_at - before.finished_at for before, after in itertools.pairwise(seen)]
     assert told.cycles[0].reason is Reason.RATE_LIMITED
     assert all(rest <= gap <= rest + 20 for gap in gaps), gaps
-    assert len(gaps) == 700 // (rest + 20) or gaps
+    assert len(gaps) >= 700 // (rest + 20)
     assert set(causes(told)) == {SkipCause.RATE}
     assert not any(result.trigger is Trigger.CONFIRM for result in told.results)
 
@@ -369,7 +377,7 @@ def triggers(told):
 
 
 def test_a_first_failure_is_confirmed_after_6_and_12_seconds_by_others():
-    """Both confirm runs are as deep as the failed cycle, each as another user than all before; the cycle counts once."""
+    """Both confirm runs are as deep as the failed cycle, each as another user; the cycle counts once."""
     told, seen = confirmed("internal_error", until=130.0)
 
     after = [session.accepted_at - seen[0].finished_at for session in seen[1:3]]
@@ -410,7 +418,7 @@ def test_a_shallow_pass_does_not_end_an_outage_of_a_deeper_probe():
 @pytest.mark.parametrize("fault", ["auth_rejected", "auth_unavailable", "http:status=429"])
 def test_no_confirm_run_follows_a_refusal_that_another_session_makes_worse(fault):
     """After an auth refusal or a rate limit nothing is sent before the next cycle."""
-    told, seen = confirmed(fault, until=90.0)
+    told, seen = confirmed(fault, until=150.0)
 
     assert told.results[1].failed
     assert len(told.results) == 2
@@ -440,7 +448,7 @@ def test_an_auth_refusal_of_a_confirm_run_ends_the_confirming():
 
 def test_a_pool_of_one_confirms_nothing():
     """The failed user is not asked again: it would take a second slot of its own."""
-    told, seen = confirmed("internal_error", identities={"one": "a-single-user"}, until=90.0)
+    told, seen = confirmed("internal_error", identities={"one": "a-single-user"}, until=150.0)
 
     assert len(seen) == 1
     assert triggers(told) == [Trigger.SCHEDULE] * 2
@@ -519,14 +527,15 @@ DEPTHS = {"auth": {"every": 2}, "send": {"every": 2}}
 
 
 @pytest.mark.parametrize("passes", [True, False])
-def test_a_confirm_run_answers_what_the_cycle_asked_and_no_more(passes):
+@pytest.mark.parametrize("begin", [40, 48], ids=["even", "odd"])
+def test_a_confirm_run_answers_what_the_cycle_asked_and_no_more(begin, passes):
     """A connect-deep cycle answered by a send-deep session counts for connect alone; a deeper one is still owed."""
 
     async def main(loop):
-        (job,) = rig.planned(mapping(Nowhere, interval="8s", timeout="3s", probes=DEPTHS)).jobs
+        (job,) = rig.planned(mapping(Nowhere, interval="8s", timeout="3s", confirm={"after": "9s"}, probes=DEPTHS)).jobs
 
         async def play(turn):
-            failing = 40 < loop.time() < 80 and not (passes and turn.trigger is Trigger.CONFIRM)
+            failing = begin < loop.time() < 80 and not (passes and turn.trigger is Trigger.CONFIRM)
             return await instant(turn, verdict=Verdict.FAIL if failing else Verdict.PASS)
 
         player = Played(loop, job, play=play)
@@ -576,7 +585,7 @@ def test_a_step_of_the_wall_clock_loses_no_cycle(step):
             held = []
 
             def look():
-                held.append(prober.state.ledger.held(job.users["pool-001"], loop.wall()))
+                held.append(sum(prober.state.ledger.held(user, loop.wall()) for user in job.users.values()))
 
             await asyncio.sleep(400)
             look()
@@ -586,22 +595,22 @@ def test_a_step_of_the_wall_clock_loses_no_cycle(step):
             await asyncio.sleep(399)
             await scheduler.stop()
             watch.cancel()
-            await asyncio.sleep(299)
+            await asyncio.sleep(279)
             look()
-            await asyncio.sleep(20)
+            await asyncio.sleep(22)
             look()
             return told, held, [session.accepted_at for session in standin.sessions]
 
     told, held, begun = virtual.run(main)
 
-    gaps = [after - before for before, after in zip(begun, begun[1:], strict=False)]
+    gaps = [after - before for before, after in itertools.pairwise(begun)]
     assert told.skips == []
     assert max(gaps) <= 40.01
     assert 39 <= len(begun) <= 41
     assert told.steps == ([pytest.approx(step)] if abs(step) > 1 else [])
-    assert held[0] >= 5
+    assert held[0] >= 15
     assert held[0] - 1 <= held[1] <= held[0] + 1
-    assert held[2] >= 1, "the last session's slot is still held 299 s after the stop"
+    assert held[2] >= 1, "the last session's slot is held until its release"
     assert held[3] == 0
 
 
@@ -634,7 +643,7 @@ class Broken(rig.Recorder):
         super().__init__()
         self.broken = 0
 
-    def due(self, target, probe, at):
+    def due(self, *_):
         if not self.broken and self.cycles:
             self.broken = 1
             raise ZeroDivisionError
@@ -655,9 +664,7 @@ def test_a_bug_of_ours_is_logged_and_the_schedule_goes_on(caplog):
     told = virtual.run(main)
 
     assert len(told.cycles) == 9
-    assert [record.getMessage() for record in caplog.records] == [
-        "a due cycle of staging broke: please report this"
-    ]
+    assert [record.getMessage() for record in caplog.records] == ["a due cycle of staging broke: please report this"]
 
 
 def test_a_session_that_breaks_is_logged_and_the_schedule_goes_on(caplog):
@@ -696,6 +703,7 @@ def test_a_dead_alarm_is_known():
         running = player.scheduler.alive
         loop.step(7200)
         stepped = player.scheduler.alive
+        await asyncio.sleep(1)
         player.scheduler._alarm._stop_timer()  # what an exception in its wake-up amounts to
         await asyncio.sleep(20 + OVERDUE + 1)
         dead = player.scheduler.alive
@@ -721,9 +729,8 @@ def stopped_in(fault, *, after, **changes):
             await rig.until(lambda: told.cycles)
             if fault:
                 standin.set_fault("/ws", fault)
-            async with asyncio.timeout(200):
-                while not prober.open:
-                    await asyncio.sleep(0.001)
+            prober.opened.clear()
+            await prober.opened.wait()
             await asyncio.sleep(after)
             begun = loop.time()
             await scheduler.stop()
@@ -806,7 +813,7 @@ def test_no_session_is_opened_once_we_stop(fault):
     """A failure met while stopping is not confirmed, however soon its confirm run would be due."""
     changes = {"confirm": {"after": "100ms"}, "timeout": "1100ms" if "slow" in fault else "3s"}
 
-    told, seen, took, _ = stopped_in(f"slow_upgrade:delay=0.5+{fault}" if False else fault, after=0.0, **changes)
+    told, seen, took, _ = stopped_in(fault, after=0.0, **changes)
 
     assert len(seen) == 2
     assert set(triggers(told)) == {Trigger.SCHEDULE}
@@ -814,26 +821,31 @@ def test_no_session_is_opened_once_we_stop(fault):
 
 
 def test_two_stops_at_once_are_one():
-    """The second waits for the first, and makes nothing shorter for the sessions."""
+    """The second waits for the first, and cuts no session's close short; nothing can be started after it."""
 
     async def main(loop):
         async with backend(loop) as standin:
-            standin.set_fault("/ws", "slow_reply:delay=2")
-            (job,) = rig.planned(mapping(standin)).jobs
+            standin.set_fault("/ws", "deaf", "no_close_answer")
+            (job,) = rig.planned(mapping(standin, timeout="15s", close_timeout="1900ms")).jobs
             prober = rig.Rig(clock=loop.clock)
             scheduler, told = prober.schedule(job)
-            async with asyncio.timeout(200):
-                while not prober.open:
-                    await asyncio.sleep(0.001)
-            await asyncio.gather(scheduler.stop(), scheduler.stop())
+            await prober.opened.wait()
+            begun = loop.time()
+            first = asyncio.ensure_future(scheduler.stop())
+            await asyncio.sleep(1)
+            await scheduler.stop()
+            took = loop.time() - begun
+            await first
             scheduler.start()
             await asyncio.sleep(100)
-            return told, len(standin.sessions)
+            return told, took, prober.open
 
-    told, sessions = virtual.run(main)
+    told, took, still_open = virtual.run(main)
 
-    assert [result.failed for result in told.cycles] == [False]
-    assert sessions == 1
+    assert took == pytest.approx(PATIENCE + 1.9, abs=0.01)
+    assert causes(told) == {SkipCause.DRAINING: 1}
+    assert told.results == []
+    assert still_open == 0
 
 
 def test_a_stop_before_the_start_and_one_at_rest_are_harmless():

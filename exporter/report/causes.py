@@ -28,7 +28,6 @@ class Alert(StrEnum):
     RATE_LIMITED = "WebSocketRateLimited"
     PROBE_IMPAIRED = "WebSocketProbeImpaired"
     PROBE_BUDGET_SKIPS = "WebSocketProbeBudgetSkips"
-    PROBE_DISTORTED = "WebSocketProbeDistorted"
 
 
 def page(alert: Alert) -> str:

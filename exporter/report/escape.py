@@ -5,8 +5,11 @@ nobody has to believe that: whatever stands in them, no format breaks, paints a 
 """
 
 import re
+from collections.abc import Iterable
 from typing import Final
 
+COMMAND: Final = re.compile(r"^(\s*)[:#](?=:|#\[)")
+OUT_OF_REACH: Final = r"\1\\"
 SAFE_SPAN: Final = re.compile(r"[\w ./:;,=+()-]+", re.ASCII)
 
 
@@ -26,6 +29,11 @@ def fit(text: str, width: int) -> str:
     """The plain text, cut to so many characters."""
     text = plain(text)
     return text if len(text) <= width else text[: max(width - 1, 0)] + "…"
+
+
+def lines(parts: Iterable[str]) -> str:
+    """Lines for a terminal, or the log of a CI: none of them gives GitHub a command (`::error`, `##[error]`)."""
+    return "".join(f"{COMMAND.sub(OUT_OF_REACH, part).rstrip()}\n" for part in parts)
 
 
 def code(text: str) -> str:

@@ -1,12 +1,18 @@
 """What many results show that one cannot: who is affected, and whether the sessions were real."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from exporter.report.causes import Alert, page
+from exporter.report.checked import passed
 from exporter.report.series import Series
 from exporter.report.summary import Reality, Summary, summarise
 from exporter.report.words import count
+from exporter.result import FactoryReason, Phase, Result
+
+BEFORE_USERS: Final = frozenset({Phase.PREPARE, Phase.RESOLVE, Phase.TCP, Phase.TLS, Phase.UPGRADE})
+"""What fails here does not depend on who asks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,32 +26,35 @@ class Finding:
 def findings(series: Series) -> tuple[Finding, ...]:
     """Everything that the series as a whole shows, the gravest first."""
     summary = summarise(series.results)
-    who = _who(summary, series.shapes)
+    who = _who(series, summary)
     return (*_unreal(summary.reality), *who, *_unseen(summary, series.shapes), *_untried(series))
 
 
-def _who(summary: Summary, shapes: Mapping[str, str]) -> Iterator[Finding]:
-    """One identity, one shape of names, or everybody: only what is clear-cut is said."""
+def _who(series: Series, summary: Summary) -> Iterator[Finding]:
+    """One identity, one shape of names, or everybody: only what is clear-cut is said, and only of admission on."""
     sound = [name for name, tally in summary.identities.items() if tally.passed and not tally.failed]
     broken = [name for name, tally in summary.identities.items() if tally.failed and not tally.passed]
-    torn = [name for name, tally in summary.identities.items() if tally.failed and tally.passed]
-    if broken and not sound and not torn and len(broken) > 1:
-        yield Finding(f"Every identity fails ({_list(broken)}): it is the backend, not a user.")
-    if not broken or not sound or torn:
+    torn = len(summary.identities) > len(sound) + len(broken)
+    faults = [result for result in series.results if result.identity in broken and not passed(result)]
+    if torn or not broken or any(result.phase in BEFORE_USERS for result in faults):
         return
+    if sound:
+        yield Finding(_some(series.shapes, faults, broken, sound), page(Alert.IDENTITY_FAILING))
+    elif len(broken) > 1:
+        yield Finding(f"Every identity fails ({_list(broken)}): it is the backend, not a user.")
+
+
+def _some(shapes: Mapping[str, str], faults: Sequence[Result], broken: list[str], sound: list[str]) -> str:
     bad, good = {shapes.get(name, "") for name in broken}, {shapes.get(name, "") for name in sound}
-    if "" not in bad | good and not bad & good:
-        yield Finding(
-            f"Only identities of the name shape {_list(sorted(bad))} fail ({_list(broken)}), those of "
-            f"{_list(sorted(good))} pass ({_list(sound)}): a user-id check of the backend refuses that shape.",
-            page(Alert.IDENTITY_FAILING),
-        )
-    else:
-        yield Finding(
-            f"Only {_list(broken)} {'fails' if len(broken) == 1 else 'fail'}, {_list(sound)} "
-            f"{'passes' if len(sound) == 1 else 'pass'}: it is something about the user (slots, rights, account).",
-            page(Alert.IDENTITY_FAILING),
-        )
+    fails, passes = _plural(broken, "fails", "fail"), _plural(sound, "passes", "pass")
+    if any(result.factory_reason is FactoryReason.SLOT_LIMIT for result in faults):
+        return f"Only {_list(broken)} {fails}, {_list(sound)} {passes}: it is the slots of single users."
+    if "" in bad | good or bad & good:
+        return f"Only {_list(broken)} {fails}, {_list(sound)} {passes}: it is something about the user (rights, data)."
+    return (
+        f"Only identities of the name shape {_list(sorted(bad))} fail ({_list(broken)}), those of "
+        f"{_list(sorted(good))} pass ({_list(sound)}): it looks like a user-id check that refuses that shape."
+    )
 
 
 def _unreal(reality: Reality) -> Iterator[Finding]:
@@ -66,7 +75,7 @@ def _unreal(reality: Reality) -> Iterator[Finding]:
 def _unseen(summary: Summary, shapes: Mapping[str, str]) -> Iterator[Finding]:
     unseen = [name for name in shapes if name not in summary.identities]
     if unseen:
-        yield Finding(f"{_list(unseen)} had no turn: nothing is said about {'it' if len(unseen) == 1 else 'them'}.")
+        yield Finding(f"{_list(unseen)} had no turn: nothing is said about {_plural(unseen, 'it', 'them')}.")
 
 
 def _untried(series: Series) -> Iterator[Finding]:
@@ -76,6 +85,10 @@ def _untried(series: Series) -> Iterator[Finding]:
             f"{count(len(series.skips), 'run')} skipped to do no harm ({_list(causes)}).",
             page(Alert.PROBE_BUDGET_SKIPS),
         )
+
+
+def _plural(names: Sequence[str], one: str, many: str) -> str:
+    return one if len(names) == 1 else many
 
 
 def _list(names: list[str]) -> str:

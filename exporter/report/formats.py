@@ -12,6 +12,7 @@ from exporter.report.markdown import markdown
 from exporter.report.nagios import nagios
 from exporter.report.series import Series
 from exporter.report.series_formats import series_json, series_markdown, series_text
+from exporter.report.series_lines import series_github, series_nagios
 from exporter.report.text import text
 
 Format = Callable[[Checked, View], str]
@@ -29,9 +30,9 @@ FORMATS: Final[Mapping[str, Format]] = {
 SERIES_FORMATS: Final[Mapping[str, SeriesFormat]] = {
     "text": series_text,
     "json": series_json,
+    "nagios": series_nagios,
     "markdown": series_markdown,
-    "nagios": lambda series, view, _: nagios(series.checked, view),
     "junit": lambda series, view, _: junit(series.checked, view),
-    "github": lambda series, view, _: github(series.checked, view),
+    "github": series_github,
 }
-"""The last three tell each session, as for a check; the exit code is the series' own."""
+"""JUnit tells each session, as for a check: earlier failures too, where the series became healthy in the end."""

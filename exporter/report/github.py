@@ -28,13 +28,14 @@ def _commands(checked: Checked) -> Iterator[str]:
     for result in checked.results:
         grave = session_status(result, checked.thresholds)
         title = f"{checked.target}, {result.identity or 'no identity'}: {cause(result) or grave.name}"
-        yield _command(grave, title, *explanations(result, checked.thresholds))
+        yield command(grave, title, *explanations(result, checked.thresholds))
     refusal = refusal_of(checked)
     if refusal is not None:
-        yield _command(Status.UNKNOWN, f"{checked.target}: not checked", refusal)
+        yield command(Status.UNKNOWN, f"{checked.target}: not checked", refusal)
 
 
-def _command(found: Status, title: str, *said: Explanation) -> str:
+def command(found: Status, title: str, *said: Explanation) -> str:
+    """One annotation, with what is said in its message."""
     words = (part for each in said for part in (each.sentence, each.next_step, each.page and f"See {each.page}"))
     message = "\n".join(plain(part) for part in words if part)
     return f"::{COMMANDS[found]} title={command_property(plain(title))}::{command_data(message)}"

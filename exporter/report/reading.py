@@ -53,6 +53,8 @@ def read_document(text: str | bytes) -> Earlier:
         whole = _READER.validate_python(_with_figures(document))
     except ValidationError as error:
         raise NotOurs(_sentence(error)) from None
+    if evidence_text(whole.target) is None:
+        raise NotOurs("it names a target as no config can")
     return Earlier(whole.target, whole.started_at, tuple(map(_trusted, whole.results)))
 
 
@@ -90,7 +92,9 @@ def _unix(text: str) -> float | str:
 
 
 def _trusted(result: Result) -> Result:
-    """A stranger's document is network: identifiers are held to `evidence_text` again, a close carries no text."""
+    """A stranger's document is network: names and ids are held to `evidence_text` again, a close carries no text."""
+    if not all(name is None or evidence_text(name) for name in (result.target, result.identity, result.run)):
+        raise NotOurs("it names a target, identity or run as no config can")
     told = result.evidence
     evidence = replace(told, connection_id=evidence_text(told.connection_id), address=evidence_text(told.address))
     close = result.close and Close(result.close.code, result.close.initiator, result.close.phase)

@@ -9,19 +9,24 @@ from exporter.report.explain import explain
 from exporter.report.findings import findings
 from exporter.report.series import Series, in_words
 from exporter.report.summary import Reality, Spread, Summary, summarise
-from exporter.report.words import closed, count, iso, moment, seconds, span
+from exporter.report.words import count, iso, moment, seconds, span
 from exporter.result import Probe, Result, Verdict
 
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """Sentences, then a table; `names`: heads of the columns whose cells are names or ids, to be shown as they are."""
+    """Sentences, then a table.
+
+    `names`: heads of the columns whose cells are names or ids, to be shown as they are; `wide`: of those that a
+    terminal has no room for.
+    """
 
     title: str
     sentences: tuple[str, ...] = ()
     heads: tuple[str, ...] = ()
     rows: tuple[tuple[str, ...], ...] = ()
     names: tuple[str, ...] = ("identity", "connection")
+    wide: tuple[str, ...] = ()
 
 
 def sections(series: Series, comparison: Comparison | None = None) -> Iterator[Section]:
@@ -117,8 +122,9 @@ def _reality(reality: Reality, runs: int) -> Iterator[str]:
 def _runs(results: Sequence[Result]) -> Section:
     return Section(
         "Every run",
-        heads=("#", "at", "identity", "connect", "auth", "send", "cause", "close", "connection"),
+        heads=("#", "at", "identity", "connect", "auth", "send", "close", "cause", "connection"),
         rows=tuple(_run(number, result) for number, result in enumerate(results, 1)),
+        wide=("connection",),
     )
 
 
@@ -128,8 +134,8 @@ def _run(number: int, result: Result) -> tuple[str, ...]:
         (iso(result.started_at) or "")[11:19],
         result.identity or "-",
         *(_verdict(result, probe) for probe in Probe),
+        "" if result.close is None else f"{result.close.code} {result.close.initiator}",
         "" if passed(result) else in_words(result),
-        "" if result.close is None else closed(result.close),
         result.evidence.connection_id or "",
     )
 

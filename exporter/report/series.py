@@ -12,6 +12,8 @@ from exporter.result import Probe, Result, Skip, Trigger
 
 NEEDED: Final = 3
 PROGRESS_WIDTH: Final = 100
+TOLD: Final = 3
+"""Causes that the verdict names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,16 +84,17 @@ def series_exit_code(series: Series, fail_on: FailOn = "warning") -> int:
 
 
 def verdict_line(series: Series) -> str:
-    """The whole series in a line: `FAILED: 12 of 30 runs passed; of the 18 others, 16 in admission: …`."""
+    """The whole series in a line: `FAILED: 12 of 30 runs passed, 18 ended in admission: timeout`."""
     good = sum(map(passed, series.results))
-    bad = [result for result in series.results if not passed(result)]
+    causes = Counter(in_words(result) for result in series.results if not passed(result)).most_common()
     missing = series.planned - len(series.results) if series.until_healthy is None else 0
     said = (
         f"{good} of {count(len(series.results), 'run')} passed",
-        _most(bad) if bad else "",
+        *(f"{times} ended in {words}" for words, times in causes[:TOLD]),
+        f"{sum(times for _, times in causes[TOLD:])} in other ways" if causes[TOLD:] else "",
         f"{missing} of {series.planned} did not take place" if missing > 0 else "",
     )
-    return f"{_word(series)}: {'; '.join(part for part in said if part)}."
+    return f"{_word(series)}: {', '.join(part for part in said if part)}."
 
 
 def _word(series: Series) -> str:
@@ -100,12 +103,6 @@ def _word(series: Series) -> str:
         took = span(series.finished_at - series.checked.started_at)
         return f"HEALTHY after {took}" if series.healthy else f"NOT HEALTHY within {took}"
     return {Status.OK: "PASSED", Status.CRITICAL: "FAILED"}.get(found, found.name)
-
-
-def _most(bad: Sequence[Result]) -> str:
-    """The cause that most of the runs share that did not pass."""
-    ((words, times), *others) = Counter(map(in_words, bad)).most_common()
-    return f"of the {len(bad)} others, {times} by {words}" if others else f"the others by {words}"
 
 
 def in_words(result: Result) -> str:

@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator
 from dataclasses import asdict
+from itertools import compress
 from typing import Any, Final
 
 from exporter.report.checked import View
 from exporter.report.comparison import Comparison
 from exporter.report.document import head, result_document, written
-from exporter.report.escape import code, fit, plain, prose
+from exporter.report.escape import code, fit, lines, plain, prose
 from exporter.report.findings import findings
 from exporter.report.markdown import table
 from exporter.report.sections import Section, sections
@@ -16,18 +17,18 @@ from exporter.report.summary import summarise
 from exporter.report.text import COLUMNS, INDENT, paragraph
 from exporter.report.words import iso
 
-CELL: Final = 34
+CELL: Final = 50
 
 
 def series_markdown(series: Series, _view: View, comparison: Comparison | None = None) -> str:
     """The report of a series."""
-    lines = [f"# {code(series.checked.target)}: {prose(verdict_line(series))}", "", code(series.checked.url), ""]
+    shown = [f"# {code(series.checked.target)}: {prose(verdict_line(series))}", "", code(series.checked.url), ""]
     for section in sections(series, comparison):
-        lines += [f"## {prose(section.title)}", ""]
-        lines += [line for sentence in section.sentences for line in (prose(sentence), "")]
+        shown += [f"## {prose(section.title)}", ""]
+        shown += [line for sentence in section.sentences for line in (prose(sentence), "")]
         if section.heads:
-            lines += table(section.heads, (_cells(section, row) for row in section.rows))
-    return "\n".join(lines).rstrip() + "\n"
+            shown += table(section.heads, (_cells(section, row) for row in section.rows))
+    return "\n".join(shown).rstrip() + "\n"
 
 
 def _cells(section: Section, row: tuple[str, ...]) -> tuple[str, ...]:
@@ -37,22 +38,23 @@ def _cells(section: Section, row: tuple[str, ...]) -> tuple[str, ...]:
 
 def series_text(series: Series, _view: View, comparison: Comparison | None = None) -> str:
     """The same for a terminal: at most 100 columns."""
-    lines = [*_whole(verdict_line(series)), fit(f"{plain(series.checked.target)}  {series.checked.url}", COLUMNS)]
+    shown = [*_whole(verdict_line(series)), fit(f"{plain(series.checked.target)}  {series.checked.url}", COLUMNS)]
     for section in sections(series, comparison):
-        lines += ["", fit(section.title, COLUMNS)]
-        lines += [line for sentence in section.sentences for line in paragraph("", sentence)]
+        shown += ["", fit(section.title, COLUMNS)]
+        shown += [line for sentence in section.sentences for line in paragraph("", sentence)]
         if section.heads:
-            lines += _aligned([section.heads, *section.rows])
-    return "\n".join(lines) + "\n"
+            shown += _aligned(section)
+    return lines(shown)
 
 
 def _whole(sentence: str) -> list[str]:
     return [line.removeprefix(INDENT) for line in paragraph("", sentence)]
 
 
-def _aligned(rows: list[tuple[str, ...]]) -> Iterator[str]:
+def _aligned(section: Section) -> Iterator[str]:
     """Columns as wide as their widest cell; what is beyond 100 columns is cut."""
-    cells = [[fit(cell, CELL) for cell in row] for row in rows]
+    there = [head not in section.wide for head in section.heads]
+    cells = [[fit(cell, CELL) for cell in compress(row, there)] for row in (section.heads, *section.rows)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     for row in cells:
         padded = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))

@@ -6,7 +6,7 @@ from textwrap import wrap
 from typing import Final
 
 from exporter.report.checked import Checked, View, explanations, refusal_of, slow, status
-from exporter.report.escape import fit, plain
+from exporter.report.escape import fit, lines, plain
 from exporter.report.evidence import evidence
 from exporter.report.explain import Explanation
 from exporter.report.waterfall import waterfall
@@ -24,7 +24,7 @@ def text(checked: Checked, view: View) -> str:
     refusal = refusal_of(checked)
     if refusal is not None:
         blocks.append([fit(f"not checked · {moment(checked.started_at)}", COLUMNS), "", *_words(refusal)])
-    return "\n".join(line.rstrip() for line in chain.from_iterable(blocks)).rstrip() + "\n"
+    return lines(chain.from_iterable(blocks)).rstrip() + "\n"
 
 
 def _title(checked: Checked) -> str:

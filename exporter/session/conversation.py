@@ -1,0 +1,294 @@
+"""The phases of one session, and how it ends."""
+
+import asyncio
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any, Final
+
+from exporter.config import Exchange
+from exporter.profiles import matches
+from exporter.resolver import Resolver
+from exporter.result import Close, Facts, Fault, Initiator, Kind, Phase, Probe
+from exporter.session.kinds import kind_of
+from exporter.session.messages import INTERNAL, NORMAL, Messages
+from exporter.session.order import Order
+from exporter.session.track import Track
+from exporter.session.upgrade import offer, read_head
+from exporter.transport import Clock, Link, Received
+
+DRAIN: Final = 16
+"""Reads of what has already arrived, in one go: 1 MiB at most. A flood would have no end."""
+
+NOTHING: Final = Received(b"", 0.0)
+
+ABNORMAL: Final = 1006
+"""No close frame passed in either direction (RFC 6455 section 7.1.5)."""
+
+
+class Session:
+    """One conversation; `run` it once. `kernel_stamps=False` is for loops whose clock is not the machine's."""
+
+    def __init__(self, order: Order, resolver: Resolver, clock: Clock, *, kernel_stamps: bool = True) -> None:
+        self._order = order
+        self._resolver = resolver
+        self._clock = clock
+        self._kernel_stamps = kernel_stamps
+        self._script = order.script
+        self._track = Track(clock())
+        self._link: Link | None = None
+        self._messages: Messages | None = None  # from the 101 on
+        self._early = NOTHING  # what came with the end of the 101
+        self._fault: Fault | None = None
+        self._close: Close | None = None
+        self._welcome: Mapping[str, Any] | None = None
+        self._refusal: Mapping[str, Any] | None = None
+        self._notices: list[str] = []
+        self._asked = False
+        self._expiry: float | None = None
+        self._address: str | None = None
+
+    async def run(self) -> Facts:
+        """Converse, close, and tell what was met. Raises OSError only if our own machine is in trouble."""
+        try:
+            await self._bounded()
+            ended = self._track.phase
+        finally:
+            await self._leave()
+        return Facts(
+            phases=self._track.phases,
+            marks=self._track.marks,
+            ended=ended,
+            fault=self._fault,
+            close=self._close,
+            welcome=self._welcome,
+            refusal=self._refusal,
+            notices=tuple(self._notices),
+            passed_over=dict(self._messages.passed_over) if self._messages else {},
+            certificate_expiry=self._expiry,
+            address=self._address,
+            slot_taken=self._slot_taken(),
+        )
+
+    async def _bounded(self) -> None:
+        """The conversation under its one deadline; how it failed is kept, not raised."""
+        try:
+            async with asyncio.timeout(self._order.timeout):
+                await self._converse()
+        except TimeoutError:
+            self._fault = Fault(Kind.DEADLINE)
+        except Fault as fault:
+            self._fault = self._blame(fault)
+        met = self._track.phase
+        if self._fault is None:
+            self._track.begin(Phase.CLOSE, self._clock())
+        else:
+            self._drain()
+        self._note_close(met)
+        self._name_cause()
+
+    def _blame(self, fault: Fault) -> Fault:
+        """A TLS alert before the 101 belongs to the handshake; after it, the connection is broken.
+
+        A new fault, without the traceback that would keep the session and all it has read.
+        """
+        kind, phase = fault.kind, fault.phase
+        if kind in (Kind.TLS, Kind.CERTIFICATE) and self._track.phase is Phase.UPGRADE:
+            self._track.forget(Phase.TLS)
+            phase = Phase.TLS
+        elif kind in (Kind.TLS, Kind.CERTIFICATE) and self._track.phase is not Phase.TLS:
+            kind = Kind.RESET
+        return Fault(kind, fault.detail, status=fault.status, retry_after=fault.retry_after, phase=phase)
+
+    def _slot_taken(self) -> bool:
+        """True unless the server cannot have created anything for us."""
+        unsure = self._fault is not None and self._fault.kind in (Kind.DEADLINE, Kind.EOF, Kind.RESET)
+        return self._asked and (self._messages is not None or unsure)
+
+    # The phases ---------------------------------------------------------------------------------------------------
+
+    async def _converse(self) -> None:
+        link = self._link = await self._connected()
+        if self._order.tls is not None:
+            self._track.begin(Phase.TLS, self._clock())
+            at = await link.start_tls(self._order.tls, self._order.server_name or self._order.host)
+            self._expiry = link.certificate_expiry
+            self._track.end(at)
+        messages = self._messages = await self._upgraded(link)
+        if self._track.phase is Phase.CLOSE:
+            return  # nothing after the 101 can fail a session that came for no more
+        early, self._early = self._early, NOTHING
+        if early.data:
+            messages.feed(*early)
+        await self._asked_all(messages)
+
+    async def _asked_all(self, messages: Messages) -> None:
+        if self._script.profile.welcome is not None:
+            await self._admitted(messages)
+        if self._script.auth is not None:
+            await self._exchange(messages, self._script.auth, Phase.AUTH)
+        if self._order.depth is Probe.SEND and self._script.send is not None:
+            await self._exchange(messages, self._script.send, Phase.REPLY)
+
+    async def _connected(self) -> Link:
+        order, track = self._order, self._track
+        address = await self._resolver.resolve(order.host, order.port, order.ip_protocol)
+        self._address = str(address[1][0])
+        track.end(self._clock())
+        track.begin(Phase.TCP, self._clock())
+        link = await Link.connect(address, self._clock, kernel_stamps=self._kernel_stamps)
+        track.end(self._clock())
+        return link
+
+    async def _upgraded(self, link: Link) -> Messages:
+        """Ask for the upgrade; the open WebSocket. Raises Fault (status, upgrade, eof, reset)."""
+        self._track.begin(Phase.UPGRADE, self._clock())
+        protocol = offer(self._order)
+        self._asked = True
+        link.write(b"".join(protocol.data_to_send()))
+        head, self._early = await read_head(link)
+        protocol.receive_data(head)
+        if protocol.handshake_exc is not None:
+            raise Fault(kind_of(protocol.handshake_exc), type(protocol.handshake_exc).__name__)
+        self._track.end(self._early.at)
+        self._track.begin(self._next_phase(), self._early.at)
+        return Messages(protocol, link, self._script.profile.max_message_size)
+
+    def _next_phase(self) -> Phase:
+        if self._order.depth is not Probe.CONNECT:
+            if self._script.profile.welcome is not None:
+                return Phase.ADMISSION
+            if self._script.auth is not None:
+                return Phase.AUTH
+        return Phase.REPLY if self._order.depth is Probe.SEND and self._script.send is not None else Phase.CLOSE
+
+    async def _admitted(self, messages: Messages) -> None:
+        while True:
+            message, at = await messages.next()
+            if self._script.is_error(message):
+                await self._refused(messages, message)
+            if self._script.is_welcome(message):
+                self._welcome = message
+                self._track.end(at)
+                return
+            self._pass_over(messages, message, notice=True)
+
+    async def _exchange(self, messages: Messages, exchange: Exchange, phase: Phase) -> None:
+        """Send a message and read until *its* answer."""
+        self._track.begin(phase, self._clock())
+        messages.send(exchange.message)
+        while True:
+            message, at = await messages.next()
+            if matches(exchange.match, message):
+                if not matches(exchange.expect, message):
+                    raise Fault(Kind.WRONG_REPLY)
+                self._track.end(at)
+                return
+            if self._script.is_error(message):
+                await self._refused(messages, message)
+            self._pass_over(messages, message)
+
+    async def _refused(self, messages: Messages, message: Mapping[str, Any]) -> None:
+        """An error frame: the close that follows it (at once, or 0.1 s later) belongs to the story."""
+        self._refusal = message
+        with suppress(Fault, TimeoutError):
+            async with asyncio.timeout(self._order.close_timeout):
+                while True:
+                    await messages.next()
+        raise Fault(Kind.REFUSAL)
+
+    def _pass_over(self, messages: Messages, message: Mapping[str, Any], *, notice: bool = False) -> None:
+        rule = self._script.noise(message)
+        if rule is None:
+            messages.passed_over[self._script.kind(message)] += 1
+            return
+        messages.passed_over[rule.kind] += 1
+        if notice:
+            self._notices.append(rule.kind)
+        if rule.answer is not None:
+            messages.send(rule.answer)
+
+    # The end ------------------------------------------------------------------------------------------------------
+
+    def _drain(self) -> None:
+        """Read what has already arrived: the frame that names the cause may wait behind the failure."""
+        messages, link = self._messages, self._link
+        if messages is None or link is None:
+            return
+        with suppress(Fault):
+            for _ in range(DRAIN):
+                received = link.read_now()
+                if received is None or not received.data:
+                    break
+                messages.feed(*received)
+        errors = [message for message in messages.left() if self._script.is_error(message)]
+        if errors and self._refusal is None:
+            self._refusal = errors[0]
+
+    def _note_close(self, met: Phase) -> None:
+        """Keep the first close frame of the conversation: the server's in the phase that it ended, ours where `met`.
+
+        So it does not matter whether a close came in one segment with the message before it.
+        """
+        if self._messages is None:
+            return
+        protocol = self._messages.protocol
+        received, sent = protocol.close_rcvd, protocol.close_sent
+        if received is not None and (sent is None or protocol.close_rcvd_then_sent):
+            self._close = Close(received.code, Initiator.REMOTE, self._track.phase, received.reason)
+        elif sent is not None and sent.code != INTERNAL:
+            self._close = Close(sent.code, Initiator.LOCAL, met)
+
+    def _name_cause(self) -> None:
+        """An error frame or a close frame says more than the silence or the broken connection after it."""
+        fault = self._fault
+        if fault is None or fault.kind not in (Kind.DEADLINE, Kind.RESET, Kind.EOF, Kind.CLOSED):
+            return
+        if self._refusal is not None:
+            self._fault = Fault(Kind.REFUSAL)
+        elif self._close is not None:
+            remote = self._close.initiator is Initiator.REMOTE
+            violation = self._messages.violation if self._messages else None
+            self._fault = Fault(Kind.CLOSED) if remote else violation or Fault(Kind.PROTOCOL)
+
+    async def _leave(self) -> None:
+        """Close with 1000 within the budget; how the close goes cannot change what was proved."""
+        if self._link is None:
+            return
+        try:
+            if self._messages is not None:
+                async with asyncio.timeout(self._order.close_timeout):
+                    await self._closed(self._messages, self._link)
+        except (TimeoutError, Fault):
+            pass
+        finally:
+            self._settle()
+            self._link.close()
+
+    async def _closed(self, messages: Messages, link: Link) -> None:
+        broken = self._fault is not None and self._fault.kind in (Kind.EOF, Kind.RESET)
+        ours = messages.is_open and not broken
+        if ours:
+            self._track.begin(Phase.CLOSE, self._clock())
+            messages.close()
+        data, at = self._early
+        while not messages.is_flood and not messages.gave_up:
+            if data:
+                messages.events(data)
+                messages.flush()
+            if ours and messages.protocol.close_rcvd is not None and Phase.CLOSE not in self._track.phases:
+                self._track.end(at)
+            data, at = await link.read()
+            if not data:
+                return
+
+    def _settle(self) -> None:
+        """The close as recorded: the first frame; a different answer to ours is the server's; none is 1006."""
+        if self._close is not None or self._messages is None:
+            return
+        received, sent = self._messages.protocol.close_rcvd, self._messages.protocol.close_sent
+        if received is not None and received.code != NORMAL:
+            self._close = Close(received.code, Initiator.REMOTE, Phase.CLOSE, received.reason)
+        elif sent is not None and sent.code == NORMAL:
+            self._close = Close(NORMAL, Initiator.LOCAL, Phase.CLOSE)
+        else:
+            self._close = Close(ABNORMAL, Initiator.NONE, self._track.phase)

@@ -1,0 +1,161 @@
+"""Frames become JSON objects, each with the moment it arrived; JSON objects become frames.
+
+Rule 1: never raises for what the server sends until what came before it has been handed out.
+Rule 2: what a server may make us keep is bounded: bytes, frames, fragments.
+"""
+
+import json
+from collections import Counter, deque
+from collections.abc import Mapping
+from typing import Any, Final
+
+from websockets.client import ClientProtocol
+from websockets.frames import Frame, Opcode
+from websockets.protocol import OPEN
+
+from exporter.result import Fault, Kind
+from exporter.session.kinds import kind_of
+from exporter.transport import Link
+
+FLOOD: Final = 16
+"""A session that receives this many times its message limit is ended as `too_big`."""
+
+FRAMES: Final = 50_000
+"""A session that receives more is ended as `too_big`: of the smallest frames, 16 MiB keep the loop busy for 30 s."""
+
+FRAGMENTS: Final = 1024
+"""Fragments of one message; empty ones cost the sender two bytes and us an object each."""
+
+NORMAL: Final = 1000
+INTERNAL: Final = 1011
+INVALID_DATA: Final = 1007
+TOO_BIG: Final = 1009
+
+
+class Messages:
+    """The open WebSocket of a link. `limit`: bytes of a message. `passed_over`: messages of no use, by kind."""
+
+    def __init__(self, protocol: ClientProtocol, link: Link, limit: int) -> None:
+        self.protocol = protocol
+        self.passed_over: Counter[str] = Counter()
+        self.violation: Fault | None = None
+        self._link = link
+        self._most = FLOOD * limit
+        self._inbox: deque[tuple[Mapping[str, Any], float]] = deque()
+        self._parts: list[bytes] = []
+        self._text = False
+        self._received = 0
+        self._frames = 0
+
+    @property
+    def is_open(self) -> bool:
+        """True until a close frame has passed in either direction."""
+        return self.protocol.state is OPEN
+
+    @property
+    def is_flood(self) -> bool:
+        """True once more has arrived than a backend in its right mind sends."""
+        return self._received > self._most or self._frames > FRAMES
+
+    @property
+    def gave_up(self) -> bool:
+        """True if the library gave up with a 1011 of its own, which never goes out. To echo the server's is another."""
+        received, sent = self.protocol.close_rcvd, self.protocol.close_sent
+        return sent is not None and sent.code == INTERNAL and (received is None or received.code != INTERNAL)
+
+    def send(self, message: Mapping[str, Any]) -> None:
+        """Send a JSON object; after a close frame nothing is: that shows when the inbox is empty."""
+        if self.is_open:
+            self.protocol.send_text(json.dumps(message, separators=(",", ":")).encode())
+            self.flush()
+
+    def close(self) -> None:
+        """Send our close frame."""
+        self.protocol.send_close(NORMAL)
+        self.flush()
+
+    def flush(self) -> None:
+        """Hand over what the protocol wants sent, but never a 1011 of the library's own."""
+        pending = b"".join(self.protocol.data_to_send())
+        if not self.gave_up:
+            self._link.write(pending)
+
+    async def next(self) -> tuple[Mapping[str, Any], float]:
+        """The next JSON object and when it arrived; raises Fault (closed, eof, reset, protocol, too_big)."""
+        while not self._inbox:
+            self._raise_if_over()
+            self.feed(*await self._link.read())
+        return self._inbox.popleft()
+
+    def left(self) -> list[Mapping[str, Any]]:
+        """The JSON objects that have arrived and were not asked for yet."""
+        messages = [message for message, _ in self._inbox]
+        self._inbox.clear()
+        return messages
+
+    def feed(self, data: bytes, at: float) -> None:
+        """Take bytes in; none is the end of the stream, which raises Fault (eof) unless a close frame came first."""
+        if not data:
+            self.protocol.receive_eof()
+            if self.protocol.close_rcvd is None and self.protocol.close_sent is None:
+                raise Fault(Kind.EOF)
+            return
+        try:
+            for frame in self.events(data):
+                self._frame(frame, at)
+        except UnicodeDecodeError:
+            self._fail(INVALID_DATA, Fault(Kind.PROTOCOL, "invalid UTF-8"))
+        except Fault as fault:
+            self._fail(TOO_BIG, fault)
+        self.flush()
+
+    def events(self, data: bytes) -> list[Frame]:
+        """The frames that are complete with these bytes, as they are."""
+        self.protocol.receive_data(data)
+        frames = [event for event in self.protocol.events_received() if isinstance(event, Frame)]
+        self._received += len(data)
+        self._frames += len(frames)
+        return frames
+
+    def _raise_if_over(self) -> None:
+        if self.violation is not None:
+            raise self.violation
+        if self.protocol.close_rcvd is not None:
+            raise Fault(Kind.CLOSED)
+        error = self.protocol.parser_exc
+        if error is not None:
+            raise Fault(kind_of(error), type(error).__name__)
+
+    def _frame(self, frame: Frame, at: float) -> None:
+        """Join fragments (RFC 6455 section 5.4), keep JSON objects; raises UnicodeDecodeError (section 8.1), Fault."""
+        if self.is_flood:
+            raise Fault(Kind.TOO_BIG, "flood")
+        if frame.opcode in (Opcode.TEXT, Opcode.BINARY):
+            self._text, self._parts = frame.opcode is Opcode.TEXT, []
+        elif frame.opcode is not Opcode.CONT:
+            return
+        self._parts.append(bytes(frame.data))
+        if len(self._parts) > FRAGMENTS:
+            raise Fault(Kind.TOO_BIG, "fragments")
+        if not frame.fin:
+            return
+        whole, self._parts = b"".join(self._parts), []
+        if self._text:
+            self._message(whole.decode(), at)
+        else:
+            self.passed_over["binary"] += 1
+
+    def _message(self, text: str, at: float) -> None:
+        try:
+            message = json.loads(text)
+        except (ValueError, RecursionError):
+            message = None
+        if isinstance(message, dict):
+            self._inbox.append((message, at))
+        else:
+            self.passed_over["not_json"] += 1
+
+    def _fail(self, code: int, fault: Fault) -> None:
+        """RFC 6455 section 7.1.7: what follows is not looked at; what came before it still counts."""
+        self.protocol.fail(code)
+        self.violation = self.violation or fault

@@ -1,0 +1,231 @@
+"""The room `report`: the table that explains results is complete, and tells the look-alikes apart."""
+
+from dataclasses import replace
+from itertools import product
+
+import pytest
+import report_cases as cases
+
+from exporter.classify import LEGAL_FAILURES, REMOTE_CODES
+from exporter.report import explain
+from exporter.report.causes import Alert
+from exporter.report.explain import CAUSES, NOTHING, cause_of
+from exporter.result import Close, Evidence, FactoryReason, Impairment, Initiator, Phase, Probe, Reason, Result, Verdict
+
+# Of issue 3, point 2: the alerts that a result can point to; a page of no such name would never be opened.
+ALERTS = {
+    "WebSocketInternalErrorSpike",
+    "WebSocketFactoryValidationFailing",
+    "WebSocketFactorySlotsExhausted",
+    "WebSocketConnectFailing",
+    "WebSocketAuthFailing",
+    "WebSocketAuthUnavailable",
+    "WebSocketNoWelcome",
+    "WebSocketSendFailing",
+    "WebSocketIdentityFailing",
+    "WebSocketProbeSlow",
+    "WebSocketServerRestarting",
+    "WebSocketRateLimited",
+    "WebSocketProbeImpaired",
+    "WebSocketProbeBudgetSkips",
+}
+FAIL = {Probe.CONNECT: Verdict.PASS, Probe.AUTH: Verdict.NONE, Probe.SEND: Verdict.FAIL}
+STATUSES = [None, 200, 301, 307, 401, 403, 404, 405, 410, 418, 429, 500, 502, 503, 504, 599]
+NUMBERS = [int(code) for code in REMOTE_CODES if code.isdecimal()] + [3000, 4001]
+
+
+def closes(phase):
+    """How a session that failed in this phase can have been closed."""
+    yield None
+    if phase in (Phase.ADMISSION, Phase.AUTH, Phase.REPLY):
+        yield from (Close(code, Initiator.REMOTE, phase) for code in NUMBERS)
+        yield Close(1006, Initiator.NONE, phase)
+        yield Close(1000, Initiator.LOCAL, phase)
+
+
+def failures():
+    """Every failure there can be, and more: legal phase and reason, with any factory reason, close and status."""
+    for phase, reasons in LEGAL_FAILURES.items():
+        statuses = STATUSES if phase is Phase.UPGRADE else [None]
+        for reason, factory, close in product(reasons, (None, *FactoryReason), closes(phase)):
+            for status in statuses if reason in (Reason.HTTP_STATUS, Reason.RATE_LIMITED, Reason.REDIRECT) else [None]:
+                yield replace(
+                    cases.PASSED,
+                    verdicts=FAIL,
+                    phase=phase,
+                    reason=reason,
+                    factory_reason=factory,
+                    close=close,
+                    http_status=status,
+                )
+
+
+def others():
+    """Results without a reason: our own failures, and what a shallow session learned of the factory."""
+    for impairment in Impairment:
+        yield replace(cases.IMPAIRED, impairment=impairment)
+    for factory, close in product(FactoryReason, closes(Phase.ADMISSION)):
+        yield replace(cases.PASSED, depth=Probe.AUTH, factory_reason=factory, close=close)
+
+
+def every_result():
+    yield from failures()
+    yield from others()
+
+
+def test_every_failure_is_explained():
+    """Each phase and reason, with each factory reason, impairment and close, has a sentence, a page and a next step."""
+    for result in every_result():
+        said = explain(result)
+
+        assert said.page is not None, result
+        assert said.page.removeprefix("deploy/runbook/").removesuffix(".md") in ALERTS
+        assert said.next_step
+        assert said.sentence
+        assert "{" not in said.sentence + said.next_step, said
+
+
+def test_every_row_is_met():
+    """No row of the table stands behind another that always speaks first."""
+    met = {id(cause_of(result)) for result in every_result()}
+
+    assert [row for row in CAUSES if id(row) not in met] == []
+
+
+def test_every_row_says_something_of_its_own():
+    """No two rows share a sentence, and none is as long as to be passed over at night."""
+    sentences = [row.sentence for row in CAUSES]
+
+    assert len(set(sentences)) == len(sentences)
+    assert max(map(len, sentences)) <= 260
+    assert max(len(row.next_step) for row in CAUSES) <= 280
+
+
+def test_the_alerts_are_those_of_the_issue():
+    """A page can only be one of an alert that is."""
+    assert {str(alert) for alert in Alert} == ALERTS
+
+
+@pytest.mark.parametrize("phase", LEGAL_FAILURES)
+def test_reasons_of_one_phase_are_told_apart(phase):
+    """Within a phase, each reason has its own sentence."""
+    met = {
+        reason: explain(replace(cases.PASSED, verdicts=FAIL, phase=phase, reason=reason, close=None)).sentence
+        for reason in LEGAL_FAILURES[phase] - {Reason.FACTORY}
+    }
+
+    assert len(set(met.values())) == len(met)
+
+
+def test_factory_reasons_are_told_apart():
+    """Each factory reason has its own sentence."""
+    met = {explain(replace(cases.SLOT_LIMIT, factory_reason=factory)).sentence for factory in FactoryReason}
+
+    assert len(met) == len(FactoryReason)
+
+
+LOOK_ALIKES = {
+    1: cases.SLOT_LIMIT,
+    4: cases.INTERNAL_ERROR,
+    7: cases.NO_WELCOME,
+    18: cases.TOKEN_REJECTED,
+    34: cases.ZOMBIE,
+}
+
+
+def test_the_look_alikes_are_told_apart():
+    """The signatures of protocol page section 7 that look alike have sentences and pages of their own."""
+    said = {number: explain(result) for number, result in LOOK_ALIKES.items()}
+
+    assert len({each.sentence for each in said.values()}) == len(said)
+    assert {number: each.page.split("WebSocket")[1] for number, each in said.items()} == {
+        1: "FactorySlotsExhausted.md",
+        4: "FactoryValidationFailing.md",
+        7: "NoWelcome.md",
+        18: "AuthFailing.md",
+        34: "SendFailing.md",
+    }
+
+
+@pytest.mark.parametrize(
+    ("result", "words"),
+    [
+        (cases.SLOT_LIMIT, "all 5 of its slots are held"),
+        (replace(cases.SLOT_LIMIT, slot_limit=None), "all its slots are held"),
+        (cases.INTERNAL_ERROR, "closed with 1011 (internal error) before the welcome"),
+        (cases.NO_WELCOME, "SILENCE"),
+        (cases.TOKEN_REJECTED, "refused our token"),
+        (cases.ZOMBIE, "zombie"),
+        (replace(cases.ZOMBIE, verdicts=FAIL), "The connection is open, but our message"),
+        (cases.REFUSED_UPGRADE, "HTTP 503: no healthy instance"),
+        (replace(cases.REFUSED_UPGRADE, http_status=403), "HTTP 403"),
+        (replace(cases.REFUSED_UPGRADE, reason=Reason.RATE_LIMITED, http_status=429, retry_after=600.0), "wait 10 min"),
+        (cases.failed(Phase.REPLY, Reason.SERVER_ERROR, "pass/pass/fail"), "instead of replying"),
+        (cases.failed(Phase.REPLY, Reason.CLOSED, "pass/pass/fail", close=cases.remote(1012, Phase.REPLY)), "recycled"),
+        (cases.failed(Phase.REPLY, Reason.CLOSED, "pass/pass/fail", close=cases.remote(1008, Phase.REPLY)), "1008"),
+    ],
+)
+def test_the_sentence_holds_the_figures(result, words):
+    """What the result knows stands in its sentence."""
+    assert words in explain(result).sentence
+
+
+def test_an_auth_refusal_speaks_before_a_bad_welcome():
+    """Where a login was refused and the welcome was wrong, the refusal is told, and the welcome beside it."""
+    both = cases.failed(Phase.AUTH, Reason.AUTH_REJECTED, "pass/fail/fail", factory_reason=FactoryReason.DEGRADED)
+
+    said = explain(both)
+
+    assert "refused the token in our login message" in said.sentence
+    assert "The welcome was wrong as well (degraded)." in said.sentence
+
+
+@pytest.mark.parametrize("depth", Probe)
+def test_what_passed_has_no_page(depth):
+    """Where nothing is wrong, there is nothing to open; what was not asked is said."""
+    verdicts = {probe: Verdict.PASS if probe.rank <= depth.rank else Verdict.NONE for probe in Probe}
+
+    said = explain(replace(cases.PASSED, depth=depth, verdicts=verdicts))
+
+    assert (said.page, said.next_step) == (None, None)
+    assert ("was not asked" in said.sentence) is (depth is not Probe.SEND)
+
+
+@pytest.mark.parametrize(
+    ("close", "words"),
+    [
+        (
+            Close(1011, Initiator.REMOTE, Phase.CLOSE),
+            "But the server closed with 1011 (internal error), not with 1000.",
+        ),
+        (Close(1006, Initiator.NONE, Phase.CLOSE), "our close got no answer (1006)"),
+        (Close(1000, Initiator.REMOTE, Phase.CLOSE), "Our user is let in, and our message got its reply."),
+    ],
+)
+def test_an_odd_close_of_a_passed_session_is_told(close, words):
+    """A close that went wrong fails no probe, but is not passed over."""
+    said = explain(replace(cases.PASSED, close=close)).sentence
+
+    assert words in said
+    assert ("But " in said) is (close.code != 1000)
+
+
+def test_a_distorted_run_is_told():
+    """Seconds of a held-up exporter are not to be believed, and it says so."""
+    assert "held up" in explain(replace(cases.PASSED, distorted=True)).sentence
+
+
+def test_nothing_proved_is_no_success():
+    """A session that decided nothing and met nothing is not called well."""
+    nothing = Result(
+        target="staging",
+        identity=None,
+        run="0",
+        depth=Probe.AUTH,
+        trigger=cases.PASSED.trigger,
+        started_at=0.0,
+        verdicts=dict.fromkeys(Probe, Verdict.NONE),
+        evidence=Evidence(),
+    )
+
+    assert explain(nothing) == NOTHING

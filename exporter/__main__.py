@@ -1,7 +1,8 @@
 """The command line: reads files, makes words and exit codes of errors.
 
 Rule 1: the only print, sys.exit and signal of the house. Rule 2: an error a user can mend is a sentence on stderr and
-exit code 1 (2 for wrong usage), never a traceback.
+exit code 1 (2 for wrong usage), never a traceback. `check` speaks the exit codes of the Nagios plugin guidelines: there
+all of these are 3, unknown.
 """
 
 import argparse
@@ -11,27 +12,53 @@ import os
 import signal
 import sys
 import tempfile
-from collections.abc import Sequence
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
+from http import HTTPStatus
 from pathlib import Path
-from typing import NoReturn
+from typing import Final, NoReturn
+from urllib.parse import urlencode
 
-from exporter import __version__, web
-from exporter.config import Config, Problem, YamlProblem, examine, load_yaml, seconds
+from exporter import __version__, arguments, web
+from exporter.config import Config, Problem, YamlProblem, examine, load_yaml
 from exporter.daemon import Daemon, Options
 from exporter.files import key_problems, mode_warnings
-from exporter.log import LEVELS, configure
-from exporter.plan import Plan, plan, plan_lines
+from exporter.log import configure, printable
+from exporter.oncall import OnCall, Rounds
+from exporter.plan import Job, Plan, plan, plan_lines
 from exporter.profiles import BUILT_IN
-from exporter.report import line, skip_line
-from exporter.result import Result, Skip
+from exporter.report import (
+    FORMATS,
+    SERIES_FORMATS,
+    Checked,
+    Earlier,
+    NotOurs,
+    Status,
+    View,
+    compare,
+    exit_code,
+    line,
+    progress,
+    public_url,
+    read_document,
+    series_exit_code,
+    skip_line,
+)
+from exporter.result import Probe, Result, Skip
 from exporter.state import State
 from exporter.web import Address, ListenProblem
 
-LISTEN = ":11011"
 MULTIPROCESS = frozenset({"PROMETHEUS_MULTIPROC_DIR", "prometheus_multiproc_dir"})
 """Each of them, even when empty, switches prometheus_client over at its import."""
 LOG = logging.getLogger("exporter.main")
+
+FROM_TIMEOUT = 90.0
+"""Seconds to wait for a running exporter: a check there may take a session's timeout, 60 s and more."""
+FROM_LIMIT = 1_048_576
+TEXT_LIMIT = 500
 
 
 class Unusable(Exception):  # noqa: N818
@@ -44,13 +71,34 @@ class Unusable(Exception):  # noqa: N818
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; the exit code."""
-    options = _parser().parse_args(argv)
+    words = sys.argv[1:] if argv is None else list(argv)
+    if words[:1] == ["check"]:
+        return _unknown_if_broken(words)
+    return _obey(words)
+
+
+def _obey(words: list[str]) -> int:
+    options = arguments.parser().parse_args(words)
     for name in MULTIPROCESS & os.environ.keys():
         return _complain(Unusable(f"{name} is set: unset it, one process holds all series here"))
     try:
-        return int(options.command(options))
+        return COMMANDS[options.command](options)
     except Unusable as problem:
         return _complain(problem)
+
+
+def _unknown_if_broken(words: list[str]) -> int:
+    """What is no finding about the backend is 3: wrong usage, a bad config, a defect of ours."""
+    try:
+        options = arguments.parser().parse_args(words)
+        return COMMANDS[options.command](options)
+    except SystemExit as end:
+        return 0 if end.code in (0, None) else int(Status.UNKNOWN)
+    except Unusable as problem:
+        _complain(problem)
+    except Exception as defect:  # noqa: BLE001 - Python's own exit code, 1, would be a warning about the backend
+        _complain(Unusable(f"the check broke on our side, please report this: {type(defect).__name__}"))
+    return int(Status.UNKNOWN)
 
 
 def _complain(problem: Unusable) -> int:
@@ -73,9 +121,97 @@ def _run(options: argparse.Namespace) -> int:
     configure(options.log_level, options.log_format)
     for problem in mode_warnings(config):
         LOG.warning("%s", problem)
-    state = State.open(Path(options.state_file)) if options.state_file else State.in_memory()
+    state = _state(options, config)
     daemon_options = Options(listen, startup_delay=options.startup_delay)
     return asyncio.run(_serve(config, what, daemon_options, state))
+
+
+def _check(options: argparse.Namespace) -> int:
+    configure("error", "logfmt")
+    if options.source:
+        return _show_checked(options, _asked_of(options.source, options.target, options.probe))
+    config, what = _load(Path(options.config_file))
+    on_call = OnCall(_job(what, options), _state(options, config), identity=options.identity)
+    depth = Probe(options.probe) if options.probe else _job(what, options).probes[-1]
+    if options.runs is None and options.until_healthy is None:
+        return _show_checked(options, asyncio.run(on_call.once(depth)))
+    rounds = _rounds(options)
+    earlier = _earlier(options.compare) if options.compare else None
+    series = asyncio.run(on_call.series(depth, rounds, _progress))
+    comparison = compare(earlier, series) if earlier else None
+    view = View(time.time(), options.fail_on)
+    if options.report:
+        kind = "json" if options.report.endswith(".json") else "markdown"
+        _write(Path(options.report), SERIES_FORMATS[kind](series, view, comparison))
+    _say(SERIES_FORMATS[options.output](series, view, comparison).rstrip("\n"))
+    return series_exit_code(series, options.fail_on)
+
+
+def _show_checked(options: argparse.Namespace, checked: Checked) -> int:
+    _say(FORMATS[options.output](checked, View(time.time(), options.fail_on)).rstrip("\n"))
+    return exit_code(checked, options.fail_on)
+
+
+def _job(what: Plan, options: argparse.Namespace) -> Job:
+    """The target that is asked for; raises Unusable with the names there are."""
+    job = next((job for job in what.jobs if job.name == options.target), None)
+    if job is None:
+        known = ", ".join(job.name for job in what.jobs)
+        raise Unusable(f"--target: {options.config_file} has no such target; it has {known}")
+    users = job.target.check_identities or job.target.identities
+    if options.identity is not None and options.identity not in users:
+        raise Unusable(f"--identity: target {job.name} has no such alias; it has {', '.join(users)}")
+    if options.probe is not None and options.probe not in job.probes:
+        raise Unusable(f"--probe: target {job.name} has {', '.join(job.probes)}")
+    return job
+
+
+def _rounds(options: argparse.Namespace) -> Rounds:
+    """`--until-healthy` alone means as many runs as fit into it."""
+    longest = options.until_healthy
+    runs = options.runs if options.runs is not None else int(longest // options.every) + 1
+    return Rounds(runs, options.every, longest)
+
+
+def _earlier(path: str) -> Earlier:
+    try:
+        return read_document(Path(path).read_bytes())
+    except OSError as error:
+        raise Unusable(f"--compare: {path}: {error.strerror}") from None
+    except NotOurs as problem:
+        raise Unusable(f"--compare: {path}: {problem}") from None
+
+
+def _asked_of(source: str, target: str, probe: str | None) -> Checked:
+    """The check of a running exporter; raises Unusable if there is none or it cannot say."""
+    query = urlencode({"target": target, **({"probe": probe} if probe else {})})
+    request = urllib.request.Request(f"{source.rstrip('/')}/api/check?{query}", method="POST")  # noqa: S310
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    shown, started = public_url(source), time.time()
+    try:
+        with opener.open(request, timeout=FROM_TIMEOUT) as answer:
+            earlier = read_document(answer.read(FROM_LIMIT))
+    except urllib.error.HTTPError as error:
+        said = printable(error.read(TEXT_LIMIT).decode("utf-8", "replace").strip())
+        if error.code == HTTPStatus.SERVICE_UNAVAILABLE:
+            return Checked(target, shown, (), started, __version__, refusal=said)
+        raise Unusable(f"--from: {shown} answers {error.code}: {said}") from None
+    except (OSError, ValueError, NotOurs) as problem:
+        raise Unusable(f"--from: no answer of an exporter at {shown}: {type(problem).__name__}") from None
+    return Checked(earlier.target, shown, earlier.results, earlier.started_at, __version__)
+
+
+def _progress(results: list[Result], total: int, left: float) -> None:
+    """One line that is rewritten, on a terminal only: reports go to stdout, this does not."""
+    if sys.stderr.isatty():
+        print(f"\r\x1b[K{progress(results, total, left)}", end="\n" if left == 0 else "", file=sys.stderr, flush=True)
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise Unusable(f"--report: {path}: {error.strerror}") from None
 
 
 def _demo(options: argparse.Namespace) -> int:
@@ -142,6 +278,12 @@ def _checked(raw: object, path: Path) -> tuple[Config, Plan]:
     if problems or not isinstance(planned, Plan):
         raise Unusable(*(f"{path}: {problem}" for problem in dict.fromkeys(problems)))
     return sound, planned
+
+
+def _state(options: argparse.Namespace, config: Config) -> State:
+    """The ledger of this machine: the flag names its file, else the config does."""
+    path = options.state_file or config.state_file
+    return State.open(Path(path)) if path else State.in_memory()
 
 
 def _address(text: str) -> Address:
@@ -274,78 +416,12 @@ def _say(text: str) -> bool:
     return True
 
 
-# Arguments ----------------------------------------------------------------------------------------------------------
-
-
-def _port(text: str) -> int:
-    if not text.isdecimal() or int(text) > 65_535:  # noqa: PLR2004 - RFC 9293 section 3.1: sixteen bits
-        raise argparse.ArgumentTypeError("must be 0 (any free one) to 65535")
-    return int(text)
-
-
-def _seconds(text: str) -> float:
-    try:
-        return seconds(text)
-    except ValueError as problem:
-        raise argparse.ArgumentTypeError(str(problem)) from None
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="ws-factory-exporter",
-        description="Probes WebSocket backends as a test user and tells Prometheus.",
-        allow_abbrev=False,
-    )
-    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    _add_run(commands.add_parser("run", help="probe on a schedule and serve /metrics", allow_abbrev=False))
-    _add_demo(commands.add_parser("demo", help="stand-in and exporter, nothing else needed", allow_abbrev=False))
-    _add_standin(commands.add_parser("standin", help="the stand-in backend alone", allow_abbrev=False))
-    return parser
-
-
-def _add_run(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument
-    add("--config.file", dest="config_file", default="exporter.yml", metavar="FILE", help="default: %(default)s")
-    add(
-        "--config.check",
-        dest="config_check",
-        action="store_true",
-        help="say every mistake, or print the plan; then exit",
-    )
-    add("--web.listen-address", dest="listen", default=LISTEN, metavar="[HOST]:PORT", help="default: %(default)s")
-    add("--log.level", dest="log_level", choices=list(LEVELS), default="info", help="default: %(default)s")
-    add("--log.format", dest="log_format", choices=["logfmt", "json"], default="logfmt", help="default: %(default)s")
-    add(
-        "--state.file",
-        dest="state_file",
-        metavar="FILE",
-        help="keeps the ledger of slots over restarts; shared by all here",
-    )
-    add(
-        "--startup.delay",
-        dest="startup_delay",
-        type=_seconds,
-        default="15s",
-        metavar="DURATION",
-        help="wait so long, and for a scrape (60s at most), before the first session; default: %(default)s; 0s: now",
-    )
-    parser.set_defaults(command=_run)
-
-
-def _add_demo(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--fault", action="append", default=[], metavar="NAME[:KEY=VALUE,…]", help="what the stand-in does wrong"
-    )
-    parser.add_argument("--port", type=_port, default=11011, help="of the exporter; default: %(default)s, 0: any")
-    parser.set_defaults(command=_demo)
-
-
-def _add_standin(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--fault", action="append", default=[], metavar="NAME[:KEY=VALUE,…]", help="what it does wrong")
-    for flag, what in {"--port": "ws", "--tls-port": "wss", "--control-port": "the control endpoint"}.items():
-        parser.add_argument(flag, type=_port, default=0, help=f"of {what}; default: any free one")
-    parser.set_defaults(command=_standin)
+COMMANDS: Final[Mapping[str, Callable[[argparse.Namespace], int]]] = {
+    "run": _run,
+    "check": _check,
+    "demo": _demo,
+    "standin": _standin,
+}
 
 
 def _exit() -> NoReturn:

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import Final
 
 from exporter import __version__, log
@@ -17,8 +18,10 @@ from exporter.config import Config
 from exporter.files import KeyRing
 from exporter.host import Clock, watch_loop
 from exporter.metrics import Metrics, target_series
+from exporter.oncall import OnCall
 from exporter.plan import Job, Plan
 from exporter.probing import Prober
+from exporter.report import FORMATS, View
 from exporter.resolver import Resolver
 from exporter.result import Probe, Result, Skip, Trigger, Verdict
 from exporter.scheduler import Scheduler
@@ -85,6 +88,7 @@ class Daemon:
             healthy=self._healthy,
             on_scrape=self._scraped.set,
             landing=self._landing,
+            check=self._check,
         )
         self._started.push_async_callback(self._server.close)
         self._started.push_async_callback(self._end_chores)
@@ -162,6 +166,20 @@ class Daemon:
     def _lag(self, seconds: float) -> None:
         self._metrics.loop_lag(seconds)
         self._scheduler.look()
+
+    async def _check(self, name: str, probe: str) -> tuple[int, str]:
+        """A check that somebody asks of us: one at a time for a target, with the ledger of the schedule."""
+        job = self._jobs.get(name)
+        if job is None:
+            return HTTPStatus.BAD_REQUEST, f"unknown target; known are {', '.join(self._jobs)}\n"
+        if probe not in job.probes:
+            return HTTPStatus.BAD_REQUEST, f"the target has the probes {', '.join(job.probes)}\n"
+        if self._stopping:
+            return HTTPStatus.SERVICE_UNAVAILABLE, "the exporter is stopping\n"
+        checked = await OnCall(job, self._state, clock=self._clock).once(Probe(probe))
+        if checked.refusal is not None:
+            return HTTPStatus.SERVICE_UNAVAILABLE, f"{checked.refusal}\n"
+        return HTTPStatus.OK, FORMATS["json"](checked, View(self._clock.wall()))
 
     # Shown ----------------------------------------------------------------------------------------------------------
 

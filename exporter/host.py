@@ -34,13 +34,20 @@ class StepWatch:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._apart = clock.wall() - clock.monotonic()
+        self._apart = self._difference()
 
     def step(self) -> float:
         """Seconds the wall clock has stepped since the last look, 0.0 if it has not."""
-        apart = self._clock.wall() - self._clock.monotonic()
+        apart = self._difference()
         moved, self._apart = apart - self._apart, apart
         return moved if abs(moved) > STEP else 0.0
+
+    def _difference(self) -> float:
+        """Wall less monotonic, read again if the process was stopped in between: that would look like a step."""
+        while True:
+            before, wall, after = self._clock.monotonic(), self._clock.wall(), self._clock.monotonic()
+            if after - before < STEP / 2:
+                return wall - after
 
 
 async def watch_loop(told: Callable[[float], None]) -> None:

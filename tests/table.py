@@ -18,8 +18,8 @@ from exporter.state import State
 
 ROWS = yaml.safe_load((Path(__file__).parent / "data" / "faults.yml").read_text(encoding="utf-8"))
 LISTENER_WIDE = ("refuse", "tls_", "not_tls")
-AT_ONCE = 20
-TIMEOUT = 0.6
+AT_ONCE = 8
+TIMEOUT = 1.0
 
 
 @dataclass(frozen=True)

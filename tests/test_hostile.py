@@ -7,6 +7,7 @@ import json
 import socket
 import struct
 import threading
+import time
 import tracemalloc
 
 import pytest
@@ -362,7 +363,7 @@ def flooding(beginning, words):
 async def test_a_flood_wins_no_time(beginning, words, phase):
     """A server that sends as fast as it can meets the bounds or the deadline, as `converse` has it."""
     with flooding(beginning, words) as flood:
-        facts = await converse(flood, timeout=0.4, close_timeout=0.1)
+        facts = await converse(flood, timeout=0.4, close_timeout=0.1, slack=6.0)
 
     assert str(facts.ended) == phase
 
@@ -386,6 +387,19 @@ async def test_a_flood_finds_no_memory(beginning, words, phase):
     assert str(facts.ended) == phase
     assert peak < 12_000_000
     assert left < 1_000_000
+
+
+@pytest.mark.parametrize(
+    "words", [frame(Opcode.PING) * 5_000, frame(Opcode.TEXT, b"x" * 60_000)], ids=["pings", "texts"]
+)
+async def test_a_flood_ends_the_close_budget_early(words):
+    """A server that answers our close with a flood is left at once: the budget is for closing."""
+    with flooding(closing, words) as flood:
+        started = time.monotonic()
+        facts = await converse(flood, close_timeout=20)
+
+    assert time.monotonic() - started < 10
+    assert facts.fault is None
 
 
 def test_what_a_target_remembers_is_bounded():

@@ -5,6 +5,7 @@ from itertools import product
 
 import pytest
 import report_cases as cases
+import yaml
 
 from exporter.classify import LEGAL_FAILURES, REMOTE_CODES
 from exporter.report import explain
@@ -168,6 +169,47 @@ def test_the_look_alikes_are_told_apart():
 def test_the_sentence_holds_the_figures(result, words):
     """What the result knows stands in its sentence."""
     assert words in explain(result).sentence
+
+
+def judged(row):
+    """A result with what a row of faults.yml says of it."""
+    word = {"pass": Verdict.PASS, "fail": Verdict.FAIL}
+    close = row["close"]
+    return replace(
+        cases.PASSED,
+        depth=Probe(row["depth"]),
+        verdicts={probe: word.get(row[probe], Verdict.NONE) for probe in Probe},
+        phase=row["phase"] and Phase(row["phase"]),
+        reason=row["reason"] and Reason(row["reason"]),
+        factory_reason=row["factory_reason"] and FactoryReason(row["factory_reason"]),
+        close=close and Close(close["code"], Initiator(close["initiator"]), Phase(close["phase"])),
+        http_status=row["http_status"],
+    )
+
+
+ROWS = [row for row in yaml.safe_load((cases.DATA / "faults.yml").read_text("utf-8")) if row["reason"]]
+INCIDENTS = yaml.safe_load((cases.DATA / "signatures.yml").read_text("utf-8"))["incidents"]
+PAIRS = [
+    (incident, [row for row in ROWS if row["fault"] in incident["faults"]])
+    for incident in INCIDENTS
+    if incident["name"] not in ("crash-loop", "uuid-refused")
+]
+"""Left out: a 1012 in every session pages as a failing factory, one 1012 is a restart; and one identity's refusal is
+told as its cause, where the alert can only say that one identity fails."""
+
+
+@pytest.mark.parametrize("pair", [pair for pair in PAIRS if pair[1]], ids=lambda pair: pair[0]["name"])
+def test_the_page_is_the_one_of_the_notification(pair):
+    """Who is paged and runs `check` is sent to the page that the notification opened."""
+    incident, rows = pair
+    pages = {explain(judged(row)).page for row in rows}
+
+    assert f"deploy/runbook/{incident['notify'].partition('/')[0]}.md" in pages
+
+
+def test_most_incidents_have_their_fault():
+    """The comparison of pages is not empty: most incidents are faults whose results are written down."""
+    assert len([pair for pair in PAIRS if pair[1]]) >= 20
 
 
 def test_an_auth_refusal_speaks_before_a_bad_welcome():

@@ -312,13 +312,13 @@ async def test_a_peer_that_never_reads_costs_no_memory():
 
 
 def tell_from_a_thread(peer, data=b"x"):
-    """Send from another thread 20 ms from now; a list that gets the moment of sending."""
+    """Send from another thread 20 ms from now; a list that gets the moment when it was sent."""
     sent = []
 
     def work():
         threading.Event().wait(0.02)
-        sent.append(time.monotonic())
         peer.sendall(data)
+        sent.append(time.monotonic())
 
     thread = threading.Thread(target=work)
     thread.start()
@@ -345,8 +345,7 @@ async def test_a_stamp_is_the_bytes_arrival_and_not_the_loops_leisure():
     await stamped()  # the kernel begins to stamp a moment after the first socket of the machine asks for it
     late = [await stamped() for _ in range(3)]
 
-    assert min(late) < 0.01
-    assert min(late) > -0.005
+    assert -0.02 < min(late, key=abs) < 0.01
 
 
 async def test_without_kernel_stamps_the_time_is_that_of_the_call():

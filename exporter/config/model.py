@@ -239,7 +239,10 @@ class Tls(Model):
 
 
 class Target(Model):
-    """A named backend URL and how it is probed. Durations in seconds."""
+    """A named backend URL and how it is probed. Durations in seconds.
+
+    `check_identities`: users that only the `check` command speaks as, so that it takes none of the schedule's slots.
+    """
 
     name: Name
     url: Text
@@ -248,6 +251,7 @@ class Target(Model):
     timeout: Period = 10.0
     close_timeout: Period = 2.0
     identities: dict[Name, Text] = {}
+    check_identities: dict[Name, Text] = {}
     auth: Auth | None = None
     auth_retry: Period = 300.0
     probes: Probes = Probes()
@@ -261,15 +265,21 @@ class Target(Model):
 
 
 class Config(Model):
-    """The whole file. `max_connects_per_minute` holds for each host, over all targets; loopback is exempt."""
+    """The whole file. `max_connects_per_minute` holds for each host, over all targets; loopback is exempt.
+
+    `state_file`: where the ledger is kept over restarts and shared with every `check` on the machine.
+    """
 
     targets: Annotated[list[Target], Field(min_length=1)]
     profiles: dict[Name, Profile] = {}
     max_connects_per_minute: Annotated[int, Field(ge=1, le=60_000)] = 60
+    state_file: FilePath | None = None
 
     def resolved(self, folder: PurePath) -> Self:
         """The same where each file's relative path starts at `folder`, the one the config file lies in."""
-        return self.model_copy(update={"targets": [_resolved(target, folder) for target in self.targets]})
+        state = None if self.state_file is None else str(folder / self.state_file)
+        targets = [_resolved(target, folder) for target in self.targets]
+        return self.model_copy(update={"targets": targets, "state_file": state})
 
 
 Files = TypeVar("Files", Jwt, Tls)

@@ -18,7 +18,8 @@ from exporter.config.sentences import Place, field_problems, path_of, target_nam
 from exporter.config.target_checks import target_problems
 
 TARGET = re.compile(r"^targets\[(\d+)\]")
-RATE: Final = "max_connects_per_minute"
+PLAIN: Final = ("max_connects_per_minute", "state_file")
+"""Settings beside `targets` and `profiles`: a good one holds for what is left of a file with problems."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +114,7 @@ def _good(raw: Mapping[str, Any], wrong: set[Place]) -> _Good:
         {index: Target.model_validate(part) for index, part in listed.items() if ("targets", index) not in wrong},
         {name: Profile.model_validate(part) for name, part in named.items() if ("profiles", name) not in wrong},
         frozenset(name for name in named if isinstance(name, str)),
-        {name: raw[name] for name in (RATE,) if name in raw and (name,) not in wrong},
+        {name: raw[name] for name in PLAIN if name in raw and (name,) not in wrong},
     )
 
 

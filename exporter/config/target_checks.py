@@ -99,9 +99,13 @@ def _lifetime(target: Target) -> Iterator[Found]:
 
 def _subjects(target: Target) -> Iterator[Found]:
     first: dict[str, str] = {}
-    for alias, subject in target.identities.items():
-        if first.setdefault(subject, alias) != alias:
-            yield f"identities.{alias}", f"has the same subject as {first[subject]}: one user, one alias"
+    for field in ("identities", "check_identities"):
+        for alias, subject in getattr(target, field).items():
+            other = first.setdefault(subject, alias)
+            if other != alias:
+                yield f"{field}.{alias}", f"has the same subject as {other}: one user, one alias"
+            elif field == "check_identities" and alias in target.identities:
+                yield f"{field}.{alias}", "stands under identities too: give users of checks aliases of their own"
 
 
 def _ready_token(target: Target) -> Iterator[Found]:

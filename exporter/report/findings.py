@@ -6,6 +6,7 @@ from typing import Final
 
 from exporter.report.causes import Alert, page
 from exporter.report.checked import passed
+from exporter.report.explain import explain
 from exporter.report.series import Series
 from exporter.report.summary import Reality, Summary, summarise
 from exporter.report.words import count
@@ -39,21 +40,24 @@ def _who(series: Series, summary: Summary) -> Iterator[Finding]:
     if torn or not broken or any(result.phase in BEFORE_USERS for result in faults):
         return
     if sound:
-        yield Finding(_some(series.shapes, faults, broken, sound), page(Alert.IDENTITY_FAILING))
+        yield _some(series.shapes, faults, broken, sound)
     elif len(broken) > 1:
         yield Finding(f"Every identity fails ({_list(broken)}): it is the backend, not a user.")
 
 
-def _some(shapes: Mapping[str, str], faults: Sequence[Result], broken: list[str], sound: list[str]) -> str:
+def _some(shapes: Mapping[str, str], faults: Sequence[Result], broken: list[str], sound: list[str]) -> Finding:
+    """Slots and name shapes are known causes, with pages of their own; else it is the user."""
     bad, good = {shapes.get(name, "") for name in broken}, {shapes.get(name, "") for name in sound}
     fails, passes = _plural(broken, "fails", "fail"), _plural(sound, "passes", "pass")
+    only = f"Only {_list(broken)} {fails}, {_list(sound)} {passes}"
     if any(result.factory_reason is FactoryReason.SLOT_LIMIT for result in faults):
-        return f"Only {_list(broken)} {fails}, {_list(sound)} {passes}: it is the slots of single users."
+        return Finding(f"{only}: it is the slots of single users.", page(Alert.FACTORY_SLOTS_EXHAUSTED))
     if "" in bad | good or bad & good:
-        return f"Only {_list(broken)} {fails}, {_list(sound)} {passes}: it is something about the user (rights, data)."
-    return (
+        return Finding(f"{only}: it is something about the user (rights, data).", page(Alert.IDENTITY_FAILING))
+    return Finding(
         f"Only identities of the name shape {_list(sorted(bad))} fail ({_list(broken)}), those of "
-        f"{_list(sorted(good))} pass ({_list(sound)}): it looks like a user-id check that refuses that shape."
+        f"{_list(sorted(good))} pass ({_list(sound)}): it looks like a user-id check that refuses that shape.",
+        explain(faults[0]).page,
     )
 
 

@@ -36,9 +36,12 @@ _LOG: Final = logging.getLogger(__name__)
 Answer = Callable[[], tuple[bool, str]]
 """Whether all is well, and a sentence."""
 
+Check = Callable[[str, str], Awaitable[tuple[int, str]]]
+"""A check of a target, by name, as deep as a probe, by name: HTTP status, and a JSON document or a sentence."""
+
 
 class Server:
-    """Serves `/`, `/metrics`, `/-/healthy` and `/-/ready`. Made by `start`, ended by `close`."""
+    """Serves `/`, `/metrics`, `/-/healthy`, `/-/ready`, POST `/api/check`. Made by `start`, ended by `close`."""
 
     def __init__(
         self,
@@ -48,6 +51,7 @@ class Server:
         healthy: Answer,
         on_scrape: Callable[[], None],
         landing: Callable[[], LandingData],
+        check: Check | None = None,
     ) -> None:
         self._renderer = Renderer(registry)
         self._on_scrape = on_scrape
@@ -58,6 +62,8 @@ class Server:
         app.router.add_get("/metrics", self._metrics)
         app.router.add_get("/-/healthy", _answering(healthy))
         app.router.add_get("/-/ready", _answering(ready))
+        if check is not None:
+            app.router.add_post("/api/check", _checking(check))
         self._runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=SHUTDOWN)
         self.url = ""
         self.port = 0
@@ -73,14 +79,15 @@ class Server:
         healthy: Answer,
         on_scrape: Callable[[], None],
         landing: Callable[[], LandingData],
+        check: Check | None = None,
     ) -> Self:
         """A server that listens; raises ListenProblem. Host "" is every interface, port 0 any free one.
 
         `ready`, `healthy` are asked at each request; `on_scrape` is told after each answer to GET /metrics;
-        `landing` gives what the landing page shows.
+        `landing` gives what the landing page shows; `check` runs the check that `check --from` asks for.
         """
         sock = bind(Address(host, port))
-        self = cls(registry, ready=ready, healthy=healthy, on_scrape=on_scrape, landing=landing)
+        self = cls(registry, ready=ready, healthy=healthy, on_scrape=on_scrape, landing=landing, check=check)
         self.url, self.port = url(sock), int(sock.getsockname()[1])
         await self._runner.setup()
         await web.SockSite(self._runner, sock).start()
@@ -128,6 +135,15 @@ async def _guarded(request: web.Request, handler: Handler) -> web.StreamResponse
         resource = request.match_info.route.resource
         _LOG.exception("request failed", extra={"keys": {"path": resource and resource.canonical}})
         return web.Response(text="internal error\n", status=HTTPStatus.INTERNAL_SERVER_ERROR)
+
+
+def _checking(check: Check) -> Callable[[web.Request], Awaitable[web.Response]]:
+    async def handler(request: web.Request) -> web.Response:
+        status, text = await check(request.query.get("target", ""), request.query.get("probe", "send"))
+        kind = "application/json" if status == HTTPStatus.OK else "text/plain"
+        return web.Response(text=text, status=status, content_type=kind, charset="utf-8")
+
+    return handler
 
 
 async def _dress(_: web.Request, response: web.StreamResponse) -> None:

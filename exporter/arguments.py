@@ -1,0 +1,117 @@
+"""The words of the command line: commands, flags, defaults, and the sentences about wrong ones.
+
+Rule 1: knows names and types of flags, and nothing of what the commands do: `__main__` looks that up by `command`.
+"""
+
+import argparse
+from typing import Final
+
+from exporter import __version__
+from exporter.config import seconds
+from exporter.log import LEVELS
+from exporter.report import FORMATS
+from exporter.result import Probe
+
+LISTEN: Final = ":11011"
+MOST_RUNS: Final = 1_000
+
+
+def parser() -> argparse.ArgumentParser:
+    """The parser of the whole command line; the name of the command stands in `command`."""
+    words = argparse.ArgumentParser(
+        prog="ws-factory-exporter",
+        description="Probes WebSocket backends as a test user and tells Prometheus.",
+        allow_abbrev=False,
+    )
+    words.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    commands = words.add_subparsers(required=True, dest="command", metavar="COMMAND")
+    _add_run(commands.add_parser("run", help="probe on a schedule and serve /metrics", allow_abbrev=False))
+    _add_check(commands.add_parser("check", help="one session now, explained; for people on call", allow_abbrev=False))
+    _add_demo(commands.add_parser("demo", help="stand-in and exporter, nothing else needed", allow_abbrev=False))
+    _add_standin(commands.add_parser("standin", help="the stand-in backend alone", allow_abbrev=False))
+    return words
+
+
+def _add_run(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--config.file", dest="config_file", default="exporter.yml", metavar="FILE", help="default: %(default)s")
+    add(
+        "--config.check",
+        dest="config_check",
+        action="store_true",
+        help="say every mistake, or print the plan; then exit",
+    )
+    add("--web.listen-address", dest="listen", default=LISTEN, metavar="[HOST]:PORT", help="default: %(default)s")
+    add("--log.level", dest="log_level", choices=list(LEVELS), default="info", help="default: %(default)s")
+    add("--log.format", dest="log_format", choices=["logfmt", "json"], default="logfmt", help="default: %(default)s")
+    add(
+        "--state.file",
+        dest="state_file",
+        metavar="FILE",
+        help="keeps the ledger of slots over restarts; shared by all here",
+    )
+    add(
+        "--startup.delay",
+        dest="startup_delay",
+        type=_seconds,
+        default="15s",
+        metavar="DURATION",
+        help="wait so long, and for a scrape (60s at most), before the first session; default: %(default)s; 0s: now",
+    )
+
+
+def _add_check(parser: argparse.ArgumentParser) -> None:
+    """Exit codes: 0 OK, 1 warning, 2 critical, 3 unknown."""
+    add = parser.add_argument
+    add("--target", required=True, metavar="NAME", help="a target of the config")
+    add("--config.file", dest="config_file", default="exporter.yml", metavar="FILE", help="default: %(default)s")
+    add(
+        "--from",
+        dest="source",
+        metavar="URL",
+        help="ask the exporter that runs there, for example http://exporter:11011",
+    )
+    add("--state.file", dest="state_file", metavar="FILE", help="the ledger that the exporter on this machine keeps")
+    add("--probe", choices=[probe.value for probe in Probe], help="how deep; default: as deep as the profile goes")
+    add("--identity", metavar="ALIAS", help="speak as this one; default: the first with a slot to spare")
+    add("--output", choices=list(FORMATS), default="text", help="default: %(default)s")
+    add("--fail-on", choices=["warning", "critical"], default="warning", help="default: %(default)s")
+    add("--runs", type=_count, metavar="N", help="a series of sessions, each as the next identity")
+    add("--every", type=_seconds, default="20s", metavar="DURATION", help="between two of them; default: %(default)s")
+    add(
+        "--until-healthy", type=_seconds, metavar="DURATION", help="stop when three in a row passed, give up after this"
+    )
+    add("--report", metavar="FILE", help="write the series there too: .json, else Markdown")
+    add("--compare", metavar="FILE", help="an earlier report in JSON to compare the series with")
+
+
+def _add_demo(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--fault", action="append", default=[], metavar="NAME[:KEY=VALUE,…]", help="what the stand-in does wrong"
+    )
+    parser.add_argument("--port", type=_port, default=11011, help="of the exporter; default: %(default)s, 0: any")
+
+
+def _add_standin(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--fault", action="append", default=[], metavar="NAME[:KEY=VALUE,…]", help="what it does wrong")
+    for flag, what in {"--port": "ws", "--tls-port": "wss", "--control-port": "the control endpoint"}.items():
+        parser.add_argument(flag, type=_port, default=0, help=f"of {what}; default: any free one")
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or int(text) > 65_535:  # noqa: PLR2004 - RFC 9293 section 3.1: sixteen bits
+        raise argparse.ArgumentTypeError("must be 0 (any free one) to 65535")
+    return int(text)
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= MOST_RUNS:
+        raise argparse.ArgumentTypeError(f"must be 1 to {MOST_RUNS}")
+    return int(text)
+
+
+def _seconds(text: str) -> float:
+    try:
+        return seconds(text)
+    except ValueError as problem:
+        raise argparse.ArgumentTypeError(str(problem)) from None

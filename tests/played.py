@@ -1,0 +1,153 @@
+"""Incidents of `data/signatures.yml`, played on a jumping clock by the real exporter and stand-in, as promtool input.
+
+Each incident has a stand-in, an exporter and a ledger of its own. All are sampled every 15 s, as Prometheus would;
+the samples become the input of one `promtool test rules`, which judges them by the real alerts.yml.
+"""
+
+import asyncio
+import math
+import shutil
+from contextlib import AsyncExitStack
+from itertools import groupby
+from pathlib import Path
+
+import rig
+import yaml
+
+from exporter import daemon
+from exporter.config import Config
+from exporter.daemon import Daemon, Options
+from exporter.plan import plan
+from exporter.profiles import BUILT_IN
+from exporter.standin import Pace, StandIn
+from exporter.standin.faults import parse
+from exporter.web import Address
+
+DATA = Path(__file__).parent / "data"
+TABLE = yaml.safe_load((DATA / "signatures.yml").read_text(encoding="utf-8"))
+SCRAPE = 15.0
+JOB = "ws-factory-exporter"
+
+HEALTHY = 330.0
+"""Seconds until the fault: not a multiple of the scrape interval and of the cycle's at once."""
+ILL = 780.0
+AFTER = 990.0
+END = HEALTHY + ILL + AFTER
+
+
+async def play(loop, rows, folder, *, healthy=HEALTHY, ill=ILL, after=AFTER):
+    """The samples of all rows: (metric, labels) → value at every scrape, None where there is none."""
+    daemon.watch_loop = _never  # half a second at a time is too often for hours of many exporters
+    samples, scrapes = {}, 0
+    async with AsyncExitStack() as stack:
+        scenes = [await _Scene.start(row, loop, folder / row["name"], stack) for row in rows]
+        acts = [asyncio.create_task(scene.act(healthy, ill)) for scene in scenes]
+        while scrapes * SCRAPE <= healthy + ill + after:
+            for scene in scenes:
+                scene.sample(samples, scrapes)
+            scrapes += 1
+            await asyncio.sleep(scrapes * SCRAPE - loop.time())
+        await asyncio.gather(*acts)
+    return {series: values + [None] * (scrapes - len(values)) for series, values in samples.items()}
+
+
+async def _never(_told):
+    await asyncio.Event().wait()
+
+
+class _Scene:
+    """One incident: its stand-in and its exporter."""
+
+    def __init__(self, row, loop, standin, exporter, key):
+        self.row, self.setup = row, row.get("setup", {})
+        self._loop, self._standin, self._exporter, self._key = loop, standin, exporter, key
+
+    @classmethod
+    async def start(cls, row, loop, folder, stack):
+        setup = row.get("setup", {})
+        tls = setup.get("tls", False)
+        standin = await StandIn.start(
+            tls_port=0 if tls else None, clock=loop.time, wall=loop.wall, pace=Pace()
+        )
+        stack.push_async_callback(standin.close)
+        folder.mkdir()
+        key = Path(shutil.copy(standin.key_file, folder / "key"))
+        mapping = rig.target(
+            standin, tls=tls, name=row["name"], interval="20s", timeout="10s", close_timeout="2s", limits=None
+        )
+        mapping["auth"]["jwt"]["key_file"] = str(key)
+        mapping.update(setup.get("target", {}))
+        config = Config.model_validate({"targets": [{k: v for k, v in mapping.items() if v is not None}]})
+        options = Options(Address("127.0.0.1", 0), startup_delay=SCRAPE)
+        exporter = Daemon(config, plan(config, BUILT_IN), options, clock=loop.clock)
+        stack.push_async_callback(exporter.stop)
+        await exporter.start()
+        exporter._scraped.set()
+        return cls(row, loop, standin, exporter, key)
+
+    async def act(self, healthy, ill):
+        await asyncio.sleep(healthy - self._loop.time())
+        pulses = self.setup.get("pulses")
+        if pulses is None:
+            await self._spoil()
+            await asyncio.sleep(healthy + ill - self._loop.time())
+            self._mend()
+            return
+        for _ in range(pulses["times"]):
+            seen = self._standin.finished
+            await self._spoil()
+            while self._standin.finished < seen + pulses["sessions"]:
+                await asyncio.sleep(0.5)
+            self._mend()
+            await asyncio.sleep(pulses["apart"])
+
+    async def _spoil(self):
+        faults = self.row["faults"]
+        path = "*" if any(parse(spec).needs_listener for spec in faults) else "/ws"
+        self._standin.set_fault(path, *faults)
+        if self.setup.get("key_file") == "gone":
+            self._key.rename(self._key.with_suffix(".gone"))
+
+    def _mend(self):
+        self._standin.clear()
+        if self.setup.get("key_file") == "gone":
+            self._key.with_suffix(".gone").rename(self._key)
+
+    def sample(self, samples, scrapes):
+        """Add one scrape."""
+        for family in self._exporter._metrics.registry.collect():
+            if not family.name.startswith("ws_"):
+                continue
+            for sample in family.samples:
+                if "target" in sample.labels:
+                    series = (sample.name, tuple(sorted(sample.labels.items())))
+                    values = samples.setdefault(series, [])
+                    values += [None] * (scrapes - len(values))
+                    values.append(_relative(sample.name, sample.value, self._loop))
+
+
+def _relative(name, value, loop):
+    """promtool's time begins at 0."""
+    return value - (loop.wall() - loop.time()) if name.endswith("_timestamp_seconds") else value
+
+
+def input_series(samples):
+    """As `input_series` of promtool. Series that are 0 all along count in sums only, so most are left out."""
+    kept = ("ws_probe_identity", "ws_probe_attempts", "ws_factory_slots", "ws_probe_cycle")
+    for (name, labels), values in samples.items():
+        if any(values) or name.startswith(kept):
+            pairs = ",".join(f'{label}="{value}"' for label, value in (("job", JOB), ("instance", "a"), *labels))
+            yield {"series": f"{name}{{{pairs}}}", "values": " ".join(_runs(values))}
+    whole = len(next(iter(samples.values())))
+    yield {"series": f'process_start_time_seconds{{job="{JOB}",instance="a"}}', "values": f"0x{whole - 1}"}
+    yield {"series": f'up{{job="{JOB}",instance="a"}}', "values": f"1x{whole - 1}"}
+
+
+def _runs(values):
+    for value, run in groupby(values):
+        repeats = len(list(run)) - 1
+        if value is None:
+            yield f"_x{repeats + 1}"
+        else:
+            assert math.isfinite(value)
+            yield f"{value:.6g}x{repeats}" if abs(value) < 1e6 else f"{value:.0f}x{repeats}"

@@ -1,0 +1,545 @@
+"""The whole exporter in one process on a clock that jumps: start, pages, chores, stop."""
+
+import asyncio
+import contextlib
+import logging
+import socket
+from collections import Counter
+from urllib.parse import urlsplit
+
+import pytest
+import rig
+import virtual
+from prometheus_client.parser import text_string_to_metric_families
+
+from exporter.config import Config
+from exporter.daemon import FIRST_SCRAPE, TIDY, Daemon, Options
+from exporter.result import SkipCause
+from exporter.scheduler import CLOSING, OVERDUE, PATIENCE
+from exporter.standin import Pace, StandIn
+from exporter.state import State
+from exporter.web import Address, ListenProblem
+
+INTERVAL = 20.0
+HERE = Address("127.0.0.1", 0)
+
+
+def mapping(standin, **changes):
+    return rig.target(standin, **{"interval": "20s", "timeout": "5s", "close_timeout": "1s", **changes})
+
+
+def made(loop, *mappings, delay=0.0, listen=HERE, state=None, **options):
+    """A daemon that is not started."""
+    config = Config.model_validate({"targets": list(mappings)})
+    wanted = Options(listen, startup_delay=delay, **options)
+    return Daemon(config, rig.planned(*mappings), wanted, state=state, clock=loop.clock)
+
+
+@contextlib.asynccontextmanager
+async def running(loop, *, delay=0.0, path="/ws", fault=None, **changes):
+    """A stand-in and a daemon that probes it."""
+    async with StandIn.start(tls_port=None, clock=loop.time, wall=loop.wall, pace=Pace.quick()) as standin:
+        if fault:
+            standin.set_fault(path, fault)
+        daemon = made(loop, mapping(standin, path=path, **changes), delay=delay)
+        await daemon.start()
+        try:
+            yield daemon, standin
+        finally:
+            await daemon.stop()
+
+
+async def get(daemon, path):
+    """Status and body of a page."""
+    place = urlsplit(daemon.url)
+    reader, writer = await asyncio.open_connection(place.hostname, place.port)
+    writer.write(f"GET {path} HTTP/1.0\r\nHost: x\r\n\r\n".encode())
+    head, _, body = (await reader.read()).decode().partition("\r\n\r\n")
+    writer.close()
+    return int(head.split(" ")[1]), body
+
+
+async def figures(daemon):
+    """(name, values of the labels but the target's) → value."""
+    _, body = await get(daemon, "/metrics")
+    return {
+        (sample.name, *(value for name, value in sorted(sample.labels.items()) if name != "target")): sample.value
+        for family in text_string_to_metric_families(body)
+        for sample in family.samples
+    }
+
+
+def total(shown, name):
+    return sum(value for key, value in shown.items() if key[0] == name)
+
+
+# The start ----------------------------------------------------------------------------------------------------------
+
+
+def test_it_is_ready_and_healthy_before_the_first_session():
+    """Zeros, plan and pages are there at once; no connection has been made."""
+
+    async def main(loop):
+        async with running(loop, delay=15.0) as (daemon, standin):
+            pages = [await get(daemon, path) for path in ("/-/ready", "/-/healthy", "/")]
+            return pages, await figures(daemon), standin.finished + standin.open_connections, loop.wall()
+
+    (ready, healthy, landing), shown, connections, now = virtual.run(main)
+
+    assert (ready, healthy) == ((200, "ready\n"), (200, "healthy\n"))
+    assert "not probed yet" in landing[1]
+    assert shown["ws_probe_cycles_total", "connect"] == 0
+    assert ("ws_probe_success", "connect") not in shown
+    assert shown["ws_exporter_config_last_reload_successful",] == 1
+    assert {shown["ws_probe_due_timestamp_seconds", probe] >= now + 15 for probe in ("connect", "auth", "send")} == {
+        True
+    }
+    assert connections == 0
+
+
+@pytest.mark.parametrize(
+    ("delay", "scraped_at", "begins"),
+    [(0.0, None, 0.0), (15.0, 3.0, 15.0), (15.0, 40.0, 40.0), (15.0, None, FIRST_SCRAPE), (90.0, None, 90.0)],
+    ids=["no delay", "scraped early", "scraped late", "never scraped", "a long delay"],
+)
+def test_the_first_session_waits_for_the_delay_and_one_scrape(delay, scraped_at, begins):
+    """It begins in the first interval after both, after 60 s without a scrape, and at once if the delay is 0."""
+
+    async def main(loop):
+        async with running(loop, delay=delay) as (daemon, standin):
+            began = loop.time()
+            if scraped_at is not None:
+                await asyncio.sleep(scraped_at)
+                assert total(await figures(daemon), "ws_probe_attempts_total") == 0
+            (seen,) = await standin.wait_sessions(1, timeout=300)
+            return seen.accepted_at - began
+
+    first = virtual.run(main)
+
+    assert begins <= first <= begins + INTERVAL + 0.1
+
+
+def test_looking_at_other_pages_is_no_scrape():
+    """Health checks and the landing page do not start the sessions."""
+
+    async def main(loop):
+        async with running(loop, delay=1.0) as (daemon, standin):
+            for _ in range(10):
+                for path in ("/", "/-/ready", "/-/healthy", "/nothing"):
+                    await get(daemon, path)
+                await asyncio.sleep(5)
+            return standin.finished + standin.open_connections
+
+    assert virtual.run(main) == 0
+
+
+def test_where_it_listens_is_said_once(caplog):
+    """One line names version, number of targets and URL: with port 0 nothing else does."""
+    caplog.set_level(logging.INFO, "exporter.daemon")
+
+    async def main(loop):
+        async with running(loop) as (daemon, _):
+            return daemon.url
+
+    url = virtual.run(main)
+
+    (line,) = [record for record in caplog.records if record.name == "exporter.daemon"]
+    assert line.getMessage() == "listening"
+    assert (line.keys["url"], line.keys["targets"]) == (url, 1)
+
+
+def test_a_port_in_use_is_a_sentence_and_leaves_nothing(tmp_path):
+    """ListenProblem names the address; a stop after it closes what was made before."""
+
+    async def main(loop):
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            address = Address("127.0.0.1", taken.getsockname()[1])
+            state = State.open(tmp_path / "state")
+            daemon = made(loop, mapping(Nowhere), listen=address, state=state)
+            with pytest.raises(ListenProblem, match=rf"127\.0\.0\.1:{address.port}: the port is in use"):
+                await daemon.start()
+            await daemon.stop()
+            return daemon.url, asyncio.all_tasks(), state._journal._lock
+
+    url, tasks, lock = virtual.run(main)
+
+    assert url == ""
+    assert len(tasks) == 1
+    assert lock is None
+
+
+class Nowhere:
+    """Where no stand-in is needed."""
+
+    key_file = "key"
+
+    @staticmethod
+    def url(path, **_):
+        return f"ws://127.0.0.1:1{path}"
+
+
+# What it shows while it runs ----------------------------------------------------------------------------------------
+
+
+def test_every_cycle_is_counted_on_the_metrics_page():
+    """After 20 minutes with faults and a blocked loop, cycles + skips + impaired are the cycles that were due."""
+
+    async def main(loop):
+        began = loop.wall()
+        async with running(loop) as (daemon, standin):
+            for fault in ("none", "internal_error", "none", "slot_limit", "http:status=429,retry_after=50", "none"):
+                standin.set_fault("/ws", fault)
+                await asyncio.sleep(150)
+                loop.block(17)
+            await asyncio.sleep(2)
+            shown = await figures(daemon)
+            (job,) = daemon._plan.jobs
+            return shown, job.cycle_at(loop.wall()) - job.cycle_at(began)
+
+    shown, due = virtual.run(main)
+
+    counted = (
+        shown["ws_probe_cycles_total", "connect"]
+        + total(shown, "ws_probe_skips_total")
+        + total(shown, "ws_probe_impaired_total")
+    )
+    assert counted == due > 40
+    assert shown["ws_probe_skips_total", SkipCause.LATE] > 0
+    assert shown["ws_probe_skips_total", SkipCause.RATE] > 0
+    assert shown["ws_probe_cycle_failures_total", "send"] > 0
+    assert shown["ws_probe_attempts_total", "send"] > shown["ws_probe_cycles_total", "send"], (
+        "confirm runs are attempts"
+    )
+
+
+def test_the_next_run_is_always_told():
+    """From load on there is a due time for each probe; it lies ahead, at most its own interval, and moves."""
+
+    async def main(loop):
+        every = {"auth": {"every": 1}, "send": {"every": 3}}
+        async with running(loop, probes=every) as (daemon, _):
+            told = []
+            for _ in range(40):
+                await asyncio.sleep(7)
+                shown = await figures(daemon)
+                told.append(
+                    [
+                        shown["ws_probe_due_timestamp_seconds", probe] - loop.wall()
+                        for probe in ("connect", "auth", "send")
+                    ]
+                )
+            return told
+
+    told = virtual.run(main)
+
+    for column, most in zip(zip(*told, strict=True), (INTERVAL, INTERVAL, 3 * INTERVAL), strict=True):
+        assert all(0 < ahead <= most for ahead in column)
+        assert max(column) > most - 8, "it moves on"
+
+
+def test_open_connections_go_back_to_none():
+    """1 while a session runs, 0 after it, however it ended."""
+
+    async def main(loop):
+        told = []
+        async with running(loop, confirm={"runs": 0}) as (daemon, standin):
+            for fault in ("slow_reply:delay=2", "silent", "abort:at=reply"):
+                standin.set_fault("/ws", fault)
+                before = standin.finished
+                while not standin.open_connections and standin.finished == before:
+                    await asyncio.sleep(0.1)
+                during = (await figures(daemon))["ws_probe_open_connections",]
+                await standin.wait_sessions(before + 1, timeout=100)
+                await asyncio.sleep(8)
+                told.append((during, (await figures(daemon))["ws_probe_open_connections",]))
+        return told
+
+    told = virtual.run(main)
+
+    assert told[:2] == [(1, 0), (1, 0)]
+    assert told[2][1] == 0
+
+
+def test_slots_held_rise_with_a_session_and_fall_by_the_release():
+    """One slot from the connect until the release after the close; then none, although nothing else happens."""
+    limits = {"slots_per_identity": 5, "slot_release": "100s"}
+
+    async def main(loop):
+        pool = {"one": "a-single-user"}
+        async with running(loop, identities=pool, interval="400s", limits=limits) as (daemon, standin):
+            held = [(await figures(daemon))["ws_factory_slots_held", "one"]]
+            (seen,) = await standin.wait_sessions(1, timeout=500)
+            for moment in (1, 99, 100 + TIDY + 0.1):
+                await asyncio.sleep(seen.finished_at + moment - loop.time())
+                held.append((await figures(daemon))["ws_factory_slots_held", "one"])
+            shown = await figures(daemon)
+            return held, shown["ws_factory_slots_budget", "one"], shown["ws_probe_identity_resting", "one"]
+
+    assert virtual.run(main) == ([0, 1, 1, 0], 4, 0)
+
+
+def test_a_resting_identity_is_told_and_the_page_goes_on_saying_why():
+    """While its turns only connect, and pass, the target still fails to send, and the page says for want of what."""
+
+    async def main(loop):
+        pool = {"one": "a-single-user"}
+        async with running(loop, fault="slot_limit:limit=5", identities=pool) as (daemon, standin):
+            await standin.wait_sessions(4, timeout=200)
+            await asyncio.sleep(1)
+            resting, page = await figures(daemon), (await get(daemon, "/"))[1]
+            standin.clear()
+            await asyncio.sleep(330)
+            return resting, page, await figures(daemon), (await get(daemon, "/"))[1]
+
+    resting, page, rested, passing = virtual.run(main)
+
+    assert resting["ws_probe_identity_resting", "one"] == 1
+    assert resting["ws_factory_slots_budget", "one"] == 4
+    assert resting["ws_probe_success", "connect"] == 1
+    assert "failing" in page
+    assert "send: admission: factory (slot_limit)" in page
+    assert rested["ws_probe_identity_resting", "one"] == 0
+    assert "passing" in passing
+
+
+@pytest.mark.parametrize(
+    ("fault", "state"),
+    [("none", "passing"), ("refuse", "connect: tcp: refused"), ("auth_rejected", "auth: admission: auth_rejected")],
+)
+def test_the_landing_page_says_how_each_target_does(fault, state):
+    """The shallowest failing probe with its cause, or that all pass."""
+
+    async def main(loop):
+        async with running(loop, fault=None) as (daemon, standin):
+            standin.set_fault("*", fault)
+            await asyncio.sleep(INTERVAL + 6)
+            return (await get(daemon, "/"))[1]
+
+    assert state in virtual.run(main)
+
+
+def test_the_landing_page_tells_our_own_failure_apart(tmp_path):
+    """A key that is gone is nobody's outage."""
+
+    async def main(loop):
+        auth = {"jwt": {"key_file": str(tmp_path / "gone"), "claims": rig.CLAIMS}}
+        async with running(loop, auth=auth) as (daemon, _):
+            await asyncio.sleep(INTERVAL + 1)
+            return (await get(daemon, "/"))[1], await figures(daemon)
+
+    page, shown = virtual.run(main)
+
+    assert "our own failure: token" in page
+    assert shown["ws_probe_impaired_total", "token"] == 1
+    assert total(shown, "ws_probe_attempts_total") == 0
+
+
+def test_a_late_loop_is_seen_by_the_scrapes_after_it():
+    """A spike between two scrapes is not lost, and is gone after a minute."""
+
+    async def main(loop):
+        async with running(loop, interval="300s") as (daemon, _):
+            lags = []
+            for blocked in (0.0, 2.0, 0.0, 0.0, 0.0):
+                await asyncio.sleep(10)
+                loop.block(blocked)
+                await asyncio.sleep(20)
+                lags.append((await figures(daemon))["ws_exporter_event_loop_lag_seconds",])
+        return lags
+
+    before, spike, after, *later = virtual.run(main)
+
+    assert before < 0.1
+    assert spike == after == pytest.approx(2.0, abs=0.51)
+    assert later[-1] < 0.1
+
+
+@pytest.mark.parametrize("step", [3600.0, -3600.0])
+def test_a_step_of_the_wall_clock_is_followed(step, caplog):
+    """It is said once; due times, ledger and cycles go on as if nothing had happened."""
+    limits = {"slots_per_identity": 20, "slot_release": "300s"}
+
+    async def main(loop):
+        async with running(loop, limits=limits) as (daemon, _):
+            await asyncio.sleep(400)
+            before = await figures(daemon)
+            loop.step(step)
+            await asyncio.sleep(400)
+            return before, await figures(daemon), loop.wall()
+
+    before, after, now = virtual.run(main)
+
+    assert total(after, "ws_probe_skips_total") == 0
+    assert 39 <= after["ws_probe_cycles_total", "connect"] <= 41
+    assert 0 < after["ws_probe_due_timestamp_seconds", "connect"] - now <= INTERVAL
+    assert abs(total(after, "ws_factory_slots_held") - total(before, "ws_factory_slots_held")) <= 1
+    steps = [record.getMessage() for record in caplog.records if "wall clock" in record.getMessage()]
+    assert steps == [f"the wall clock stepped by {step:.1f} s: every target is planned anew"]
+
+
+# Health -------------------------------------------------------------------------------------------------------------
+
+
+def test_health_knows_no_target():
+    """With every session failing and every cycle skipped we are healthy and ready."""
+
+    async def main(loop):
+        async with running(loop, fault="http:status=429") as (daemon, _):
+            await asyncio.sleep(100)
+            shown = await figures(daemon)
+            assert shown["ws_probe_skips_total", SkipCause.RATE] >= 3
+            return [await get(daemon, path) for path in ("/-/healthy", "/-/ready")]
+
+    assert virtual.run(main) == [(200, "healthy\n"), (200, "ready\n")]
+
+
+def test_a_task_that_died_is_said_and_makes_us_unhealthy(monkeypatch, caplog):
+    """Nobody would miss it otherwise: an exception in a chore ends it for good."""
+
+    def broken(*_):
+        raise ZeroDivisionError
+
+    async def main(loop):
+        async with running(loop) as (daemon, _):
+            before = await get(daemon, "/-/healthy")
+            monkeypatch.setattr(daemon, "_tell_identities", broken)
+            await asyncio.sleep(2 * TIDY)
+            monkeypatch.undo()
+            return before, await get(daemon, "/-/healthy"), await get(daemon, "/-/ready")
+
+    before, after, ready = virtual.run(main)
+
+    assert before == (200, "healthy\n")
+    assert after == (503, "the task tidy has died, see the log: restart\n")
+    assert ready[0] == 200
+    errors = [record for record in caplog.records if record.levelno == logging.ERROR]
+    assert [record.exc_info[0] for record in errors] == [ZeroDivisionError]
+
+
+def test_cycles_that_nobody_starts_make_us_unhealthy():
+    """When the alarm is dead, the process answers and yet does nothing: a restart is due."""
+
+    async def main(loop):
+        async with running(loop) as (daemon, _):
+            await asyncio.sleep(100)
+            daemon._scheduler._alarm._stop_timer()
+            await asyncio.sleep(INTERVAL + OVERDUE + 1)
+            return await get(daemon, "/-/healthy")
+
+    assert virtual.run(main) == (503, "cycles fall due and none is started: restart\n")
+
+
+def test_waiting_for_the_first_scrape_is_no_illness():
+    """Healthy through all of a long start-up wait."""
+
+    async def main(loop):
+        async with running(loop, delay=300.0) as (daemon, _):
+            await asyncio.sleep(299)
+            return await get(daemon, "/-/healthy")
+
+    assert virtual.run(main) == (200, "healthy\n")
+
+
+# The stop -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_stop_in_mid_session_ends_it_with_1000():
+    """Not ready while the session is let finish; the pages are there to the last; then nothing is left."""
+
+    async def main(loop):
+        async with StandIn.start(tls_port=None, clock=loop.time, wall=loop.wall, pace=Pace.quick()) as standin:
+            standin.set_fault("/ws", "deaf")
+            daemon = made(loop, mapping(standin, timeout="15s"))
+            before = asyncio.all_tasks()
+            await daemon.start()
+            while not standin.open_connections:
+                await asyncio.sleep(0.1)
+            began = loop.time()
+            stopping = asyncio.ensure_future(daemon.stop())
+            await asyncio.sleep(1)
+            pages = [await get(daemon, path) for path in ("/-/ready", "/-/healthy", "/metrics")]
+            await stopping
+            took = loop.time() - began
+            with pytest.raises(ConnectionRefusedError):
+                await get(daemon, "/-/ready")
+            (seen,) = await standin.wait_sessions(1)
+            assert asyncio.all_tasks() <= before
+            await daemon.stop()
+            return pages, took, seen
+
+    (ready, healthy, metrics), took, seen = virtual.run(main)
+
+    assert ready == (503, "stopping: running sessions are being closed\n")
+    assert healthy == (200, "healthy\n")
+    assert metrics[0] == 200
+    assert (seen.close_received, seen.first_closer, seen.how) == (1000, "client", "close")
+    assert PATIENCE <= took < PATIENCE + CLOSING
+
+
+@pytest.mark.parametrize("after", [0.0, 1.0, 30.0, 61.0])
+def test_a_stop_while_waiting_to_begin_is_immediate(after):
+    """Nothing runs yet, so nothing is waited for; no session ever begins."""
+
+    async def main(loop):
+        async with StandIn.start(tls_port=None, clock=loop.time, wall=loop.wall, pace=Pace.quick()) as standin:
+            daemon = made(loop, mapping(standin), delay=100.0)
+            await daemon.start()
+            await asyncio.sleep(after)
+            began = loop.time()
+            await daemon.stop()
+            took = loop.time() - began
+            await asyncio.sleep(300)
+            return took, standin.finished
+
+    assert virtual.run(main) == (pytest.approx(0.0, abs=0.01), 0)
+
+
+def test_a_stop_without_a_start_is_harmless():
+    """Nothing was started, nothing is stopped."""
+
+    async def main(loop):
+        daemon = made(loop, mapping(Nowhere))
+        await daemon.stop()
+        await daemon.stop()
+
+    virtual.run(main)
+
+
+def test_a_stop_lets_go_of_everything_even_if_a_part_of_it_breaks(monkeypatch, tmp_path):
+    """The HTTP side and the state file are closed although the scheduler's stop raises."""
+
+    async def main(loop):
+        state = State.open(tmp_path / "state")
+        daemon = made(loop, mapping(Nowhere, interval="1000s"), state=state)
+        await daemon.start()
+        assert await get(daemon, "/-/ready") == (200, "ready\n")
+        monkeypatch.setattr(daemon._scheduler._alarm, "shutdown", lambda **_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            await daemon.stop()
+        with pytest.raises(ConnectionRefusedError):
+            await get(daemon, "/-/ready")
+        monkeypatch.undo()
+        daemon._scheduler._alarm.shutdown(wait=False)
+        return state._journal._lock
+
+    assert virtual.run(main) is None
+
+
+def test_many_targets_are_told_apart():
+    """Ten targets, one daemon: each has its own series and its own place in the interval."""
+
+    async def main(loop):
+        async with StandIn.start(tls_port=None, clock=loop.time, wall=loop.wall, pace=Pace.quick()) as standin:
+            told = []
+            targets = [mapping(standin, path=f"/ws/t{n}", name=f"t{n}") for n in range(10)]
+            daemon = made(loop, *targets, on_result=told.append)
+            await daemon.start()
+            await asyncio.sleep(3 * INTERVAL)
+            _, body = await get(daemon, "/metrics")
+            await daemon.stop()
+            return Counter(result.target for result in told), body
+
+    told, body = virtual.run(main)
+
+    assert told == {f"t{n}": 3 for n in range(10)}
+    assert all(f'ws_probe_cycles_total{{probe="send",target="t{n}"}} 3.0' in body for n in range(10))

@@ -1,0 +1,84 @@
+"""The live line of a session: what a person at a terminal reads while the demo runs."""
+
+from dataclasses import replace
+
+import pytest
+
+from exporter.report import line, skip_line
+from exporter.result import (
+    Close,
+    FactoryReason,
+    Impairment,
+    Initiator,
+    Phase,
+    Probe,
+    Reason,
+    Result,
+    Skip,
+    SkipCause,
+    Trigger,
+    Verdict,
+)
+
+PASSED = Result(
+    target="staging",
+    identity="pool-001",
+    run="r",
+    depth=Probe.SEND,
+    trigger=Trigger.SCHEDULE,
+    started_at=0.0,
+    verdicts=dict.fromkeys(Probe, Verdict.PASS),
+    durations={Probe.CONNECT: 0.0021, Probe.AUTH: 0.0149, Probe.SEND: 0.02},
+    close=Close(1000, Initiator.LOCAL, Phase.CLOSE),
+)
+REFUSED = replace(
+    PASSED,
+    verdicts={Probe.CONNECT: Verdict.PASS, Probe.AUTH: Verdict.PASS, Probe.SEND: Verdict.FAIL},
+    durations={Probe.CONNECT: 0.0021},
+    phase=Phase.ADMISSION,
+    reason=Reason.FACTORY,
+    factory_reason=FactoryReason.SLOT_LIMIT,
+    close=Close(1011, Initiator.REMOTE, Phase.ADMISSION),
+)
+UNKNOWN = dict.fromkeys(Probe, Verdict.NONE)
+
+LINES = {
+    "pool-001  connect pass 0.002s  auth pass 0.015s  send pass 0.020s  closed 1000 by us": PASSED,
+    "pool-001  connect pass 0.002s  auth pass  send FAIL  admission: factory (slot_limit)  closed 1011 by the server": (
+        REFUSED
+    ),
+    "-  connect pass 0.002s  closed 1000 by us": replace(
+        PASSED, identity=None, depth=Probe.CONNECT, durations={Probe.CONNECT: 0.0021}
+    ),
+    "pool-001  connect -  auth -  send -  our own failure: token": replace(
+        PASSED, verdicts=UNKNOWN, durations={}, impairment=Impairment.TOKEN, close=None
+    ),
+    "pool-001  connect FAIL  auth FAIL  send FAIL  tcp: refused": replace(
+        PASSED,
+        verdicts=dict.fromkeys(Probe, Verdict.FAIL),
+        durations={},
+        phase=Phase.TCP,
+        reason=Reason.REFUSED,
+        close=None,
+    ),
+    "pool-001  connect pass 0.002s  auth -  send FAIL  reply: reset  closed 1006 without a close frame": replace(
+        REFUSED,
+        verdicts=UNKNOWN | {Probe.CONNECT: Verdict.PASS, Probe.SEND: Verdict.FAIL},
+        phase=Phase.REPLY,
+        reason=Reason.RESET,
+        factory_reason=None,
+        close=Close(1006, Initiator.NONE, Phase.REPLY),
+    ),
+}
+
+
+@pytest.mark.parametrize(("wanted", "result"), LINES.items(), ids=range(len(LINES)))
+def test_a_session_is_one_line(wanted, result):
+    """Who, each probe asked with its verdict and seconds, where and why it failed, how the connection ended."""
+    assert line(result) == wanted
+
+
+@pytest.mark.parametrize("cause", SkipCause)
+def test_a_skip_says_its_cause(cause):
+    """A cycle that opened no session is a line as well."""
+    assert skip_line(Skip("staging", cause)) == f"-  skipped: {cause}"

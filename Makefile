@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 DEBIAN := prometheus prometheus-alertmanager nginx-light
 
-.PHONY: install packages demo test lint types bench soak lock clean
+.PHONY: install packages demo test lint types bench soak drill drill-real lock clean
 
 install: .venv/installed
 
@@ -39,6 +39,14 @@ bench: install packages
 
 soak: install packages
 	$(BIN)/pytest -s -m soak --timeout 7200 tests
+
+# Every incident signature on the real servers, scaled by 1/15; `make test` runs it too.
+drill: install packages
+	$(BIN)/pytest -s -p no:xdist tests/test_drill.py
+
+# The same servers on the shipped intervals, and how long an outage waits for its page: `make drill-real MINUTES=15`.
+drill-real: install packages
+	cd tests && ../$(BIN)/python -m drill.real --minutes $(or $(MINUTES),12)
 
 lock: install
 	$(BIN)/pip install --quiet pip-tools

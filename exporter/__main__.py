@@ -12,22 +12,19 @@ import os
 import signal
 import sys
 import tempfile
-import time
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AsyncExitStack
-from http import HTTPStatus
+import traceback
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from contextlib import AsyncExitStack, closing
 from pathlib import Path
-from typing import Final, NoReturn
-from urllib.parse import urlencode
+from typing import Any, Final, NoReturn, TypeVar
 
-from exporter import __version__, arguments, web
+from exporter import arguments, web
 from exporter.config import Config, Problem, YamlProblem, examine, load_yaml
 from exporter.daemon import Daemon, Options
 from exporter.files import key_problems, mode_warnings
-from exporter.log import configure, printable
-from exporter.oncall import OnCall, Rounds
+from exporter.host import Clock
+from exporter.log import configure
+from exporter.oncall import NoAnswer, OnCall, Rounds, asked_of
 from exporter.plan import Job, Plan, plan, plan_lines
 from exporter.profiles import BUILT_IN
 from exporter.report import (
@@ -42,7 +39,6 @@ from exporter.report import (
     exit_code,
     line,
     progress,
-    public_url,
     read_document,
     series_exit_code,
     skip_line,
@@ -54,11 +50,7 @@ from exporter.web import Address, ListenProblem
 MULTIPROCESS = frozenset({"PROMETHEUS_MULTIPROC_DIR", "prometheus_multiproc_dir"})
 """Each of them, even when empty, switches prometheus_client over at its import."""
 LOG = logging.getLogger("exporter.main")
-
-FROM_TIMEOUT = 90.0
-"""Seconds to wait for a running exporter: a check there may take a session's timeout, 60 s and more."""
-FROM_LIMIT = 1_048_576
-TEXT_LIMIT = 500
+T = TypeVar("T")
 
 
 class Unusable(Exception):  # noqa: N818
@@ -88,7 +80,7 @@ def _obey(words: list[str]) -> int:
 
 
 def _unknown_if_broken(words: list[str]) -> int:
-    """What is no finding about the backend is 3: wrong usage, a bad config, a defect of ours."""
+    """What is no finding about the backend is 3: wrong usage, a bad config, Ctrl-C, a defect of ours."""
     try:
         options = arguments.parser().parse_args(words)
         return COMMANDS[options.command](options)
@@ -96,9 +88,17 @@ def _unknown_if_broken(words: list[str]) -> int:
         return 0 if end.code in (0, None) else int(Status.UNKNOWN)
     except Unusable as problem:
         _complain(problem)
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        _complain(Unusable("interrupted: nothing was found out"))
     except Exception as defect:  # noqa: BLE001 - Python's own exit code, 1, would be a warning about the backend
-        _complain(Unusable(f"the check broke on our side, please report this: {type(defect).__name__}"))
+        _complain(Unusable(f"the check broke on our side, please report this: {_where(defect)}"))
     return int(Status.UNKNOWN)
+
+
+def _where(defect: Exception) -> str:
+    """Type and place of a defect. Its text, and the values of a traceback, may hold what must not be shown."""
+    last = traceback.extract_tb(defect.__traceback__)[-1]
+    return f"{type(defect).__name__} at {Path(last.filename).name}:{last.lineno}"
 
 
 def _complain(problem: Unusable) -> int:
@@ -127,29 +127,84 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _check(options: argparse.Namespace) -> int:
-    configure("error", "logfmt")
+    configure("warn", "logfmt")
+    _check_together(options)
     if options.source:
-        return _show_checked(options, _asked_of(options.source, options.target, options.probe))
+        return _show_checked(options, _asked_of(options))
     config, what = _load(Path(options.config_file))
-    on_call = OnCall(_job(what, options), _state(options, config), identity=options.identity)
-    depth = Probe(options.probe) if options.probe else _job(what, options).probes[-1]
-    if options.runs is None and options.until_healthy is None:
-        return _show_checked(options, asyncio.run(on_call.once(depth)))
+    job = _job(what, options)
+    depth = Probe(options.probe) if options.probe else job.probes[-1]
+    with closing(_state(options, config)) as state:
+        on_call = OnCall(job, state, identity=options.identity)
+        if not (options.state_file or config.state_file or on_call.has_own_users) and on_call.takes_slot(depth):
+            _complain(Unusable(UNSHARED))
+        if options.runs is None and options.until_healthy is None:
+            return _show_checked(options, asyncio.run(_until_asked(on_call.once(depth))))
+        return _check_series(options, on_call, depth)
+
+
+UNSHARED = (
+    "note: neither --state.file nor state_file is given: an exporter on this machine does not know of this session, "
+    "and the backend may run out of slots for its next ones"
+)
+
+
+def _check_series(options: argparse.Namespace, on_call: OnCall, depth: Probe) -> int:
+    """A file that cannot be read or written is found before the first session, not after ten minutes."""
     rounds = _rounds(options)
     earlier = _earlier(options.compare) if options.compare else None
-    series = asyncio.run(on_call.series(depth, rounds, _progress))
+    if options.report:
+        _write(Path(options.report), "", mode="a")
+    _complain(Unusable(on_call.announce(depth, rounds)))
+    series = asyncio.run(_until_asked(on_call.series(depth, rounds, _progress)))
     comparison = compare(earlier, series) if earlier else None
-    view = View(time.time(), options.fail_on)
+    view = View(Clock().wall(), options.fail_on)
+    _summarise(options, lambda: SERIES_FORMATS["markdown"](series, view, comparison))
+    _say(SERIES_FORMATS[options.output](series, view, comparison).rstrip("\n"))
     if options.report:
         kind = "json" if options.report.endswith(".json") else "markdown"
         _write(Path(options.report), SERIES_FORMATS[kind](series, view, comparison))
-    _say(SERIES_FORMATS[options.output](series, view, comparison).rstrip("\n"))
+    if on_call.interrupted:
+        raise Unusable(f"interrupted: {len(series.results)} of {rounds.runs} runs took place, which is no verdict")
     return series_exit_code(series, options.fail_on)
 
 
+def _check_together(options: argparse.Namespace) -> None:
+    """Raise Unusable for flags that would have no effect: somebody relies on them."""
+    series = {"--runs": options.runs, "--until-healthy": options.until_healthy}
+    told = {"--report": options.report, "--compare": options.compare}
+    for flag, value in {**series, **told, "--identity": options.identity}.items() if options.source else ():
+        if value is not None:
+            raise Unusable(f"{flag}: not together with --from: the exporter there runs one session, as whom it can")
+    for flag, value in told.items() if set(series.values()) == {None} else ():
+        if value is not None:
+            raise Unusable(f"{flag}: needs a series: add --runs or --until-healthy")
+
+
+async def _until_asked(work: Coroutine[Any, Any, T]) -> T:
+    """The outcome of the work. SIGTERM and SIGINT cancel it, so that a session closes well; a second one kills."""
+    asked, task = _asked_to_stop(), asyncio.create_task(work)
+    stop = asyncio.create_task(asked.wait())
+    await asyncio.wait({stop, task}, return_when=asyncio.FIRST_COMPLETED)
+    (task if asked.is_set() else stop).cancel()
+    return await task
+
+
 def _show_checked(options: argparse.Namespace, checked: Checked) -> int:
-    _say(FORMATS[options.output](checked, View(time.time(), options.fail_on)).rstrip("\n"))
+    view = View(Clock().wall(), options.fail_on)
+    _summarise(options, lambda: FORMATS["markdown"](checked, view))
+    _say(FORMATS[options.output](checked, view).rstrip("\n"))
     return exit_code(checked, options.fail_on)
+
+
+def _summarise(options: argparse.Namespace, markdown: Callable[[], str]) -> None:
+    """Append to the job summary, where GitHub runs us and names one."""
+    path = os.environ.get("GITHUB_STEP_SUMMARY")
+    if options.output == "github" and path:
+        try:
+            _write(Path(path), markdown(), mode="a", flag="GITHUB_STEP_SUMMARY")
+        except Unusable as problem:
+            _complain(problem)
 
 
 def _job(what: Plan, options: argparse.Namespace) -> Job:
@@ -169,7 +224,8 @@ def _job(what: Plan, options: argparse.Namespace) -> Job:
 def _rounds(options: argparse.Namespace) -> Rounds:
     """`--until-healthy` alone means as many runs as fit into it."""
     longest = options.until_healthy
-    runs = options.runs if options.runs is not None else int(longest // options.every) + 1
+    fits = 1 if longest is None else min(arguments.MOST_RUNS, int(longest // options.every) + 1)
+    runs = fits if options.runs is None else options.runs
     return Rounds(runs, options.every, longest)
 
 
@@ -182,23 +238,11 @@ def _earlier(path: str) -> Earlier:
         raise Unusable(f"--compare: {path}: {problem}") from None
 
 
-def _asked_of(source: str, target: str, probe: str | None) -> Checked:
-    """The check of a running exporter; raises Unusable if there is none or it cannot say."""
-    query = urlencode({"target": target, **({"probe": probe} if probe else {})})
-    request = urllib.request.Request(f"{source.rstrip('/')}/api/check?{query}", method="POST")  # noqa: S310
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    shown, started = public_url(source), time.time()
+def _asked_of(options: argparse.Namespace) -> Checked:
     try:
-        with opener.open(request, timeout=FROM_TIMEOUT) as answer:
-            earlier = read_document(answer.read(FROM_LIMIT))
-    except urllib.error.HTTPError as error:
-        said = printable(error.read(TEXT_LIMIT).decode("utf-8", "replace").strip())
-        if error.code == HTTPStatus.SERVICE_UNAVAILABLE:
-            return Checked(target, shown, (), started, __version__, refusal=said)
-        raise Unusable(f"--from: {shown} answers {error.code}: {said}") from None
-    except (OSError, ValueError, NotOurs) as problem:
-        raise Unusable(f"--from: no answer of an exporter at {shown}: {type(problem).__name__}") from None
-    return Checked(earlier.target, shown, earlier.results, earlier.started_at, __version__)
+        return asked_of(options.source, options.target, options.probe)
+    except NoAnswer as problem:
+        raise Unusable(f"--from: {problem}") from None
 
 
 def _progress(results: list[Result], total: int, left: float) -> None:
@@ -207,11 +251,12 @@ def _progress(results: list[Result], total: int, left: float) -> None:
         print(f"\r\x1b[K{progress(results, total, left)}", end="\n" if left == 0 else "", file=sys.stderr, flush=True)
 
 
-def _write(path: Path, text: str) -> None:
+def _write(path: Path, text: str, *, mode: str = "w", flag: str = "--report") -> None:
     try:
-        path.write_text(text, encoding="utf-8")
+        with path.open(mode, encoding="utf-8") as file:
+            file.write(text)
     except OSError as error:
-        raise Unusable(f"--report: {path}: {error.strerror}") from None
+        raise Unusable(f"{flag}: {path}: {error.strerror}") from None
 
 
 def _demo(options: argparse.Namespace) -> int:
@@ -318,7 +363,7 @@ async def _demonstrate(options: argparse.Namespace) -> int:
             raise Unusable(problem, "choose another port with --port") from None
         print(
             f"stand-in backend   {standin.url()}\n"
-            f"its faults         curl -X PUT '{standin.control_url}/faults?path=/ws' -d '[\"slot_limit\"]'\n"
+            f"its faults         curl -X PUT '{standin.control_url}/faults?path=*' -d '[\"slot_limit\"]'\n"
             f"exporter           {daemon.url}/\n"
             f"metrics            curl -s {daemon.url}/metrics | grep ^ws_\n"
             "stop               Ctrl-C\n",

@@ -14,6 +14,10 @@ from exporter.result import Probe
 
 LISTEN: Final = ":11011"
 MOST_RUNS: Final = 1_000
+CHECK_CODES: Final = (
+    "exit codes: 0 OK, 1 warning, 2 critical, 3 unknown: "
+    "wrong usage, no room in the budget, interrupted, a defect of ours"
+)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -61,7 +65,7 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_check(parser: argparse.ArgumentParser) -> None:
-    """Exit codes: 0 OK, 1 warning, 2 critical, 3 unknown."""
+    parser.epilog = CHECK_CODES
     add = parser.add_argument
     add("--target", required=True, metavar="NAME", help="a target of the config")
     add("--config.file", dest="config_file", default="exporter.yml", metavar="FILE", help="default: %(default)s")
@@ -77,9 +81,12 @@ def _add_check(parser: argparse.ArgumentParser) -> None:
     add("--output", choices=list(FORMATS), default="text", help="default: %(default)s")
     add("--fail-on", choices=["warning", "critical"], default="warning", help="default: %(default)s")
     add("--runs", type=_count, metavar="N", help="a series of sessions, each as the next identity")
-    add("--every", type=_seconds, default="20s", metavar="DURATION", help="between two of them; default: %(default)s")
+    add("--every", type=_positive, default="20s", metavar="DURATION", help="between two of them; default: %(default)s")
     add(
-        "--until-healthy", type=_seconds, metavar="DURATION", help="stop when three in a row passed, give up after this"
+        "--until-healthy",
+        type=_positive,
+        metavar="DURATION",
+        help="stop when three in a row passed, each identity among them; give up after this",
     )
     add("--report", metavar="FILE", help="write the series there too: .json, else Markdown")
     add("--compare", metavar="FILE", help="an earlier report in JSON to compare the series with")
@@ -99,15 +106,26 @@ def _add_standin(parser: argparse.ArgumentParser) -> None:
 
 
 def _port(text: str) -> int:
-    if not text.isdecimal() or int(text) > 65_535:  # noqa: PLR2004 - RFC 9293 section 3.1: sixteen bits
+    if not _is_figure(text) or int(text) > 65_535:  # noqa: PLR2004 - RFC 9293 section 3.1: sixteen bits
         raise argparse.ArgumentTypeError("must be 0 (any free one) to 65535")
     return int(text)
 
 
+def _is_figure(text: str) -> bool:
+    return text.isascii() and text.isdecimal()
+
+
 def _count(text: str) -> int:
-    if not text.isdecimal() or not 1 <= int(text) <= MOST_RUNS:
+    if not _is_figure(text) or not 1 <= int(text) <= MOST_RUNS:
         raise argparse.ArgumentTypeError(f"must be 1 to {MOST_RUNS}")
     return int(text)
+
+
+def _positive(text: str) -> float:
+    figure = _seconds(text)
+    if figure == 0:
+        raise argparse.ArgumentTypeError("must be more than 0s")
+    return figure
 
 
 def _seconds(text: str) -> float:

@@ -201,7 +201,7 @@ class Judgement:
 
 @dataclass(frozen=True, slots=True)
 class _Cause:
-    """Why a session did not get all it came for; `auth` is that probe's verdict when the phase is admission."""
+    """Why a session did not get all it came for; `auth` is that probe's verdict, open only in admission."""
 
     phase: Phase
     reason: Reason
@@ -251,7 +251,7 @@ def _verdict(probe: Probe, cause: _Cause | None, facts: Facts, profile: Profile)
         return Verdict.NONE
     if cause is None or cause.phase not in _REACH[probe]:
         return Verdict.PASS if own[-1] in facts.phases else Verdict.NONE
-    return cause.auth if probe is Probe.AUTH and cause.phase is Phase.ADMISSION else Verdict.FAIL
+    return cause.auth if probe is Probe.AUTH else Verdict.FAIL
 
 
 def _stopped(facts: Facts, profile: Profile) -> _Cause | None:

@@ -67,7 +67,9 @@ class Daemon:
         self._chores: list[asyncio.Task[None]] = []
         self._server: Server | None = None
         self._started = AsyncExitStack()
-        prober = Prober(self._state, KeyRing(), Resolver(), self._clock, self._opened)
+        self._resolver = Resolver()
+        self._being_checked: set[str] = set()
+        prober = Prober(self._state, KeyRing(), self._resolver, self._clock, self._opened)
         self._scheduler = Scheduler(plan.jobs, prober.run, self, self._clock)
         self._stopping = False
 
@@ -168,15 +170,25 @@ class Daemon:
         self._scheduler.look()
 
     async def _check(self, name: str, probe: str) -> tuple[int, str]:
-        """A check that somebody asks of us: one at a time for a target, with the ledger of the schedule."""
+        """A check that somebody asks of us: one at a time for a target, with the ledger of the schedule.
+
+        `probe` "": as deep as the profile goes.
+        """
         job = self._jobs.get(name)
         if job is None:
             return HTTPStatus.BAD_REQUEST, f"unknown target; known are {', '.join(self._jobs)}\n"
-        if probe not in job.probes:
+        if probe and probe not in job.probes:
             return HTTPStatus.BAD_REQUEST, f"the target has the probes {', '.join(job.probes)}\n"
         if self._stopping:
             return HTTPStatus.SERVICE_UNAVAILABLE, "the exporter is stopping\n"
-        checked = await OnCall(job, self._state, clock=self._clock).once(Probe(probe))
+        if name in self._being_checked:
+            return HTTPStatus.SERVICE_UNAVAILABLE, "another check of the target is under way; ask again in a moment\n"
+        self._being_checked.add(name)
+        try:
+            on_call = OnCall(job, self._state, clock=self._clock, resolver=self._resolver)
+            checked = await on_call.once(Probe(probe) if probe else job.probes[-1])
+        finally:
+            self._being_checked.discard(name)
         if checked.refusal is not None:
             return HTTPStatus.SERVICE_UNAVAILABLE, f"{checked.refusal}\n"
         return HTTPStatus.OK, FORMATS["json"](checked, View(self._clock.wall()))

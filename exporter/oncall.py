@@ -5,27 +5,38 @@ Rule 2: its sessions enter the ledger and no counter.
 """
 
 import asyncio
-from collections.abc import Callable
+import math
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Final
+from http import HTTPStatus
+from http.client import HTTPException
+from typing import Any, Final
+from urllib.parse import urlencode
 
 from exporter import __version__
+from exporter.budget import Request
 from exporter.files import KeyRing
 from exporter.host import Clock
+from exporter.log import printable
 from exporter.plan import Job
 from exporter.probing import Prober, Turn
-from exporter.report import Checked, Series, name_shape, public_url, until_healthy
+from exporter.report import Checked, NotOurs, Series, name_shape, public_url, read_document, until_healthy
+from exporter.report.words import span
 from exporter.resolver import Resolver
 from exporter.result import Probe, Result, Skip, SkipCause, Trigger
 from exporter.state import State
 
 REFUSALS: Final = {
-    SkipCause.BUDGET: "no slot to spare: the schedule needs those that are left",
-    SkipCause.RESTING: "the identity or its key rests: a session now would only make it worse",
-    SkipCause.RATE: "the host rests or is at its rate of connects",
-    SkipCause.OVERLAP: "the identity has a connection open at this moment",
+    SkipCause.OVERLAP: "the identity has a connection open at this moment; ask again in a few seconds",
+    SkipCause.RATE: "the host rests after a rate limit, or is at its rate of connects; wait: any connect counts there",
+    SkipCause.BUDGET: "no slot to spare: those that are left are kept for the schedule; wait until one is released",
+    SkipCause.RESTING: "the identity or its key rests: a session now would only make it worse; wait until that is over",
 }
-ADVICE: Final = "; wait, name users of its own under check_identities, or ask with --probe connect, which takes no slot"
+"""What the ledger answered, the one first that is over soonest."""
+TAKES_NONE: Final = ", or ask with --probe connect, which takes no slot and sends no token"
+OWN_USERS: Final = ", name users of its own under check_identities"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,48 +47,57 @@ class Rounds:
     every: float
     until_healthy: float | None = None
 
+    def longest(self, session: float) -> float:
+        """Seconds it takes at most, if a session takes `session`."""
+        runs = (self.runs - 1) * max(self.every, session) + session
+        return runs if self.until_healthy is None else min(runs, self.until_healthy + session)
+
 
 Told = Callable[[list[Result], int, float], None]
 """Progress: the results so far, how many there may be, seconds until the end."""
 
 
 class OnCall:
-    """Checks one target. `identity`: an alias of the pool to speak as; absent: the first with a slot to spare."""
+    """Checks one target. `identity`: an alias of the pool to speak as; absent: the first with a slot to spare.
 
-    def __init__(self, job: Job, state: State, *, identity: str | None = None, clock: Clock | None = None) -> None:
+    `interrupted`: a series was cancelled before its end.
+    """
+
+    def __init__(
+        self,
+        job: Job,
+        state: State,
+        *,
+        identity: str | None = None,
+        clock: Clock | None = None,
+        resolver: Resolver | None = None,
+    ) -> None:
         self._job = _with_check_users(job)
         self._identity = identity
+        self._state = state
         self._clock = clock or Clock()
-        self._prober = Prober(state, KeyRing(), Resolver(), self._clock, lambda *_: None)
+        self._prober = Prober(state, KeyRing(), resolver or Resolver(), self._clock, lambda *_: None)
         self._turns = 0
-
-    @property
-    def identities(self) -> tuple[str, ...]:
-        """The aliases it may speak as."""
-        return self._job.identities
+        self.interrupted = False
 
     async def once(self, depth: Probe) -> Checked:
         """One session now; a `Checked` with the refusal's sentence if there is no room for it."""
         started = self._clock.wall()
         outcome = await self._session(depth)
-        refusal = REFUSALS[outcome.cause] + ADVICE if isinstance(outcome, Skip) else None
+        refusal = self._refusal(outcome.cause) if isinstance(outcome, Skip) else None
         return self._checked(started, (outcome,) if isinstance(outcome, Result) else (), refusal)
 
     async def series(self, depth: Probe, rounds: Rounds, told: Told) -> Series:
-        """Sessions in a row, each as the next identity in turn, until all are done or the target is healthy."""
-        started, loop = self._clock.wall(), asyncio.get_running_loop()
-        begin, results, skips = loop.time(), list[Result](), list[Skip]()
-        shapes = {alias: name_shape(subject) for alias, subject in self._job.target.identities.items()}
-        for number in range(rounds.runs):
-            told(results, rounds.runs, (rounds.runs - number) * rounds.every)
-            await asyncio.sleep(max(0.0, begin + number * rounds.every - loop.time()))
-            if rounds.until_healthy is not None and loop.time() - begin > rounds.until_healthy:
-                break
-            outcome = await self._session(depth)
-            results += [outcome] if isinstance(outcome, Result) else []
-            skips += [outcome] if isinstance(outcome, Skip) else []
-            if rounds.until_healthy is not None and until_healthy(results, identities=shapes):
-                break
+        """Sessions in a row, each as the next identity in turn, until all are done or the target is healthy.
+
+        Cancelled, it closes the session that is open and tells what it has found so far.
+        """
+        started, results, skips = self._clock.wall(), list[Result](), list[Skip]()
+        shapes = {alias: name_shape(self._job.target.identities[alias]) for alias in self._speakers(depth) if alias}
+        try:
+            await self._all(depth, rounds, shapes, (results, skips, told))
+        except asyncio.CancelledError:
+            self.interrupted = True
         told(results, rounds.runs, 0.0)
         return Series(
             checked=self._checked(started, tuple(results), None),
@@ -89,17 +109,90 @@ class OnCall:
             skips=tuple(skips),
         )
 
+    async def _all(
+        self, depth: Probe, rounds: Rounds, shapes: Mapping[str, str], into: tuple[list[Result], list[Skip], Told]
+    ) -> None:
+        results, skips, told = into
+        loop = asyncio.get_running_loop()
+        begin = loop.time()
+        longest = rounds.longest(self._job.open_for)
+        for number in range(rounds.runs):
+            told(results, rounds.runs, max(1.0, longest - (loop.time() - begin)))
+            at = number * rounds.every
+            if rounds.until_healthy is not None and max(at, loop.time() - begin) > rounds.until_healthy:
+                return
+            await asyncio.sleep(max(0.0, begin + at - loop.time()))
+            outcome = await self._session(depth)
+            results += [outcome] if isinstance(outcome, Result) else []
+            skips += [outcome] if isinstance(outcome, Skip) else []
+            if rounds.until_healthy is not None and until_healthy(results, identities=shapes):
+                return
+
+    def takes_slot(self, depth: Probe) -> bool:
+        """Whether a session of this depth takes one of a limited number of slots."""
+        requests = [self._request(depth, alias) for alias in self._speakers(depth)]
+        return any(request.user is not None and request.slots for request in requests)
+
+    @property
+    def has_own_users(self) -> bool:
+        """Whether it speaks as users that no schedule uses."""
+        return bool(self._job.target.check_identities)
+
+    def announce(self, depth: Probe, rounds: Rounds) -> str:
+        """How long a series will take at most, and whether the ledger can have room for all of it."""
+        took = f"{rounds.runs} runs, one every {span(rounds.every)}: {span(rounds.longest(self._job.open_for))} at most"
+        room = self._room(depth)
+        if room is None:
+            return took
+        free, slots = room
+        within = min(rounds.runs, int(self._job.window // rounds.every) + 1)
+        if within <= free:
+            return took
+        safe = math.ceil(self._job.window / slots)
+        return (
+            f"{took}; of the first {within} the budget lets {free} happen at most, and skips the others: "
+            f"a slot is held for {span(self._job.window)} (it takes --every {safe}s at least)"
+        )
+
+    def _room(self, depth: Probe) -> tuple[int, int] | None:
+        """Slots of all who may speak, free at most and in all; None: unlimited."""
+        now, free, slots = self._clock.wall(), 0, 0
+        with self._state.transaction() as ledger:
+            for request in (self._request(depth, alias) for alias in self._speakers(depth)):
+                limit = None if request.user is None else ledger.budget(request, now)
+                if limit is None:
+                    return None
+                free += max(0, limit - ledger.held(request.user or "", now))
+                slots += limit
+        return free, slots
+
+    def _request(self, depth: Probe, alias: str | None) -> Request:
+        return self._job.request("", depth, alias, Trigger.CHECK)
+
+    def _speakers(self, depth: Probe) -> list[str | None]:
+        """Who may speak; None: nobody, no token is sent."""
+        if not self._job.identities or (depth is Probe.CONNECT and self._job.profile.connect_without_token):
+            return [None]
+        return [self._identity] if self._identity else [*self._job.identities]
+
     async def _session(self, depth: Probe) -> Result | Skip:
         """The first identity, in turn, that the ledger lets speak."""
-        pool: list[str | None] = [self._identity] if self._identity else [*self._job.identities] or [None]
+        pool = self._speakers(depth)
         turn, self._turns = self._turns % len(pool), self._turns + 1
-        outcome: Result | Skip = Skip(self._job.name, SkipCause.BUDGET)
+        skips = []
         for alias in pool[turn:] + pool[:turn]:
             cycle = self._job.cycle_at(self._clock.wall())
             outcome = await self._prober.run(Turn(self._job, cycle, Trigger.CHECK, depth, alias))
             if isinstance(outcome, Result):
-                break
-        return outcome
+                return outcome
+            skips.append(outcome)
+        return min(skips, key=lambda skip: [*REFUSALS].index(skip.cause))
+
+    def _refusal(self, cause: SkipCause) -> str:
+        """Why not, and what helps against that."""
+        spared = cause in (SkipCause.BUDGET, SkipCause.RESTING)
+        own = OWN_USERS if spared and not self.has_own_users else ""
+        return REFUSALS[cause] + own + (TAKES_NONE if spared and self._job.profile.connect_without_token else "")
 
     def _checked(self, started: float, results: tuple[Result, ...], refusal: str | None) -> Checked:
         target = self._job.target
@@ -115,3 +208,59 @@ def _with_check_users(job: Job) -> Job:
         return job
     target = job.target.model_copy(update={"identities": users})
     return replace(Job.of(target, job.profile, job.rate or 0), rate=job.rate, scheduled_rate=job.scheduled_rate)
+
+
+# A running exporter, asked -------------------------------------------------------------------------------------------
+
+FROM_TIMEOUT: Final = 90.0
+"""Seconds to wait for a running exporter: a check there may take a session's timeout, 60 s and more."""
+FROM_LIMIT: Final = 1_048_576
+TEXT_LIMIT: Final = 500
+
+
+class NoAnswer(Exception):  # noqa: N818
+    """A sentence: why a running exporter cannot be asked."""
+
+
+class _Stay(urllib.request.HTTPRedirectHandler):
+    """A redirect is a finding: whoever it leads to is not the one we were told to ask."""
+
+    def redirect_request(self, *_: Any) -> None:
+        """Follow none."""
+
+
+def asked_of(source: str, target: str, probe: str | None) -> Checked:
+    """The check of a running exporter; raises NoAnswer if there is none or it cannot say."""
+    if not source.startswith(("http://", "https://")):
+        raise NoAnswer("must be the URL of an exporter, such as http://exporter:11011")
+    query = urlencode({"target": target, **({"probe": probe} if probe else {})})
+    shown, started = public_url(source), Clock().wall()
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), _Stay())
+    try:
+        request = urllib.request.Request(f"{source.rstrip('/')}/api/check?{query}", method="POST")  # noqa: S310
+        with opener.open(request, timeout=FROM_TIMEOUT) as answer:
+            earlier = read_document(answer.read(FROM_LIMIT))
+    except urllib.error.HTTPError as error:
+        with error:
+            return _refused_by(error, Checked(target, shown, (), started, __version__))
+    except NotOurs as problem:
+        raise NoAnswer(f"{shown} does not answer as an exporter does: {problem}") from None
+    except (OSError, ValueError, HTTPException) as problem:
+        raise NoAnswer(f"no answer of an exporter at {shown}: {_network_words(problem)}") from None
+    return Checked(earlier.target, shown, earlier.results, earlier.started_at, __version__)
+
+
+def _refused_by(error: urllib.error.HTTPError, nothing: Checked) -> Checked:
+    """Its refusal, if it is an exporter that says 503; raises NoAnswer with what it says otherwise."""
+    if error.headers.get("Server") != "ws-factory-exporter":
+        raise NoAnswer(f"{nothing.url} answers {error.code} and is no exporter") from None
+    said = printable(error.read(TEXT_LIMIT).decode("utf-8", "replace").strip())
+    if error.code == HTTPStatus.SERVICE_UNAVAILABLE:
+        return replace(nothing, refusal=said)
+    raise NoAnswer(f"{nothing.url} answers {error.code}: {said}") from None
+
+
+def _network_words(problem: Exception) -> str:
+    """What the machine says of a connection; else the type: other texts may hold the network's."""
+    cause = getattr(problem, "reason", problem)
+    return cause.strerror if isinstance(cause, OSError) and cause.strerror else type(cause).__name__

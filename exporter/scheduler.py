@@ -32,10 +32,10 @@ LATEST: Final = 5.0
 OVERDUE: Final = 30.0
 """Seconds after which a due cycle that nobody handed over tells that the alarm is dead."""
 
-PATIENCE: Final = 2.5
+PATIENCE: Final = 2.0
 """Seconds that running sessions get to finish by themselves at the stop, before they are told to close."""
 
-CLOSING: Final = 2.0
+CLOSING: Final = 1.5
 """Seconds that sessions told to close get for it."""
 
 NO_CONFIRM: Final = frozenset({Reason.AUTH_REJECTED, Reason.AUTH_UNAVAILABLE, Reason.RATE_LIMITED})

@@ -5,14 +5,19 @@ the samples become the input of one `promtool test rules`, which judges them by 
 """
 
 import asyncio
+import json
 import math
+import re
 import shutil
+import subprocess
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
 import rig
 import yaml
+from realservers import binary
 
 from exporter import daemon
 from exporter.config import Config
@@ -66,9 +71,7 @@ class _Scene:
     async def start(cls, row, loop, folder, stack):
         setup = row.get("setup", {})
         tls = setup.get("tls", False)
-        standin = await StandIn.start(
-            tls_port=0 if tls else None, clock=loop.time, wall=loop.wall, pace=Pace()
-        )
+        standin = await StandIn.start(tls_port=0 if tls else None, clock=loop.time, wall=loop.wall, pace=Pace())
         stack.push_async_callback(standin.close)
         folder.mkdir()
         key = Path(shutil.copy(standin.key_file, folder / "key"))
@@ -151,3 +154,65 @@ def _runs(values):
         else:
             assert math.isfinite(value)
             yield f"{value:.6g}x{repeats}" if abs(value) < 1e6 else f"{value:.0f}x{repeats}"
+
+
+# What the rules make of it -----------------------------------------------------------------------------------------
+
+LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
+ORDER = ["ws-factory.slo", "ws-factory.targets", "ws-factory.exporter"]
+
+
+@dataclass
+class Judged:
+    """`first`: (target, alert/severity) → second at which it began to fire; `last`: what still fires at the end.
+
+    `texts`: (target, alert/severity) → description at the end of the fault.
+    """
+
+    first: dict
+    last: set
+    texts: dict
+
+
+def judge(samples, rows, folder, *, healthy=HEALTHY, ill=ILL, after=AFTER):
+    """Ask promtool. It compares and does not tell: so everything is expected to be silent, and its complaint is read."""
+    whole = math.floor((healthy + ill + after) / SCRAPE) * SCRAPE
+    firing = 'ALERTS{alertstate="firing",target!=""}'
+    began = f"min by (target, alertname, severity) (min_over_time(timestamp({firing})[{whole:.0f}s:{SCRAPE:.0f}s]))"
+    names = sorted({alert.partition("/")[0] for row in rows for alert in row.get("firing", ())})
+    at_worst = f"{math.floor((healthy + ill) / SCRAPE) * SCRAPE:.0f}s"
+    test = {
+        "interval": f"{SCRAPE:.0f}s",
+        "input_series": list(input_series(samples)),
+        "promql_expr_test": [
+            {"expr": expression, "eval_time": f"{whole:.0f}s", "exp_samples": []}
+            for expression in (began, f"max by (target, alertname, severity) ({firing})")
+        ],
+        "alert_rule_test": [{"eval_time": at_worst, "alertname": name, "exp_alerts": []} for name in names],
+    }
+    file = folder / "test.yml"
+    root = {"rule_files": [str(DATA.parent.parent / "alerts.yml")], "evaluation_interval": f"{SCRAPE:.0f}s"}
+    file.write_text(json.dumps({**root, "group_eval_order": ORDER, "tests": [test]}))
+    done = subprocess.run(
+        [binary("promtool", "prometheus"), "test", "rules", str(file)], capture_output=True, text=True, check=False
+    )
+    return _read(done.stdout + done.stderr)
+
+
+def _read(said):
+    """What promtool got: values of expressions, then alerts with their texts."""
+    values = [
+        {_key(found[1]): float(found[2]) for found in re.finditer(r"\{([^}]*)\} ([-+.e\d]+)", block)}
+        for block in re.findall(r"expr: .*?got:(.*?)(?=\n\s*expr:|\n\s*alertname:|\Z)", said, re.DOTALL)
+    ]
+    texts = {
+        _key(labels): dict(LABEL.findall(texts))["description"]
+        for labels, texts in re.findall(r"Labels:\{(.*?)\}\n\s+Annotations:\{(.*)\}", said)
+    }
+    began, last = (values + [{}, {}])[:2] if values else ({}, {})
+    return Judged(began, set(last), texts)
+
+
+def _key(labels):
+    named = dict(LABEL.findall(labels))
+    return named["target"], f"{named['alertname']}/{named['severity']}"

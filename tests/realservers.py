@@ -47,11 +47,11 @@ async def get(url):
         return None
 
 
-async def until(ask, patience=PATIENCE):
-    """What `ask()` (awaited) gives as soon as it is true; fails when that takes longer than `patience` seconds."""
+async def until(ask, patience=PATIENCE, step=STEP):
+    """What `ask()` (awaited every `step` seconds) gives as soon as it is true; fails after `patience` seconds."""
     async with asyncio.timeout(patience):
         while not (answer := await ask()):
-            await asyncio.sleep(STEP)
+            await asyncio.sleep(step)
         return answer
 
 
@@ -110,8 +110,8 @@ class Prometheus:
 
 
 @asynccontextmanager
-async def prometheus(config_text, tmp_path):
-    """Debian's Prometheus with this config, in `tmp_path`."""
+async def prometheus(config_text, tmp_path, *flags):
+    """Debian's Prometheus with this config and more flags, in `tmp_path`."""
     program = binary("prometheus", "prometheus")
     config = tmp_path / "prometheus.yml"
     config.write_text(config_text)
@@ -123,11 +123,36 @@ async def prometheus(config_text, tmp_path):
             f"--storage.tsdb.path={tmp_path / 'tsdb'}",
             f"--web.listen-address=127.0.0.1:{port}",
             "--log.level=warn",
+            *flags,
         ]
 
     process, url = await started(arguments, "/-/ready", tmp_path / "prometheus.log")
     try:
         yield Prometheus(url)
+    finally:
+        await stop(process)
+
+
+@asynccontextmanager
+async def alertmanager(config_text, tmp_path):
+    """Debian's Alertmanager with this config, in `tmp_path`, alone and without a cluster; its URL."""
+    program = binary("prometheus-alertmanager", "prometheus-alertmanager")
+    config = tmp_path / "alertmanager.yml"
+    config.write_text(config_text)
+
+    def arguments(port):
+        return [
+            program,
+            f"--config.file={config}",
+            f"--storage.path={tmp_path / 'alertmanager'}",
+            f"--web.listen-address=127.0.0.1:{port}",
+            "--cluster.listen-address=",
+            "--log.level=warn",
+        ]
+
+    process, url = await started(arguments, "/-/ready", tmp_path / "alertmanager.log")
+    try:
+        yield url
     finally:
         await stop(process)
 

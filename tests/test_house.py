@@ -75,6 +75,8 @@ EMPTY_NAMES = frozenset({"base", "common", "helper", "helpers", "misc", "util", 
 
 PAUSES = {
     ("tests/realservers.py", "until"): "polls a foreign process, which has no event for us, with a deadline",
+    ("tests/played.py", "play"): "runs on the loop of `virtual`: its clock jumps",
+    ("tests/played.py", "act"): "runs on the loop of `virtual`: its clock jumps",
 }
 """Where a test may sleep: (file, function) and why. Elsewhere one waits for an event or a condition with a deadline;
 files that import `virtual` let its clock jump."""

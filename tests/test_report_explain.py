@@ -257,6 +257,15 @@ def test_a_distorted_run_is_told():
     assert "held up" in explain(replace(cases.PASSED, distorted=True)).sentence
 
 
+def test_an_answer_to_our_close_is_no_cause():
+    """A code that came after our own close is not told as what ended the session."""
+    late = Close(1012, Initiator.REMOTE, Phase.CLOSE)
+    other = replace(cases.SLOT_LIMIT, factory_reason=FactoryReason.OTHER, close=late)
+
+    assert "recycled" not in explain(other).sentence
+    assert "recycled" in explain(replace(other, close=cases.remote(1012))).sentence
+
+
 def test_nothing_proved_is_no_success():
     """A session that decided nothing and met nothing is not called well."""
     nothing = Result(

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from exporter.report import FORMATS, SERIES_FORMATS, Threshold, View, exit_code, public_url
+from exporter.report import escape as escapes
 from exporter.report.escape import plain
 from exporter.result import Close, Evidence, FactoryReason, Phase, Probe, Reason, Result, Verdict
 
@@ -64,7 +65,7 @@ SOFT_UNPROVED = cases.failed(Phase.ADMISSION, Reason.FACTORY, "pass/-/fail", fac
         (cases.checked(cases.PASSED, cases.IMPAIRED), 3),
         (cases.checked(cases.IMPAIRED, cases.SLOT_LIMIT, cases.PASSED), 2),
         (cases.checked(cases.PASSED, thresholds={Probe.SEND: Threshold(warning=0.231)}), 1),
-        (cases.checked(cases.PASSED, thresholds={Probe.SEND: Threshold(warning=0.1, critical=0.2)}), 2),
+        (cases.checked(cases.PASSED, thresholds={Probe.SEND: Threshold(warning=0.1, critical=0.231)}), 2),
         (cases.checked(cases.PASSED, thresholds={Probe.SEND: Threshold(warning=0.232)}), 0),
     ],
 )
@@ -89,6 +90,47 @@ def test_a_slow_probe_is_told(output):
     shown = FORMATS[output](cases.checked(cases.PASSED, thresholds={Probe.SEND: Threshold(warning=0.2)}), cases.VIEW)
 
     assert '"warning": 0.2' in shown if output == "json" else "send passed, but took 0.231 s" in shown
+
+
+def test_the_slow_probe_is_marked_in_its_line():
+    """The verdict in the text says that it was slow."""
+    shown = FORMATS["text"](cases.checked(cases.PASSED, thresholds={Probe.SEND: Threshold(0.1, 0.2)}), cases.VIEW)
+
+    assert "send         pass  0.231 s  SLOW (CRITICAL)\n" in shown
+
+
+# Escapes --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("escape", "text", "escaped"),
+    [
+        (escapes.plain, "a\x1b[0m\r\n\u202e\ud800é", "a\\x1b[0m\\x0d\\x0a\\u202e\\ud800é"),
+        (escapes.command_data, "50%\r\n::x,y", "50%25%0D%0A::x,y"),
+        (escapes.command_property, "50%\n::x,y", "50%25%0A%3A%3Ax%2Cy"),
+        (escapes.perf, "a|b\n", "a/b\\x0a"),
+        (escapes.code, "pool-001", "`pool-001`"),
+        (escapes.code, "a|`\n", "<code>a&#124;&#96;&#92;x0a</code>"),
+        (escapes.code, "", "`-`"),
+        (escapes.code, " ", "<code> </code>"),
+        (escapes.prose, "slot_limit `x` _a_ <b> a|b @c", r"slot_limit \`x\` \_a\_ \<b\> a\|b \@c"),
+    ],
+)
+def test_an_escape(escape, text, escaped):
+    """Each format's escape does what its rules say."""
+    assert escape(text) == escaped
+
+
+def test_no_line_is_a_command():
+    """What GitHub would take for a command at the start of a line is put out of its reach, at the same length."""
+    assert escapes.lines(["  ::error::x", "##[error]", "a ::b", ":c "]) == "  \\:error::x\n\\#[error]\na ::b\n:c\n"
+
+
+def test_a_nagios_line_is_cut():
+    """However long the words, the line stays below the 4 KB that every version of Nagios reads."""
+    long = replace(cases.checked(*[cases.PASSED] * 2, refusal="x" * 9_000), target="y" * 9_000)
+
+    assert len(FORMATS["nagios"](long, cases.VIEW)) <= 4_096
 
 
 # Addresses ----------------------------------------------------------------------------------------------------------

@@ -284,6 +284,7 @@ def test_one_user_of_a_shape_is_no_shape():
         ([cases.REFUSED_UPGRADE, cases.REFUSED_UPGRADE, OK], []),
         ([cases.INTERNAL_ERROR, OK, OK, OK], []),
         ([OURS, OK, OK], []),
+        ([cases.INTERNAL_ERROR, OK, cases.INTERNAL_ERROR, cases.INTERNAL_ERROR, OK, OK], []),
         ([OK, OK], ["uuid-001 had no turn: nothing is said about it."]),
     ],
 )
@@ -345,6 +346,7 @@ def slower(result, by):
         ([OK] * 3, [slower(OK, 0.2)] * 3, "WORSE: as many runs pass, but slower than at"),
         ([slower(OK, 0.2)] * 3, [OK] * 3, "BETTER: as many runs pass, faster than at"),
         ([OK] * 3, [slower(OK, 0.04)] * 3, "SAME: "),
+        ([OK] * 3, [OK, OK, slower(OK, 9.0)], "SAME: "),
         ([BAD, OK], [slower(OK, 9.0)] * 2, "BETTER: more runs pass than at"),
         ([], [OK], "BETTER: "),
     ],

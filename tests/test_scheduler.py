@@ -269,8 +269,9 @@ def test_a_cycle_that_falls_due_while_the_last_one_runs_is_an_overlap():
 
     told = blocking(2, 1.5, tight, fault="silent")
 
-    assert causes(told) == {SkipCause.OVERLAP: 1}
-    assert len(told.cycles) + 1 == len(dues("staging", 4.0, virtual.EPOCH, virtual.EPOCH + 120))
+    assert causes(told)[SkipCause.OVERLAP] == 1
+    assert set(causes(told)) <= {SkipCause.OVERLAP, SkipCause.DRAINING}, "the stop may meet the last session"
+    assert len(told.cycles) + len(told.skips) == len(dues("staging", 4.0, virtual.EPOCH, virtual.EPOCH + 120))
 
 
 @pytest.mark.parametrize(
@@ -826,7 +827,7 @@ def test_two_stops_at_once_are_one():
     async def main(loop):
         async with backend(loop) as standin:
             standin.set_fault("/ws", "deaf", "no_close_answer")
-            (job,) = rig.planned(mapping(standin, timeout="15s", close_timeout="1900ms")).jobs
+            (job,) = rig.planned(mapping(standin, timeout="15s", close_timeout="1400ms")).jobs
             prober = rig.Rig(clock=loop.clock)
             scheduler, told = prober.schedule(job)
             await prober.opened.wait()
@@ -842,7 +843,7 @@ def test_two_stops_at_once_are_one():
 
     told, took, still_open = virtual.run(main)
 
-    assert took == pytest.approx(PATIENCE + 1.9, abs=0.01)
+    assert took == pytest.approx(PATIENCE + 1.4, abs=0.01)
     assert causes(told) == {SkipCause.DRAINING: 1}
     assert told.results == []
     assert still_open == 0

@@ -12,6 +12,7 @@ from wire import (
     CHAT,
     MESSAGE,
     REPLY,
+    SLACK,
     UPGRADE,
     WELCOME,
     Peer,
@@ -205,7 +206,7 @@ async def test_a_slow_drip_does_not_extend_the_deadline(before, words, phase):
         started = time.monotonic()
         facts = await converse(server, profile=AUTHED, timeout=0.3, close_timeout=0.1)
 
-    assert time.monotonic() - started < 1.3
+    assert time.monotonic() - started < 0.4 + SLACK
     assert (facts.fault.kind, str(facts.ended)) == (Kind.DEADLINE, phase)
 
 
@@ -222,7 +223,7 @@ async def test_closing_has_a_budget_of_its_own(answer):
     async with serving(plays(UPGRADE, WELCOME, MESSAGE, REPLY, keep)) as server, leaves_nothing():
         started = time.monotonic()
         facts = await converse(server, timeout=5, close_timeout=0.1)
-        assert 0.09 < time.monotonic() - started < 1.1
+        assert 0.09 < time.monotonic() - started < 0.1 + SLACK
         await server.over()
 
     assert ending(facts) == (None, (1000, "local", "close"))
@@ -267,7 +268,7 @@ async def test_a_cancelled_session_leaves_nothing_and_says_1000(script):
                 continue
             started = time.monotonic()
             await asyncio.wait([task])
-            assert time.monotonic() - started < 0.3 + 1
+            assert time.monotonic() - started < 0.3 + SLACK
             assert task.cancelled() or task.result()
             await server.over()
             codes = [code for peer in server.peers for code in peer.codes]
@@ -281,7 +282,7 @@ async def test_a_second_cancellation_ends_at_once(moment):
     """A session cancelled again while it closes does not wait for its close budget, and leaves nothing."""
     deaf = plays(UPGRADE, WELCOME, lambda peer: peer.to_the_end(answer=False))
     async with serving(deaf) as server, leaves_nothing():
-        session = Session(order(server.port, close_timeout=10), Resolver(), time.monotonic)
+        session = Session(order(server.port, close_timeout=20), Resolver(), time.monotonic)
         task = asyncio.ensure_future(session.run())
         await until(lambda: session._track.phase is Phase.REPLY)
         task.cancel()
@@ -290,7 +291,7 @@ async def test_a_second_cancellation_ends_at_once(moment):
         started = time.monotonic()
         await asyncio.wait([task])
 
-        assert time.monotonic() - started < 1
+        assert time.monotonic() - started < SLACK
         assert task.cancelled()
 
 

@@ -5,6 +5,7 @@ what is left is measured: the second half must have added nothing.
 """
 
 import asyncio
+import ctypes
 import gc
 import os
 import random
@@ -23,7 +24,7 @@ import wire
 from table import ROWS
 
 from exporter.metrics import Metrics, target_series
-from exporter.result import Probe, Reason, Result
+from exporter.result import Phase, Probe, Reason, Result
 from exporter.standin import Pace, StandIn, parse
 from exporter.state import State
 
@@ -44,6 +45,7 @@ AT_ACCEPT = [f"{spec},share={SHARE}" for spec in ("abort:at=tcp", "half_close:at
 ]
 PACE = replace(Pace.quick(), verdict_cache=5.0, slot_release=5.0, slot_idle=5.0, slot_cleanup=5.0)
 """What the stand-in remembers it forgets within seconds, but not within a session."""
+BEFORE_THE_101 = (Phase.TCP, Phase.TLS, Phase.UPGRADE)
 PAGE = 4096
 MIB = 2**20
 PATIENCE = 60.0
@@ -73,6 +75,7 @@ class Left:
     @classmethod
     def now(cls):
         gc.collect()
+        ctypes.CDLL(None).malloc_trim(0)
         pages = int(Path("/proc/self/statm").read_text().split()[1])
         counted = (wire.open_fds(), len(asyncio.all_tasks()), threading.active_count(), sys.getallocatedblocks())
         return cls(*counted, pages * PAGE)
@@ -95,6 +98,8 @@ class Soak:
         self.reasons = Counter()
         self.seen = Counter()
         self.cancelling = False
+        self.given_up = Counter()
+        self.torn = []
         self.wrong = []
 
     def _jobs(self, folder, number):
@@ -141,6 +146,7 @@ class Soak:
                 group.create_task(self._work(stage, turns, jobs[paths]))
         await wire.until(lambda: not self.standin.open_connections, timeout=PATIENCE)
         self._look()
+        self._excuse()
         self.standin.clear()
         self.cancelling = False
 
@@ -186,6 +192,8 @@ class Soak:
         self.metrics.observe(outcome)
         self.verdicts["impaired" if outcome.impairment else "failed" if outcome.failed else "passed"] += 1
         self.reasons[str(outcome.reason)] += 1
+        if outcome.reason is Reason.TIMEOUT and outcome.phase in BEFORE_THE_101:
+            self.given_up[job.target.url.rpartition("/")[2], job.tls] += 1
         return outcome
 
     # What is left ---------------------------------------------------------------------------------------------------
@@ -199,9 +207,19 @@ class Soak:
             if seen.close_received == 1011 and seen.first_closer == "client":
                 self.wrong.append(f"we sent a 1011: {seen}")
             if healthy and seen.how != "close" and not self.cancelling:
-                self.wrong.append(f"a healthy session ended as 1006: {seen}")
+                self.torn.append(seen)
             if healthy and seen.answered and (seen.close_received, seen.first_closer) != (1000, "client"):
                 self.wrong.append(f"a healthy session was not closed with 1000 by us: {seen}")
+
+    def _excuse(self):
+        """On a machine too busy for a 101 in two seconds there is no WebSocket yet that we could close."""
+        for seen in self.torn:
+            place = seen.path.rpartition("/")[2], seen.tls
+            self.given_up[place] -= 1
+            if self.given_up[place] < 0:
+                self.wrong.append(f"a healthy session ended as 1006: {seen}")
+        self.torn.clear()
+        self.given_up.clear()
 
     async def _forget(self):
         """Let go of everything that may be kept for a while."""
@@ -251,8 +269,8 @@ async def test_sessions_under_random_faults_leave_nothing_behind(sessions, tmp_p
 
 
 def assert_nothing_grew(before, after, sessions):
-    """Counts are equal; half an object a session, and 8 MiB, are the noise of caches and of the allocator."""
+    """Counts are equal; half an object a session, and 4 MiB, are the noise of caches and of the allocator."""
     counts = [(left.descriptors, left.tasks, left.threads) for left in (before, after)]
     assert counts[0] == counts[1]
     assert after.blocks - before.blocks < 0.5 * sessions + 500
-    assert after.resident - before.resident < 8 * MIB
+    assert after.resident - before.resident < 4 * MIB

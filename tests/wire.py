@@ -28,7 +28,7 @@ from exporter.session import Order, Session
 NONCE = "n0nce"
 SUBJECT = "user-1"
 VALUES = {"nonce": NONCE, "identity": SUBJECT, "token": "t0ken"}
-SLACK = 1.0
+SLACK = 3.0
 """Seconds that a busy machine may add to a bound."""
 
 CHAT = Profile.model_validate(
@@ -267,9 +267,15 @@ class Server:
                 task.result()
 
     async def stop(self):
+        """End all scripts and connections; raises what a script raised."""
         for task in self._tasks:
             task.cancel()
-        for answer in await asyncio.gather(*self._tasks, return_exceptions=True):
+        answers = await asyncio.gather(*self._tasks, return_exceptions=True)
+        for peer in self.peers:
+            peer.writer.transport.abort()
+            with contextlib.suppress(OSError):
+                await peer.writer.wait_closed()
+        for answer in answers:
             if isinstance(answer, Exception):
                 raise answer
 
@@ -283,6 +289,8 @@ async def serving(script, *, tls=None, host="127.0.0.1"):
     try:
         yield server
     finally:
+        for _ in range(5):  # who is at the door comes in: asyncio drops a socket that it accepts while it closes
+            await asyncio.sleep(0)
         listener.close()
         await server.stop()
 

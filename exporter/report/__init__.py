@@ -16,6 +16,7 @@ from exporter.report.reading import Earlier, NotOurs, read_document
 from exporter.report.series import Series, progress, series_exit_code, series_status, until_healthy, verdict_line
 from exporter.report.shapes import name_shape
 from exporter.report.summary import summarise
+from exporter.report.words import span
 
 __all__ = [
     "FORMATS",
@@ -43,6 +44,7 @@ __all__ = [
     "series_exit_code",
     "series_status",
     "skip_line",
+    "span",
     "status",
     "summarise",
     "until_healthy",

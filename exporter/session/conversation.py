@@ -17,7 +17,7 @@ from exporter.session.upgrade import offer, read_head
 from exporter.transport import Clock, Link, Received
 
 DRAIN: Final = 16
-"""Reads of what has already arrived, in one go: 1 MiB at most. A flood would have no end."""
+"""Reads of what has already arrived, in one go: 256 KiB at most. A flood would have no end."""
 
 NOTHING: Final = Received(b"", 0.0)
 
@@ -234,9 +234,9 @@ class Session:
         protocol = self._messages.protocol
         received, sent = protocol.close_rcvd, protocol.close_sent
         if received is not None and (sent is None or protocol.close_rcvd_then_sent):
-            self._close = Close(received.code, Initiator.REMOTE, self._track.phase, received.reason)
+            self._close = Close(int(received.code), Initiator.REMOTE, self._track.phase, received.reason)
         elif sent is not None and sent.code != INTERNAL:
-            self._close = Close(sent.code, Initiator.LOCAL, met)
+            self._close = Close(int(sent.code), Initiator.LOCAL, met)
 
     def _name_cause(self) -> None:
         """An error frame or a close frame says more than the silence or the broken connection after it."""
@@ -287,7 +287,7 @@ class Session:
             return
         received, sent = self._messages.protocol.close_rcvd, self._messages.protocol.close_sent
         if received is not None and received.code != NORMAL:
-            self._close = Close(received.code, Initiator.REMOTE, Phase.CLOSE, received.reason)
+            self._close = Close(int(received.code), Initiator.REMOTE, Phase.CLOSE, received.reason)
         elif sent is not None and sent.code == NORMAL:
             self._close = Close(NORMAL, Initiator.LOCAL, Phase.CLOSE)
         else:

@@ -37,7 +37,10 @@ Answer = Callable[[], tuple[bool, str]]
 """Whether all is well, and a sentence."""
 
 Check = Callable[[str, str], Awaitable[tuple[int, str]]]
-"""A check of a target, by name, as deep as a probe, by name: HTTP status, and a JSON document or a sentence."""
+"""A check of a target, by name, as deep as a probe, by name ("": all of them).
+
+HTTP status, and a JSON document or a sentence.
+"""
 
 
 class Server:
@@ -139,7 +142,7 @@ async def _guarded(request: web.Request, handler: Handler) -> web.StreamResponse
 
 def _checking(check: Check) -> Callable[[web.Request], Awaitable[web.Response]]:
     async def handler(request: web.Request) -> web.Response:
-        status, text = await check(request.query.get("target", ""), request.query.get("probe", "send"))
+        status, text = await check(request.query.get("target", ""), request.query.get("probe", ""))
         kind = "application/json" if status == HTTPStatus.OK else "text/plain"
         return web.Response(text=text, status=status, content_type=kind, charset="utf-8")
 

@@ -1,0 +1,67 @@
+"""A command of ours as a process: what it has said so far, and how it ended."""
+
+import asyncio
+import contextlib
+import os
+import sys
+import time
+
+PATIENCE = 30.0
+"""Seconds that a line or an end may take on a busy machine."""
+
+
+class Command:
+    """A running `ws-factory-exporter`; `out` and `err` are its lines so far."""
+
+    def __init__(self, process):
+        self.process = process
+        self.out, self.err = [], []
+        self._news = asyncio.Event()
+        self._readers = [
+            asyncio.ensure_future(self._read(stream, lines))
+            for stream, lines in ((process.stdout, self.out), (process.stderr, self.err))
+            if stream is not None
+        ]
+
+    async def _read(self, stream, lines):
+        while line := await stream.readline():
+            lines.append(line.decode().rstrip("\n"))
+            self._news.set()
+        self._news.set()
+
+    async def said(self, text, times=1):
+        """The lines that hold the text, once there are so many; fails if the process ends or is silent before."""
+        async with asyncio.timeout(PATIENCE):
+            while len(found := [line for line in (*self.out, *self.err) if text in line]) < times:
+                assert not all(reader.done() for reader in self._readers), (self.out, self.err)
+                self._news.clear()
+                await self._news.wait()
+        return found
+
+    async def ended(self):
+        """Its exit code, once it has one and all it said is read."""
+        async with asyncio.timeout(PATIENCE):
+            await asyncio.gather(*self._readers)
+            return await self.process.wait()
+
+    async def signalled(self, number):
+        """Exit code, and seconds from the signal to the end."""
+        began = time.monotonic()
+        self.process.send_signal(number)
+        return await self.ended(), time.monotonic() - began
+
+
+@contextlib.asynccontextmanager
+async def command(*arguments, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, **environment):
+    """`ws-factory-exporter` with these arguments; killed if it is still there at the end."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "exporter", *arguments, stdin=asyncio.subprocess.DEVNULL, stdout=stdout, stderr=stderr,
+        env={**os.environ, **environment},
+    )  # fmt: skip
+    running = Command(process)
+    try:
+        yield running
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await running.ended()

@@ -1,0 +1,361 @@
+"""What promtool does not see in the rules, read out of the parsed expressions: the checks of pint, and our own.
+
+A label that was aggregated away, a counter without a rate, a metric that nobody exports, a failure that no alert tells.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import promql_parser as promql
+import pytest
+import yaml
+from prometheus_client import generate_latest
+from prometheus_client.parser import text_string_to_metric_families
+
+from exporter.classify import LEGAL_FAILURES, failing_phases
+from exporter.config import Profile, Target
+from exporter.metrics import Metrics, families, target_series
+from exporter.profiles import BUILT_IN, probes_of
+from exporter.result import (
+    Evidence,
+    FactoryReason,
+    Phase,
+    Probe,
+    Reason,
+    Result,
+    Trigger,
+    Verdict,
+)
+
+ROOT = Path(__file__).parent.parent
+GROUPS = yaml.safe_load((ROOT / "alerts.yml").read_text())["groups"]
+RULES = [rule for group in GROUPS for rule in group["rules"]]
+ALERTS = [rule for rule in RULES if "alert" in rule]
+RECORDED = {rule["record"] for rule in RULES if "record" in rule}
+SCRAPE = 15
+COUNTED = ("rate", "increase")
+COMPARISONS = ("==", "!=", ">", "<", ">=", "<=")
+OF_PROMETHEUS = {
+    "up": {"job": {"ws-factory-exporter"}, "instance": set()},
+    "ALERTS": {
+        "alertname": {rule["alert"] for rule in ALERTS},
+        "alertstate": {"firing"},
+        "job": set(),
+        "target": set(),
+        "severity": set(),
+    },
+}
+CHAT = {
+    "auth": {"message": {"type": "login", "token": "${token}"}, "match": {"type": "welcome"}},
+    "send": {"message": {"nonce": "${nonce}"}, "match": {"nonce": "${nonce}"}},
+}
+PROFILES = {"factory": BUILT_IN["factory"], "chat": Profile.model_validate(CHAT)}
+"""The backend of the seed, and one where users log in by a message."""
+
+
+def name_of(rule):
+    return f"{rule['alert']}-{rule['labels']['severity']}" if "alert" in rule else rule["record"]
+
+
+def each(rules):
+    return pytest.mark.parametrize("rule", rules, ids=name_of)
+
+
+# --- Reading
+
+
+@dataclass(frozen=True)
+class Found:
+    """A node of an expression and those above it, the root first."""
+
+    node: object
+    above: tuple
+
+    def under(self, kind):
+        return [node for node in self.above if isinstance(node, kind)]
+
+
+def nodes(expression, above=()) -> Iterator[Found]:
+    """Every node, whatever it hangs on."""
+    yield Found(expression, above)
+    parts = [getattr(expression, field, None) for field in ("expr", "lhs", "rhs", "param", "vector_selector")]
+    for part in [*parts, *(getattr(expression, "args", None) or [])]:
+        if part is not None and not isinstance(part, str | int | float):
+            yield from nodes(part, (*above, expression))
+
+
+def found(expression, kind):
+    return [one for one in nodes(expression) if isinstance(one.node, kind)]
+
+
+def selectors(expression):
+    return [one.node for one in found(expression, promql.VectorSelector)]
+
+
+def matchers(selector):
+    return [(one.name, str(one.op).rpartition(".")[2], one.value) for one in selector.matchers.matchers]
+
+
+def expression_of(rule):
+    return promql.parse(rule["expr"])
+
+
+def queries(rule):
+    """The expressions that the annotations look up, with plain words for what the template puts in."""
+    for text in rule["annotations"].values():
+        assert "query" not in text or "printf `" in text
+        for raw in re.findall(r"query \(printf `([^`]*)`", text):
+            filled = raw.replace("{%s", '{job="j",target="t"').replace("%q", '"send"')
+            assert "%" not in filled, raw
+            yield promql.parse(filled)
+
+
+def labels_of(expression):
+    """The labels that a result has; None: all that its series have."""
+    if isinstance(expression, promql.AggregateExpr):
+        modifier = expression.modifier
+        assert modifier is None or modifier.type == promql.AggModifierType.By
+        return set() if modifier is None else set(modifier.labels)
+    if isinstance(expression, promql.BinaryExpr):
+        left = labels_of(expression.lhs)
+        return labels_of(expression.rhs) if isinstance(expression.lhs, promql.NumberLiteral) else left
+    if isinstance(expression, promql.ParenExpr):
+        return labels_of(expression.expr)
+    if isinstance(expression, promql.Call) and expression.func.name == "vector":
+        return set()
+    inner = found(expression, promql.VectorSelector)[0].node
+    if isinstance(expression, promql.Call) and expression.func.name == "absent":
+        return {name for name, op, _ in matchers(inner) if op == "Equal"}
+    family = next((one for one in families.ALL if inner.name == one.name), None)
+    return {"job", "instance", *(family.labels if family else ())}
+
+
+# --- What a live scrape has
+
+
+@cache
+def exported():
+    """Metric → label → values, of a scrape with a factory over TLS, a target that logs in by message, and results."""
+    metrics = Metrics("1.2.3")
+    identities = {"pool-001": "u1", "uuid-001": "u2"}
+    for name, profile in (("staging", "factory"), ("chat", "chat")):
+        target = Target.model_validate({"name": name, "url": "wss://127.0.0.1:1/ws", "identities": identities})
+        metrics.add_target(target_series(target, PROFILES[profile]))
+        for probe in probes_of(PROFILES[profile]):
+            metrics.due(name, probe, 1.0)
+    evidence = Evidence(clock_skew=0.5, certificate_expiry=2e9, heartbeat_interval=25.0, max_message_size=8192.0)
+    passed = Result(
+        target="staging", identity="pool-001", run="r", depth=Probe.SEND, trigger=Trigger.SCHEDULE, started_at=1.0,
+        verdicts=dict.fromkeys(Probe, Verdict.PASS), durations=dict.fromkeys(Probe, 0.1), evidence=evidence,
+        phases=dict.fromkeys(Phase, 0.01), slot_limit=5,
+    )  # fmt: skip
+    metrics.observe(passed)
+    metrics.identity_state("staging", "pool-001", held=1, budget=4, resting=False)
+    metrics.reloaded(1.0, successful=True)
+    scrape: dict[str, dict[str, set[str]]] = {name: dict(labels) for name, labels in OF_PROMETHEUS.items()}
+    for family in text_string_to_metric_families(generate_latest(metrics.registry).decode()):
+        for sample in family.samples:
+            labels = scrape.setdefault(sample.name, {"job": set(), "instance": set()})
+            for label, value in sample.labels.items():
+                labels.setdefault(label, set()).add(value)
+    return scrape
+
+
+def agrees(value, op, wanted):
+    same = re.fullmatch(wanted, value) is not None if op in ("Re", "NotRe") else value == wanted
+    return same if op in ("Equal", "Re") else not same
+
+
+NAMES_OF_THE_CONFIG = {"target", "identity", "job", "instance"}
+
+
+def unknown(expression):
+    """Names, labels and values of an expression that no scrape has."""
+    for selector in selectors(expression):
+        if selector.name in RECORDED:
+            continue
+        labels = exported().get(selector.name)
+        if labels is None:
+            yield f"no metric {selector.name}"
+            continue
+        for name, op, wanted in matchers(selector):
+            words = wanted.split("|") if op in ("Re", "NotRe") and "(" not in wanted else [wanted]
+            if name not in labels:
+                yield f"{selector.name} has no label {name}"
+            elif name not in NAMES_OF_THE_CONFIG or name == "job" and "ws-" in wanted:
+                known = labels[name] | ({"ws-factory-exporter"} if name == "job" else set())
+                yield from (
+                    f"{selector.name} has no {name} {word!r}"
+                    for word in words
+                    if not any(agrees(value, "Re", word) for value in known)
+                )
+
+
+@each(RULES)
+def test_every_metric_label_and_value_is_exported(rule):
+    """pint's promql/series: what a rule names, a live scrape or another rule has."""
+    assert not list(unknown(expression_of(rule)))
+
+
+@each(ALERTS)
+def test_what_the_annotations_look_up_is_exported(rule):
+    """The queries of the texts are valid, and name what a live scrape has."""
+    assert not [problem for query in queries(rule) for problem in unknown(query)]
+
+
+# --- The checks of pint
+
+
+@each(ALERTS)
+def test_every_alert_compares(rule):
+    """alerts/comparison: an expression that always has a result would always fire. But that is the watchdog's job."""
+    compares = [one for one in found(expression_of(rule), promql.BinaryExpr) if str(one.node.op) in COMPARISONS]
+    absent = "absent(" in rule["expr"]
+    assert compares or absent or rule["alert"] == "Watchdog"
+
+
+@each([rule for rule in ALERTS if "absent(" in rule["expr"]])
+def test_what_is_absent_is_so_for_two_scrapes(rule):
+    """alerts/absent: a restart of Prometheus is no absence."""
+    assert promql.parse_duration(rule["for"]).total_seconds() >= 2 * SCRAPE
+
+
+@each(ALERTS)
+def test_annotations_use_labels_that_are_there(rule):
+    """alerts/template: no value in a label, no label in a text that was aggregated away."""
+    assert not any("{{" in value for value in rule["labels"].values())
+    used = {label for text in rule["annotations"].values() for label in re.findall(r"\$labels\.(\w+)", text)}
+    assert used <= labels_of(expression_of(rule))
+
+
+@each(RULES)
+def test_a_counter_is_read_by_its_increase_over_four_scrapes(rule):
+    """promql/rate and promql/counter: counters by rate or increase, nothing else by them, never of a sum."""
+    kinds = {family.name: family.kind for family in families.ALL}
+    for one in found(expression_of(rule), promql.VectorSelector):
+        base = re.sub(r"_(bucket|count|sum)$", "", one.node.name or "")
+        counter = kinds.get(base) == "histogram" or kinds.get(one.node.name) == "counter"
+        calls = [node for node in one.under(promql.Call) if node.func.name in COUNTED]
+        assert bool(calls) == counter, one.node
+        for call in calls:
+            ranged = call.args[0]
+            assert isinstance(ranged, promql.MatrixSelector)
+            assert ranged.range.total_seconds() >= 4 * SCRAPE
+
+
+@each(RULES)
+def test_nothing_is_fragile(rule):
+    """promql/fragile: no topk, and every aggregation keeps job and target, so that nothing is mixed."""
+    for one in found(expression_of(rule), promql.AggregateExpr):
+        assert "topk" not in str(one.node.op).lower()
+        assert {"job", "target"} <= set(one.node.modifier.labels)
+
+
+@each(RULES)
+def test_regular_expressions_are_needed(rule):
+    """promql/regexp: one that is a plain word is an equality; Prometheus anchors them."""
+    for selector in selectors(expression_of(rule)):
+        for _, op, wanted in matchers(selector):
+            if op in ("Re", "NotRe"):
+                assert re.compile(wanted)
+                assert re.search(r"[|.*+?(\[]", wanted)
+                assert not wanted.startswith("^")
+
+
+@each([rule for rule in RULES if "record" in rule])
+def test_recording_rules_are_named_level_metric_operation(rule):
+    """The convention of Prometheus; an aggregate's labels are those of its level."""
+    level, metric, operation = rule["record"].split(":")
+    assert metric.startswith("ws_")
+    assert operation
+    labels = labels_of(expression_of(rule))
+    words = {
+        "instance_target_probe": {"job", "instance", "target", "probe"},
+        "instance_target": {"job", "instance", "target"},
+    }
+    assert labels == words.get(level, {"job", "target"})
+
+
+def test_no_rule_is_there_twice():
+    """rule/duplicate: one rule for an alert of one severity, one for a recorded name, and no expression twice."""
+    names = [name_of(rule) for rule in RULES]
+    assert len(names) == len(set(names))
+    assert len({re.sub(r"\s", "", rule["expr"]) for rule in RULES}) == len(RULES)
+
+
+# --- Our own
+
+
+@each(ALERTS)
+def test_an_increase_is_compared_with_at_least(rule):
+    """Extrapolation gives 3.2 for 3, and another figure in Prometheus 3: never `>`, `==` or `<` a count."""
+    for one in found(expression_of(rule), promql.BinaryExpr):
+        left = str(one.node.lhs)
+        if str(one.node.op) in COMPARISONS and "increase(" in left and "histogram_quantile" not in left:
+            assert str(one.node.op) == ">=", one.node
+
+
+@each(ALERTS)
+def test_thresholds_of_durations_lie_on_a_boundary(rule):
+    """Between two boundaries a quantile is a guess."""
+    expression = expression_of(rule)
+    for selector in selectors(expression):
+        for name, _, value in matchers(selector):
+            assert name != "le" or float(value) in families.PROBE_BUCKETS
+    for one in found(expression, promql.BinaryExpr):
+        if str(one.node.op) == ">" and "histogram_quantile" in str(one.node.lhs):
+            assert one.node.rhs.val in families.PROBE_BUCKETS
+
+
+def test_counters_need_no_for():
+    """The window is the memory: `for` would only delay. One rule waits on purpose, and says why."""
+    waiting = {
+        name_of(rule)
+        for rule in ALERTS
+        if "for" in rule and any(call.node.func.name in COUNTED for call in found(expression_of(rule), promql.Call))
+    }
+    assert waiting == {"WebSocketInternalErrorSpike-warning"}
+
+
+def test_a_window_that_decides_a_page_is_two_minutes():
+    """Six cycles of 20 s: the shortest window of each rule of sessions that pages."""
+    for rule in ALERTS:
+        shortest = min(
+            (one.node.range.total_seconds() for one in found(expression_of(rule), promql.MatrixSelector)), default=120
+        )
+        named = rule["alert"].removeprefix("WebSocket") in ("FactorySlotsExhausted", "ErrorBudgetBurn")
+        assert rule["labels"]["severity"] != "critical" or named or shortest == 120, rule["alert"]
+
+
+def tells(rule, metric, **labels):
+    """True if a selector of the rule counts this series of the metric."""
+    return any(
+        selector.name == metric
+        and all(agrees(labels[name], op, wanted) for name, op, wanted in matchers(selector) if name in labels)
+        for selector in selectors(expression_of(rule))
+    )
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_every_failure_is_told_by_one_alert(profile):
+    """Each legal (probe, phase, reason) is counted by exactly one outage alert, in the shallowest probe that fails."""
+    untold = []
+    for phase in failing_phases(Probe.SEND, PROFILES[profile], tls=True):
+        first = next(probe for probe in Probe if phase in failing_phases(probe, PROFILES[profile], tls=True))
+        for reason in LEGAL_FAILURES[phase] - {Reason.FACTORY}:
+            series = {"probe": first.value, "phase": phase.value, "reason": reason.value}
+            told = {rule["alert"] for rule in ALERTS if tells(rule, "ws_probe_failures_total", **series)}
+            if len(told) != 1:
+                untold.append((series, told))
+    assert not untold
+
+
+def test_every_factory_reason_is_told_by_one_alert():
+    """Slots, what pages, what is a ticket: nothing falls between."""
+    for reason in FactoryReason:
+        told = {name_of(rule) for rule in ALERTS if tells(rule, "ws_factory_validation_failures_total", reason=reason)}
+        names = {name.partition("-")[0] for name in told}
+        assert len(names) == 1, (reason, told)

@@ -1,0 +1,82 @@
+"""The command line's words: defaults, durations, counts, and the sentences about wrong ones."""
+
+import pytest
+
+from exporter import arguments
+from exporter.report import FORMATS, SERIES_FORMATS
+
+
+def read(*words):
+    return arguments.parser().parse_args(words)
+
+
+def refused(capsys, *words):
+    """The last line that argparse says."""
+    with pytest.raises(SystemExit) as end:
+        read(*words)
+    assert end.value.code == 2
+    return capsys.readouterr().err.splitlines()[-1]
+
+
+def test_a_check_needs_its_target_only():
+    """All other flags have the defaults of the design."""
+    options = read("check", "--target=staging")
+
+    assert (options.config_file, options.output, options.fail_on, options.every) == (
+        "exporter.yml",
+        "text",
+        "warning",
+        20.0,
+    )
+    assert {options.source, options.probe, options.identity, options.runs, options.until_healthy, options.report} == {
+        None
+    }
+
+
+def test_durations_are_those_of_the_config():
+    """`1m30s` is 90 seconds on the command line too."""
+    options = read("check", "--target=x", "--every=1m30s", "--until-healthy=10m")
+
+    assert (options.every, options.until_healthy) == (90.0, 600.0)
+    assert read("run", "--startup.delay=0s").startup_delay == 0.0
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("--every=20",), "must be a duration such as 15s, 1m30s or 250ms"),
+        (("--every=0s",), "must be more than 0s"),
+        (("--until-healthy=0s",), "must be more than 0s"),
+        (("--until-healthy=25h",), "must be at most 24h"),
+        (("--runs=0",), "must be 1 to 1000"),
+        (("--runs=1001",), "must be 1 to 1000"),
+        (("--runs=-3",), "must be 1 to 1000"),
+        (("--runs=\u0662",), "must be 1 to 1000"),
+        (("--probe=all",), "invalid choice"),
+        (("--targ=x",), "unrecognized arguments"),
+        (("extra",), "unrecognized arguments"),
+    ],
+    ids=str,
+)
+def test_a_wrong_word_of_check_has_its_sentence(capsys, words, sentence):
+    """Each names its flag and what would be right."""
+    said = refused(capsys, "check", "--target=x", *words)
+
+    assert sentence in said
+
+
+@pytest.mark.parametrize("port", ["65536", "-1", "http", "1.5"])
+def test_a_port_is_sixteen_bits(capsys, port):
+    """0 to 65535, in words."""
+    assert "must be 0 (any free one) to 65535" in refused(capsys, "demo", f"--port={port}")
+
+
+def test_without_a_command_nothing_runs(capsys):
+    """A missing command is wrong usage."""
+    assert "COMMAND" in refused(capsys)
+
+
+def test_every_output_fits_a_check_and_a_series():
+    """What `--output` offers can tell both."""
+    assert FORMATS.keys() == SERIES_FORMATS.keys()
+    assert [read("check", "--target=x", f"--output={name}").output for name in FORMATS] == [*FORMATS]

@@ -1,0 +1,146 @@
+"""The check of the person on call, in one process: who speaks, what is refused, what a series says beforehand."""
+
+import asyncio
+
+import pytest
+import rig
+
+from exporter.oncall import REFUSALS, OnCall, Rounds
+from exporter.result import Probe, SkipCause
+from exporter.standin import Pace, StandIn
+from exporter.state import State
+
+ONE = {"pool-001": "staging-e2e-user-001"}
+TIGHT = {"slots_per_identity": 2, "slot_release": "300s"}
+"""Less the reserve of 1, one slot for an identity."""
+
+
+def on_call(standin, state, *, identity=None, **changes):
+    (job,) = rig.planned(rig.target(standin, **{"interval": "10m", **changes})).jobs
+    return OnCall(job, state, identity=identity)
+
+
+def quiet(*_):
+    """Nobody watches."""
+
+
+async def test_a_slot_that_the_schedule_needs_is_not_taken():
+    """Once a scheduled session is in the ledger, a check leaves the schedule what it needs, and says what helps."""
+    async with StandIn.start(pace=Pace.quick(), tls_port=None) as standin:
+        (job,) = rig.planned(
+            rig.target(standin, interval="200s", identities=ONE, limits={**TIGHT, "slots_per_identity": 4})
+        ).jobs
+        mine = rig.Rig()
+        await mine.run(job)
+        checks = [await OnCall(job, mine.state).once(Probe.SEND) for _ in range(2)]
+
+    assert [check.refusal is None for check in checks] == [True, False]
+    assert REFUSALS[SkipCause.BUDGET] in checks[1].refusal
+    assert "check_identities" in checks[1].refusal
+
+
+async def test_a_connection_that_is_open_is_said_and_no_slot_is_advised():
+    """An identity in use is free again in seconds: nothing else needs to be done."""
+    async with StandIn.start(pace=Pace.quick(), tls_port=None) as standin:
+        standin.set_fault("/ws", "no_welcome")
+        state = State.in_memory()
+        first = asyncio.create_task(on_call(standin, state, identities=ONE).once(Probe.SEND))
+        await rig.until(lambda: standin.open_connections)
+        second = await on_call(standin, state, identities=ONE).once(Probe.SEND)
+        await first
+
+    assert second.refusal == REFUSALS[SkipCause.OVERLAP]
+
+
+async def test_a_host_that_rests_is_left_alone_even_by_connect():
+    """After a 429 no probe is advised: any connect counts there."""
+    async with StandIn.start(pace=Pace.quick(), tls_port=None) as standin:
+        standin.set_fault("/ws", "http:status=429")
+        state = State.in_memory()
+        first = await on_call(standin, state).once(Probe.SEND)
+        refusals = [(await on_call(standin, state).once(depth)).refusal for depth in (Probe.SEND, Probe.CONNECT)]
+
+    assert first.results[0].http_status == 429
+    assert refusals == [REFUSALS[SkipCause.RATE]] * 2
+
+
+async def test_a_rejected_token_is_tried_by_a_check_only_as_often_as_the_breaker_bears():
+    """Two rejected tokens in a row: the third check is refused, whoever speaks, and connect is advised."""
+    async with StandIn.start(pace=Pace.quick(), tls_port=None) as standin:
+        standin.set_fault("/ws", "auth_rejected")
+        check = on_call(standin, State.in_memory())
+        told = [await check.once(Probe.SEND) for _ in range(3)]
+        standin.clear()
+        connect = await check.once(Probe.CONNECT)
+
+    assert [bool(one.results) for one in told] == [True, True, False]
+    assert REFUSALS[SkipCause.RESTING] in told[2].refusal
+    assert "--probe connect" in told[2].refusal
+    assert connect.results[0].identity is None
+
+
+async def test_the_refusal_told_is_the_one_over_soonest():
+    """One identity rests, another is merely in use: it is worth asking again in a few seconds."""
+    two = dict(list(rig.POOL.items())[:2])
+    async with StandIn.start(pace=Pace.quick(), tls_port=None) as standin:
+        state = State.in_memory()
+        standin.set_fault("/ws", "slot_limit")
+        await on_call(standin, state, identities=two, identity="pool-002").once(Probe.SEND)
+        await standin.wait_sessions(1)
+        await rig.until(lambda: not standin.open_connections)
+        standin.set_fault("/ws", "no_welcome")
+        first = asyncio.create_task(on_call(standin, state, identities=two, identity="pool-001").once(Probe.SEND))
+        await rig.until(lambda: standin.open_connections)
+        second = await on_call(standin, state, identities=two).once(Probe.SEND)
+        await first
+
+    assert second.refusal == REFUSALS[SkipCause.OVERLAP]
+
+
+async def test_a_cancelled_series_keeps_what_it_found():
+    """Cancelled between two runs, it tells the first, and that it was interrupted."""
+    async with StandIn.start(pace=Pace.quick(), tls_port=None) as standin:
+        check = on_call(standin, State.in_memory())
+        work = asyncio.create_task(check.series(Probe.SEND, Rounds(5, 600.0), quiet))
+        await standin.wait_sessions(1)
+        await asyncio.sleep(0)
+        seen = []
+        await rig.until(lambda: seen.append(1) or len(seen) > 200)
+        work.cancel()
+        series = await work
+
+    assert check.interrupted
+    assert (len(series.results), series.planned) == (1, 5)
+
+
+@pytest.mark.parametrize(
+    ("rounds", "seconds"),
+    [
+        (Rounds(1, 20.0), 11.0),
+        (Rounds(30, 20.0), 591.0),
+        (Rounds(3, 1.0), 33.0),
+        (Rounds(1000, 20.0, 600.0), 611.0),
+        (Rounds(2, 20.0, 600.0), 31.0),
+    ],
+    ids=["one", "many", "sessions longer than the pace", "until healthy", "over before"],
+)
+def test_how_long_a_series_takes_at_most(rounds, seconds):
+    """Each run begins at its time or after the one before; a session takes 11 s at most here."""
+    assert rounds.longest(11.0) == seconds
+
+
+async def test_a_series_says_what_the_budget_bears():
+    """Free slots of all who may speak; nothing where none are counted, or none is taken."""
+    async with StandIn.start(pace=Pace.quick(), tls_port=None) as standin:
+        state, rounds = State.in_memory(), Rounds(5, 20.0)
+        tight = on_call(standin, state, limits=TIGHT)
+        said = tight.announce(Probe.SEND, rounds)
+        others = [
+            tight.announce(Probe.CONNECT, rounds),
+            tight.announce(Probe.SEND, Rounds(5, 101.0)),
+            on_call(standin, state).announce(Probe.SEND, rounds),
+        ]
+
+    assert "of the first 5 the budget lets 3 happen at most" in said
+    assert "--every 101s" in said
+    assert not [other for other in others if "budget" in other]

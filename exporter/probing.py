@@ -83,7 +83,7 @@ class Prober:
         started = self._clock.wall()
         slot_taken = True
         try:
-            facts, judgement = await self._converse(turn, request, started)
+            facts, judgement = await self._converse(turn, request)
             slot_taken = facts.slot_taken and request.user is not None
             result = _result(turn, request, started, facts, judgement)
         except _Unable as problem:
@@ -104,9 +104,10 @@ class Prober:
         with self._state.transaction() as ledger:
             return settle(ledger, request, result, self._clock.wall(), slot_taken=slot_taken)
 
-    async def _converse(self, turn: Turn, request: Request, started: float) -> tuple[Facts, Judgement]:
+    async def _converse(self, turn: Turn, request: Request) -> tuple[Facts, Judgement]:
         target, job = turn.job.target, turn.job
         order = await self._order(turn, request)
+        started = self._clock.wall()  # minting is over: the server's clock is compared with moments from here on
         session = Session(order, self._resolver, self._clock.monotonic, kernel_stamps=self._clock.kernel_stamps)
         self._opened(job.name, 1)
         try:

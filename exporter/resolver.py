@@ -50,19 +50,19 @@ class Resolver:
         answer.add_done_callback(lambda done: done.cancelled() or done.exception())  # nobody need be waiting any more
         self._asked[question] = answer
 
-        def tell(address: Address | None, detail: str) -> None:
+        def tell(found: Address | Exception) -> None:
             self._asked.pop(question, None)
             if answer.done():
                 return
-            if address is None:
-                answer.set_exception(Fault(Kind.DNS, detail))
+            if isinstance(found, Exception):
+                answer.set_exception(found)
             else:
-                answer.set_result(address)
+                answer.set_result(found)
 
         def work() -> None:
-            address, detail = self._first(question)
+            found = self._first(question)
             with suppress(RuntimeError):  # the loop has closed: nobody waits
-                loop.call_soon_threadsafe(tell, address, detail)
+                loop.call_soon_threadsafe(tell, found)
 
         try:
             threading.Thread(target=work, name=f"resolve-{question[0]}", daemon=True).start()
@@ -71,15 +71,25 @@ class Resolver:
             raise OSError(errno.EAGAIN, "no thread for a look-up") from None
         return answer
 
-    def _first(self, question: _Question) -> tuple[Address | None, str]:
+    def _first(self, question: _Question) -> Address | Exception:
+        """The first address; else a Fault, or the OSError that keeps this process from asking at all."""
         host, protocol = question
         try:
             found = self._look_up(host, None, FAMILIES[protocol], socket.SOCK_STREAM)
         except socket.gaierror as error:
-            return None, f"gaierror {error.errno}"
+            return _own_trouble() or Fault(Kind.DNS, f"gaierror {error.errno}")
         except (OSError, ValueError) as error:  # UnicodeError too: a label that IDNA cannot encode
-            return None, type(error).__name__
-        return ((found[0][0], found[0][4]), "") if found else (None, "no address")
+            return _own_trouble() or Fault(Kind.DNS, type(error).__name__)
+        return (found[0][0], found[0][4]) if found else Fault(Kind.DNS, "no address")
+
+
+def _own_trouble() -> OSError | None:
+    """Why a look-up of ours had to fail: glibc says "no such name" too when it cannot open a socket to ask."""
+    try:
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM).close()
+    except OSError as error:
+        return error
+    return None
 
 
 def _literal(host: str, port: int, protocol: str) -> Address | None:

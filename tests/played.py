@@ -6,6 +6,7 @@ the samples become the input of one `promtool test rules`, which judges them by 
 
 import asyncio
 import json
+import logging
 import math
 import re
 import shutil
@@ -42,9 +43,9 @@ END = HEALTHY + ILL + AFTER
 
 async def play(loop, rows, folder, *, healthy=HEALTHY, ill=ILL, after=AFTER):
     """The samples of all rows: (metric, labels) → value at every scrape, None where there is none."""
-    daemon.watch_loop = _never  # half a second at a time is too often for hours of many exporters
     samples, scrapes = {}, 0
     async with AsyncExitStack() as stack:
+        _calm(stack)
         scenes = [await _Scene.start(row, loop, folder / row["name"], stack) for row in rows]
         acts = [asyncio.create_task(scene.act(healthy, ill)) for scene in scenes]
         while scrapes * SCRAPE <= healthy + ill + after:
@@ -54,6 +55,14 @@ async def play(loop, rows, folder, *, healthy=HEALTHY, ill=ILL, after=AFTER):
             await asyncio.sleep(scrapes * SCRAPE - loop.time())
         await asyncio.gather(*acts)
     return {series: values + [None] * (scrapes - len(values)) for series, values in samples.items()}
+
+
+def _calm(stack):
+    """No log lines, and no look at the loop twice a second: hours of many exporters would be made of those."""
+    logging.disable(logging.CRITICAL)
+    stack.callback(logging.disable, logging.NOTSET)
+    stack.callback(setattr, daemon, "watch_loop", daemon.watch_loop)
+    daemon.watch_loop = _never
 
 
 async def _never(_told):
@@ -130,7 +139,7 @@ class _Scene:
 
 
 def _relative(name, value, loop):
-    """promtool's time begins at 0."""
+    """Promtool's time begins at 0."""
     return value - (loop.wall() - loop.time()) if name.endswith("_timestamp_seconds") else value
 
 
@@ -175,7 +184,7 @@ class Judged:
 
 
 def judge(samples, rows, folder, *, healthy=HEALTHY, ill=ILL, after=AFTER):
-    """Ask promtool. It compares and does not tell: so everything is expected to be silent, and its complaint is read."""
+    """Ask promtool. It compares and does not tell: so all is expected to be silent, and its complaint is read."""
     whole = math.floor((healthy + ill + after) / SCRAPE) * SCRAPE
     firing = 'ALERTS{alertstate="firing",target!=""}'
     began = f"min by (target, alertname, severity) (min_over_time(timestamp({firing})[{whole:.0f}s:{SCRAPE:.0f}s]))"
@@ -209,7 +218,7 @@ def _read(said):
         _key(labels): dict(LABEL.findall(texts))["description"]
         for labels, texts in re.findall(r"Labels:\{(.*?)\}\n\s+Annotations:\{(.*)\}", said)
     }
-    began, last = (values + [{}, {}])[:2] if values else ({}, {})
+    began, last = [*values, {}, {}][:2]
     return Judged(began, set(last), texts)
 
 

@@ -185,7 +185,7 @@ def unknown(expression):
             words = wanted.split("|") if op in ("Re", "NotRe") and "(" not in wanted else [wanted]
             if name not in labels:
                 yield f"{selector.name} has no label {name}"
-            elif name not in NAMES_OF_THE_CONFIG or name == "job" and "ws-" in wanted:
+            elif name not in NAMES_OF_THE_CONFIG or (name == "job" and "ws-" in wanted):
                 known = labels[name] | ({"ws-factory-exporter"} if name == "job" else set())
                 yield from (
                     f"{selector.name} has no {name} {word!r}"
@@ -196,7 +196,7 @@ def unknown(expression):
 
 @each(RULES)
 def test_every_metric_label_and_value_is_exported(rule):
-    """pint's promql/series: what a rule names, a live scrape or another rule has."""
+    """Pint's promql/series: what a rule names, a live scrape or another rule has."""
     assert not list(unknown(expression_of(rule)))
 
 

@@ -1,4 +1,4 @@
-"""The alert rules and the example config of Prometheus: valid, linted, each alert with a case that fires and one not."""
+"""The alert rules and Prometheus' example config: valid, linted, each alert with a case that fires and one not."""
 
 import re
 import subprocess

@@ -273,9 +273,10 @@ def test_slots_held_rise_with_a_session_and_fall_by_the_release():
                 await asyncio.sleep(seen.finished_at + moment - loop.time())
                 held.append((await figures(daemon))["ws_factory_slots_held", "one"])
             shown = await figures(daemon)
-            return held, shown["ws_factory_slots_budget", "one"], shown["ws_probe_identity_resting", "one"]
+            kept = daemon._state.ledger._book.holds
+            return held, shown["ws_factory_slots_budget", "one"], shown["ws_probe_identity_resting", "one"], kept
 
-    assert virtual.run(main) == ([0, 1, 1, 0], 4, 0)
+    assert virtual.run(main) == ([0, 1, 1, 0], 4, 0, {}), "what has been released is forgotten"
 
 
 def test_a_resting_identity_is_told_and_the_page_goes_on_saying_why():

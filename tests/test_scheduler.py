@@ -18,7 +18,7 @@ import virtual
 
 from exporter.host import watch_loop
 from exporter.probing import Turn
-from exporter.result import Impairment, Probe, Reason, Result, SkipCause, Trigger, Verdict
+from exporter.result import Impairment, Probe, Reason, Result, Skip, SkipCause, Trigger, Verdict
 from exporter.scheduler import CLOSING, LATEST, OVERDUE, PATIENCE, Scheduler
 from exporter.standin import Pace, StandIn
 
@@ -453,6 +453,69 @@ def test_a_pool_of_one_confirms_nothing():
 
     assert len(seen) == 1
     assert triggers(told) == [Trigger.SCHEDULE] * 2
+
+
+def failing_from(moment, loop, *, confirm):
+    """Sessions that fail from a moment of the loop on; `confirm` is what becomes of a confirm run."""
+
+    async def play(turn):
+        if turn.trigger is Trigger.CONFIRM:
+            return confirm
+        return await instant(turn, verdict=Verdict.FAIL if loop.time() > moment else Verdict.PASS)
+
+    return play
+
+
+@pytest.mark.parametrize(("pool", "missed"), [({"one": "a-single-user"}, 0), (rig.POOL, 3)], ids=["one", "three"])
+def test_a_confirm_run_that_finds_no_room_costs_no_cycle_unsaid(pool, missed):
+    """Cycles that waited for it in vain are `overlap`, but for the last; a pool of one waits for nothing."""
+
+    async def main(loop):
+        (job,) = rig.planned(
+            mapping(
+                Nowhere, interval="2s", timeout="1s", close_timeout="500ms", confirm={"after": "9s"}, identities=pool
+            )
+        ).jobs
+        player = Played(loop, job, play=failing_from(21, loop, confirm=Skip("staging", SkipCause.BUDGET)))
+        player.scheduler.start()
+        await asyncio.sleep(100)
+        await player.scheduler.stop()
+        return player.told
+
+    told = virtual.run(main)
+
+    due = dues("staging", 2.0, virtual.EPOCH, virtual.EPOCH + 100)
+    assert causes(told) == ({SkipCause.OVERLAP: missed} if missed else {})
+    assert len(told.cycles) + len(told.skips) == len(due)
+
+
+def test_a_confirm_run_looks_at_the_clock_before_it_asks_the_ledger():
+    """A ledger that has not followed a step forward would think that the slots of the last hour are free."""
+
+    async def main(loop):
+        (job,) = rig.planned(mapping(Nowhere, interval="100s")).jobs
+        asked = []
+
+        async def play(turn):
+            if turn.trigger is Trigger.CONFIRM:
+                asked.append(list(player.told.steps))
+            return await instant(turn, verdict=Verdict.FAIL if loop.time() > 100 else Verdict.PASS)
+
+        player = Played(loop, job, play=play)
+        player.scheduler.start()
+        await until_failed(player.told)
+        loop.step(3600)
+        await asyncio.sleep(20)
+        await player.scheduler.stop()
+        return asked
+
+    assert virtual.run(main) == [[pytest.approx(3600)]] * 2
+
+
+async def until_failed(told):
+    async with asyncio.timeout(1000):
+        while not any(result.failed for result in told.results):
+            await asyncio.sleep(1)
 
 
 def test_a_backend_without_users_is_confirmed_as_nobody():

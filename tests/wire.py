@@ -170,8 +170,9 @@ class Peer:
         self.send(await self.request(), *after_it)
 
     def send(self, *parts):
-        """One write, so one segment."""
-        self.writer.write(b"".join(parts))
+        """One write, so one segment; nothing if the client has gone."""
+        if not self.writer.is_closing():
+            self.writer.write(b"".join(parts))
 
     def close(self, code=1000, reason=""):
         self.closing = True
@@ -222,12 +223,19 @@ class Peer:
         self.writer.close()
 
     def half_close(self):
-        self.writer.write_eof()
+        with contextlib.suppress(OSError, RuntimeError):
+            self.writer.write_eof()
 
     def reset(self):
         """End the connection by RST."""
-        self.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self.writer.transport.abort()
+        with contextlib.suppress(OSError):
+            linger = struct.pack("ii", 1, 0)
+            self.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        self.abort()
+
+    def abort(self):
+        with contextlib.suppress(RuntimeError):  # uvloop's, for a transport that is closed already
+            self.writer.transport.abort()
 
 
 class Server:
@@ -256,7 +264,7 @@ class Server:
             if not peer.writer.is_closing():
                 await (peer.to_the_end() if peer.headers else peer.raw_to_the_end())
         finally:
-            peer.writer.transport.abort() if peer.ended is None else peer.writer.close()
+            peer.abort() if peer.ended is None else peer.writer.close()
 
     async def over(self):
         """Wait until every peer's script has ended; raises what a script raised."""
@@ -272,7 +280,7 @@ class Server:
             task.cancel()
         answers = await asyncio.gather(*self._tasks, return_exceptions=True)
         for peer in self.peers:
-            peer.writer.transport.abort()
+            peer.abort()
             with contextlib.suppress(OSError):
                 await peer.writer.wait_closed()
         for answer in answers:

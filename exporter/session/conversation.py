@@ -100,8 +100,8 @@ class Session:
         return Fault(kind, fault.detail, status=fault.status, retry_after=fault.retry_after, phase=phase)
 
     def _slot_taken(self) -> bool:
-        """True unless the server cannot have created anything for us."""
-        unsure = self._fault is not None and self._fault.kind in (Kind.DEADLINE, Kind.EOF, Kind.RESET)
+        """True unless the server cannot have created anything for us; a wrong 101 may have let us in."""
+        unsure = self._fault is not None and self._fault.kind in (Kind.DEADLINE, Kind.EOF, Kind.RESET, Kind.UPGRADE)
         return self._asked and (self._messages is not None or unsure)
 
     # The phases ---------------------------------------------------------------------------------------------------

@@ -1,7 +1,8 @@
 """Rows of the table become backends of stand-ins and targets of the exporter, broken and healed at will.
 
 Rule 1: durations are those of the table and of the shipped example; what is scaled, is scaled here (faults, pulses)
-or by `scaler` (the target). What makes a session slow is not: see `scaler`, rule 3. Rule 2: a target has users and a key of its own, so that no row teaches another's ledger.
+or by `scaler` (the target). What makes a session slow is not: see `scaler`, rule 3.
+Rule 2: a target has users and a key of its own, so that no row teaches another's ledger.
 """
 
 import asyncio

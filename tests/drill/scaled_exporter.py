@@ -2,7 +2,7 @@
 
     python scaled_exporter.py 1/15 run --config.file …
 
-Rule 1: constants only; what they are for is the product's. The rests of a host, the waits of the daemon; not the buckets.
+Rule 1: constants only; what they are for is the product's. The rests of a host, the waits of the daemon.
 """
 
 import sys

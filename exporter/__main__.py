@@ -123,7 +123,7 @@ def _run(options: argparse.Namespace) -> int:
         LOG.warning("%s", problem)
     state = _state(options, config)
     daemon_options = Options(listen, startup_delay=options.startup_delay)
-    return asyncio.run(_serve(config, what, daemon_options, state))
+    return asyncio.run(_serve(what, daemon_options, state))
 
 
 def _check(options: argparse.Namespace) -> int:
@@ -270,9 +270,9 @@ def _standin(options: argparse.Namespace) -> int:
     return asyncio.run(_stand_in(options))
 
 
-async def _serve(config: Config, what: Plan, options: Options, state: State) -> int:
+async def _serve(what: Plan, options: Options, state: State) -> int:
     asked = _asked_to_stop()
-    daemon = Daemon(config, what, options, state=state)
+    daemon = Daemon(what, options, state=state)
     try:
         await daemon.start()
         await asked.wait()
@@ -353,9 +353,9 @@ async def _demonstrate(options: argparse.Namespace) -> int:
         standin = await StandIn.start(pace=Pace().scaled(DEMO_SPEED), control_port=0, tls_port=None)
         stack.push_async_callback(standin.close)
         standin.set_fault("*", *options.fault)
-        config, what = _checked(_demo_config(standin.url(), str(standin.key_file)), folder / "demo.yml")
+        _, what = _checked(_demo_config(standin.url(), str(standin.key_file)), folder / "demo.yml")
         shown = Options(Address("127.0.0.1", options.port), startup_delay=0.0, on_result=_show, on_skip=_show_skip)
-        daemon = Daemon(config, what, shown)
+        daemon = Daemon(what, shown)
         stack.push_async_callback(daemon.stop)
         try:
             await daemon.start()

@@ -14,7 +14,6 @@ from http import HTTPStatus
 from typing import Final
 
 from exporter import __version__, log
-from exporter.config import Config
 from exporter.files import KeyRing
 from exporter.host import Clock, watch_loop
 from exporter.metrics import Metrics, target_series
@@ -50,10 +49,7 @@ class Options:
 class Daemon:
     """The running exporter: `await start()`, `await stop()`."""
 
-    def __init__(
-        self, config: Config, plan: Plan, options: Options, *, state: State | None = None, clock: Clock | None = None
-    ) -> None:
-        self._config = config
+    def __init__(self, plan: Plan, options: Options, *, state: State | None = None, clock: Clock | None = None) -> None:
         self._plan = plan
         self._jobs = {job.name: job for job in plan.jobs}
         self._options = options

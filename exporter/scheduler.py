@@ -244,11 +244,13 @@ class Scheduler:
     async def _confirm(self, lane: _Lane, failed: Result) -> None:
         """Up to two more sessions on other identities (design 4); they answer the cycles that fall due meanwhile."""
         others = list(lane.job.others(failed.identity))
+        if not others:
+            return
+        lane.confirming = True
         loop = asyncio.get_running_loop()
         start = loop.time()
-        lane.confirming = bool(others)
         try:
-            for number in range(1, lane.job.confirm_runs + 1) if others else ():
+            for number in range(1, lane.job.confirm_runs + 1):
                 await asyncio.sleep(max(0.0, start + number * lane.job.confirm_after - loop.time()))
                 result = await self._another(lane, failed.depth, others)
                 if result is None or result.impairment is not None:

@@ -88,10 +88,13 @@ class _Scene:
             standin, tls=tls, name=row["name"], interval="20s", timeout="10s", close_timeout="2s", limits=None
         )
         mapping["auth"]["jwt"]["key_file"] = str(key)
+        if tls:  # a name is looked up in a thread, and the clock does not wait for that one
+            mapping["url"] = mapping["url"].replace("localhost", "127.0.0.1")
+            mapping["tls"]["server_name"] = "localhost"
         mapping.update(setup.get("target", {}))
         config = Config.model_validate({"targets": [{k: v for k, v in mapping.items() if v is not None}]})
         options = Options(Address("127.0.0.1", 0), startup_delay=SCRAPE)
-        exporter = Daemon(config, plan(config, BUILT_IN), options, clock=loop.clock)
+        exporter = Daemon(plan(config, BUILT_IN), options, clock=loop.clock)
         stack.push_async_callback(exporter.stop)
         await exporter.start()
         exporter._scraped.set()

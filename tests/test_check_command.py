@@ -17,7 +17,6 @@ import rig
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from exporter.config import Config
 from exporter.daemon import Daemon, Options
 from exporter.standin import Pace, StandIn
 from exporter.web import Address
@@ -439,7 +438,7 @@ async def daemon(standin, **changes):
     """The daemon in this process, with its first session far away."""
     target = rig.target(standin, **changes)
     options = Options(Address("127.0.0.1", 0), startup_delay=600.0)
-    running = Daemon(Config.model_validate({"targets": [target]}), rig.planned(target), options)
+    running = Daemon(rig.planned(target), options)
     await running.start()
     try:
         yield running
@@ -484,8 +483,7 @@ async def test_a_target_that_only_connects_is_asked_as_deep_as_it_goes():
     async with StandIn.start(pace=Pace.quick(), tls_port=None) as standin:
         target = rig.target(standin, profile="bare", auth=None, identities=None, limits=None)
         options = Options(Address("127.0.0.1", 0), startup_delay=600.0)
-        config = Config.model_validate({"targets": [target], "profiles": profiles})
-        running = Daemon(config, rig.planned(target, profiles=profiles), options)
+        running = Daemon(rig.planned(target, profiles=profiles), options)
         await running.start()
         try:
             said = await asked(running.url, "--target=staging", "--output=json")

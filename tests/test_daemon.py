@@ -12,7 +12,6 @@ import rig
 import virtual
 from prometheus_client.parser import text_string_to_metric_families
 
-from exporter.config import Config
 from exporter.daemon import FIRST_SCRAPE, TIDY, Daemon, Options
 from exporter.result import SkipCause
 from exporter.scheduler import CLOSING, OVERDUE, PATIENCE
@@ -30,9 +29,8 @@ def mapping(standin, **changes):
 
 def made(loop, *mappings, delay=0.0, listen=HERE, state=None, **options):
     """A daemon that is not started."""
-    config = Config.model_validate({"targets": list(mappings)})
     wanted = Options(listen, startup_delay=delay, **options)
-    return Daemon(config, rig.planned(*mappings), wanted, state=state, clock=loop.clock)
+    return Daemon(rig.planned(*mappings), wanted, state=state, clock=loop.clock)
 
 
 @contextlib.asynccontextmanager

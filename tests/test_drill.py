@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from drill.drill import play, signatures, table
+from drill.drill import FACTOR, play, signatures, table
 
 ALIKE = (
     "slots-of-one-user",
@@ -18,7 +18,7 @@ ALIKE = (
 """Signatures that look alike from afar."""
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(120 + float(3000 * FACTOR))
 async def test_every_signature_notifies_once_and_tells_its_cause(tmp_path):
     """All rows of the table are played at once; the quiet ones page nobody, and look-alikes are told apart."""
     incidents, _ = signatures()

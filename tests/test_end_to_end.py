@@ -16,7 +16,6 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families
 from table import cases, meet_all
 
-from exporter.config import Config
 from exporter.daemon import Daemon, Options
 from exporter.metrics import Metrics, target_series
 from exporter.result import FactoryReason, Phase, Probe, Reason, Verdict
@@ -45,7 +44,7 @@ async def running(target):
     """The daemon on one target, from now on, and what it has told."""
     told = []
     options = Options(Address("127.0.0.1", 0), startup_delay=0.0, on_result=told.append)
-    daemon = Daemon(Config.model_validate({"targets": [target]}), rig.planned(target), options)
+    daemon = Daemon(rig.planned(target), options)
     await daemon.start()
     try:
         yield daemon, told

@@ -236,10 +236,11 @@ def test_nothing_that_a_server_sends_breaks_a_session_for_long(step, **drawn):
 @FEW
 @given(words=NOISE, end=ENDS, new_loop=LOOPS)
 def test_noise_instead_of_tls_breaks_nothing(words, end, new_loop):
-    """Random bytes to a client that wants TLS: a fault of phase tls."""
+    """Random bytes to a client that wants TLS: a fault, and none of a later phase."""
     facts = survive(new_loop, hostile(at_once, words, end), tls=client_context())
 
-    assert facts.ended is Phase.TLS
+    assert facts.fault is not None
+    assert facts.ended in (Phase.TCP, Phase.TLS)  # a busy machine may not even connect in so short a time
 
 
 @FEW

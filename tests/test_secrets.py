@@ -28,7 +28,7 @@ from table import cases, meet_all
 import exporter.probing
 from exporter import log, tokens
 from exporter.__main__ import main
-from exporter.config import Config, Jwt
+from exporter.config import Jwt
 from exporter.daemon import Daemon, Options
 from exporter.result import Facts, Impairment
 from exporter.session import Session
@@ -159,7 +159,7 @@ class Stderr(io.TextIOBase):
 
 
 @pytest.fixture
-def watch(monkeypatch, capfd):
+async def watch(monkeypatch, capfd):
     """Everything is watched; every logger there is, ours or not, speaks from debug level on."""
     watched = Watch(capfd)
     monkeypatch.setattr(exporter.probing, "mint", watched.mint)
@@ -190,8 +190,7 @@ def everything_logged(watched):
 
 def a_daemon(*targets):
     """A daemon whose sessions are driven by a test."""
-    config = Config.model_validate({"targets": list(targets)})
-    return Daemon(config, rig.planned(*targets), Options(Address("127.0.0.1", 0), startup_delay=3600.0))
+    return Daemon(rig.planned(*targets), Options(Address("127.0.0.1", 0), startup_delay=3600.0))
 
 
 async def told_by_a_daemon(watch, sessions):

@@ -228,10 +228,10 @@ class Peer:
 
     def reset(self):
         """End the connection by RST."""
-        with contextlib.suppress(OSError):
+        if not self.writer.is_closing():
             linger = struct.pack("ii", 1, 0)
             self.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
-        self.abort()
+            self.abort()
 
     def abort(self):
         with contextlib.suppress(RuntimeError):  # uvloop's, for a transport that is closed already

@@ -114,6 +114,8 @@ def _ready_token(target: Target) -> Iterator[Found]:
         return
     if len(target.identities) > 1:
         yield "identities", "must be one: the token in token_file is one user's"
+    if target.check_identities:
+        yield "check_identities", "must be absent: the token in token_file is one user's"
     for name in ("algorithm", "lifetime", "claims", "headers"):
         if name in jwt.model_fields_set:
             yield f"auth.jwt.{name}", "has no effect on a ready token: remove it, or use key_file instead of token_file"

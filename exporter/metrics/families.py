@@ -229,7 +229,7 @@ LOOP_LAG: Final = Family(
     "ws_exporter_event_loop_lag_seconds",
     "gauge",
     (),
-    "Seconds by which the exporter's event loop was last measured to be late.",
+    "Seconds by which the exporter's event loop was late at worst within the last minute.",
 )
 DISTORTED_RUNS: Final = Family(
     "ws_exporter_distorted_runs_total",

@@ -325,7 +325,12 @@ class Wire(asyncio.Protocol):
         self.trace.first_closer = self.trace.first_closer or "server"
 
     def switch(self, request: Request, *, accept: str | None = None, wall: float) -> None:
-        """Answer the upgrade: 101, or the library's refusal of a bad one. `accept`: the header's value instead."""
+        """Answer the upgrade: 101, or the library's refusal of a bad one. `accept`: the header's value instead.
+
+        Raises Ended if there is no open connection then: the client has gone since it asked, or was refused.
+        """
+        if self._protocol.state is not State.CONNECTING:
+            raise Ended
         response = self._protocol.accept(request)
         _replace(response.headers, "Date", http_answers.date(wall))
         if accept is not None:

@@ -12,6 +12,7 @@ import asyncio
 import math
 import random
 import re
+import signal
 import statistics
 import sys
 import tempfile
@@ -192,6 +193,7 @@ def _seconds(page):
 
 async def play(folder, *, stacks, seed, minutes):
     """All stacks at once; the pages of all."""
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, asyncio.current_task().cancel)
     deadline = time.time() + minutes * 60
     least = (STARTING + WARM_UP + SPREAD + 120) / 60
     assert minutes >= least, f"takes at least {least:.0f} minutes"

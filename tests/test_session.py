@@ -1,5 +1,7 @@
 """One conversation: messages, what is passed over, what names the cause. Upgrade, close, time: test_session_*."""
 
+import asyncio
+import contextlib
 import importlib
 import itertools
 import json
@@ -11,6 +13,7 @@ import warnings
 import pytest
 import websockets
 from websockets import exceptions as ws
+from websockets.asyncio.server import serve
 from websockets.frames import Close, Opcode
 from websockets.protocol import Protocol
 from wire import (
@@ -37,12 +40,14 @@ from wire import (
     plays,
     serving,
     text,
+    until,
 )
 
 from exporter.config import Profile
 from exporter.profiles import BUILT_IN
+from exporter.resolver import Resolver
 from exporter.result import FactoryReason, Fault, Kind, Phase, Probe, Reason, Verdict
-from exporter.session import FRAMES, KINDS, SILENT, kind_of
+from exporter.session import FRAMES, KINDS, SILENT, Session, kind_of
 
 NORMAL = (None, (1000, "local", "close"))
 PING = text({"type": "ping"})
@@ -98,6 +103,35 @@ async def test_a_profile_without_welcome_begins_with_its_message():
 
     assert ending(facts) == NORMAL
     assert Phase.ADMISSION not in facts.phases
+
+
+@pytest.mark.parametrize("ending_of_it", ["passes", "times out", "is cancelled"])
+@both_loops
+async def test_the_librarys_own_server_sees_1000(ending_of_it):
+    """A server of the very library whose client would say 1011 sees 1000 from us, however a session goes."""
+    seen = asyncio.get_running_loop().create_future()
+
+    async def handler(connection):
+        await connection.send('{"type": "hello"}')
+        with contextlib.suppress(ws.ConnectionClosed):
+            await connection.recv()
+            if ending_of_it == "passes":
+                await connection.send(json.dumps(ECHO_REPLY))
+            await connection.wait_closed()
+        seen.set_result(connection.protocol.close_rcvd)
+
+    async with serve(handler, "127.0.0.1", 0, ping_interval=None) as server:
+        asked = order(server.sockets[0].getsockname()[1], timeout=0.8 if ending_of_it == "times out" else 5)
+        conversation = Session(asked, Resolver(), time.monotonic)
+        session = asyncio.ensure_future(conversation.run())
+        if ending_of_it == "is cancelled":
+            await until(lambda: conversation._track.phase is Phase.REPLY)
+            session.cancel()
+        await asyncio.wait([session])
+        closed = await asyncio.wait_for(seen, 5)
+
+    assert (closed.code, closed.reason) == (1000, "")
+    assert session.cancelled() is (ending_of_it == "is cancelled")
 
 
 # Messages ---------------------------------------------------------------------------------------------------------

@@ -171,6 +171,7 @@ def _runs(values):
 # What the rules make of it -----------------------------------------------------------------------------------------
 
 LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
+WORST = "max by (target, alertname, severity)"
 ORDER = ["ws-factory.slo", "ws-factory.targets", "ws-factory.exporter"]
 
 
@@ -178,11 +179,13 @@ ORDER = ["ws-factory.slo", "ws-factory.targets", "ws-factory.exporter"]
 class Judged:
     """`first`: (target, alert/severity) → second at which it began to fire; `last`: what still fires at the end.
 
-    `texts`: (target, alert/severity) → description at the end of the fault.
+    `gaps`: (target, alert/severity) → evaluations at which it did not fire between its first and its last; `texts`:
+    (target, alert/severity) → description at the end of the fault.
     """
 
     first: dict
     last: set
+    gaps: dict
     texts: dict
 
 
@@ -190,16 +193,15 @@ def judge(samples, rows, folder, *, healthy=HEALTHY, ill=ILL, after=AFTER):
     """Ask promtool. It compares and does not tell: so all is expected to be silent, and its complaint is read."""
     whole = math.floor((healthy + ill + after) / SCRAPE) * SCRAPE
     firing = 'ALERTS{alertstate="firing",target!=""}'
-    began = f"min by (target, alertname, severity) (min_over_time(timestamp({firing})[{whole:.0f}s:{SCRAPE:.0f}s]))"
+    moments = f"timestamp({firing})[{whole:.0f}s:{SCRAPE:.0f}s]"
+    span = f"max_over_time({moments}) - min_over_time({moments})"
+    asked = (f"min_over_time({moments})", firing, f"({span}) / {SCRAPE} + 1 - count_over_time({moments})")
     names = sorted({alert.partition("/")[0] for row in rows for alert in row.get("firing", ())})
     at_worst = f"{math.floor((healthy + ill) / SCRAPE) * SCRAPE:.0f}s"
     test = {
         "interval": f"{SCRAPE:.0f}s",
         "input_series": list(input_series(samples)),
-        "promql_expr_test": [
-            {"expr": expression, "eval_time": f"{whole:.0f}s", "exp_samples": []}
-            for expression in (began, f"max by (target, alertname, severity) ({firing})")
-        ],
+        "promql_expr_test": [{"expr": f"{WORST} ({expression})", "eval_time": f"{whole:.0f}s"} for expression in asked],
         "alert_rule_test": [{"eval_time": at_worst, "alertname": name, "exp_alerts": []} for name in names],
     }
     file = folder / "test.yml"
@@ -213,16 +215,21 @@ def judge(samples, rows, folder, *, healthy=HEALTHY, ill=ILL, after=AFTER):
 
 def _read(said):
     """What promtool got: values of expressions, then alerts with their texts."""
-    values = [
-        {_key(found[1]): float(found[2]) for found in re.finditer(r"\{([^}]*)\} ([-+.e\d]+)", block)}
-        for block in re.findall(r"expr: .*?got:(.*?)(?=\n\s*expr:|\n\s*alertname:|\Z)", said, re.DOTALL)
-    ]
+    values = {
+        expression: {_key(found[1]): float(found[2]) for found in re.finditer(r"\{([^}]*)\} ([-+.eE\d]+)", got)}
+        for expression, got in re.findall(
+            r'expr: "(.*?)", time.*?got:(.*?)(?=\n\s*(?:expr|alertname):|\Z)', said, re.DOTALL
+        )
+    }
+    began, last, gaps = (
+        next((got for expression, got in values.items() if expression.startswith(f"{WORST} ({head}")), {})
+        for head in ("min_over_time", "ALERTS", "(max_over_time")
+    )
     texts = {
         _key(labels): dict(LABEL.findall(texts))["description"]
         for labels, texts in re.findall(r"Labels:\{(.*?)\}\n\s+Annotations:\{(.*)\}", said)
     }
-    began, last = [*values, {}, {}][:2]
-    return Judged(began, set(last), texts)
+    return Judged(began, set(last), gaps, texts)
 
 
 def _key(labels):

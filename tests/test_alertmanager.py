@@ -110,7 +110,7 @@ def test_every_equal_label_is_on_every_alert():
 
 
 def test_what_mutes_stands_above_what_it_mutes_in_the_order_of_the_rules():
-    """Precedence is the order of alerts.yml. Upwards mutes only who says a ticket's cause better, or why nobody probes."""
+    """Precedence is the order of alerts.yml. Upwards go a ticket's better cause, and why nobody probes."""
     upwards = {
         (source, target)
         for sources, _, targets, _, equal in RULES

@@ -73,8 +73,20 @@ FUNCTION_LINES = 60
 FILE_LINES = 500
 EMPTY_NAMES = frozenset({"base", "common", "helper", "helpers", "misc", "util", "utils"})
 
+DRILL = "plays an incident on real servers in real time: its length is what is played"
 PAUSES = {
     ("tests/realservers.py", "until"): "polls a foreign process, which has no event for us, with a deadline",
+    ("tests/drill/backends.py", "_pulse"): DRILL,
+    ("tests/drill/backends.py", "_meet"): DRILL,
+    ("tests/drill/drill.py", "_watched"): DRILL,
+    ("tests/drill/drill.py", "_healthy"): DRILL,
+    ("tests/drill/drill.py", "_hold"): DRILL,
+    ("tests/drill/real.py", "one_stack"): DRILL,
+    ("tests/drill/real.py", "_paged"): DRILL,
+    (
+        "tests/test_alertmanager.py",
+        "test_each_incident_is_one_notification_at_the_right_receiver",
+    ): "nothing more must come: there is no event for that",
     ("tests/played.py", "play"): "runs on the loop of `virtual`: its clock jumps",
     ("tests/played.py", "act"): "runs on the loop of `virtual`: its clock jumps",
 }

@@ -34,6 +34,7 @@ def test_an_incident_fires_what_the_table_says_in_time_with_its_cause_in_the_tex
     assert judged.last == always
     for row in (row for row in rows if "notify" in row):
         notification = (row["name"], row["notify"])
+        assert judged.gaps[notification] == 0, f"{row['name']} notifies twice"
         text = judged.texts[notification]
         assert [word for word in row["text"] if word not in text] == [], text
         if row["speed"] in SPEEDS:

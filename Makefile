@@ -24,8 +24,9 @@ packages:
 demo: install
 	@if [ -t 0 ]; then bash -mc '$(BIN)/ws-factory-exporter demo; exit $$?'; else $(BIN)/ws-factory-exporter demo; fi
 
-# All tests but the drill, which wants both cores for itself: `make drill`.
+# The drill first: it wants both cores for itself.
 test: install packages
+	$(BIN)/pytest -s -p no:xdist tests/test_drill.py
 	$(BIN)/pytest -n auto tests --ignore tests/test_drill.py
 
 lint: install

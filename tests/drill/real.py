@@ -195,8 +195,6 @@ async def play(folder, *, stacks, seed, minutes):
     """All stacks at once; the pages of all."""
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, asyncio.current_task().cancel)
     deadline = time.time() + minutes * 60
-    least = (STARTING + WARM_UP + SPREAD + 120) / 60
-    assert minutes >= least, f"takes at least {least:.0f} minutes"
     start = Start(stacks)
     async with asyncio.TaskGroup() as group:
         tasks = [
@@ -213,6 +211,9 @@ def main():
     parser.add_argument("--stacks", type=int, default=10)
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
+    least = math.ceil((STARTING + WARM_UP + SPREAD + 120) / 60)
+    if options.minutes < least:
+        parser.error(f"--minutes must be at least {least}")
     with tempfile.TemporaryDirectory(prefix="drill-real-") as folder:
         pages = asyncio.run(play(Path(folder), stacks=options.stacks, seed=options.seed, minutes=options.minutes))
     text, held = report(pages)

@@ -701,6 +701,7 @@ async def test_an_interrupted_series_tells_what_it_found(tmp_path):
 
 async def test_an_interrupted_question_is_unknown():
     """Ctrl-C while an exporter is asked that does not answer: 3 and no traceback."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it, and so would ours
     arrived = asyncio.Event()
 
     async def silent(reader, writer):

@@ -128,14 +128,14 @@ class Prober:
         """Everything a session needs; raises _Unable when our own files do not give it."""
         job, target = turn.job, turn.job.target
         subject = target.identities.get(turn.identity or "", "")
-        token, carried = self._token(turn, subject) if request.key is not None else ("", Carried({}, (), {}))
+        token, carried = self._token(turn, request.run, subject) if request.key is not None else ("", Carried())
         url = urlsplit(target.url)
         query = "&".join(part for part in (url.query, urlencode(carried.query)) if part)
         return Order(
             host=job.host,
             port=job.port,
             resource=f"{url.path or '/'}?{query}" if query else url.path or "/",
-            script=Script(job.profile, {"nonce": secrets.token_hex(8), "identity": subject, "token": token}),
+            script=Script(job.profile, {"nonce": request.run, "identity": subject, "token": token}),
             depth=request.depth,
             timeout=target.timeout,
             close_timeout=target.close_timeout,
@@ -146,13 +146,13 @@ class Prober:
             ip_protocol=target.ip_protocol,
         )
 
-    def _token(self, turn: Turn, subject: str) -> tuple[str, Carried]:
+    def _token(self, turn: Turn, run: str, subject: str) -> tuple[str, Carried]:
         auth = turn.job.target.auth
         if auth is None:
-            return "", Carried({}, (), {})
+            return "", Carried()
         try:
             key = self._keys.key(auth.jwt)
-            token = mint(auth.jwt, key, subject, self._clock.wall(), secrets.token_hex(8))
+            token = mint(auth.jwt, key, subject, self._clock.wall(), run)
         except (KeyProblem, FileProblem) as problem:
             raise _Unable(Impairment.TOKEN, str(problem)) from None
         return token, carry(auth.carry, turn.job.profile.carry, token)

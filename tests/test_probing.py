@@ -167,14 +167,16 @@ def token_of(peer):
 
 @pytest.mark.parametrize("way", ["header", "subprotocol", "query"])
 async def test_each_session_carries_a_token_of_its_own(way, tmp_path):
-    """Fresh each time, for our subject, back-dated, with an id that never repeats; the url's own query stays."""
+    """Fresh each time, for our subject, back-dated; its id and the nonce are the run of our log line."""
     async with wire.serving(chatting) as server:
         prober, job = rig.Rig(), chat_job(server, tmp_path, way)
         results = [await prober.run(job, identity="one") for _ in range(3)]
         claims = [jwt.decode(token_of(peer), KEY, algorithms=["HS256"]) for peer in server.peers]
 
     assert all(dict(result.verdicts) == PASSED for result in results)
-    assert len({claim["jti"] for claim in claims}) == 3
+    assert len({result.run for result in results}) == 3
+    assert [claim["jti"] for claim in claims] == [result.run for result in results]
+    assert [peer.messages[-1]["id"] for peer in server.peers] == [result.run for result in results]
     assert {(claim["sub"], claim["iss"]) for claim in claims} == {("user-1", "we")}
     assert all(claim["iat"] <= time.time() - 4 and 0 < claim["exp"] - time.time() <= 120 for claim in claims)
     assert all("a=b" in peer.line for peer in server.peers)

@@ -81,7 +81,7 @@ class Daemon:
         self._server = await Server.start(
             self._options.listen.host,
             self._options.listen.port,
-            registry=self._metrics.registry,
+            figures=self._metrics,
             ready=self._ready,
             healthy=self._healthy,
             on_scrape=self._scraped.set,

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
+import figures
 import rig
 import yaml
 from realservers import binary
@@ -130,7 +131,7 @@ class _Scene:
 
     def sample(self, samples, scrapes):
         """Add one scrape."""
-        for family in self._exporter._metrics.registry.collect():
+        for family in figures.families(self._exporter._metrics):
             if not family.name.startswith("ws_"):
                 continue
             for sample in family.samples:

@@ -9,11 +9,10 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+import figures
 import promql_parser as promql
 import pytest
 import yaml
-from prometheus_client import generate_latest
-from prometheus_client.parser import text_string_to_metric_families
 
 from exporter.classify import LEGAL_FAILURES, failing_phases
 from exporter.config import Profile, Target
@@ -156,7 +155,7 @@ def exported():
     metrics.identity_state("staging", "pool-001", held=1, budget=4, resting=False)
     metrics.reloaded(1.0, successful=True)
     scrape: dict[str, dict[str, set[str]]] = {name: dict(labels) for name, labels in OF_PROMETHEUS.items()}
-    for family in text_string_to_metric_families(generate_latest(metrics.registry).decode()):
+    for family in figures.families(metrics, whole=True):
         for sample in family.samples:
             labels = scrape.setdefault(sample.name, {"job": set(), "instance": set()})
             for label, value in sample.labels.items():

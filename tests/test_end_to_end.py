@@ -13,6 +13,7 @@ import realservers
 import rig
 import wire
 import yaml
+from figures import families
 from prometheus_client.parser import text_string_to_metric_families
 from table import cases, meet_all
 
@@ -187,10 +188,7 @@ async def test_every_series_of_the_whole_fault_table_was_primed(tmp_path):
     assert {result.factory_reason for result in results} == {None, *FactoryReason}
     assert {result.reason for result in results} >= set(Reason) - {Reason.DNS, Reason.UNREACHABLE, Reason.BAD_REPLY}
     counted = sum(
-        sample.value
-        for family in metrics.registry.collect()
-        if family.name == "ws_probe_failures"
-        for sample in family.samples
+        sample.value for family in families(metrics) if family.name == "ws_probe_failures" for sample in family.samples
     )
     assert counted == sum(list(result.verdicts.values()).count(Verdict.FAIL) for result in results)
 

@@ -1,19 +1,18 @@
 """The room `metrics`: names and types, what is primed, what each result counts, what is gone after removal."""
 
 import re
-import threading
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import product
 
+import figures
 import pytest
 from prometheus_client import REGISTRY
-from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
+from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 from exporter.classify import LEGAL_FAILURES, close_label, failing_phases, legal_closes
 from exporter.config import Profile, Target
-from exporter.metrics import Metrics, target_series
+from exporter.metrics import Form, Metrics, target_series
 from exporter.metrics import families as f
 from exporter.metrics.series import http_code, legal
 from exporter.profiles import BUILT_IN, phases_of, probes_of
@@ -110,17 +109,11 @@ def metrics():
     return made
 
 
-def scrape(metrics):
-    """Every sample of the registry, by name and labels."""
-    return {
-        (sample.name, frozenset(sample.labels.items())): sample.value
-        for family in metrics.registry.collect()
-        for sample in family.samples
-    }
+scrape = figures.samples
 
 
 def value(metrics, name, **labels):
-    return metrics.registry.get_sample_value(name, {"target": "staging", **labels})
+    return figures.value(metrics, name, target="staging", **labels)
 
 
 def changed(metrics, before):
@@ -201,15 +194,17 @@ def test_buckets_are_few_and_the_default_timeout_is_a_boundary(family):
     assert Target.model_fields["timeout"].default in family.buckets
 
 
-def test_the_registry_is_our_own_and_has_the_collectors_of_process_and_python(metrics):
-    """Nothing of ours is on the global registry; process, platform and gc figures are on ours."""
-    names = {name for name, _ in scrape(metrics)}
-    assert {"process_start_time_seconds", "python_info", "python_gc_collections_total"} <= names
+@pytest.mark.parametrize("form", Form)
+def test_a_page_ends_with_the_figures_of_process_and_python(metrics, form):
+    """Nothing of ours is on the global registry; process, platform and gc figures stand behind ours, nothing twice."""
+    found = [family.name for family in figures.PARSERS[form](figures.page(metrics, form))]
+    assert {"process_start_time_seconds", "python_info", "python_gc_collections"} <= set(found)
+    assert len(found) == len(set(found))
     assert not any(family.name.startswith("ws_") for family in REGISTRY.collect())
-    assert not any(name.endswith("_created") for name in names)
+    assert not any(name.endswith("_created") for name in found)
 
 
-def test_two_registries_live_side_by_side(metrics):
+def test_two_live_side_by_side(metrics):
     """What one counts the other does not know."""
     other = Metrics("9")
     other.add_target(series_of())
@@ -302,7 +297,7 @@ def test_a_backend_without_welcome_has_no_factory_series_and_no_auth():
 def test_no_target_takes_more_lines_than_we_promise():
     """With everything known, one wss target of the factory with three identities adds at most 320 lines."""
     metrics = Metrics("1")
-    nothing = len(openmetrics.generate_latest(metrics.registry).splitlines())
+    nothing = len(figures.page(metrics).splitlines())
     target = series_of()
     metrics.add_target(target)
     metrics.observe(slot_limit())
@@ -311,7 +306,7 @@ def test_no_target_takes_more_lines_than_we_promise():
         metrics.due("staging", probe, 5.0)
     for identity in target.identities:
         metrics.identity_state("staging", identity, held=1, budget=4, resting=False)
-    lines = len(openmetrics.generate_latest(metrics.registry).splitlines()) - nothing
+    lines = len(figures.page(metrics).splitlines()) - nothing
     histograms = sum(len(key[0].buckets) + 2 for key in legal(target) if key[0].kind == "histogram")
     assert lines == len(legal(target)) + histograms
     assert lines <= LINES
@@ -426,7 +421,7 @@ def test_a_distorted_session_counts_but_its_durations_do_not(metrics):
     assert value(metrics, "ws_probe_attempts_total", probe="send") == 1
     assert value(metrics, "ws_probe_duration_seconds_count", probe="send") == 0
     assert value(metrics, "ws_probe_phase_duration_seconds_count", phase="reply") == 0
-    assert metrics.registry.get_sample_value("ws_exporter_distorted_runs_total") == 1
+    assert figures.value(metrics, "ws_exporter_distorted_runs_total") == 1
 
 
 def test_the_duration_of_a_failed_probe_is_never_observed(metrics):
@@ -534,9 +529,9 @@ def test_states_are_told(metrics):
     assert value(metrics, "ws_factory_slots_budget", identity="pool-001") is None
     assert value(metrics, "ws_factory_slots_budget", identity="pool-002") == 4
     assert value(metrics, "ws_factory_auth_bypassed") == 1
-    assert metrics.registry.get_sample_value("ws_exporter_event_loop_lag_seconds") == 0.25
-    assert metrics.registry.get_sample_value("ws_exporter_config_last_reload_successful") == 0
-    assert metrics.registry.get_sample_value("ws_exporter_config_last_reload_success_timestamp_seconds") == 500
+    assert figures.value(metrics, "ws_exporter_event_loop_lag_seconds") == 0.25
+    assert figures.value(metrics, "ws_exporter_config_last_reload_successful") == 0
+    assert figures.value(metrics, "ws_exporter_config_last_reload_success_timestamp_seconds") == 500
 
 
 def test_the_build_says_its_version(metrics):
@@ -568,7 +563,7 @@ def test_a_removed_target_leaves_its_neighbour_alone(metrics):
     metrics.add_target(series_of(name="other"))
     metrics.observe(passed(target="other"))
     metrics.remove_target("staging")
-    assert metrics.registry.get_sample_value("ws_probe_attempts_total", {"target": "other", "probe": "send"}) == 1
+    assert figures.value(metrics, "ws_probe_attempts_total", target="other", probe="send") == 1
 
 
 def test_a_changed_target_keeps_its_counts_and_loses_what_it_has_no_more(metrics):
@@ -586,28 +581,67 @@ def test_a_changed_target_keeps_its_counts_and_loses_what_it_has_no_more(metrics
     assert metrics.unprimed() == []
 
 
-def test_targets_may_come_go_and_count_while_a_scrape_is_rendered(metrics):
-    """A render in another thread meets no half-made registry."""
-    done = threading.Event()
+def test_a_page_is_of_one_moment_however_long_it_takes(metrics):
+    """What comes, goes, changes shape and counts while a page is being written shows on the next one, whole."""
+    for name in ("gone", "changed"):
+        metrics.add_target(series_of(name=name))
+    before = figures.samples(metrics)
+    reading = metrics.figures(Form.TEXT)
+    first = next(reading)
+    metrics.observe(slot_limit())
+    metrics.observe(passed(close=Close(1000, Initiator.NONE, Phase.RESOLVE)))
+    metrics.remove_target("gone")
+    metrics.add_target(series_of(name="changed", url="ws://localhost/ws", identities={"new": "u9"}))
+    metrics.add_target(series_of(name="new"))
+    metrics.observe(passed(target="new"))
+    metrics.loop_lag(9.0)
+    found = {
+        (sample.name, frozenset(sample.labels.items())): sample.value
+        for family in parse_text(first + "".join(reading))
+        for sample in family.samples
+    }
+    assert found == before
+    assert value(metrics, "ws_probe_attempts_total", probe="send") == 2
+    assert figures.value(metrics, "ws_probe_attempts_total", target="new", probe="send") == 1
+    assert figures.value(metrics, "ws_exporter_event_loop_lag_seconds") == 9
 
-    def render():
-        pages = 0
-        while not done.is_set():
-            text = openmetrics.generate_latest(metrics.registry).decode()
-            assert text.endswith("# EOF\n")
-            pages += 1
-        return pages
 
-    with ThreadPoolExecutor(1) as thread:
-        rendering = thread.submit(render)
-        try:
-            for number in range(30):
-                metrics.add_target(series_of(name=f"t{number}"))
-                metrics.observe(passed(target=f"t{number}"))
-                metrics.remove_target(f"t{number - 2}")
-        finally:
-            done.set()
-        assert rendering.result(10) > 0
+def test_a_page_that_nobody_finishes_is_in_nobodys_way(metrics):
+    """One reading at a time; an abandoned one ends with its iterator, and later ones see what was counted."""
+    reading = metrics.figures(Form.TEXT)
+    next(reading)
+    with pytest.raises(RuntimeError, match="within a reading"):
+        next(metrics.figures(Form.TEXT))
+    metrics.observe(passed())
+    reading.close()
+    assert value(metrics, "ws_probe_attempts_total", probe="send") == 1
+
+
+def test_the_two_forms_say_the_same(metrics):
+    """Text and OpenMetrics differ in heads and end only; every sample is in both."""
+    metrics.observe(passed())
+    metrics.observe(slot_limit())
+    told = [
+        [
+            (sample.name, sample.labels, sample.value)
+            for family in figures.families(metrics, form)
+            for sample in family.samples
+        ]
+        for form in Form
+    ]
+    assert told[0] == told[1]
+    assert [family.type for family in figures.families(metrics)] == [family.kind for family in f.ALL]
+
+
+def test_a_histogram_counts_as_the_library_would(metrics):
+    """Buckets are cumulative, a value on a boundary belongs to it (le), count and sum are of all."""
+    for seconds in (0.0, 0.005, 0.0051, 10.0, 99.0):
+        metrics.observe(passed(phases={Phase.REPLY: seconds}))
+    bounds = [*map(str, map(float, f.PHASE_BUCKETS)), "+Inf"]
+    name = "ws_probe_phase_duration_seconds"
+    assert [value(metrics, f"{name}_bucket", phase="reply", le=le) for le in bounds] == [2, 3, 3, 3, 3, 4, 5]
+    assert value(metrics, f"{name}_count", phase="reply") == 5
+    assert value(metrics, f"{name}_sum", phase="reply") == pytest.approx(109.0101)
 
 
 def test_a_profile_of_the_config_is_primed_like_a_built_in_one():
@@ -633,5 +667,5 @@ def test_a_scrape_parses_as_openmetrics(metrics):
     """The library's own strict parser takes what we make."""
     metrics.observe(passed())
     metrics.observe(slot_limit())
-    text = openmetrics.generate_latest(metrics.registry).decode()
+    text = figures.page(metrics, Form.OPENMETRICS)
     assert {family.name for family in parse_openmetrics(text)} >= {"ws_probe_attempts", "ws_factory_valid"}

@@ -4,6 +4,7 @@ import asyncio
 from urllib.parse import urlsplit
 
 import certificates
+import figures
 import pytest
 import rig
 import wire
@@ -76,7 +77,7 @@ class Site:
         return result
 
     def count(self, name, **labels):
-        return self.metrics.registry.get_sample_value(name, {"target": "staging", **labels})
+        return figures.value(self.metrics, name, target="staging", **labels)
 
 
 @pytest.fixture

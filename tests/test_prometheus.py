@@ -69,7 +69,7 @@ async def exporter():
     server = await Server.start(
         "127.0.0.1",
         0,
-        registry=metrics.registry,
+        figures=metrics,
         ready=lambda: (True, "ready"),
         healthy=lambda: (True, "healthy"),
         on_scrape=scraped.set,

@@ -11,19 +11,17 @@ import aiohttp
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from prometheus_client import CollectorRegistry
-from prometheus_client.core import CounterMetricFamily
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 from realservers import binary
 
 from exporter import log
 from exporter.config import Target
-from exporter.metrics import Metrics, target_series
+from exporter.metrics import Form, Metrics, target_series
 from exporter.profiles import BUILT_IN
 from exporter.web import Address, LandingData, LandingTarget, ListenProblem, Server, parse
 from exporter.web.listen import bind
-from exporter.web.negotiate import Form, choose, gzip_welcome
+from exporter.web.negotiate import choose, gzip_welcome
 from exporter.web.render import Renderer
 
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
@@ -90,11 +88,11 @@ class State:
     def scraped(self):
         self.scrapes += 1
 
-    async def serve(self, registry=None):
+    async def serve(self, figures=None):
         return await Server.start(
             "127.0.0.1",
             0,
-            registry=registry or self.metrics.registry,
+            figures=figures or self.metrics,
             ready=lambda: self.ready,
             healthy=lambda: self.healthy,
             on_scrape=self.scraped,
@@ -323,20 +321,27 @@ async def test_what_is_no_http_is_refused_without_a_word_in_the_log(server):
 
 
 class Gate:
-    """A collector that renders only when it is let go, and says when it is asked."""
+    """Figures that end only when they are let go, and say when they are asked; `pieces` of text stand before."""
 
-    def __init__(self):
+    def __init__(self, pieces=("# HELP a_gate A gate.\n",)):
         self.entered, self.free = threading.Event(), threading.Event()
-        self.collected = 0
+        self.pieces = pieces
+        self.open = 0
+        self.pages = 0
 
-    def describe(self):
-        return [CounterMetricFamily("gate", "a gate")]
+    def figures(self, _form):
+        self.open += 1
+        assert self.open == 1, "one reading at a time"
+        try:
+            yield from self.pieces
+        finally:
+            self.open -= 1
 
-    def collect(self):
+    def machine(self, form):
         self.entered.set()
         assert self.free.wait(20)
-        self.collected += 1
-        yield CounterMetricFamily("gate", "a gate", value=self.collected)
+        self.pages += 1
+        return f"gate_total {self.pages}\n" + ("# EOF\n" if form is Form.OPENMETRICS else "")
 
 
 @pytest.fixture
@@ -346,15 +351,9 @@ def gate():
     made.free.set()
 
 
-def gated(gate):
-    registry = CollectorRegistry()
-    registry.register(gate)
-    return registry
-
-
 async def test_a_render_does_not_hold_the_loop(state, gate):
     """While a scrape is being rendered the server answers others."""
-    server = await state.serve(gated(gate))
+    server = await state.serve(gate)
     async with aiohttp.ClientSession(server.url) as session:
         scrape = asyncio.create_task(session.get("/metrics"))
         assert await asyncio.to_thread(gate.entered.wait, 10)
@@ -363,13 +362,34 @@ async def test_a_render_does_not_hold_the_loop(state, gate):
         assert not scrape.done()
         gate.free.set()
         async with await scrape as answer:
-            assert "gate_total 1.0" in await answer.text()
+            assert "gate_total 1" in await answer.text()
     await server.close()
+
+
+async def test_a_long_page_is_written_in_slices():
+    """Others have their turns while it is written, however much of it there is."""
+    turns = 0
+
+    async def others():
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    gate = Gate("x" * 999 + "\n" for _ in range(40_000))
+    gate.free.set()
+    renderer = Renderer(gate)
+    busy = asyncio.create_task(others())
+    page = b"".join(await renderer.page(Form.TEXT, compressed=False))
+    busy.cancel()
+    assert len(page) > 40_000_000
+    assert turns > 3
+    await renderer.close()
 
 
 async def test_a_storm_of_scrapes_is_one_render(gate):
     """Who asks for a form that is being rendered gets the same bytes; forms are rendered one after the other."""
-    renderer = Renderer(gated(gate))
+    renderer = Renderer(gate)
     storm = [asyncio.create_task(renderer.page(Form.TEXT, compressed=False)) for _ in range(50)]
     other = asyncio.create_task(renderer.page(Form.OPENMETRICS, compressed=True))
     assert await asyncio.to_thread(gate.entered.wait, 10)
@@ -377,15 +397,42 @@ async def test_a_storm_of_scrapes_is_one_render(gate):
     gate.free.set()
     pages = await asyncio.gather(*storm)
     assert len(set(map(id, pages))) == 1
-    assert gzip.decompress(await other).endswith(b"# EOF\n")
+    assert gzip.decompress(b"".join(await other)).endswith(b"# EOF\n")
     assert renderer.renders == 2
     assert await renderer.page(Form.TEXT, compressed=False) != pages[0]
     await renderer.close()
 
 
+async def test_a_page_that_breaks_breaks_no_other(gate):
+    """An error of ours is told to who asked, the reading ends, and the next page is whole."""
+    gate.free.set()
+    renderer = Renderer(gate)
+    gate.pieces = (None,)
+    with pytest.raises(TypeError):
+        await renderer.page(Form.TEXT, compressed=True)
+    gate.pieces = ("# whole\n",)
+    assert b"".join(await renderer.page(Form.TEXT, compressed=False)).startswith(b"# whole\n")
+    assert gate.open == 0
+    await renderer.close()
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+async def test_a_page_of_many_chunks_is_whole(compressed):
+    """However it is cut and packed, what arrives is what was written."""
+    lines = [f"line_{number} {number}\n" for number in range(100_000)]
+    gate = Gate(lines)
+    gate.free.set()
+    renderer = Renderer(gate)
+    chunks = await renderer.page(Form.TEXT, compressed=compressed)
+    page = b"".join(chunks)
+    assert (gzip.decompress(page) if compressed else page).decode() == "".join(lines) + "gate_total 1\n"
+    assert compressed or len(chunks) > 3
+    await renderer.close()
+
+
 async def test_closing_with_a_scrape_in_flight_ends_clean(state, gate):
     """`close` waits for the render, leaves no thread and no listener, and may be called twice."""
-    server = await state.serve(gated(gate))
+    server = await state.serve(gate)
     _, writer = await asyncio.open_connection("127.0.0.1", server.port)
     writer.write(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
     assert await asyncio.to_thread(gate.entered.wait, 10)
@@ -435,7 +482,7 @@ async def test_a_busy_port_is_a_sentence(state, server):
         await Server.start(
             "127.0.0.1",
             server.port,
-            registry=state.metrics.registry,
+            figures=state.metrics,
             ready=lambda: (True, ""),
             healthy=lambda: (True, ""),
             on_scrape=state.scraped,
@@ -468,7 +515,7 @@ async def test_the_url_reaches_the_server(state):
     server = await Server.start(
         "",
         0,
-        registry=state.metrics.registry,
+        figures=state.metrics,
         ready=lambda: state.ready,
         healthy=lambda: state.healthy,
         on_scrape=state.scraped,

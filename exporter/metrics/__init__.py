@@ -1,13 +1,14 @@
 """Every metric family and the doors through which it is counted: the only room that makes metrics.
 
 Rule 1: no label value comes from the network. Rule 2: no I/O and no clock: times come in.
-Rule 3: nobody outside sees how the figures are kept; `web` renders `Metrics.registry`.
+Rule 3: nobody outside sees how the figures are kept; `web` writes what `Metrics.figures` and `Metrics.machine` say.
 
-`families`: names, types, labels, HELP. `series`: what a target can have. `storage`: where it is kept. `doors`: how
-it gets there.
+`families`: names, types, labels, HELP. `series`: what a target can have. `layout`: where each series stands, and its
+text. `storage`: the figures. `exposition`: the forms of a page. `doors`: how a figure gets there.
 """
 
 from exporter.metrics.doors import Metrics
+from exporter.metrics.exposition import Form
 from exporter.metrics.series import TargetSeries, target_series
 
-__all__ = ["Metrics", "TargetSeries", "target_series"]
+__all__ = ["Form", "Metrics", "TargetSeries", "target_series"]

@@ -5,26 +5,25 @@ Rule 3: a result of a target that is gone is dropped: a series never comes back 
 """
 
 import platform
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Final
+from collections.abc import Generator, Mapping
+from typing import Final
 
 from exporter.classify import close_label
 from exporter.metrics import families as f
+from exporter.metrics.exposition import Form, Machine, figures
 from exporter.metrics.series import (
     OTHER,
     Key,
     TargetSeries,
     http_code,
     legal,
+    own,
     passed_over_kinds,
     validates,
 )
 from exporter.metrics.storage import Shelf, Storage
 from exporter.profiles import probes_of
 from exporter.result import Phase, Probe, Result, Skip, Verdict
-
-if TYPE_CHECKING:
-    from prometheus_client import CollectorRegistry
 
 SWITCHING_PROTOCOLS: Final = 101
 RANK: Final = {probe: probe.rank for probe in Probe}
@@ -33,8 +32,8 @@ RANK: Final = {probe: probe.rank for probe in Probe}
 class _Known:
     """A target that is there: its shelf, and what of its profile decides how a result is counted."""
 
-    def __init__(self, storage: Storage, target: TargetSeries) -> None:
-        self.shelf = Shelf(storage, target.name)
+    def __init__(self, shelf: Shelf, target: TargetSeries) -> None:
+        self.shelf = shelf
         self.update(target)
 
     def update(self, target: TargetSeries) -> None:
@@ -46,33 +45,37 @@ class _Known:
 
 
 class Metrics:
-    """All metric families of the exporter. `registry` is what a scrape renders."""
+    """All metric families of the exporter: `figures` and `machine` are what a scrape is made of."""
 
     def __init__(self, version: str) -> None:
         self._storage = Storage()
+        self._machine = Machine()
         self._targets: dict[str, _Known] = {}
-        self._storage.child(f.BUILD_INFO, version, platform.python_version()).set(1)
+        self._storage.own().arrange(own())
+        self._storage.own().set(1, f.BUILD_INFO, version, platform.python_version())
 
-    @property
-    def registry(self) -> "CollectorRegistry":
-        """The private registry; safe to render in another thread."""
-        return self._storage.registry
+    def figures(self, form: Form) -> Generator[str]:
+        """Our series as text of one moment, in pieces; one reading at a time. See `exposition.figures`."""
+        return figures(self._storage, form)
+
+    def machine(self, form: Form) -> str:
+        """The rest of a page: process, platform, garbage collection. Reads /proc; callable in any thread."""
+        return self._machine.text(form)
 
     # Targets ---------------------------------------------------------------------------------------------------
 
     def add_target(self, target: TargetSeries) -> None:
         """Make the target's series, those that count at 0. Of a target that is there, the counts stay."""
-        known = self._targets.get(target.name)
+        known = self._known(target.name)
         if known is None:
-            self._targets[target.name] = _Known(self._storage, target)
+            self._targets[target.name] = _Known(self._storage.add(target.name), target)
         else:
             known.update(target)
 
     def remove_target(self, name: str) -> None:
         """Drop every series of the target."""
-        known = self._targets.pop(name, None)
-        if known is not None:
-            known.shelf.clear()
+        if self._targets.pop(name, None) is not None:
+            self._storage.remove(name)
 
     def unprimed(self) -> list[tuple[str, Key]]:
         """Names and label values of series that exist although `series.legal` does not know them: for tests."""
@@ -80,11 +83,18 @@ class Metrics:
             (key[0].name, (name, *key[1:])) for name, known in self._targets.items() for key in known.shelf.strays()
         ]
 
+    def _known(self, name: str) -> _Known | None:
+        """A target that is there, its shelf open to be written to."""
+        known = self._targets.get(name)
+        if known is not None:
+            self._storage.open(known.shelf)
+        return known
+
     # Sessions --------------------------------------------------------------------------------------------------
 
     def observe(self, result: Result) -> None:
         """Count one finished session of the scheduler, confirm runs included."""
-        known = self._targets.get(result.target)
+        known = self._known(result.target)
         if known is None:
             return
         if result.impairment is not None:
@@ -98,13 +108,13 @@ class Metrics:
         if known.validates:
             _factory(known.shelf, result)
         if result.distorted:
-            self._storage.child(f.DISTORTED_RUNS).inc()
+            self._storage.own().add(f.DISTORTED_RUNS)
         else:
             _durations(known, result)
 
     def cycle(self, result: Result) -> None:
         """Count the verdicts that answer one scheduled cycle."""
-        known = self._targets.get(result.target)
+        known = self._known(result.target)
         if known is None:
             return
         for probe in known.probes:
@@ -116,7 +126,7 @@ class Metrics:
 
     def skip(self, skip: Skip) -> None:
         """Count a cycle that was due and opened no session."""
-        known = self._targets.get(skip.target)
+        known = self._known(skip.target)
         if known is not None:
             known.shelf.add(f.SKIPS, skip.cause)
 
@@ -132,31 +142,33 @@ class Metrics:
 
     def identity_state(self, target: str, identity: str, *, held: int, budget: int | None, resting: bool) -> None:
         """Say how many slots an identity holds and may hold (None: no limit), and whether it rests."""
-        self._set(target, resting, f.IDENTITY_RESTING, identity)
-        known = self._targets.get(target)
-        if known is not None and known.validates:
+        known = self._known(target)
+        if known is None:
+            return
+        known.shelf.set(resting, f.IDENTITY_RESTING, identity)
+        if known.validates:
             known.shelf.set(held, f.SLOTS_HELD, identity)
             if budget is not None:
                 known.shelf.set(budget, f.SLOTS_BUDGET, identity)
 
     def auth_bypassed(self, target: str, *, bypassed: bool) -> None:
         """Say whether the target's headers switch off the backend's token check."""
-        known = self._targets.get(target)
+        known = self._known(target)
         if known is not None and known.validates:
             known.shelf.set(bypassed, f.AUTH_BYPASSED)
 
     def loop_lag(self, seconds: float) -> None:
         """Say by how much the event loop was late."""
-        self._storage.child(f.LOOP_LAG).set(seconds)
+        self._storage.own().set(seconds, f.LOOP_LAG)
 
     def reloaded(self, at: float, *, successful: bool) -> None:
         """Say how the load of the config at `at` (unix seconds) went; the first load counts."""
-        self._storage.child(f.RELOAD_OK).set(successful)
+        self._storage.own().set(successful, f.RELOAD_OK)
         if successful:
-            self._storage.child(f.RELOADED_AT).set(at)
+            self._storage.own().set(at, f.RELOADED_AT)
 
     def _set(self, target: str, value: float, *key: object) -> None:
-        known = self._targets.get(target)
+        known = self._known(target)
         if known is not None:
             known.shelf.set(value, *key)
 

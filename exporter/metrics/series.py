@@ -60,6 +60,11 @@ def legal(target: TargetSeries) -> dict[Key, Start]:
     return dict(chain(*parts, _factory(target) if validates(target.profile) else ()))
 
 
+def own() -> dict[Key, Start]:
+    """Every series of the exporter itself; `BUILD_INFO` comes with its labels."""
+    return {(f.LOOP_LAG,): 0, (f.DISTORTED_RUNS,): 0, (f.RELOAD_OK,): 0, (f.RELOADED_AT,): 0}
+
+
 def validates(profile: Profile) -> bool:
     """True if sessions of this profile tell whether the factory is valid."""
     reasons = [rule.factory for rules in (profile.errors, profile.closes, profile.noise) for rule in rules]

@@ -1,99 +1,142 @@
-"""Where the figures are kept: the library's children, on a registry of our own.
+"""Where the figures are kept: one flat list a target, behind the text of its layout.
 
-Rule 1: the only file that touches prometheus_client. Rule 2: what a `Shelf` offers is all that `doors` may use, so
-that another storage can take this one's place.
+Rule 1: what a `Shelf` offers is all that `doors` may use, so that another storage can take this one's place.
+Rule 2: whoever reads reads one moment: a shelf that is written to meanwhile keeps what it held (`Storage.reading`).
 """
 
+from bisect import bisect_left
 from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from contextlib import contextmanager
+from typing import Any
 
-from prometheus_client import (
-    CollectorRegistry,
-    Counter,
-    Gauge,
-    GCCollector,
-    Histogram,
-    PlatformCollector,
-    ProcessCollector,
-    disable_created_metrics,
-)
-
-from exporter.metrics.families import ALL, Family
+from exporter.metrics.families import Family
+from exporter.metrics.layout import Figure, Layout, layout_of, slots
 from exporter.metrics.series import Key, Start
-
-TYPES: Final[Mapping[str, Any]] = {"counter": Counter, "gauge": Gauge, "histogram": Histogram}
-
-
-class Storage:
-    """All families on a private registry, and a `Shelf` for each target. Created-series are off."""
-
-    def __init__(self) -> None:
-        disable_created_metrics()  # type: ignore[no-untyped-call]
-        self.registry = CollectorRegistry()
-        self._metrics = {family: self._register(family) for family in ALL}
-        ProcessCollector(registry=self.registry)
-        PlatformCollector(registry=self.registry)
-        GCCollector(registry=self.registry)
-
-    def _register(self, family: Family) -> Any:
-        extra = {"buckets": family.buckets} if family.buckets else {}
-        return TYPES[family.kind](family.name, family.help, family.labels, registry=self.registry, **extra)
-
-    def child(self, family: Family, *labels: str) -> Any:
-        """The series of these label values, made if need be."""
-        return self._metrics[family].labels(*labels) if labels else self._metrics[family]
-
-    def remove(self, family: Family, *labels: str) -> None:
-        """Forget a series."""
-        self._metrics[family].remove(*labels)
 
 
 class Shelf:
-    """The series of one target, by family and the label values after `target`. Times in seconds."""
+    """The series of one target (None: of the exporter itself), by family and the label values after `target`."""
 
-    def __init__(self, storage: Storage, target: str) -> None:
-        self._storage = storage
-        self._target = target
-        self._children: dict[Key, Any] = {}
-        self._legal: Mapping[Key, Start] = {}
+    def __init__(self, target: str | None) -> None:
+        self._name = target or ""
+        self._figures: list[Figure] = []
+        self._layout = layout_of(())
+        self._strays: set[Key] = set()
+        self._kept: tuple[object, Layout, list[Figure]] | None = None
 
     def arrange(self, legal: Mapping[Key, Start]) -> None:
         """Make the series that have a start, keep those that are there, drop those that are legal no more."""
-        for key in [key for key in self._children if key not in legal]:
-            self._drop(key)
-        self._legal = legal
+        self._strays.clear()
+        self._lay_out(layout_of(tuple(legal)))
         for key, start in legal.items():
-            if start is not None:
-                child = self._child(key)
-                if start:
-                    child.set(start)
+            at = self._layout.at[key]
+            if start:
+                self._figures[at] = start
+            elif start is not None and self._figures[at] is None:
+                self._figures[at : at + slots(key[0])] = [0] * slots(key[0])
 
-    def clear(self) -> None:
-        """Drop every series of the target."""
-        for key in list(self._children):
-            self._drop(key)
+    def _lay_out(self, layout: Layout) -> None:
+        """Move to another layout; what it does not have is dropped, what is new is not known yet."""
+        old, figures = self._layout, self._figures
+        self._layout, self._figures = layout, [None] * layout.size
+        for key in old.at.keys() & layout.at.keys():
+            length = slots(key[0])
+            self._figures[layout.at[key] : layout.at[key] + length] = figures[old.at[key] : old.at[key] + length]
 
     def add(self, *key: Any, amount: float = 1) -> None:
         """Count."""
-        (self._children.get(key) or self._child(key)).inc(amount)
+        at = self._at(key)
+        self._figures[at] = (self._figures[at] or 0) + amount
 
     def set(self, value: float, *key: Any) -> None:
         """Set a gauge."""
-        (self._children.get(key) or self._child(key)).set(value)
+        self._figures[self._at(key)] = +value  # a bool becomes a number
 
     def observe(self, value: float, *key: Any) -> None:
         """Put a value into a histogram."""
-        (self._children.get(key) or self._child(key)).observe(value)
+        first, buckets, figures = self._at(key), key[0].buckets, self._figures
+        total = first + len(buckets) + 2
+        for at in range(first + bisect_left(buckets, value), total):
+            figures[at] += 1  # type: ignore[operator]  # of a histogram every figure is known
+        figures[total] += value  # type: ignore[operator]
 
     def strays(self) -> Iterator[Key]:
         """Series that are there although no combination of the target is legal for them."""
-        return (key for key in self._children if key not in self._legal)
+        return iter(self._strays)
 
-    def _child(self, key: Key) -> Any:
-        if key not in self._children:
-            self._children[key] = self._storage.child(key[0], self._target, *key[1:])
-        return self._children[key]
+    def _at(self, key: Key) -> int:
+        try:
+            return self._layout.at[key]
+        except KeyError:
+            return self._made(key)
 
-    def _drop(self, key: Key) -> None:
-        del self._children[key]
-        self._storage.remove(key[0], self._target, *key[1:])
+    def _made(self, key: Key) -> int:
+        """A place for a series that no table foresaw: it is counted all the same, and can be found."""
+        self._strays.add(key)
+        self._lay_out(Layout((*self._layout.at, key)))
+        at, length = self._layout.at[key], slots(key[0])
+        self._figures[at : at + length] = [0] * length
+        return at
+
+    # Reading -------------------------------------------------------------------------------------------------------
+
+    def keep(self, reading: object) -> None:
+        """Keep what is here for who is reading now: it is about to change."""
+        if self._kept is None or self._kept[0] is not reading:
+            self._kept = reading, self._layout, self._figures.copy()
+
+    def let_go(self) -> None:
+        """Nobody is reading any more."""
+        self._kept = None
+
+    def text(self, family: Family, reading: object) -> str:
+        """The lines of a family, as they were when `reading` began."""
+        kept = self._kept
+        if kept is not None and kept[0] is reading:
+            _, layout, figures = kept
+        else:
+            layout, figures = self._layout, self._figures
+        block = layout.blocks.get(family)
+        return block.text(self._name, figures) if block is not None else ""
+
+
+class Storage:
+    """The exporter's own shelf and one for each target."""
+
+    def __init__(self) -> None:
+        self._own = Shelf(None)
+        self._shelves: dict[str, Shelf] = {}
+        self._reading: object = None
+
+    def own(self) -> Shelf:
+        """The series that belong to no target, to be written to now."""
+        return self.open(self._own)
+
+    def add(self, target: str) -> Shelf:
+        """Put up an empty shelf."""
+        shelf = self._shelves[target] = Shelf(target)
+        return shelf
+
+    def remove(self, target: str) -> None:
+        """Take down a shelf, with all its series."""
+        del self._shelves[target]
+
+    def open(self, shelf: Shelf) -> Shelf:
+        """The shelf, to be written to now."""
+        if self._reading is not None:
+            shelf.keep(self._reading)
+        return shelf
+
+    @contextmanager
+    def read(self) -> Iterator[tuple[object, list[Shelf]]]:
+        """All shelves as they are now, and the reading to ask them with; raises RuntimeError if one is under way."""
+        if self._reading is not None:
+            raise RuntimeError("a reading within a reading")
+        self._reading = reading = object()
+        shelves = [self._own, *self._shelves.values()]
+        try:
+            yield reading, shelves
+        finally:
+            self._reading = None
+            for shelf in shelves:
+                shelf.let_go()

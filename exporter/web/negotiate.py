@@ -7,17 +7,11 @@ know it, and an escaping only from the known ones. (RFC 9110 section 12.4-5; Pro
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from enum import Enum
 from typing import Final
 
+from exporter.metrics import Form
+
 WEIGHT: Final = re.compile(r"(?:0(?:\.\d{0,3})?|1(?:\.0{0,3})?)")
-
-
-class Form(Enum):
-    """A form we can write: media type and version."""
-
-    TEXT = ("text/plain", "0.0.4")
-    OPENMETRICS = ("application/openmetrics-text", "1.0.0")
 
 
 ESCAPINGS: Final = {

@@ -1,7 +1,7 @@
 """The HTTP server as a handle: started on a port, known by its URL, closed.
 
 Rule 1: shows, changes nothing. Rule 2: `/-/healthy` knows no target. Rule 3: knows no room of the house: what it
-shows comes in as callables and a registry.
+shows comes in as callables and figures.
 """
 
 import logging
@@ -10,12 +10,11 @@ from http import HTTPStatus
 from typing import Final, Self
 
 from aiohttp import web
-from prometheus_client import CollectorRegistry
 
 from exporter.web.landing import POLICY, LandingData, page
 from exporter.web.listen import Address, bind, url
 from exporter.web.negotiate import choose, gzip_welcome
-from exporter.web.render import Renderer
+from exporter.web.render import Figures, Renderer
 
 SHUTDOWN: Final = 1.0
 """Seconds that requests in flight have when the server closes."""
@@ -48,7 +47,7 @@ class Server:
 
     def __init__(
         self,
-        registry: CollectorRegistry,
+        figures: Figures,
         *,
         ready: Answer,
         healthy: Answer,
@@ -56,7 +55,7 @@ class Server:
         landing: Callable[[], LandingData],
         check: Check | None = None,
     ) -> None:
-        self._renderer = Renderer(registry)
+        self._renderer = Renderer(figures)
         self._on_scrape = on_scrape
         self._landing = landing
         app = web.Application(middlewares=[_guarded])
@@ -77,7 +76,7 @@ class Server:
         host: str,
         port: int,
         *,
-        registry: CollectorRegistry,
+        figures: Figures,
         ready: Answer,
         healthy: Answer,
         on_scrape: Callable[[], None],
@@ -90,7 +89,7 @@ class Server:
         `landing` gives what the landing page shows; `check` runs the check that `check --from` asks for.
         """
         sock = bind(Address(host, port))
-        self = cls(registry, ready=ready, healthy=healthy, on_scrape=on_scrape, landing=landing, check=check)
+        self = cls(figures, ready=ready, healthy=healthy, on_scrape=on_scrape, landing=landing, check=check)
         self.url, self.port = url(sock), int(sock.getsockname()[1])
         await self._runner.setup()
         await web.SockSite(self._runner, sock).start()
@@ -107,14 +106,17 @@ class Server:
     async def _metrics(self, request: web.Request) -> web.StreamResponse:
         choice = choose(",".join(request.headers.getall("Accept", [])))
         compressed = gzip_welcome(",".join(request.headers.getall("Accept-Encoding", [])))
-        body = await self._renderer.page(choice.form, compressed=compressed)
+        chunks = await self._renderer.page(choice.form, compressed=compressed)
         headers = {"Content-Type": choice.content_type, "Vary": "Accept, Accept-Encoding"}
         if compressed:
             headers["Content-Encoding"] = "gzip"
-        response = web.Response(body=body, headers=headers)
+        response = web.StreamResponse(headers=headers)
+        response.content_length = sum(map(len, chunks))
         await response.prepare(request)
-        await response.write_eof()
         if request.method == "GET":
+            for chunk in chunks:
+                await response.write(chunk)
+            await response.write_eof()
             self._on_scrape()
         return response
 

@@ -1,0 +1,106 @@
+"""Where each series of a target stands in a flat list of figures, and the text that is written around the figures.
+
+Rule 1: targets of one shape share one layout: a target of its own costs a list of figures and no more.
+Rule 2: a figure is an int or a float; None is a series that is not known yet and has no line.
+Rule 3: the series of one family stand side by side, so that its text is one template and one slice.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final
+
+from exporter.metrics.families import ALL, Family
+from exporter.metrics.series import Key
+
+NAME: Final = "\0"
+"""Stands in a template where a target's name goes. Names and aliases are letters, digits and `_.:-`
+(`config.scalars.NAME`), so none holds it, a quote, or a `%`."""
+
+ORDER: Final = {family: number for number, family in enumerate(ALL)}
+
+Figure = int | float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """The text of one family: a template for each line, all of them in one, and the slots of their figures.
+
+    `zeros`: the whole text where every figure is 0, as most are: failures that never happened.
+    """
+
+    lines: tuple[str, ...]
+    template: str
+    zeros: str
+    first: int
+    end: int
+    may_be_unknown: bool
+
+    def text(self, name: str, figures: Sequence[Figure]) -> str:
+        """The lines of a target; `name` is escaped for a label."""
+        known: Sequence[Figure] = figures[self.first : self.end]
+        template = self.template
+        if not self.may_be_unknown and not any(known):
+            return self.zeros.replace(NAME, name)
+        if self.may_be_unknown and None in known:
+            lines = zip(self.lines, known, strict=True)
+            template = "".join(line for line, figure in lines if figure is not None)
+            known = [figure for figure in known if figure is not None]
+        return template.replace(NAME, name) % tuple(known)  # no name holds a `%`
+
+
+class Layout:
+    """The slots of a set of series. `at`: the first slot of each; a histogram has one a bucket, +Inf, count, sum."""
+
+    def __init__(self, keys: Iterable[Key]) -> None:
+        self.at: dict[Key, int] = {}
+        self.blocks: dict[Family, Block] = {}
+        self.size = 0
+        by_family: dict[Family, list[Key]] = {}
+        for key in keys:
+            by_family.setdefault(key[0], []).append(key)
+        for family in sorted(by_family, key=ORDER.__getitem__):
+            self._place(family, by_family[family])
+
+    def _place(self, family: Family, keys: Sequence[Key]) -> None:
+        first, lines = self.size, []
+        for key in keys:
+            self.at[key] = self.size
+            lines += _lines(key)
+            self.size += slots(family)
+        template, zeros = "".join(lines), (0,) * (self.size - first)
+        self.blocks[family] = Block(
+            tuple(lines), template, template % zeros, first, self.size, may_be_unknown=family.kind == "gauge"
+        )
+
+
+@lru_cache(maxsize=256)
+def layout_of(keys: tuple[Key, ...]) -> Layout:
+    """The layout of these series, the same one for all who ask."""
+    return Layout(keys)
+
+
+def slots(family: Family) -> int:
+    """How many figures one series of the family has."""
+    return len(family.buckets) + 3 if family.buckets else 1
+
+
+def _lines(key: Key) -> list[str]:
+    family, *values = key
+    named = [NAME, *values] if "target" in family.labels else values
+    labels = [f'{label}="{value}"' for label, value in zip(family.labels, named, strict=True)]
+    return [f"{family.name}{end}{_braced([*labels, *more])} %s\n" for end, more in _samples(family)]
+
+
+def _samples(family: Family) -> Iterator[tuple[str, list[str]]]:
+    """The ending of the name and the further labels of each sample of a series."""
+    if not family.buckets:
+        yield "", []
+        return
+    for bound in (*map(str, map(float, family.buckets)), "+Inf"):
+        yield "_bucket", [f'le="{bound}"']
+    yield from (("_count", []), ("_sum", []))
+
+
+def _braced(labels: Sequence[str]) -> str:
+    return f"{{{','.join(labels)}}}" if labels else ""

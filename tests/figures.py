@@ -1,0 +1,33 @@
+"""What a scrape of `Metrics` says, read back from its text by the library's own parsers."""
+
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
+from prometheus_client.parser import text_string_to_metric_families as parse_text
+
+from exporter.metrics import Form
+
+PARSERS = {Form.TEXT: parse_text, Form.OPENMETRICS: parse_openmetrics}
+
+
+def page(metrics, form=Form.TEXT):
+    """A whole page."""
+    return "".join(metrics.figures(form)) + metrics.machine(form)
+
+
+def families(metrics, form=Form.TEXT, *, whole=False):
+    """The families of our own series; of the `whole` page those of the process too."""
+    end = metrics.machine(form) if whole else {Form.TEXT: "", Form.OPENMETRICS: "# EOF\n"}[form]
+    return list(PARSERS[form]("".join(metrics.figures(form)) + end))
+
+
+def samples(metrics):
+    """Every sample of ours, by name and labels."""
+    return {
+        (sample.name, frozenset(sample.labels.items())): sample.value
+        for family in families(metrics)
+        for sample in family.samples
+    }
+
+
+def value(metrics, name, **labels):
+    """One sample; None if it is not there."""
+    return samples(metrics).get((name, frozenset((key, str(each)) for key, each in labels.items())))

@@ -14,8 +14,8 @@ from http import HTTPStatus
 from typing import Final
 
 from exporter import __version__, log
-from exporter.files import KeyRing
-from exporter.host import Clock, watch_loop
+from exporter.files import FRESH, KeyRing
+from exporter.host import Clock, in_slices, watch_loop
 from exporter.metrics import Metrics, target_series
 from exporter.oncall import OnCall
 from exporter.plan import Job, Plan
@@ -65,7 +65,8 @@ class Daemon:
         self._started = AsyncExitStack()
         self._resolver = Resolver()
         self._being_checked: set[str] = set()
-        prober = Prober(self._state, KeyRing(), self._resolver, self._clock, self._opened)
+        keys = KeyRing(fresh=FRESH, now=self._clock.monotonic)
+        prober = Prober(self._state, keys, self._resolver, self._clock, self._opened)
         self._scheduler = Scheduler(plan.jobs, prober.run, self, self._clock)
         self._stopping = False
 
@@ -122,7 +123,9 @@ class Daemon:
                 self._judged[result.target, probe] = result
         log.session(result)
         self._options.on_result(result)
-        self._tell_identities([self._jobs[result.target]])
+        job = self._jobs[result.target]
+        own = () if result.identity is None else (result.identity,)
+        self._tell_identities(job, job.identities if result.failed else own)
 
     def cycle(self, result: Result) -> None:
         """Count the verdict of a scheduled cycle."""
@@ -156,10 +159,13 @@ class Daemon:
 
     async def _tidy(self) -> None:
         while True:
-            self._tell_identities(self._plan.jobs)
+            async for job in in_slices(self._plan.jobs):
+                self._tell_identities(job, job.identities)
             await asyncio.sleep(TIDY)
-            with self._state.transaction() as ledger:
-                ledger.prune(self._clock.wall())
+            async for _ in in_slices(self._state.ledger.pruning(self._clock.wall())):
+                pass
+            with self._state.transaction():
+                pass  # what others have written
 
     def _lag(self, seconds: float) -> None:
         self._metrics.loop_lag(seconds)
@@ -202,21 +208,18 @@ class Daemon:
         self._open[target] += change
         self._metrics.open_connections(target, self._open[target])
 
-    def _tell_identities(self, jobs: Iterable[Job]) -> None:
-        for job in jobs:
-            for alias in job.identities:
-                self._tell_identity(job, alias)
-
-    def _tell_identity(self, job: Job, alias: str) -> None:
+    def _tell_identities(self, job: Job, aliases: Iterable[str]) -> None:
+        """What the ledger says of them now; a failure may have put the whole pool to rest."""
         ledger, now = self._state.ledger, self._clock.wall()
-        request = job.request("", Probe.SEND, alias, Trigger.SCHEDULE)
-        self._metrics.identity_state(
-            job.name,
-            alias,
-            held=ledger.held(request.user or "", now),
-            budget=ledger.budget(request, now),
-            resting=ledger.resting(request.user, request.key, now),
-        )
+        for alias in aliases:
+            request = job.request("", Probe.SEND, alias, Trigger.SCHEDULE)
+            self._metrics.identity_state(
+                job.name,
+                alias,
+                held=ledger.held(request.user or "", now),
+                budget=ledger.budget(request, now),
+                resting=ledger.resting(request.user, request.key, now),
+            )
 
     def _ready(self) -> tuple[bool, str]:
         if self._stopping:

@@ -1,8 +1,8 @@
 """Keys, tokens and certificates: read, and read again when they change; TLS contexts that targets share.
 
 Rule 1: what stands in a file or variable never reaches a sentence; its path or name does.
-Rule 2: all here is synchronous: small files from a local disk. `tls_context` takes 25 ms when it builds: callers run
-it off the event loop. Everything may be called from several threads.
+Rule 2: all here is synchronous: small files from a local disk. `TlsContexts.context` takes 25 ms when it builds:
+callers run it off the event loop. Everything may be called from several threads.
 """
 
 import errno
@@ -24,6 +24,10 @@ MAX_BYTES: Final = 1_048_576
 SETTLED: Final = 2.0
 """Seconds after which a file's time stamp tells one writing from the next: until then it is read each time (the
 stamps of some file systems step by 2 s, and git calls such an entry "racily clean")."""
+
+FRESH: Final = 1.0
+"""Seconds for which a daemon believes a key or certificate without looking at its file: a thousand targets share a few,
+and a look costs as much as the signature."""
 
 NO_FILE: Final = "is not a file: correct the path"
 READ_FAULTS: Final = {
@@ -110,16 +114,35 @@ def file_mode_problem(path: str | Path) -> str | None:
 
 
 class KeyRing:
-    """The key or ready token of each `Jwt`, as it stands in its file or variable now; parsed once per content."""
+    """The key or ready token of each `Jwt`, as it stands in its file or variable now; parsed once per content.
 
-    def __init__(self, environment: Mapping[str, str] = os.environ) -> None:
+    `fresh`: seconds by `now` for which "now" may be past.
+    """
+
+    def __init__(
+        self,
+        environment: Mapping[str, str] = os.environ,
+        *,
+        fresh: float = 0.0,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._environment = environment
+        self._fresh = fresh
+        self._now = now
         self._files: dict[str, Watched] = {}
         self._parsed: dict[tuple[str, str], tuple[bytes, Key]] = {}
+        self._looked: dict[tuple[str | None, ...], tuple[float, Key]] = {}
         self._lock = threading.Lock()
 
     def key(self, spec: Jwt) -> Key:
         """What `tokens.mint` needs for `spec`; raises FileProblem: not there, empty, too short, of the wrong kind."""
+        settings = (spec.key_file, spec.key_env, spec.token_file, spec.algorithm)
+        looked = self._looked.get(settings)
+        if looked is None or self._now() - looked[0] >= self._fresh:
+            looked = self._looked[settings] = self._now(), self._read(spec)
+        return looked[1]
+
+    def _read(self, spec: Jwt) -> Key:
         with self._lock:
             name, content = self._source(spec)
             slot = (name, "ready" if spec.token_file is not None else spec.algorithm)
@@ -150,19 +173,27 @@ class TlsContexts:
     def __init__(self) -> None:
         self._files: dict[str, Watched] = {}
         self._built: dict[tuple[str | None, ...], tuple[dict[str, bytes], ssl.SSLContext]] = {}
+        self._looked: dict[tuple[str | None, ...], float] = {}
         self._lock = threading.Lock()
+
+    def fresh(self, tls: Tls) -> ssl.SSLContext | None:
+        """The context, if somebody had it made or looked at its files within `FRESH` seconds; touches none."""
+        settings = _settings(tls)
+        fresh = time.monotonic() - self._looked.get(settings, -FRESH) < FRESH
+        return self._built[settings][1] if fresh else None
 
     def context(self, tls: Tls) -> ssl.SSLContext:
         """A context that checks chain and host name, TLS 1.2 or later; raises FileProblem with its `field`.
 
         `tls.server_name` is not part of it: it goes into `wrap_bio`.
         """
-        settings = (tls.ca_file, tls.cert_file, tls.key_file)
+        settings = _settings(tls)
         with self._lock:
             contents = {field: self._read(field, path) for field, path in _tls_files(tls)}
             known = self._built.get(settings)
             if known is None or known[0] != contents:
                 known = self._built[settings] = contents, _build(tls, contents)
+            self._looked[settings] = time.monotonic()
             return known[1]
 
     def _read(self, field: str, path: str) -> bytes:
@@ -172,8 +203,12 @@ class TlsContexts:
             raise FileProblem(problem.sentence, field) from None
 
 
-tls_context: Final[Callable[[Tls], ssl.SSLContext]] = TlsContexts().context
-"""The process's shared contexts; see `TlsContexts.context`."""
+TLS_CONTEXTS: Final = TlsContexts()
+"""The process's shared contexts."""
+
+
+def _settings(tls: Tls) -> tuple[str | None, ...]:
+    return tls.ca_file, tls.cert_file, tls.key_file
 
 
 def _tls_files(tls: Tls) -> Iterator[tuple[str, str]]:
@@ -269,7 +304,7 @@ def _tls_problems(place: str, tls: Tls) -> Iterator[Problem]:
             yield Problem(f"{place}.{field}", problem.sentence)
     try:
         if any(_tls_files(tls)) and not unreadable:
-            tls_context(tls)
+            TLS_CONTEXTS.context(tls)
     except FileProblem as problem:
         yield Problem(f"{place}.{problem.field}", problem.sentence)
 

@@ -6,12 +6,17 @@ Rule 1: the only room that reads a clock for others; they are handed a `Clock`, 
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeVar
+
+T = TypeVar("T")
 
 STEP: Final = 1.0
 """Seconds the wall clock may move against the monotonic one between two looks before it is a step, not a slew."""
+
+SLICE: Final = 0.0005
+"""Seconds of work that may be done between two turns of the event loop."""
 
 LOOK: Final = 0.5
 """Seconds between two looks at clocks and loop."""
@@ -48,6 +53,17 @@ class StepWatch:
             before, wall, after = self._clock.monotonic(), self._clock.wall(), self._clock.monotonic()
             if after - before < STEP / 2:
                 return wall - after
+
+
+async def in_slices(items: Iterable[T]) -> AsyncIterator[T]:
+    """The items, with a turn for everybody else whenever `SLICE` is over."""
+    now = asyncio.get_running_loop().time
+    end = now() + SLICE
+    for item in items:
+        yield item
+        if now() >= end:
+            await asyncio.sleep(0)
+            end = now() + SLICE
 
 
 async def watch_loop(told: Callable[[float], None]) -> None:

@@ -3,27 +3,26 @@
 Rule 1: any room logs by the standard library: `logging.getLogger(__name__).info("words", extra={"keys": {…}})`.
 Rule 2: a line is one line: control characters are escaped, whoever wrote them.
 Rule 3: nothing secret is given to a logger; `redacted` is the second line of defence, and sees every line whole.
-Rule 4: the event loop never waits for stderr: lines go through a bounded queue to a thread; what does not fit is
-counted and dropped.
+Rule 4: the event loop never waits for stderr: lines go through a bounded queue to a thread, which takes them in
+batches; what does not fit is counted and dropped.
 
 Order: `time level source msg`, then the keys of the caller. A value that is not there is `-` in logfmt and null in
 JSON; a mapping is flattened in logfmt (`phases` → `phase_reply=0.051`) and an object in JSON.
 """
 
 import atexit
+import json
 import logging
-import queue
 import re
 import sys
 import threading
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from enum import Enum
 from functools import lru_cache
 from math import isfinite
 from typing import Any, Final, Literal, TextIO
-
-from structlog.processors import JSONRenderer, LogfmtRenderer
 
 from exporter.result import Probe, Result, Verdict
 
@@ -42,8 +41,17 @@ frame in clear; `aiohttp.server` writes a traceback for whatever a port scanner 
 `apscheduler` warns of what we count ourselves."""
 
 CAPACITY: Final = 10_000
+LINGER: Final = 0.05
+"""Seconds that lines gather before the next batch: waking the writer for each costs more than the line itself, most of
+it by the two threads' taking Python's lock from each other."""
+
+UNREAD: Final = ("_srcfile", "logThreads", "logProcesses", "logMultiprocessing")
+"""Switches of `logging` for what a record tells of its caller, and no line of ours holds (Python, "Logging HOWTO",
+section Optimization)."""
+
 TEXT_LIMIT: Final = 16_384
 HEAD: Final = ("time", "level", "source", "msg")
+ENDS: Final = re.compile(r'[ ="]')
 
 SECRETS: Final = re.compile(
     r"(?P<name>token(?:_prefix|_suffix)?|secret|password|authorization|api[_-]?key)(?P<mid>\\?[\"']?\s*[=:]\s*\\?[\"']?)"
@@ -96,8 +104,7 @@ class Lines(logging.Formatter):
 
     def __init__(self, form: Literal["logfmt", "json"]) -> None:
         super().__init__()
-        self._json = form == "json"
-        self._render: Any = JSONRenderer() if self._json else LogfmtRenderer(bool_as_flag=False)
+        self._render: Callable[[dict[str, Any]], str] = json.dumps if form == "json" else _logfmt
 
     def format(self, record: logging.LogRecord) -> str:
         """The line: rendered, redacted, and free of control characters."""
@@ -105,18 +112,22 @@ class Lines(logging.Formatter):
         event = self._head(record) | (_plain(keys) if isinstance(keys, dict) else {})
         if record.exc_info:
             event["exception"] = redacted(self.formatException(record.exc_info))[-TEXT_LIMIT:]
-        line = self._render(None, "", event if self._json else dict(_flat(event)))
-        return printable(redacted(line))
+        return printable(redacted(self._render(event)))
 
     @staticmethod
     def _head(record: logging.LogRecord) -> dict[str, Any]:
-        moment = datetime.fromtimestamp(record.created, UTC)
+        whole = int(record.created)
         return {
-            "time": f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03d}Z",
+            "time": f"{_second(whole)}.{int(record.created * 1000) - whole * 1000:03d}Z",
             "level": NAMES.get(record.levelno, "error" if record.levelno > logging.WARNING else "debug"),
             "source": record.name.removeprefix("exporter."),
             "msg": record.getMessage()[:TEXT_LIMIT],
         }
+
+
+@lru_cache(maxsize=2)
+def _second(moment: int) -> str:
+    return f"{datetime.fromtimestamp(moment, UTC):%Y-%m-%dT%H:%M:%S}"
 
 
 @lru_cache(maxsize=1024)
@@ -141,6 +152,10 @@ def _plain(value: Any) -> Any:
     return str(value)[:TEXT_LIMIT]
 
 
+def _logfmt(event: dict[str, Any]) -> str:
+    return " ".join([f"{key}={_quoted(value)}" for key, value in dict(_flat(event)).items()])
+
+
 def _flat(event: dict[str, Any]) -> Iterator[tuple[str, Any]]:
     for key, value in event.items():
         if isinstance(value, dict):
@@ -148,7 +163,18 @@ def _flat(event: dict[str, Any]) -> Iterator[tuple[str, Any]]:
         elif isinstance(value, list):
             yield key, ",".join(map(str, value))
         else:
-            yield key, "-" if value is None else value
+            yield key, value
+
+
+def _quoted(value: Any) -> str:
+    """A value of logfmt: a dash if there is none, between quotes if it holds what could end it."""
+    if value is None or isinstance(value, bool):
+        return {None: "-", True: "true", False: "false"}[value]
+    text = str(value)
+    if not ENDS.search(text):
+        return text.replace("\n", "\\n")
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    return f'"{escaped}"'
 
 
 class Writer:
@@ -156,36 +182,43 @@ class Writer:
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
-        self._lines: queue.Queue[str | None] = queue.Queue(CAPACITY)
+        self._lines: deque[str] = deque()
+        self._some, self._closing = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, name="log", daemon=True)
         self._thread.start()
         self.dropped = 0
 
     def put(self, line: str) -> None:
         """Have a line written, or count it as dropped; never waits."""
-        try:
-            self._lines.put_nowait(line)
-        except queue.Full:
+        if len(self._lines) >= CAPACITY:
             self.dropped += 1
+            return
+        self._lines.append(line)
+        if not self._some.is_set():
+            self._some.set()
 
     def close(self, patience: float) -> None:
         """Write what is queued, for at most `patience` seconds."""
-        try:
-            self._lines.put(None, timeout=patience)
-        except queue.Full:
-            return
+        self._closing.set()
+        self._some.set()
         self._thread.join(patience)
 
     def _run(self) -> None:
-        while (line := self._lines.get()) is not None:
-            dropped, self.dropped = self.dropped, 0
-            try:
-                self._stream.write(f"{line}\n")
-                if dropped:
-                    self._stream.write(f'level=warn source=log msg="lines dropped" count={dropped}\n')
-                self._stream.flush()
-            except (OSError, ValueError):
-                continue  # a stream that is gone is no reason to stop probing
+        while not self._closing.is_set() or self._lines:
+            self._some.wait()
+            self._some.clear()
+            self._write([self._lines.popleft() for _ in range(len(self._lines))])
+            self._closing.wait(LINGER)
+
+    def _write(self, lines: list[str]) -> None:
+        dropped, self.dropped = self.dropped, 0
+        if dropped:
+            lines.append(f'level=warn source=log msg="lines dropped" count={dropped}')
+        try:
+            self._stream.write("".join([f"{line}\n" for line in lines]))
+            self._stream.flush()
+        except (OSError, ValueError):
+            return  # a stream that is gone is no reason to stop probing
 
 
 class _Outlet(logging.Handler):
@@ -207,6 +240,9 @@ class Logging:
         self._writer = Writer(stream)
         self._outlet = _Outlet(self._writer)
         self._outlet.setFormatter(Lines(form))
+        self._switches = {name: getattr(logging, name) for name in UNREAD}
+        for name in UNREAD:
+            setattr(logging, name, None)
         self._levels = {name: logging.getLogger(name).level for name in ("", "exporter", *QUIET)}
         for name, floor in {**QUIET, "": logging.WARNING, "exporter": LEVELS[level]}.items():
             logging.getLogger(name).setLevel(floor)
@@ -218,6 +254,8 @@ class Logging:
         atexit.unregister(self.close)
         if self._outlet in logging.getLogger().handlers:
             logging.getLogger().removeHandler(self._outlet)
+            for name, switch in self._switches.items():
+                setattr(logging, name, switch)
             for name, level in self._levels.items():
                 logging.getLogger(name).setLevel(level)
             self._writer.close(patience)

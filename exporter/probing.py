@@ -17,7 +17,7 @@ from urllib.parse import urlencode, urlsplit
 from exporter.budget import Refusal, Request, Settled, admit, settle
 from exporter.classify import OWN_PHASE, Case, Judgement, Memory, judge, told
 from exporter.config import Target
-from exporter.files import FileProblem, KeyRing, tls_context
+from exporter.files import TLS_CONTEXTS, FileProblem, KeyRing
 from exporter.host import Clock
 from exporter.plan import Job
 from exporter.profiles import Script
@@ -159,7 +159,8 @@ class Prober:
 
     async def _context(self, target: Target) -> ssl.SSLContext:
         try:
-            return await asyncio.to_thread(tls_context, target.tls)
+            fresh = TLS_CONTEXTS.fresh(target.tls)
+            return await asyncio.to_thread(TLS_CONTEXTS.context, target.tls) if fresh is None else fresh
         except FileProblem as problem:
             raise _Unable(Impairment.INTERNAL, str(problem)) from None
 

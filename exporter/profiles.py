@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, NamedTuple, Self
 
 from exporter.config import (
     CloseRule,
@@ -172,8 +172,8 @@ def own_codes(profile: Profile) -> frozenset[int]:
 def fill(template: Any, values: Mapping[str, str]) -> Any:
     """The template with each `${name}` in its strings replaced; raises KeyError for a name that has no value."""
     if isinstance(template, str):
-        return VARIABLE.sub(lambda found: values[found[1]], template)
-    if isinstance(template, Mapping):
+        return VARIABLE.sub(lambda found: values[found[1]], template) if "$" in template else template
+    if isinstance(template, dict):
         return {key: fill(value, values) for key, value in template.items()}
     if isinstance(template, list):
         return [fill(value, values) for value in template]
@@ -193,7 +193,15 @@ def matches(pattern: Any, value: Any) -> bool:
 
     Objects contain, lists agree item by item, all else is equal in value and JSON type: `true` is not 1, 1 is 1.0.
     """
-    return _contains(pattern, value, _equal)
+    if not isinstance(pattern, dict):
+        return _contains(pattern, value, _equal)
+    if not isinstance(value, dict):
+        return False
+    # A session asks this forty times, and most patterns fail at the text of their first field.
+    for name, inner in pattern.items():
+        if name not in value or (value[name] != inner if type(inner) is str else not matches(inner, value[name])):
+            return False
+    return True
 
 
 def resembles(pattern: Any, value: Any) -> bool:
@@ -202,8 +210,8 @@ def resembles(pattern: Any, value: Any) -> bool:
 
 
 def _contains(pattern: Any, value: Any, agree: Callable[[Any, Any], bool]) -> bool:
-    if isinstance(pattern, Mapping):
-        return isinstance(value, Mapping) and all(
+    if isinstance(pattern, dict):
+        return isinstance(value, dict) and all(
             key in value and _contains(inner, value[key], agree) for key, inner in pattern.items()
         )
     if isinstance(pattern, list):
@@ -223,11 +231,16 @@ def _alike(pattern: Any, value: Any) -> bool:
 
 def lookup(value: Any, path: str) -> Any:
     """The field of a dotted path, or None."""
-    for part in path.split("."):
-        if not isinstance(value, Mapping) or part not in value:
+    for part in _parts(path):
+        if not isinstance(value, dict) or part not in value:
             return None
         value = value[part]
     return value
+
+
+@lru_cache(maxsize=1024)
+def _parts(path: str) -> tuple[str, ...]:
+    return tuple(path.split("."))
 
 
 @lru_cache(maxsize=1024)
@@ -279,13 +292,26 @@ def sort_close(profile: Profile, code: int, text: str) -> Ruling | None:
     return None
 
 
+class Asked(NamedTuple):
+    """An exchange of one session: the message to send, what its answer contains, and what a good one contains too."""
+
+    message: Pattern
+    match: Pattern
+    expect: Pattern
+
+    @classmethod
+    def of(cls, exchange: Exchange, values: Mapping[str, str]) -> Self:
+        """An exchange of the profile with this session's values."""
+        return cls(fill(exchange.message, values), fill(exchange.match, values), fill(exchange.expect, values))
+
+
 class Script:
     """A profile bound to one session's nonce, subject and token: what to send, and what a message is to us."""
 
     def __init__(self, profile: Profile, values: Mapping[str, str]) -> None:
         self.profile = profile
-        self.auth = _bound(profile.auth, values)
-        self.send = _bound(profile.send, values)
+        self.auth = Asked.of(profile.auth, values) if profile.auth else None
+        self.send = Asked.of(profile.send, values) if profile.send else None
 
     def is_welcome(self, message: Mapping[str, Any]) -> bool:
         """True for the frame that lets us in."""
@@ -306,9 +332,3 @@ class Script:
             return "welcome"
         foreign = self.profile.send is not None and resembles(self.profile.send.match, message)
         return "foreign_reply" if foreign else "other"
-
-
-def _bound(exchange: Exchange | None, values: Mapping[str, str]) -> Exchange | None:
-    return exchange and Exchange.model_construct(
-        message=fill(exchange.message, values), match=fill(exchange.match, values), expect=fill(exchange.expect, values)
-    )

@@ -31,8 +31,6 @@ UNSAVED: Final = 10_000
 """Events kept for a file that cannot be written; beyond that, a snapshot stands for them."""
 RETRY: Final = 5.0
 """Seconds until a file that could not be opened or read is tried again."""
-PRUNE_EVERY: Final = 500
-"""Transactions."""
 MODE: Final = 0o600
 
 Report = Callable[[str], None]
@@ -58,7 +56,6 @@ class State:
         self._trouble: str | None = None
         self._again = -math.inf
         self._inside = False
-        self._transactions = 0
 
     @classmethod
     def open(cls, path: Path, *, wall: Callable[[], float] = time.time, report: Report | None = None) -> "State":
@@ -148,7 +145,6 @@ class State:
         return understood
 
     def _end(self, *, locked: bool) -> None:
-        self._prune()
         events = self.ledger.take_pending()
         if self._journal is None:
             return
@@ -172,11 +168,6 @@ class State:
                     journal.rewrite(self.ledger.snapshot(self._wall()))
         finally:
             journal.unlock()
-
-    def _prune(self) -> None:
-        self._transactions += 1
-        if self._transactions % PRUNE_EVERY == 0:
-            self.ledger.prune(self._wall())
 
     def _in_trouble(self, words: str) -> None:
         if words != self._trouble and self._journal is not None:

@@ -18,8 +18,10 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509.oid import NameOID
 
+from exporter import files
 from exporter.config import Config, Jwt, Tls, parse
 from exporter.files import (
+    TLS_CONTEXTS,
     FileProblem,
     KeyRing,
     TlsContexts,
@@ -27,7 +29,6 @@ from exporter.files import (
     file_mode_problem,
     key_problems,
     mode_warnings,
-    tls_context,
 )
 from exporter.profiles import BUILT_IN
 from exporter.tokens import mint
@@ -453,7 +454,7 @@ def test_wrong_certificates_are_refused_in_words(pki, names, field, sentence):
 
 def test_the_shared_contexts_are_one_for_the_process():
     """The function that rooms call shares over all of them."""
-    assert tls_context(Tls()) is tls_context(Tls())
+    assert TLS_CONTEXTS.context(Tls()) is TLS_CONTEXTS.context(Tls())
 
 
 def config(folder, jwt, **target):
@@ -517,3 +518,30 @@ def test_open_secrets_are_warned_of(pki):
         "targets[0] (staging).tls.key_file",
         "targets[0] (staging).auth.jwt.key_file",
     ]
+
+
+def test_a_key_is_believed_for_a_while_and_then_looked_at(tmp_path):
+    """A daemon's ring looks at the file once in `fresh` seconds; that it is gone is said then, until it is back."""
+    path, now = tmp_path / "key", [100.0]
+    path.write_bytes(SECRET)
+    ring = KeyRing({}, fresh=1.0, now=lambda: now[0])
+    first = ring.key(spec(path)).fingerprint
+    path.unlink()
+    now[0] += 0.9
+    assert ring.key(spec(path)).fingerprint == first
+    now[0] += 0.1
+    for _ in range(2):
+        with pytest.raises(FileProblem, match="does not exist"):
+            ring.key(spec(path))
+    path.write_bytes(OTHER)
+    assert ring.key(spec(path)).fingerprint != first
+
+
+def test_a_context_is_fresh_for_a_while_after_its_files_were_looked_at(monkeypatch):
+    """Nobody has to leave the event loop for a context that was just made."""
+    contexts = TlsContexts()
+    assert contexts.fresh(Tls()) is None
+    made = contexts.context(Tls())
+    assert contexts.fresh(Tls(server_name="elsewhere")) is made
+    monkeypatch.setattr(files, "FRESH", 0.0)
+    assert contexts.fresh(Tls()) is None

@@ -14,6 +14,7 @@ import pytest
 import rig
 import wire
 
+from exporter import files
 from exporter.result import (
     FactoryReason,
     Impairment,
@@ -269,8 +270,9 @@ async def test_a_key_that_changes_is_used_from_the_next_session_on(standin, tmp_
     assert dict(passed.verdicts) == PASSED
 
 
-async def test_a_ca_file_that_is_gone_is_our_own_failure(tmp_path, caplog):
+async def test_a_ca_file_that_is_gone_is_our_own_failure(tmp_path, caplog, monkeypatch):
     """Without it nothing is proved of the backend: `internal`, and a warning that names the file."""
+    monkeypatch.setattr(files, "FRESH", 0.0)
     async with StandIn.start(pace=Pace.quick()) as standin:
         ca_file = tmp_path / "ca.pem"
         ca_file.write_bytes(standin.ca_file.read_bytes())

@@ -123,6 +123,12 @@ class Book:
         """Sessions whose slots the user may still hold."""
         return [hold for hold in self.holds.get(user, {}).values() if hold.until > now]
 
+    def forget(self, user: str, now: float) -> None:
+        """Forget what the user surely holds no more."""
+        held = self.held(user, now)
+        if len(held) < len(self.holds.get(user, ())):
+            self.holds[user] = {hold.run: hold for hold in held}
+
     def recent(self, host: str, now: float) -> deque[Connect]:
         """Connects to the host within the last minute."""
         connects = self.connects.get(host, deque())
@@ -164,12 +170,19 @@ class Book:
 
     def prune(self, now: float) -> None:
         """Forget what can no longer matter, so that memory and file stay bounded."""
+        deque(self.pruning(now), maxlen=0)
+
+    def pruning(self, now: float) -> Iterator[None]:
+        """As `prune`, in steps between which anything may happen."""
+        for user in list(self.holds):
+            self.forget(user, now)
+            if not self.holds.get(user):
+                self.holds.pop(user, None)
+            yield
         for host in self.connects:
             self.recent(host, now)
         for guard in self.guards.values():
             guard.flights = _unfinished(guard.flights, now)
-        kept = {user: {hold.run: hold for hold in self.held(user, now)} for user in self.holds}
-        self.holds = {user: holds for user, holds in kept.items() if holds}
         self.connects = {host: connects for host, connects in self.connects.items() if connects}
         self.guards = {key: guard for key, guard in self.guards.items() if guard.matters(now)}
         self.resting_users = _unfinished(self.resting_users, now)

@@ -5,7 +5,7 @@ Rule 2: a doubt is decided for the backend: what may be held counts as held.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from exporter.budget.book import LEARNED_FOR, MINUTE, Book, Hold
@@ -33,6 +33,7 @@ class Ledger:
 
     def ask(self, request: Request, now: float) -> Grant | Refusal:
         """Decide on one session, at exactly the depth it asks for, and write a grant into the book."""
+        self._book.forget(request.user or "", now)
         for check in (self._host, self._rate, self._key, self._identity, self._slots, self._memory):
             refusal = check(request, now)
             if refusal is not None:
@@ -206,6 +207,10 @@ class Ledger:
     def prune(self, now: float) -> None:
         """Forget what can no longer matter."""
         self._book.prune(now)
+
+    def pruning(self, now: float) -> Iterator[None]:
+        """As `prune`, in steps between which anything may happen."""
+        return self._book.pruning(now)
 
     def snapshot(self, now: float) -> list[Event]:
         """Events that make an empty ledger equal to this one."""

@@ -5,8 +5,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, Final
 
-from exporter.config import Exchange
-from exporter.profiles import matches
+from exporter.profiles import Asked, matches
 from exporter.resolver import Resolver
 from exporter.result import Close, Facts, Fault, Initiator, Kind, Phase, Probe
 from exporter.session.kinds import kind_of
@@ -172,7 +171,7 @@ class Session:
                 return
             self._pass_over(messages, message, notice=True)
 
-    async def _exchange(self, messages: Messages, exchange: Exchange, phase: Phase) -> None:
+    async def _exchange(self, messages: Messages, exchange: Asked, phase: Phase) -> None:
         """Send a message and read until *its* answer."""
         self._track.begin(phase, self._clock())
         messages.send(exchange.message)

@@ -1,22 +1,20 @@
 """The figures as bytes, written in slices between the sessions' turns.
 
-Rule 1: a slice holds the event loop for half a millisecond at most; what the figures are does not change from one
-slice to the next (`Metrics.figures`). Rule 2: what does not need the loop is done in a thread: compression, /proc.
+Rule 1: a slice holds the event loop for half a millisecond (`host.SLICE`), and no figure changes from one slice to the
+next (`Metrics.figures`). Rule 2: what does not need the loop is done in a thread: compression, /proc.
 Rule 3: one page at a time, and who asks for the same form meanwhile gets the same bytes. So a storm of scrapes costs
 one page after the other and never a queue.
 """
 
 import asyncio
 import zlib
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from typing import Final, Protocol
 
+from exporter.host import in_slices
 from exporter.metrics import Form
-
-SLICE: Final = 0.0005
-"""Seconds of writing between two turns of the loop."""
 
 CHUNK: Final = 256 * 1024
 """Characters that are encoded, compressed and sent in one go."""
@@ -66,20 +64,11 @@ class Renderer:
             self.renders += 1
             page = _Page(_Gzip(self._thread) if compressed else _Plain())
             with closing(self._figures.figures(form)) as pieces:
-                await self._in_slices(pieces, page)
+                async for piece in in_slices(pieces):
+                    await page.write(piece)
             machine = self._figures.machine
             await page.write(await asyncio.get_running_loop().run_in_executor(self._thread, machine, form))
             return await page.finished()
-
-    @staticmethod
-    async def _in_slices(pieces: Iterator[str], page: "_Page") -> None:
-        now = asyncio.get_running_loop().time
-        end = now() + SLICE
-        for piece in pieces:
-            await page.write(piece)
-            if now() >= end:
-                await asyncio.sleep(0)
-                end = now() + SLICE
 
     async def close(self) -> None:
         """Wait for what is in flight and end the thread."""

@@ -7,10 +7,11 @@ Rule 4: a probe passes by a completed phase that proves it, never for want of a 
 """
 
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import chain
+from types import NoneType
 from typing import Any, Final
 
 from exporter.config import CloseRule, ErrorRule, Profile, Welcome
@@ -219,8 +220,9 @@ def judge(facts: Facts, case: Case) -> Judgement:
     """
     evidence, finding = _examine(facts, case)
     cause = _first(finding, _stopped(facts, case.profile))
+    phases = phases_of(case.profile, tls=True)
     verdicts = {
-        probe: _verdict(probe, cause, facts, case.profile) if probe.rank <= case.depth.rank else Verdict.NONE
+        probe: _verdict(probe, cause, facts, phases) if probe.rank <= case.depth.rank else Verdict.NONE
         for probe in Probe
     }
     if cause is None:
@@ -244,9 +246,9 @@ def _first(finding: _Cause | None, stopped: _Cause | None) -> _Cause | None:
     return finding or stopped
 
 
-def _verdict(probe: Probe, cause: _Cause | None, facts: Facts, profile: Profile) -> Verdict:
+def _verdict(probe: Probe, cause: _Cause | None, facts: Facts, phases: Sequence[Phase]) -> Verdict:
     """Failed by a cause in the probe's reach, passed by the end of its own last phase, else nothing was proved."""
-    own = [phase for phase in phases_of(profile, tls=True) if phase in OWN_PHASE[probe]]
+    own = [phase for phase in OWN_PHASE[probe] if phase in phases]
     if not own:
         return Verdict.NONE
     if cause is None or cause.phase not in _REACH[probe]:
@@ -333,6 +335,8 @@ def _is_internal_error(facts: Facts) -> bool:
 
 
 def _by_notice(facts: Facts, profile: Profile, *, despite_welcome: bool = False) -> FactoryReason | None:
+    if not facts.notices:
+        return None
     rules = {rule.kind: rule for rule in profile.noise if rule.factory and (rule.fails_welcome or not despite_welcome)}
     return next((rules[kind].factory for kind in facts.notices if kind in rules), None)
 
@@ -352,19 +356,16 @@ def _later(facts: Facts, fault: Fault, phase: Phase, ruling: Ruling | None) -> _
 # The welcome (design 3, protocol page section 2) -----------------------------------------------------------------
 
 
-def _evidence(facts: Facts) -> Evidence:
-    return Evidence(certificate_expiry=facts.certificate_expiry, address=facts.address)
-
-
 def _examine(facts: Facts, case: Case) -> tuple[Evidence, _Cause | None]:
     """What the welcome tells and the first thing that is wrong with it."""
     rules, welcome = case.profile.welcome, facts.welcome
     if rules is None or welcome is None:
-        return _evidence(facts), None
+        return Evidence(certificate_expiry=facts.certificate_expiry, address=facts.address), None
     arrived = case.started_at + facts.marks.get(Phase.ADMISSION, 0.0)
     server_time = unix_time(_field(welcome, rules.server_time))
-    evidence = replace(
-        _evidence(facts),
+    evidence = Evidence(
+        certificate_expiry=facts.certificate_expiry,
+        address=facts.address,
         connection_id=evidence_text(_field(welcome, rules.connection_id)),
         server_time=server_time,
         clock_skew=None if server_time is None else server_time - arrived,
@@ -418,7 +419,7 @@ def _well_formed(rules: Welcome, welcome: Mapping[str, Any], case: Case, server_
     ours = [rules.subject] if rules.subject and case.subject is not None else []
     there = all(lookup(welcome, path) is not None for path in (*rules.required, *ours))
     texts = all(
-        isinstance(_field(welcome, path), str | None) and _field(welcome, path) != ""
+        isinstance(_field(welcome, path), (str, NoneType)) and _field(welcome, path) != ""
         for path in (rules.subject, rules.connection_id, rules.environment)
     )
     times = _field(welcome, rules.server_time) is None or server_time is not None
@@ -458,4 +459,4 @@ def told(facts: Facts, depth: Probe, profile: Profile) -> Close | None:
         ruling = sort_close(profile, close.code, close.text)
         if ruling is not None and ruling.rule.reason is Reason.AUTH_REJECTED:
             return Close(NORMAL, Initiator.LOCAL, Phase.CLOSE)
-    return replace(close, text="")
+    return replace(close, text="") if close.text else close

@@ -17,7 +17,7 @@ import re
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime
 from enum import Enum
 from functools import lru_cache
@@ -52,6 +52,7 @@ section Optimization)."""
 TEXT_LIMIT: Final = 16_384
 HEAD: Final = ("time", "level", "source", "msg")
 ENDS: Final = re.compile(r'[ ="]')
+WORDS: Final = {None: "-", True: "true", False: "false"}
 
 SECRETS: Final = re.compile(
     r"(?P<name>token(?:_prefix|_suffix)?|secret|password|authorization|api[_-]?key)(?P<mid>\\?[\"']?\s*[=:]\s*\\?[\"']?)"
@@ -104,12 +105,12 @@ class Lines(logging.Formatter):
 
     def __init__(self, form: Literal["logfmt", "json"]) -> None:
         super().__init__()
-        self._render: Callable[[dict[str, Any]], str] = json.dumps if form == "json" else _logfmt
+        self._render: Callable[[dict[str, Any]], str] = _json if form == "json" else _logfmt
 
     def format(self, record: logging.LogRecord) -> str:
         """The line: rendered, redacted, and free of control characters."""
         keys = getattr(record, "keys", None)
-        event = self._head(record) | (_plain(keys) if isinstance(keys, dict) else {})
+        event = self._head(record) | ({_key(str(key)): value for key, value in keys.items()} if keys else {})
         if record.exc_info:
             event["exception"] = redacted(self.formatException(record.exc_info))[-TEXT_LIMIT:]
         return printable(redacted(self._render(event)))
@@ -137,6 +138,10 @@ def _key(name: str) -> str:
     return f"{safe}_" if safe in HEAD else safe
 
 
+def _json(event: dict[str, Any]) -> str:
+    return json.dumps({key: _plain(value) for key, value in event.items()})
+
+
 def _plain(value: Any) -> Any:
     """The value as JSON knows it; what JSON does not know, as text."""
     if isinstance(value, str):
@@ -153,24 +158,33 @@ def _plain(value: Any) -> Any:
 
 
 def _logfmt(event: dict[str, Any]) -> str:
-    return " ".join([f"{key}={_quoted(value)}" for key, value in dict(_flat(event)).items()])
-
-
-def _flat(event: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    flat: dict[str, str] = {}
     for key, value in event.items():
-        if isinstance(value, dict):
-            yield from _flat({f"{key.removesuffix('s')}_{inner}": held for inner, held in value.items()})
-        elif isinstance(value, list):
-            yield key, ",".join(map(str, value))
-        else:
-            yield key, value
+        _put(flat, key, value)
+    return " ".join([f"{key}={value}" for key, value in flat.items()])
 
 
-def _quoted(value: Any) -> str:
-    """A value of logfmt: a dash if there is none, between quotes if it holds what could end it."""
-    if value is None or isinstance(value, bool):
-        return {None: "-", True: "true", False: "false"}[value]
-    text = str(value)
+def _put(flat: dict[str, str], key: str, value: Any) -> None:
+    """Put a value into a flat line: a dash if there is none; of a mapping, each by a key of its own."""
+    if isinstance(value, str):
+        flat[key] = _quoted(str(value))
+    elif value is None or isinstance(value, bool):
+        flat[key] = WORDS[value]
+    elif isinstance(value, dict):
+        for inner, held in value.items():
+            _put(flat, _key(f"{key.removesuffix('s')}_{inner}"), held)
+    elif isinstance(value, list | tuple):
+        flat[key] = _quoted(",".join([str(_plain(inner)) for inner in value]))
+    else:
+        flat[key] = _quoted(str(value))
+
+
+def _quoted(text: str) -> str:
+    """A value of logfmt: between quotes if it holds what could end it."""
+    if text.isalnum():
+        return text
+    if len(text) > TEXT_LIMIT:
+        text = text[:TEXT_LIMIT]
     if not ENDS.search(text):
         return text.replace("\n", "\\n")
     escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")

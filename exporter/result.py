@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 
 class Phase(StrEnum):
@@ -36,7 +36,10 @@ class Probe(StrEnum):
     @property
     def rank(self) -> int:
         """0 for the shallowest; a session of rank n answers all probes up to n."""
-        return list(Probe).index(self)
+        return RANKS[self]
+
+
+RANKS: Final = {probe: rank for rank, probe in enumerate(Probe)}
 
 
 class Verdict(StrEnum):

@@ -6,6 +6,8 @@ Rule 3: the only room that knows PyJWT.
 """
 
 import hashlib
+import hmac
+import json
 import re
 from base64 import urlsafe_b64encode
 from collections.abc import Mapping, Sequence
@@ -16,6 +18,7 @@ import jwt
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from jwt.algorithms import HMACAlgorithm
 
 from exporter.config import Carry, Jwt
 
@@ -45,6 +48,35 @@ NO_PRIVATE_KEY: Final = (
     (b"ENCRYPTED", PROTECTED),
     (b"OPENSSH", "is an OpenSSH key: convert it to PEM with `ssh-keygen -p -m PEM`"),
 )
+
+
+class _Secret(HMACAlgorithm):
+    """HMAC with a key that `load_key` has examined: PyJWT would look for the marks of other kinds at each token."""
+
+    def prepare_key(self, key: Any) -> Any:
+        return key
+
+    def check_key_length(self, _: Any) -> None:
+        return None
+
+    def sign(self, msg: bytes, key: Any) -> bytes:
+        return hmac.digest(key, msg, self.hash_alg().name)
+
+
+def _signer() -> jwt.PyJWS:
+    signer = jwt.PyJWS()
+    for name, digest in (
+        ("HS256", HMACAlgorithm.SHA256),
+        ("HS384", HMACAlgorithm.SHA384),
+        ("HS512", HMACAlgorithm.SHA512),
+    ):
+        signer.unregister_algorithm(name)
+        signer.register_algorithm(name, _Secret(digest))
+    return signer
+
+
+SIGNER: Final = _signer()
+TO_JSON: Final = json.JSONEncoder(separators=(",", ":")).encode
 
 
 class KeyProblem(Exception):  # noqa: N818
@@ -106,6 +138,10 @@ def _ready_token(content: bytes) -> Any:
 def _secret(algorithm: str, content: bytes) -> Any:
     if PEM.search(content):
         raise KeyProblem(f"holds a PEM, but {algorithm} signs with a shared secret: set algorithm to RS256 or ES256")
+    try:
+        HMACAlgorithm(HMACAlgorithm.SHA256).prepare_key(content)
+    except jwt.InvalidKeyError:
+        raise KeyProblem(f"holds an asymmetric key, but {algorithm} signs with a shared secret") from None
     least = MIN_BYTES[algorithm]
     if len(content) < least:
         raise KeyProblem(f"is {len(content)} bytes long, but {algorithm} needs at least {least} (RFC 7518 section 3.2)")
@@ -157,7 +193,7 @@ def mint(spec: Jwt, key: Key, subject: str, now: float, token_id: str) -> str:
     }
     headers = {**spec.headers, "alg": spec.algorithm}  # PyJWT prefers the header to its argument
     try:
-        return jwt.encode(claims, key.material, algorithm=spec.algorithm, headers=headers)
+        return SIGNER.encode(TO_JSON(claims).encode(), key.material, spec.algorithm, headers)
     except (jwt.PyJWTError, ValueError, TypeError) as error:
         raise KeyProblem(f"cannot sign with {spec.algorithm}: {type(error).__name__}") from None
 

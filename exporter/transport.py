@@ -14,7 +14,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from exporter.result import Address, Fault, Kind
 
@@ -111,7 +111,7 @@ class Link:
         try:
             sock.setblocking(False)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            await asyncio.get_running_loop().sock_connect(sock, where)
+            await _connect(sock, where)
             return cls(sock, clock, kernel_stamps=kernel_stamps)
         except OSError as error:
             sock.close()
@@ -243,8 +243,8 @@ class Link:
             pass
         if self._eof or self._ended is not None or self._size > BACKLOG:
             self._stop_reading()
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+        if self._waiter is not None:
+            _finish(self._waiter)
 
     def _receive(self) -> bool:
         """Take one read's worth, with its stamp; False if there is no more."""
@@ -318,6 +318,34 @@ def _socket(family: int) -> socket.socket:
         return socket.socket(family, socket.SOCK_STREAM)
     except OSError as error:
         raise fault_of(error) from None
+
+
+async def _connect(sock: socket.socket, where: Any) -> None:
+    """Connect a non-blocking socket; raises OSError."""
+    error = sock.connect_ex(where)
+    if error == errno.EINPROGRESS:  # over loopback it is done by now: ask before waiting
+        error = sock.connect_ex(where)
+    if error in (errno.EINPROGRESS, errno.EALREADY):
+        await _writable(sock)
+        error = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+    if error:
+        raise OSError(error, "connect")
+
+
+def _finish(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
+
+
+async def _writable(sock: socket.socket) -> None:
+    """Return when the kernel has finished connecting, well or not."""
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[None] = loop.create_future()
+    loop.add_writer(sock, _finish, done)
+    try:
+        await done
+    finally:
+        loop.remove_writer(sock)
 
 
 def _ask_for_stamps(sock: socket.socket) -> bool:

@@ -26,7 +26,6 @@ from exporter.profiles import probes_of
 from exporter.result import Phase, Probe, Result, Skip, Verdict
 
 SWITCHING_PROTOCOLS: Final = 101
-RANK: Final = {probe: probe.rank for probe in Probe}
 
 
 class _Known:
@@ -175,7 +174,7 @@ class Metrics:
 
 def _verdict(shelf: Shelf, result: Result, probe: Probe) -> None:
     """Attempts, failures, success and the two timestamps. A probe that was asked and proved nothing did run."""
-    if RANK[probe] <= RANK[result.depth]:
+    if probe.rank <= result.depth.rank:
         shelf.set(result.started_at, f.LAST_RUN, probe)
     verdict = result.verdicts.get(probe, Verdict.NONE)
     if verdict is Verdict.NONE:

@@ -8,6 +8,7 @@ Rule 3: the series of one family stand side by side, so that its text is one tem
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import accumulate
 from typing import Final
 
 from exporter.metrics.families import ALL, Family
@@ -34,11 +35,14 @@ class Block:
     zeros: str
     first: int
     end: int
+    buckets: int
     may_be_unknown: bool
 
     def text(self, name: str, figures: Sequence[Figure]) -> str:
         """The lines of a target; `name` is escaped for a label."""
         known: Sequence[Figure] = figures[self.first : self.end]
+        if self.buckets:
+            known = list(_cumulated(known, self.buckets + 2))
         template = self.template
         if not self.may_be_unknown and not any(known):
             return self.zeros.replace(NAME, name)
@@ -50,7 +54,11 @@ class Block:
 
 
 class Layout:
-    """The slots of a set of series. `at`: the first slot of each; a histogram has one a bucket, +Inf, count, sum."""
+    """The slots of a set of series. `at`: the first slot of each.
+
+    A histogram has one for what fell into each bucket and no smaller one, then +Inf, then the sum: to count is to
+    change two, and what is cumulative is made when somebody reads.
+    """
 
     def __init__(self, keys: Iterable[Key]) -> None:
         self.at: dict[Key, int] = {}
@@ -68,9 +76,15 @@ class Layout:
             self.at[key] = self.size
             lines += _lines(key)
             self.size += slots(family)
-        template, zeros = "".join(lines), (0,) * (self.size - first)
+        template, zeros = "".join(lines), (0,) * len(lines)
         self.blocks[family] = Block(
-            tuple(lines), template, template % zeros, first, self.size, may_be_unknown=family.kind == "gauge"
+            lines=tuple(lines),
+            template=template,
+            zeros=template % zeros,
+            first=first,
+            end=self.size,
+            buckets=len(family.buckets),
+            may_be_unknown=family.kind == "gauge",
         )
 
 
@@ -82,7 +96,16 @@ def layout_of(keys: tuple[Key, ...]) -> Layout:
 
 def slots(family: Family) -> int:
     """How many figures one series of the family has."""
-    return len(family.buckets) + 3 if family.buckets else 1
+    return len(family.buckets) + 2 if family.buckets else 1
+
+
+def _cumulated(figures: Sequence[Figure], length: int) -> Iterator[Figure]:
+    """The samples of histograms of `length` slots each: buckets with all that are smaller, count, sum."""
+    for first in range(0, len(figures), length):
+        *counts, total = figures[first : first + length]
+        yield from accumulate(counts)  # of a histogram every figure is known
+        yield sum(counts)  # type: ignore[arg-type]
+        yield total
 
 
 def _lines(key: Key) -> list[str]:

@@ -55,10 +55,8 @@ class Shelf:
     def observe(self, value: float, *key: Any) -> None:
         """Put a value into a histogram."""
         first, buckets, figures = self._at(key), key[0].buckets, self._figures
-        total = first + len(buckets) + 2
-        for at in range(first + bisect_left(buckets, value), total):
-            figures[at] += 1  # type: ignore[operator]  # of a histogram every figure is known
-        figures[total] += value  # type: ignore[operator]
+        figures[first + bisect_left(buckets, value)] += 1  # type: ignore[operator]  # every figure is known
+        figures[first + len(buckets) + 1] += value  # type: ignore[operator]
 
     def strays(self) -> Iterator[Key]:
         """Series that are there although no combination of the target is legal for them."""

@@ -173,8 +173,11 @@ class Session:
 
     async def _exchange(self, messages: Messages, exchange: Asked, phase: Phase) -> None:
         """Send a message and read until *its* answer."""
-        self._track.begin(phase, self._clock())
+        for message in messages.arrived(lambda message: self._script.noise(message) is not None):
+            self._pass_over(messages, message)  # our pong, if it wants one, goes out with our message
         messages.send(exchange.message)
+        self._track.begin(phase, self._clock())
+        messages.flush()
         while True:
             message, at = await messages.next()
             if matches(exchange.match, message):

@@ -6,7 +6,7 @@ Rule 2: what a server may make us keep is bounded: bytes, frames, fragments.
 
 import json
 from collections import Counter, deque
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 from websockets.client import ClientProtocol
@@ -25,6 +25,8 @@ FRAMES: Final = 50_000
 
 FRAGMENTS: Final = 1024
 """Fragments of one message; empty ones cost the sender two bytes and us an object each."""
+
+TO_JSON: Final = json.JSONEncoder(separators=(",", ":")).encode
 
 NORMAL: Final = 1000
 INTERNAL: Final = 1011
@@ -64,10 +66,12 @@ class Messages:
         return sent is not None and sent.code == INTERNAL and (received is None or received.code != INTERNAL)
 
     def send(self, message: Mapping[str, Any]) -> None:
-        """Send a JSON object; after a close frame nothing is: that shows when the inbox is empty."""
+        """Have a JSON object sent by the next `flush`, which comes at the latest before we wait for more.
+
+        After a close frame nothing is: that shows when the inbox is empty.
+        """
         if self.is_open:
-            self.protocol.send_text(json.dumps(message, separators=(",", ":")).encode())
-            self.flush()
+            self.protocol.send_text(TO_JSON(message).encode())
 
     def close(self) -> None:
         """Send our close frame."""
@@ -76,16 +80,22 @@ class Messages:
 
     def flush(self) -> None:
         """Hand over what the protocol wants sent, but never a 1011 of the library's own."""
-        pending = b"".join(self.protocol.data_to_send())
-        if not self.gave_up:
-            self._link.write(pending)
+        pending = self.protocol.data_to_send()
+        if pending and not self.gave_up:
+            self._link.write(b"".join(pending))
 
     async def next(self) -> tuple[Mapping[str, Any], float]:
         """The next JSON object and when it arrived; raises Fault (closed, eof, reset, protocol, too_big)."""
         while not self._inbox:
             self._raise_if_over()
+            self.flush()
             self.feed(*await self._link.read())
         return self._inbox.popleft()
+
+    def arrived(self, wanted: Callable[[Mapping[str, Any]], bool]) -> Iterator[Mapping[str, Any]]:
+        """The JSON objects at the head of what has arrived, as long as they are wanted."""
+        while self._inbox and wanted(self._inbox[0][0]):
+            yield self._inbox.popleft()[0]
 
     def left(self) -> list[Mapping[str, Any]]:
         """The JSON objects that have arrived and were not asked for yet."""

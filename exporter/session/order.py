@@ -22,5 +22,12 @@ class Order:
     tls: ssl.SSLContext | None = None
     server_name: str | None = None
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Beside those of the upgrade itself; of names that differ in case only the last counts."""
     subprotocols: tuple[str, ...] = field(default=(), repr=False)
     ip_protocol: str = "any"
+
+    @property
+    def authority(self) -> str:
+        """The `Host` of the request (RFC 9110 section 7.2): without a port that is the scheme's own."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if self.port == (80 if self.tls is None else 443) else f"{host}:{self.port}"

@@ -8,6 +8,8 @@ import re
 from typing import Final
 
 from websockets.client import ClientProtocol
+from websockets.datastructures import Headers
+from websockets.http11 import Request
 from websockets.typing import Subprotocol
 from websockets.uri import WebSocketURI
 
@@ -30,18 +32,22 @@ RETRY_AFTER: Final = re.compile(rb"\nretry-after:[ \t]*(\d{1,9})[ \t]*\r?\n", re
 
 def offer(order: Order) -> ClientProtocol:
     """The protocol with our request ready to be sent; no extension is offered, permessage-deflate neither."""
-    path, _, query = order.resource.partition("?")
     protocol = ClientProtocol(
-        WebSocketURI(order.tls is not None, order.host, order.port, path, query),
+        WebSocketURI(order.tls is not None, order.host, order.port, order.resource, ""),
         subprotocols=[Subprotocol(name) for name in order.subprotocols] or None,
         max_size=order.script.profile.max_message_size,
         logger=SILENT,
     )
-    request = protocol.connect()
-    for name, value in order.headers.items():
-        request.headers.pop(name, None)  # setting one adds another
-        request.headers[name] = value
-    protocol.send_request(request)
+    asked = {
+        "Host": order.authority,
+        "Upgrade": "websocket",
+        "Connection": "Upgrade",
+        "Sec-WebSocket-Key": protocol.key,
+        "Sec-WebSocket-Version": "13",
+        **({"Sec-WebSocket-Protocol": ", ".join(order.subprotocols)} if order.subprotocols else {}),
+        **dict({name.lower(): (name, value) for name, value in order.headers.items()}.values()),  # the last of a name
+    }
+    protocol.send_request(Request(order.resource, Headers(asked)))
     return protocol
 
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import chain
+from math import inf
 from types import NoneType
 from typing import Any, Final
 
@@ -147,6 +148,15 @@ def legal_closes(profile: Profile, *, tls: bool) -> Iterator[tuple[Phase, str, I
     yield Phase.CLOSE, "1000", Initiator.LOCAL
 
 
+DISTORTED: Final = 0.05
+"""Seconds of lateness from which a session's durations are not believed: the narrowest bucket of a probe's duration is
+half as wide, and an idle machine is late by a hundredth of it."""
+
+BLIND: Final = 0.05
+"""Share of its timeout from which a session that was late may have missed its deadline by our doing. It takes the sum
+of several such delays to miss one; and a real outage must not be void because a ten seconds' wait saw one hiccup."""
+
+
 class Memory:
     """What a target has shown before: connection ids (the last `size`) and server times. One per target."""
 
@@ -177,7 +187,11 @@ class Memory:
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """What a session was sent to find out. `started_at`: unix seconds of the start of `resolve`."""
+    """What a session was sent to find out.
+
+    `started_at`: unix seconds of the start of `resolve`. `timeout`: seconds it had. `late`: seconds by which the event
+    loop was late meanwhile.
+    """
 
     profile: Profile
     depth: Probe
@@ -185,11 +199,16 @@ class Case:
     memory: Memory = field(repr=False)
     subject: str | None = field(default=None, repr=False)
     environment: str | None = None
+    timeout: float = inf
+    late: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """What the facts mean. `reason` and `phase` are those of every probe that failed."""
+    """What the facts mean. `reason` and `phase` are those of every probe that failed.
+
+    `distorted`: durations are not to be believed. `void`: nothing is, since a deadline struck that we slept through.
+    """
 
     verdicts: Mapping[Probe, Verdict]
     phase: Phase | None = None
@@ -198,6 +217,8 @@ class Judgement:
     slot_limit: int | None = None
     retry_after: float | None = None
     evidence: Evidence = field(default_factory=Evidence)
+    distorted: bool = False
+    void: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,9 +236,13 @@ class _Cause:
 def judge(facts: Facts, case: Case) -> Judgement:
     """The verdict of each probe up to the case's depth, and one (phase, reason) for those that failed.
 
-    The order of design 3: what stopped the session before the welcome; what is wrong with the welcome; what became
-    of the reply. The case's memory is told of the welcome, so a session is judged once.
+    A deadline that we slept through proves nothing. Else the order of design 3: what stopped the session before the
+    welcome; what is wrong with the welcome; what became of the reply. The case's memory is told of the welcome, so a
+    session is judged once.
     """
+    late = max(facts.late, case.late)
+    if _is_void(facts, late, case.timeout):
+        return Judgement(dict.fromkeys(Probe, Verdict.NONE), distorted=True, void=True)
     evidence, finding = _examine(facts, case)
     cause = _first(finding, _stopped(facts, case.profile))
     phases = phases_of(case.profile, tls=True)
@@ -226,7 +251,7 @@ def judge(facts: Facts, case: Case) -> Judgement:
         for probe in Probe
     }
     if cause is None:
-        return Judgement(verdicts, evidence=evidence)
+        return Judgement(verdicts, evidence=evidence, distorted=late > DISTORTED)
     failed = Verdict.FAIL in verdicts.values()
     return Judgement(
         verdicts=verdicts,
@@ -236,7 +261,14 @@ def judge(facts: Facts, case: Case) -> Judgement:
         slot_limit=cause.limit,
         retry_after=cause.retry_after if cause.reason is Reason.RATE_LIMITED else None,
         evidence=evidence,
+        distorted=late > DISTORTED,
     )
+
+
+def _is_void(facts: Facts, late: float, timeout: float) -> bool:
+    """True if the deadline struck, and we may have slept through what would have kept it."""
+    struck = facts.fault is not None and facts.fault.kind is Kind.DEADLINE
+    return struck and late > max(DISTORTED, BLIND * timeout)
 
 
 def _first(finding: _Cause | None, stopped: _Cause | None) -> _Cause | None:

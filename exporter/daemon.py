@@ -15,7 +15,7 @@ from typing import Final
 
 from exporter import __version__, log
 from exporter.files import FRESH, KeyRing
-from exporter.host import Clock, in_slices, watch_loop
+from exporter.host import Clock, LoopWatch, collect_garbage, descriptors, in_slices
 from exporter.metrics import Metrics, target_series
 from exporter.oncall import OnCall
 from exporter.plan import Job, Plan
@@ -31,6 +31,9 @@ LOG = logging.getLogger("exporter.daemon")
 
 FIRST_SCRAPE: Final = 60.0
 """Seconds after the start at which the first session waits no longer for a scrape."""
+
+SPARE_DESCRIPTORS: Final = 64
+"""Descriptors that sessions leave for files, look-ups and the HTTP side."""
 
 TIDY: Final = 5.0
 """Seconds between two looks at what the ledger says of each identity."""
@@ -66,8 +69,10 @@ class Daemon:
         self._resolver = Resolver()
         self._being_checked: set[str] = set()
         keys = KeyRing(fresh=FRESH, now=self._clock.monotonic)
-        prober = Prober(self._state, keys, self._resolver, self._clock, self._opened)
-        self._scheduler = Scheduler(plan.jobs, prober.run, self, self._clock)
+        self._loop_watch = LoopWatch(self._clock.monotonic)
+        prober = Prober(self._state, keys, self._resolver, self._clock, self._opened, late=self._loop_watch.worst)
+        most = min(plan.max_sessions, descriptors() - SPARE_DESCRIPTORS)
+        self._scheduler = Scheduler(plan.jobs, prober.run, self, self._clock, most=most)
         self._stopping = False
 
     @property
@@ -92,7 +97,12 @@ class Daemon:
         self._started.push_async_callback(self._server.close)
         self._started.push_async_callback(self._end_chores)
         self._started.push_async_callback(self._scheduler.stop)
-        chores = {"begin": self._begin(), "watch_loop": watch_loop(self._lag), "tidy": self._tidy()}
+        chores = {
+            "begin": self._begin(),
+            "watch_loop": self._loop_watch.run(self._lag),
+            "tidy": self._tidy(),
+            "garbage": collect_garbage(lambda: self._scheduler.in_flight == 0),
+        }
         self._chores = [asyncio.create_task(chore, name=name) for name, chore in chores.items()]
         for chore in self._chores:
             chore.add_done_callback(_mourn)

@@ -1,12 +1,15 @@
-"""Of this process and its machine: clocks, steps of the wall clock, and how late the event loop is.
+"""Of this process and its machine: clocks, steps of the wall clock, how late the event loop is, what it may open.
 
 Rule 1: the only room that reads a clock for others; they are handed a `Clock`, so that tests can bring their own.
 """
 
 import asyncio
+import gc
+import resource
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
@@ -18,8 +21,23 @@ STEP: Final = 1.0
 SLICE: Final = 0.0005
 """Seconds of work that may be done between two turns of the event loop."""
 
+TICK: Final = 0.1
+"""Seconds between two looks at the loop: a hold is seen when it is longer, and often when it is not."""
+
 LOOK: Final = 0.5
-"""Seconds between two looks at clocks and loop."""
+"""Seconds between two looks at the clocks, and two tellings of how late the loop is."""
+
+NOTICED: Final = 0.001
+"""Seconds below which a look that comes late is on time."""
+
+REMEMBERED: Final = 4096
+"""Late looks that are remembered: those of seven minutes at least."""
+
+YOUNG: Final = 1.0
+"""Seconds between two collections of young garbage while nothing is in flight; while something is, ten times that."""
+
+OLD: Final = 600.0
+"""Seconds between two collections of all garbage."""
 
 SHOWN: Final = 60.0
 """Seconds that a late loop stays to be seen: a gauge of the last look would hide most of them from every scrape."""
@@ -66,12 +84,63 @@ async def in_slices(items: Iterable[T]) -> AsyncIterator[T]:
             end = now() + SLICE
 
 
-async def watch_loop(told: Callable[[float], None]) -> None:
-    """Tell, every `LOOK` seconds and until cancelled, by how many seconds the loop was late at worst within `SHOWN`."""
-    loop = asyncio.get_running_loop()
-    recent = deque[float](maxlen=round(SHOWN / LOOK))
-    while True:
-        due = loop.time() + LOOK
-        await asyncio.sleep(LOOK)
-        recent.append(max(0.0, loop.time() - due))
-        told(max(recent))
+class LoopWatch:
+    """How late the event loop is, seen by a timer. `now`: the clock of sessions, in seconds."""
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self._now = now
+        self._late: deque[tuple[float, float]] = deque(maxlen=REMEMBERED)
+        self._due: float | None = None
+
+    def worst(self, since: float) -> float:
+        """By how many seconds the loop was late at worst since a moment, the present one included."""
+        worst = 0.0 if self._due is None else max(0.0, self._now() - self._due)
+        for at, late in reversed(self._late):
+            if at < since:
+                break
+            worst = max(worst, late)
+        return worst
+
+    async def run(self, told: Callable[[float], None]) -> None:
+        """Look until cancelled; tell the worst within `SHOWN` every `LOOK` seconds."""
+        while True:
+            for _ in range(round(LOOK / TICK)):
+                self._due = self._now() + TICK
+                await asyncio.sleep(TICK)
+                at = self._now()
+                if at - self._due > NOTICED:
+                    self._late.append((at, at - self._due))
+            told(self.worst(self._now() - SHOWN))
+
+
+async def collect_garbage(is_idle: Callable[[], bool]) -> None:
+    """Take Python's collector out of sessions, until cancelled.
+
+    What is there now is never looked at again; the rest when nothing is in flight, or at last all the same. A session
+    leaves no cycles behind unless something broke.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.disable()
+    try:
+        waited = 0.0
+        while True:
+            await asyncio.sleep(YOUNG)
+            waited += YOUNG
+            if waited >= OLD:
+                gc.collect()
+                waited = 0.0
+            elif is_idle() or waited % (10 * YOUNG) < YOUNG:
+                gc.collect(1)
+    finally:
+        gc.enable()
+        gc.unfreeze()
+
+
+def descriptors() -> int:
+    """How many descriptors this process may have, after asking for all that it may ask for."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < hard:
+        with suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]

@@ -25,7 +25,7 @@ from exporter.resolver import Resolver
 from exporter.result import Facts, Impairment, Phase, Probe, Result, Skip, Trigger, Verdict
 from exporter.session import Order, Session
 from exporter.state import State
-from exporter.tokens import Carried, KeyProblem, carry, mint
+from exporter.tokens import Carried, KeyProblem, carry, is_slow, mint
 
 LOG = logging.getLogger("exporter.probing")
 USER_AGENT: Final = "ws-factory-exporter"
@@ -57,16 +57,28 @@ class _Unable(Exception):  # noqa: N818
 
 
 class Prober:
-    """Runs turns. `opened` is told +1 and -1 around every connection of a target."""
+    """Runs turns.
+
+    `opened` is told +1 and -1 around every connection of a target; `late` tells by how many seconds the event loop was
+    late at worst since a moment.
+    """
 
     def __init__(
-        self, state: State, keys: KeyRing, resolver: Resolver, clock: Clock, opened: Callable[[str, int], None]
+        self,
+        state: State,
+        keys: KeyRing,
+        resolver: Resolver,
+        clock: Clock,
+        opened: Callable[[str, int], None],
+        *,
+        late: Callable[[float], float] = lambda _: 0.0,
     ) -> None:
         self._state = state
         self._keys = keys
         self._resolver = resolver
         self._clock = clock
         self._opened = opened
+        self._late = late
         self._memories: dict[str, Memory] = {}
 
     async def run(self, turn: Turn) -> Result | Skip:
@@ -108,6 +120,7 @@ class Prober:
         target, job = turn.job.target, turn.job
         order = await self._order(turn, request)
         started = self._clock.wall()  # minting is over: the server's clock is compared with moments from here on
+        began = self._clock.monotonic()
         session = Session(order, self._resolver, self._clock.monotonic, kernel_stamps=self._clock.kernel_stamps)
         self._opened(job.name, 1)
         try:
@@ -121,6 +134,8 @@ class Prober:
             memory=self._memories.setdefault(job.name, Memory()),
             subject=target.identities.get(turn.identity or ""),
             environment=target.environment,
+            timeout=target.timeout,
+            late=self._late(began),
         )
         return facts, judge(facts, case)
 
@@ -128,7 +143,7 @@ class Prober:
         """Everything a session needs; raises _Unable when our own files do not give it."""
         job, target = turn.job, turn.job.target
         subject = target.identities.get(turn.identity or "", "")
-        token, carried = self._token(turn, request.run, subject) if request.key is not None else ("", Carried())
+        token, carried = await self._token(turn, request.run, subject) if request.key is not None else ("", Carried())
         url = urlsplit(target.url)
         query = "&".join(part for part in (url.query, urlencode(carried.query)) if part)
         return Order(
@@ -146,13 +161,14 @@ class Prober:
             ip_protocol=target.ip_protocol,
         )
 
-    def _token(self, turn: Turn, run: str, subject: str) -> tuple[str, Carried]:
+    async def _token(self, turn: Turn, run: str, subject: str) -> tuple[str, Carried]:
         auth = turn.job.target.auth
         if auth is None:
             return "", Carried()
         try:
             key = self._keys.key(auth.jwt)
-            token = mint(auth.jwt, key, subject, self._clock.wall(), run)
+            made = auth.jwt, key, subject, self._clock.wall(), run
+            token = await asyncio.to_thread(mint, *made) if is_slow(auth.jwt) else mint(*made)
         except (KeyProblem, FileProblem) as problem:
             raise _Unable(Impairment.TOKEN, str(problem)) from None
         return token, carry(auth.carry, turn.job.profile.carry, token)
@@ -219,6 +235,8 @@ def _result(turn: Turn, request: Request, started: float, facts: Facts, judgemen
         evidence=judgement.evidence,
         slot_limit=judgement.slot_limit,
         retry_after=judgement.retry_after,
+        distorted=judgement.distorted,
+        void=judgement.void,
     )
 
 

@@ -100,7 +100,7 @@ class Impairment(StrEnum):
 
 
 class SkipCause(StrEnum):
-    """Why a cycle that was due opened no session."""
+    """Why a cycle that was due has no verdict that anything was proved by."""
 
     OVERLAP = "overlap"
     BUDGET = "budget"
@@ -196,7 +196,8 @@ class Facts:
 
     `phases`: seconds of each completed phase. `ended`: the phase the session was in when it was over (`CLOSE` when
     it got all it came for). `refusal`: the error frame, a JSON object. `notices`: kinds of the frames that were
-    passed over during admission. `marks`: seconds from the start of `resolve` to the end of each phase.
+    passed over during admission. `marks`: seconds from the start of `resolve` to the end of each phase. `late`: seconds
+    by which we came late at worst: to what had arrived, to the deadline.
     """
 
     phases: Mapping[Phase, float]
@@ -211,6 +212,7 @@ class Facts:
     certificate_expiry: float | None = None
     address: str | None = None
     slot_taken: bool = False
+    late: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,7 +238,8 @@ class Result:
 
     `phases`: seconds of each completed phase. `durations`: seconds from the start to the verdict, passed probes only.
     `phase`, `reason`: where and why the deepest failing probe failed. `impairment`: set when our own failure left all
-    verdicts at `-`. `slot_limit`: N as read from a refusal. `retry_after`: seconds a 429 asks us to stay away.
+    verdicts at `-`. `distorted`: we were too busy for its durations to be believed; `void`: for its deadline either, so
+    that nothing is proved. `slot_limit`: N as read from a refusal. `retry_after`: seconds a 429 asks us to stay away.
     """
 
     target: str
@@ -259,6 +262,7 @@ class Result:
     slot_limit: int | None = None
     retry_after: float | None = None
     distorted: bool = False
+    void: bool = False
 
     @property
     def failed(self) -> bool:
@@ -268,7 +272,7 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Skip:
-    """A cycle that was due and opened no session."""
+    """A cycle that was due and opened no session, or one that proved nothing (`distorted`)."""
 
     target: str
     cause: SkipCause

@@ -9,6 +9,7 @@ a step re-plans every job.
 
 import asyncio
 import logging
+import sys
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -86,10 +87,14 @@ class _Lane:
 
 
 class Scheduler:
-    """Runs the cycles of all jobs from `start` to `stop`."""
+    """Runs the cycles of all jobs from `start` to `stop`, with at most so many sessions `in_flight`."""
 
-    def __init__(self, jobs: Sequence[Job], run: RunSession, sinks: Sinks, clock: Clock) -> None:
-        self._run = run
+    def __init__(
+        self, jobs: Sequence[Job], run: RunSession, sinks: Sinks, clock: Clock, *, most: int = sys.maxsize
+    ) -> None:
+        self._run_session = run
+        self._most = most
+        self.in_flight = 0
         self._sinks = sinks
         self._clock = clock
         self._lanes = {job.name: _Lane(job) for job in jobs}
@@ -222,6 +227,16 @@ class Scheduler:
         for _ in range(times):
             self._sinks.skip(Skip(lane.job.name, cause))
 
+    async def _run(self, turn: Turn) -> Result | Skip:
+        """One session, if there is room for one more."""
+        if self.in_flight >= self._most:
+            return Skip(turn.job.name, SkipCause.CAPACITY)
+        self.in_flight += 1
+        try:
+            return await self._run_session(turn)
+        finally:
+            self.in_flight -= 1
+
     async def _scheduled(self, lane: _Lane, cycle: int) -> Result | None:
         """Run a cycle; its result if it is the first failure after a pass and another session may confirm it."""
         job = lane.job
@@ -235,7 +250,9 @@ class Scheduler:
             self._sinks.skip(outcome)
             return None
         self._sinks.observe(outcome)
-        if outcome.impairment is not None:
+        if outcome.void:
+            self._skip(lane, SkipCause.DISTORTED)
+        if outcome.void or outcome.impairment is not None:
             return None
         self._sinks.cycle(outcome)
         first = lane.is_first_failure(outcome)
@@ -253,7 +270,7 @@ class Scheduler:
             for number in range(1, lane.job.confirm_runs + 1):
                 await asyncio.sleep(max(0.0, start + number * lane.job.confirm_after - loop.time()))
                 result = await self._another(lane, failed.depth, others)
-                if result is None or result.impairment is not None:
+                if result is None or result.void or result.impairment is not None:
                     return
                 self._answer(lane, result)
                 if not result.failed or result.reason in NO_CONFIRM:

@@ -177,6 +177,11 @@ def _fitting(algorithm: str, key: object) -> Any:
     return key
 
 
+def is_slow(spec: Jwt) -> bool:
+    """True if a signature takes 0.4 ms or more: it is to be made in a thread, while OpenSSL keeps nobody waiting."""
+    return spec.token_file is None and spec.algorithm.startswith("RS")
+
+
 def mint(spec: Jwt, key: Key, subject: str, now: float, token_id: str) -> str:
     """A token for `subject`, valid from `now` (unix seconds) for `spec.lifetime`; a ready token comes back as it is.
 

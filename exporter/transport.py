@@ -101,6 +101,7 @@ class Link:
         self._deaf = False  # the peer takes no more bytes
         self._unsendable: Fault | None = None
         self._tls: _Tls | None = None
+        self.late = 0.0  # seconds by which we came late to read what had arrived, at worst
         self.closed = False
 
     @classmethod
@@ -279,8 +280,11 @@ class Link:
         for level, kind, data in ancillary:
             if level == socket.SOL_SOCKET and kind == SO_TIMESTAMPNS and len(data) == STAMP.size:
                 whole, nanoseconds = STAMP.unpack(data)
-                age = time.time() - whole - nanoseconds / 1e9
-                return now - age if 0 <= age < OLDEST else now
+                age: float = time.time() - whole - nanoseconds / 1e9
+                if not 0 <= age < OLDEST:
+                    return now
+                self.late = max(self.late, age)
+                return now - age
         return now
 
     # Writing ------------------------------------------------------------------------------------------------------

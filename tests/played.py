@@ -62,11 +62,12 @@ def _calm(stack):
     """No log lines, and no look at the loop twice a second: hours of many exporters would be made of those."""
     logging.disable(logging.CRITICAL)
     stack.callback(logging.disable, logging.NOTSET)
-    stack.callback(setattr, daemon, "watch_loop", daemon.watch_loop)
-    daemon.watch_loop = _never
+    for owner, name in ((daemon.LoopWatch, "run"), (daemon, "collect_garbage")):
+        stack.callback(setattr, owner, name, getattr(owner, name))
+        setattr(owner, name, _never)
 
 
-async def _never(_told):
+async def _never(*_):
     await asyncio.Event().wait()
 
 

@@ -11,6 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from exporter.classify import (
+    BLIND,
+    DISTORTED,
     LEGAL_FAILURES,
     OTHERWISE,
     OWN_PHASE,
@@ -467,6 +469,37 @@ def test_no_combination_of_facts_is_beyond_the_tables(kind, backend):
         wrong = contradictions(judge(facts, case(profile, depth)), asked[depth], reach)
 
         assert not any(wrong.values()), (wrong, facts, depth)
+
+
+LATE = DISTORTED + 0.001
+
+
+@pytest.mark.parametrize(
+    ("kind", "late", "timeout", "distorted", "void"),
+    [
+        (Kind.DEADLINE, 0.0, 10.0, False, False),
+        (Kind.DEADLINE, DISTORTED, 10.0, False, False),
+        (Kind.DEADLINE, LATE, 10.0, True, False),
+        (Kind.DEADLINE, 10 * BLIND + 0.001, 10.0, True, True),
+        (Kind.DEADLINE, LATE, 0.5, True, True),
+        (Kind.DEADLINE, 30.0, 10.0, True, True),
+        (Kind.RESET, 30.0, 10.0, True, False),
+        (Kind.CLOSED, 30.0, 10.0, True, False),
+        (None, 30.0, 10.0, True, False),
+    ],
+)
+def test_a_deadline_that_we_slept_through_proves_nothing(kind, late, timeout, distorted, void):
+    """Late by more than a share of its timeout, a missed deadline is nobody's; all else counts, its durations not."""
+    ended = Phase.ADMISSION if kind else Phase.CLOSE
+    met = {"welcome": None if kind else WELCOME}
+    by_session = judge(session(ended, kind, late=late, **met), case(timeout=timeout))
+    by_loop = judge(session(ended, kind, **met), case(timeout=timeout, late=late))
+
+    for judged in (by_session, by_loop):
+        assert (judged.distorted, judged.void) == (distorted, void)
+        assert (set(judged.verdicts.values()) == {Verdict.NONE}) is void
+        assert (judged.reason is None) is (void or kind is None)
+        assert judged.factory_reason is None or not void
 
 
 def test_a_case_does_not_show_its_subject():

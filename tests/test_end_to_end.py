@@ -243,6 +243,40 @@ async def exporter_process(standin, tmp_path):
         await realservers.stop(process)
 
 
+async def test_a_stopped_exporter_is_no_outage_of_the_backend(tmp_path):
+    """Stopped for thrice its timeout in mid-session, it goes on without a failure: skips say what it missed."""
+    async with StandIn.start(pace=Pace.quick(), tls_port=None) as standin:
+        standin.set_fault("*", "slow_welcome:delay=0.5")
+        async with exporter_process(standin, tmp_path) as (process, url):
+            await realservers.get(f"{url}/metrics")
+            await standin.wait_sessions(3, timeout=20.0)
+            await wire.until(lambda: standin.open_connections > 0, timeout=10.0)
+            process.send_signal(signal.SIGSTOP)
+            await wire.after(3.0)
+            process.send_signal(signal.SIGCONT)
+            await standin.wait_sessions(standin.finished + 6, timeout=20.0)
+            samples = await scraped(url)
+
+    def total(name, **labels):
+        return sum(value for (found, had), value in samples.items() if found == name and labels.items() <= had)
+
+    assert total("ws_probe_failures_total") == total("ws_probe_cycle_failures_total") == 0
+    assert total("ws_probe_closes_total", initiator="remote") == total("ws_probe_closes_total", initiator="none") == 0
+    assert total("ws_probe_skips_total", cause="distorted") >= 1
+    assert total("ws_exporter_distorted_runs_total") >= 1
+    assert total("ws_probe_cycles_total", probe="send") >= 6
+
+
+async def scraped(url):
+    """Every sample of a running exporter, by name and labels."""
+    body = await realservers.get(f"{url}/metrics")
+    return {
+        (sample.name, frozenset(sample.labels.items())): sample.value
+        for family in text_string_to_metric_families(body)
+        for sample in family.samples
+    }
+
+
 def rules(tmp_path):
     """The shipped rules, evaluated every second."""
     text = (ROOT / "alerts.yml").read_text(encoding="utf-8")

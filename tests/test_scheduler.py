@@ -16,7 +16,7 @@ import pytest
 import rig
 import virtual
 
-from exporter.host import watch_loop
+from exporter.host import LoopWatch
 from exporter.probing import Turn
 from exporter.result import Impairment, Probe, Reason, Result, Skip, SkipCause, Trigger, Verdict
 from exporter.scheduler import CLOSING, LATEST, OVERDUE, PATIENCE, Scheduler
@@ -644,7 +644,7 @@ def test_a_step_of_the_wall_clock_loses_no_cycle(step):
             prober = rig.Rig(clock=loop.clock)
             told = Shifting(prober.state)
             scheduler = Scheduler([job], prober.prober.run, told, loop.clock)
-            watch = asyncio.ensure_future(watch_loop(lambda _: scheduler.look()))
+            watch = asyncio.ensure_future(LoopWatch(loop.time).run(lambda _: scheduler.look()))
             scheduler.start()
             held = []
 
@@ -695,6 +695,68 @@ def test_a_step_is_seen_by_a_due_cycle_too():
     assert told.skips == []
     assert told.steps == [pytest.approx(3600)]
     assert 6 <= len(told.cycles) <= 8
+
+
+# What proves nothing, and what there is no room for -----------------------------------------------------------------
+
+
+async def void(turn):
+    """A session that slept through its deadline."""
+    result = await instant(turn)
+    return replace(result, verdicts=dict.fromkeys(Probe, Verdict.NONE), distorted=True, void=True)
+
+
+def test_a_session_that_proves_nothing_is_a_skip_and_no_failure():
+    """It is told to who listens for sessions, its cycle is skipped as distorted, and nothing is confirmed."""
+    player = played(100, {}, play=void)
+
+    assert [skip.cause for skip in player.told.skips] == [SkipCause.DISTORTED] * len(player.begun)
+    assert len(player.told.results) == len(player.begun) >= 4
+    assert player.told.cycles == []
+    assert {turn.trigger for _, turn in player.begun} == {Trigger.SCHEDULE}
+
+
+def test_a_void_confirm_run_ends_the_confirming():
+    """What cannot be believed confirms nothing; the next cycle asks again."""
+
+    async def fails_then_void(turn):
+        if turn.trigger is Trigger.CONFIRM:
+            return await void(turn)
+        return await instant(turn, verdict=Verdict.FAIL if turn.cycle % 4 == 0 else Verdict.PASS)
+
+    player = played(400, {}, play=fails_then_void)
+
+    first_failures = sum(result.failed for result in player.told.results)
+    confirm_runs = [turn.trigger for _, turn in player.begun].count(Trigger.CONFIRM)
+    assert first_failures - 1 <= confirm_runs <= first_failures  # the last one's may be still to come
+    assert confirm_runs > 1
+    assert player.told.skips == []
+
+
+def test_sessions_in_flight_are_bounded():
+    """The cycles of other targets that find no room are skipped as `capacity`; when there is room they run again."""
+
+    async def main(loop):
+        jobs = rig.planned(*[mapping(Nowhere, name=f"t{number}") for number in range(6)]).jobs
+        most = 0
+
+        async def slow(turn):
+            nonlocal most
+            most = max(most, scheduler.in_flight)
+            return await instant(turn, lasts=8.0)
+
+        told = rig.Recorder()
+        scheduler = Scheduler(jobs, slow, told, loop.clock, most=2)
+        scheduler.start()
+        await asyncio.sleep(100)
+        await scheduler.stop()
+        return told, most, scheduler.in_flight
+
+    told, most, left = virtual.run(main)
+
+    assert (most, left) == (2, 0)
+    assert {skip.cause for skip in told.skips} - {SkipCause.DRAINING} == {SkipCause.CAPACITY}
+    assert len(told.cycles) + len(told.skips) == pytest.approx(6 * 100 / 20, abs=6)
 
 
 # The alarm ----------------------------------------------------------------------------------------------------------

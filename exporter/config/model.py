@@ -267,12 +267,14 @@ class Target(Model):
 class Config(Model):
     """The whole file. `max_connects_per_minute` holds for each host, over all targets; loopback is exempt.
 
-    `state_file`: where the ledger is kept over restarts and shared with every `check` on the machine.
+    `max_sessions`: connections that may be open at once, over all targets. `state_file`: where the ledger is kept over
+    restarts and shared with every `check` on the machine.
     """
 
     targets: Annotated[list[Target], Field(min_length=1)]
     profiles: dict[Name, Profile] = {}
     max_connects_per_minute: Annotated[int, Field(ge=1, le=60_000)] = 60
+    max_sessions: Annotated[int, Field(ge=1, le=100_000)] = 1000
     state_file: FilePath | None = None
 
     def resolved(self, folder: PurePath) -> Self:

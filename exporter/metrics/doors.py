@@ -99,6 +99,10 @@ class Metrics:
         if result.impairment is not None:
             known.shelf.add(f.IMPAIRED, result.impairment)
             return
+        if result.distorted:
+            self._storage.own().add(f.DISTORTED_RUNS)
+        if result.void:
+            return
         for probe in known.probes:
             _verdict(known.shelf, result, probe)
         _identity(known, result)
@@ -106,9 +110,7 @@ class Metrics:
         _evidence(known.shelf, result)
         if known.validates:
             _factory(known.shelf, result)
-        if result.distorted:
-            self._storage.own().add(f.DISTORTED_RUNS)
-        else:
+        if not result.distorted:
             _durations(known, result)
 
     def cycle(self, result: Result) -> None:

@@ -65,7 +65,7 @@ SKIPS: Final = Family(
     "ws_probe_skips_total",
     "counter",
     ("target", "cause"),
-    "Scheduled cycles that were due and opened no session, by cause.",
+    "Scheduled cycles that were due and opened no session, or one that proves nothing (distorted), by cause.",
 )
 SUCCESS: Final = Family(
     "ws_probe_success",

@@ -13,9 +13,10 @@ from exporter.plan.job import Job
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What will be done: one job per target, in the order of the config."""
+    """What will be done: one job per target, in the order of the config; so many sessions at once at most."""
 
     jobs: tuple[Job, ...]
+    max_sessions: int = 1000
 
 
 def plan(config: Config, built_in: Mapping[str, Profile]) -> Plan | tuple[Problem, ...]:
@@ -35,7 +36,7 @@ def plan(config: Config, built_in: Mapping[str, Profile]) -> Plan | tuple[Proble
     jobs = [Job.of(target, profiles[target.profile], config.max_connects_per_minute) for target in config.targets]
     peaks, rates = user_peaks(jobs), host_rates(jobs)
     problems = (*slot_problems(jobs, peaks), *rate_problems(jobs, rates))
-    return problems or Plan(tuple(_together(job, peaks, rates) for job in jobs))
+    return problems or Plan(tuple(_together(job, peaks, rates) for job in jobs), config.max_sessions)
 
 
 def _together(job: Job, peaks: Mapping[str, int], rates: Mapping[str, int]) -> Job:

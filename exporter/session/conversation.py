@@ -18,6 +18,9 @@ from exporter.transport import Clock, Link, Received
 DRAIN: Final = 16
 """Reads of what has already arrived, in one go: 256 KiB at most. A flood would have no end."""
 
+AFTER_HOURS: Final = 0.05
+"""Seconds that a deadline may strike late without our having been away."""
+
 NOTHING: Final = Received(b"", 0.0)
 
 ABNORMAL: Final = 1006
@@ -43,6 +46,7 @@ class Session:
         self._refusal: Mapping[str, Any] | None = None
         self._notices: list[str] = []
         self._asked = False
+        self._overslept = 0.0  # seconds from the deadline to when it struck
         self._expiry: float | None = None
         self._address: str | None = None
 
@@ -66,6 +70,7 @@ class Session:
             certificate_expiry=self._expiry,
             address=self._address,
             slot_taken=self._slot_taken(),
+            late=max(self._overslept, self._link.late if self._link else 0.0),
         )
 
     async def _bounded(self) -> None:
@@ -75,6 +80,7 @@ class Session:
                 await self._converse()
         except TimeoutError:
             self._fault = Fault(Kind.DEADLINE)
+            self._overslept = self._clock() - self._track.started - self._order.timeout
         except Fault as fault:
             self._fault = self._blame(fault)
         met = self._track.phase
@@ -219,12 +225,16 @@ class Session:
         with suppress(Fault):
             for _ in range(DRAIN):
                 received = link.read_now()
-                if received is None or not received.data:
+                if received is None or not received.data or self._is_after_hours(received.at):
                     break
                 messages.feed(*received)
         errors = [message for message in messages.left() if self._script.is_error(message)]
         if errors and self._refusal is None:
             self._refusal = errors[0]
+
+    def _is_after_hours(self, at: float) -> bool:
+        """True for what came after the deadline while we were not there to see it strike: the answer to our silence."""
+        return self._overslept > AFTER_HOURS and at > self._track.started + self._order.timeout
 
     def _note_close(self, met: Phase) -> None:
         """Keep the first close frame of the conversation: the server's in the phase that it ended, ours where `met`.

@@ -25,7 +25,7 @@ from exporter.files import key_problems, mode_warnings
 from exporter.host import Clock
 from exporter.log import configure
 from exporter.oncall import NoAnswer, OnCall, Rounds, asked_of
-from exporter.plan import Job, Plan, plan, plan_lines
+from exporter.plan import Job, Plan, plan, plan_lines, shard_of
 from exporter.profiles import BUILT_IN
 from exporter.report import (
     FORMATS,
@@ -112,6 +112,8 @@ def _complain(problem: Unusable) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     config, what = _load(Path(options.config_file))
+    if options.shard is not None:
+        what = shard_of(what, options.shard)
     if options.config_check:
         print("\n".join(plan_lines(what)))
         for problem in mode_warnings(config):
@@ -121,6 +123,8 @@ def _run(options: argparse.Namespace) -> int:
     configure(options.log_level, options.log_format)
     for problem in mode_warnings(config):
         LOG.warning("%s", problem)
+    if not what.jobs:
+        LOG.warning("no target of the config falls to shard %s: nothing is probed here", options.shard)
     state = _state(options, config)
     daemon_options = Options(listen, startup_delay=options.startup_delay)
     return asyncio.run(_serve(what, daemon_options, state))

@@ -9,11 +9,13 @@ from typing import Final
 from exporter import __version__
 from exporter.config import seconds
 from exporter.log import LEVELS
+from exporter.plan import Shard
 from exporter.report import FORMATS
 from exporter.result import Probe
 
 LISTEN: Final = ":11011"
 MOST_RUNS: Final = 1_000
+MOST_SHARDS: Final = 1_000
 CHECK_CODES: Final = (
     "exit codes: 0 OK, 1 warning, 2 critical, 3 unknown: "
     "wrong usage, no room in the budget, interrupted, a defect of ours"
@@ -62,6 +64,12 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
         metavar="DURATION",
         help="wait so long, and for a scrape (60s at most), before the first session; default: %(default)s; 0s: now",
     )
+    add(
+        "--shard",
+        type=_shard,
+        metavar="I/N",
+        help="probe only the targets of the I-th (from 0) of N exporters that share this config",
+    )
 
 
 def _add_check(parser: argparse.ArgumentParser) -> None:
@@ -109,6 +117,13 @@ def _port(text: str) -> int:
     if not _is_figure(text) or int(text) > 65_535:  # noqa: PLR2004 - RFC 9293 section 3.1: sixteen bits
         raise argparse.ArgumentTypeError("must be 0 (any free one) to 65535")
     return int(text)
+
+
+def _shard(text: str) -> Shard:
+    index, slash, count = text.partition("/")
+    if not slash or not _is_figure(index) or not _is_figure(count) or not int(index) < int(count) <= MOST_SHARDS:
+        raise argparse.ArgumentTypeError(f"must be I/N, from 0/N to N-1/N, with N at most {MOST_SHARDS}: 0/3, 1/3, 2/3")
+    return Shard(int(index), int(count))
 
 
 def _is_figure(text: str) -> bool:

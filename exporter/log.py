@@ -160,7 +160,10 @@ def _plain(value: Any) -> Any:
 def _logfmt(event: dict[str, Any]) -> str:
     flat: dict[str, str] = {}
     for key, value in event.items():
-        _put(flat, key, value)
+        if type(value) is str and value.isalnum():
+            flat[key] = value
+        else:
+            _put(flat, key, value)
     return " ".join([f"{key}={value}" for key, value in flat.items()])
 
 
@@ -311,4 +314,8 @@ def session_line(result: Result) -> dict[str, object]:
 def session(result: Result) -> None:
     """Log one finished session: info if nothing failed, else a warning."""
     wrong = result.failed or result.impairment is not None
-    _LOG.log(logging.WARNING if wrong else logging.INFO, "session", extra={"keys": session_line(result)})
+    level = logging.WARNING if wrong else logging.INFO
+    if _LOG.isEnabledFor(level):
+        record = logging.LogRecord(_LOG.name, level, "", 0, "session", None, None)
+        record.keys = session_line(result)
+        _LOG.handle(record)

@@ -14,8 +14,8 @@ import math
 import os
 import stat
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -55,7 +55,7 @@ class State:
         self._unsaved: list[Event] = []
         self._trouble: str | None = None
         self._again = -math.inf
-        self._inside = False
+        self._inside = self._locked = False
 
     @classmethod
     def open(cls, path: Path, *, wall: Callable[[], float] = time.time, report: Report | None = None) -> "State":
@@ -70,17 +70,9 @@ class State:
         """Share it with nobody; a restart forgets it."""
         return cls(None, wall=wall)
 
-    @contextmanager
-    def transaction(self) -> Iterator[Ledger]:
+    def transaction(self) -> "_Transaction":
         """Give the ledger as all processes know it, and keep what is decided inside. Never await inside."""
-        if self._inside:
-            raise RuntimeError("a transaction within a transaction")
-        self._inside, locked = True, self._begin()
-        try:
-            yield self.ledger
-        finally:
-            self._end(locked=locked)
-            self._inside = False
+        return _Transaction(self)
 
     def shift(self, seconds: float) -> bool:
         """Follow a step of the wall clock; False if another process has done it for all of us."""
@@ -93,6 +85,19 @@ class State:
             self._journal.close()
 
     # --- The two ends of a transaction
+
+    def enter(self) -> None:
+        """Begin: lock the file, if there is one, and read what others wrote."""
+        if self._inside:
+            raise RuntimeError("a transaction within a transaction")
+        self._inside, self._locked = True, self._begin()
+
+    def leave(self) -> None:
+        """End: write what was decided, and let others in."""
+        try:
+            self._end(locked=self._locked)
+        finally:
+            self._inside = False
 
     def _begin(self) -> bool:
         """Lock the file and read what others wrote; False if we are on our own."""
@@ -181,6 +186,22 @@ class State:
         if self._trouble is not None and self._journal is not None:
             self._trouble = None
             self._report(f"state file {self._journal.path} is in use again")
+
+
+class _Transaction:
+    """The two ends of a transaction as a block; two a session, so it is no generator."""
+
+    __slots__ = ("_state",)
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+
+    def __enter__(self) -> Ledger:
+        self._state.enter()
+        return self._state.ledger
+
+    def __exit__(self, *_: object) -> None:
+        self._state.leave()
 
 
 def _words(error: OSError) -> str:
@@ -335,7 +356,7 @@ class _Journal:
 def _same(descriptor: int, path: Path) -> bool:
     """Whether the path still leads to the open file."""
     try:
-        there = path.stat()
+        there = os.stat(path)  # noqa: PTH116 - twice a transaction, and thrice as fast as the path's own
     except FileNotFoundError:
         return False
     here = os.fstat(descriptor)

@@ -65,6 +65,20 @@ def test_a_wrong_word_of_check_has_its_sentence(capsys, words, sentence):
     assert sentence in said
 
 
+def test_a_shard_is_one_of_so_many():
+    """Counted from 0, as pods and Prometheus count."""
+    shard = read("run", "--shard=2/3").shard
+
+    assert (shard.index, shard.count, str(shard)) == (2, 3, "2/3")
+    assert read("run").shard is None
+
+
+@pytest.mark.parametrize("text", ["3/3", "0/0", "-1/3", "1", "1/", "/3", "a/b", "1/3/5", "1/1001", "\u0661/3"])
+def test_what_is_no_shard_is_refused(capsys, text):
+    """The sentence says how it is written."""
+    assert "--shard: must be I/N, from 0/N to N-1/N" in refused(capsys, "run", f"--shard={text}")
+
+
 @pytest.mark.parametrize("port", ["65536", "-1", "http", "1.5"])
 def test_a_port_is_sixteen_bits(capsys, port):
     """0 to 65535, in words."""

@@ -245,6 +245,19 @@ def test_a_good_config_prints_its_plan(tmp_path, capsys):
     assert "unlimited (loopback)" in out
 
 
+def test_a_shard_has_its_share_of_the_plan(tmp_path, capsys):
+    """Each target stands in the plan of one shard; the config is checked whole by all."""
+    config = write(tmp_path, *[sound(tmp_path, f"t{number}", interval="60s") for number in range(6)])
+    shown = []
+    for index in range(2):
+        assert main(["run", f"--config.file={config}", "--config.check", f"--shard={index}/2"]) == 0
+        shown += [
+            line.split()[0] for line in capsys.readouterr().out.splitlines() if line.startswith("t") and "s," in line
+        ]
+
+    assert sorted(shown) == [f"t{number}" for number in range(6)]
+
+
 def test_a_key_that_everybody_can_read_is_a_warning(tmp_path, capsys):
     """The plan is printed all the same; the warning names field, file and what to do."""
     config = write(tmp_path, sound(tmp_path))

@@ -1,5 +1,6 @@
 """The room `plan`: when, how deep, as whom, and the proof that it does no harm."""
 
+from collections import Counter
 from datetime import UTC, datetime
 from fractions import Fraction
 from itertools import pairwise
@@ -11,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from exporter.config import Config, load_yaml
-from exporter.plan import Grid, Job, Plan, Turns, plan, plan_lines
+from exporter.plan import Grid, Job, Plan, Shard, Turns, plan, plan_lines, shard_of
 from exporter.plan.cadence import most_connects
 from exporter.plan.job import is_loopback
 from exporter.profiles import BUILT_IN
@@ -411,3 +412,51 @@ def test_the_same_config_makes_the_same_plan():
     """Nothing of a plan depends on when and where it is made."""
     assert planned(target(), target(name="b")) == planned(target(), target(name="b"))
     assert isinstance(job(), Job)
+
+
+# Shards -----------------------------------------------------------------------------------------------------------
+
+NAMES = [f"target-{number:04d}" for number in range(2000)]
+
+
+def owners(count):
+    return [[index for index in range(count) if Shard(index, count).has(name)] for name in NAMES]
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 10])
+def test_every_target_is_on_exactly_one_shard_and_shards_are_about_equal(count):
+    """Nobody probes a target twice, none is forgotten, and no shard has much more than its share."""
+    found = owners(count)
+
+    assert {len(owner) for owner in found} == {1}
+    sizes = Counter(owner[0] for owner in found)
+    assert max(sizes.values()) < 1.2 * len(NAMES) / count
+    assert min(sizes.values()) > 0.8 * len(NAMES) / count
+
+
+@pytest.mark.parametrize("count", [1, 2, 5, 9])
+def test_one_shard_more_takes_its_share_and_moves_nothing_else(count):
+    """About 1/n of the targets go to the new shard; no target goes from one old shard to another."""
+    before, after = owners(count), owners(count + 1)
+    moved = [(was, now) for was, now in zip(before, after, strict=True) if was != now]
+
+    assert {now[0] for _, now in moved} == {count}
+    assert len(moved) == pytest.approx(len(NAMES) / (count + 1), rel=0.2)
+
+
+def test_who_owns_a_target_is_a_promise():
+    """The same after every restart and release: a change here moves targets between machines."""
+    names = ("staging", "prod", "echo", "api", "eu", "us")
+    assert [next(index for index in range(3) if Shard(index, 3).has(name)) for name in names] == [1, 2, 0, 1, 1, 2]
+
+
+def test_a_share_of_a_plan_knows_what_the_others_do():
+    """Identities stay with their target; slots of shared users and connects to shared hosts are those of all shards."""
+    limits = {"slots_per_identity": 200}
+    whole = planned(*[target(name=f"t{number}", limits=limits, interval="60s") for number in range(6)], max_sessions=7)
+    assert isinstance(whole, Plan), whole
+    shares = [shard_of(whole, Shard(index, 2)) for index in range(2)]
+
+    assert sorted(job.name for share in shares for job in share.jobs) == [f"t{number}" for number in range(6)]
+    assert all(job in whole.jobs for share in shares for job in share.jobs)
+    assert {(share.max_sessions, job.scheduled_rate) for share in shares for job in share.jobs} == {(7, 6)}

@@ -46,7 +46,7 @@ from wire import (
 from exporter.config import Profile
 from exporter.profiles import BUILT_IN
 from exporter.resolver import Resolver
-from exporter.result import FactoryReason, Fault, Kind, Phase, Probe, Reason, Verdict
+from exporter.result import FactoryReason, Fault, Initiator, Kind, Phase, Probe, Reason, Verdict
 from exporter.session import FRAMES, KINDS, SILENT, Session, kind_of
 
 NORMAL = (None, (1000, "local", "close"))
@@ -303,12 +303,27 @@ async def test_an_error_frame_behind_the_deadline_is_found():
     """What lies unread when the deadline strikes is read before the session is judged."""
 
     def late(peer):
-        busy(0.6)  # holds the client, too: the deadline is over before it can read
         peer.send(FULL, close(1011))
+        busy(0.6)  # holds the client, too: the deadline is over before it can read
 
     facts, _ = await session(UPGRADE, lambda _: after(0.1), late, timeout=0.5)
 
     assert ending(facts) == (("admission", "refusal"), (1011, "remote", "admission"))
+    assert 0.15 < facts.late < 3.0
+
+
+async def test_what_comes_after_a_deadline_that_we_slept_through_is_not_looked_at():
+    """A server that gives up on us while we are stopped says nothing of itself: the deadline stands."""
+
+    def late(peer):
+        busy(0.6)  # holds the client, too: nobody is there when the deadline strikes
+        peer.send(FULL, close(1011))
+
+    facts, _ = await session(UPGRADE, lambda _: after(0.1), late, timeout=0.5)
+
+    assert facts.fault.kind is Kind.DEADLINE
+    assert (facts.refusal, facts.close.initiator) == (None, Initiator.LOCAL)
+    assert 0.15 < facts.late < 3.0
 
 
 # The library ------------------------------------------------------------------------------------------------------

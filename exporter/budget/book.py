@@ -53,7 +53,8 @@ class Hold:
     @property
     def until(self) -> float:
         """When its slot is surely free."""
-        return self.open_until + self.release
+        closed = self.closed
+        return (self.opened.start + self.opened.length if closed is None else closed) + self.release
 
 
 @dataclass(slots=True)

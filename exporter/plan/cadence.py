@@ -7,8 +7,7 @@ moment went through a float or through a datetime.
 import zlib
 from bisect import bisect_left
 from dataclasses import dataclass
-from fractions import Fraction
-from math import ceil, gcd, lcm
+from math import ceil, floor, gcd, lcm
 from typing import Self
 
 MICROSECONDS = 1_000_000
@@ -16,7 +15,8 @@ MICROSECONDS = 1_000_000
 
 def microseconds(seconds: float) -> int:
     """Give the nearest whole number of microseconds; exact for moments until the year 2106."""
-    return round(Fraction(seconds) * MICROSECONDS)
+    whole = floor(seconds)  # what is left of a float is exact, and so small that its product is
+    return whole * MICROSECONDS + round((seconds - whole) * MICROSECONDS)
 
 
 @dataclass(frozen=True, slots=True)

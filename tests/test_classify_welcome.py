@@ -218,15 +218,15 @@ def test_a_connection_id_seen_before_is_no_live_server():
     assert found == [None, DUPLICATE, None]
 
 
-def test_the_last_4096_connection_ids_are_known():
-    """The ring holds 4,096 ids: the oldest is forgotten by the next, and forgotten only then."""
+def test_the_last_1024_connection_ids_are_known():
+    """The ring holds 1,024 ids: the oldest is forgotten by the next, and forgotten only then."""
     memory = Memory()
-    for number in range(4096):
+    for number in range(1024):
         assert not memory.repeats(f"id-{number}")
 
     assert memory.repeats("id-0")
-    assert memory.repeats("id-4095")
-    assert not memory.repeats("id-4096")
+    assert memory.repeats("id-1023")
+    assert not memory.repeats("id-1024")
     assert not memory.repeats("id-0")
     assert memory.repeats("id-2")
     assert not memory.repeats("id-1")

@@ -67,11 +67,11 @@ TRAPS = [
     ("a:\n\tb: 1", "line 2, column 1: a tab: indent with spaces"),
     ("a: @b", "line 1, column 4: a character that cannot begin a value: quote the value"),
     ("a: [*b]", "line 1, column 5: an alias whose anchor is not there"),
-    ("a" * 1_000_001, "is longer than 1000000 characters: is it the right file?"),
+    ("a" * 10_000_001, "is longer than 10000000 characters: is it the right file?"),
     ("[" * 100_000, f"line 1, column 41: {document.TOO_DEEP}"),
     ("- " * 1000, f"line 1, column 81: {document.TOO_DEEP}"),
     ("&a {b: *a}", f"line 1, column 1: {document.TOO_DEEP}"),
-    ("[" + "a," * 300_000, f"line 1, column 399998: {document.TOO_MANY}"),
+    ("[" + "a," * 500_000, f"line 1, column 799998: {document.TOO_MANY}"),
 ]
 
 

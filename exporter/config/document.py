@@ -13,9 +13,9 @@ from typing import Any, Final
 import yaml
 
 LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-MAX_CHARACTERS: Final = 1_000_000
+MAX_CHARACTERS: Final = 10_000_000
 MAX_DEPTH: Final = 40
-MAX_VALUES: Final = 200_000
+MAX_VALUES: Final = 400_000
 TOO_DEEP: Final = f"nested deeper than {MAX_DEPTH} levels"
 TOO_MANY: Final = f"more than {MAX_VALUES} values, each alias counted in full"
 MAX_DIGITS: Final = 17

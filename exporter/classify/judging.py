@@ -1,12 +1,5 @@
-"""Facts become verdicts and reasons: tables, and one function.
+"""The tables, and the one function that reads them."""
 
-Rule 1: knows no library, no socket and no clock: only kinds of faults, close codes, statuses and JSON objects.
-Rule 2: never by 1011 alone: an error frame is asked first, then close code and reason text, then the phase.
-Rule 3: what is not in `LEGAL_FAILURES` and `legal_closes` cannot come out, so these are the label values there are.
-Rule 4: a probe passes by a completed phase that proves it, never for want of a fault.
-"""
-
-from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -15,6 +8,7 @@ from math import inf
 from types import NoneType
 from typing import Any, Final
 
+from exporter.classify.memory import Memory
 from exporter.config import CloseRule, ErrorRule, Profile, Welcome
 from exporter.profiles import Ruling, lookup, matches, own_codes, phases_of, sort_close, sort_error
 from exporter.result import (
@@ -155,34 +149,6 @@ half as wide, and an idle machine is late by a hundredth of it."""
 BLIND: Final = 0.05
 """Share of its timeout from which a session that was late may have missed its deadline by our doing. It takes the sum
 of several such delays to miss one; and a real outage must not be void because a ten seconds' wait saw one hiccup."""
-
-
-class Memory:
-    """What a target has shown before: connection ids (the last `size`) and server times. One per target."""
-
-    def __init__(self, size: int = 4096, times: int = 16) -> None:
-        self._ids: deque[int] = deque(maxlen=size)
-        self._known: set[int] = set()
-        self._times: deque[tuple[float, float]] = deque(maxlen=times)
-
-    def repeats(self, connection_id: str) -> bool:
-        """True if this id was seen before; it is seen now."""
-        mark = hash(connection_id)  # a stranger's id may be a megabyte long
-        if mark in self._known:
-            return True
-        if len(self._ids) == self._ids.maxlen:
-            self._known.discard(self._ids[0])
-        self._ids.append(mark)
-        self._known.add(mark)
-        return False
-
-    def frozen(self, server_time: float, now: float) -> bool:
-        """True if the server told this very time 2 s ago or longer. Equal, not earlier: instances' clocks differ."""
-        first = next((at for told, at in self._times if told == server_time), None)
-        if first is None:
-            self._times.append((server_time, now))
-            return False
-        return now - first >= 2  # noqa: PLR2004
 
 
 @dataclass(frozen=True, slots=True)

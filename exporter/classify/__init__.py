@@ -1,0 +1,47 @@
+"""Facts become verdicts and reasons: tables, and one function.
+
+Rule 1: knows no library, no socket and no clock: only kinds of faults, close codes, statuses and JSON objects.
+Rule 2: never by 1011 alone: an error frame is asked first, then close code and reason text, then the phase.
+Rule 3: what is not in `LEGAL_FAILURES` and `legal_closes` cannot come out, so these are the label values there are.
+Rule 4: a probe passes by a completed phase that proves it, never for want of a fault.
+
+`judging`: tables and function. `memory`: what a target has shown before.
+"""
+
+from exporter.classify.judging import (
+    BLIND,
+    DISTORTED,
+    LEGAL_FAILURES,
+    OTHERWISE,
+    OWN_PHASE,
+    REASONS,
+    REMOTE_CODES,
+    Case,
+    Judgement,
+    close_label,
+    failing_phases,
+    judge,
+    legal_closes,
+    told,
+    unix_time,
+)
+from exporter.classify.memory import Memory
+
+__all__ = [
+    "BLIND",
+    "DISTORTED",
+    "LEGAL_FAILURES",
+    "OTHERWISE",
+    "OWN_PHASE",
+    "REASONS",
+    "REMOTE_CODES",
+    "Case",
+    "Judgement",
+    "Memory",
+    "close_label",
+    "failing_phases",
+    "judge",
+    "legal_closes",
+    "told",
+    "unix_time",
+]

@@ -7,6 +7,7 @@ reading goes on to the end. Rule 4: what the operating system or OpenSSL raises 
 
 import asyncio
 import errno
+import math
 import socket
 import ssl
 import struct
@@ -35,6 +36,8 @@ UNSENT: Final = 64 * CHUNK
 SO_TIMESTAMPNS: Final = 35  # Linux's asm-generic/socket.h; the socket module has no name for it
 STAMP: Final = struct.Struct("@qq")
 OLDEST: Final = 60.0  # a kernel stamp older than this is not believed: the wall clock has stepped
+APART: Final = 2e-5  # seconds that two clocks may be read apart and still tell of one moment
+TRIES: Final = 3
 
 ERRNOS: Final = {
     errno.ECONNREFUSED: Kind.REFUSED,
@@ -104,6 +107,7 @@ class Link:
         self._deaf = False  # the peer takes no more bytes
         self._unsendable: Fault | None = None
         self._tls: _Tls | None = None
+        self.sent_at = -math.inf  # when bytes of ours were last given to the kernel
         self.late = 0.0  # seconds by which we came late to read what had arrived, at worst
         self.closed = False
 
@@ -282,18 +286,24 @@ class Link:
             self._size += len(received.data)
 
     def _arrival(self, ancillary: list[tuple[int, int, bytes]]) -> float:
-        now = self._clock()
-        if not self._stamps:
-            return now
-        for level, kind, data in ancillary:
+        for level, kind, data in ancillary if self._stamps else ():
             if level == socket.SOL_SOCKET and kind == SO_TIMESTAMPNS and len(data) == STAMP.size:
                 whole, nanoseconds = STAMP.unpack(data)
-                age: float = time.time() - whole - nanoseconds / 1e9
+                now, wall = self._now()
+                age: float = wall - whole - nanoseconds / 1e9
                 if not 0 <= age < OLDEST:
                     return now
                 self.late = max(self.late, age)
                 return now - age
-        return now
+        return self._clock()
+
+    def _now(self) -> tuple[float, float]:
+        """Our clock and the wall's, of one moment: read again if somebody else had the processor in between."""
+        for _ in range(TRIES):
+            before, wall = self._clock(), time.time()
+            if self._clock() - before < APART:
+                break
+        return before, wall
 
     # Writing ------------------------------------------------------------------------------------------------------
 
@@ -310,6 +320,7 @@ class Link:
             self._loop.add_writer(self._fd, self._writable)
 
     def _push(self, data: bytes | bytearray) -> int:
+        self.sent_at = self._clock()
         try:
             return self._sock.send(data)
         except (BlockingIOError, InterruptedError):

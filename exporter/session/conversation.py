@@ -146,10 +146,10 @@ class Session:
 
     async def _upgraded(self, link: Link) -> Messages:
         """Ask for the upgrade; the open WebSocket. Raises Fault (status, upgrade, eof, reset)."""
-        self._track.begin(Phase.UPGRADE, self._clock())
         protocol = offer(self._order)
-        self._asked = True
+        self._asked, asked = True, self._clock()
         link.write(b"".join(protocol.data_to_send()))
+        self._track.begin(Phase.UPGRADE, max(asked, link.sent_at))
         head, self._early = await read_head(link)
         protocol.receive_data(head)
         if protocol.handshake_exc is not None:
@@ -182,8 +182,8 @@ class Session:
         for message in messages.arrived(lambda message: self._script.noise(message) is not None):
             self._pass_over(messages, message)  # our pong, if it wants one, goes out with our message
         messages.send(exchange.message)
-        self._track.begin(phase, self._clock())
-        messages.flush()
+        asked = self._clock()
+        self._track.begin(phase, max(asked, messages.flush()))
         while True:
             message, at = await messages.next()
             if matches(exchange.match, message):

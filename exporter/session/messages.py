@@ -78,11 +78,12 @@ class Messages:
         self.protocol.send_close(NORMAL)
         self.flush()
 
-    def flush(self) -> None:
-        """Hand over what the protocol wants sent, but never a 1011 of the library's own."""
+    def flush(self) -> float:
+        """Hand over what the protocol wants sent, but never a 1011 of the library's own; when we last did."""
         pending = self.protocol.data_to_send()
         if pending and not self.gave_up:
             self._link.write(b"".join(pending))
+        return self._link.sent_at
 
     async def next(self) -> tuple[Mapping[str, Any], float]:
         """The next JSON object and when it arrived; raises Fault (closed, eof, reset, protocol, too_big)."""

@@ -22,7 +22,7 @@ from exporter.profiles import BUILT_IN
 from exporter.web import Address, LandingData, LandingTarget, ListenProblem, Server, parse
 from exporter.web.listen import bind
 from exporter.web.negotiate import choose, gzip_welcome
-from exporter.web.render import Renderer
+from exporter.web.render import CHUNK, Renderer
 
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
 OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
@@ -380,9 +380,9 @@ async def test_a_long_page_is_written_in_slices():
     gate.free.set()
     renderer = Renderer(gate)
     busy = asyncio.create_task(others())
-    page = b"".join(await renderer.page(Form.TEXT, compressed=False))
+    page = await renderer.page(Form.TEXT)
     busy.cancel()
-    assert len(page) > 40_000_000
+    assert page.size > 40_000_000
     assert turns > 3
     await renderer.close()
 
@@ -390,16 +390,16 @@ async def test_a_long_page_is_written_in_slices():
 async def test_a_storm_of_scrapes_is_one_render(gate):
     """Who asks for a form that is being rendered gets the same bytes; forms are rendered one after the other."""
     renderer = Renderer(gate)
-    storm = [asyncio.create_task(renderer.page(Form.TEXT, compressed=False)) for _ in range(50)]
-    other = asyncio.create_task(renderer.page(Form.OPENMETRICS, compressed=True))
+    storm = [asyncio.create_task(renderer.page(Form.TEXT)) for _ in range(50)]
+    other = asyncio.create_task(renderer.page(Form.OPENMETRICS))
     assert await asyncio.to_thread(gate.entered.wait, 10)
     storm.pop().cancel()
     gate.free.set()
     pages = await asyncio.gather(*storm)
     assert len(set(map(id, pages))) == 1
-    assert gzip.decompress(b"".join(await other)).endswith(b"# EOF\n")
+    assert gzip.decompress(b"".join((await other).packed)).endswith(b"# EOF\n")
     assert renderer.renders == 2
-    assert await renderer.page(Form.TEXT, compressed=False) != pages[0]
+    assert await renderer.page(Form.TEXT) != pages[0]
     await renderer.close()
 
 
@@ -409,24 +409,27 @@ async def test_a_page_that_breaks_breaks_no_other(gate):
     renderer = Renderer(gate)
     gate.pieces = (None,)
     with pytest.raises(TypeError):
-        await renderer.page(Form.TEXT, compressed=True)
+        await renderer.page(Form.TEXT)
     gate.pieces = ("# whole\n",)
-    assert b"".join(await renderer.page(Form.TEXT, compressed=False)).startswith(b"# whole\n")
+    whole = await renderer.page(Form.TEXT)
+    assert gzip.decompress(b"".join(whole.packed)).startswith(b"# whole\n")
     assert gate.open == 0
     await renderer.close()
 
 
-@pytest.mark.parametrize("compressed", [False, True])
-async def test_a_page_of_many_chunks_is_whole(compressed):
-    """However it is cut and packed, what arrives is what was written."""
+async def test_a_page_of_many_chunks_is_whole():
+    """However it is cut, packed and unpacked, what arrives is what was written, and its sizes are as told."""
     lines = [f"line_{number} {number}\n" for number in range(100_000)]
-    gate = Gate(lines)
+    gate = Gate([*lines, "zeros 0\n" * 500_000])
     gate.free.set()
     renderer = Renderer(gate)
-    chunks = await renderer.page(Form.TEXT, compressed=compressed)
-    page = b"".join(chunks)
-    assert (gzip.decompress(page) if compressed else page).decode() == "".join(lines) + "gate_total 1\n"
-    assert compressed or len(chunks) > 3
+    page = await renderer.page(Form.TEXT)
+    chunks = [chunk async for chunk in renderer.unpacked(page)]
+    text = "".join(gate.pieces) + "gate_total 1\n"
+    assert b"".join(chunks).decode() == gzip.decompress(b"".join(page.packed)).decode() == text
+    assert (page.size, page.packed_size) == (len(text), sum(map(len, page.packed)))
+    assert len(chunks) > 10
+    assert max(map(len, chunks)) <= CHUNK
     await renderer.close()
 
 

@@ -14,7 +14,7 @@ from aiohttp import web
 from exporter.web.landing import POLICY, LandingData, page
 from exporter.web.listen import Address, bind, url
 from exporter.web.negotiate import choose, gzip_welcome
-from exporter.web.render import Figures, Renderer
+from exporter.web.render import Figures, Page, Renderer
 
 SHUTDOWN: Final = 1.0
 """Seconds that requests in flight have when the server closes."""
@@ -105,20 +105,27 @@ class Server:
 
     async def _metrics(self, request: web.Request) -> web.StreamResponse:
         choice = choose(",".join(request.headers.getall("Accept", [])))
-        compressed = gzip_welcome(",".join(request.headers.getall("Accept-Encoding", [])))
-        chunks = await self._renderer.page(choice.form, compressed=compressed)
-        headers = {"Content-Type": choice.content_type, "Vary": "Accept, Accept-Encoding"}
-        if compressed:
-            headers["Content-Encoding"] = "gzip"
-        response = web.StreamResponse(headers=headers)
-        response.content_length = sum(map(len, chunks))
+        page = await self._renderer.page(choice.form)
+        response = web.StreamResponse(headers={"Content-Type": choice.content_type, "Vary": "Accept, Accept-Encoding"})
+        packed = gzip_welcome(",".join(request.headers.getall("Accept-Encoding", [])))
+        response.content_length = page.packed_size if packed else page.size
+        if packed:
+            response.headers["Content-Encoding"] = "gzip"
         await response.prepare(request)
         if request.method == "GET":
-            for chunk in chunks:
-                await response.write(chunk)
-            await response.write_eof()
+            await self._send(page, response, packed=packed)
             self._on_scrape()
         return response
+
+    async def _send(self, page: Page, response: web.StreamResponse, *, packed: bool) -> None:
+        """Send a page; raises ConnectionError if the client goes."""
+        if packed:
+            for chunk in page.packed:
+                await response.write(chunk)
+        else:
+            async for chunk in self._renderer.unpacked(page):
+                await response.write(chunk)
+        await response.write_eof()
 
 
 def _answering(ask: Answer) -> Callable[[web.Request], Awaitable[web.Response]]:

@@ -1,0 +1,278 @@
+"""All benchmarks, one after the other, and BENCHMARKS.md: `make bench`, half an hour on an idle machine.
+
+    cd tests && python -m bench.everything [--quick] [--out FOLDER]
+
+Figures of five runs are told as their median, the worst beside it. `--quick` is for who changes this file.
+"""
+
+import argparse
+import asyncio
+import json
+import platform
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from statistics import median
+
+from bench import scale
+from bench.fidelity import row as fidelity_row
+from bench.fidelity import run_once
+
+HERE = Path(__file__).parent
+ROOT = HERE.parent.parent
+TEMPLATE = HERE / "BENCHMARKS.in.md"
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """One row of the fidelity table: so many targets, so often measured for so many seconds."""
+
+    targets: int
+    tls: bool
+    runs: int
+    seconds: float
+    thief: bool = False
+
+    @property
+    def name(self):
+        return f"{self.targets:,} {'wss' if self.tls else 'ws'}{', one core stolen' if self.thief else ''}"
+
+
+SCENARIOS = (
+    Scenario(10, tls=False, runs=1, seconds=60),
+    Scenario(10, tls=True, runs=1, seconds=60),
+    *(Scenario(targets, tls=tls, runs=5, seconds=31) for targets in (200, 1000) for tls in (False, True)),
+    Scenario(200, tls=True, runs=2, seconds=31, thief=True),
+    Scenario(1000, tls=True, runs=2, seconds=31, thief=True),
+    Scenario(5000, tls=False, runs=1, seconds=46),
+    Scenario(5000, tls=True, runs=1, seconds=46),
+)
+QUICK = (Scenario(5, tls=False, runs=2, seconds=16), Scenario(5, tls=True, runs=1, seconds=16))
+SIZES = (10, 100, 1000, 5000)
+
+
+async def fidelity(scenarios):
+    """The outcomes of each scenario's runs, as plain mappings."""
+    found = []
+    print(fidelity_row(), flush=True)
+    for scenario in scenarios:
+        runs = []
+        for _ in range(scenario.runs):
+            with tempfile.TemporaryDirectory() as folder:
+                asked = {"targets": scenario.targets, "tls": scenario.tls, "thief": scenario.thief}
+                outcome = await run_once(**asked, seconds=scenario.seconds, folder=Path(folder))
+            print(fidelity_row(outcome), flush=True)
+            runs.append(outcome.plain())
+        found.append({"name": scenario.name, "runs": runs})
+    return found
+
+
+def cost(quick):
+    """The cost bench in a process of its own, as it is run by hand; its figures and its printed table."""
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "cost.json"
+        few = ["--sessions", "50", "--repeats", "2"] if quick else []
+        command = [sys.executable, str(HERE / "cost.py"), "--json", str(out), *few]
+        table = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+        print(table, flush=True)
+        profile = subprocess.run(
+            [sys.executable, str(HERE / "cost.py"), "--profile", *few[:2]],
+            check=True,
+            stdout=subprocess.PIPE,
+            text=True,
+        ).stdout
+        return {"figures": json.loads(out.read_text()), "table": table, "profile": profile}
+
+
+# Told -----------------------------------------------------------------------------------------------------------------
+
+
+def two(values, form="{:.3f}"):
+    """The median of some runs, and the worst beside it if there are more than one."""
+    values = list(values)
+    shown = form.format(median(values))
+    return shown if len(values) == 1 else f"{shown} ({form.format(max(values))})"
+
+
+def of_phase(phase, figure):
+    return lambda run: run[phase]["truth"][figure]
+
+
+FIDELITY: dict[str, Callable] = {
+    "reply p99": of_phase("reply", "p99"),
+    "reply p99.9": of_phase("reply", "p99_9"),
+    "reply max": of_phase("reply", "max"),
+    "admission p99": of_phase("admission", "p99"),
+    "admission p99.9": of_phase("admission", "p99_9"),
+    "admission max": of_phase("admission", "max"),
+    "start-up max": lambda run: max(run[phase]["start_up_truth"]["max"] for phase in ("reply", "admission")),
+}
+
+
+def markdown(head, rows):
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
+
+
+def errors_table(found):
+    head = ["targets", "sessions", *(f"{name}, ms" for name in FIDELITY), "distorted", "failed", "unjoined", "skips"]
+    return markdown(head, [_errors(scenario) for scenario in found])
+
+
+def _errors(scenario):
+    runs = scenario["runs"]
+    return [
+        scenario["name"],
+        sum(run["sessions"] for run in runs),
+        *(two(map(figure, runs)) for figure in FIDELITY.values()),
+        two((100 * run["distorted"] for run in runs), "{:.2f} %"),
+        sum(run["failures"] for run in runs),
+        sum(run["without_truth"] + run["without_session"] for run in runs),
+        sum(sum(map(int, run["skips"].values())) for run in runs),
+    ]
+
+
+def load_table(found):
+    head = ["targets", "CPU of one core", "scrape, s", "landing page, s", "resident MB", "loop late at worst, s"]
+    return markdown(head, [_load(scenario) for scenario in found])
+
+
+def _load(scenario):
+    runs = scenario["runs"]
+    return [
+        scenario["name"],
+        two((100 * run["exporter"]["cpu"] for run in runs), "{:.0f} %"),
+        two(run["scrape"]["median"] for run in runs),
+        two(run["page"]["max"] for run in runs),
+        two((run["exporter"]["rss"] for run in runs), "{:.0f}"),
+        two(run["lag"] for run in runs),
+    ]
+
+
+def scale_table(found):
+    return markdown(
+        [name.strip() for name in scale.COLUMNS], [[cell(row) for cell in scale.COLUMNS.values()] for row in found]
+    )
+
+
+def bars(found):
+    """The figures that the bars of issue 4 speak of."""
+    by_name = {scenario["name"]: scenario["runs"] for scenario in found["fidelity"]}
+    sizes = {row["targets"]: row for row in found["scale"]}
+    rows = [
+        [what, bar, told] for what, bar, told in (*_fidelity_bars(by_name), *_scale_bars(sizes), *_cost_bars(found))
+    ]
+    return markdown(["figure", "bar", "measured: median (worst)"], rows)
+
+
+def _fidelity_bars(by_name):
+    limits = {
+        "200 ws": "≤ 0.5 / 3 ms",
+        "200 wss": "≤ 0.8 / 4 ms",
+        "1,000 ws": "≤ 1.5 / 8 ms",
+        "1,000 wss": "≤ 1.5 / 8 ms",
+    }
+    for name, runs in by_name.items():
+        for phase in ("reply", "admission"):
+            p99, most = (two(map(of_phase(phase, figure), runs)) for figure in ("p99", "max"))
+            yield f"{phase}, reported − true, {name}: p99 / max", limits.get(name, "printed"), f"{p99} / {most} ms"
+    for name in ("1,000 ws", "1,000 wss"):
+        if name in by_name:
+            shares = two((100 * run["distorted"] for run in by_name[name]), "{:.2f} %")
+            yield f"sessions marked distorted, {name}", "≤ 0.5 %", shares
+
+
+def _scale_bars(sizes):
+    page = sizes.get(1000)
+    if page is None:
+        return
+    holds = [f"{page[form]['hold']:.2f} ({page[form]['worst_hold']:.2f})" for form in ("gzip", "identity")]
+    yield "longest hold of the loop by a scrape, 1,000 targets: gzip / plain", "≤ 2 ms", " / ".join(holds) + " ms"
+    seconds = " / ".join(f"{page[form]['median']:.3f} ({page[form]['worst']:.3f})" for form in ("gzip", "identity"))
+    yield "scrape of 1,000 targets: gzip / plain", "≤ 0.5 s", f"{seconds} s"
+    megabytes = " / ".join(f"{page[form]['bytes'] / 1e6:.2f}" for form in ("identity", "gzip"))
+    yield "its bytes: plain / gzip", "≤ 30 / ≤ 2 MB", f"{megabytes} MB"
+    base, many = sizes[10]["memory"]["at_work"], page["memory"]["at_work"]
+    each = (many - base) * 1024 / (1000 - 10)
+    yield (
+        "resident memory: ten targets at work / each further one, wss",
+        "≤ 75 MB / ≤ 60 KB",
+        f"{base:.1f} MB / {each:.0f} KB",
+    )
+
+
+def _cost_bars(found):
+    for comparison in found["cost"]["figures"]["comparisons"]:
+        if comparison["in_flight"] != 50:
+            continue
+        scheme, contenders = "wss" if comparison["tls"] else "ws", comparison["contenders"]
+        ratio = contenders["ours"]["ratio"]
+        bar = "printed" if comparison["tls"] else "≤ 1.3 ×"
+        yield f"CPU per session, {scheme}, 50 in flight, to the plain `websockets` client", bar, f"{ratio:.2f} ×"
+        for name, figures in contenders.items():
+            if name.startswith("blackbox"):
+                to = contenders["ours"]["median"] / figures["median"]
+                yield f"the same, to {name} end to end over HTTP, {scheme}", "≤ 1.0 × aimed at", f"{to:.2f} ×"
+
+
+def machine():
+    """What it ran on, in words."""
+    info = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace")
+    names = {line.partition(":")[2].strip() for line in info.splitlines() if line.startswith("model name")}
+    cores = info.count("processor\t")
+    return f"{', '.join(sorted(names))}, {cores} cores; Linux {platform.release()}; Python {platform.python_version()}"
+
+
+def revision():
+    asked = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    return asked.stdout.strip() or "unknown"
+
+
+def document(found):
+    """BENCHMARKS.md of these figures."""
+    text = TEMPLATE.read_text(encoding="utf-8")
+    parts = {
+        "when": found["when"],
+        "machine": found["machine"],
+        "revision": found["revision"],
+        "bars": bars(found),
+        "errors": errors_table(found["fidelity"]),
+        "load": load_table(found["fidelity"]),
+        "scale": scale_table(found["scale"]),
+        "cost": found["cost"]["table"].rstrip(),
+        "parts": found["cost"]["profile"][found["cost"]["profile"].rfind("\n\n") :].strip("\n"),
+    }
+    for name, part in parts.items():
+        text = text.replace(f"{{{name}}}", part)
+    return text
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="small and short: to try this file, not to measure")
+    parser.add_argument("--out", type=Path, default=ROOT, help="the folder of BENCHMARKS.md; default: the repository")
+    parser.add_argument("--again", action="store_true", help="write the page again from the figures of the last run")
+    asked = parser.parse_args()
+    raw = (HERE if asked.out == ROOT else asked.out) / "results.json"
+    if asked.again:
+        found = json.loads(raw.read_text(encoding="utf-8"))
+    else:
+        found = {"when": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC", "machine": machine(), "revision": revision()}
+        found["cost"] = cost(asked.quick)
+        print(scale.row(), flush=True)
+        found["scale"] = asyncio.run(scale.measure((10, 20) if asked.quick else SIZES))
+        found["fidelity"] = asyncio.run(fidelity(QUICK if asked.quick else SCENARIOS))
+        raw.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    page = asked.out / "BENCHMARKS.md"
+    page.write_text(document(found), encoding="utf-8")
+    print(f"\n{bars(found)}\n\nwritten: {page}, {raw}")
+
+
+if __name__ == "__main__":
+    main()

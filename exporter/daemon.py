@@ -71,7 +71,9 @@ class Daemon:
         keys = KeyRing(fresh=FRESH, now=self._clock.monotonic)
         self._loop_watch = LoopWatch(self._clock.monotonic)
         prober = Prober(self._state, keys, self._resolver, self._clock, self._opened, late=self._loop_watch.worst)
-        most = min(plan.max_sessions, descriptors() - SPARE_DESCRIPTORS)
+        most = max(1, min(plan.max_sessions, descriptors() - SPARE_DESCRIPTORS))
+        if most < plan.max_sessions:
+            LOG.warning("at most %d sessions at once, not max_sessions: raise the limit of open files", most)
         self._scheduler = Scheduler(plan.jobs, prober.run, self, self._clock, most=most)
         self._stopping = False
 
@@ -195,6 +197,7 @@ class Daemon:
             return HTTPStatus.SERVICE_UNAVAILABLE, "the exporter is stopping\n"
         if name in self._being_checked:
             return HTTPStatus.SERVICE_UNAVAILABLE, "another check of the target is under way; ask again in a moment\n"
+        self._scheduler.look()  # a ledger of yesterday's clock would think slots free
         self._being_checked.add(name)
         try:
             on_call = OnCall(job, self._state, clock=self._clock, resolver=self._resolver)
@@ -255,6 +258,8 @@ class Daemon:
             return LandingTarget(job.name, "not probed yet")
         if latest.impairment is not None:
             return LandingTarget(job.name, "impaired", f"our own failure: {latest.impairment}")
+        if not any((job.name, probe) in self._judged for probe in job.probes):
+            return LandingTarget(job.name, "not probed yet", "nothing was proved by the sessions so far")
         for probe in job.probes:
             judged = self._judged.get((job.name, probe))
             if judged is not None and judged.verdicts[probe] is Verdict.FAIL:

@@ -21,8 +21,8 @@ STEP: Final = 1.0
 SLICE: Final = 0.0005
 """Seconds of work that may be done between two turns of the event loop."""
 
-TICK: Final = 0.1
-"""Seconds between two looks at the loop: a hold is seen when it is longer, and often when it is not."""
+TICK: Final = 0.025
+"""Seconds between two looks at the loop: by so much at most a hold is longer than it looks."""
 
 LOOK: Final = 0.5
 """Seconds between two looks at the clocks, and two tellings of how late the loop is."""
@@ -30,8 +30,8 @@ LOOK: Final = 0.5
 NOTICED: Final = 0.001
 """Seconds below which a look that comes late is on time."""
 
-REMEMBERED: Final = 4096
-"""Late looks that are remembered: those of seven minutes at least."""
+REMEMBERED: Final = 16_384
+"""Late looks that are remembered: those of more than six minutes."""
 
 YOUNG: Final = 1.0
 """Seconds between two collections of young garbage while nothing is in flight; while something is, ten times that."""

@@ -160,10 +160,7 @@ def _plain(value: Any) -> Any:
 def _logfmt(event: dict[str, Any]) -> str:
     flat: dict[str, str] = {}
     for key, value in event.items():
-        if type(value) is str and value.isalnum():
-            flat[key] = value
-        else:
-            _put(flat, key, value)
+        _put(flat, key, value)
     return " ".join([f"{key}={value}" for key, value in flat.items()])
 
 
@@ -184,10 +181,9 @@ def _put(flat: dict[str, str], key: str, value: Any) -> None:
 
 def _quoted(text: str) -> str:
     """A value of logfmt: between quotes if it holds what could end it."""
+    text = text[:TEXT_LIMIT]
     if text.isalnum():
         return text
-    if len(text) > TEXT_LIMIT:
-        text = text[:TEXT_LIMIT]
     if not ENDS.search(text):
         return text.replace("\n", "\\n")
     escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
@@ -290,7 +286,7 @@ def configure(
 def session_line(result: Result) -> dict[str, object]:
     """The keys of a session's line, in the order that is promised; durations in seconds.
 
-    After the promised ones, when there is something to say: `failed_phase`, `http_status`, `impairment`.
+    After the promised ones, when there is something to say: `failed_phase`, `http_status`, `impairment`, `void`.
     """
     close = result.close
     line: dict[str, object] = {
@@ -307,13 +303,18 @@ def session_line(result: Result) -> dict[str, object]:
         "factory_reason": result.factory_reason,
         "distorted": result.distorted,
     }
-    extras = {"failed_phase": result.phase, "http_status": result.http_status, "impairment": result.impairment}
+    extras = {
+        "failed_phase": result.phase,
+        "http_status": result.http_status,
+        "impairment": result.impairment,
+        "void": result.void or None,
+    }
     return line | {key: value for key, value in extras.items() if value is not None}
 
 
 def session(result: Result) -> None:
     """Log one finished session: info if nothing failed, else a warning."""
-    wrong = result.failed or result.impairment is not None
+    wrong = result.failed or result.void or result.impairment is not None
     level = logging.WARNING if wrong else logging.INFO
     if _LOG.isEnabledFor(level):
         record = logging.LogRecord(_LOG.name, level, "", 0, "session", None, None)

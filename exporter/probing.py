@@ -18,7 +18,7 @@ from exporter.budget import Refusal, Request, Settled, admit, settle
 from exporter.classify import OWN_PHASE, Case, Judgement, Memory, judge, told
 from exporter.config import Target
 from exporter.files import TLS_CONTEXTS, FileProblem, KeyRing
-from exporter.host import Clock
+from exporter.host import TICK, Clock
 from exporter.plan import Job
 from exporter.profiles import Script
 from exporter.resolver import Resolver
@@ -121,7 +121,13 @@ class Prober:
         order = await self._order(turn, request)
         started = self._clock.wall()  # minting is over: the server's clock is compared with moments from here on
         began = self._clock.monotonic()
-        session = Session(order, self._resolver, self._clock.monotonic, kernel_stamps=self._clock.kernel_stamps)
+        session = Session(
+            order,
+            self._resolver,
+            self._clock.monotonic,
+            kernel_stamps=self._clock.kernel_stamps,
+            held=lambda: self._late(began) + TICK,
+        )
         self._opened(job.name, 1)
         try:
             facts = await session.run()

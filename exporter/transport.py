@@ -1,13 +1,13 @@
 """Bytes, and the moment they arrived: one TCP or TLS connection over a non-blocking socket of our own.
 
-Rule 1: knows no WebSocket. Rule 2: a stamp is when the kernel got the bytes, else when we were called, never when
-somebody got round to reading them. Rule 3: a failed send never costs us what was received: it is remembered, and
-reading goes on to the end. Rule 4: what the operating system or OpenSSL raises leaves as a `Fault`.
+Rule 1: knows no WebSocket. Rule 2: a stamp is when the kernel had the bytes for us, else when we were called, never
+when somebody got round to reading them. Bytes that waited behind a lost segment have an older one: it is believed as
+far as we can have been late. Rule 3: a failed send never costs us what was received: it is remembered, and reading goes
+on to the end. Rule 4: what the operating system or OpenSSL raises leaves as a `Fault`.
 """
 
 import asyncio
 import errno
-import math
 import socket
 import ssl
 import struct
@@ -15,10 +15,8 @@ import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from functools import lru_cache
+from math import inf
 from typing import Any, Final, NamedTuple
-
-from cryptography.x509 import load_der_x509_certificate
 
 from exporter.result import Address, Fault, Kind
 
@@ -36,6 +34,7 @@ UNSENT: Final = 64 * CHUNK
 SO_TIMESTAMPNS: Final = 35  # Linux's asm-generic/socket.h; the socket module has no name for it
 STAMP: Final = struct.Struct("@qq")
 OLDEST: Final = 60.0  # a kernel stamp older than this is not believed: the wall clock has stepped
+UNNOTICED: Final = 0.025  # seconds that a loop may be held without the timer that watches it knowing
 APART: Final = 2e-5  # seconds that two clocks may be read apart and still tell of one moment
 TRIES: Final = 3
 
@@ -56,6 +55,12 @@ ERRNOS: Final = {
     errno.EINVAL: Kind.UNREACHABLE,
 }
 """What an errno means for a connection. What is missing (EMFILE, ENOBUFS …) is our own trouble: it stays OSError."""
+
+
+EXPIRIES: Final[dict[bytes, float | None]] = {}
+"""Unix seconds at which certificates (DER) end: to read one costs as much as a tenth of the handshake."""
+
+MOST_EXPIRIES: Final = 1024
 
 
 class Received(NamedTuple):
@@ -88,15 +93,19 @@ def tls_fault_of(error: ssl.SSLError) -> Fault:
 class Link:
     """One connection. Never shared by two readers. `close` is idempotent and leaves no socket behind.
 
-    `kernel_stamps=False` is for loops whose clock is not the machine's.
+    `kernel_stamps=False` is for loops whose clock is not the machine's. `held` tells by how many seconds the loop can
+    have been late at worst; it is asked only about bytes that waited longer than `UNNOTICED`.
     """
 
-    def __init__(self, sock: socket.socket, clock: Clock, *, kernel_stamps: bool) -> None:
+    def __init__(
+        self, sock: socket.socket, clock: Clock, *, kernel_stamps: bool, held: Callable[[], float] = lambda: inf
+    ) -> None:
         self._loop = asyncio.get_running_loop()
         self._sock = sock
         self._fd = sock.fileno()
         self._clock = clock
         self._stamps = kernel_stamps and _ask_for_stamps(sock)
+        self._held = held
         self._unread: deque[Received] = deque()
         self._size = 0
         self._ended: Fault | None = None
@@ -107,12 +116,19 @@ class Link:
         self._deaf = False  # the peer takes no more bytes
         self._unsendable: Fault | None = None
         self._tls: _Tls | None = None
-        self.sent_at = -math.inf  # when bytes of ours were last given to the kernel
+        self.sent_at = -inf  # when bytes of ours were last given to the kernel
         self.late = 0.0  # seconds by which we came late to read what had arrived, at worst
         self.closed = False
 
     @classmethod
-    async def connect(cls, address: Address, clock: Clock, *, kernel_stamps: bool = True) -> "Link":
+    async def connect(
+        cls,
+        address: Address,
+        clock: Clock,
+        *,
+        kernel_stamps: bool = True,
+        held: Callable[[], float] = lambda: inf,
+    ) -> "Link":
         """A TCP connection to one address; raises Fault (refused, unreachable, reset), OSError if it is our trouble."""
         family, where = address
         sock = _socket(family)
@@ -120,7 +136,7 @@ class Link:
             sock.setblocking(False)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             await _connect(sock, where)
-            return cls(sock, clock, kernel_stamps=kernel_stamps)
+            return cls(sock, clock, kernel_stamps=kernel_stamps, held=held)
         except OSError as error:
             sock.close()
             raise fault_of(error) from None
@@ -156,7 +172,14 @@ class Link:
     def certificate_expiry(self) -> float | None:
         """Unix seconds at which the peer's certificate ends; None without TLS."""
         certificate = self._tls.object.getpeercert(binary_form=True) if self._tls else None
-        return _expiry(certificate) if certificate else None
+        if self._tls is None or certificate is None:
+            return None
+        if certificate not in EXPIRIES:
+            until = (self._tls.object.getpeercert() or {}).get("notAfter")
+            if len(EXPIRIES) >= MOST_EXPIRIES:
+                EXPIRIES.clear()
+            EXPIRIES[certificate] = float(ssl.cert_time_to_seconds(until)) if isinstance(until, str) else None
+        return EXPIRIES[certificate]
 
     async def read(self) -> Received:
         """The next bytes; empty at the end of the stream. Raises Fault (reset, certificate, tls) after the last."""
@@ -170,7 +193,7 @@ class Link:
             if plain or not received.data:
                 return Received(plain, received.at)
         if tls.failed is not None:
-            raise tls.failed
+            raise Fault(tls.failed.kind, tls.failed.detail)
         return Received(b"", self._clock())
 
     def read_now(self) -> Received | None:
@@ -219,7 +242,7 @@ class Link:
             await asyncio.sleep(0)  # however much there is to read, the loop has its turns, and deadlines strike
         while not self._unread and not self._eof:
             if self._ended is not None:
-                raise self._ended
+                raise Fault(self._ended.kind, self._ended.detail)  # a new one: its traceback would keep us
             self._waiter = self._loop.create_future()
             self._start_reading()
             try:
@@ -293,6 +316,8 @@ class Link:
                 age: float = wall - whole - nanoseconds / 1e9
                 if not 0 <= age < OLDEST:
                     return now
+                if age > UNNOTICED:
+                    age = min(age, self._held())
                 self.late = max(self.late, age)
                 return now - age
         return self._clock()
@@ -341,12 +366,6 @@ def _socket(family: int) -> socket.socket:
         return socket.socket(family, socket.SOCK_STREAM)
     except OSError as error:
         raise fault_of(error) from None
-
-
-@lru_cache(maxsize=1024)
-def _expiry(certificate: bytes) -> float:
-    """Unix seconds at which a certificate in DER ends; to read one costs as much as a tenth of the handshake."""
-    return load_der_x509_certificate(certificate).not_valid_after_utc.timestamp()
 
 
 async def _connect(sock: socket.socket, where: Any) -> None:

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from exporter.classify import (
+    ASLEEP,
     BLIND,
     DISTORTED,
     LEGAL_FAILURES,
@@ -481,7 +482,8 @@ LATE = DISTORTED + 0.001
         (Kind.DEADLINE, DISTORTED, 10.0, False, False),
         (Kind.DEADLINE, LATE, 10.0, True, False),
         (Kind.DEADLINE, 10 * BLIND + 0.001, 10.0, True, True),
-        (Kind.DEADLINE, LATE, 0.5, True, True),
+        (Kind.DEADLINE, LATE, 0.5, True, False),
+        (Kind.DEADLINE, ASLEEP + 0.001, 0.5, True, True),
         (Kind.DEADLINE, 30.0, 10.0, True, True),
         (Kind.RESET, 30.0, 10.0, True, False),
         (Kind.CLOSED, 30.0, 10.0, True, False),

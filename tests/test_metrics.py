@@ -14,6 +14,7 @@ from exporter.classify import LEGAL_FAILURES, close_label, failing_phases, legal
 from exporter.config import Profile, Target
 from exporter.metrics import Form, Metrics, target_series
 from exporter.metrics import families as f
+from exporter.metrics.layout import layout_of
 from exporter.metrics.series import http_code, legal
 from exporter.profiles import BUILT_IN, phases_of, probes_of
 from exporter.result import (
@@ -536,8 +537,10 @@ def test_states_are_told(metrics):
 
 def test_the_build_says_its_version(metrics):
     """One series with the version in a label."""
-    builds = [dict(labels) for name, labels in scrape(metrics) if name == "ws_exporter_build_info"]
-    assert [build["version"] for build in builds] == ["1.2.3"]
+    builds = [
+        (dict(labels)["version"], shown) for (name, labels), shown in scrape(metrics).items() if "build_info" in name
+    ]
+    assert builds == [("1.2.3", 1)]
 
 
 # Targets that come and go -----------------------------------------------------------------------------------------
@@ -564,6 +567,28 @@ def test_a_removed_target_leaves_its_neighbour_alone(metrics):
     metrics.observe(passed(target="other"))
     metrics.remove_target("staging")
     assert figures.value(metrics, "ws_probe_attempts_total", target="other", probe="send") == 1
+
+
+def test_targets_share_a_layout_whatever_their_identities_are_called(metrics):
+    """A thousand pools of their own names cost a thousand lists, and each name stands on its own series."""
+    before = layout_of.cache_info().misses
+    for number in range(20):
+        pool = {f"one-{number}": "u1", f"two-{number}": "u2", f"three-{number}": "u3"}
+        metrics.add_target(series_of(name=f"t{number}", identities=pool))
+    metrics.observe(passed(target="t7", identity="two-7"))
+    assert layout_of.cache_info().misses == before
+    assert figures.value(metrics, "ws_probe_identity_attempts_total", target="t7", identity="two-7") == 1
+    assert figures.value(metrics, "ws_probe_identity_attempts_total", target="t7", identity="one-7") == 0
+    assert figures.value(metrics, "ws_probe_identity_attempts_total", target="t8", identity="two-8") == 0
+    assert metrics.unprimed() == []
+
+
+def test_a_pool_that_is_reordered_keeps_the_counts_of_each_name(metrics):
+    """An identity's figures follow its name, not its place."""
+    metrics.observe(passed(identity="uuid-001"))
+    metrics.add_target(series_of(identities={"uuid-001": "u3", "pool-001": "u1"}))
+    assert value(metrics, "ws_probe_identity_attempts_total", identity="uuid-001") == 1
+    assert value(metrics, "ws_probe_identity_attempts_total", identity="pool-001") == 0
 
 
 def test_a_changed_target_keeps_its_counts_and_loses_what_it_has_no_more(metrics):

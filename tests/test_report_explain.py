@@ -24,6 +24,7 @@ ALERTS = {
     "WebSocketNoWelcome",
     "WebSocketSendFailing",
     "WebSocketIdentityFailing",
+    "WebSocketProbeDistorted",
     "WebSocketProbeSlow",
     "WebSocketServerRestarting",
     "WebSocketRateLimited",
@@ -280,3 +281,12 @@ def test_nothing_proved_is_no_success():
     )
 
     assert explain(nothing) == NOTHING
+
+
+def test_a_void_session_is_explained_by_our_own_sleep():
+    """Nobody is sent to look for a welcome that was missed by us; the sentence says what was wrong, and with whom."""
+    nothing = dict.fromkeys(Probe, Verdict.NONE)
+    told = explain(replace(cases.PASSED, verdicts=nothing, durations={}, distorted=True, void=True))
+
+    assert "the exporter's host was held up" in told.sentence
+    assert told.page == "deploy/runbook/WebSocketProbeDistorted.md"

@@ -312,6 +312,22 @@ async def test_an_error_frame_behind_the_deadline_is_found():
     assert 0.15 < facts.late < 3.0
 
 
+async def test_an_error_frame_in_one_segment_with_the_welcome_is_no_noise():
+    """A message that is noise by one rule and an error by another is an error, however it is cut into segments."""
+    fatal = {"type": "notice", "level": "fatal"}
+    profile = Profile.model_validate(
+        {
+            "welcome": {"match": {"type": "hello"}},
+            "send": {"message": {"type": "echo", "id": "${nonce}"}, "match": {"type": "echo_reply", "id": "${nonce}"}},
+            "noise": [{"type": "notice"}],
+            "errors": [{"match": fatal, "reason": "auth_rejected"}],
+        }
+    )
+    for steps in ([WELCOME + text(fatal)], [WELCOME, lambda _: after(0.02), text(fatal)]):
+        facts, _ = await session(UPGRADE, *steps, close(1008), profile=profile)
+        assert facts.refusal == fatal
+
+
 async def test_what_comes_after_a_deadline_that_we_slept_through_is_not_looked_at():
     """A server that gives up on us while we are stopped says nothing of itself: the deadline stands."""
 

@@ -348,6 +348,22 @@ async def test_a_stamp_is_the_bytes_arrival_and_not_the_loops_leisure():
     assert -0.02 < min(late, key=abs) < 0.01
 
 
+async def test_an_old_stamp_is_believed_as_far_as_we_can_have_been_late():
+    """Bytes that waited in the kernel for a lost segment were not to be had before: that is no lateness of ours."""
+    async with linked(held=lambda: 0.03) as (link, peer):
+        reading = asyncio.ensure_future(link.read())
+        await asyncio.sleep(0)
+        thread, sent = tell_from_a_thread(peer)
+        while not sent:
+            busy(0.001)
+        busy(0.2)
+        received = await reading
+        thread.join()
+
+    assert received.at - sent[0] > 0.1
+    assert link.late <= 0.03
+
+
 async def test_without_kernel_stamps_the_time_is_that_of_the_call():
     """On a loop whose clock is not the machine's the loop's own moment is told."""
     assert await stamped(kernel_stamps=False) > 0.04

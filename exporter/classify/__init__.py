@@ -9,6 +9,7 @@ Rule 4: a probe passes by a completed phase that proves it, never for want of a 
 """
 
 from exporter.classify.judging import (
+    ASLEEP,
     BLIND,
     DISTORTED,
     LEGAL_FAILURES,
@@ -28,6 +29,7 @@ from exporter.classify.judging import (
 from exporter.classify.memory import Memory
 
 __all__ = [
+    "ASLEEP",
     "BLIND",
     "DISTORTED",
     "LEGAL_FAILURES",

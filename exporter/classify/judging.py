@@ -146,9 +146,11 @@ DISTORTED: Final = 0.05
 """Seconds of lateness from which a session's durations are not believed: the narrowest bucket of a probe's duration is
 half as wide, and an idle machine is late by a hundredth of it."""
 
+ASLEEP: Final = 0.1
 BLIND: Final = 0.05
-"""Share of its timeout from which a session that was late may have missed its deadline by our doing. It takes the sum
-of several such delays to miss one; and a real outage must not be void because a ten seconds' wait saw one hiccup."""
+"""Seconds, and the share of its timeout, from the greater of which on a session that was late may have missed its
+deadline by our doing. It takes the sum of several such delays to miss one; and a real outage must not be void because a
+wait of ten seconds saw one hiccup, or because the server held us with a flood of small frames."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,7 +236,7 @@ def judge(facts: Facts, case: Case) -> Judgement:
 def _is_void(facts: Facts, late: float, timeout: float) -> bool:
     """True if the deadline struck, and we may have slept through what would have kept it."""
     struck = facts.fault is not None and facts.fault.kind is Kind.DEADLINE
-    return struck and late > max(DISTORTED, BLIND * timeout)
+    return struck and late > max(ASLEEP, BLIND * timeout)
 
 
 def _first(finding: _Cause | None, stopped: _Cause | None) -> _Cause | None:

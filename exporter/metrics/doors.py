@@ -40,7 +40,7 @@ class _Known:
         self.probes = probes_of(target.profile)
         self.kinds = passed_over_kinds(target.profile)
         self.validates = validates(target.profile)
-        self.shelf.arrange(legal(target))
+        self.shelf.arrange(legal(target), target.identities)
 
 
 class Metrics:

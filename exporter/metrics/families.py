@@ -109,7 +109,7 @@ LAST_RUN: Final = Family(
     "ws_probe_last_run_timestamp_seconds",
     "gauge",
     _BY_PROBE,
-    "Unix time in seconds at which the last scheduled session that asked the probe's question started.",
+    "Unix time in seconds at which the last scheduled session started that asked for the probe and was not void.",
 )
 LAST_SUCCESS: Final = Family(
     "ws_probe_last_success_timestamp_seconds",

@@ -1,11 +1,12 @@
 """Where each series of a target stands in a flat list of figures, and the text that is written around the figures.
 
-Rule 1: targets of one shape share one layout: a target of its own costs a list of figures and no more.
+Rule 1: targets of one shape share one layout, whatever they and their identities are called: a target of its own costs
+a list of figures and no more.
 Rule 2: a figure is an int or a float; None is a series that is not known yet and has no line.
 Rule 3: the series of one family stand side by side, so that its text is one template and one slice.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import accumulate
@@ -17,6 +18,16 @@ from exporter.metrics.series import Key
 NAME: Final = "\0"
 """Stands in a template where a target's name goes. Names and aliases are letters, digits and `_.:-`
 (`config.scalars.NAME`), so none holds it, a quote, or a `%`."""
+
+
+def alias(number: int) -> str:
+    """Stands in a layout where the alias of the `number`-th identity goes."""
+    return f"\x01{number}\x01"
+
+
+BY_IDENTITY: Final = frozenset(family for family in ALL if "identity" in family.labels)
+"""Families whose series have an alias for a label, their only one."""
+
 
 ORDER: Final = {family: number for number, family in enumerate(ALL)}
 
@@ -37,20 +48,26 @@ class Block:
     end: int
     buckets: int
     may_be_unknown: bool
+    by_identity: bool
 
-    def text(self, name: str, figures: Sequence[Figure]) -> str:
-        """The lines of a target; `name` is escaped for a label."""
+    def text(self, names: Mapping[str, str], figures: Sequence[Figure]) -> str:
+        """The lines of a target; `names` says what stands for each placeholder, its own name for `NAME`."""
         known: Sequence[Figure] = figures[self.first : self.end]
         if self.buckets:
             known = list(_cumulated(known, self.buckets + 2))
         template = self.template
         if not self.may_be_unknown and not any(known):
-            return self.zeros.replace(NAME, name)
+            return self._named(self.zeros, names)
         if self.may_be_unknown and None in known:
             lines = zip(self.lines, known, strict=True)
             template = "".join(line for line, figure in lines if figure is not None)
             known = [figure for figure in known if figure is not None]
-        return template.replace(NAME, name) % tuple(known)  # no name holds a `%`
+        return self._named(template, names) % tuple(known)  # no name holds a `%`
+
+    def _named(self, template: str, names: Mapping[str, str]) -> str:
+        for placeholder, name in names.items() if self.by_identity else ((NAME, names[NAME]),):
+            template = template.replace(placeholder, name)
+        return template
 
 
 class Layout:
@@ -85,6 +102,7 @@ class Layout:
             end=self.size,
             buckets=len(family.buckets),
             may_be_unknown=family.kind == "gauge",
+            by_identity=family in BY_IDENTITY,
         )
 
 

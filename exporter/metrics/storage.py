@@ -5,12 +5,12 @@ Rule 2: whoever reads reads one moment: a shelf that is written to meanwhile kee
 """
 
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from exporter.metrics.families import Family
-from exporter.metrics.layout import Figure, Layout, layout_of, slots
+from exporter.metrics.layout import BY_IDENTITY, NAME, Figure, Layout, alias, layout_of, slots
 from exporter.metrics.series import Key, Start
 
 
@@ -18,30 +18,50 @@ class Shelf:
     """The series of one target (None: of the exporter itself), by family and the label values after `target`."""
 
     def __init__(self, target: str | None) -> None:
-        self._name = target or ""
+        self._names = {NAME: target or ""}
+        self._aliases: dict[str, str] = {}
         self._figures: list[Figure] = []
         self._layout = layout_of(())
         self._strays: set[Key] = set()
-        self._kept: tuple[object, Layout, list[Figure]] | None = None
+        self._kept: tuple[object, Mapping[str, str], Layout, list[Figure]] | None = None
 
-    def arrange(self, legal: Mapping[Key, Start]) -> None:
-        """Make the series that have a start, keep those that are there, drop those that are legal no more."""
+    def arrange(self, legal: Mapping[Key, Start], aliases: Sequence[str] = ()) -> None:
+        """Make the series that have a start, keep those that are there, drop those that are legal no more.
+
+        `aliases`: those of the identities, in their order.
+        """
         self._strays.clear()
-        self._lay_out(layout_of(tuple(legal)))
+        before = {key: self._slice(key) for key in self._keys()}
+        self._aliases = {name: alias(number) for number, name in enumerate(aliases)}
+        self._names = {NAME: self._names[NAME], **{mark: name for name, mark in self._aliases.items()}}
+        self._lay_out(layout_of(tuple(map(self._placed, legal))), before)
         for key, start in legal.items():
-            at = self._layout.at[key]
+            at = self._layout.at[self._placed(key)]
             if start:
                 self._figures[at] = start
             elif start is not None and self._figures[at] is None:
                 self._figures[at : at + slots(key[0])] = [0] * slots(key[0])
 
-    def _lay_out(self, layout: Layout) -> None:
+    def _lay_out(self, layout: Layout, before: Mapping[Key, list[Figure]]) -> None:
         """Move to another layout; what it does not have is dropped, what is new is not known yet."""
-        old, figures = self._layout, self._figures
         self._layout, self._figures = layout, [None] * layout.size
-        for key in old.at.keys() & layout.at.keys():
-            length = slots(key[0])
-            self._figures[layout.at[key] : layout.at[key] + length] = figures[old.at[key] : old.at[key] + length]
+        for key, figures in before.items():
+            at = layout.at.get(self._placed(key))
+            if at is not None:
+                self._figures[at : at + len(figures)] = figures
+
+    def _keys(self) -> Iterator[Key]:
+        """The series that have a place."""
+        for family, *values in self._layout.at:
+            yield (family, *(self._names.get(value, value) for value in values))
+
+    def _placed(self, key: Key) -> Key:
+        """The key as layouts have it: an alias is the place of its identity in the pool."""
+        return (key[0], self._aliases.get(key[1], key[1])) if key[0] in BY_IDENTITY else key
+
+    def _slice(self, key: Key) -> list[Figure]:
+        at = self._layout.at[self._placed(key)]
+        return self._figures[at : at + slots(key[0])]
 
     def add(self, *key: Any, amount: float = 1) -> None:
         """Count."""
@@ -50,7 +70,8 @@ class Shelf:
 
     def set(self, value: float, *key: Any) -> None:
         """Set a gauge."""
-        self._figures[self._at(key)] = +value  # a bool becomes a number
+        at = self._at(key)  # first: to make a place makes another list
+        self._figures[at] = +value  # a bool becomes a number
 
     def observe(self, value: float, *key: Any) -> None:
         """Put a value into a histogram."""
@@ -63,16 +84,15 @@ class Shelf:
         return iter(self._strays)
 
     def _at(self, key: Key) -> int:
-        try:
-            return self._layout.at[key]
-        except KeyError:
-            return self._made(key)
+        at = self._layout.at.get(self._placed(key))
+        return self._made(key) if at is None else at
 
     def _made(self, key: Key) -> int:
         """A place for a series that no table foresaw: it is counted all the same, and can be found."""
         self._strays.add(key)
-        self._lay_out(Layout((*self._layout.at, key)))
-        at, length = self._layout.at[key], slots(key[0])
+        before = {known: self._slice(known) for known in self._keys()}
+        self._lay_out(Layout((*self._layout.at, self._placed(key))), before)
+        at, length = self._layout.at[self._placed(key)], slots(key[0])
         self._figures[at : at + length] = [0] * length
         return at
 
@@ -81,7 +101,7 @@ class Shelf:
     def keep(self, reading: object) -> None:
         """Keep what is here for who is reading now: it is about to change."""
         if self._kept is None or self._kept[0] is not reading:
-            self._kept = reading, self._layout, self._figures.copy()
+            self._kept = reading, self._names, self._layout, self._figures.copy()
 
     def let_go(self) -> None:
         """Nobody is reading any more."""
@@ -91,11 +111,11 @@ class Shelf:
         """The lines of a family, as they were when `reading` began."""
         kept = self._kept
         if kept is not None and kept[0] is reading:
-            _, layout, figures = kept
+            _, names, layout, figures = kept
         else:
-            layout, figures = self._layout, self._figures
+            names, layout, figures = self._names, self._layout, self._figures
         block = layout.blocks.get(family)
-        return block.text(self._name, figures) if block is not None else ""
+        return block.text(names, figures) if block is not None else ""
 
 
 class Storage:

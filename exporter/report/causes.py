@@ -24,6 +24,7 @@ class Alert(StrEnum):
     SEND_FAILING = "WebSocketSendFailing"
     IDENTITY_FAILING = "WebSocketIdentityFailing"
     PROBE_SLOW = "WebSocketProbeSlow"
+    PROBE_DISTORTED = "WebSocketProbeDistorted"
     SERVER_RESTARTING = "WebSocketServerRestarting"
     RATE_LIMITED = "WebSocketRateLimited"
     PROBE_IMPAIRED = "WebSocketProbeImpaired"

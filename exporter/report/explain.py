@@ -54,6 +54,12 @@ NOTHING: Final = Explanation(
     "Check again; if it stays so, ask at a greater depth (`--probe send`).",
 )
 
+VOID: Final = Explanation(
+    "Nothing was proved: the deadline struck while the exporter's host was held up.",
+    page(Alert.PROBE_DISTORTED),
+    "Check again, from a host that has a processor to spare.",
+)
+
 INSTEAD: Final[Mapping[Phase | None, str]] = {
     Phase.AUTH: "instead of answering our login message",
     Phase.REPLY: "instead of replying",
@@ -69,6 +75,8 @@ def cause_of(result: Result) -> Cause | None:
 
 def explain(result: Result) -> Explanation:
     """Why a session went as it did, in words; there is an answer for every result."""
+    if result.void:
+        return VOID
     row = cause_of(result)
     if row is None and result.verdicts.get(result.depth) is not Verdict.PASS:
         return NOTHING

@@ -1,8 +1,9 @@
 """The phases of one session, and how it ends."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from math import inf
 from typing import Any, Final
 
 from exporter.profiles import Asked, matches
@@ -28,13 +29,22 @@ ABNORMAL: Final = 1006
 
 
 class Session:
-    """One conversation; `run` it once. `kernel_stamps=False` is for loops whose clock is not the machine's."""
+    """One conversation; `run` it once. `kernel_stamps`, `held`: see `transport.Link`."""
 
-    def __init__(self, order: Order, resolver: Resolver, clock: Clock, *, kernel_stamps: bool = True) -> None:
+    def __init__(
+        self,
+        order: Order,
+        resolver: Resolver,
+        clock: Clock,
+        *,
+        kernel_stamps: bool = True,
+        held: Callable[[], float] = lambda: inf,
+    ) -> None:
         self._order = order
         self._resolver = resolver
         self._clock = clock
         self._kernel_stamps = kernel_stamps
+        self._held = held
         self._script = order.script
         self._track = Track(clock())
         self._link: Link | None = None
@@ -140,7 +150,7 @@ class Session:
         self._address = str(address[1][0])
         track.end(self._clock())
         track.begin(Phase.TCP, self._clock())
-        link = await Link.connect(address, self._clock, kernel_stamps=self._kernel_stamps)
+        link = await Link.connect(address, self._clock, kernel_stamps=self._kernel_stamps, held=self._held)
         track.end(self._clock())
         return link
 
@@ -179,7 +189,7 @@ class Session:
 
     async def _exchange(self, messages: Messages, exchange: Asked, phase: Phase) -> None:
         """Send a message and read until *its* answer."""
-        for message in messages.arrived(lambda message: self._script.noise(message) is not None):
+        for message in messages.arrived(self._is_noise):
             self._pass_over(messages, message)  # our pong, if it wants one, goes out with our message
         messages.send(exchange.message)
         asked = self._clock()
@@ -203,6 +213,9 @@ class Session:
                 while True:
                     await messages.next()
         raise Fault(Kind.REFUSAL)
+
+    def _is_noise(self, message: Mapping[str, Any]) -> bool:
+        return not self._script.is_error(message) and self._script.noise(message) is not None
 
     def _pass_over(self, messages: Messages, message: Mapping[str, Any], *, notice: bool = False) -> None:
         rule = self._script.noise(message)

@@ -5,6 +5,7 @@ import base64
 import logging
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
@@ -13,8 +14,13 @@ import jwt
 import pytest
 import rig
 import wire
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from exporter import files
+from exporter import files, probing, tokens
+from exporter.files import KeyRing
+from exporter.probing import Prober, Turn
+from exporter.resolver import Resolver
 from exporter.result import (
     FactoryReason,
     Impairment,
@@ -183,6 +189,50 @@ async def test_each_session_carries_a_token_of_its_own(way, tmp_path):
     assert all("a=b" in peer.line for peer in server.peers)
     assert {peer.headers["user-agent"] for peer in server.peers} == {"ws-factory-exporter"}
     assert {peer.headers["x-team"] for peer in server.peers} == {"probing"}
+
+
+@pytest.mark.parametrize(("algorithm", "alone"), [("RS256", True), ("ES256", False), ("HS256", False)])
+async def test_a_slow_signature_is_made_in_a_thread(algorithm, alone, tmp_path, monkeypatch):
+    """RSA takes half a millisecond, in which OpenSSL keeps nobody waiting who is elsewhere; the others are quick."""
+    threads = []
+
+    def minting(*made):
+        threads.append(threading.current_thread())
+        return tokens.mint(*made)
+
+    monkeypatch.setattr(probing, "mint", minting)
+    keys = {"RS256": rsa.generate_private_key(65537, 2048), "ES256": ec.generate_private_key(ec.SECP256R1())}
+    async with wire.serving(chatting) as server:
+        job = chat_job(server, tmp_path, key_file=str(tmp_path / "pem"), algorithm=algorithm, claims={"iss": "we"})
+        pem = (Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        (tmp_path / "pem").write_bytes(keys[algorithm].private_bytes(*pem) if algorithm in keys else KEY)
+        result = await rig.Rig().run(job, identity="one")
+
+    assert dict(result.verdicts) == PASSED
+    assert [thread is threading.main_thread() for thread in threads] == [not alone]
+
+
+@pytest.mark.parametrize(
+    ("late", "distorted", "void"), [(0.0, False, False), (0.08, True, False), (0.9, True, True)], ids=str
+)
+async def test_how_late_the_loop_was_is_asked_for_the_time_of_the_session(late, distorted, void, tmp_path):
+    """A silent server is a timeout, but not to a loop that was held for most of it: then nothing is proved."""
+    asked = []
+
+    def told(since):
+        asked.append(since)
+        return late
+
+    async with wire.serving(wire.plays(wire.UPGRADE)) as server:
+        one = rig.Rig()
+        prober = Prober(one.state, KeyRing(), Resolver(), one.clock, lambda *_: None, late=told)
+        job, began = chat_job(server, tmp_path), one.clock.monotonic()
+        result = await prober.run(Turn(job, 1, Trigger.SCHEDULE, Probe.SEND, "one"))
+
+    assert (result.distorted, result.void) == (distorted, void)
+    assert (result.reason is None) is void
+    assert all(began <= since <= began + 0.5 for since in asked)
+    assert asked
 
 
 @pytest.mark.parametrize("way", ["header", "subprotocol"])

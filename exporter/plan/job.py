@@ -24,9 +24,10 @@ class Job:
     """One target with its profile and merged limits.
 
     `authority`: host:port, which is what a user's slots and a key's guard belong to. `users`: alias → hash of the user
-    (see `budget.user_key`). `rate`: connects per minute the host permits over all targets, None for loopback.
-    `peaks`: alias → slots its user holds at most, by the schedules of all targets; `scheduled_rate`: connects per
-    minute that all targets make to this host at most. Both are filled in when all targets are known.
+    (see `budget.user_key`). `steps`: every how many cycles the config asks for a probe. `rate`: connects per minute the
+    host permits over all targets, None for loopback. `peaks`: alias → slots its user holds at most, by the schedules of
+    all targets; `scheduled_rate`: connects per minute that all targets make to this host at most. Both are filled in
+    when all targets are known.
     """
 
     target: Target
@@ -41,6 +42,7 @@ class Job:
     key: str | None
     grid: Grid
     turns: Turns
+    steps: Mapping[Probe, int]
     rate: int | None
     peaks: Mapping[str, int]
     scheduled_rate: int = 0
@@ -66,6 +68,11 @@ class Job:
             key=_key(authority, target.auth.jwt) if target.auth else None,
             grid=Grid.of(target.name, target.interval),
             turns=_turns(target, profile, probes),
+            steps={
+                Probe.CONNECT: 1,
+                Probe.AUTH: target.probes.auth.every,
+                Probe.SEND: target.probes.send.every,
+            },
             rate=None if is_loopback(host) else rate,
             peaks={},
         )
@@ -126,9 +133,7 @@ class Job:
 
     def every(self, probe: Probe) -> int:
         """Every how many cycles the config asks for this probe."""
-        return {Probe.CONNECT: 1, Probe.AUTH: self.target.probes.auth.every, Probe.SEND: self.target.probes.send.every}[
-            probe
-        ]
+        return self.steps[probe]
 
     def depth(self, cycle: int) -> Probe:
         """Give the deepest probe due in this cycle."""

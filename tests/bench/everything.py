@@ -85,7 +85,8 @@ def cost(quick):
             stdout=subprocess.PIPE,
             text=True,
         ).stdout
-        return {"figures": json.loads(out.read_text()), "table": table, "profile": profile}
+        parts = profile[profile.rfind("\n\n") :].strip("\n")  # the table behind the profile, which names our paths
+        return {"figures": json.loads(out.read_text()), "table": table, "parts": parts}
 
 
 # Told -----------------------------------------------------------------------------------------------------------------
@@ -246,7 +247,7 @@ def document(found):
         "load": load_table(found["fidelity"]),
         "scale": scale_table(found["scale"]),
         "cost": found["cost"]["table"].rstrip(),
-        "parts": found["cost"]["profile"][found["cost"]["profile"].rfind("\n\n") :].strip("\n"),
+        "parts": found["cost"]["parts"],
     }
     for name, part in parts.items():
         text = text.replace(f"{{{name}}}", part)

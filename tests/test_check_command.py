@@ -498,14 +498,14 @@ async def test_one_check_of_a_target_at_a_time():
     async with StandIn.start(pace=Pace.quick(), tls_port=None) as standin:
         standin.set_fault("/ws", "no_welcome")
         async with daemon(standin) as running:
-            first = asyncio.create_task(running._check("staging", "send"))
+            first = asyncio.create_task(running._desk.check("staging", "send"))
             await rig.until(lambda: standin.open_connections)
-            status, words = await running._check("staging", "connect")
-            assert (await first)[0] == 200
-            again, _ = await running._check("staging", "connect")
+            second = await running._desk.check("staging", "connect")
+            assert (await first).status == 200
+            third = await running._desk.check("staging", "connect")
 
-    assert (status, again) == (503, 200)
-    assert "another check" in words
+    assert (second.status, third.status) == (503, 200)
+    assert "another check" in second.text
 
 
 ANSWERS = {

@@ -191,7 +191,7 @@ def test_every_cycle_is_counted_on_the_metrics_page():
                 loop.block(17)
             await asyncio.sleep(2)
             shown = await figures(daemon)
-            (job,) = daemon._plan.jobs
+            (job,) = daemon._ground.jobs.values()
             return shown, job.cycle_at(loop.wall()) - job.cycle_at(began)
 
     shown, due = virtual.run(main)
@@ -271,7 +271,7 @@ def test_slots_held_rise_with_a_session_and_fall_by_the_release():
                 await asyncio.sleep(seen.finished_at + moment - loop.time())
                 held.append((await figures(daemon))["ws_factory_slots_held", "one"])
             shown = await figures(daemon)
-            kept = daemon._state.ledger._book.holds
+            kept = daemon._ground.state.ledger._book.holds
             return held, shown["ws_factory_slots_budget", "one"], shown["ws_probe_identity_resting", "one"], kept
 
     assert virtual.run(main) == ([0, 1, 1, 0], 4, 0, {}), "what has been released is forgotten"
@@ -401,7 +401,7 @@ def test_a_task_that_died_is_said_and_makes_us_unhealthy(monkeypatch, caplog):
     async def main(loop):
         async with running(loop) as (daemon, _):
             before = await get(daemon, "/-/healthy")
-            monkeypatch.setattr(daemon, "_tell_identities", broken)
+            monkeypatch.setattr(daemon._told, "tell_identities", broken)
             await asyncio.sleep(2 * TIDY)
             monkeypatch.undo()
             return before, await get(daemon, "/-/healthy"), await get(daemon, "/-/ready")

@@ -4,10 +4,8 @@ import asyncio
 
 import pytest
 from realservers import prometheus
+from shown import Shown
 
-from exporter.config import Target
-from exporter.metrics import Metrics, target_series
-from exporter.profiles import BUILT_IN
 from exporter.result import (
     Close,
     Evidence,
@@ -20,7 +18,6 @@ from exporter.result import (
     Trigger,
     Verdict,
 )
-from exporter.web import LandingData, Server
 
 CONFIG = """
 global: {{scrape_interval: 1s, scrape_timeout: 1s}}
@@ -61,21 +58,11 @@ STEPS = [
 
 @pytest.fixture
 async def exporter():
-    metrics = Metrics("1.2.3")
-    identities = {"pool-001": "u1", "pool-002": "u2", "uuid-001": "u3"}
-    target = Target.model_validate({"name": "staging", "url": "ws://127.0.0.1:1/ws", "identities": identities})
-    metrics.add_target(target_series(target, BUILT_IN["factory"]))
+    shown = Shown()
     scraped = asyncio.Event()
-    server = await Server.start(
-        "127.0.0.1",
-        0,
-        figures=metrics,
-        ready=lambda: (True, "ready"),
-        healthy=lambda: (True, "healthy"),
-        on_scrape=scraped.set,
-        landing=lambda: LandingData("1.2.3"),
-    )
-    yield metrics, server, scraped
+    shown.scraped = scraped.set
+    server = await shown.serve()
+    yield shown.metrics, server, scraped
     await server.close()
 
 

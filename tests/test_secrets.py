@@ -199,7 +199,7 @@ async def told_by_a_daemon(watch, sessions):
         daemon = a_daemon(rig.target(standin, identities={"pool-001": "somebody"}))
         await daemon.start()
         try:
-            met = await sessions(daemon.observe)
+            met = await sessions(daemon._told.observe)
             for path in ("/metrics", "/", "/-/ready", "/-/healthy"):
                 watch.shown.add(path, await get(daemon.url + path))
         finally:

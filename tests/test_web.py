@@ -6,6 +6,7 @@ import io
 import socket
 import subprocess
 import threading
+from http import HTTPStatus
 
 import aiohttp
 import pytest
@@ -14,12 +15,11 @@ from hypothesis import strategies as st
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 from realservers import binary
+from shown import Shown
 
 from exporter import log
-from exporter.config import Target
-from exporter.metrics import Form, Metrics, target_series
-from exporter.profiles import BUILT_IN
-from exporter.web import Address, LandingData, LandingTarget, ListenProblem, Server, parse
+from exporter.metrics import Form
+from exporter.web import Address, Answer, LandingData, LandingTarget, ListenProblem, Server, parse
 from exporter.web.listen import bind
 from exporter.web.negotiate import choose, gzip_welcome
 from exporter.web.render import CHUNK, Renderer
@@ -72,37 +72,9 @@ NEGOTIATION = {
 }
 
 
-class State:
-    """What the server asks for, and what it told."""
-
-    def __init__(self):
-        self.metrics = Metrics("1.2.3")
-        identities = {"pool-001": "u1", "pool-002": "u2", "uuid-001": "u3"}
-        target = Target.model_validate({"name": "staging", "url": "wss://localhost/ws", "identities": identities})
-        self.metrics.add_target(target_series(target, BUILT_IN["factory"]))
-        self.ready = (True, "ready")
-        self.healthy = (True, "healthy")
-        self.scrapes = 0
-        self.landing = LandingData("1.2.3", [LandingTarget("staging", "passing")])
-
-    def scraped(self):
-        self.scrapes += 1
-
-    async def serve(self, figures=None):
-        return await Server.start(
-            "127.0.0.1",
-            0,
-            figures=figures or self.metrics,
-            ready=lambda: self.ready,
-            healthy=lambda: self.healthy,
-            on_scrape=self.scraped,
-            landing=lambda: self.landing,
-        )
-
-
 @pytest.fixture
 def state():
-    return State()
+    return Shown()
 
 
 @pytest.fixture
@@ -218,7 +190,7 @@ async def test_health_is_a_status_and_a_sentence(client, state, path):
     """200 when well, 503 when not, each with words; GET and HEAD."""
     async with client.get(path) as answer:
         assert (answer.status, (await answer.text()).strip()) == (200, path.removeprefix("/-/"))
-    state.ready = state.healthy = (False, "draining: sessions are ending")
+    state.is_ready = state.is_healthy = Answer(HTTPStatus.SERVICE_UNAVAILABLE, "draining: sessions are ending\n")
     async with client.get(path) as answer:
         assert (answer.status, await answer.text()) == (503, "draining: sessions are ending\n")
     async with client.head(path) as answer:
@@ -246,7 +218,7 @@ async def test_every_answer_is_dressed(client, path):
 
 async def test_the_landing_page_shows_targets_and_escapes_them(client, state):
     """Version, links and a row per target; what stands in a name or state is text, never markup."""
-    state.landing = LandingData("<b>1</b>", [LandingTarget("staging", "<script>alert(1)</script>", 'a & "b" \ud800')])
+    state.shown = LandingData("<b>1</b>", [LandingTarget("staging", "<script>alert(1)</script>", 'a & "b" \ud800')])
     async with client.get("/") as answer:
         page = await answer.text()
         assert answer.content_type == "text/html"
@@ -274,7 +246,7 @@ async def raw(port, request):
 
 def test_no_header_ever_makes_a_server_error():
     """Any bytes in Accept, Accept-Encoding and the query get 200 or a 4xx, and the server lives on."""
-    state = State()
+    state = Shown()
     with asyncio.Runner() as runner:
         server = runner.run(state.serve())
 
@@ -298,7 +270,7 @@ def test_no_header_ever_makes_a_server_error():
 
 async def test_a_fault_of_ours_is_a_500_and_one_line(client, state):
     """What a room hands in may raise: the client gets a bare 500, the log the traceback and no text of the client."""
-    state.ready = None
+    state.is_ready = None
     stream = io.StringIO()
     logs = log.configure("info", "logfmt", stream)
     async with client.get("/-/ready?token=abcdef") as answer:
@@ -482,15 +454,7 @@ def test_what_is_no_address_is_refused_with_a_sentence(text):
 async def test_a_busy_port_is_a_sentence(state, server):
     """It names address and flag, and says what to do."""
     with pytest.raises(ListenProblem) as refused:
-        await Server.start(
-            "127.0.0.1",
-            server.port,
-            figures=state.metrics,
-            ready=lambda: (True, ""),
-            healthy=lambda: (True, ""),
-            on_scrape=state.scraped,
-            landing=lambda: state.landing,
-        )
+        await Server.start(Address("127.0.0.1", server.port), state)
     assert str(refused.value) == (
         f"--web.listen-address: cannot listen on 127.0.0.1:{server.port}: "
         "the port is in use; stop what holds it, or choose another port"
@@ -515,15 +479,7 @@ def test_every_interface_is_both_families():
 
 async def test_the_url_reaches_the_server(state):
     """On every interface the URL is loopback."""
-    server = await Server.start(
-        "",
-        0,
-        figures=state.metrics,
-        ready=lambda: state.ready,
-        healthy=lambda: state.healthy,
-        on_scrape=state.scraped,
-        landing=lambda: state.landing,
-    )
+    server = await Server.start(Address("", 0), state)
     async with aiohttp.ClientSession() as session, session.get(f"{server.url}/-/ready") as answer:
         assert answer.status == 200
     await server.close()

@@ -328,7 +328,7 @@ async def by_part(aim, sessions):
         await spread(session, 2 * TARGETS, aim.in_flight)
         results.clear()
         whole = await taken(session, sessions, aim.in_flight)
-        jobs = running._plan.jobs
+        jobs = list(running._ground.jobs.values())
         asked = [asking(jobs[number % len(jobs)], number) for number in range(sessions)]
         parts = {
             **booked(aim, asked, results),
@@ -424,8 +424,8 @@ def sinks(running, results):
         running.cycle(result)
 
     def count_it(result):
-        running._metrics.observe(result)
-        running._metrics.cycle(result)
+        running._ground.metrics.observe(result)
+        running._ground.metrics.cycle(result)
 
     acts = {"sinks": everything, "  metrics": count_it, "  log": log.session}
     known = [(result,) for result in results]

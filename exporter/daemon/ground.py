@@ -1,0 +1,20 @@
+"""What the files of this room share."""
+
+from dataclasses import dataclass
+
+from exporter.host import Clock
+from exporter.metrics import Metrics
+from exporter.plan import Job
+from exporter.resolver import Resolver
+from exporter.state import State
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """`jobs`: by name, those that run now, in the order of the config."""
+
+    jobs: dict[str, Job]
+    metrics: Metrics
+    state: State
+    clock: Clock
+    resolver: Resolver

@@ -1,0 +1,108 @@
+"""Who is told of what happens: metrics, the log, the page, and whoever else listens.
+
+Rule 1: passes on, decides nothing.
+"""
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from exporter import log
+from exporter.daemon.ground import Ground
+from exporter.plan import Job
+from exporter.result import Probe, Result, Skip, Trigger, Verdict
+from exporter.web import LandingTarget
+
+LOG = logging.getLogger("exporter.daemon")
+
+
+@dataclass(frozen=True, slots=True)
+class Listeners:
+    """Whoever else wants to know."""
+
+    on_result: Callable[[Result], None] = field(default=lambda _: None)
+    on_skip: Callable[[Skip], None] = field(default=lambda _: None)
+
+
+class Told:
+    """The sinks of the scheduler (`scheduler.Sinks`), and what the last results say of each target."""
+
+    def __init__(self, ground: Ground, listeners: Listeners) -> None:
+        self._jobs = ground.jobs
+        self._metrics = ground.metrics
+        self._state = ground.state
+        self._clock = ground.clock
+        self._listeners = listeners
+        self._open: Counter[str] = Counter()
+        self._latest: dict[str, Result] = {}
+        self._judged: dict[tuple[str, Probe], Result] = {}
+
+    def observe(self, result: Result) -> None:
+        """Tell everybody of a finished session."""
+        self._metrics.observe(result)
+        self._latest[result.target] = result
+        for probe, verdict in result.verdicts.items():
+            if verdict is not Verdict.NONE:
+                self._judged[result.target, probe] = result
+        log.session(result)
+        self._listeners.on_result(result)
+        job = self._jobs[result.target]
+        own = () if result.identity is None else (result.identity,)
+        self.tell_identities(job, job.identities if result.failed else own)
+
+    def cycle(self, result: Result) -> None:
+        """Count the verdict of a scheduled cycle."""
+        self._metrics.cycle(result)
+
+    def skip(self, skip: Skip) -> None:
+        """Count a cycle that opened no session."""
+        self._metrics.skip(skip)
+        self._listeners.on_skip(skip)
+
+    def due(self, target: str, probe: Probe, at: float) -> None:
+        """Tell when a probe runs next."""
+        self._metrics.due(target, probe, at)
+
+    def stepped(self, seconds: float) -> None:
+        """Follow a step of the wall clock."""
+        LOG.warning("the wall clock stepped by %.1f s: every target is planned anew", seconds)
+        self._state.shift(seconds)
+
+    def opened(self, target: str, change: int) -> None:
+        """Count the open connections of a target."""
+        self._open[target] += change
+        self._metrics.open_connections(target, self._open[target])
+
+    def tell_identities(self, job: Job, aliases: Iterable[str]) -> None:
+        """What the ledger says of them now; a failure may have put the whole pool to rest."""
+        ledger, now = self._state.ledger, self._clock.wall()
+        for alias in aliases:
+            request = job.request("", Probe.SEND, alias, Trigger.SCHEDULE)
+            self._metrics.identity_state(
+                job.name,
+                alias,
+                held=ledger.held(request.user or "", now),
+                budget=ledger.budget(request, now),
+                resting=ledger.resting(request.user, request.key, now),
+            )
+
+    def row(self, job: Job) -> LandingTarget:
+        """A target by the last verdict of each of its probes: a session that only connected does not mend `send`."""
+        latest = self._latest.get(job.name)
+        if latest is None:
+            return LandingTarget(job.name, "not probed yet")
+        if latest.impairment is not None:
+            return LandingTarget(job.name, "impaired", f"our own failure: {latest.impairment}")
+        if not any((job.name, probe) in self._judged for probe in job.probes):
+            return LandingTarget(job.name, "not probed yet", "nothing was proved by the sessions so far")
+        for probe in job.probes:
+            judged = self._judged.get((job.name, probe))
+            if judged is not None and judged.verdicts[probe] is Verdict.FAIL:
+                return LandingTarget(job.name, "failing", f"{probe}: {_cause(judged)}")
+        return LandingTarget(job.name, "passing")
+
+
+def _cause(result: Result) -> str:
+    factory = f" ({result.factory_reason})" if result.factory_reason else ""
+    return f"{result.phase}: {result.reason}{factory}"

@@ -1,0 +1,44 @@
+"""GET /metrics: the negotiated form of the page, packed or not."""
+
+from aiohttp import web
+
+from exporter.web.negotiate import choose, gzip_welcome
+from exporter.web.render import Page, Renderer
+from exporter.web.site import Site
+
+
+class Scrapes:
+    """Answers scrapes; `close` it."""
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+        self._renderer = Renderer(site.figures)
+
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        """Send the figures of this moment; HEAD gets the headers only."""
+        choice = choose(",".join(request.headers.getall("Accept", [])))
+        page = await self._renderer.page(choice.form)
+        response = web.StreamResponse(headers={"Content-Type": choice.content_type, "Vary": "Accept, Accept-Encoding"})
+        packed = gzip_welcome(",".join(request.headers.getall("Accept-Encoding", [])))
+        response.content_length = page.packed_size if packed else page.size
+        if packed:
+            response.headers["Content-Encoding"] = "gzip"
+        await response.prepare(request)
+        if request.method == "GET":
+            await self._send(page, response, packed=packed)
+            self._site.scraped()
+        return response
+
+    async def close(self) -> None:
+        """Wait for what is in flight and end the thread."""
+        await self._renderer.close()
+
+    async def _send(self, page: Page, response: web.StreamResponse, *, packed: bool) -> None:
+        """Send a page; raises ConnectionError if the client goes."""
+        if packed:
+            for chunk in page.packed:
+                await response.write(chunk)
+        else:
+            async for chunk in self._renderer.unpacked(page):
+                await response.write(chunk)
+        await response.write_eof()

@@ -1,0 +1,46 @@
+"""What the HTTP side shows and does: the one list of it, which the daemon fulfils.
+
+Rule 1: a door for each kind of request, asked anew at each. Rule 2: nothing of aiohttp stands here.
+"""
+
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Final, Protocol
+
+from exporter.web.landing import LandingData
+from exporter.web.render import Figures
+
+JSON: Final = "application/json"
+TEXT: Final = "text/plain"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What is answered: a document, or a sentence."""
+
+    status: HTTPStatus
+    text: str
+    kind: str = TEXT
+
+
+class Site(Protocol):
+    """Who is asked."""
+
+    @property
+    def figures(self) -> Figures:
+        """What a scrape is made of."""
+
+    def scraped(self) -> None:
+        """GET on the metrics has been answered."""
+
+    def ready(self) -> Answer:
+        """Whether traffic is welcome."""
+
+    def healthy(self) -> Answer:
+        """Whether we do our work; how targets do says nothing of that."""
+
+    def landing(self) -> LandingData:
+        """What the page at the root shows."""
+
+    async def check(self, target: str, probe: str) -> Answer:
+        """A check of a target, by name, as deep as a probe, by name ("": as deep as the profile goes)."""

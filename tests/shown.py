@@ -1,0 +1,42 @@
+"""A site for the HTTP server alone: what it is asked for, as values that a test sets."""
+
+from http import HTTPStatus
+
+from exporter.config import Target
+from exporter.metrics import Metrics, target_series
+from exporter.profiles import BUILT_IN
+from exporter.web import Address, Answer, LandingData, LandingTarget, Server
+
+
+class Shown:
+    """What the server asks for, and what it told."""
+
+    def __init__(self):
+        self.metrics = Metrics("1.2.3")
+        identities = {"pool-001": "u1", "pool-002": "u2", "uuid-001": "u3"}
+        target = Target.model_validate({"name": "staging", "url": "wss://localhost/ws", "identities": identities})
+        self.metrics.add_target(target_series(target, BUILT_IN["factory"]))
+        self.figures = self.metrics
+        self.is_ready = Answer(HTTPStatus.OK, "ready\n")
+        self.is_healthy = Answer(HTTPStatus.OK, "healthy\n")
+        self.scrapes = 0
+        self.shown = LandingData("1.2.3", [LandingTarget("staging", "passing")])
+
+    def scraped(self):
+        self.scrapes += 1
+
+    def ready(self):
+        return self.is_ready
+
+    def healthy(self):
+        return self.is_healthy
+
+    def landing(self):
+        return self.shown
+
+    async def check(self, target, probe):
+        return Answer(HTTPStatus.OK, f"{target} {probe}\n")
+
+    async def serve(self, figures=None):
+        self.figures = figures or self.metrics
+        return await Server.start(Address("127.0.0.1", 0), self)

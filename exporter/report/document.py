@@ -26,6 +26,9 @@ def result_document(result: Result) -> dict[str, Any]:
     document = {field.name: _value(field.name, getattr(result, field.name)) for field in fields(result)}
     document["close"] = None if result.close is None else _without_text(asdict(result.close))
     document["evidence"] = {name: _value(name, value) for name, value in asdict(result.evidence).items()}
+    document["transcript"] = [
+        {name: _value(name, value) for name, value in frame._asdict().items()} for frame in result.transcript
+    ]
     return {**document, "status": status_of(result).name.lower(), "explanation": asdict(explain(result))}
 
 

@@ -98,7 +98,16 @@ def _trusted(result: Result) -> Result:
     told = result.evidence
     evidence = replace(told, connection_id=evidence_text(told.connection_id), address=evidence_text(told.address))
     close = result.close and Close(result.close.code, result.close.initiator, result.close.phase)
-    return replace(result, evidence=evidence, close=close)
+    return replace(
+        result,
+        evidence=evidence,
+        close=close,
+        passed_over={kind: number for kind, number in result.passed_over.items() if evidence_text(kind)},
+        transcript=tuple(
+            frame._replace(kind=evidence_text(frame.kind), code=evidence_text(frame.code))
+            for frame in result.transcript
+        ),
+    )
 
 
 def _sentence(error: ValidationError) -> str:

@@ -4,6 +4,7 @@ It costs a session some microseconds: what is kept of a frame is a plain list un
 """
 
 from collections.abc import Mapping
+from operator import itemgetter
 from typing import Any, Final
 
 from websockets import frames as ws
@@ -31,7 +32,10 @@ NO_CODE: Final = 1005
 
 Entry = list[Any]
 """A `Frame` in the making, its moment by the clock of the session."""
+_made: Final = tuple.__new__
+"""As `Frame._make`, without its call in between."""
 
+AT: Final = itemgetter(0)
 KIND: Final = Frame._fields.index("kind")
 CODE: Final = Frame._fields.index("code")
 
@@ -74,11 +78,12 @@ class Transcript:
             self._keep([at, _OUT, _CLOSE, size, None, str(int(close.code))])
 
     def frames(self, started: float) -> tuple[Frame, ...]:
-        """The transcript of a session that is over and began at `started`."""
+        """The transcript of a session that is over and began at `started`; what came early and was read late, too."""
+        self._entries.sort(key=AT)
         self._cut()
-        return tuple(
-            [Frame(at - started, way, opcode, size, kind, code) for at, way, opcode, size, kind, code in self._entries]
-        )
+        for entry in self._entries:
+            entry[0] -= started
+        return tuple([_made(Frame, entry) for entry in self._entries])
 
     def _keep(self, entry: Entry) -> None:
         self._entries.append(entry)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from exporter.history import History
 from exporter.host import Clock
 from exporter.metrics import Metrics
 from exporter.plan import Job
@@ -15,6 +16,7 @@ class Ground:
 
     jobs: dict[str, Job]
     metrics: Metrics
+    history: History
     state: State
     clock: Clock
     resolver: Resolver

@@ -12,6 +12,7 @@ from exporter.daemon.desk import Desk, Vitals
 from exporter.daemon.ground import Ground
 from exporter.daemon.told import Listeners, Told
 from exporter.files import FRESH, KeyRing
+from exporter.history import History
 from exporter.host import Clock, LoopWatch, collect_garbage, descriptors, in_slices
 from exporter.metrics import Metrics, target_series
 from exporter.plan import Plan
@@ -53,6 +54,7 @@ class Daemon:
         self._ground = Ground(
             jobs={job.name: job for job in plan.jobs},
             metrics=Metrics(__version__),
+            history=History(),
             state=state or State.in_memory(wall=clock.wall),
             clock=clock,
             resolver=Resolver(),

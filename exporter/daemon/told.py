@@ -1,4 +1,4 @@
-"""Who is told of what happens: metrics, the log, the page, and whoever else listens.
+"""Who is told of what happens: metrics, history, the log, and whoever else listens.
 
 Rule 1: passes on, decides nothing.
 """
@@ -7,11 +7,14 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from typing import Final
 
 from exporter import log
 from exporter.daemon.ground import Ground
+from exporter.history import State, Word
 from exporter.plan import Job
-from exporter.result import Probe, Result, Skip, Trigger, Verdict
+from exporter.report.words import cause
+from exporter.result import Probe, Result, Skip, Trigger
 from exporter.web import LandingTarget
 
 LOG = logging.getLogger("exporter.daemon")
@@ -31,20 +34,16 @@ class Told:
     def __init__(self, ground: Ground, listeners: Listeners) -> None:
         self._jobs = ground.jobs
         self._metrics = ground.metrics
+        self._history = ground.history
         self._state = ground.state
         self._clock = ground.clock
         self._listeners = listeners
         self._open: Counter[str] = Counter()
-        self._latest: dict[str, Result] = {}
-        self._judged: dict[tuple[str, Probe], Result] = {}
 
     def observe(self, result: Result) -> None:
         """Tell everybody of a finished session."""
         self._metrics.observe(result)
-        self._latest[result.target] = result
-        for probe, verdict in result.verdicts.items():
-            if verdict is not Verdict.NONE:
-                self._judged[result.target, probe] = result
+        self._history.add(result)
         log.session(result)
         self._listeners.on_result(result)
         job = self._jobs[result.target]
@@ -54,10 +53,12 @@ class Told:
     def cycle(self, result: Result) -> None:
         """Count the verdict of a scheduled cycle."""
         self._metrics.cycle(result)
+        self._history.cycle(result)
 
     def skip(self, skip: Skip) -> None:
         """Count a cycle that opened no session."""
         self._metrics.skip(skip)
+        self._history.skip(skip, self._clock.wall())
         self._listeners.on_skip(skip)
 
     def due(self, target: str, probe: Probe, at: float) -> None:
@@ -88,21 +89,20 @@ class Told:
             )
 
     def row(self, job: Job) -> LandingTarget:
-        """A target by the last verdict of each of its probes: a session that only connected does not mend `send`."""
-        latest = self._latest.get(job.name)
-        if latest is None:
-            return LandingTarget(job.name, "not probed yet")
-        if latest.impairment is not None:
-            return LandingTarget(job.name, "impaired", f"our own failure: {latest.impairment}")
-        if not any((job.name, probe) in self._judged for probe in job.probes):
-            return LandingTarget(job.name, "not probed yet", "nothing was proved by the sessions so far")
-        for probe in job.probes:
-            judged = self._judged.get((job.name, probe))
-            if judged is not None and judged.verdicts[probe] is Verdict.FAIL:
-                return LandingTarget(job.name, "failing", f"{probe}: {_cause(judged)}")
-        return LandingTarget(job.name, "passing")
+        """A target's state in words."""
+        state = self._history.state(job.name)
+        return LandingTarget(job.name, STATES.get(state.word, state.word.value), _detail(state))
 
 
-def _cause(result: Result) -> str:
-    factory = f" ({result.factory_reason})" if result.factory_reason else ""
-    return f"{result.phase}: {result.reason}{factory}"
+STATES: Final = {Word.UNKNOWN: "not probed yet"}
+
+
+def _detail(state: State) -> str:
+    result = state.result
+    if result is None:
+        return ""
+    if state.word is Word.UNKNOWN:
+        return "nothing was proved by the sessions so far"
+    if result.impairment is not None:
+        return f"our own failure: {result.impairment}"
+    return f"{state.probe}: {cause(result)}" if state.word is Word.FAILING else ""

@@ -22,10 +22,11 @@ LOG = logging.getLogger("exporter.daemon")
 
 @dataclass(frozen=True, slots=True)
 class Listeners:
-    """Whoever else wants to know."""
+    """Whoever else wants to know; `keep`: what keeps results over a restart."""
 
     on_result: Callable[[Result], None] = field(default=lambda _: None)
     on_skip: Callable[[Skip], None] = field(default=lambda _: None)
+    keep: Callable[[Result], None] = field(default=lambda _: None)
 
 
 class Told:
@@ -44,6 +45,7 @@ class Told:
         """Tell everybody of a finished session."""
         self._metrics.observe(result)
         self._history.add(result)
+        self._listeners.keep(result)
         log.session(result)
         self._listeners.on_result(result)
         job = self._jobs[result.target]

@@ -5,7 +5,7 @@ a tenth as dear: a history writes one for every session.
 """
 
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Final
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
@@ -19,8 +19,16 @@ class _Line:
     result: Result
 
 
-_WRITER: Final = TypeAdapter(Result)
-_READER: Final = TypeAdapter(_Line)
+@cache
+def _writer() -> TypeAdapter[Result]:
+    """Made when it is needed: that takes milliseconds, and a `check` keeps no history."""
+    return TypeAdapter(Result)
+
+
+@cache
+def _reader() -> TypeAdapter[_Line]:
+    return TypeAdapter(_Line)
+
 
 UNTOLD: Final = {"close": {"text"}}
 """The peer's reason is never told, even if a `Result` should hold one."""
@@ -32,13 +40,13 @@ class NotOurs(Exception):  # noqa: N818
 
 def packed(result: Result) -> bytes:
     """A result as a line of JSON, without its end."""
-    return _WRITER.dump_json(result, exclude_defaults=True, exclude=UNTOLD)
+    return _writer().dump_json(result, exclude_defaults=True, exclude=UNTOLD)
 
 
 def unpacked(line: bytes) -> Result:
     """The result that `packed` wrote; raises NotOurs."""
     try:
-        read = _READER.validate_json(b'{"result":%b}' % line)
+        read = _reader().validate_json(b'{"result":%b}' % line)
     except ValidationError:
         raise NotOurs("it is no result as this version writes it") from None
     return trusted(read.result)

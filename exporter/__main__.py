@@ -114,6 +114,7 @@ def _run(options: argparse.Namespace) -> int:
     config, what = _load(Path(options.config_file))
     if options.shard is not None:
         what = shard_of(what, options.shard)
+    history_file = _history_file(options, config)
     if options.config_check:
         print("\n".join(plan_lines(what)))
         for problem in mode_warnings(config):
@@ -126,7 +127,7 @@ def _run(options: argparse.Namespace) -> int:
     if not what.jobs:
         LOG.warning("no target of the config falls to shard %s: nothing is probed here", options.shard)
     state = _state(options, config)
-    daemon_options = Options(listen, startup_delay=options.startup_delay, history_file=_history_file(options, config))
+    daemon_options = Options(listen, startup_delay=options.startup_delay, history_file=history_file)
     return asyncio.run(_serve(what, daemon_options, state))
 
 

@@ -5,7 +5,7 @@ from http import HTTPStatus
 from exporter.config import Target
 from exporter.metrics import Metrics, target_series
 from exporter.profiles import BUILT_IN
-from exporter.web import Address, Answer, LandingData, LandingTarget, Server
+from exporter.web import Address, Answer, LandingData, LandingTarget, Recent, Server
 
 
 class Shown:
@@ -20,6 +20,7 @@ class Shown:
         self.is_ready = Answer(HTTPStatus.OK, "ready\n")
         self.is_healthy = Answer(HTTPStatus.OK, "healthy\n")
         self.scrapes = 0
+        self.results, self.now = {}, 0.0
         self.shown = LandingData("1.2.3", [LandingTarget("staging", "passing")])
 
     def scraped(self):
@@ -33,6 +34,9 @@ class Shown:
 
     def landing(self):
         return self.shown
+
+    def recent(self):
+        return Recent(tuple(self.results), lambda name: self.results[name], self.now)
 
     async def check(self, target, probe):
         return Answer(HTTPStatus.OK, f"{target} {probe}\n")

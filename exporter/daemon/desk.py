@@ -11,7 +11,7 @@ from exporter.daemon.told import Told
 from exporter.oncall import OnCall
 from exporter.report import FORMATS, View
 from exporter.result import Probe
-from exporter.web import JSON, Answer, LandingData
+from exporter.web import JSON, Answer, LandingData, Recent
 
 STOPPING: Final = "stopping: running sessions are being closed"
 
@@ -55,6 +55,10 @@ class Desk:
     def landing(self) -> LandingData:
         """Every target, in the order of the config."""
         return LandingData(__version__, tuple(map(self._told.row, self._jobs.values())))
+
+    def recent(self) -> Recent:
+        """Every target, in the order of the config."""
+        return Recent(tuple(self._jobs), self._ground.history.results, self._ground.clock.wall())
 
     async def check(self, target: str, probe: str) -> Answer:
         """One at a time for a target, with the ledger of the schedule."""

@@ -3,9 +3,21 @@
 Rule 1: shows, changes nothing. Rule 2: what it shows comes in through `Site`.
 """
 
+from exporter.web.filters import Recent
 from exporter.web.landing import LandingData, LandingTarget
 from exporter.web.listen import Address, ListenProblem, parse
 from exporter.web.server import Server
 from exporter.web.site import JSON, Answer, Site
 
-__all__ = ["JSON", "Address", "Answer", "LandingData", "LandingTarget", "ListenProblem", "Server", "Site", "parse"]
+__all__ = [
+    "JSON",
+    "Address",
+    "Answer",
+    "LandingData",
+    "LandingTarget",
+    "ListenProblem",
+    "Recent",
+    "Server",
+    "Site",
+    "parse",
+]

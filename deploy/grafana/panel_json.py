@@ -4,6 +4,7 @@ Rule 1: shapes only; what is shown and why stands in `dashboard`. Rule 2: one pa
 """
 # ruff: noqa: INP001 - a script's folder, no package
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -346,14 +347,15 @@ def _override(how: str, which: str, properties: Json) -> Json:
 
 
 def _columns(panel: Panel) -> Json:
-    """Names for the columns `Value #A` …, in the order of the table; `hidden` ones away."""
+    """Names for the columns `Value #A` …, after the labels as the first query groups by them; `hidden` ones away."""
+    labels = re.findall(r"\w+", panel.queries[0].text.partition("by (")[2].partition(")")[0])
     single = len(panel.queries) == 1
     values = {("Value" if single else f"Value #{chr(ord('A') + i)}"): q.legend for i, q in enumerate(panel.queries)}
     return {
         "id": "organize",
         "options": {
             "excludeByName": dict.fromkeys(("Time", *panel.hidden), True),
-            "indexByName": {},
+            "indexByName": {field: index for index, field in enumerate((*labels, *values))},
             "renameByName": {field: title for field, title in values.items() if title},
         },
     }

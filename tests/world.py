@@ -82,10 +82,11 @@ async def world():
 
 @dataclass(frozen=True)
 class Backend:
-    """A stand-in: where it is, its key."""
+    """A stand-in: where it is, its key, its control endpoint."""
 
     url: str
     key_file: str
+    control: str
 
 
 @contextlib.asynccontextmanager
@@ -93,7 +94,7 @@ async def backend(place, **environment):
     """The stand-in as a command in a world."""
     async with place.command(sys.executable, "-m", "exporter", "standin", **environment) as running:
         found = await running.said("  ", times=4)
-        yield Backend(found[0].split()[1], found[1].split()[2])
+        yield Backend(found[0].split()[1], found[1].split()[2], found[3].split()[2].removesuffix("/faults"))
 
 
 def target(known, **changes):

@@ -22,7 +22,7 @@ from exporter import arguments, web
 from exporter.config import Config, Problem, YamlProblem, examine, load_yaml
 from exporter.daemon import Daemon, Options
 from exporter.files import key_problems, mode_warnings
-from exporter.host import Clock
+from exporter.host import Clock, no_core_dumps
 from exporter.log import configure
 from exporter.oncall import NoAnswer, OnCall, Rounds, asked_of
 from exporter.plan import Job, Plan, plan, plan_lines, shard_of
@@ -63,6 +63,7 @@ class Unusable(Exception):  # noqa: N818
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; the exit code."""
+    no_core_dumps()
     words = sys.argv[1:] if argv is None else list(argv)
     if words[:1] == ["check"]:
         return _unknown_if_broken(words)

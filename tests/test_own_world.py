@@ -260,6 +260,16 @@ async def test_a_network_without_a_route_is_told_and_over_with_it(tmp_path):
 # Killed, and alone --------------------------------------------------------------------------------------------------
 
 
+async def test_a_crash_leaves_no_image_of_the_key(tmp_path):
+    """Its core file may be of no size, whatever the service manager permits; no argument and no variable is secret."""
+    async with at_home(tmp_path) as (standin, running, _):
+        soft, hard = resource.prlimit(running.pid, resource.RLIMIT_CORE)
+        seen = [Path(f"/proc/{running.pid}/{file}").read_bytes() for file in ("cmdline", "environ")]  # noqa: ASYNC240
+
+    assert (soft, hard) == (0, 0)
+    assert not any(standin.key in text for text in seen)
+
+
 async def test_killed_for_want_of_memory_again_and_again_it_does_no_harm(tmp_path):
     """Eight lives of a session or two, users with five slots each: the ledger outlives them, none is refused."""
     lives = []

@@ -19,12 +19,12 @@ from pathlib import Path
 from typing import Any, Final, NoReturn, TypeVar
 
 from exporter import arguments, web
-from exporter.config import Config, Problem, YamlProblem, examine, load_yaml
+from exporter.config import Config, Problem, Tls, YamlProblem, examine, load_yaml
 from exporter.daemon import Daemon, Options
 from exporter.files import key_problems, mode_warnings
 from exporter.host import Clock, no_core_dumps
 from exporter.log import configure
-from exporter.oncall import NoAnswer, OnCall, Rounds, asked_of
+from exporter.oncall import Entry, NoAnswer, OnCall, Rounds, asked_of, healthy_at
 from exporter.plan import Job, Plan, plan, plan_lines, shard_of
 from exporter.profiles import BUILT_IN
 from exporter.report import (
@@ -264,6 +264,15 @@ def _write(path: Path, text: str, *, mode: str = "w", flag: str = "--report") ->
         raise Unusable(f"{flag}: {path}: {error.strerror}") from None
 
 
+def _healthcheck(options: argparse.Namespace) -> int:
+    tls = Tls.model_construct(ca_file=options.ca_file, cert_file=options.cert_file, key_file=options.key_file)
+    try:
+        _say(healthy_at(options.url, Entry(tls, options.username, options.password_file)))
+    except NoAnswer as problem:
+        raise Unusable(problem) from None
+    return 0
+
+
 def _demo(options: argparse.Namespace) -> int:
     _check_faults(options.fault)
     configure("error", "logfmt")
@@ -469,6 +478,7 @@ def _say(text: str) -> bool:
 COMMANDS: Final[Mapping[str, Callable[[argparse.Namespace], int]]] = {
     "run": _run,
     "check": _check,
+    "healthcheck": _healthcheck,
     "demo": _demo,
     "standin": _standin,
 }

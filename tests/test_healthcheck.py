@@ -2,14 +2,15 @@
 
 import asyncio
 import contextlib
+from http import HTTPStatus
 
 import certificates
 import pytest
 from realservers import nginx
+from shown import Shown
 
 from exporter.__main__ import main
-from exporter.metrics import Metrics
-from exporter.web import LandingData, Server
+from exporter.web import Answer
 
 PASSWORD = "pass-word of the scraper"
 DOOR = """
@@ -38,17 +39,9 @@ DOOR = """
 @pytest.fixture
 async def exporter():
     """A running HTTP side, and what it says of its health."""
-    said = [(True, "healthy")]
-    server = await Server.start(
-        "127.0.0.1",
-        0,
-        figures=Metrics("1.2.3"),
-        ready=lambda: (True, "ready"),
-        healthy=lambda: said[-1],
-        on_scrape=lambda: None,
-        landing=lambda: LandingData("1.2.3"),
-    )
-    yield server, said
+    shown = Shown()
+    server = await shown.serve()
+    yield server, shown
     await server.close()
 
 
@@ -66,9 +59,9 @@ def asked(capsys):
 
 async def test_a_healthy_exporter_is_0_and_an_ill_one_1(exporter, asked):
     """The exit code is the health; the sentence names the exporter, and the status of one that is not well."""
-    server, said = exporter
+    server, shown = exporter
     well = await asked(f"--url={server.url}")
-    said.append((False, "the scheduler does not turn"))
+    shown.is_healthy = Answer(HTTPStatus.SERVICE_UNAVAILABLE, "the scheduler does not turn\n")
     ill = await asked(f"--url={server.url}/")
 
     assert well == (0, f"{server.url} says healthy")

@@ -3,19 +3,22 @@
 import asyncio
 import contextlib
 import logging
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import pytest
 import rig
 import virtual
 from prometheus_client.parser import text_string_to_metric_families
+from realservers import answered
 
+import exporter.probing
 from exporter.daemon import Daemon, Options
 from exporter.daemon.asked import BUSY, CROWD, CROWDED, FULL, LASTING, STOPPING
 from exporter.daemon.probes import NAMED
 from exporter.oncall import REFUSALS, OnCall
 from exporter.result import SkipCause
 from exporter.scheduler import CLOSING, PATIENCE
+from exporter.session import Session
 from exporter.standin import Pace, StandIn
 from exporter.state import State
 from exporter.web import Address
@@ -51,13 +54,8 @@ async def running(loop, *, delay=FAR, fault=None, count=1, settings=None, option
 
 async def ask(daemon, query=STAGING, timeout=None, path="/probe"):
     """Status and text of a probe; `timeout`: what the header of Prometheus says."""
-    place = urlsplit(daemon.url)
-    reader, writer = await asyncio.open_connection(place.hostname, place.port)
-    header = "" if timeout is None else f"X-Prometheus-Scrape-Timeout-Seconds: {timeout}\r\n"
-    writer.write(f"GET {path}{query} HTTP/1.0\r\nHost: x\r\n{header}\r\n".encode())
-    head, _, body = (await reader.read()).decode().partition("\r\n\r\n")
-    writer.close()
-    return int(head.split(" ")[1]), body
+    header = {} if timeout is None else {"X-Prometheus-Scrape-Timeout-Seconds": timeout}
+    return await answered(f"{daemon.url}{path}{query}", **header)
 
 
 def shown(body):
@@ -156,6 +154,84 @@ def test_a_long_list_of_names_is_cut():
 
     assert status == 400
     assert text.endswith(f"t{NAMED - 1} and 7 more\n")
+
+
+HOSTILE = (
+    "ws://{attacker}/ws",
+    "wss://{attacker}",
+    "//{attacker}/ws",
+    "{attacker}",
+    "staging@{attacker}",
+    "staging#@{attacker}",
+    "staging?url=ws://{attacker}/ws",
+    "staging/../../{attacker}",
+    "staging\r\nHost: {attacker}",
+    "staging\0{attacker}",
+    "file:///etc/passwd",
+    "pool-001",
+    "${{token}}",
+    "ｓtaging",
+    "staging" * 500,
+)
+
+
+@pytest.mark.parametrize("place", ["?target={}", "?target=staging&probe={}", "?target={}&probe={}&debug=true"])
+@pytest.mark.parametrize("text", HOSTILE, ids=lambda text: ascii(text)[:30])
+def test_no_parameter_leads_a_token_anywhere(place, text, caplog):
+    """No connection to whom a request names, none to the backend either; no line of the log holds the name."""
+    caplog.set_level(logging.DEBUG)
+
+    async def main(loop):
+        attacked = []
+        attacker = await asyncio.start_server(lambda *streams: attacked.append(streams), "127.0.0.1", 0)
+        port = attacker.sockets[0].getsockname()[1]
+        name = text.format(attacker=f"127.0.0.1:{port}")
+        async with running(loop) as (daemon, standin):
+            said = await ask(daemon, place.replace("{}", quote(name, safe="")))
+            await asyncio.sleep(1)
+            connections = standin.finished + standin.open_connections
+        attacker.close()
+        return said, connections, attacked, str(port)
+
+    (status, sentence), connections, attacked, port = virtual.run(main)
+
+    assert (status, connections, attacked) == (400, 0, [])
+    assert sentence.count("\n") == 1
+    assert not [record for record in caplog.records if port in record.getMessage()]
+
+
+def test_no_header_of_a_request_reaches_the_backend(monkeypatch):
+    """Whose token is sent, where, as whom: the config says it alone, whatever the client claims to be."""
+    orders = []
+
+    class Watched(Session):
+        def __init__(self, order, *arguments, **options):
+            orders.append(order)
+            super().__init__(order, *arguments, **options)
+
+    monkeypatch.setattr(exporter.probing, "Session", Watched)
+
+    async def main(loop):
+        async with running(loop) as (daemon, standin):
+            headers = {
+                "Host": "attacker.example",
+                "X-Forwarded-Host": "attacker.example",
+                "Authorization": "Bearer of-the-client",
+                "Cookie": "of-the-client",
+                "Sec-WebSocket-Protocol": "of-the-client",
+                "User-Agent": "of-the-client",
+                "Origin": "http://attacker.example",
+            }
+            status, _ = await answered(f"{daemon.url}/probe{STAGING}", **headers)
+            return status, [(seen.path, seen.user) for seen in standin.sessions]
+
+    status, seen = virtual.run(main)
+
+    (order,) = orders
+    said = repr((order.host, order.resource, dict(order.headers), order.subprotocols))
+    assert (status, seen) == (200, [("/ws", "staging-e2e-user-001")])
+    assert "attacker" not in said
+    assert "of-the-client" not in said
 
 
 # How much time there is ---------------------------------------------------------------------------------------------

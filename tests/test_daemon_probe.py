@@ -374,15 +374,19 @@ def test_our_own_trouble_is_no_failure_of_the_backend(tmp_path):
     assert "probe_success" not in text + report
 
 
-def test_a_deadline_that_we_slept_through_is_no_failure_of_the_backend():
-    """An exporter that stood still has proved nothing: 503, and that it was held up."""
+@pytest.mark.parametrize(
+    ("header", "timeout", "asleep"), [(None, "10s", 20), ("4.5", "60s", 2)], ids=["its own deadline", "a shorter one"]
+)
+def test_a_deadline_that_we_slept_through_is_no_failure_of_the_backend(header, timeout, asleep):
+    """An exporter that stood still has proved nothing: 503; how long is too long goes by the time the session had."""
 
     async def main(loop):
-        async with running(loop, fault="slow_reply:delay=3") as (daemon, standin):
-            asking = asyncio.ensure_future(ask(daemon))
+        changes = {"fault": "slow_reply:delay=3", "timeout": timeout, "interval": "2m"}
+        async with running(loop, options={"timeout_offset": 2.0}, **changes) as (daemon, standin):
+            asking = asyncio.ensure_future(ask(daemon, STAGING, header))
             await open_at(standin)
             await asyncio.sleep(1)
-            loop.block(20)
+            loop.block(asleep)
             return await asking
 
     status, text = virtual.run(main)

@@ -127,7 +127,7 @@ def _run(options: argparse.Namespace) -> int:
     if not what.jobs:
         LOG.warning("no target of the config falls to shard %s: nothing is probed here", options.shard)
     state = _state(options, config)
-    daemon_options = Options(listen, startup_delay=options.startup_delay)
+    daemon_options = Options(listen, startup_delay=options.startup_delay, timeout_offset=options.timeout_offset)
     return asyncio.run(_serve(what, daemon_options, state))
 
 

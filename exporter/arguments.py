@@ -66,6 +66,14 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
         help="wait so long, and for a scrape (60s at most), before the first session; default: %(default)s; 0s: now",
     )
     add(
+        "--timeout-offset",
+        dest="timeout_offset",
+        type=_seconds,
+        default="500ms",
+        metavar="DURATION",
+        help="answer /probe so long before the scrape that asks for it gives up; default: %(default)s",
+    )
+    add(
         "--shard",
         type=_shard,
         metavar="I/N",

@@ -24,7 +24,7 @@ from exporter.files import TLS_CONTEXTS, FileProblem, KeyRing, Watched
 from exporter.host import Clock
 from exporter.log import printable
 from exporter.plan import Job
-from exporter.probing import Prober, Turn
+from exporter.probing import UNHURRIED, Prober, Turn, Within
 from exporter.report import Checked, NotOurs, Series, name_shape, public_url, read_document, until_healthy
 from exporter.report.words import span
 from exporter.resolver import Resolver
@@ -38,7 +38,7 @@ REFUSALS: Final = {
     SkipCause.RESTING: "the identity or its key rests: a session now would only make it worse; wait until that is over",
 }
 """What the ledger answered, the one first that is over soonest."""
-TAKES_NONE: Final = ", or ask with --probe connect, which takes no slot and sends no token"
+TAKES_NONE: Final = ", or ask with --probe connect (HTTP: probe=connect), which takes no slot and sends no token"
 OWN_USERS: Final = ", name users of its own under check_identities"
 
 
@@ -63,6 +63,8 @@ Told = Callable[[list[Result], int, float], None]
 class OnCall:
     """Checks one target. `identity`: an alias of the pool to speak as; absent: the first with a slot to spare.
 
+    `beside`: the prober for sessions in the process that runs the schedule, for which they leave room from the first
+    on; absent: this process has no schedule. `turn`: whose turn it is to speak first, counted from any number on.
     `interrupted`: a series was cancelled before its end.
     """
 
@@ -73,22 +75,25 @@ class OnCall:
         *,
         identity: str | None = None,
         clock: Clock | None = None,
-        resolver: Resolver | None = None,
+        beside: Prober | None = None,
+        turn: int = 0,
     ) -> None:
         self._job = _with_check_users(job)
         self._identity = identity
         self._state = state
         self._clock = clock or Clock()
-        self._prober = Prober(state, KeyRing(), resolver or Resolver(), self._clock, lambda *_: None)
-        self._turns = 0
+        self._beside = beside is not None
+        self._prober = beside or Prober(state, KeyRing(), Resolver(), self._clock, lambda *_: None)
+        self._turns = turn
         self.interrupted = False
 
-    async def once(self, depth: Probe) -> Checked:
-        """One session now; a `Checked` with the refusal's sentence if there is no room for it."""
+    async def once(self, depth: Probe, within: Within = UNHURRIED) -> Checked:
+        """One session now, within so much time; a `Checked` with the refusal's sentence if there is no room for it."""
         started = self._clock.wall()
-        outcome = await self._session(depth)
+        outcome = await self._session(depth, within)
         refusal = self._refusal(outcome.cause) if isinstance(outcome, Skip) else None
-        return self._checked(started, (outcome,) if isinstance(outcome, Result) else (), refusal)
+        checked = self._checked(started, (outcome,) if isinstance(outcome, Result) else (), refusal)
+        return replace(checked, timeout=min(self._job.target.timeout, within.verdict))
 
     async def series(self, depth: Probe, rounds: Rounds, told: Told) -> Series:
         """Sessions in a row, each as the next identity in turn, until all are done or the target is healthy.
@@ -178,14 +183,15 @@ class OnCall:
             return [None]
         return [self._identity] if self._identity else [*self._job.identities]
 
-    async def _session(self, depth: Probe) -> Result | Skip:
+    async def _session(self, depth: Probe, within: Within = UNHURRIED) -> Result | Skip:
         """The first identity, in turn, that the ledger lets speak."""
         pool = self._speakers(depth)
         turn, self._turns = self._turns % len(pool), self._turns + 1
         skips = []
         for alias in pool[turn:] + pool[:turn]:
             cycle = self._job.cycle_at(self._clock.wall())
-            outcome = await self._prober.run(Turn(self._job, cycle, Trigger.CHECK, depth, alias))
+            turn_of = Turn(self._job, cycle, Trigger.CHECK, depth, alias, within, beside=self._beside)
+            outcome = await self._prober.run(turn_of)
             if isinstance(outcome, Result):
                 return outcome
             skips.append(outcome)

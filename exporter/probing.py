@@ -10,7 +10,8 @@ import logging
 import secrets
 import ssl
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import inf
 from typing import Final
 from urllib.parse import urlencode, urlsplit
 
@@ -33,19 +34,45 @@ NO_VERDICT: Final = dict.fromkeys(Probe, Verdict.NONE)
 
 
 @dataclass(frozen=True, slots=True)
+class Within:
+    """Seconds that a session may take at most, where its target would give it more.
+
+    `verdict`: until it has got what it came for. `end`: until it is over, the close included.
+    """
+
+    verdict: float = inf
+    end: float = inf
+
+
+UNHURRIED: Final = Within()
+"""As long as the target's own settings let it take."""
+
+
+@dataclass(frozen=True, slots=True)
 class Turn:
-    """One session asked for: a job's cycle, perhaps with another identity or depth than its own turn has."""
+    """One session asked for: a job's cycle, perhaps with another identity or depth than its own turn has.
+
+    `beside`: a session that no schedule asked for, in the process whose schedule it must leave room for.
+    """
 
     job: Job
     cycle: int
     trigger: Trigger
     depth: Probe
     identity: str | None
+    within: Within = UNHURRIED
+    beside: bool = False
+
+    @property
+    def timeout(self) -> float:
+        """Seconds to a verdict; what the ledger counts on is the target's own, which is never less."""
+        return min(self.job.target.timeout, self.within.verdict)
 
     def request(self, run: str) -> Request:
         """What it would cost."""
         due = self.job.due(self.cycle) if self.trigger is Trigger.SCHEDULE else None
-        return self.job.request(run, self.depth, self.identity, self.trigger, due=due)
+        request = self.job.request(run, self.depth, self.identity, self.trigger, due=due)
+        return replace(request, beside=True) if self.beside else request
 
 
 class _Unable(Exception):  # noqa: N818
@@ -140,7 +167,7 @@ class Prober:
             memory=self._memories.setdefault(job.name, Memory()),
             subject=target.identities.get(turn.identity or ""),
             environment=target.environment,
-            timeout=target.timeout,
+            timeout=turn.timeout,
             late=self._late(began),
         )
         return facts, judge(facts, case)
@@ -158,8 +185,9 @@ class Prober:
             resource=f"{url.path or '/'}?{query}" if query else url.path or "/",
             script=Script(job.profile, {"nonce": request.run, "identity": subject, "token": token}),
             depth=request.depth,
-            timeout=target.timeout,
+            timeout=turn.timeout,
             close_timeout=target.close_timeout,
+            whole=turn.within.end,
             tls=await self._context(target) if job.tls else None,
             server_name=target.tls.server_name,
             headers={"User-Agent": USER_AGENT, **target.headers, **carried.headers},

@@ -87,13 +87,24 @@ class _Lane:
 
 
 class Scheduler:
-    """Runs the cycles of all jobs from `start` to `stop`, with at most so many sessions `in_flight`."""
+    """Runs the cycles of all jobs from `start` to `stop`, with at most `most` sessions `in_flight`.
+
+    `others`: how many sessions that no schedule asked for are open beside them; they count too.
+    """
 
     def __init__(
-        self, jobs: Sequence[Job], run: RunSession, sinks: Sinks, clock: Clock, *, most: int = sys.maxsize
+        self,
+        jobs: Sequence[Job],
+        run: RunSession,
+        sinks: Sinks,
+        clock: Clock,
+        *,
+        most: int = sys.maxsize,
+        others: Callable[[], int] = lambda: 0,
     ) -> None:
         self._run_session = run
         self._most = most
+        self._others = others
         self.in_flight = 0
         self._sinks = sinks
         self._clock = clock
@@ -229,7 +240,7 @@ class Scheduler:
 
     async def _run(self, turn: Turn) -> Result | Skip:
         """One session, if there is room for one more."""
-        if self.in_flight >= self._most:
+        if self.in_flight + self._others() >= self._most:
             return Skip(turn.job.name, SkipCause.CAPACITY)
         self.in_flight += 1
         try:

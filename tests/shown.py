@@ -21,6 +21,8 @@ class Shown:
         self.is_healthy = Answer(HTTPStatus.OK, "healthy\n")
         self.scrapes = 0
         self.shown = LandingData("1.2.3", [LandingTarget("staging", "passing")])
+        self.questions = []
+        self.probed = Answer(HTTPStatus.OK, "probe_success 1\n")
 
     def scraped(self):
         self.scrapes += 1
@@ -33,6 +35,10 @@ class Shown:
 
     def landing(self):
         return self.shown
+
+    async def probe(self, question):
+        self.questions.append(question)
+        return self.probed
 
     async def check(self, target, probe):
         return Answer(HTTPStatus.OK, f"{target} {probe}\n")

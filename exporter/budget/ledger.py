@@ -220,9 +220,11 @@ class Ledger:
 def _promised(request: Request, extras: list[bool], needed: int) -> int:
     """What a session that no schedule asked for must leave room for: others like it, and what the schedule needs.
 
-    A check that sees nothing of the schedule is alone on this machine, and owes it nothing.
+    A check that sees nothing of the schedule is alone on this machine, and owes it nothing; one in the schedule's own
+    process knows better: else a probe with every scrape could keep the first scheduled session out for ever.
     """
-    if not request.extra or (request.trigger is Trigger.CHECK and all(extras)):
+    alone = request.trigger is Trigger.CHECK and not request.beside and all(extras)
+    if not request.extra or alone:
         return 0
     return sum(extras) + needed
 

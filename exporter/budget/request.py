@@ -35,7 +35,8 @@ class Request:
     host permits; None for loopback. `scheduled_peak`, `scheduled_rate`: slots of the user and connects per minute that
     the schedule needs; a session that no schedule asked for must leave that much free. `due`: when the schedule wanted
     it, so that a schedule exactly at the permitted rate does not trip over a late start. `tokenless`: a turn that may
-    not send its token may go connect-deep without one (the profile's `connect_without_token`).
+    not send its token may go connect-deep without one (the profile's `connect_without_token`). `beside`: a schedule
+    runs in this very process, whether the ledger has seen a session of it or not.
     """
 
     run: str
@@ -55,6 +56,7 @@ class Request:
     scheduled_rate: int = 0
     due: float | None = None
     tokenless: bool = False
+    beside: bool = False
 
     @property
     def window(self) -> float:

@@ -281,13 +281,18 @@ class Session:
             return
         try:
             if self._messages is not None:
-                async with asyncio.timeout(self._order.close_timeout):
+                async with asyncio.timeout(self._closing_time()):
                     await self._closed(self._messages, self._link)
         except (TimeoutError, Fault):
             pass
         finally:
             self._settle()
             self._link.close()
+
+    def _closing_time(self) -> float:
+        """Seconds that the close may take; our frame goes out even if none is left to wait for an answer."""
+        left = self._order.whole - (self._clock() - self._track.started)
+        return max(0.0, min(self._order.close_timeout, left))
 
     async def _closed(self, messages: Messages, link: Link) -> None:
         broken = self._fault is not None and self._fault.kind in (Kind.EOF, Kind.RESET)

@@ -3,6 +3,7 @@
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from math import inf
 
 from exporter.profiles import Script
 from exporter.result import Probe
@@ -10,7 +11,10 @@ from exporter.result import Probe
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What one session needs. Durations in seconds; `resource` is path and query, the token's parameter included."""
+    """What one session needs. Durations in seconds; `resource` is path and query, the token's parameter included.
+
+    `whole`: from the start until all is over, the close included, if that must come before `close_timeout` is used up.
+    """
 
     host: str
     port: int
@@ -25,6 +29,7 @@ class Order:
     """Beside those of the upgrade itself; of names that differ in case only the last counts."""
     subprotocols: tuple[str, ...] = field(default=(), repr=False)
     ip_protocol: str = "any"
+    whole: float = inf
 
     @property
     def authority(self) -> str:

@@ -6,6 +6,17 @@ Rule 1: shows, changes nothing. Rule 2: what it shows comes in through `Site`.
 from exporter.web.landing import LandingData, LandingTarget
 from exporter.web.listen import Address, ListenProblem, parse
 from exporter.web.server import Server
-from exporter.web.site import JSON, Answer, Site
+from exporter.web.site import JSON, Answer, Question, Site
 
-__all__ = ["JSON", "Address", "Answer", "LandingData", "LandingTarget", "ListenProblem", "Server", "Site", "parse"]
+__all__ = [
+    "JSON",
+    "Address",
+    "Answer",
+    "LandingData",
+    "LandingTarget",
+    "ListenProblem",
+    "Question",
+    "Server",
+    "Site",
+    "parse",
+]

@@ -190,14 +190,15 @@ class Close:
     text: str = field(default="", repr=False)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Facts:
     """What one session met, for `classify`: the only value with texts of the network; it never leaves `probing`.
 
     `phases`: seconds of each completed phase. `ended`: the phase the session was in when it was over (`CLOSE` when
     it got all it came for). `refusal`: the error frame, a JSON object. `notices`: kinds of the frames that were
     passed over during admission. `marks`: seconds from the start of `resolve` to the end of each phase. `late`: seconds
-    by which we came late at worst: to what had arrived, to the deadline.
+    by which we came late at worst: to what had arrived, to the deadline. Not frozen: that would cost more than to make
+    it, and it is read once.
     """
 
     phases: Mapping[Phase, float]

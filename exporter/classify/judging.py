@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from itertools import chain
 from math import inf
 from types import NoneType
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from exporter.classify.memory import Memory
 from exporter.config import CloseRule, ErrorRule, Profile, Welcome
@@ -171,8 +171,7 @@ class Case:
     late: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class Judgement:
+class Judgement(NamedTuple):
     """What the facts mean. `reason` and `phase` are those of every probe that failed.
 
     `distorted`: durations are not to be believed. `void`: nothing is, since a deadline struck that we slept through.
@@ -184,7 +183,7 @@ class Judgement:
     factory_reason: FactoryReason | None = None
     slot_limit: int | None = None
     retry_after: float | None = None
-    evidence: Evidence = field(default_factory=Evidence)
+    evidence: Evidence = Evidence()
     distorted: bool = False
     void: bool = False
 

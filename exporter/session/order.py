@@ -8,9 +8,12 @@ from exporter.profiles import Script
 from exporter.result import Probe
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Order:
-    """What one session needs. Durations in seconds; `resource` is path and query, the token's parameter included."""
+    """What one session needs. Durations in seconds; `resource` is path and query, the token's parameter included.
+
+    One maker, one reader, one session: to freeze it would cost more than to make it.
+    """
 
     host: str
     port: int

@@ -10,8 +10,7 @@ import logging
 import secrets
 import ssl
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 from urllib.parse import urlencode, urlsplit
 
 from exporter.budget import Refusal, Request, Settled, admit, settle
@@ -20,7 +19,7 @@ from exporter.config import Target
 from exporter.files import TLS_CONTEXTS, FileProblem, KeyRing
 from exporter.host import TICK, Clock
 from exporter.plan import Job
-from exporter.profiles import Script
+from exporter.profiles import Reader, Script
 from exporter.resolver import Resolver
 from exporter.result import Facts, Impairment, Phase, Probe, Result, Skip, Trigger, Verdict
 from exporter.session import Order, Session
@@ -32,8 +31,7 @@ USER_AGENT: Final = "ws-factory-exporter"
 NO_VERDICT: Final = dict.fromkeys(Probe, Verdict.NONE)
 
 
-@dataclass(frozen=True, slots=True)
-class Turn:
+class Turn(NamedTuple):
     """One session asked for: a job's cycle, perhaps with another identity or depth than its own turn has."""
 
     job: Job
@@ -54,6 +52,13 @@ class _Unable(Exception):  # noqa: N818
     def __init__(self, impairment: Impairment, sentence: str) -> None:
         super().__init__(sentence)
         self.impairment = impairment
+
+
+class _Target(NamedTuple):
+    """What a target keeps from one session to the next."""
+
+    reader: Reader
+    memory: Memory
 
 
 class Prober:
@@ -79,7 +84,7 @@ class Prober:
         self._clock = clock
         self._opened = opened
         self._late = late
-        self._memories: dict[str, Memory] = {}
+        self._targets: dict[str, _Target] = {}
 
     async def run(self, turn: Turn) -> Result | Skip:
         """Run one turn; a `Skip` if the ledger has no room for it."""
@@ -137,13 +142,20 @@ class Prober:
             profile=job.profile,
             depth=request.depth,
             started_at=started,
-            memory=self._memories.setdefault(job.name, Memory()),
+            memory=self._target(job).memory,
             subject=target.identities.get(turn.identity or ""),
             environment=target.environment,
             timeout=target.timeout,
             late=self._late(began),
         )
         return facts, judge(facts, case)
+
+    def _target(self, job: Job) -> "_Target":
+        known = self._targets.get(job.name)
+        if known is None or known.reader.profile is not job.profile:
+            memory = Memory() if known is None else known.memory
+            known = self._targets[job.name] = _Target(Reader(job.profile), memory)
+        return known
 
     async def _order(self, turn: Turn, request: Request) -> Order:
         """Everything a session needs; raises _Unable when our own files do not give it."""
@@ -156,7 +168,7 @@ class Prober:
             host=job.host,
             port=job.port,
             resource=f"{url.path or '/'}?{query}" if query else url.path or "/",
-            script=Script(job.profile, {"nonce": request.run, "identity": subject, "token": token}),
+            script=Script(self._target(job).reader, {"nonce": request.run, "identity": subject, "token": token}),
             depth=request.depth,
             timeout=target.timeout,
             close_timeout=target.close_timeout,

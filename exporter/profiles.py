@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import compress
 from typing import Any, Final, NamedTuple, Self
 
 from exporter.config import (
@@ -144,19 +145,13 @@ def probes_of(profile: Profile) -> tuple[Probe, ...]:
     return tuple(probe for probe, there in asked.items() if there)
 
 
+TIMED: Final = tuple(phase for phase in Phase if phase is not Phase.PREPARE)
+
+
 def phases_of(profile: Profile, *, tls: bool) -> tuple[Phase, ...]:
     """The timed phases that a full-depth session of this profile goes through."""
-    there = {
-        Phase.RESOLVE: True,
-        Phase.TCP: True,
-        Phase.TLS: tls,
-        Phase.UPGRADE: True,
-        Phase.ADMISSION: profile.welcome is not None,
-        Phase.AUTH: profile.auth is not None,
-        Phase.REPLY: profile.send is not None,
-        Phase.CLOSE: True,
-    }
-    return tuple(phase for phase, is_there in there.items() if is_there)
+    asked = profile.welcome is not None, profile.auth is not None, profile.send is not None
+    return tuple(compress(TIMED, (True, True, tls, True, *asked, True)))
 
 
 def kinds_of(profile: Profile) -> tuple[str, ...]:

@@ -190,15 +190,14 @@ class Close:
     text: str = field(default="", repr=False)
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Facts:
     """What one session met, for `classify`: the only value with texts of the network; it never leaves `probing`.
 
     `phases`: seconds of each completed phase. `ended`: the phase the session was in when it was over (`CLOSE` when
     it got all it came for). `refusal`: the error frame, a JSON object. `notices`: kinds of the frames that were
     passed over during admission. `marks`: seconds from the start of `resolve` to the end of each phase. `late`: seconds
-    by which we came late at worst: to what had arrived, to the deadline. Not frozen: that would cost more than to make
-    it, and it is read once.
+    by which we came late at worst: to what had arrived, to the deadline.
     """
 
     phases: Mapping[Phase, float]
@@ -279,6 +278,9 @@ class Skip:
     cause: SkipCause
 
 
+IDENTIFIER: Final = re.compile(r"[\w.:-]{1,64}", re.ASCII)
+
+
 def evidence_text(value: object) -> str | None:
     """An identifier of the network that may be shown: at most 64 of `A-Z a-z 0-9 . _ : -`; else None."""
-    return value if isinstance(value, str) and re.fullmatch(r"[\w.:-]{1,64}", value, re.ASCII) else None
+    return value if isinstance(value, str) and IDENTIFIER.fullmatch(value) else None

@@ -10,9 +10,9 @@ import logging
 import secrets
 import ssl
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import inf
-from typing import Final
+from typing import Final, NamedTuple
 from urllib.parse import urlencode, urlsplit
 
 from exporter.budget import Refusal, Request, Settled, admit, settle
@@ -21,7 +21,7 @@ from exporter.config import Target
 from exporter.files import TLS_CONTEXTS, FileProblem, KeyRing
 from exporter.host import TICK, Clock
 from exporter.plan import Job
-from exporter.profiles import Script
+from exporter.profiles import Reader, Script
 from exporter.resolver import Resolver
 from exporter.result import Facts, Impairment, Phase, Probe, Result, Skip, Trigger, Verdict
 from exporter.session import Order, Session
@@ -48,8 +48,7 @@ UNHURRIED: Final = Within()
 """As long as the target's own settings let it take."""
 
 
-@dataclass(frozen=True, slots=True)
-class Turn:
+class Turn(NamedTuple):
     """One session asked for: a job's cycle, perhaps with another identity or depth than its own turn has.
 
     `beside`: a session that no schedule asked for, in the process whose schedule it must leave room for.
@@ -72,7 +71,7 @@ class Turn:
         """What it would cost."""
         due = self.job.due(self.cycle) if self.trigger is Trigger.SCHEDULE else None
         request = self.job.request(run, self.depth, self.identity, self.trigger, due=due)
-        return replace(request, beside=True) if self.beside else request
+        return request._replace(beside=True) if self.beside else request
 
 
 class _Unable(Exception):  # noqa: N818
@@ -81,6 +80,13 @@ class _Unable(Exception):  # noqa: N818
     def __init__(self, impairment: Impairment, sentence: str) -> None:
         super().__init__(sentence)
         self.impairment = impairment
+
+
+class _Target(NamedTuple):
+    """What a target keeps from one session to the next."""
+
+    reader: Reader
+    memory: Memory
 
 
 class Prober:
@@ -106,7 +112,7 @@ class Prober:
         self._clock = clock
         self._opened = opened
         self._late = late
-        self._memories: dict[str, Memory] = {}
+        self._targets: dict[str, _Target] = {}
 
     async def run(self, turn: Turn) -> Result | Skip:
         """Run one turn; a `Skip` if the ledger has no room for it."""
@@ -164,13 +170,20 @@ class Prober:
             profile=job.profile,
             depth=request.depth,
             started_at=started,
-            memory=self._memories.setdefault(job.name, Memory()),
+            memory=self._target(job).memory,
             subject=target.identities.get(turn.identity or ""),
             environment=target.environment,
             timeout=turn.timeout,
             late=self._late(began),
         )
         return facts, judge(facts, case)
+
+    def _target(self, job: Job) -> "_Target":
+        known = self._targets.get(job.name)
+        if known is None or known.reader.profile is not job.profile:
+            memory = Memory() if known is None else known.memory
+            known = self._targets[job.name] = _Target(Reader(job.profile), memory)
+        return known
 
     async def _order(self, turn: Turn, request: Request) -> Order:
         """Everything a session needs; raises _Unable when our own files do not give it."""
@@ -183,7 +196,7 @@ class Prober:
             host=job.host,
             port=job.port,
             resource=f"{url.path or '/'}?{query}" if query else url.path or "/",
-            script=Script(job.profile, {"nonce": request.run, "identity": subject, "token": token}),
+            script=Script(self._target(job).reader, {"nonce": request.run, "identity": subject, "token": token}),
             depth=request.depth,
             timeout=turn.timeout,
             close_timeout=target.close_timeout,

@@ -4,8 +4,8 @@ Rule 1: values only.
 """
 
 import hashlib
-from dataclasses import dataclass, replace
-from typing import Self
+from dataclasses import dataclass
+from typing import NamedTuple, Self
 
 from exporter.result import Probe, SkipCause, Trigger
 
@@ -27,8 +27,7 @@ def _hash(*parts: str) -> str:
     return hashlib.sha256("\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(NamedTuple):
     """What one session would cost. Without `user` it takes no slot, without `key` it sends no token.
 
     `open_for`: seconds after which it is surely over (timeout + close budget). `rate`: connects per rolling minute the
@@ -70,11 +69,10 @@ class Request:
 
     def without_token(self) -> Self:
         """Make it connect-deep and anonymous: no token, no slot."""
-        return replace(self, depth=Probe.CONNECT, user=None, key=None)
+        return self._replace(depth=Probe.CONNECT, user=None, key=None)
 
 
-@dataclass(frozen=True, slots=True)
-class Grant:
+class Grant(NamedTuple):
     """Go ahead with `request`, which may be shallower than the one asked for; it is in the books already."""
 
     request: Request
@@ -89,8 +87,7 @@ class Refusal:
     until: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Settled:
+class Settled(NamedTuple):
     """What a finished session changed: a learned slot limit that now binds, and new rests. For log lines."""
 
     slot_limit: int | None = None

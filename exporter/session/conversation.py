@@ -46,6 +46,7 @@ class Session:
         self._kernel_stamps = kernel_stamps
         self._held = held
         self._script = order.script
+        self._reader = order.script.reader
         self._track = Track(clock())
         self._link: Link | None = None
         self._messages: Messages | None = None  # from the 101 on
@@ -179,9 +180,9 @@ class Session:
     async def _admitted(self, messages: Messages) -> None:
         while True:
             message, at = await messages.next()
-            if self._script.is_error(message):
+            if self._reader.is_error(message):
                 await self._refused(messages, message)
-            if self._script.is_welcome(message):
+            if self._reader.is_welcome(message):
                 self._welcome = message
                 self._track.end(at)
                 return
@@ -201,7 +202,7 @@ class Session:
                     raise Fault(Kind.WRONG_REPLY)
                 self._track.end(at)
                 return
-            if self._script.is_error(message):
+            if self._reader.is_error(message):
                 await self._refused(messages, message)
             self._pass_over(messages, message)
 
@@ -215,12 +216,12 @@ class Session:
         raise Fault(Kind.REFUSAL)
 
     def _is_noise(self, message: Mapping[str, Any]) -> bool:
-        return not self._script.is_error(message) and self._script.noise(message) is not None
+        return not self._reader.is_error(message) and self._reader.noise(message) is not None
 
     def _pass_over(self, messages: Messages, message: Mapping[str, Any], *, notice: bool = False) -> None:
-        rule = self._script.noise(message)
+        rule = self._reader.noise(message)
         if rule is None:
-            messages.passed_over[self._script.kind(message)] += 1
+            messages.passed_over[self._reader.kind(message)] += 1
             return
         messages.passed_over[rule.kind] += 1
         if notice:
@@ -241,7 +242,7 @@ class Session:
                 if received is None or not received.data or self._is_after_hours(received.at):
                     break
                 messages.feed(*received)
-        errors = [message for message in messages.left() if self._script.is_error(message)]
+        errors = [message for message in messages.left() if self._reader.is_error(message)]
         if errors and self._refusal is None:
             self._refusal = errors[0]
 

@@ -9,11 +9,13 @@ from exporter.profiles import Script
 from exporter.result import Probe
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Order:
     """What one session needs. Durations in seconds; `resource` is path and query, the token's parameter included.
 
     `whole`: from the start until all is over, the close included, if that must come before `close_timeout` is used up.
+
+    One maker, one reader, one session: to freeze it would cost more than to make it.
     """
 
     host: str

@@ -76,21 +76,21 @@ async def fidelity(scenarios):
 
 
 def cost(quick):
-    """The cost bench in a process of its own, as it is run by hand; its figures and its printed table."""
+    """The cost benches in processes of their own, as they are run by hand; their figures and printed tables."""
+
+    def printed(program, *arguments):
+        command = [sys.executable, str(HERE / program), *arguments]
+        return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "cost.json"
         few = ["--sessions", "50", "--repeats", "2"] if quick else []
-        command = [sys.executable, str(HERE / "cost.py"), "--json", str(out), *few]
-        table = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+        table = printed("cost.py", "--json", str(out), *few)
         print(table, flush=True)
-        profile = subprocess.run(
-            [sys.executable, str(HERE / "cost.py"), "--profile", *few[:2]],
-            check=True,
-            stdout=subprocess.PIPE,
-            text=True,
-        ).stdout
+        profile = printed("cost.py", "--profile", *few[:2])
         parts = profile[profile.rfind("\n\n") :].strip("\n")  # the table behind the profile, which names our paths
-        return {"figures": json.loads(out.read_text()), "table": table, "parts": parts}
+        in_place = printed("in_place.py", *few[:2]).rstrip()
+        return {"figures": json.loads(out.read_text()), "table": table, "parts": parts, "in_place": in_place}
 
 
 # Told -----------------------------------------------------------------------------------------------------------------
@@ -254,6 +254,7 @@ def document(found):
         "scale": scale_table(found["scale"]),
         "cost": found["cost"]["table"].rstrip(),
         "parts": found["cost"]["parts"],
+        "in_place": found["cost"]["in_place"],
     }
     for name, part in parts.items():
         text = text.replace(f"{{{name}}}", part)

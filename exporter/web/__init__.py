@@ -7,7 +7,7 @@ from exporter.web.filters import Recent
 from exporter.web.landing import LandingData, LandingTarget
 from exporter.web.listen import Address, ListenProblem, parse
 from exporter.web.server import Server
-from exporter.web.site import JSON, Answer, Site
+from exporter.web.site import JSON, Answer, Question, Site
 
 __all__ = [
     "JSON",
@@ -16,6 +16,7 @@ __all__ = [
     "LandingData",
     "LandingTarget",
     "ListenProblem",
+    "Question",
     "Recent",
     "Server",
     "Site",

@@ -9,7 +9,7 @@ import asyncio
 import logging
 import secrets
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlencode, urlsplit
@@ -79,7 +79,7 @@ class Prober:
         self._clock = clock
         self._opened = opened
         self._late = late
-        self._memories: dict[str, Memory] = {}
+        self._memories: dict[tuple[str, str], Memory] = {}
 
     async def run(self, turn: Turn) -> Result | Skip:
         """Run one turn; a `Skip` if the ledger has no room for it."""
@@ -90,6 +90,12 @@ class Prober:
             LOG.debug("skipped: %s", answer.words, extra={"keys": {"target": turn.job.name}})
             return Skip(turn.job.name, answer.cause)
         return await self._granted(turn, answer.request)
+
+    def forget_all_but(self, jobs: Collection[Job]) -> None:
+        """Forget what targets have shown that are gone, or have another URL now."""
+        if len(self._memories) > len(jobs):  # else there is little that could be in vain
+            for place in self._memories.keys() - set(map(_place, jobs)):
+                del self._memories[place]
 
     async def _granted(self, turn: Turn, request: Request) -> Result:
         started = self._clock.wall()
@@ -137,7 +143,7 @@ class Prober:
             profile=job.profile,
             depth=request.depth,
             started_at=started,
-            memory=self._memories.setdefault(job.name, Memory()),
+            memory=self._memories.setdefault(_place(job), Memory()),
             subject=target.identities.get(turn.identity or ""),
             environment=target.environment,
             timeout=target.timeout,
@@ -194,6 +200,10 @@ CHANGES: Final = {
     "host_rests": "the host rests: it limits the rate of our connects",
 }
 """What a session can change for the sessions after it: fields of `Settled`, in words."""
+
+
+def _place(job: Job) -> tuple[str, str]:
+    return job.name, job.target.url
 
 
 def _tell(turn: Turn, settled: Settled) -> None:

@@ -19,10 +19,11 @@ class Shown:
         self.figures = self.metrics
         self.is_ready = Answer(HTTPStatus.OK, "ready\n")
         self.is_healthy = Answer(HTTPStatus.OK, "healthy\n")
+        self.is_reloaded = Answer(HTTPStatus.OK, "reloaded: nothing has changed\n")
         self.scrapes = 0
         self.shown = LandingData("1.2.3", [LandingTarget("staging", "passing")])
 
-    def scraped(self):
+    def scraped(self, _since):
         self.scrapes += 1
 
     def ready(self):
@@ -33,6 +34,9 @@ class Shown:
 
     def landing(self):
         return self.shown
+
+    async def reload(self):
+        return self.is_reloaded
 
     async def check(self, target, probe):
         return Answer(HTTPStatus.OK, f"{target} {probe}\n")

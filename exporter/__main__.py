@@ -15,18 +15,18 @@ import tempfile
 import traceback
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, closing
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, NoReturn, TypeVar
 
 from exporter import arguments, web
-from exporter.config import Config, Problem, Tls, YamlProblem, examine, load_yaml
+from exporter.config import Config, Tls
 from exporter.daemon import Daemon, Options
-from exporter.files import key_problems, mode_warnings
 from exporter.host import Clock, no_core_dumps
+from exporter.loading import Loaded, Unloadable, checked, load
 from exporter.log import configure
 from exporter.oncall import Entry, NoAnswer, OnCall, Rounds, asked_of, healthy_at
-from exporter.plan import Job, Plan, plan, plan_lines, shard_of
-from exporter.profiles import BUILT_IN
+from exporter.plan import Job, Plan, Shard, plan_lines
 from exporter.report import (
     FORMATS,
     SERIES_FORMATS,
@@ -112,23 +112,33 @@ def _complain(problem: Unusable) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    config, what = _load(Path(options.config_file))
-    if options.shard is not None:
-        what = shard_of(what, options.shard)
+    early = _early_hangups() if not options.config_check else []
+    loaded = _load(options, options.shard)
     if options.config_check:
-        print("\n".join(plan_lines(what)))
-        for problem in mode_warnings(config):
-            print(f"warning: {problem}", file=sys.stderr)
+        print("\n".join(plan_lines(loaded.plan)))
+        for warning in loaded.warnings:
+            print(f"warning: {warning}", file=sys.stderr)
         return 0
     listen = _address(options.listen)
     configure(options.log_level, options.log_format)
-    for problem in mode_warnings(config):
-        LOG.warning("%s", problem)
-    if not what.jobs:
-        LOG.warning("no target of the config falls to shard %s: nothing is probed here", options.shard)
-    state = _state(options, config)
-    daemon_options = Options(listen, startup_delay=options.startup_delay, timeout_offset=options.timeout_offset)
-    return asyncio.run(_serve(what, daemon_options, state))
+    for warning in loaded.warnings:
+        LOG.warning("%s", warning)
+    state = _state(options, loaded.config)
+    wanted = Options(
+        listen,
+        startup_delay=options.startup_delay,
+        timeout_offset=options.timeout_offset,
+        load=partial(_load_again, options, loaded.config),
+        lifecycle=options.lifecycle,
+    )
+    return asyncio.run(_serve(loaded.plan, wanted, state, early))
+
+
+def _early_hangups() -> list[int]:
+    """SIGHUPs from now on, which would end us before there is a daemon to take them."""
+    early: list[int] = []
+    signal.signal(signal.SIGHUP, lambda number, _: early.append(number))
+    return early
 
 
 def _check(options: argparse.Namespace) -> int:
@@ -136,12 +146,12 @@ def _check(options: argparse.Namespace) -> int:
     _check_together(options)
     if options.source:
         return _show_checked(options, _asked_of(options))
-    config, what = _load(Path(options.config_file))
-    job = _job(what, options)
+    loaded = _load(options)
+    job = _job(loaded.plan, options)
     depth = Probe(options.probe) if options.probe else job.probes[-1]
-    with closing(_state(options, config)) as state:
+    with closing(_state(options, loaded.config)) as state:
         on_call = OnCall(job, state, identity=options.identity)
-        if not (options.state_file or config.state_file or on_call.has_own_users) and on_call.takes_slot(depth):
+        if not (options.state_file or loaded.config.state_file or on_call.has_own_users) and on_call.takes_slot(depth):
             _complain(Unusable(UNSHARED))
         if options.runs is None and options.until_healthy is None:
             return _show_checked(options, asyncio.run(_until_asked(on_call.once(depth))))
@@ -284,9 +294,12 @@ def _standin(options: argparse.Namespace) -> int:
     return asyncio.run(_stand_in(options))
 
 
-async def _serve(what: Plan, options: Options, state: State) -> int:
+async def _serve(what: Plan, options: Options, state: State, early: list[int]) -> int:
     asked = _asked_to_stop()
     daemon = Daemon(what, options, state=state)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, daemon.reload)
+    if early:
+        daemon.reload()
     try:
         await daemon.start()
         await asked.wait()
@@ -315,28 +328,18 @@ def _asked_to_stop() -> asyncio.Event:
 # Files --------------------------------------------------------------------------------------------------------------
 
 
-def _load(path: Path) -> tuple[Config, Plan]:
+def _load(options: argparse.Namespace, shard: Shard | None = None) -> Loaded:
     """The checked config and its plan; raises Unusable with every mistake at once."""
     try:
-        raw = load_yaml(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise Unusable(f"{path}: {error.strerror}; name the config with --config.file") from None
-    except (YamlProblem, UnicodeDecodeError) as problem:
-        raise Unusable(f"{path}: {problem}") from None
-    return _checked(raw, path)
+        return load(Path(options.config_file), shard)
+    except Unloadable as problem:
+        raise Unusable(*problem.sentences) from None
 
 
-def _checked(raw: object, path: Path) -> tuple[Config, Plan]:
-    """Every problem that can be seen at once: fields, then files and schedule of the targets whose fields are good."""
-    seen = examine(raw, BUILT_IN)
-    files = seen.good.placed(key_problems(seen.good.config.resolved(path.parent)))
-    sound = seen.sound.config.resolved(path.parent)
-    planned = plan(sound, BUILT_IN)
-    schedule = () if isinstance(planned, Plan) else seen.sound.placed(planned)
-    problems: list[Problem] = [*seen.problems, *files, *schedule]
-    if problems or not isinstance(planned, Plan):
-        raise Unusable(*(f"{path}: {problem}" for problem in dict.fromkeys(problems)))
-    return sound, planned
+def _load_again(options: argparse.Namespace, first: Config) -> Loaded:
+    """As its file says now; raises Unloadable. `first`: what we started with."""
+    loaded = load(Path(options.config_file), options.shard)
+    return loaded if options.state_file else loaded.keeping_state_of(first)
 
 
 def _state(options: argparse.Namespace, config: Config) -> State:
@@ -367,7 +370,7 @@ async def _demonstrate(options: argparse.Namespace) -> int:
         standin = await StandIn.start(pace=Pace().scaled(DEMO_SPEED), control_port=0, tls_port=None)
         stack.push_async_callback(standin.close)
         standin.set_fault("*", *options.fault)
-        _, what = _checked(_demo_config(standin.url(), str(standin.key_file)), folder / "demo.yml")
+        what = checked(_demo_config(standin.url(), str(standin.key_file)), folder / "demo.yml").plan
         shown = Options(Address("127.0.0.1", options.port), startup_delay=0.0, on_result=_show, on_skip=_show_skip)
         daemon = Daemon(what, shown)
         stack.push_async_callback(daemon.stop)

@@ -49,6 +49,12 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
         help="say every mistake, or print the plan; then exit",
     )
     add("--web.listen-address", dest="listen", default=LISTEN, metavar="[HOST]:PORT", help="default: %(default)s")
+    add(
+        "--web.enable-lifecycle",
+        dest="lifecycle",
+        action="store_true",
+        help="let POST /-/reload load the config again; SIGHUP does in any case",
+    )
     add("--log.level", dest="log_level", choices=list(LEVELS), default="info", help="default: %(default)s")
     add("--log.format", dest="log_format", choices=["logfmt", "json"], default="logfmt", help="default: %(default)s")
     add(

@@ -13,9 +13,9 @@ import ssl
 import stat
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, TypeVar
 
 from exporter.config import Config, Jwt, Problem, Target, Tls
 from exporter.tokens import Key, KeyProblem, load_key
@@ -43,6 +43,7 @@ READ_FAULTS: Final = {
 
 CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
 
+K = TypeVar("K")
 Stamp = tuple[int, int, int]
 """Modification time in ns, size in bytes, inode."""
 
@@ -136,16 +137,24 @@ class KeyRing:
 
     def key(self, spec: Jwt) -> Key:
         """What `tokens.mint` needs for `spec`; raises FileProblem: not there, empty, too short, of the wrong kind."""
-        settings = (spec.key_file, spec.key_env, spec.token_file, spec.algorithm)
+        settings = _sources(spec)
         looked = self._looked.get(settings)
         if looked is None or self._now() - looked[0] >= self._fresh:
             looked = self._looked[settings] = self._now(), self._read(spec)
         return looked[1]
 
+    def forget_all_but(self, used: Iterable[Jwt]) -> None:
+        """Let go of keys and files that none of these needs."""
+        there = list(used)
+        with self._lock:
+            _keep(self._looked, map(_sources, there))
+            _keep(self._files, map(_name, there))
+            _keep(self._parsed, (_slot(_name(spec), spec) for spec in there))
+
     def _read(self, spec: Jwt) -> Key:
         with self._lock:
             name, content = self._source(spec)
-            slot = (name, "ready" if spec.token_file is not None else spec.algorithm)
+            slot = _slot(name, spec)
             known = self._parsed.get(slot)
             if known is None or known[0] != content:
                 known = self._parsed[slot] = content, _parse(name, spec, content)
@@ -155,9 +164,22 @@ class KeyRing:
         if spec.key_env is not None:
             if spec.key_env not in self._environment:
                 raise FileProblem(f"${spec.key_env} is not set: set it, or use key_file")
-            return f"${spec.key_env}", os.fsencode(self._environment[spec.key_env])
-        path = spec.key_file or spec.token_file or ""
+            return _name(spec), os.fsencode(self._environment[spec.key_env])
+        path = _name(spec)
         return path, self._files.setdefault(path, Watched(path)).read()
+
+
+def _sources(spec: Jwt) -> tuple[str | None, ...]:
+    return spec.key_file, spec.key_env, spec.token_file, spec.algorithm
+
+
+def _name(spec: Jwt) -> str:
+    """Where the key stands, for a sentence."""
+    return f"${spec.key_env}" if spec.key_env is not None else spec.key_file or spec.token_file or ""
+
+
+def _slot(name: str, spec: Jwt) -> tuple[str, str]:
+    return name, "ready" if spec.token_file is not None else spec.algorithm
 
 
 def _parse(name: str, spec: Jwt, content: bytes) -> Key:
@@ -165,6 +187,11 @@ def _parse(name: str, spec: Jwt, content: bytes) -> Key:
         return load_key(spec, content)
     except KeyProblem as problem:
         raise FileProblem(f"{name} {problem}") from None
+
+
+def _keep(kept: dict[K, Any], used: Iterable[K]) -> None:
+    for key in kept.keys() - set(used):
+        del kept[key]
 
 
 class TlsContexts:
@@ -180,7 +207,8 @@ class TlsContexts:
         """The context, if somebody had it made or looked at its files within `FRESH` seconds; touches none."""
         settings = _settings(tls)
         fresh = time.monotonic() - self._looked.get(settings, -FRESH) < FRESH
-        return self._built[settings][1] if fresh else None
+        known = self._built.get(settings)
+        return known[1] if fresh and known is not None else None
 
     def context(self, tls: Tls) -> ssl.SSLContext:
         """A context that checks chain and host name, TLS 1.2 or later; raises FileProblem with its `field`.
@@ -195,6 +223,14 @@ class TlsContexts:
                 known = self._built[settings] = contents, _build(tls, contents)
             self._looked[settings] = time.monotonic()
             return known[1]
+
+    def forget_all_but(self, used: Iterable[Tls]) -> None:
+        """Let go of contexts and files that none of these needs; as slow as `context`, which it waits for."""
+        there = list(used)
+        with self._lock:
+            _keep(self._looked, map(_settings, there))
+            _keep(self._built, map(_settings, there))
+            _keep(self._files, (path for tls in there for _, path in _tls_files(tls)))
 
     def _read(self, field: str, path: str) -> bytes:
         try:

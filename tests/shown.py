@@ -19,12 +19,13 @@ class Shown:
         self.figures = self.metrics
         self.is_ready = Answer(HTTPStatus.OK, "ready\n")
         self.is_healthy = Answer(HTTPStatus.OK, "healthy\n")
+        self.is_reloaded = Answer(HTTPStatus.OK, "reloaded: nothing has changed\n")
         self.scrapes = 0
         self.shown = LandingData("1.2.3", [LandingTarget("staging", "passing")])
         self.questions = []
         self.probed = Answer(HTTPStatus.OK, "probe_success 1\n")
 
-    def scraped(self):
+    def scraped(self, _since):
         self.scrapes += 1
 
     def ready(self):
@@ -39,6 +40,9 @@ class Shown:
     async def probe(self, question):
         self.questions.append(question)
         return self.probed
+
+    async def reload(self):
+        return self.is_reloaded
 
     async def check(self, target, probe):
         return Answer(HTTPStatus.OK, f"{target} {probe}\n")

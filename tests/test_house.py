@@ -21,7 +21,7 @@ ROOT = Path(__file__).parent.parent
 FLOORS = (
     ("__main__",),
     ("daemon",),
-    ("arguments", "oncall", "scheduler", "web", "standin"),
+    ("arguments", "loading", "oncall", "scheduler", "web", "standin"),
     ("probing",),
     ("session",),
     ("transport", "resolver", "host", "files", "state", "log"),

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from exporter import log
 from exporter.daemon.ground import Ground
+from exporter.metrics import target_series
 from exporter.plan import Job
 from exporter.result import Probe, Result, Skip, Trigger, Verdict
 from exporter.web import LandingTarget
@@ -37,6 +38,36 @@ class Told:
         self._open: Counter[str] = Counter()
         self._latest: dict[str, Result] = {}
         self._judged: dict[tuple[str, Probe], Result] = {}
+
+    def came(self, job: Job) -> None:
+        """Make the series of a new target. A session of one that had its name before may be open still."""
+        self._jobs[job.name] = job
+        self._show(job)
+        self._metrics.open_connections(job.name, self._open[job.name])
+
+    def changed(self, job: Job) -> None:
+        """Make the series that the target has now, and drop those that it has no more; what both have, stays."""
+        before = self._jobs[job.name]
+        self._jobs[job.name] = job
+        if job.target is before.target:
+            return
+        self._show(job)
+        if job.target.url != before.target.url:
+            self._metrics.elsewhere(job.name)
+        self.tell_identities(job, job.identities)
+
+    def went(self, name: str) -> None:
+        """Drop everything that is known of a target."""
+        del self._jobs[name]
+        self._metrics.remove_target(name)
+        self._latest.pop(name, None)
+        for probe in Probe:
+            self._judged.pop((name, probe), None)
+        self._tidy_open(name)
+
+    def _show(self, job: Job) -> None:
+        self._metrics.add_target(target_series(job.target, job.profile))
+        self._metrics.auth_bypassed(job.name, bypassed=job.target.allow_auth_bypass)
 
     def observe(self, result: Result) -> None:
         """Tell everybody of a finished session."""
@@ -73,6 +104,11 @@ class Told:
         """Count the open connections of a target."""
         self._open[target] += change
         self._metrics.open_connections(target, self._open[target])
+        self._tidy_open(target)
+
+    def _tidy_open(self, target: str) -> None:
+        if target not in self._jobs and not self._open[target]:
+            del self._open[target]
 
     def tell_identities(self, job: Job, aliases: Iterable[str]) -> None:
         """What the ledger says of them now; a failure may have put the whole pool to rest."""

@@ -12,6 +12,7 @@ from exporter.classify import close_label
 from exporter.metrics import families as f
 from exporter.metrics.exposition import Form, Machine, figures
 from exporter.metrics.series import (
+    LEARNED,
     OTHER,
     Key,
     TargetSeries,
@@ -75,6 +76,13 @@ class Metrics:
         """Drop every series of the target."""
         if self._targets.pop(name, None) is not None:
             self._storage.remove(name)
+
+    def elsewhere(self, name: str) -> None:
+        """Forget what the target's backend has told of itself: it is another one now."""
+        known = self._known(name)
+        if known is not None:
+            for family in LEARNED:
+                known.shelf.unset(family)
 
     def unprimed(self) -> list[tuple[str, Key]]:
         """Names and label values of series that exist although `series.legal` does not know them: for tests."""
@@ -151,6 +159,8 @@ class Metrics:
             known.shelf.set(held, f.SLOTS_HELD, identity)
             if budget is not None:
                 known.shelf.set(budget, f.SLOTS_BUDGET, identity)
+            else:
+                known.shelf.unset(f.SLOTS_BUDGET, identity)
 
     def auth_bypassed(self, target: str, *, bypassed: bool) -> None:
         """Say whether the target's headers switch off the backend's token check."""

@@ -73,6 +73,12 @@ class Shelf:
         at = self._at(key)  # first: to make a place makes another list
         self._figures[at] = +value  # a bool becomes a number
 
+    def unset(self, *key: Any) -> None:
+        """Make a gauge unknown again."""
+        at = self._layout.at.get(self._placed(key))
+        if at is not None:
+            self._figures[at] = None
+
     def observe(self, value: float, *key: Any) -> None:
         """Put a value into a histogram."""
         first, buckets, figures = self._at(key), key[0].buckets, self._figures

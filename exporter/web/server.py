@@ -75,12 +75,17 @@ def _routes(site: Site, scrapes: Scrapes) -> list[web.RouteDef]:
     async def check(request: web.Request) -> web.Response:
         return _response(await site.check(request.query.get("target", ""), request.query.get("probe", "")))
 
+    async def reload(_: web.Request) -> web.Response:
+        return _response(await site.reload())
+
     return [
         web.get("/", index),
         web.get("/metrics", scrapes.answer),
         web.get("/-/healthy", healthy),
         web.get("/-/ready", ready),
         web.get("/probe", answering(site), allow_head=False),
+        web.post("/-/reload", reload),
+        web.put("/-/reload", reload),
         web.post("/api/check", check),
     ]
 

@@ -46,8 +46,8 @@ class Site(Protocol):
     def figures(self) -> Figures:
         """What a scrape is made of."""
 
-    def scraped(self) -> None:
-        """GET on the metrics has been answered."""
+    def scraped(self, since: float) -> None:
+        """GET on the metrics has been answered, with the figures of a moment of the loop's clock."""
 
     def ready(self) -> Answer:
         """Whether traffic is welcome."""
@@ -60,6 +60,9 @@ class Site(Protocol):
 
     async def probe(self, question: Question) -> Answer:
         """A session now: its figures in the form asked for, or as a text; or a sentence and another status than 200."""
+
+    async def reload(self) -> Answer:
+        """The config has been read anew, or why not."""
 
     async def check(self, target: str, probe: str) -> Answer:
         """A check of a target, by name, as deep as a probe, by name ("": as deep as the profile goes)."""

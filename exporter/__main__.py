@@ -45,7 +45,7 @@ from exporter.report import (
 )
 from exporter.result import Probe, Result, Skip
 from exporter.state import State
-from exporter.web import Address, ListenProblem
+from exporter.web import Address, Doorway, ListenProblem
 
 MULTIPROCESS = frozenset({"PROMETHEUS_MULTIPROC_DIR", "prometheus_multiproc_dir"})
 """Each of them, even when empty, switches prometheus_client over at its import."""
@@ -111,6 +111,7 @@ def _complain(problem: Unusable) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
+    doorway = _doorway(options)
     config, what = _load(Path(options.config_file))
     if options.shard is not None:
         what = shard_of(what, options.shard)
@@ -119,14 +120,13 @@ def _run(options: argparse.Namespace) -> int:
         for problem in mode_warnings(config):
             print(f"warning: {problem}", file=sys.stderr)
         return 0
-    listen = _address(options.listen)
     configure(options.log_level, options.log_format)
     for problem in mode_warnings(config):
         LOG.warning("%s", problem)
     if not what.jobs:
         LOG.warning("no target of the config falls to shard %s: nothing is probed here", options.shard)
     state = _state(options, config)
-    daemon_options = Options(listen, startup_delay=options.startup_delay)
+    daemon_options = Options(doorway, startup_delay=options.startup_delay)
     return asyncio.run(_serve(what, daemon_options, state))
 
 
@@ -281,7 +281,7 @@ async def _serve(what: Plan, options: Options, state: State) -> int:
         await daemon.start()
         await asked.wait()
     except ListenProblem as problem:
-        raise Unusable(problem) from None
+        raise Unusable(*problem.sentences) from None
     finally:
         await daemon.stop()
     return 0
@@ -335,11 +335,23 @@ def _state(options: argparse.Namespace, config: Config) -> State:
     return State.open(Path(path)) if path else State.in_memory()
 
 
-def _address(text: str) -> Address:
+def _doorway(options: argparse.Namespace) -> Doorway:
+    """Where the HTTP side is reached; raises Unusable for wrong flags, and for what is wrong with the web config."""
     try:
-        return web.parse(text)
+        doorway = web.read_doorway(
+            options.listen or ([] if options.from_systemd else [arguments.LISTEN]),
+            from_systemd=options.from_systemd,
+            config_file=options.web_config,
+            external=options.external,
+            prefix=options.prefix,
+            telemetry=options.telemetry,
+        )
     except ListenProblem as problem:
-        raise Unusable(problem) from None
+        raise Unusable(*problem.sentences) from None
+    problems = web.door_problems(doorway.config_file)
+    if problems:
+        raise Unusable(*problems)
+    return doorway
 
 
 # The stand-in -------------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from exporter.daemon.desk import Desk, Vitals
 from exporter.daemon.ground import Ground
 from exporter.daemon.told import Listeners, Told
 from exporter.files import FRESH, KeyRing
-from exporter.host import Clock, LoopWatch, collect_garbage, descriptors, in_slices
+from exporter.host import Clock, LoopWatch, Notifier, collect_garbage, descriptors, in_slices
 from exporter.metrics import Metrics, target_series
 from exporter.plan import Plan
 from exporter.probing import Prober
@@ -20,15 +20,15 @@ from exporter.resolver import Resolver
 from exporter.result import Result, Skip
 from exporter.scheduler import Scheduler
 from exporter.state import State
-from exporter.web import Address, Server
+from exporter.web import MOST, Address, Doorway, Server
 
 LOG = logging.getLogger("exporter.daemon")
 
 FIRST_SCRAPE: Final = 60.0
 """Seconds after the start at which the first session waits no longer for a scrape."""
 
-SPARE_DESCRIPTORS: Final = 64
-"""Descriptors that sessions leave for files, look-ups and the HTTP side."""
+SPARE_DESCRIPTORS: Final = 64 + MOST
+"""Descriptors that sessions leave for files, look-ups and the connections of the HTTP side."""
 
 TIDY: Final = 5.0
 """Seconds between two looks at what the ledger says of each identity."""
@@ -38,7 +38,7 @@ TIDY: Final = 5.0
 class Options:
     """How to run. `startup_delay` in seconds; 0 starts sessions at once, without waiting for a scrape."""
 
-    listen: Address
+    listen: Address | Doorway
     startup_delay: float = 15.0
     on_result: Callable[[Result], None] = field(default=lambda _: None)
     on_skip: Callable[[Skip], None] = field(default=lambda _: None)
@@ -62,6 +62,7 @@ class Daemon:
         self._server: Server | None = None
         self._started = AsyncExitStack()
         self._stopping = False
+        self._notifier = Notifier()
         self._loop_watch = LoopWatch(clock.monotonic)
         self._told = Told(self._ground, Listeners(options.on_result, options.on_skip))
         keys = KeyRing(fresh=FRESH, now=clock.monotonic)
@@ -90,19 +91,23 @@ class Daemon:
             "watch_loop": self._loop_watch.run(self._lag),
             "tidy": self._tidy(),
             "garbage": collect_garbage(lambda: self._scheduler.in_flight == 0),
+            "watchdog": self._notifier.watchdog(lambda: self._ill() is None),
         }
         self._chores = [asyncio.create_task(chore, name=name) for name, chore in chores.items()]
         for chore in self._chores:
             chore.add_done_callback(_mourn)
         keys = {"version": __version__, "targets": len(self._ground.jobs), "url": self.url}
         LOG.info("listening", extra={"keys": keys})
+        await self._notifier.tell("READY=1", f"STATUS={len(self._ground.jobs)} targets, listening on {self.url}")
 
     async def stop(self) -> None:
         """Not ready, no new session, running ones finish or are closed with 1000; then the HTTP side ends.
 
         A second call does nothing.
         """
-        self._stopping = True
+        if not self._stopping:
+            self._stopping = True
+            await self._notifier.tell("STOPPING=1", "STATUS=running sessions are being closed")
         await self._started.aclose()
 
     def _prime(self) -> None:

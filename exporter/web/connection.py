@@ -8,6 +8,7 @@ Rule 2: what is over its deadline is aborted: a polite close would wait for a cl
 
 import asyncio
 import math
+import ssl
 from collections.abc import Callable
 from http import HTTPStatus
 from typing import Final
@@ -40,7 +41,7 @@ class Connection(web.RequestHandler):
     """Counts and times what aiohttp does not. `admits`: whether its client may be answered at all.
 
     `begin` and `end` are told by the middleware around every request. `since`: when it became what it is now;
-    `served`: whether a request of it was ever answered well.
+    `requests`: how many there were; `served`: whether one of them was answered well.
     """
 
     def __init__(
@@ -64,6 +65,7 @@ class Connection(web.RequestHandler):
         self._bytes = 0
         self._busy = False
         self._waits_for_next = False
+        self.requests = 0
         self.served = False
         self._becomes(HEAD)
 
@@ -75,6 +77,12 @@ class Connection(web.RequestHandler):
     def is_there(self) -> bool:
         """Whether the connection is made: before, a handshake may be under way."""
         return self._wire is not None
+
+    @property
+    def context(self) -> ssl.SSLContext | None:
+        """What its TLS was made with."""
+        found = self._wire.get_extra_info("sslcontext") if self._wire is not None else None
+        return found if isinstance(found, ssl.SSLContext) else None
 
     @property
     def can_be_spared(self) -> bool:
@@ -90,6 +98,7 @@ class Connection(web.RequestHandler):
 
     def begin(self) -> None:
         """A request is being answered."""
+        self.requests += 1
         self._busy = True
         self._bytes = 0
         self._becomes(math.inf)

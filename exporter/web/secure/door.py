@@ -19,6 +19,7 @@ from typing import Final, Self, TypeVar
 
 from aiohttp import web
 
+from exporter.web.connection import Connection
 from exporter.web.secure.limit import Limit
 from exporter.web.secure.passwords import Overrun, Passwords, credentials
 from exporter.web.secure.terms import DoorProblem, Files, Look, Terms
@@ -50,9 +51,8 @@ class Shut(Exception):  # noqa: N818
 class Door:
     """Made by `open`, ended by `close`. `watch` follows the files until it is cancelled."""
 
-    def __init__(self, path: Path | None, every: float = FRESH) -> None:
+    def __init__(self, path: Path | None) -> None:
         self._files = Files(path) if path is not None else None
-        self._every = every
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="web-config")
         self._passwords = Passwords()
         self._limit: Limit | None = None
@@ -61,9 +61,9 @@ class Door:
         self._seen = self._adopted = Look("")
 
     @classmethod
-    async def open(cls, path: Path | None, every: float = FRESH) -> Self:
+    async def open(cls, path: Path | None) -> Self:
         """A door by the files as they are; raises DoorProblem with every mistake."""
-        self = cls(path, every)
+        self = cls(path)
         if self._files is not None:
             self._adopted = self._seen = await self._in_thread(self._files.look)
             found = await self._in_thread(self._files.terms, self._adopted)
@@ -109,11 +109,12 @@ class Door:
 
     @web.middleware
     async def let_in(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Answer, or have it answered. A connection of earlier TLS terms gets no answer: it has to come again."""
+        """Answer, or have it answered."""
         if self._terms is None:
             return _no(HTTPStatus.INTERNAL_SERVER_ERROR, SHUT)
-        transport = request.transport
-        if transport is None or transport.get_extra_info("sslcontext") is not self._terms.context:
+        connection = request.protocol
+        if isinstance(connection, Connection) and self._has_to_come_again(connection):
+            connection.abort()
             raise ConnectionResetError
         wait = self._limit.wait(asyncio.get_running_loop().time()) if self._limit is not None else 0.0
         if wait > 0:
@@ -121,6 +122,14 @@ class Door:
         if request.method not in SAFE and request.headers.get("Sec-Fetch-Site", "none") not in OURS:
             return _no(HTTPStatus.FORBIDDEN, "the page of another site has no say here\n")
         return await self._known(request) or await handler(request)
+
+    def _has_to_come_again(self, connection: Connection) -> bool:
+        """Whether it is of earlier TLS terms.
+
+        The first request of one is answered: it began in good faith a moment before the change, and its client would
+        not try again, as it does when a connection that has served before is closed.
+        """
+        return self._terms is not None and connection.context is not self._terms.context and connection.requests > 1
 
     async def _known(self, request: web.Request) -> web.Response | None:
         """The refusal of a request whose sender is no user; None if it is one, or if there are none."""
@@ -140,7 +149,7 @@ class Door:
     async def watch(self) -> None:
         """Look at the files again and again; two looks that agree, and not with what holds, are what holds then."""
         while self._files is not None:
-            await asyncio.sleep(self._every)
+            await asyncio.sleep(FRESH)
             try:
                 before, self._seen = self._seen, await self._in_thread(self._files.look)
                 if self._seen == before != self._adopted:

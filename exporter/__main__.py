@@ -45,7 +45,7 @@ from exporter.report import (
 )
 from exporter.result import Probe, Result, Skip
 from exporter.state import State
-from exporter.web import Address, ListenProblem
+from exporter.web import Address, Doorway, ListenProblem
 
 MULTIPROCESS = frozenset({"PROMETHEUS_MULTIPROC_DIR", "prometheus_multiproc_dir"})
 """Each of them, even when empty, switches prometheus_client over at its import."""
@@ -113,19 +113,19 @@ def _complain(problem: Unusable) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     early = _early_hangups() if not options.config_check else []
+    doorway = _doorway(options)
     loaded = _load(options, options.shard)
     if options.config_check:
         print("\n".join(plan_lines(loaded.plan)))
         for warning in loaded.warnings:
             print(f"warning: {warning}", file=sys.stderr)
         return 0
-    listen = _address(options.listen)
     configure(options.log_level, options.log_format)
     for warning in loaded.warnings:
         LOG.warning("%s", warning)
     state = _state(options, loaded.config)
     wanted = Options(
-        listen,
+        doorway,
         startup_delay=options.startup_delay,
         timeout_offset=options.timeout_offset,
         load=partial(_load_again, options, loaded.config),
@@ -304,7 +304,7 @@ async def _serve(what: Plan, options: Options, state: State, early: list[int]) -
         await daemon.start()
         await asked.wait()
     except ListenProblem as problem:
-        raise Unusable(problem) from None
+        raise Unusable(*problem.sentences) from None
     finally:
         await daemon.stop()
     return 0
@@ -348,29 +348,39 @@ def _state(options: argparse.Namespace, config: Config) -> State:
     return State.open(Path(path)) if path else State.in_memory()
 
 
-def _address(text: str) -> Address:
+def _doorway(options: argparse.Namespace) -> Doorway:
+    """Where the HTTP side is reached; raises Unusable for wrong flags, and for what is wrong with the web config."""
     try:
-        return web.parse(text)
+        doorway = web.read_doorway(
+            options.listen or ([] if options.from_systemd else [arguments.LISTEN]),
+            from_systemd=options.from_systemd,
+            config_file=options.web_config,
+            external=options.external,
+            prefix=options.prefix,
+            telemetry=options.telemetry,
+        )
     except ListenProblem as problem:
-        raise Unusable(problem) from None
+        raise Unusable(*problem.sentences) from None
+    problems = web.door_problems(doorway.config_file)
+    if problems:
+        raise Unusable(*problems)
+    return doorway
 
 
 # The stand-in -------------------------------------------------------------------------------------------------------
 
-DEMO_SPEED = 0.1
-
 
 async def _demonstrate(options: argparse.Namespace) -> int:
     """A stand-in and an exporter that probes it, until a signal."""
-    from exporter.standin import Pace, StandIn  # noqa: PLC0415 - `run` need not load it
+    from exporter.standin import DEMO_PACE, StandIn, demo_config  # noqa: PLC0415 - `run` need not load it
 
     asked = _asked_to_stop()
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ws-factory-demo-")))
-        standin = await StandIn.start(pace=Pace().scaled(DEMO_SPEED), control_port=0, tls_port=None)
+        standin = await StandIn.start(pace=DEMO_PACE, control_port=0, tls_port=None)
         stack.push_async_callback(standin.close)
         standin.set_fault("*", *options.fault)
-        what = checked(_demo_config(standin.url(), str(standin.key_file)), folder / "demo.yml").plan
+        what = checked(demo_config(standin.url(), str(standin.key_file)), folder / "demo.yml").plan
         shown = Options(Address("127.0.0.1", options.port), startup_delay=0.0, on_result=_show, on_skip=_show_skip)
         daemon = Daemon(what, shown)
         stack.push_async_callback(daemon.stop)
@@ -389,30 +399,6 @@ async def _demonstrate(options: argparse.Namespace) -> int:
         await asked.wait()
     _say("stopped")
     return 0
-
-
-def _demo_config(url: str, key_file: str) -> dict[str, object]:
-    users = {f"pool-00{n}": f"staging-demo-user-00{n}" for n in (1, 2)}
-    return {
-        "targets": [
-            {
-                "name": "demo",
-                "url": url,
-                "interval": "3s",
-                "timeout": "2s",
-                "close_timeout": "500ms",
-                "identities": {**users, "uuid-001": "6f1d0f3e-8a57-4b8e-9d0e-2f6a1f0c9a11"},
-                "auth": {
-                    "jwt": {
-                        "key_file": key_file,
-                        "claims": {"iss": "netra-auth-service", "aud": "netra-platform", "token_type": "access"},
-                    }
-                },
-                "confirm": {"after": "500ms"},
-                "limits": {"slot_release": f"{300 * DEMO_SPEED:.0f}s"},
-            }
-        ]
-    }
 
 
 async def _stand_in(options: argparse.Namespace) -> int:

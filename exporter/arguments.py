@@ -48,13 +48,7 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="say every mistake, or print the plan; then exit",
     )
-    add("--web.listen-address", dest="listen", default=LISTEN, metavar="[HOST]:PORT", help="default: %(default)s")
-    add(
-        "--web.enable-lifecycle",
-        dest="lifecycle",
-        action="store_true",
-        help="let POST /-/reload load the config again; SIGHUP does in any case",
-    )
+    _add_web(parser)
     add("--log.level", dest="log_level", choices=list(LEVELS), default="info", help="default: %(default)s")
     add("--log.format", dest="log_format", choices=["logfmt", "json"], default="logfmt", help="default: %(default)s")
     add(
@@ -84,6 +78,34 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
         type=_shard,
         metavar="I/N",
         help="probe only the targets of the I-th (from 0) of N exporters that share this config",
+    )
+
+
+def _add_web(parser: argparse.ArgumentParser) -> None:
+    """The names and meanings of the exporter-toolkit and of the blackbox exporter."""
+    add = parser.add_argument
+    add(
+        "--web.listen-address",
+        dest="listen",
+        action="append",
+        metavar="[HOST]:PORT",
+        help=f"may be given several times; default: {LISTEN}",
+    )
+    add(
+        "--web.systemd-socket",
+        dest="from_systemd",
+        action="store_true",
+        help="listen on the sockets that systemd hands over, in place of addresses",
+    )
+    add("--web.config.file", dest="web_config", metavar="FILE", help="TLS, users, headers, rate limit; default: none")
+    add("--web.external-url", dest="external", metavar="URL", help="under which others reach us; default: none")
+    add("--web.route-prefix", dest="prefix", metavar="PATH", help="of all paths; default: the path of the external URL")
+    add("--web.telemetry-path", dest="telemetry", metavar="PATH", help="of the metrics; default: /metrics")
+    add(
+        "--web.enable-lifecycle",
+        dest="lifecycle",
+        action="store_true",
+        help="let POST /-/reload load the config again; SIGHUP does in any case",
     )
 
 

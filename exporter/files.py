@@ -14,6 +14,8 @@ import stat
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -261,32 +263,57 @@ def _build(tls: Tls, contents: Mapping[str, bytes]) -> ssl.SSLContext:
     if tls.ca_file is None:
         context.load_default_certs()
     else:
-        _trust(context, tls.ca_file, contents["ca_file"])
+        trust(context, Named("ca_file", tls.ca_file, contents["ca_file"]))
     if tls.cert_file is not None and tls.key_file is not None:
-        _identify(context, tls.cert_file, tls.key_file, contents)
+        certificate = Named("cert_file", tls.cert_file, contents["cert_file"])
+        identify(context, certificate, Named("key_file", tls.key_file, contents["key_file"]))
     return context
 
 
-def _trust(context: ssl.SSLContext, path: str, content: bytes) -> None:
+@dataclass(frozen=True, slots=True)
+class Named:
+    """What a setting brought: its field, how it is called in a sentence (the path of the file), and what it holds."""
+
+    field: str
+    name: str
+    content: bytes
+
+
+def trust(context: ssl.SSLContext, authority: Named) -> None:
+    """Make a context trust the certificates of a PEM; raises FileProblem."""
     # Only the blocks: bundles have comments in any encoding between them.
-    blocks = b"\n".join(CERTIFICATE.findall(content))
+    blocks = b"\n".join(CERTIFICATE.findall(authority.content))
     try:
         context.load_verify_locations(cadata=blocks.decode("ascii"))
     except (ssl.SSLError, UnicodeError, ValueError):
-        raise FileProblem(f"{path} holds no certificates: a PEM with those of the CA is expected", "ca_file") from None
+        sentence = f"{authority.name} holds no certificates: a PEM with those of the CA is expected"
+        raise FileProblem(sentence, authority.field) from None
 
 
-def _identify(context: ssl.SSLContext, certificate: str, key: str, contents: Mapping[str, bytes]) -> None:
-    if b"-----BEGIN CERTIFICATE-----" not in contents["cert_file"]:
-        raise FileProblem(f"{certificate} holds no certificate: a PEM is expected", "cert_file")
-    if b"PRIVATE KEY-----" not in contents["key_file"]:
-        raise FileProblem(f"{key} holds no private key: a PEM is expected", "key_file")
+def identify(context: ssl.SSLContext, certificate: Named, key: Named) -> None:
+    """Make a context show a certificate (and its chain) by its key, both in PEM; raises FileProblem."""
+    if b"-----BEGIN CERTIFICATE-----" not in certificate.content:
+        raise FileProblem(f"{certificate.name} holds no certificate: a PEM is expected", certificate.field)
+    if b"PRIVATE KEY-----" not in key.content:
+        raise FileProblem(f"{key.name} holds no private key: a PEM is expected", key.field)
     try:
-        context.load_cert_chain(certificate, key, password=_no_passphrase)
+        with _as_file(certificate.content) as chain, _as_file(key.content) as private:
+            context.load_cert_chain(chain, private, password=_no_passphrase)
     except _Passphrase:
-        raise FileProblem(f"{key} is protected by a passphrase: store the key without one", "key_file") from None
+        raise FileProblem(f"{key.name} is protected by a passphrase: store the key without one", key.field) from None
     except (ssl.SSLError, OSError, ValueError):
-        raise FileProblem(f"{key} is damaged, or not the key of {certificate}", "key_file") from None
+        raise FileProblem(f"{key.name} is damaged, or not the key of {certificate.name}", key.field) from None
+
+
+@contextmanager
+def _as_file(content: bytes) -> Iterator[str]:
+    """A path under which a content can be read, in memory only: Python takes a key by its path and no other way."""
+    descriptor = os.memfd_create("pem", os.MFD_CLOEXEC)
+    try:
+        os.write(descriptor, content)
+        yield f"/proc/self/fd/{descriptor}"
+    finally:
+        os.close(descriptor)
 
 
 class _Passphrase(Exception):  # noqa: N818

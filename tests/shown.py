@@ -5,7 +5,7 @@ from http import HTTPStatus
 from exporter.config import Target
 from exporter.metrics import Metrics, target_series
 from exporter.profiles import BUILT_IN
-from exporter.web import Address, Answer, LandingData, LandingTarget, Server
+from exporter.web import Address, Answer, Doorway, LandingData, LandingTarget, Server
 
 
 class Shown:
@@ -47,6 +47,7 @@ class Shown:
     async def check(self, target, probe):
         return Answer(HTTPStatus.OK, f"{target} {probe}\n")
 
-    async def serve(self, figures=None):
+    async def serve(self, figures=None, **doorway):
+        """A server on loopback; `doorway`: what of it is to be other than plain."""
         self.figures = figures or self.metrics
-        return await Server.start(Address("127.0.0.1", 0), self)
+        return await Server.start(Doorway((Address("127.0.0.1", 0),), **doorway), self)

@@ -50,6 +50,7 @@ VALUES = frozenset({"pathlib.PurePath", "pathlib.PurePosixPath", "http.HTTPStatu
 ONLY = {
     "aiohttp": {"web", "standin"},
     "apscheduler": {"scheduler"},
+    "bcrypt": {"web"},
     "jwt": {"tokens"},
     "prometheus_client": {"metrics", "web", "daemon"},
     "signal": {"__main__"},
@@ -83,6 +84,7 @@ PAUSES = {
     ("tests/drill/drill.py", "_hold"): DRILL,
     ("tests/drill/real.py", "one_stack"): DRILL,
     ("tests/drill/real.py", "_paged"): DRILL,
+    ("tests/test_web_hostile.py", "drip"): "a slow client is one that pauses",
     (
         "tests/test_alertmanager.py",
         "test_each_incident_is_one_notification_at_the_right_receiver",

@@ -225,7 +225,7 @@ async def test_the_landing_page_shows_targets_and_escapes_them(client, state):
     assert "<script" not in page
     assert "<b>" not in page
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
-    for path in ("/metrics", "/-/healthy", "/-/ready"):
+    for path in ("metrics", "-/healthy", "-/ready"):
         assert f'href="{path}"' in page
 
 

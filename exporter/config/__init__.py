@@ -4,7 +4,8 @@ Rule 1: reads no file and no environment. Rule 2: every refusal names the path o
 quotes no value. Rule 3: knows no backend by name: a profile is data (`Profile`), the built-in ones stand in `profiles`.
 
 `scalars` single values · `model` the shape · `document` YAML text · `sentences` pydantic's errors in our words ·
-`target_checks`, `profile_checks` what fields must agree on · `parsing` all of it together.
+`target_checks`, `profile_checks` what fields must agree on · `parsing` all of it together · `web` another file, that of
+`--web.config.file`.
 """
 
 from exporter.config.document import YamlProblem, load_yaml
@@ -34,8 +35,11 @@ from exporter.config.parsing import Examined, Part, examine, parse
 from exporter.config.problem import Problem
 from exporter.config.profile_checks import profile_problems
 from exporter.config.scalars import Duration, FieldPath, Name, Pattern, Period, seconds
+from exporter.config.web import CIPHERS, CURVES, RateLimit, TlsServer, WebConfig, parse_web
 
 __all__ = [
+    "CIPHERS",
+    "CURVES",
     "Auth",
     "Carry",
     "CloseRule",
@@ -59,15 +63,19 @@ __all__ = [
     "Probes",
     "Problem",
     "Profile",
+    "RateLimit",
     "Target",
     "TargetLimits",
     "Tls",
+    "TlsServer",
+    "WebConfig",
     "Welcome",
     "WelcomeCheck",
     "YamlProblem",
     "examine",
     "load_yaml",
     "parse",
+    "parse_web",
     "profile_problems",
     "seconds",
 ]

@@ -16,7 +16,7 @@ from exporter.daemon.reloading import Load, Reloading, nothing_to_load
 from exporter.daemon.swapping import Swap
 from exporter.daemon.told import Listeners, Told
 from exporter.files import FRESH, TLS_CONTEXTS, KeyRing
-from exporter.host import Clock, LoopWatch, collect_garbage, descriptors, in_slices
+from exporter.host import Clock, LoopWatch, Notifier, collect_garbage, descriptors, in_slices
 from exporter.metrics import Metrics
 from exporter.plan import Plan
 from exporter.probing import Prober
@@ -24,12 +24,12 @@ from exporter.resolver import Resolver
 from exporter.result import Result, Skip
 from exporter.scheduler import Scheduler
 from exporter.state import State
-from exporter.web import Address, Server
+from exporter.web import MOST, Address, Doorway, Server
 
 LOG = logging.getLogger("exporter.daemon")
 
-SPARE_DESCRIPTORS: Final = 64
-"""Descriptors that sessions leave for files, look-ups and the HTTP side."""
+SPARE_DESCRIPTORS: Final = 64 + MOST
+"""Descriptors that sessions leave for files, look-ups and the connections of the HTTP side."""
 
 ASKED_PART: Final = 4
 """Of all sessions that may be open at once, a quarter may be asked for over HTTP: the schedule is not crowded out."""
@@ -47,7 +47,7 @@ class Options:
     HTTP clients may ask for that.
     """
 
-    listen: Address
+    listen: Address | Doorway
     startup_delay: float = 15.0
     timeout_offset: float = 0.5
     load: Load = nothing_to_load
@@ -74,6 +74,7 @@ class Daemon:
         self._server: Server | None = None
         self._started = AsyncExitStack()
         self._stopping = False
+        self._notifier = Notifier()
         self._loop_watch = LoopWatch(clock.monotonic)
         self._told = Told(self._ground, Listeners(options.on_result, options.on_skip))
         self._keys = KeyRing(fresh=FRESH, now=clock.monotonic)
@@ -133,12 +134,14 @@ class Daemon:
             "watch_loop": self._loop_watch.run(self._lag),
             "tidy": self._tidy(),
             "garbage": collect_garbage(lambda: self._in_flight == 0),
+            "watchdog": self._notifier.watchdog(lambda: self._ill() is None),
         }
         self._chores = [asyncio.create_task(chore, name=name) for name, chore in chores.items()]
         for chore in self._chores:
             chore.add_done_callback(self._ended)
         keys = {"version": __version__, "targets": len(self._ground.jobs), "url": self.url}
         LOG.info("listening", extra={"keys": keys})
+        await self._notifier.tell("READY=1", f"STATUS={len(self._ground.jobs)} targets, listening on {self.url}")
         self._reloading.open()
 
     def reload(self) -> None:
@@ -151,8 +154,10 @@ class Daemon:
 
         A second call does nothing.
         """
-        self._stopping = True
-        self._sessions.stop()
+        if not self._stopping:
+            self._stopping = True
+            self._sessions.stop()
+            await self._notifier.tell("STOPPING=1", "STATUS=running sessions are being closed")
         await self._started.aclose()
 
     def _prime(self) -> None:

@@ -18,7 +18,8 @@ POLICY: Final = (
     f"default-src 'none'; style-src 'sha256-{base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()}'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-LINKS: Final = {"/metrics": "metrics", "/-/healthy": "health", "/-/ready": "readiness"}
+LINKS: Final = {"-/healthy": "health", "-/ready": "readiness"}
+"""Relative: whatever stands before this page stands before them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +39,9 @@ class LandingData:
     targets: Sequence[LandingTarget] = ()
 
 
-def page(data: LandingData) -> bytes:
-    """The page as HTML in UTF-8."""
-    links = " · ".join(f'<a href="{path}">{name}</a>' for path, name in LINKS.items())
+def page(data: LandingData, metrics: str = "metrics") -> bytes:
+    """The page as HTML in UTF-8. `metrics`: the link to them."""
+    links = " · ".join(f'<a href="{escape(path)}">{name}</a>' for path, name in {metrics: "metrics", **LINKS}.items())
     rows = "".join(_row(target) for target in data.targets)
     return (
         '<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>ws-factory-exporter</title>'

@@ -1,7 +1,7 @@
 # One-word targets. `make demo` and `make test` need nothing but Debian 12, Python >= 3.11 and make.
 PYTHON ?= python3
 BIN := .venv/bin
-DEBIAN := prometheus prometheus-alertmanager nginx-light chromium fonts-dejavu-core
+DEBIAN := prometheus prometheus-alertmanager nginx-light chromium fonts-dejavu-core systemd
 
 .PHONY: install packages demo test lint types bench soak drill drill-real lock clean
 

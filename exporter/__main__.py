@@ -24,7 +24,7 @@ from exporter.daemon import Daemon, Options
 from exporter.files import key_problems, mode_warnings
 from exporter.host import Clock
 from exporter.log import configure
-from exporter.oncall import NoAnswer, OnCall, Rounds, asked_of
+from exporter.oncall import NoAnswer, OnCall, Rounds, asked_of, client_of
 from exporter.plan import Job, Plan, plan, plan_lines, shard_of
 from exporter.profiles import BUILT_IN
 from exporter.report import (
@@ -180,6 +180,8 @@ def _check_together(options: argparse.Namespace) -> None:
     for flag, value in {**series, **told, "--identity": options.identity}.items() if options.source else ():
         if value is not None:
             raise Unusable(f"{flag}: not together with --from: the exporter there runs one session, as whom it can")
+    if options.http_config and not options.source:
+        raise Unusable("--http.config.file: needs --from: it says how another exporter is asked")
     for flag, value in told.items() if set(series.values()) == {None} else ():
         if value is not None:
             raise Unusable(f"{flag}: needs a series: add --runs or --until-healthy")
@@ -244,7 +246,8 @@ def _earlier(path: str) -> Earlier:
 
 def _asked_of(options: argparse.Namespace) -> Checked:
     try:
-        return asked_of(options.source, options.target, options.probe)
+        client = client_of(Path(options.http_config)) if options.http_config else None
+        return asked_of(options.source, options.target, options.probe, client)
     except NoAnswer as problem:
         raise Unusable(f"--from: {problem}") from None
 

@@ -105,6 +105,12 @@ def _add_check(parser: argparse.ArgumentParser) -> None:
         metavar="URL",
         help="ask the exporter that runs there, for example http://exporter:11011",
     )
+    add(
+        "--http.config.file",
+        dest="http_config",
+        metavar="FILE",
+        help="how it is asked: user and password, CA, client certificate; in the format of promtool",
+    )
     add("--state.file", dest="state_file", metavar="FILE", help="the ledger that the exporter on this machine keeps")
     add("--probe", choices=[probe.value for probe in Probe], help="how deep; default: as deep as the profile goes")
     add("--identity", metavar="ALIAS", help="speak as this one; default: the first with a slot to spare")

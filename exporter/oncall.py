@@ -5,19 +5,24 @@ Rule 2: its sessions enter the ledger and no counter.
 """
 
 import asyncio
+import base64
 import math
+import ssl
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from http import HTTPStatus
-from http.client import HTTPException
+from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
+from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 from exporter import __version__
 from exporter.budget import Request
-from exporter.files import KeyRing
+from exporter.config import BasicAuth, HttpClient, Tls, YamlProblem, load_yaml, parse_http_client
+from exporter.files import TLS_CONTEXTS, FileProblem, KeyRing, Watched
 from exporter.host import Clock
 from exporter.log import printable
 from exporter.plan import Job
@@ -216,6 +221,11 @@ FROM_TIMEOUT: Final = 90.0
 """Seconds to wait for a running exporter: a check there may take a session's timeout, 60 s and more."""
 FROM_LIMIT: Final = 1_048_576
 TEXT_LIMIT: Final = 500
+IN_THE_OPEN: Final = (
+    "no user and password in the URL, where everybody on this machine can read them: name them in a file, by "
+    "--http.config.file"
+)
+ANONYMOUS: Final = "; name both in a file, by --http.config.file"
 
 
 class NoAnswer(Exception):  # noqa: N818
@@ -229,25 +239,75 @@ class _Stay(urllib.request.HTTPRedirectHandler):
         """Follow none."""
 
 
-def asked_of(source: str, target: str, probe: str | None) -> Checked:
+class _Connection(HTTPSConnection):
+    """HTTPS to a server that may be called otherwise than its address."""
+
+    def __init__(self, host: str, *, trust: ssl.SSLContext, name: str | None, timeout: float) -> None:
+        super().__init__(host, timeout=timeout, context=trust)
+        self._trust = trust
+        self._name = name
+
+    def connect(self) -> None:
+        """Connect, and shake hands."""
+        HTTPConnection.connect(self)
+        self.sock = self._trust.wrap_socket(self.sock, server_hostname=self._name or self.host)
+
+
+class _Https(urllib.request.HTTPSHandler):
+    """HTTPS by settings of ours."""
+
+    def __init__(self, tls: Tls) -> None:
+        super().__init__()
+        self._connection = partial(_Connection, trust=TLS_CONTEXTS.context(tls), name=tls.server_name)
+
+    def https_open(self, request: urllib.request.Request) -> HTTPResponse:
+        """Open a request."""
+        return self.do_open(self._connection, request)
+
+
+def client_of(path: Path) -> HttpClient:
+    """What stands in the file of `--http.config.file`; raises NoAnswer with every mistake."""
+    try:
+        client = parse_http_client(load_yaml(Watched(path).read()))
+    except FileProblem as problem:
+        raise NoAnswer(problem.sentence) from None
+    except YamlProblem as problem:
+        raise NoAnswer(f"{path}: {problem}") from None
+    if not isinstance(client, HttpClient):
+        raise NoAnswer("; ".join(f"{path}: {problem}" for problem in client))
+    return client.resolved(path.parent)
+
+
+def asked_of(source: str, target: str, probe: str | None, client: HttpClient | None = None) -> Checked:
     """The check of a running exporter; raises NoAnswer if there is none or it cannot say."""
     if not source.startswith(("http://", "https://")):
         raise NoAnswer("must be the URL of an exporter, such as http://exporter:11011")
+    if "@" in urlsplit(source).netloc:
+        raise NoAnswer(IN_THE_OPEN)
     query = urlencode({"target": target, **({"probe": probe} if probe else {})})
-    shown, started = public_url(source), Clock().wall()
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), _Stay())
+    shown, started, client = public_url(source), Clock().wall(), client or HttpClient()
     try:
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), _Stay(), _Https(client.tls_config))
         request = urllib.request.Request(f"{source.rstrip('/')}/api/check?{query}", method="POST")  # noqa: S310
+        if client.basic_auth is not None:
+            request.add_header("Authorization", _basic(client.basic_auth))
         with opener.open(request, timeout=FROM_TIMEOUT) as answer:
             earlier = read_document(answer.read(FROM_LIMIT))
     except urllib.error.HTTPError as error:
         with error:
             return _refused_by(error, Checked(target, shown, (), started, __version__))
+    except FileProblem as problem:
+        raise NoAnswer(problem.sentence) from None
     except NotOurs as problem:
         raise NoAnswer(f"{shown} does not answer as an exporter does: {problem}") from None
     except (OSError, ValueError, HTTPException) as problem:
         raise NoAnswer(f"no answer of an exporter at {shown}: {_network_words(problem)}") from None
     return Checked(earlier.target, shown, earlier.results, earlier.started_at, __version__)
+
+
+def _basic(auth: BasicAuth) -> str:
+    password = Watched(auth.password_file).read().strip()
+    return f"Basic {base64.b64encode(auth.username.encode() + b':' + password).decode()}"
 
 
 def _refused_by(error: urllib.error.HTTPError, nothing: Checked) -> Checked:
@@ -257,7 +317,8 @@ def _refused_by(error: urllib.error.HTTPError, nothing: Checked) -> Checked:
     said = printable(error.read(TEXT_LIMIT).decode("utf-8", "replace").strip())
     if error.code == HTTPStatus.SERVICE_UNAVAILABLE:
         return replace(nothing, refusal=said)
-    raise NoAnswer(f"{nothing.url} answers {error.code}: {said}") from None
+    hint = ANONYMOUS if error.code == HTTPStatus.UNAUTHORIZED else ""
+    raise NoAnswer(f"{nothing.url} answers {error.code}: {said}{hint}") from None
 
 
 def _network_words(problem: Exception) -> str:

@@ -20,12 +20,12 @@ from pathlib import Path
 from typing import Any, Final, NoReturn, TypeVar
 
 from exporter import arguments, web
-from exporter.config import Config, Tls
+from exporter.config import Config, HttpClient
 from exporter.daemon import Daemon, Options
 from exporter.host import Clock, no_core_dumps
 from exporter.loading import Loaded, Unloadable, checked, load
 from exporter.log import configure
-from exporter.oncall import Entry, NoAnswer, OnCall, Rounds, asked_of, healthy_at
+from exporter.oncall import NoAnswer, OnCall, Rounds, asked_of, client_of, healthy_at
 from exporter.plan import Job, Plan, Shard, plan_lines
 from exporter.report import (
     FORMATS,
@@ -191,6 +191,8 @@ def _check_together(options: argparse.Namespace) -> None:
     for flag, value in {**series, **told, "--identity": options.identity}.items() if options.source else ():
         if value is not None:
             raise Unusable(f"{flag}: not together with --from: the exporter there runs one session, as whom it can")
+    if options.http_config and not options.source:
+        raise Unusable("--http.config.file: needs --from: it says how another exporter is asked")
     for flag, value in told.items() if set(series.values()) == {None} else ():
         if value is not None:
             raise Unusable(f"{flag}: needs a series: add --runs or --until-healthy")
@@ -255,7 +257,7 @@ def _earlier(path: str) -> Earlier:
 
 def _asked_of(options: argparse.Namespace) -> Checked:
     try:
-        return asked_of(options.source, options.target, options.probe)
+        return asked_of(options.source, options.target, options.probe, _client(options))
     except NoAnswer as problem:
         raise Unusable(f"--from: {problem}") from None
 
@@ -275,12 +277,15 @@ def _write(path: Path, text: str, *, mode: str = "w", flag: str = "--report") ->
 
 
 def _healthcheck(options: argparse.Namespace) -> int:
-    tls = Tls.model_construct(ca_file=options.ca_file, cert_file=options.cert_file, key_file=options.key_file)
     try:
-        _say(healthy_at(options.url, Entry(tls, options.username, options.password_file)))
+        _say(healthy_at(options.url, _client(options)))
     except NoAnswer as problem:
-        raise Unusable(problem) from None
+        raise Unusable(f"--url: {problem}") from None
     return 0
+
+
+def _client(options: argparse.Namespace) -> HttpClient | None:
+    return client_of(Path(options.http_config)) if options.http_config else None
 
 
 def _demo(options: argparse.Namespace) -> int:

@@ -50,4 +50,4 @@ class Shown:
     async def serve(self, figures=None, **doorway):
         """A server on loopback; `doorway`: what of it is to be other than plain."""
         self.figures = figures or self.metrics
-        return await Server.start(Doorway((Address("127.0.0.1", 0),), **doorway), self)
+        return await Server.start(Doorway(**{"listen": (Address("127.0.0.1", 0),), **doorway}), self)

@@ -5,6 +5,7 @@ import contextlib
 import threading
 
 import pytest
+import rig
 from doors import Client, ask, behind, hashed, lines, until_asked, written
 
 from exporter.config import RateLimit
@@ -227,7 +228,7 @@ async def test_who_floods_us_with_passwords_waits_outside(checker, slow):
     slow.release()
     assert await checker.right(there, Said("bob", b"right"))
     flood = [asyncio.create_task(checker.right(there, Said("bob", str(n).encode()))) for n in range(WAITING)]
-    await until_asked(lambda: asyncio.sleep(0, len(checker._checking) == WAITING))
+    await rig.until(lambda: len(checker._checking) == WAITING)
     with pytest.raises(Overrun):
         await checker.right(there, Said("bob", b"one more"))
     assert await checker.right(there, Said("bob", b"right"))

@@ -8,7 +8,7 @@ import socket
 
 import pytest
 import rig
-from doors import Client, ask, behind, client_context, lines, pair, turned_away, until_asked, written
+from doors import Client, ask, behind, client_context, lines, pair, turned_away, written
 from shown import Shown
 
 from exporter.web import arrivals, connection
@@ -242,7 +242,7 @@ async def test_a_machine_without_descriptors_is_waited_for(monkeypatch, server, 
         return await accept(listener)
 
     idle = raws(server.port)
-    await until_asked(lambda: asyncio.sleep(0, len(server._arrivals) == 1))
+    await rig.until(lambda: len(server._arrivals) == 1, PATIENCE)
     monkeypatch.setattr(loop, "sock_accept", sock_accept)
     assert (await ask(server.port)).status == 200
     assert (await ask(server.port)).status == 200

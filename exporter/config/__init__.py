@@ -4,11 +4,12 @@ Rule 1: reads no file and no environment. Rule 2: every refusal names the path o
 quotes no value. Rule 3: knows no backend by name: a profile is data (`Profile`), the built-in ones stand in `profiles`.
 
 `scalars` single values · `model` the shape · `document` YAML text · `sentences` pydantic's errors in our words ·
-`target_checks`, `profile_checks` what fields must agree on · `parsing` all of it together · `web` another file, that of
-`--web.config.file`.
+`target_checks`, `profile_checks` what fields must agree on · `parsing` all of it together · `web`, `http_client` the
+files of `--web.config.file` and `--http.config.file`.
 """
 
 from exporter.config.document import YamlProblem, load_yaml
+from exporter.config.http_client import BasicAuth, HttpClient, parse_http_client
 from exporter.config.model import (
     Auth,
     Carry,
@@ -41,6 +42,7 @@ __all__ = [
     "CIPHERS",
     "CURVES",
     "Auth",
+    "BasicAuth",
     "Carry",
     "CloseRule",
     "Config",
@@ -51,6 +53,7 @@ __all__ = [
     "Examined",
     "Exchange",
     "FieldPath",
+    "HttpClient",
     "Jwt",
     "Limits",
     "Model",
@@ -75,6 +78,7 @@ __all__ = [
     "examine",
     "load_yaml",
     "parse",
+    "parse_http_client",
     "parse_web",
     "profile_problems",
     "seconds",

@@ -49,6 +49,7 @@ CURVES: Final[Mapping[str, str]] = {
 }
 VERSIONS: Final = ("TLS10", "TLS11", "TLS12", "TLS13")
 VERIFYING: Final = ("VerifyClientCertIfGiven", "RequireAndVerifyClientCert")
+TLS: Final = "tls_server_config"
 NOTHING: Final = "nothing stands here: say what it is, or remove the key"
 NOT_HERE: Final[Mapping[str, str]] = {
     "RequestClientCert": "asks for a certificate and looks at none, which Python cannot: NoClientCert lets in the same"
@@ -211,15 +212,18 @@ def parse_web(raw: object) -> WebConfig | tuple[Problem, ...]:
     """What stands in `raw` (JSON values, as `load_yaml` gives them), or every problem of it at once."""
     if not isinstance(raw, Mapping):
         return (Problem("", "the file must be a mapping: write {} if nothing is to be protected"),)
-    empty = tuple(_nothing(raw, ()))
-    nothing = [Problem(path_of(place, raw), NOTHING) for place in empty]
+    located = {place: Problem(path_of(place, raw), NOTHING) for place in _nothing(raw, ())}
+    problems = [*located.values()]
+    web: WebConfig | None = None
     try:
         web = WebConfig.model_validate(raw)
     except ValidationError as error:
-        wrong = (problem for place, problem in field_problems(error, raw, WebConfig) if place not in empty)
-        return (*nothing, *wrong)
-    tls = web.tls_server_config
-    return (*nothing, *(_agreement(tls) if tls is not None else ())) or web
+        wrong = [found for found in field_problems(error, raw, WebConfig) if found[0] not in located]
+        located |= wrong
+        problems += [problem for _, problem in wrong]
+    if TLS in raw and not any(place[0] == TLS for place in located):
+        problems += _agreement(TlsServer.model_validate(raw[TLS]))
+    return tuple(problems) or web or ()
 
 
 def _nothing(value: object, place: Place) -> Iterator[Place]:
@@ -233,8 +237,7 @@ def _nothing(value: object, place: Place) -> Iterator[Place]:
 
 def _agreement(tls: TlsServer) -> list[Problem]:
     """What fields of `tls_server_config` must agree on."""
-    place = "tls_server_config"
-    found = [*_pairs(tls)]
+    found = _pairs(tls)
     if tls.verifies and tls.client_ca is None and tls.client_ca_file is None:
         found.append(("client_ca_file", "is required with this client_auth_type: who signs the clients' certificates?"))
     if not tls.verifies and (tls.client_ca is not None or tls.client_ca_file is not None):
@@ -247,7 +250,7 @@ def _agreement(tls: TlsServer) -> list[Problem]:
         found.append(("min_version", "is above max_version"))
     if tls.max_version != "TLS13" and tls.cipher_suites and not any(map(CIPHERS.get, tls.cipher_suites)):
         found.append(("cipher_suites", "are all of TLS 1.3, which max_version excludes"))
-    return [Problem(f"{place}.{field}", sentence) for field, sentence in found]
+    return [Problem(f"{TLS}.{field}", sentence) for field, sentence in found]
 
 
 def _pairs(tls: TlsServer) -> list[tuple[str, str]]:

@@ -19,7 +19,7 @@ class Shown:
         self.figures = self.metrics
         self.is_ready = Answer(HTTPStatus.OK, "ready\n")
         self.is_healthy = Answer(HTTPStatus.OK, "healthy\n")
-        self.is_reloaded = Answer(HTTPStatus.OK, "reloaded: nothing has changed\n")
+        self.is_reloaded = Answer(HTTPStatus.OK, "reloaded: no target has changed\n")
         self.scrapes = 0
         self.shown = LandingData("1.2.3", [LandingTarget("staging", "passing")])
         self.questions = []

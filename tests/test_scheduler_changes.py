@@ -235,26 +235,68 @@ def test_a_target_in_a_session_goes_over_when_it_is_over():
     assert stage.ended("staging") == 3
 
 
-def test_a_change_calls_off_what_should_confirm_a_failure():
-    """What failed may be mended by the change: the failure stands, the cycle that was owed is an overlap."""
-    first = first_due()
-    patient = job(interval="20s", confirm={"runs": 1, "after": "18s"})
+def failing_from(second_cycle):
+    """Sessions of which those from this cycle on fail, of whatever job."""
 
     async def play(turn):
-        failing = turn.cycle > patient.cycle_at(virtual.EPOCH + first + 0.001) and turn.job is patient
-        return await instant(turn, verdict=Verdict.FAIL if failing else Verdict.PASS, lasts=1.0)
+        return await instant(turn, verdict=Verdict.FAIL if turn.cycle >= second_cycle else Verdict.PASS, lasts=1.0)
+
+    return play
+
+
+def test_a_change_calls_off_what_should_confirm_a_failure():
+    """What failed may be mended by the change: the failure stands, and the cycle that was owed is an overlap."""
+    first = first_due()
+    patient = job(confirm={"runs": 2, "after": "15s"})
+    second = patient.cycle_at(virtual.EPOCH + first + 20.001)
 
     async def script(loop, stage):
-        await at(loop, first + 20 + 10)
-        stage.scheduler.change(job())
-        await at(loop, first + 20 + 10.5)
-        assert [moment - virtual.EPOCH for moment, _ in stage.over] == [pytest.approx(first + 30, abs=0.01)]
-        await at(loop, first + 90)
+        await at(loop, first + 20 + 25)
+        assert [turn.trigger for _, turn in stage.begun] == [Trigger.SCHEDULE, Trigger.SCHEDULE, Trigger.CONFIRM]
+        stage.scheduler.change(job(interval="30s"))
+        await at(loop, first + 20 + 25.5)
+        assert [moment for moment, _ in stage.over] == [pytest.approx(virtual.EPOCH + first + 45, abs=0.01)]
+        await at(loop, first + 20 + 40)
 
-    stage = run(script, patient, play=play)
+    stage = run(script, patient, play=failing_from(second))
 
-    assert {turn.trigger for _, turn in stage.begun} == {Trigger.SCHEDULE}
-    assert [result.failed for result in stage.cycles] == [False, True, False, False, False]
+    assert [turn.job.interval for _, turn in stage.begun[3:]] == [30.0] * (len(stage.begun) - 3)
+    assert [skip.cause for skip in stage.skips] == [SkipCause.OVERLAP]
+
+
+def test_after_a_change_failures_are_confirmed_again():
+    """What was called off was the cycle of then, not those of the new job."""
+    first = first_due()
+    second = job().cycle_at(virtual.EPOCH + first + 20.001)
+
+    async def script(loop, stage):
+        await at(loop, first + 5)
+        stage.scheduler.change(job(timeout="4s"))
+        await at(loop, first + 35)
+
+    stage = run(script, job(), play=failing_from(second))
+
+    assert Counter(turn.trigger for _, turn in stage.begun) == {Trigger.SCHEDULE: 2, Trigger.CONFIRM: 2}
+
+
+def test_a_change_in_the_moment_of_a_cycle_does_not_run_it_twice():
+    """The schedule has not moved: what was handed over is not due again."""
+    first = first_due()
+    stages = []
+
+    async def play(turn):
+        if turn.job.target.timeout == 5:
+            stages[0].scheduler.change(job(timeout="4s"))
+        return await instant(turn)
+
+    async def script(loop, stage):
+        stages.append(stage)
+        await at(loop, first + 30)
+
+    stage = run(script, job(), play=play)
+
+    assert [turn.job.target.timeout for _, turn in stage.begun] == [5.0, 4.0]
+    assert len(stage.over) == 1
 
 
 def test_a_cycle_that_is_due_when_the_target_changes_is_not_lost():
@@ -315,9 +357,9 @@ def test_a_target_can_change_before_it_begins():
     """It begins as what it is then; its announced time is not before the one that it waits for."""
 
     async def script(loop, stage):
-        stage.scheduler.add(job("came"), loop.wall() + 15)
+        stage.scheduler.add(job("came"), loop.wall() + 200)
         stage.scheduler.change(job("came", interval="31s"))
-        assert stage.told_due["came", Probe.CONNECT] >= loop.wall() + 15
+        assert stage.told_due["came", Probe.CONNECT] >= loop.wall() + 200
         await at(loop, 60)
         stage.scheduler.begin("came")
         await at(loop, 160)
@@ -376,8 +418,8 @@ def test_whatever_comes_goes_and_changes_nothing_due_is_lost(steps, seed):
             await asyncio.sleep(after)
             stage.act(what, name, interval, every)
         await asyncio.sleep(45.0)
-        await stage.scheduler.stop()
         stage.settle()
+        await stage.scheduler.stop()
         return stage
 
     stage = virtual.run(main)

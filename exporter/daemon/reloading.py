@@ -104,9 +104,8 @@ class Reloading:
         self._ground.metrics.reloaded(self._ground.clock.wall(), successful=True)
         for warning in warnings:
             LOG.warning("%s", warning)
-        counts = {what: len(names) for what, names in _parts(change).items()}
         words = f"reloaded: {_in_words(change)}"
-        LOG.info("%s", words, extra={"keys": {"targets": len(change.jobs), **counts}})
+        LOG.info("%s", words, extra={"keys": {"targets": len(change.jobs)}})
         return Reloaded(True, (words, *(f"warning: {warning}" for warning in warnings)))
 
     def _compared(self) -> tuple[Difference, tuple[str, ...]]:
@@ -122,15 +121,14 @@ class Reloading:
         return Reloaded(False, (GOES_ON, *sentences))
 
 
-def _parts(change: Difference) -> dict[str, list[str]]:
-    """Names of targets by what becomes of them."""
-    jobs = {"came": change.came, "changed": change.changed, "adjusted": change.adjusted}
-    return {"went": list(change.went), **{what: [job.name for job in part] for what, part in jobs.items()}}
-
-
 def _in_words(change: Difference) -> str:
-    parts = [f"{len(names)} {what} ({_some(names)})" for what, names in _parts(change).items() if names]
-    return ", ".join(parts) or "nothing has changed"
+    """`adjusted` may be all targets of a host, and is nobody's own change: without names."""
+    came, changed = ([job.name for job in part] for part in (change.came, change.changed))
+    named = {"came": came, "went": change.went, "changed": changed}
+    parts = [f"{len(names)} {what} ({_some(names)})" for what, names in named.items() if names]
+    if change.adjusted:
+        parts.append(f"{len(change.adjusted)} adjusted")
+    return ", ".join(parts) or "no target has changed"
 
 
 def _some(names: Sequence[str]) -> str:

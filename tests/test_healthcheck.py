@@ -66,7 +66,7 @@ async def test_a_healthy_exporter_is_0_and_an_ill_one_1(exporter, asked):
     ill = await asked(f"--url={server.url}/")
 
     assert well == (0, f"{server.url} says healthy")
-    assert ill == (1, f"ws-factory-exporter: {server.url}/ answers 503: the scheduler does not turn")
+    assert ill == (1, f"ws-factory-exporter: --url: {server.url}/ answers 503: the scheduler does not turn")
 
 
 async def test_nobody_there_is_1(asked):
@@ -87,7 +87,7 @@ async def test_another_program_on_the_port_is_1(asked):
 
     async with await asyncio.start_server(greet, "127.0.0.1", 0) as other:
         url = f"http://127.0.0.1:{other.sockets[0].getsockname()[1]}"
-        assert await asked(f"--url={url}") == (1, f"ws-factory-exporter: {url} answers 200 and is no exporter")
+        assert await asked(f"--url={url}") == (1, f"ws-factory-exporter: --url: {url} answers 200 and is no exporter")
 
 
 async def test_a_wrong_prefix_has_its_sentence(exporter, asked):

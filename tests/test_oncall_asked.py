@@ -72,7 +72,7 @@ async def test_user_certificate_and_ca_are_those_of_the_file(tmp_path):
         without = client(tmp_path, tls_config={"ca_file": "ca.crt"})
         assert "no answer of an exporter" in await refused(f"--from={url}", without)
         wrong = client(tmp_path, **password(tmp_path, "wrong"), tls_config=mine)
-        assert "answers 401: this needs a user and a password; name both in a file" in await refused(
+        assert "answers 401: this needs a user and a password; name user and password in a file" in await refused(
             f"--from={url}", wrong
         )
 

@@ -2,10 +2,12 @@
 
 from http import HTTPStatus
 
+import boards
+
 from exporter.config import Target
 from exporter.metrics import Metrics, target_series
 from exporter.profiles import BUILT_IN
-from exporter.web import Address, Answer, LandingData, LandingTarget, Server
+from exporter.web import Address, Answer, Server
 
 
 class Shown:
@@ -20,7 +22,7 @@ class Shown:
         self.is_ready = Answer(HTTPStatus.OK, "ready\n")
         self.is_healthy = Answer(HTTPStatus.OK, "healthy\n")
         self.scrapes = 0
-        self.shown = LandingData("1.2.3", [LandingTarget("staging", "passing")])
+        self.board = boards.Board(boards.healthy(["staging"]))
 
     def scraped(self):
         self.scrapes += 1
@@ -30,9 +32,6 @@ class Shown:
 
     def healthy(self):
         return self.is_healthy
-
-    def landing(self):
-        return self.shown
 
     async def check(self, target, probe):
         return Answer(HTTPStatus.OK, f"{target} {probe}\n")

@@ -118,7 +118,7 @@ def test_the_first_session_waits_for_the_delay_and_one_scrape(delay, scraped_at,
 
 
 def test_looking_at_other_pages_is_no_scrape():
-    """Health checks and the landing page do not start the sessions."""
+    """Health checks and the status page do not start the sessions."""
 
     async def main(loop):
         async with running(loop, delay=1.0) as (daemon, standin):
@@ -295,17 +295,21 @@ def test_a_resting_identity_is_told_and_the_page_goes_on_saying_why():
     assert resting["ws_probe_identity_resting", "one"] == 1
     assert resting["ws_factory_slots_budget", "one"] == 4
     assert resting["ws_probe_success", "connect"] == 1
-    assert "failing" in page
-    assert "send: admission: factory (slot_limit)" in page
+    assert "1 of 1 target failing: staging – " in page
+    assert "send fails in admission: factory (slot_limit)" in page
     assert rested["ws_probe_identity_resting", "one"] == 0
-    assert "passing" in passing
+    assert "The one target passes" in passing
 
 
 @pytest.mark.parametrize(
     ("fault", "state"),
-    [("none", "passing"), ("refuse", "connect: tcp: refused"), ("auth_rejected", "auth: admission: auth_rejected")],
+    [
+        ("none", "The one target passes"),
+        ("refuse", "connect fails in tcp: refused"),
+        ("auth_rejected", "auth fails in admission: auth_rejected"),
+    ],
 )
-def test_the_landing_page_says_how_each_target_does(fault, state):
+def test_the_status_page_says_how_each_target_does(fault, state):
     """The shallowest failing probe with its cause, or that all pass."""
 
     async def main(loop):
@@ -317,7 +321,7 @@ def test_the_landing_page_says_how_each_target_does(fault, state):
     assert state in virtual.run(main)
 
 
-def test_the_landing_page_tells_our_own_failure_apart(tmp_path):
+def test_the_status_page_tells_our_own_failure_apart(tmp_path):
     """A key that is gone is nobody's outage."""
 
     async def main(loop):

@@ -5,13 +5,12 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final
 
-from exporter import __version__
+from exporter.daemon.board import Board
 from exporter.daemon.ground import Ground
-from exporter.daemon.told import Told
 from exporter.oncall import OnCall
 from exporter.report import FORMATS, View
 from exporter.result import Probe
-from exporter.web import JSON, Answer, LandingData
+from exporter.web import JSON, Answer
 
 STOPPING: Final = "stopping: running sessions are being closed"
 
@@ -28,17 +27,18 @@ class Vitals:
 class Desk:
     """Fulfils `web.Site`. `on_scrape` is told after each served scrape."""
 
-    def __init__(self, ground: Ground, told: Told, vitals: Vitals, on_scrape: Callable[[], None]) -> None:
+    def __init__(self, ground: Ground, vitals: Vitals, on_scrape: Callable[[], None]) -> None:
         self.figures = ground.metrics
+        self.board = Board(ground, vitals.ill)
         self._ground = ground
         self._jobs = ground.jobs
-        self._told = told
         self._vitals = vitals
         self._on_scrape = on_scrape
         self._being_checked: set[str] = set()
 
     def scraped(self) -> None:
         """A scrape has been served."""
+        self._ground.news.last_scrape = self._ground.clock.wall()
         self._on_scrape()
 
     def ready(self) -> Answer:
@@ -51,10 +51,6 @@ class Desk:
         """Whether we do our work; how targets do says nothing of that."""
         ill = self._vitals.ill()
         return Answer(HTTPStatus.OK, "healthy\n") if ill is None else _no(ill)
-
-    def landing(self) -> LandingData:
-        """Every target, in the order of the config."""
-        return LandingData(__version__, tuple(map(self._told.row, self._jobs.values())))
 
     async def check(self, target: str, probe: str) -> Answer:
         """One at a time for a target, with the ledger of the schedule."""

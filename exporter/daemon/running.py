@@ -72,7 +72,7 @@ class Daemon:
         )
         self._scheduler = Scheduler(plan.jobs, prober.run, self._told, clock, most=_most(plan))
         vitals = Vitals(stopping=lambda: self._stopping, ill=self._ill, look=self._scheduler.look)
-        self._desk = Desk(self._ground, self._told, vitals, self._scraped.set)
+        self._desk = Desk(self._ground, vitals, self._scraped.set)
 
     @property
     def url(self) -> str:

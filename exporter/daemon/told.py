@@ -7,15 +7,12 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Final
 
 from exporter import log
+from exporter.daemon.board import identities
 from exporter.daemon.ground import Ground
-from exporter.history import State, Word
 from exporter.plan import Job
-from exporter.report.words import cause
-from exporter.result import Probe, Result, Skip, Trigger
-from exporter.web import LandingTarget
+from exporter.result import Probe, Result, Skip
 
 LOG = logging.getLogger("exporter.daemon")
 
@@ -29,12 +26,14 @@ class Listeners:
 
 
 class Told:
-    """The sinks of the scheduler (`scheduler.Sinks`), and what the last results say of each target."""
+    """The sinks of the scheduler (`scheduler.Sinks`)."""
 
     def __init__(self, ground: Ground, listeners: Listeners) -> None:
+        self._ground = ground
         self._jobs = ground.jobs
         self._metrics = ground.metrics
         self._history = ground.history
+        self._news = ground.news
         self._state = ground.state
         self._clock = ground.clock
         self._listeners = listeners
@@ -44,6 +43,8 @@ class Told:
         """Tell everybody of a finished session."""
         self._metrics.observe(result)
         self._history.add(result)
+        self._news.sessions += 1
+        self._news.of(result.target)
         log.session(result)
         self._listeners.on_result(result)
         job = self._jobs[result.target]
@@ -54,11 +55,14 @@ class Told:
         """Count the verdict of a scheduled cycle."""
         self._metrics.cycle(result)
         self._history.cycle(result)
+        self._news.of(result.target)
 
     def skip(self, skip: Skip) -> None:
         """Count a cycle that opened no session."""
         self._metrics.skip(skip)
         self._history.skip(skip, self._clock.wall())
+        self._news.skips[skip.cause] += 1
+        self._news.of(skip.target)
         self._listeners.on_skip(skip)
 
     def due(self, target: str, probe: Probe, at: float) -> None:
@@ -77,32 +81,5 @@ class Told:
 
     def tell_identities(self, job: Job, aliases: Iterable[str]) -> None:
         """What the ledger says of them now; a failure may have put the whole pool to rest."""
-        ledger, now = self._state.ledger, self._clock.wall()
-        for alias in aliases:
-            request = job.request("", Probe.SEND, alias, Trigger.SCHEDULE)
-            self._metrics.identity_state(
-                job.name,
-                alias,
-                held=ledger.held(request.user or "", now),
-                budget=ledger.budget(request, now),
-                resting=ledger.resting(request.user, request.key, now),
-            )
-
-    def row(self, job: Job) -> LandingTarget:
-        """A target's state in words."""
-        state = self._history.state(job.name)
-        return LandingTarget(job.name, STATES.get(state.word, state.word.value), _detail(state))
-
-
-STATES: Final = {Word.UNKNOWN: "not probed yet"}
-
-
-def _detail(state: State) -> str:
-    result = state.result
-    if result is None:
-        return ""
-    if state.word is Word.UNKNOWN:
-        return "nothing was proved by the sessions so far"
-    if result.impairment is not None:
-        return f"our own failure: {result.impairment}"
-    return f"{state.probe}: {cause(result)}" if state.word is Word.FAILING else ""
+        for one in identities(self._ground, job, aliases):
+            self._metrics.identity_state(job.name, one.alias, held=one.held, budget=one.budget, resting=one.resting)

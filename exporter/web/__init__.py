@@ -1,11 +1,10 @@
-"""HTTP: landing page, metrics, health; the only room that knows the aiohttp server.
+"""HTTP: status page, metrics, health; the only room that knows the aiohttp server.
 
 Rule 1: shows, changes nothing. Rule 2: what it shows comes in through `Site`.
 """
 
-from exporter.web.landing import LandingData, LandingTarget
 from exporter.web.listen import Address, ListenProblem, parse
 from exporter.web.server import Server
 from exporter.web.site import JSON, Answer, Site
 
-__all__ = ["JSON", "Address", "Answer", "LandingData", "LandingTarget", "ListenProblem", "Server", "Site", "parse"]
+__all__ = ["JSON", "Address", "Answer", "ListenProblem", "Server", "Site", "parse"]

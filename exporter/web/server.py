@@ -1,7 +1,8 @@
 """The HTTP server as a handle: started on a port, known by its URL, closed.
 
-Rule 1: `_routes` is the one table of what is served. Rule 2: what every answer has in common, its headers and what
-becomes of a fault of ours, is done here and in no handler. Rule 3: knows no room of the house: see `site.Site`.
+Rule 1: `_routes` is the one table of what is served beside the status page. Rule 2: what every answer has in common,
+its headers and what becomes of a fault of ours, is done here and in no handler. Rule 3: knows no room of the house: see
+`site.Site`.
 """
 
 import logging
@@ -11,10 +12,11 @@ from typing import Final, Self
 
 from aiohttp import web
 
-from exporter.web.landing import POLICY, page
 from exporter.web.listen import Address, bind, url
+from exporter.web.page.document import POLICY
 from exporter.web.scrape import Scrapes
 from exporter.web.site import Answer, Site
+from exporter.web.status import Status
 
 SHUTDOWN: Final = 1.0
 """Seconds that requests in flight have when the server closes."""
@@ -38,9 +40,11 @@ class Server:
 
     def __init__(self, site: Site) -> None:
         self._scrapes = Scrapes(site)
+        self._status = Status(site.board)
         app = web.Application(middlewares=[_guarded])
         app.on_response_prepare.append(_dress)
-        app.router.add_routes(_routes(site, self._scrapes))
+        app.on_shutdown.append(self._end_streams)
+        app.router.add_routes([*self._status.routes(), *_routes(site, self._scrapes)])
         self._runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=SHUTDOWN)
         self.url = ""
         self.port = 0
@@ -60,11 +64,11 @@ class Server:
         await self._runner.cleanup()
         await self._scrapes.close()
 
+    async def _end_streams(self, _: web.Application) -> None:
+        self._status.close()
+
 
 def _routes(site: Site, scrapes: Scrapes) -> list[web.RouteDef]:
-    async def index(_: web.Request) -> web.Response:
-        return web.Response(body=page(site.landing()), content_type="text/html", charset="utf-8")
-
     async def healthy(_: web.Request) -> web.Response:
         return _response(site.healthy())
 
@@ -75,7 +79,6 @@ def _routes(site: Site, scrapes: Scrapes) -> list[web.RouteDef]:
         return _response(await site.check(request.query.get("target", ""), request.query.get("probe", "")))
 
     return [
-        web.get("/", index),
         web.get("/metrics", scrapes.answer),
         web.get("/-/healthy", healthy),
         web.get("/-/ready", ready),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final, Protocol
 
-from exporter.web.landing import LandingData
+from exporter.web.pages import Board
 from exporter.web.render import Figures
 
 JSON: Final = "application/json"
@@ -27,6 +27,10 @@ class Site(Protocol):
     """Who is asked."""
 
     @property
+    def board(self) -> Board:
+        """What the status page shows."""
+
+    @property
     def figures(self) -> Figures:
         """What a scrape is made of."""
 
@@ -38,9 +42,6 @@ class Site(Protocol):
 
     def healthy(self) -> Answer:
         """Whether we do our work; how targets do says nothing of that."""
-
-    def landing(self) -> LandingData:
-        """What the page at the root shows."""
 
     async def check(self, target: str, probe: str) -> Answer:
         """A check of a target, by name, as deep as a probe, by name ("": as deep as the profile goes)."""

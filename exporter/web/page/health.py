@@ -1,0 +1,48 @@
+"""The exporter's own health, and where the rest is."""
+
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+from exporter.web.page.markup import Child, Markup, element, joined
+from exporter.web.page.moments import age_of, ago
+from exporter.web.page.values import Health
+
+LATE: Final = 0.05
+"""Seconds of a late loop from which sessions are distorted."""
+
+LINKS: Final[Mapping[str, str]] = {"metrics": "Metrics", "-/healthy": "Health", "-/ready": "Readiness"}
+
+
+def health(own: Health, now: float) -> Markup:
+    """The section."""
+    lines = [
+        element("div", element("dt", name), element("dd", words, class_="wrong" if wrong else None))
+        for name, words, wrong in _lines(own, now)
+    ]
+    return element(
+        "section",
+        element("h2", "This exporter"),
+        element("p", f"It does not do its work: {own.ill}.", class_="ill") if own.ill else None,
+        element("dl", lines, class_="health"),
+        id="health",
+    )
+
+
+def links() -> Markup:
+    """The ways to what machines read."""
+    return element("nav", [element("a", name, href=path) for path, name in LINKS.items()], aria_label="Endpoints")
+
+
+def _lines(own: Health, now: float) -> Iterator[tuple[str, Child, bool]]:
+    """Name, words, and whether they are bad news."""
+    yield "version", own.version, False
+    yield "up for", joined([age_of(own.started_at, now)]), False
+    loaded = "loaded" if own.config_ok else "NOT loaded, the one before runs on; tried"
+    yield "config", joined([loaded, " ", ago(own.config_at, now)]), not own.config_ok
+    scraped = "never" if own.last_scrape is None else joined([age_of(own.last_scrape, now), " ago"])
+    yield "last scrape", scraped, own.last_scrape is None
+    yield "loop late, worst of a minute", f"{own.loop_lag * 1000:.0f} ms", own.loop_lag > LATE
+    yield "sessions", f"{own.sessions:,}", False
+    yield "distorted", f"{own.distorted:,}", False
+    skips = ", ".join(f"{number:,} {cause}" for cause, number in own.skips.items() if number)
+    yield "cycles skipped", skips or "none", False

@@ -8,7 +8,7 @@ Rule 3: nobody is queued for: an open page has a position, and is sent the newes
 import asyncio
 import json
 import secrets
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
@@ -89,12 +89,12 @@ class Live:
         await self._look()
         return await self._after(since)
 
-    async def stream(self, position: str) -> AsyncIterator[bytes]:
-        """Server-sent events (HTML section 9.2) from a position on, until `close`; raises Anew."""
+    async def stream(self, position: str, gone: Callable[[], bool]) -> AsyncIterator[bytes]:
+        """Server-sent events (HTML section 9.2) from a position on, until `close` or `gone`; raises Anew."""
         since, now = self._since(position), asyncio.get_running_loop().time
         said = now()
         yield f"retry: {RETRY * 1000:.0f}\n\n".encode()
-        while not self._closed.is_set():
+        while not self._closed.is_set() and not gone():
             await self._look()
             if self._known.tick > since:
                 update, since, said = await self._after(since), self._known.tick, now()

@@ -82,7 +82,7 @@ class Status:
         response = web.StreamResponse(headers={"Content-Type": STREAM, "X-Accel-Buffering": "no"})
         await response.prepare(request)
         try:
-            async for event in self._live.stream(position):
+            async for event in self._live.stream(position, lambda: request.transport is None):
                 async with asyncio.timeout(PATIENCE):
                     await response.write(event)
         except Anew:

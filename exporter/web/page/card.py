@@ -154,6 +154,6 @@ def _foot(card: Card) -> Markup:
         "p",
         element("code", row.url),
         f" · every {span(row.interval)} · {in_words(row.marks)} · ",
-        element("a", "A page of its own", href=own_page(row.name)),
+        element("a", f"Link to {row.name}", href=own_page(row.name)),
         class_="aside foot",
     )

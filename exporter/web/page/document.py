@@ -6,6 +6,7 @@ from html import escape
 from pathlib import Path
 from typing import Final
 
+from exporter.history import Word
 from exporter.report.words import count
 from exporter.web.page import icon
 from exporter.web.page.head import Head
@@ -47,10 +48,9 @@ BUILD: Final = hashlib.sha256((STYLE + SCRIPT).encode()).hexdigest()[:12]
 def begin(head: Head, version: str, position: str, now: float, *, only: str | None = None) -> Markup:
     """The page up to its first target. `position`: from where on the updates continue; `only`: the one target shown."""
     refresh = element("meta", http_equiv="refresh", content=RELOAD)
-    icons = element("link", rel="icon", type="image/svg+xml", href=icon.path(head.word), id="icon")
     title = "Targets" if only is None else joined([element("a", "All targets", href="./"), f" › {only}"])
     return Markup(
-        _start(head.title, icons, element("noscript", refresh))
+        _start(head.title, icon.path(head.word), element("noscript", refresh))
         + f'<body data-now="{now:.3f}" data-position="{position}"><a class="skip" href="#targets">To the targets</a>'
         + _banner(head, version)
         + f'<main id="main"><h2>{joined([title])}</h2>'
@@ -88,18 +88,20 @@ def summary(head: Head) -> Markup:
 
 
 def reading(name: str, text: str) -> Markup:
-    """A page of the runbook, as it is written."""
-    way = element("p", element("a", "Status", href="../"), f" › Runbook › {name}", class_="top")
-    main = element("main", way, element("h1", name), element("pre", Markup(escape(text))), class_="reading")
-    return Markup(f"{_start(name)}<body>{main}</body></html>\n")
+    """A page of the runbook, as it is written below its heading."""
+    way = element("p", element("a", "Status", href="../"), f" › Runbook › {name}", class_="aside")
+    written = text.removeprefix(f"# {name}").lstrip("\n")
+    main = element("main", way, element("h1", name), element("pre", Markup(escape(written))), class_="reading")
+    return Markup(f"{_start(name, f'../{icon.path(Word.UNKNOWN)}')}<body>{main}</body></html>\n")
 
 
-def _start(title: str, *more: Markup) -> Markup:
+def _start(title: str, picture: str, *more: Markup) -> Markup:
     metas = [
         element("meta", charset="utf-8"),
         element("meta", name="viewport", content="width=device-width, initial-scale=1"),
         element("meta", name="color-scheme", content="light dark"),
         element("title", title),
+        element("link", rel="icon", type="image/svg+xml", href=picture, id="icon"),
         *more,
         element("style", Markup(STYLE)),
     ]

@@ -35,14 +35,12 @@ def links() -> Markup:
 
 def _lines(own: Health, now: float) -> Iterator[tuple[str, Child, bool]]:
     """Name, words, and whether they are bad news."""
-    yield "version", own.version, False
-    yield "up for", joined([age_of(own.started_at, now)]), False
+    yield "version", joined([own.version, ", up for ", age_of(own.started_at, now)]), False
     loaded = "loaded" if own.config_ok else "NOT loaded, the one before runs on; tried"
     yield "config", joined([loaded, " ", ago(own.config_at, now)]), not own.config_ok
     scraped = "never" if own.last_scrape is None else joined([age_of(own.last_scrape, now), " ago"])
     yield "last scrape", scraped, own.last_scrape is None
-    yield "loop late, worst of a minute", f"{own.loop_lag * 1000:.0f} ms", own.loop_lag > LATE
-    yield "sessions", f"{own.sessions:,}", False
-    yield "distorted", f"{own.distorted:,}", False
+    yield "late at worst, last minute", f"{own.loop_lag * 1000:.0f} ms", own.loop_lag > LATE
+    yield "sessions", f"{own.sessions:,}, {own.distorted:,} distorted", False
     skips = ", ".join(f"{number:,} {cause}" for cause, number in own.skips.items() if number)
     yield "cycles skipped", skips or "none", False

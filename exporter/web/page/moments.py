@@ -8,10 +8,15 @@ from exporter.web.page.markup import Markup, element, joined
 MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
+STEPS: Final = ((MINUTE, 1), (10 * HOUR, MINUTE), (2 * DAY, HOUR))
+"""Ages below so many seconds are told in steps of so many."""
+
+
 def age(seconds: float) -> str:
-    """`45 s`, `14 min`, `3 h 5 min`, `41 days`. The script of the page says the same while the page is open."""
-    whole = max(seconds, 0.0)
-    return span(whole // MINUTE * MINUTE) if MINUTE <= whole < HOUR else span(whole)
+    """`45 s`, `14 min`, `3 h 5 min`, `25 h`, `41 days`. The script says the same while the page is open."""
+    whole = max(round(seconds), 0)
+    step = next((step for end, step in STEPS if whole < end), DAY)
+    return span(whole // step * step)
 
 
 def age_of(at: float, now: float) -> Markup:

@@ -23,7 +23,7 @@ def own_page(name: str) -> str:
 
 def article(row: Row, body: Child, now: float, *, opened: bool, told: bool = False) -> Markup:
     """The element of a target: its line, and what opens below it."""
-    line = element("summary", _line(row, now, told=told))
+    line = element("summary", _line(row, now, told=told), class_="line")
     return element(
         "article",
         element("details", line, element("div", body, class_="body"), open=opened),

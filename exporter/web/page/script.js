@@ -10,6 +10,7 @@ let position = body.dataset.position;
 let ahead = Number(body.dataset.now) - performance.now() / 1000;
 let source = null;
 let timer = null;
+let turn = 0;
 
 // Ages -------------------------------------------------------------------------------------------------------------
 
@@ -19,7 +20,8 @@ function age(seconds) {
   const whole = Math.max(Math.round(seconds), 0);
   if (whole < 60) return `${whole} s`;
   if (whole < 3600) return `${Math.floor(whole / 60)} min`;
-  if (whole < 172800) return two(Math.floor(whole / 3600), 'h', Math.floor(whole % 3600 / 60), 'min');
+  if (whole < 36000) return two(Math.floor(whole / 3600), 'h', Math.floor(whole % 3600 / 60), 'min');
+  if (whole < 172800) return `${Math.floor(whole / 3600)} h`;
   return `${Math.floor(whole / 86400).toLocaleString('en')} days`;
 }
 
@@ -69,6 +71,7 @@ function replace(id, text) {
 
 function keep(old, fresh) {
   fresh.querySelector('details').open = opened(old);
+  for (const part of fresh.querySelectorAll('.transcript')) part.open = old.querySelector('.transcript')?.open ?? false;
   if (opened(old) && isFull(old) && !isFull(fresh)) {
     fresh.querySelector('.body').replaceWith(old.querySelector('.body'));
     complete(fresh);
@@ -80,7 +83,9 @@ async function complete(article) {
   if (!answer?.ok) return;
   const fresh = parsed(await answer.text());
   const there = document.getElementById(fresh.id);
-  if (there && opened(there) && !selecting(there)) put(there, fresh);
+  if (!there || !opened(there) || selecting(there)) return;
+  keep(there, fresh);
+  put(there, fresh);
 }
 
 function arrange(order) {
@@ -143,24 +148,29 @@ function stream() {
 
 // Who gets no stream, and who is not looked at, asks now and then.
 async function poll(until = Infinity) {
-  stop();
+  const mine = stop();
   try {
     const answer = await fetch(events(), {headers: {accept: 'application/json'}});
     if (answer.status === 409) location.reload();
     if (!answer.ok) throw new Error(answer.status);
-    apply(await answer.json());
+    const update = await answer.json();
+    if (mine !== turn) return;
+    apply(update);
     say(`asks every ${POLL / 1000} s`, 'on');
     document.title = document.title.replace(/^\? /, '');
   } catch {
+    if (mine !== turn) return;
     lost();
   }
   timer = setTimeout(() => until <= 0 ? stream() : poll(until - POLL), POLL);
 }
 
+// Whoever has begun before is overtaken: it must not go on.
 function stop() {
   source?.close();
   source = null;
   clearTimeout(timer);
+  return ++turn;
 }
 
 list.addEventListener('toggle', (event) => {

@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 DEBIAN := prometheus prometheus-alertmanager nginx-light chromium fonts-dejavu-core
 
-.PHONY: install packages demo test lint types bench soak drill drill-real lock clean
+.PHONY: install packages demo test lint types bench soak drill drill-real screenshots lock clean
 
 install: .venv/installed
 
@@ -51,6 +51,10 @@ drill: install packages
 # The same servers on the shipped intervals, and how long an outage waits for its page: `make drill-real MINUTES=15`.
 drill-real: install packages
 	cd tests && ../$(BIN)/python -m drill.real --minutes $(or $(MINUTES),12)
+
+# The pictures of the status page in deploy/screenshots, which the README shows.
+screenshots: install packages
+	$(BIN)/python tests/screenshots.py
 
 lock: install
 	$(BIN)/pip install --quiet pip-tools

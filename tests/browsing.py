@@ -10,7 +10,14 @@ from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import async_playwright
 from realservers import binary, until
 
-ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--force-color-profile=srgb", "--hide-scrollbars"]
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--force-color-profile=srgb",
+    "--hide-scrollbars",
+    "--disable-font-subpixel-positioning",
+    "--disable-lcd-text",
+]
 """CI is root, which Chromium's sandbox refuses."""
 
 VIOLATIONS = """

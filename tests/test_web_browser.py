@@ -1,5 +1,6 @@
 """The status page in a real browser: what is seen, that it stays right by itself, and that nobody is shut out."""
 
+import base64
 import contextlib
 from dataclasses import replace
 
@@ -11,7 +12,9 @@ import pytest_asyncio
 import realservers
 import report_cases as cases
 import rig
+import screenshots
 from browsing import PHONE, tab
+from indexed import SIGNATURE, indexed
 from shown import Shown
 
 from exporter.daemon import Daemon, Options
@@ -151,6 +154,40 @@ async def test_hostile_texts_of_a_backend_do_nothing(browser):
                 for piece in ("onerror", "src=x", "owned", "\x1b", "::error", "7*7", "49`"):
                     assert piece not in body
             await shown.nothing_is_wrong()
+
+
+async def test_the_pictures_of_the_readme_can_be_made(browser, tmp_path):
+    """Light and dark, as wide as they are shown; those that are committed are so too, and small."""
+    made = await screenshots.take(browser, tmp_path)
+    shipped = [screenshots.FOLDER / one.name for one in made]
+    for picture in [*made, *shipped]:
+        head = picture.read_bytes()[:24]
+        assert head.startswith(SIGNATURE)
+        assert int.from_bytes(head[16:20], "big") == 1280
+    assert all(picture.stat().st_size < screenshots.MOST for picture in shipped)
+
+
+async def test_a_palette_changes_no_picture(browser):
+    """A part of the page, made smaller, is the same to the browser, pixel by pixel, while there are colours for it."""
+    async with serving(boards.Board(boards.incident())) as server, tab(browser, server.url) as shown:
+        picture = await shown.page.locator("#t-staging .badge").screenshot()
+        small = indexed(picture)
+        drawn = [base64.b64encode(one).decode() for one in (picture, small)]
+    async with tab(browser, "about:blank", path="") as shown:
+        first, second = [await shown.page.evaluate(PIXELS, f"data:image/png;base64,{one}") for one in drawn]
+    assert len(small) < len(picture)
+    assert len(set(map(tuple, zip(*[iter(first)] * 4, strict=True)))) > 10
+    assert first == second
+
+
+PIXELS = """async (source) => {
+  const image = new Image();
+  image.src = source;
+  await image.decode();
+  const canvas = new OffscreenCanvas(image.width, image.height), pen = canvas.getContext('2d');
+  pen.drawImage(image, 0, 0);
+  return [...pen.getImageData(0, 0, image.width, image.height).data];
+}"""
 
 
 # It stays right by itself -----------------------------------------------------------------------------------------

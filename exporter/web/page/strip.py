@@ -60,8 +60,11 @@ def _runs(marks: Sequence[Mark], first: int) -> Iterator[Markup]:
 
 
 def _tips(marks: Sequence[Mark], first: int) -> Iterator[Markup]:
-    for place, mark in enumerate(marks, first):
-        if mark.word is not Outcome.PASS:
-            words = f"{moment(mark.at)}: {SAID[mark.word]}, {mark.reason}"
-            tip = element("title", words)
-            yield element("rect", tip, class_="tip", x=place * PITCH - 1, width=PITCH, height=HEIGHT)
+    at = first
+    for (outcome, reason), run in groupby(marks, lambda mark: mark[1:]):
+        alike = list(run)
+        if outcome is not Outcome.PASS:
+            since = moment(alike[0].at) + (f", {len(alike)} times" if len(alike) > 1 else "")
+            tip = element("title", f"{since}: {SAID[outcome]}, {reason}")
+            yield element("rect", tip, class_="tip", x=at * PITCH - 1, width=len(alike) * PITCH, height=HEIGHT)
+        at += len(alike)

@@ -35,7 +35,7 @@ from exporter.web.page import document, moments
 from exporter.web.page.card import opened_card
 from exporter.web.page.failures import groups
 from exporter.web.page.head import head
-from exporter.web.page.health import health
+from exporter.web.page.health import health, links
 from exporter.web.page.icon import icon
 from exporter.web.page.markup import Markup, element, text
 from exporter.web.page.row import closed_row
@@ -91,7 +91,9 @@ def whole(cards, *, own=boards.HEALTH, left_out=0):
     standings = [Standing(name, card.row.state) for name, card in cards.items()]
     top = head({Word.PASSING: len(cards)}, standings, NOW)
     rows = "".join(closed_row(card.row, NOW) for card in cards.values())
-    return document.begin(top, "1.2.3", "a.b.1", NOW) + rows + document.end(health(own, NOW), left_out)
+    return (
+        document.begin(top, "1.2.3", "a.b.1", NOW) + rows + document.end(health(own, NOW), links("metrics"), left_out)
+    )
 
 
 # Nothing breaks out -----------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from exporter.host import in_slices
 from exporter.web.page.card import opened_card
 from exporter.web.page.document import begin, end
 from exporter.web.page.head import NAMED, Head, head
-from exporter.web.page.health import health
+from exporter.web.page.health import health, links
 from exporter.web.page.markup import Markup
 from exporter.web.page.row import closed_row
 from exporter.web.page.values import GRAVITY, Card, Health, Row, Standing
@@ -56,10 +56,11 @@ class View:
 
 
 class Pages:
-    """Makes the page and its parts."""
+    """Makes the page and its parts. `metrics`: where those stand, seen from the page."""
 
-    def __init__(self, board: Board) -> None:
+    def __init__(self, board: Board, metrics: str = "metrics") -> None:
         self.board = board
+        self._links = links(metrics)
 
     async def view(self) -> View:
         """Failing targets first, the latest failure of all on top; then the others, as the config has them."""
@@ -83,7 +84,7 @@ class Pages:
             return None
         start = begin(view.head, own.version, position, now, only=only)
         left_out = view.left_out if only is None else 0
-        return "".join([start, *filter(None, parts), end(health(own, now), left_out)])
+        return "".join([start, *filter(None, parts), end(health(own, now), self._links, left_out)])
 
     def part(self, name: str, *, opened: bool) -> Markup | None:
         """One target; None if there is none of this name."""

@@ -24,10 +24,10 @@ STREAM: Final = "text/event-stream"
 
 
 class Status:
-    """Answers for the page. `close` ends what is streaming."""
+    """Answers for the page. `close` ends what is streaming; `metrics`: where those stand, seen from the page."""
 
-    def __init__(self, board: Board) -> None:
-        self._pages = Pages(board)
+    def __init__(self, board: Board, metrics: str = "metrics") -> None:
+        self._pages = Pages(board, metrics)
         self._live = Live(self._pages)
         self._runbook = Runbook()
 

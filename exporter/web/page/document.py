@@ -10,7 +10,6 @@ from exporter.history import Word
 from exporter.report.words import count
 from exporter.web.page import icon
 from exporter.web.page.head import Head
-from exporter.web.page.health import links
 from exporter.web.page.markup import Markup, element, joined
 
 _FOLDER: Final = Path(__file__).parent
@@ -58,12 +57,12 @@ def begin(head: Head, version: str, position: str, now: float, *, only: str | No
     )
 
 
-def end(health: Markup, left_out: int) -> Markup:
+def end(health: Markup, ways: Markup, left_out: int) -> Markup:
     """What follows the last target. `left_out`: how many targets stand on no page but their own."""
     more = f"{count(left_out, 'more target')} not shown: each has a page of its own, ?target=NAME."
     script = element("script", Markup(SCRIPT), type="module")
     note = element("p", more, class_="aside") if left_out else Markup()
-    return Markup(f"</div>{note}</main>{element('footer', health, links())}{script}</body></html>\n")
+    return Markup(f"</div>{note}</main>{element('footer', health, ways)}{script}</body></html>\n")
 
 
 def _banner(head: Head, version: str) -> Markup:

@@ -10,7 +10,7 @@ from exporter.web.page.values import Health
 LATE: Final = 0.05
 """Seconds of a late loop from which sessions are distorted."""
 
-LINKS: Final[Mapping[str, str]] = {"metrics": "Metrics", "-/healthy": "Health", "-/ready": "Readiness"}
+LINKS: Final[Mapping[str, str]] = {"-/healthy": "Health", "-/ready": "Readiness", "runbook/README": "Runbook"}
 
 
 def health(own: Health, now: float) -> Markup:
@@ -28,9 +28,10 @@ def health(own: Health, now: float) -> Markup:
     )
 
 
-def links() -> Markup:
-    """The ways to what machines read."""
-    return element("nav", [element("a", name, href=path) for path, name in LINKS.items()], aria_label="Endpoints")
+def links(metrics: str) -> Markup:
+    """The ways to the rest; `metrics`: where those stand, seen from the page."""
+    ways = {metrics: "Metrics", **LINKS}
+    return element("nav", [element("a", name, href=path) for path, name in ways.items()], aria_label="Endpoints")
 
 
 def _lines(own: Health, now: float) -> Iterator[tuple[str, Child, bool]]:

@@ -45,13 +45,17 @@ def _line(row: Row, now: float, *, told: bool) -> Markup:
     parts = [
         element("span", WORDS[word], class_=f"badge {word}"),
         element("h3", row.name),
-        element("span", since(at, now) if at else "not probed yet", class_="since"),
+        element("span", since(at, now) if at else _why_unknown(row), class_="since"),
         strip(row.marks, told=told),
         element("span", _last(row, now), class_="last"),
         element("span", _pool(row.identities), class_="pool"),
     ]
     said = headline(row.state)
     return joined([*parts, element("span", said, class_="cause") if said else None], " ")
+
+
+def _why_unknown(row: Row) -> str:
+    return "not probed yet" if row.last is None else "nothing proved yet"
 
 
 def _last(row: Row, now: float) -> Markup:

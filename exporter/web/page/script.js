@@ -139,7 +139,7 @@ function stream() {
   source = new EventSource(events());
   source.onopen = () => { say('live', 'on'); document.title = document.title.replace(/^\? /, ''); };
   source.onmessage = (event) => apply(JSON.parse(event.data));
-  source.addEventListener('anew', () => location.reload());
+  source.addEventListener('anew', anew);
   source.onerror = () => {
     if (source.readyState === EventSource.CLOSED) poll(RETRY);
     else lost();
@@ -151,7 +151,7 @@ async function poll(until = Infinity) {
   const mine = stop();
   try {
     const answer = await fetch(events(), {headers: {accept: 'application/json'}});
-    if (answer.status === 409) location.reload();
+    if (answer.status === 409) return void anew();
     if (!answer.ok) throw new Error(answer.status);
     const update = await answer.json();
     if (mine !== turn) return;
@@ -163,6 +163,12 @@ async function poll(until = Infinity) {
     lost();
   }
   timer = setTimeout(() => until <= 0 ? stream() : poll(until - POLL), POLL);
+}
+
+// The exporter was replaced by one that renders otherwise. Not at once: two of them may answer by turns.
+function anew() {
+  stop();
+  setTimeout(() => location.reload(), 2000);
 }
 
 // Whoever has begun before is overtaken: it must not go on.

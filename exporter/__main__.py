@@ -114,6 +114,7 @@ def _run(options: argparse.Namespace) -> int:
     config, what = _load(Path(options.config_file))
     if options.shard is not None:
         what = shard_of(what, options.shard)
+    history_file = _history_file(options, config)
     if options.config_check:
         print("\n".join(plan_lines(what)))
         for problem in mode_warnings(config):
@@ -126,7 +127,7 @@ def _run(options: argparse.Namespace) -> int:
     if not what.jobs:
         LOG.warning("no target of the config falls to shard %s: nothing is probed here", options.shard)
     state = _state(options, config)
-    daemon_options = Options(listen, startup_delay=options.startup_delay)
+    daemon_options = Options(listen, startup_delay=options.startup_delay, history_file=history_file)
     return asyncio.run(_serve(what, daemon_options, state))
 
 
@@ -333,6 +334,15 @@ def _state(options: argparse.Namespace, config: Config) -> State:
     """The ledger of this machine: the flag names its file, else the config does."""
     path = options.state_file or config.state_file
     return State.open(Path(path)) if path else State.in_memory()
+
+
+def _history_file(options: argparse.Namespace, config: Config) -> Path | None:
+    """Where the history is kept, if it is; raises Unusable if that is the ledger's file."""
+    path = options.history_file or config.history_file
+    ledger = options.state_file or config.state_file
+    if path and ledger and os.path.realpath(path) == os.path.realpath(ledger):
+        raise Unusable(f"--history.file: {path} is the state file: name another for the history")
+    return Path(path) if path else None
 
 
 def _address(text: str) -> Address:

@@ -7,7 +7,7 @@ import boards
 from exporter.config import Target
 from exporter.metrics import Metrics, target_series
 from exporter.profiles import BUILT_IN
-from exporter.web import Address, Answer, Server
+from exporter.web import Address, Answer, Recent, Server
 
 
 class Shown:
@@ -23,6 +23,7 @@ class Shown:
         self.is_healthy = Answer(HTTPStatus.OK, "healthy\n")
         self.scrapes = 0
         self.board = boards.Board(boards.healthy(["staging"]))
+        self.results, self.now = {}, 0.0
 
     def scraped(self):
         self.scrapes += 1
@@ -32,6 +33,9 @@ class Shown:
 
     def healthy(self):
         return self.is_healthy
+
+    def recent(self):
+        return Recent(tuple(self.results), lambda name: self.results[name], self.now)
 
     async def check(self, target, probe):
         return Answer(HTTPStatus.OK, f"{target} {probe}\n")

@@ -276,7 +276,12 @@ def test_a_card_has_all_that_is_known():
         "Transcript, 1 frame",
     ):
         assert words in shown.said
-    assert "runbook/WebSocketFactorySlotsExhausted" in shown.attributes("href")
+    assert shown.attributes("href") == [
+        "runbook/WebSocketFactorySlotsExhausted",
+        "runbook/WebSocketFactoryValidationFailing",
+        "?target=staging",
+        "api/results?target=staging",
+    ]
 
 
 def test_what_is_said_above_is_not_said_again():

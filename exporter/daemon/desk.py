@@ -10,7 +10,7 @@ from exporter.daemon.ground import Ground
 from exporter.oncall import OnCall
 from exporter.report import FORMATS, View
 from exporter.result import Probe
-from exporter.web import JSON, Answer
+from exporter.web import JSON, Answer, Recent
 
 STOPPING: Final = "stopping: running sessions are being closed"
 
@@ -51,6 +51,10 @@ class Desk:
         """Whether we do our work; how targets do says nothing of that."""
         ill = self._vitals.ill()
         return Answer(HTTPStatus.OK, "healthy\n") if ill is None else _no(ill)
+
+    def recent(self) -> Recent:
+        """Every target, in the order of the config."""
+        return Recent(tuple(self._jobs), self._ground.history.results, self._ground.clock.wall())
 
     async def check(self, target: str, probe: str) -> Answer:
         """One at a time for a target, with the ledger of the schedule."""

@@ -5,7 +5,8 @@ import logging
 from collections.abc import Callable
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
-from typing import Final
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
 from exporter import __version__
 from exporter.daemon.desk import Desk, Vitals
@@ -23,6 +24,9 @@ from exporter.scheduler import Scheduler
 from exporter.state import State
 from exporter.web import Address, Server
 
+if TYPE_CHECKING:
+    from exporter.state.history_file import HistoryFile
+
 LOG = logging.getLogger("exporter.daemon")
 
 FIRST_SCRAPE: Final = 60.0
@@ -37,10 +41,14 @@ TIDY: Final = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How to run. `startup_delay` in seconds; 0 starts sessions at once, without waiting for a scrape."""
+    """How to run. `startup_delay` in seconds; 0 starts sessions at once, without waiting for a scrape.
+
+    `history_file`: where the history is kept over restarts, if it is.
+    """
 
     listen: Address
     startup_delay: float = 15.0
+    history_file: Path | None = None
     on_result: Callable[[Result], None] = field(default=lambda _: None)
     on_skip: Callable[[Skip], None] = field(default=lambda _: None)
 
@@ -65,7 +73,9 @@ class Daemon:
         self._started = AsyncExitStack()
         self._stopping = False
         self._loop_watch = LoopWatch(clock.monotonic)
-        self._told = Told(self._ground, Listeners(options.on_result, options.on_skip))
+        self._file = _history_file(options.history_file, self._ground)
+        keep = self._file.add if self._file else _nobody
+        self._told = Told(self._ground, Listeners(options.on_result, options.on_skip, keep))
         keys = KeyRing(fresh=FRESH, now=clock.monotonic)
         prober = Prober(
             self._ground.state, keys, self._ground.resolver, clock, self._told.opened, late=self._loop_watch.worst
@@ -82,6 +92,8 @@ class Daemon:
     async def start(self) -> None:
         """Prime the series, listen, and begin cycles after the start-up wait. Raises ListenProblem; `stop` then too."""
         self._started.callback(self._ground.state.close)
+        if self._file is not None:
+            self._started.push_async_callback(self._file.close)
         self._prime()
         self._server = await Server.start(self._options.listen, self._desk)
         self._started.push_async_callback(self._server.close)
@@ -93,6 +105,8 @@ class Daemon:
             "tidy": self._tidy(),
             "garbage": collect_garbage(lambda: self._scheduler.in_flight == 0),
         }
+        if self._file is not None:
+            chores["history"] = self._file.run()
         self._chores = [asyncio.create_task(chore, name=name) for name, chore in chores.items()]
         for chore in self._chores:
             chore.add_done_callback(_mourn)
@@ -117,7 +131,14 @@ class Daemon:
     # Chores ---------------------------------------------------------------------------------------------------------
 
     async def _begin(self) -> None:
-        """Design 8: the first session waits for the delay and for one served scrape, at most `FIRST_SCRAPE`."""
+        """Design 8: the first session waits for the delay and for one served scrape, at most `FIRST_SCRAPE`.
+
+        What the history's file holds is read before it.
+        """
+        if self._file is not None:
+            await self._file.load(tuple(self._ground.jobs))
+            for name in self._ground.jobs:
+                self._ground.news.of(name)
         delay = self._options.startup_delay
         if delay > 0:
             await asyncio.sleep(delay)
@@ -152,6 +173,19 @@ class Daemon:
         for chore in self._chores:
             chore.cancel()
         await asyncio.gather(*self._chores, return_exceptions=True)
+
+
+def _history_file(path: Path | None, ground: Ground) -> "HistoryFile | None":
+    """The file that keeps the history, if one does."""
+    if path is None:
+        return None
+    from exporter.state.history_file import HistoryFile  # noqa: PLC0415 - SQLite is loaded by who keeps a history
+
+    return HistoryFile(path, ground.history, wall=ground.clock.wall)
+
+
+def _nobody(_: Result) -> None:
+    """Keep nothing."""
 
 
 def _most(plan: Plan) -> int:

@@ -19,10 +19,11 @@ LOG = logging.getLogger("exporter.daemon")
 
 @dataclass(frozen=True, slots=True)
 class Listeners:
-    """Whoever else wants to know."""
+    """Whoever else wants to know; `keep`: what keeps results over a restart."""
 
     on_result: Callable[[Result], None] = field(default=lambda _: None)
     on_skip: Callable[[Skip], None] = field(default=lambda _: None)
+    keep: Callable[[Result], None] = field(default=lambda _: None)
 
 
 class Told:
@@ -45,6 +46,7 @@ class Told:
         self._history.add(result)
         self._news.sessions += 1
         self._news.of(result.target)
+        self._listeners.keep(result)
         log.session(result)
         self._listeners.on_result(result)
         job = self._jobs[result.target]

@@ -9,10 +9,10 @@ Rule 3: what is counted or said of a state does not depend on which results are 
 cycles · `tally` counts of the last day.
 """
 
-from exporter.history.history import History, Snapshot
+from exporter.history.history import FAILURES, LAST, History, Snapshot
 from exporter.history.shelf import weight
 from exporter.history.standing import State, Word
 from exporter.history.strip import Mark, Outcome
 from exporter.history.tally import BUCKET, WINDOW
 
-__all__ = ["BUCKET", "WINDOW", "History", "Mark", "Outcome", "Snapshot", "State", "Word", "weight"]
+__all__ = ["BUCKET", "FAILURES", "LAST", "WINDOW", "History", "Mark", "Outcome", "Snapshot", "State", "Word", "weight"]

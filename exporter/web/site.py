@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final, Protocol
 
+from exporter.web.filters import Recent
 from exporter.web.pages import Board
 from exporter.web.render import Figures
 
@@ -42,6 +43,9 @@ class Site(Protocol):
 
     def healthy(self) -> Answer:
         """Whether we do our work; how targets do says nothing of that."""
+
+    def recent(self) -> Recent:
+        """The last results of every target."""
 
     async def check(self, target: str, probe: str) -> Answer:
         """A check of a target, by name, as deep as a probe, by name ("": as deep as the profile goes)."""

@@ -11,7 +11,7 @@ from exporter.result import Close, Result, Verdict
 from exporter.web.page.failures import failures, sentence
 from exporter.web.page.markup import Child, Markup, element, joined
 from exporter.web.page.moments import ago
-from exporter.web.page.row import article, own_page
+from exporter.web.page.row import article, query
 from exporter.web.page.strip import in_words
 from exporter.web.page.transcript import transcript
 from exporter.web.page.values import Card, Identity
@@ -154,6 +154,8 @@ def _foot(card: Card) -> Markup:
         "p",
         element("code", row.url),
         f" · every {span(row.interval)} · {in_words(row.marks)} · ",
-        element("a", f"Link to {row.name}", href=own_page(row.name)),
+        element("a", f"Link to {row.name}", href=query(row.name)),
+        " · ",
+        element("a", "Results", href=f"api/results{query(row.name)}"),
         class_="aside foot",
     )

@@ -10,7 +10,12 @@ from exporter.web.page.values import Health
 LATE: Final = 0.05
 """Seconds of a late loop from which sessions are distorted."""
 
-LINKS: Final[Mapping[str, str]] = {"-/healthy": "Health", "-/ready": "Readiness", "runbook/README": "Runbook"}
+LINKS: Final[Mapping[str, str]] = {
+    "api/results": "Results",
+    "runbook/README": "Runbook",
+    "-/healthy": "Health",
+    "-/ready": "Readiness",
+}
 
 
 def health(own: Health, now: float) -> Markup:

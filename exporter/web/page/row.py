@@ -16,8 +16,8 @@ def place(name: str) -> str:
     return f"t-{name}"
 
 
-def own_page(name: str) -> str:
-    """The link to a target's own page."""
+def query(name: str) -> str:
+    """What asks for a target: behind nothing, for its own page."""
     return f"?target={quote(name, safe='', errors='replace')}"
 
 
@@ -36,7 +36,7 @@ def article(row: Row, body: Child, now: float, *, opened: bool, told: bool = Fal
 
 def closed_row(row: Row, now: float) -> Markup:
     """The line, with the way to the rest."""
-    way = element("a", f"All about {row.name}", href=own_page(row.name))
+    way = element("a", f"All about {row.name}", href=query(row.name))
     return article(row, element("p", way, class_="way"), now, opened=False)
 
 

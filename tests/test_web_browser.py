@@ -23,6 +23,7 @@ from exporter.result import Probe
 from exporter.standin import Pace, StandIn
 from exporter.web import Address, Server
 from exporter.web.page.document import BUILD
+from exporter.web.pages import MOST_OPENED
 from exporter.web.status import MOST_STREAMS
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -118,7 +119,7 @@ async def test_two_hundred_targets_are_a_light_page(browser):
         order = await shown.order
         assert order[:10] == names[150:160]
         assert len(order) == 200
-        assert await shown.page.locator(".target details[open]").count() == 6
+        assert await shown.page.locator(".target details[open]").count() == MOST_OPENED
         assert await shown.page.evaluate("document.querySelectorAll('*').length") < 6_000
         row = shown.page.locator("#t-tenant-199 summary")
         await row.scroll_into_view_if_needed()
@@ -209,7 +210,7 @@ async def test_a_fault_is_seen_without_a_reload(browser):
             assert await shown.page.get_attribute("#icon", "href") == "icon/failing.svg"
             assert await shown.order == ["two", "one"]
             assert await shown.page.inner_text("#spoken") == await shown.page.evaluate(
-                "document.getElementById('summary').textContent.replace(/ since.*/, '')"
+                "document.querySelector('h1').textContent.replace(/ since.*/, '')"
             )
             assert await shown.page.evaluate("window.stayed")
             await shown.nothing_is_wrong()

@@ -2,12 +2,15 @@
 
 import asyncio
 import contextlib
+import gzip
 import json
 import re
 import socket
+import zlib
 from dataclasses import replace
 from itertools import pairwise
 
+import aiohttp
 import boards
 import pytest
 import virtual
@@ -427,12 +430,60 @@ def test_a_long_page_is_rendered_in_slices():
 
     async def main():
         busy = asyncio.create_task(others())
-        page = await Live(Pages(board)).page()
+        pieces = [piece async for piece in await Live(Pages(board)).page()]
         busy.cancel()
-        return page
+        return "".join(pieces)
 
     assert asyncio.run(main()).count("<article") == 200
     assert turns > 3
+
+
+class Broken(boards.Board):
+    """A board that knows the line on top, and of whose targets the last cannot be told."""
+
+    def row(self, name):
+        if name == list(self.cards)[-1]:
+            raise LookupError(name)
+        return super().row(name)
+
+
+def test_the_line_on_top_is_sent_before_the_rest_is_made():
+    """What breaks while the targets are rendered takes nothing from what was sent, and ends the answer."""
+    board = Broken(boards.healthy([*NAMES, "four"]))
+
+    async def main(_loop):
+        async with serving(board) as server:
+            reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+            writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            sent = (await reader.read()).decode()
+            writer.close()
+            return sent, await fetch(server, "/-/ready")
+
+    sent, after = virtual.run(main)
+
+    assert sent.startswith("HTTP/1.1 200 OK")
+    assert "All 4 targets pass</h1>" in sent
+    assert not sent.endswith("\r\n0\r\n\r\n"), "whole, although it is not"
+    assert after == (200, "ready\n")
+
+
+async def test_a_page_is_the_same_packed():
+    """Who takes gzip gets it in pieces that can be read one by one; HEAD gets no page."""
+    board = boards.Board(boards.healthy([f"t{number}" for number in range(200)]))
+    async with serving(board) as server, aiohttp.ClientSession(server.url, auto_decompress=False) as client:
+        async with client.get("/", headers={"Accept-Encoding": "identity"}) as answer:
+            plain = await answer.read()
+            assert "Content-Encoding" not in answer.headers
+        async with client.get("/", headers={"Accept-Encoding": "gzip"}) as answer:
+            packed = await answer.read()
+            assert answer.headers["Content-Encoding"] == "gzip"
+        async with client.head("/") as answer:
+            assert (answer.status, await answer.read()) == (200, b"")
+    positions = re.compile(rb'data-position="[^"]+"')
+    assert positions.sub(b"", gzip.decompress(packed)) == positions.sub(b"", plain)
+    assert len(packed) < len(plain) / 4
+    first = zlib.decompressobj(31).decompress(packed[:8_192])
+    assert b"All 200 targets pass</h1>" in first
 
 
 @pytest.mark.parametrize(

@@ -91,9 +91,7 @@ def whole(cards, *, own=boards.HEALTH, left_out=0):
     standings = [Standing(name, card.row.state) for name, card in cards.items()]
     top = head({Word.PASSING: len(cards)}, standings, NOW)
     rows = "".join(closed_row(card.row, NOW) for card in cards.values())
-    return (
-        document.begin(top, "1.2.3", "a.b.1", NOW) + rows + document.end(health(own, NOW), links("metrics"), left_out)
-    )
+    return document.begin(top, own, "a.b.1", NOW) + rows + document.end(health(own, NOW), links("metrics"), left_out)
 
 
 # Nothing breaks out -----------------------------------------------------------------------------------------------
@@ -155,7 +153,7 @@ def test_hostile_texts_stay_texts_wherever_they_stand():
 def test_a_hostile_ill_sentence_and_version_stay_texts():
     """What the exporter says of itself is escaped too."""
     own = replace(boards.HEALTH, ill=HOSTILE, version=HOSTILE, skips={HOSTILE: 1})
-    found = read(health(own, NOW))
+    found = read(health(own, NOW) + document.summary(head({}, [], NOW), HOSTILE))
     assert "script" not in {tag for tag, _ in found.elements}
     assert "<script>alert(1)</script>" in found.said
 
@@ -180,7 +178,7 @@ SLOT_LIMIT = "send fails in admission: factory (slot_limit)"
 STATES = {
     Word.FAILING: (STAGING.row.state, "failing", SLOT_LIMIT),
     Word.IMPAIRED: (State(Word.IMPAIRED, NOW - 90, result=IMPAIRED), "impaired", "our own failure: token"),
-    Word.UNKNOWN: (State(Word.UNKNOWN), "not known", "not probed yet"),
+    Word.UNKNOWN: (State(Word.UNKNOWN), "unknown", "not probed yet"),
     Word.PASSING: (State(Word.PASSING, NOW - 7_200, result=cases.PASSED), "passing", "since 01:06 UTC, 2 h"),
 }
 
@@ -216,12 +214,12 @@ def test_each_state_is_said_in_a_word_and_a_cause(word):
         (
             {Word.PASSING: 10, Word.IMPAIRED: 1, Word.UNKNOWN: 1},
             [],
-            "10 of 12 targets passing; 1 impaired, 1 not known",
+            "10 of 12 targets passing; 1 impaired, 1 unknown",
         ),
         (
             {Word.FAILING: 1, Word.PASSING: 10, Word.UNKNOWN: 1},
             ["staging"],
-            f"1 of 12 targets failing: staging – {SLOT_LIMIT} since 02:52 UTC, 14 min; 1 not known",
+            f"1 of 12 targets failing: staging – {SLOT_LIMIT} since 02:52 UTC, 14 min; 1 unknown",
         ),
         ({Word.FAILING: 2, Word.PASSING: 10}, ["b", "a"], "2 of 12 targets failing: b, a"),
         ({Word.FAILING: 5}, ["e", "d", "c"], "5 of 5 targets failing: e, d, c and 2 more"),
@@ -248,7 +246,7 @@ def test_a_failure_whose_session_is_not_kept_is_still_told():
 def test_the_title_and_the_icon_of_the_tab_tell():
     """A tab in the background says that something fails, and what."""
     top = head({Word.FAILING: 1, Word.PASSING: 11}, [Standing("staging", STAGING.row.state)], NOW)
-    begun = document.begin(top, "1.2.3", "a.b.1", NOW)
+    begun = document.begin(top, boards.HEALTH, "a.b.1", NOW)
     assert "<title>✗ 1/12 failing: staging</title>" in begun
     assert 'href="icon/failing.svg"' in begun
 
@@ -404,11 +402,12 @@ def test_the_exporters_own_health_is_told():
 
 
 def test_bad_news_of_ourselves_are_marked():
-    """A config that did not load, no scrape, a late loop, and that we are ill."""
+    """A config that did not load, no scrape, a late loop; and on top that we are ill."""
     own = replace(boards.HEALTH, config_ok=False, last_scrape=None, loop_lag=0.4, ill="the task tidy has died")
     shown = read(health(own, NOW))
-    assert "It does not do its work: the task tidy has died." in shown.said
+    assert "configthe last one did NOT load; this one did 7 Sep 19:54:00 UTC" in shown.said
     assert sum(found.get("class") == "wrong" for _, found in shown.elements) == 3
+    assert "The exporter does not do its work: the task tidy has died." in read(whole(boards.incident(), own=own)).said
 
 
 # The document -----------------------------------------------------------------------------------------------------

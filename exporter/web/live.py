@@ -73,15 +73,17 @@ class Live:
         """End the streams."""
         self._closed.set()
 
-    async def page(self, only: str | None = None) -> str | None:
-        """The page, or that of `only` one target; None if there is no such target."""
+    async def page(self, only: str | None = None) -> AsyncIterator[str] | None:
+        """The page in pieces, or that of `only` one target; None if there is no such target."""
+        if only is not None and self._pages.board.row(only) is None:
+            return None
         async with self._alone:
             counted, _ = self._pages.board.changes(self._known.counted)
             view = await self._pages.view()
             if not self.streams:
                 self._begin_at(view, counted)
             position = self._position()
-        return await self._pages.whole(view, position, only)
+        return self._pages.whole(view, position, only)
 
     async def update(self, position: str) -> str:
         """What has come after a position, as JSON; raises Anew."""
@@ -145,8 +147,8 @@ class Live:
         fresh = await self._rendered(view.opened, stale)
         if own != known.health:
             fresh["health"] = json.dumps(health(own, now))
-        if view.head != known.head:
-            fresh["summary"] = json.dumps(summary(view.head))
+        if view.head != known.head or known.health is None or own.ill != known.health.ill:
+            fresh["summary"] = json.dumps(summary(view.head, own.ill))
         reordered = list(known.opened) != list(view.opened)
         if fresh or reordered:
             known.tick += 1
@@ -185,9 +187,8 @@ class Live:
             known, now = self._known, self._pages.board.now()
             missing = [name for name in known.opened if place(name) not in known.pieces]
             pieces = await self._rendered(known.opened, missing)
-            if known.head is not None:
-                pieces["summary"] = json.dumps(summary(known.head))
-            if known.health is not None:
+            if known.head is not None and known.health is not None:
+                pieces["summary"] = json.dumps(summary(known.head, known.health.ill))
                 pieces["health"] = json.dumps(health(known.health, now))
             for key, text in pieces.items():
                 known.pieces.setdefault(key, (known.tick, text))

@@ -3,7 +3,7 @@
 Rule 1: nothing is kept: whoever asks gets what is so now. Rule 2: one target is one slice (`host.in_slices`).
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -17,7 +17,7 @@ from exporter.web.page.markup import Markup
 from exporter.web.page.row import closed_row
 from exporter.web.page.values import GRAVITY, Card, Health, Row, Standing
 
-MOST_OPENED: Final = 6
+MOST_OPENED: Final = 5
 """Failing targets that are shown with all that is known of them; the others are lines that can be opened."""
 
 MOST_SHOWN: Final = 500
@@ -75,16 +75,16 @@ class Pages:
         counts = {word: len(found) for word, found in by_word.items()}
         return View(opened, sum(counts.values()) - len(shown), head(counts, shown[:NAMED], self.board.now()))
 
-    async def whole(self, view: View, position: str, only: str | None = None) -> str | None:
-        """The page, or that of `only` one target; None if there is no such target. `position`: see `live`."""
+    async def whole(self, view: View, position: str, only: str | None = None) -> AsyncIterator[str]:
+        """The page, or that of `only` one target, in pieces; the first has the line on top. `position`: see `live`."""
         now, own = self.board.now(), self.board.own_health()
+        yield begin(view.head, own, position, now, only=only)
         opened = view.opened if only is None else {only: True}
-        parts = [self.part(name, opened=opened[name]) async for name in in_slices(opened)]
-        if only is not None and parts == [None]:
-            return None
-        start = begin(view.head, own.version, position, now, only=only)
-        left_out = view.left_out if only is None else 0
-        return "".join([start, *filter(None, parts), end(health(own, now), self._links, left_out)])
+        async for name in in_slices(opened):
+            part = self.part(name, opened=opened[name])
+            if part is not None:
+                yield part
+        yield end(health(own, now), self._links, view.left_out if only is None else 0)
 
     def part(self, name: str, *, opened: bool) -> Markup | None:
         """One target; None if there is none of this name."""

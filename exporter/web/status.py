@@ -1,6 +1,7 @@
 """The doors of the status page: the page, one target, its updates, its icons, and the runbook it leads to."""
 
 import asyncio
+from contextlib import suppress
 from http import HTTPStatus
 from typing import Final
 
@@ -10,15 +11,13 @@ from exporter.web.live import Anew, Live
 from exporter.web.page.icon import icon
 from exporter.web.pages import Board, Pages
 from exporter.web.runbook import Runbook
+from exporter.web.sending import cut_off, send_html
 
 MOST_STREAMS: Final = 20
 """Open pages that are sent updates; the others ask for them."""
 
 PATIENCE: Final = 10.0
 """Seconds in which a browser must have taken what it was sent."""
-
-PACKED_FROM: Final = 1024
-"""Bytes from which the compression of an answer is done in a thread."""
 
 STREAM: Final = "text/event-stream"
 
@@ -45,9 +44,11 @@ class Status:
         """End the streams."""
         self._live.close()
 
-    async def _page(self, request: web.Request) -> web.Response:
-        html = await self._live.page(request.query.get("target"))
-        return _html(html, "no such target; the page without ?target= shows all\n")
+    async def _page(self, request: web.Request) -> web.StreamResponse:
+        pieces = await self._live.page(request.query.get("target"))
+        if pieces is None:
+            return _html(None, "no such target; the page without ?target= shows all\n")
+        return await send_html(request, pieces)
 
     async def _fragment(self, request: web.Request) -> web.Response:
         return _html(self._pages.part(request.query.get("target", ""), opened=True), "no such target\n")
@@ -81,21 +82,17 @@ class Status:
     async def _stream(self, request: web.Request, position: str) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": STREAM, "X-Accel-Buffering": "no"})
         await response.prepare(request)
-        try:
-            async for event in self._live.stream(position, lambda: request.transport is None):
-                async with asyncio.timeout(PATIENCE):
-                    await response.write(event)
-        except Anew:
-            await response.write(b"event: anew\ndata:\n\n")
-        except TimeoutError:
-            if request.transport is not None:
-                request.transport.abort()
+        with suppress(TimeoutError), cut_off(request):
+            try:
+                async for event in self._live.stream(position, lambda: request.transport is None):
+                    async with asyncio.timeout(PATIENCE):
+                        await response.write(event)
+            except Anew:
+                await response.write(b"event: anew\ndata:\n\n")
         return response
 
 
 def _html(html: str | None, otherwise: str) -> web.Response:
     if html is None:
         return web.Response(text=otherwise, status=HTTPStatus.NOT_FOUND)
-    response = web.Response(text=html, content_type="text/html", zlib_executor_size=PACKED_FROM)
-    response.enable_compression()
-    return response
+    return web.Response(text=html, content_type="text/html")

@@ -11,6 +11,7 @@ from exporter.report.words import count
 from exporter.web.page import icon
 from exporter.web.page.head import Head
 from exporter.web.page.markup import Markup, element, joined
+from exporter.web.page.values import Health
 
 _FOLDER: Final = Path(__file__).parent
 STYLE: Final = (_FOLDER / "style.css").read_text("utf-8")
@@ -44,14 +45,14 @@ BUILD: Final = hashlib.sha256((STYLE + SCRIPT).encode()).hexdigest()[:12]
 """Changes when an open page must be loaded anew to understand what it is sent."""
 
 
-def begin(head: Head, version: str, position: str, now: float, *, only: str | None = None) -> Markup:
+def begin(head: Head, own: Health, position: str, now: float, *, only: str | None = None) -> Markup:
     """The page up to its first target. `position`: from where on the updates continue; `only`: the one target shown."""
     refresh = element("meta", http_equiv="refresh", content=RELOAD)
     title = "Targets" if only is None else joined([element("a", "All targets", href="./"), f" › {only}"])
     return Markup(
         _start(head.title, icon.path(head.word), element("noscript", refresh))
         + f'<body data-now="{now:.3f}" data-position="{position}"><a class="skip" href="#targets">To the targets</a>'
-        + _banner(head, version)
+        + _banner(head, own)
         + f'<main id="main"><h2>{joined([title])}</h2>'
         + f'<div id="targets" tabindex="-1"{" data-only" if only else ""}>'
     )
@@ -65,25 +66,27 @@ def end(health: Markup, ways: Markup, left_out: int) -> Markup:
     return Markup(f"</div>{note}</main>{element('footer', health, ways)}{script}</body></html>\n")
 
 
-def _banner(head: Head, version: str) -> Markup:
+def _banner(head: Head, own: Health) -> Markup:
     noscript = element("noscript", f"reloads every {RELOAD} s")
     return element(
         "header",
         element(
             "p",
-            element("span", f"ws-factory-exporter {version}", class_="product"),
+            element("span", f"ws-factory-exporter {own.version}", class_="product"),
             element("span", noscript, id="live"),
             class_="top",
         ),
-        summary(head),
+        summary(head, own.ill),
         element("p", id="spoken", class_="unseen", role="status"),
         class_="banner",
     )
 
 
-def summary(head: Head) -> Markup:
-    """The line on top."""
-    return element("h1", head.line, id="summary", class_=head.word)
+def summary(head: Head, ill: str | None) -> Markup:
+    """The line on top, and what is wrong with ourselves: then what stands below is not to be believed."""
+    words = f"The exporter does not do its work: {ill}." if ill else None
+    line = element("h1", head.line, class_=head.word)
+    return element("div", line, element("p", words, class_="ill") if words else None, id="summary")
 
 
 def reading(name: str, text: str) -> Markup:

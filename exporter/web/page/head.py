@@ -9,7 +9,7 @@ from exporter.report.words import count
 from exporter.web.page.failures import headline
 from exporter.web.page.markup import Markup, element, joined
 from exporter.web.page.moments import since
-from exporter.web.page.values import GRAVITY, WORDS, Standing
+from exporter.web.page.values import GRAVITY, Standing
 
 NAMED: Final = 3
 """Failing targets that the line names."""
@@ -56,5 +56,5 @@ def _calm(counts: Mapping[Word, int], whole: int) -> str:
 
 
 def _others(counts: Mapping[Word, int]) -> str:
-    said = [f"{counts[word]} {WORDS[word]}" for word in (Word.IMPAIRED, Word.UNKNOWN) if counts.get(word)]
+    said = [f"{counts[word]} {word}" for word in (Word.IMPAIRED, Word.UNKNOWN) if counts.get(word)]
     return f"; {', '.join(said)}" if said else ""

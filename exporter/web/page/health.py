@@ -27,7 +27,6 @@ def health(own: Health, now: float) -> Markup:
     return element(
         "section",
         element("h2", "This exporter"),
-        element("p", f"It does not do its work: {own.ill}.", class_="ill") if own.ill else None,
         element("dl", lines, class_="health"),
         id="health",
     )
@@ -42,8 +41,8 @@ def links(metrics: str) -> Markup:
 def _lines(own: Health, now: float) -> Iterator[tuple[str, Child, bool]]:
     """Name, words, and whether they are bad news."""
     yield "version", joined([own.version, ", up for ", age_of(own.started_at, now)]), False
-    loaded = "loaded" if own.config_ok else "NOT loaded, the one before runs on; tried"
-    yield "config", joined([loaded, " ", ago(own.config_at, now)]), not own.config_ok
+    loaded = "loaded " if own.config_ok else "the last one did NOT load; this one did "
+    yield "config", joined([loaded, ago(own.config_at, now)]), not own.config_ok
     scraped = "never" if own.last_scrape is None else joined([age_of(own.last_scrape, now), " ago"])
     yield "last scrape", scraped, own.last_scrape is None
     yield "late at worst, last minute", f"{own.loop_lag * 1000:.0f} ms", own.loop_lag > LATE

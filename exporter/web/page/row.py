@@ -8,7 +8,7 @@ from exporter.web.page.failures import headline
 from exporter.web.page.markup import Child, Markup, element, joined
 from exporter.web.page.moments import age_of, since
 from exporter.web.page.strip import strip
-from exporter.web.page.values import WORDS, Identity, Row
+from exporter.web.page.values import Identity, Row
 
 
 def place(name: str) -> str:
@@ -43,7 +43,7 @@ def closed_row(row: Row, now: float) -> Markup:
 def _line(row: Row, now: float, *, told: bool) -> Markup:
     word, at = row.state.word, row.state.since
     parts = [
-        element("span", WORDS[word], class_=f"badge {word}"),
+        element("span", word, class_=f"badge {word}"),
         element("h3", row.name),
         element("span", since(at, now) if at else _why_unknown(row), class_="since"),
         strip(row.marks, told=told),

@@ -11,13 +11,6 @@ from exporter.result import Result
 GRAVITY: Final = (Word.FAILING, Word.IMPAIRED, Word.UNKNOWN, Word.PASSING)
 """The words of a state, gravest first."""
 
-WORDS: Final[Mapping[Word, str]] = {
-    Word.FAILING: "failing",
-    Word.IMPAIRED: "impaired",
-    Word.UNKNOWN: "not known",
-    Word.PASSING: "passing",
-}
-
 
 class Standing(NamedTuple):
     """A target and how it does."""

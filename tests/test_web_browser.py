@@ -239,7 +239,7 @@ async def test_what_was_opened_stays_open_and_focused(browser):
         await shown.page.evaluate("(id) => document.getElementById(id).old = true", f"t-{name}")
         last = replace(board.cards[name].row.last, durations={Probe.SEND: 0.777})
         board.put(replace(board.cards[name], row=replace(board.cards[name].row, last=last)))
-        await shown.page.wait_for_selector(f"#t-{name} .last:has-text('0.777 s')")
+        await shown.page.wait_for_selector(f"#t-{name} .last:has-text('777 ms')")
         await shown.page.wait_for_selector(f"#t-{name} .parts")
         assert await shown.page.evaluate("(id) => !document.getElementById(id).old", f"t-{name}")
         assert await shown.page.evaluate("document.activeElement.closest('.target')?.dataset.target") == name

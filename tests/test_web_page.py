@@ -350,6 +350,23 @@ def test_every_time_is_utc_with_its_age_and_for_machines():
     assert "beyond the calendar" in moments.clock(1e18, NOW)
 
 
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (0.0, "0.0 ms"),
+        (0.00042, "0.4 ms"),
+        (0.00996, "10 ms"),
+        (0.2314, "231 ms"),
+        (0.9996, "1000 ms"),
+        (1.0, "1.00 s"),
+        (12.345, "12.35 s"),
+    ],
+)
+def test_what_a_phase_took_is_told_in_three_figures(seconds, words):
+    """Small ones in milliseconds: 0.000 s says nothing."""
+    assert moments.took(seconds) == words
+
+
 # Pictures ---------------------------------------------------------------------------------------------------------
 
 
@@ -374,6 +391,18 @@ def test_every_outcome_is_drawn(outcome):
     name = next(found["class"] for tag, found in shown.elements if tag == "path")
     assert re.search(rf"\.strip \.{name}\b", document.STYLE)
     assert ("late" in shown.said) is (outcome is not Outcome.PASS)
+
+
+def test_a_cycle_that_only_connected_is_no_whole_pass():
+    """While identities rest, cycles go connect-deep: their bars are lower, and words say so, for send is not mended."""
+    marks = boards.marks((Outcome.PASS, 3, "send"), (Outcome.PASS, 2, "connect"), (Outcome.PASS, 1, "auth"))
+    shown = read(strip(marks))
+    names = [found["class"] for tag, found in shown.elements if tag == "path"]
+    assert names == ["passed", "passed connect", "passed auth"]
+    assert shown.elements[0][1]["aria-label"] == "last 6 cycles: 3 passed, 2 connected, 1 let in"
+    widths = [int(width) for width in re.findall(r"\.strip \.(?:auth|connect) { stroke-width: (\d+)", document.STYLE)]
+    assert len(widths) == 2
+    assert max(widths) < int(re.search(r"\.strip path { [^}]*stroke-width: (\d+)", document.STYLE)[1])
 
 
 def test_bars_stand_on_one_axis():

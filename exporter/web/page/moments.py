@@ -8,6 +8,13 @@ from exporter.web.page.markup import Markup, element, joined
 MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
+def took(seconds: float) -> str:
+    """What a phase or probe took: `0.4 ms`, `231 ms`, `1.25 s`."""
+    if seconds >= 1:
+        return f"{seconds:.2f} s"
+    return f"{seconds * 1000:.0f} ms" if seconds >= 0.00995 else f"{seconds * 1000:.1f} ms"  # noqa: PLR2004
+
+
 STEPS: Final = ((MINUTE, 1), (10 * HOUR, MINUTE), (2 * DAY, HOUR))
 """Ages below so many seconds are told in steps of so many."""
 

@@ -3,10 +3,9 @@
 from collections.abc import Sequence
 from urllib.parse import quote
 
-from exporter.report.words import seconds
 from exporter.web.page.failures import headline
 from exporter.web.page.markup import Child, Markup, element, joined
-from exporter.web.page.moments import age_of, since
+from exporter.web.page.moments import age_of, since, took
 from exporter.web.page.strip import strip
 from exporter.web.page.values import Identity, Row
 
@@ -62,8 +61,8 @@ def _last(row: Row, now: float) -> Markup:
     last = row.last
     if last is None:
         return joined(["no session yet"])
-    took = last.durations.get(last.depth)
-    said = "failed" if last.failed else "not proved" if took is None else seconds(took)
+    length = last.durations.get(last.depth)
+    said = "failed" if last.failed else "not proved" if length is None else took(length)
     return joined([f"{last.depth} {said}, ", age_of(last.started_at, now), " ago"])
 
 

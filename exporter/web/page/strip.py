@@ -10,6 +10,7 @@ from typing import Final
 
 from exporter.history import Mark, Outcome
 from exporter.report.words import count, moment
+from exporter.result import Probe
 from exporter.web.page.markup import Markup, element
 
 CYCLES: Final = 60
@@ -18,6 +19,9 @@ GAP: Final = 2
 HEIGHT: Final = 22
 WIDTH: Final = CYCLES * PITCH - GAP
 
+SHALLOW: Final[Mapping[str, str]] = {Probe.CONNECT: "connected", Probe.AUTH: "let in"}
+"""What is said of a cycle that passed and went no deeper, by its deepest probe: it does not say that `send` passes."""
+
 SAID: Final[Mapping[Outcome, str]] = {
     Outcome.PASS: "passed",
     Outcome.FAIL: "failed",
@@ -25,6 +29,7 @@ SAID: Final[Mapping[Outcome, str]] = {
     Outcome.IMPAIRED: "impaired",
     Outcome.DISTORTED: "distorted",
 }
+CLASSES: Final[Mapping[str, str]] = {"connected": "passed connect", "let in": "passed auth"}
 
 
 def strip(marks: Sequence[Mark], *, told: bool = False) -> Markup:
@@ -46,16 +51,23 @@ def in_words(marks: Sequence[Mark]) -> str:
     """`last 60 cycles: 57 passed, 3 failed`."""
     if not marks:
         return "no cycle yet"
-    counts = Counter(mark.word for mark in marks)
-    said = ", ".join(f"{counts[outcome]} {words}" for outcome, words in SAID.items() if counts[outcome])
-    return f"last {count(len(marks), 'cycle')}: {said}"
+    counts = Counter(map(_said, marks))
+    told = ", ".join(f"{counts[words]} {words}" for words in (*SAID.values(), *SHALLOW.values()) if counts[words])
+    return f"last {count(len(marks), 'cycle')}: {told}"
+
+
+def _said(mark: Mark) -> str:
+    """What came of a cycle, in a word or two."""
+    words = SAID[mark.word]
+    return SHALLOW.get(mark.reason, words) if mark.word is Outcome.PASS else words
 
 
 def _runs(marks: Sequence[Mark], first: int) -> Iterator[Markup]:
     at = first
-    for outcome, run in groupby(mark.word for mark in marks):
+    for words, run in groupby(map(_said, marks)):
         length = len(list(run))
-        yield element("path", class_=SAID[outcome], d=f"M{at * PITCH} {HEIGHT // 2}h{length * PITCH - GAP}")
+        line = f"M{at * PITCH} {HEIGHT // 2}h{length * PITCH - GAP}"
+        yield element("path", class_=CLASSES.get(words, words), d=line)
         at += length
 
 

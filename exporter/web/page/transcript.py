@@ -1,8 +1,9 @@
 """What passed in a session, frame by frame: kinds, sizes and moments, none of what was in it."""
 
-from exporter.report.words import count, seconds
+from exporter.report.words import count
 from exporter.result import Direction, Frame, Result
 from exporter.web.page.markup import Markup, element
+from exporter.web.page.moments import took
 
 ARROWS = {Direction.IN: ("←", "received"), Direction.OUT: ("→", "sent")}
 
@@ -23,7 +24,7 @@ def _line(frame: Frame) -> Markup:
     what = " ".join(part for part in (frame.opcode, frame.code) if part)
     return element(
         "tr",
-        element("td", seconds(frame.at)),
+        element("td", took(frame.at)),
         element("td", element("span", arrow, role="img", aria_label=words)),
         element("th", f"{frame.kind} ({what})" if frame.kind else what, scope="row"),
         element("td", f"{frame.size:,} B", class_="figure"),

@@ -3,9 +3,10 @@
 from collections.abc import Iterator
 from typing import Final
 
-from exporter.report.words import cause, seconds
+from exporter.report.words import cause
 from exporter.result import Phase, Result
 from exporter.web.page.markup import Markup, element
+from exporter.web.page.moments import took
 
 AXIS: Final = 1000
 LEAST: Final = 6
@@ -24,13 +25,12 @@ def _lines(result: Result) -> Iterator[Markup]:
     total = sum(result.phases.values())
     start = 0.0
     for phase in Phase:
-        took = result.phases.get(phase)
+        length = result.phases.get(phase)
         name = element("th", phase, scope="row")
-        if took is not None:
-            yield element(
-                "tr", name, element("td", bar(start, took, total)), element("td", seconds(took), class_="figure")
-            )
-            start += took
+        if length is not None:
+            picture = element("td", bar(start, length, total))
+            yield element("tr", name, picture, element("td", took(length), class_="figure"))
+            start += length
         elif phase is result.phase and result.reason is not None:
             yield element(
                 "tr", name, element("td", f"✗ {cause(result).partition(': ')[2]}", colspan=2), class_="failed"

@@ -214,6 +214,18 @@ def test_silence_is_broken_by_a_heartbeat():
     assert times[2] - times[1] == pytest.approx(HEARTBEAT, abs=2 * PACE)
 
 
+def test_that_time_passes_is_no_change():
+    """Ages tick in the browser: an incident in which nothing happens is silent."""
+    board = boards.Board({"one": failing("one")})
+
+    async def main(loop):
+        board.now = lambda: boards.NOW + loop.time()
+        async with serving(board) as server, listening(server, await position_of(server)) as reader:
+            return [await block(reader) for _ in range(6)]
+
+    assert virtual.run(main) == [{"": "here"}] * 6
+
+
 def test_a_failing_target_that_moves_up_is_opened():
     """Only so many are opened; when one recovers, the next is sent opened although nothing of it has changed."""
     names = [f"t{number}" for number in range(MOST_OPENED + 1)]

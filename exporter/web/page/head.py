@@ -1,7 +1,7 @@
 """The one line on top, the title of the tab and its icon: how all targets do."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from exporter.history import Word
@@ -17,12 +17,16 @@ NAMED: Final = 3
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """`word`: the state of the gravest target; `line`: what is said, in HTML; `spoken`, `title`: in words."""
+    """`word`: the state of the gravest target; `spoken`, `title`: what is said, in words; `since` when, or 0.
+
+    `line`: the same as HTML, with its age: that is no change.
+    """
 
     word: Word
-    line: Markup
     spoken: str
     title: str
+    line: Markup = field(compare=False)
+    since: float = 0.0
 
 
 def head(counts: Mapping[Word, int], gravest: Sequence[Standing], now: float) -> Head:
@@ -31,7 +35,7 @@ def head(counts: Mapping[Word, int], gravest: Sequence[Standing], now: float) ->
     word = next((word for word in GRAVITY if counts.get(word)), Word.UNKNOWN)
     if word is not Word.FAILING:
         said = _calm(counts, whole)
-        return Head(word, joined([said]), said, said.partition(";")[0])
+        return Head(word, said, said.partition(";")[0], joined([said]))
     failing, others = counts[word], _others(counts)
     title = f"✗ {failing}/{whole} failing"
     start = f"{failing} of {count(whole, 'target')} failing: "
@@ -39,11 +43,11 @@ def head(counts: Mapping[Word, int], gravest: Sequence[Standing], now: float) ->
         names = ", ".join(one.name for one in gravest[: min(failing, NAMED)])
         more = f" and {failing - NAMED} more" if failing > NAMED else ""
         said = f"{start}{names}{more}{others}"
-        return Head(word, joined([said]), said, title)
+        return Head(word, said, title, joined([said]))
     name, state = gravest[0]
     said = f"{start}{name} – {headline(state)}"
     age = element("span", " ", since(state.since, now), others, class_="since")
-    return Head(word, joined([said, age]), said, f"{title}: {name}")
+    return Head(word, f"{said}{others}", f"{title}: {name}", joined([said, age]), state.since)
 
 
 def _calm(counts: Mapping[Word, int], whole: int) -> str:

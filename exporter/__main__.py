@@ -115,6 +115,7 @@ def _run(options: argparse.Namespace) -> int:
     early = _early_hangups() if not options.config_check else []
     doorway = _doorway(options)
     loaded = _load(options, options.shard)
+    history_file = _history_file(options, loaded.config)
     if options.config_check:
         print("\n".join(plan_lines(loaded.plan)))
         for warning in loaded.warnings:
@@ -128,6 +129,7 @@ def _run(options: argparse.Namespace) -> int:
         doorway,
         startup_delay=options.startup_delay,
         timeout_offset=options.timeout_offset,
+        history_file=history_file,
         load=partial(_load_again, options, loaded.config),
         lifecycle=options.lifecycle,
     )
@@ -351,6 +353,15 @@ def _state(options: argparse.Namespace, config: Config) -> State:
     """The ledger of this machine: the flag names its file, else the config does."""
     path = options.state_file or config.state_file
     return State.open(Path(path)) if path else State.in_memory()
+
+
+def _history_file(options: argparse.Namespace, config: Config) -> Path | None:
+    """Where the history is kept, if it is; raises Unusable if that is the ledger's file."""
+    path = options.history_file or config.history_file
+    ledger = options.state_file or config.state_file
+    if path and ledger and os.path.realpath(path) == os.path.realpath(ledger):
+        raise Unusable(f"--history.file: {path} is the state file: name another for the history")
+    return Path(path) if path else None
 
 
 def _doorway(options: argparse.Namespace) -> Doorway:

@@ -58,6 +58,12 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
         help="keeps the ledger of slots over restarts; shared by all here",
     )
     add(
+        "--history.file",
+        dest="history_file",
+        metavar="FILE",
+        help="keeps the last results and failures over restarts; one exporter's alone",
+    )
+    add(
         "--startup.delay",
         dest="startup_delay",
         type=_seconds,

@@ -295,6 +295,8 @@ def _result(turn: Turn, request: Request, started: float, facts: Facts, judgemen
         retry_after=judgement.retry_after,
         distorted=judgement.distorted,
         void=judgement.void,
+        transcript=facts.transcript,
+        frames_left_out=facts.frames_left_out,
     )
 
 

@@ -22,7 +22,7 @@ from exporter.config import (
     Welcome,
     WelcomeCheck,
 )
-from exporter.result import FactoryReason, Phase, Probe, Reason
+from exporter.result import FactoryReason, Phase, Probe, Reason, evidence_text
 
 VARIABLE: Final = re.compile(r"\$\{(\w+)\}")
 
@@ -291,6 +291,17 @@ def sort_close(profile: Profile, code: int, text: str) -> Ruling | None:
     return None
 
 
+def _words(pattern: Any) -> Iterator[str]:
+    """The words and figures in a pattern of the config that are fit to be shown."""
+    if isinstance(pattern, dict):
+        for inner in pattern.values():
+            yield from _words(inner)
+        return
+    word = evidence_text(str(pattern) if type(pattern) is int else pattern)
+    if word is not None:
+        yield word
+
+
 class Asked(NamedTuple):
     """An exchange of one session: the message to send, what its answer contains, and what a good one contains too."""
 
@@ -324,6 +335,14 @@ class Reader:
         """True for an error frame, sorted or not."""
         known = self.profile.error
         return (known is not None and matches(known, message)) or _first_met(self._beside, message) is not None
+
+    def error_word(self, message: Mapping[str, Any]) -> str | None:
+        """The word by which the profile knows an error frame (`FACTORY_INIT_FAILED`); None if it does not."""
+        ruling = sort_error(self.profile, message)
+        if ruling is None or not isinstance(ruling.rule, ErrorRule):
+            return None
+        common = set(_words(self.profile.error))
+        return next((word for word in _words(ruling.rule.match) if word not in common), None)
 
     def noise(self, message: Mapping[str, Any]) -> NoiseRule | None:
         """The rule under which a message is passed over."""

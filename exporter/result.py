@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 
 class Phase(StrEnum):
@@ -120,6 +120,24 @@ class Initiator(StrEnum):
     NONE = "none"
 
 
+class Direction(StrEnum):
+    """Which way a frame went, as we see it."""
+
+    IN = "in"
+    OUT = "out"
+
+
+class Opcode(StrEnum):
+    """What kind of frame it was (RFC 6455 section 5.2)."""
+
+    CONTINUATION = "continuation"
+    TEXT = "text"
+    BINARY = "binary"
+    CLOSE = "close"
+    PING = "ping"
+    PONG = "pong"
+
+
 class Trigger(StrEnum):
     """Why a session was opened."""
 
@@ -190,6 +208,23 @@ class Close:
     text: str = field(default="", repr=False)
 
 
+class Frame(NamedTuple):
+    """One line of a transcript: a WebSocket frame, without what was in it.
+
+    `at`: seconds from the session's start to its arrival, or to when the kernel had it from us. `size`: bytes of its
+    payload. `kind`: what the message was to us that it ended, in words of the house or of the profile; None for control
+    frames, for parts of a message, and for what nobody looked at. `code`: of a close frame its code, of an error frame
+    the word by which the profile knows it.
+    """
+
+    at: float
+    direction: Direction
+    opcode: Opcode
+    size: int
+    kind: str | None = None
+    code: str | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Facts:
     """What one session met, for `classify`: the only value with texts of the network; it never leaves `probing`.
@@ -213,6 +248,8 @@ class Facts:
     address: str | None = None
     slot_taken: bool = False
     late: float = 0.0
+    transcript: tuple[Frame, ...] = ()
+    frames_left_out: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,6 +277,7 @@ class Result:
     `phase`, `reason`: where and why the deepest failing probe failed. `impairment`: set when our own failure left all
     verdicts at `-`. `distorted`: we were too busy for its durations to be believed; `void`: for its deadline either, so
     that nothing is proved. `slot_limit`: N as read from a refusal. `retry_after`: seconds a 429 asks us to stay away.
+    `transcript`: the first and the last frames of the session; `frames_left_out`: how many there were in between.
     """
 
     target: str
@@ -263,6 +301,8 @@ class Result:
     retry_after: float | None = None
     distorted: bool = False
     void: bool = False
+    transcript: tuple[Frame, ...] = ()
+    frames_left_out: int = 0
 
     @property
     def failed(self) -> bool:

@@ -9,10 +9,13 @@ from pathlib import Path
 from exporter.report import FORMATS, SERIES_FORMATS, Checked, Series, View, compare, name_shape, read_document
 from exporter.result import (
     Close,
+    Direction,
     Evidence,
     FactoryReason,
+    Frame,
     Impairment,
     Initiator,
+    Opcode,
     Phase,
     Probe,
     Reason,
@@ -43,6 +46,20 @@ WITNESS = Evidence(
     certificate_expiry=STARTED + 41.5 * 86_400,
     address="203.0.113.7",
 )
+EXCHANGE = (
+    Frame(0.21, Direction.IN, Opcode.TEXT, 412, "welcome"),
+    Frame(0.21, Direction.IN, Opcode.TEXT, 41, "ping"),
+    Frame(0.2101, Direction.OUT, Opcode.TEXT, 15, "answer"),
+    Frame(0.2102, Direction.OUT, Opcode.TEXT, 45, "send"),
+    Frame(0.231, Direction.IN, Opcode.TEXT, 187, "reply"),
+    Frame(0.2311, Direction.OUT, Opcode.CLOSE, 2, code="1000"),
+    Frame(0.243, Direction.IN, Opcode.CLOSE, 2, code="1000"),
+)
+REFUSAL = (
+    Frame(0.21, Direction.IN, Opcode.TEXT, 544, "error", "FACTORY_INIT_FAILED"),
+    Frame(0.211, Direction.IN, Opcode.CLOSE, 33, code="1011"),
+    Frame(0.2111, Direction.OUT, Opcode.CLOSE, 33, code="1011"),
+)
 PASSED = Result(
     target="staging",
     identity="pool-001",
@@ -56,6 +73,7 @@ PASSED = Result(
     close=Close(1000, Initiator.LOCAL, Phase.CLOSE),
     passed_over={"ping": 1},
     evidence=WITNESS,
+    transcript=EXCHANGE,
 )
 """A healthy session of the factory profile."""
 
@@ -69,7 +87,7 @@ def failed(phase, reason, verdicts, **known):
     """A session that failed in a phase: `verdicts` as `pass/-/fail`."""
     found = dict(zip(Probe, map(Verdict, verdicts.split("/")), strict=True))
     won = {probe: took for probe, took in PASSED.durations.items() if found[probe] is Verdict.PASS}
-    rest = {"close": None, "passed_over": {}, "phases": until(phase), "durations": won, **known}
+    rest = {"close": None, "passed_over": {}, "transcript": (), "phases": until(phase), "durations": won, **known}
     if phase is Phase.ADMISSION:
         rest["durations"] = {Probe.CONNECT: 0.097}
     rest.setdefault("evidence", Evidence(certificate_expiry=WITNESS.certificate_expiry, address=WITNESS.address))
@@ -88,6 +106,8 @@ SLOT_LIMIT = failed(
     factory_reason=FactoryReason.SLOT_LIMIT,
     close=remote(1011),
     slot_limit=5,
+    transcript=REFUSAL,
+    frames_left_out=1,
 )
 NO_WELCOME = failed(
     Phase.ADMISSION, Reason.TIMEOUT, "pass/fail/fail", close=Close(1000, Initiator.LOCAL, Phase.ADMISSION)
@@ -125,6 +145,7 @@ IMPAIRED = replace(
     close=None,
     passed_over={},
     evidence=Evidence(),
+    transcript=(),
 )
 REFUSED_UPGRADE = failed(Phase.UPGRADE, Reason.HTTP_STATUS, "fail/fail/fail", http_status=503)
 

@@ -2,10 +2,12 @@
 
 from http import HTTPStatus
 
+import boards
+
 from exporter.config import Target
 from exporter.metrics import Metrics, target_series
 from exporter.profiles import BUILT_IN
-from exporter.web import Address, Answer, Doorway, LandingData, LandingTarget, Server
+from exporter.web import Address, Answer, Doorway, Recent, Server
 
 
 class Shown:
@@ -21,9 +23,10 @@ class Shown:
         self.is_healthy = Answer(HTTPStatus.OK, "healthy\n")
         self.is_reloaded = Answer(HTTPStatus.OK, "reloaded: no target has changed\n")
         self.scrapes = 0
-        self.shown = LandingData("1.2.3", [LandingTarget("staging", "passing")])
         self.questions = []
         self.probed = Answer(HTTPStatus.OK, "probe_success 1\n")
+        self.board = boards.Board(boards.healthy(["staging"]))
+        self.results, self.now = {}, 0.0
 
     def scraped(self, _since):
         self.scrapes += 1
@@ -34,8 +37,8 @@ class Shown:
     def healthy(self):
         return self.is_healthy
 
-    def landing(self):
-        return self.shown
+    def recent(self):
+        return Recent(tuple(self.results), lambda name: self.results[name], self.now)
 
     async def probe(self, question):
         self.questions.append(question)

@@ -54,6 +54,7 @@ ONLY = {
     "jwt": {"tokens"},
     "prometheus_client": {"metrics", "web", "daemon"},
     "signal": {"__main__"},
+    "sqlite3": {"state"},
     "time": {
         "host",
         "transport",

@@ -199,6 +199,78 @@ async def test_lines_can_be_json(tmp_path):
     assert [line["send"] for line in lines if line["msg"] == "session"][:2] == ["pass", "pass"]
 
 
+async def results(url, query=""):
+    return json.loads(await fetch(f"{url}/api/results?{query}"))["results"]
+
+
+UNLIMITED = {"limits": {"slots_per_identity": 0}}
+
+
+async def test_the_history_survives_a_restart(tmp_path):
+    """What the first process saw the second one tells, beside what it sees itself; the file lies beside the config."""
+    async with StandIn.start(tls_port=None, pace=Pace.quick()) as standin:
+        standin.set_fault("*", "internal_error")
+        write(tmp_path, rig.target(standin, **QUICK, **UNLIMITED), history_file="history")
+        flags = (f"--config.file={tmp_path}/exporter.yml", "--web.listen-address=127.0.0.1:0")
+        async with command("run", *flags, "--startup.delay=0s") as first:
+            url = value_of((await first.said("msg=listening"))[0], "url")
+            await first.said("source=log msg=session", times=2)
+            before = await results(url)
+            assert (await first.signalled(signal.SIGTERM))[0] == 0
+        async with command("run", *flags, "--startup.delay=60s") as second:
+            url = value_of((await second.said("msg=listening"))[0], "url")
+            after = await until_some(lambda: results(url))
+            page = await fetch(f"{url}/")
+
+    assert {result["run"] for result in before} <= {result["run"] for result in after}
+    assert after[-len(before) :] == before
+    assert before[0]["reason"] == "factory"
+    assert "send fails in admission: factory (internal_error)" in page
+    assert not [line for line in (*first.err, *second.err) if "history file" in line]
+    assert stat.S_IMODE((tmp_path / "history").stat().st_mode) == 0o600
+
+
+async def until_some(ask):
+    """The first answer that is not empty."""
+    async with asyncio.timeout(20):
+        while not (found := await ask()):
+            pass
+    return found
+
+
+async def test_a_second_exporter_on_a_history_file_says_so_and_probes(tmp_path):
+    """One warning that names the file and what to do; sessions, pages and results go on without it."""
+    file = tmp_path / "history"
+    async with (
+        StandIn.start(tls_port=None, pace=Pace.quick()) as standin,
+        exporting(standin, tmp_path, f"--history.file={file}", **UNLIMITED) as (first, _),
+    ):
+        await first.said("source=log msg=session")
+        async with exporting(standin, tmp_path, f"--history.file={file}", **UNLIMITED) as (second, url):
+            await second.said("source=log msg=session", times=2)
+            assert await results(url, "verdict=pass&limit=1")
+            warned = [line for line in second.err if "history file" in line]
+            assert (await second.signalled(signal.SIGTERM))[0] == 0
+        assert not [line for line in first.err if "history file" in line]
+
+    words = f"history file {file} is in use by another process: give each exporter a history file of its own"
+    assert len(warned) == 1
+    assert words in warned[0]
+    assert "level=warn" in warned[0]
+
+
+@pytest.mark.parametrize("more", [(), ("--config.check",)])
+def test_the_ledgers_file_is_no_history_file(more, tmp_path, capsys):
+    """Two things that are kept need two files; nothing is started."""
+    config = write(tmp_path, sound(tmp_path), state_file="kept")
+
+    code = main(["run", f"--config.file={config}", f"--history.file={tmp_path}/./kept", *more])
+
+    assert code == 1
+    assert "is the state file: name another for the history" in capsys.readouterr().err
+    assert not (tmp_path / "kept").exists()
+
+
 async def test_a_port_in_use_is_a_sentence(tmp_path):
     """Exit code 1, one line that names the flag and the address, no traceback."""
     config = write(tmp_path, sound(tmp_path))

@@ -325,7 +325,7 @@ def test_what_was_known_of_targets_that_are_gone_is_let_go_of():
 def remembered(daemon):
     told, keys = daemon._told, daemon._keys
     return (
-        len(daemon._prober._memories),
+        len(daemon._prober._targets),
         len(daemon._scheduler._lanes),
         len(told._latest),
         len(told._judged),

@@ -49,7 +49,7 @@ def test_every_list_of_label_values_is_held():
     """No list of words is left out of the test above, but those that no label shows."""
     lists = {value for value in vars(r).values() if isinstance(value, type) and issubclass(value, r.StrEnum)}
 
-    assert lists - {r.StrEnum, Kind, Trigger} == set(LISTS)
+    assert lists - {r.StrEnum, Kind, Trigger, r.Direction, r.Opcode} == set(LISTS)
 
 
 def test_probes_are_ranked_by_depth():
@@ -89,12 +89,12 @@ def test_texts_of_the_network_are_not_shown_by_accident():
 
 
 def test_a_result_has_no_place_for_a_text_of_the_network():
-    """Its texts are names of ours, kinds of the profile, an address we looked up, and an id fit to be shown."""
-    fields = {**r.Result.__annotations__, **r.Evidence.__annotations__}
+    """Its texts are names of ours, kinds and words of the profile, an address we looked up, an id fit to be shown."""
+    fields = {**r.Result.__annotations__, **r.Evidence.__annotations__, **r.Frame.__annotations__}
 
     texts = [name for name, kind in fields.items() if "str" in str(kind)]
 
-    assert texts == ["target", "identity", "run", "passed_over", "connection_id", "address"]
+    assert texts == ["target", "identity", "run", "passed_over", "connection_id", "address", "kind", "code"]
 
 
 @pytest.mark.parametrize(

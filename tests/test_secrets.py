@@ -3,7 +3,7 @@
 The backend's refusals echo fragments of the Authorization header, so what must not be seen is every slice of 12
 characters of every key and token, in every form they take. What is searched: standard output and error, the lines of
 both formats, what was handed to the loggers before any line was made of it, the pages of the real daemon, its state
-files, and every value and exception of ours.
+files and its history's, and every value and exception of ours.
 """
 
 import asyncio
@@ -33,6 +33,7 @@ from exporter.daemon import Daemon, Options
 from exporter.result import Facts, Impairment
 from exporter.session import Session
 from exporter.standin import Pace, StandIn
+from exporter.state.database import Limits
 from exporter.web import Address
 
 SLICE = 12
@@ -188,22 +189,31 @@ def everything_logged(watched):
             logging.getLogger(name).setLevel(level)
 
 
-def a_daemon(*targets):
-    """A daemon whose sessions are driven by a test."""
-    return Daemon(rig.planned(*targets), Options(Address("127.0.0.1", 0), startup_delay=3600.0))
+def a_daemon(history_file, *targets):
+    """A daemon whose sessions are driven by a test, and whose history keeps them all."""
+    options = Options(Address("127.0.0.1", 0), startup_delay=3600.0, history_file=history_file)
+    daemon = Daemon(rig.planned(*targets), options)
+    daemon._ground.history._last = 1000
+    daemon._file._database._limits = Limits(1000, 1000, 1 << 24)
+    return daemon
 
 
-async def told_by_a_daemon(watch, sessions):
-    """What `sessions(observe)` gives, after a daemon was told every result and its pages were read."""
+RESULTS = "/api/results?limit=500"
+
+
+async def told_by_a_daemon(watch, folder, sessions):
+    """What `sessions(observe)` gives, after a daemon was told every result, its pages and its history were read."""
+    file = folder / "history"
     async with StandIn.start(tls_port=None) as standin:
-        daemon = a_daemon(rig.target(standin, identities={"pool-001": "somebody"}))
+        daemon = a_daemon(file, rig.target(standin, identities={"pool-001": "somebody"}))
         await daemon.start()
         try:
             met = await sessions(daemon._told.observe)
-            for path in ("/metrics", "/", "/-/ready", "/-/healthy"):
+            for path in ("/metrics", "/", "/-/ready", "/-/healthy", RESULTS):
                 watch.shown.add(path, await get(daemon.url + path))
         finally:
             await daemon.stop()
+    watch.shown.add("history file", file.read_bytes().decode("latin-1"))
     return met
 
 
@@ -226,7 +236,7 @@ async def test_no_secret_is_shown_over_the_whole_fault_table(carry, watch, tmp_p
     asyncio.get_running_loop().set_debug(True)
     rows = [*cases("plain"), *((row, over) for row, over in cases("tls") if "plain" not in row["over"])]
 
-    met = await told_by_a_daemon(watch, lambda told: meet_all(rows, tmp_path, carry=carry, told=told))
+    met = await told_by_a_daemon(watch, tmp_path, lambda told: meet_all(rows, tmp_path, carry=carry, told=told))
 
     for one in met:
         watch.secrets.add(one.key)
@@ -245,12 +255,17 @@ def assert_it_could_have_failed(watch, rows):
     assert any(watch.secrets.seen_in(refusal) for refusal in watch.refusals)
     assert watch.shown.texts["stderr"][0].count("msg=session") >= len(rows)
     assert len(watch.shown.texts["state files"]) == len(rows)
+    shown = json.loads(watch.shown.texts[RESULTS][0])["results"]
+    assert len(shown) >= len(rows)
+    frames = [frame for result in shown for frame in result["transcript"]]
+    assert {frame["kind"] for frame in frames} >= {"error", "welcome", "send", "reply"}
+    assert watch.shown.texts["history file"][0].count('"target":"staging"') >= len(rows)
     assert all(text and text[0] for where, text in watch.shown.texts.items() if where != "stdout")
 
 
 def assert_no_subject_is_shown(watch, subjects):
     """A label is an alias; the subject behind it stands in no page, line or file."""
-    for where in ("/metrics", "/", "lines", "records", "results", "state files"):
+    for where in ("/metrics", "/", "lines", "records", "results", "state files", RESULTS, "history file"):
         text = "\n".join(watch.shown.texts[where])
         assert not [subject for subject in subjects if subject in text], where
 
@@ -375,7 +390,7 @@ async def test_no_secret_is_shown_when_the_key_or_token_is_not_good(name, carry,
                 told(result)
             return target, results
 
-    target, results = await told_by_a_daemon(watch, sessions)
+    target, results = await told_by_a_daemon(watch, tmp_path, sessions)
     (tmp_path / "exporter.yml").write_text(yaml.safe_dump({"targets": [target]}))
     main(["run", "--config.check", "--config.file", str(tmp_path / "exporter.yml")])
     watch.shown.add("results", *results, *(line(result) for result in results))
@@ -433,7 +448,7 @@ async def test_no_secret_is_shown_when_a_session_breaks_on_our_side(defect, carr
             told(result)
             return result
 
-    result = await told_by_a_daemon(watch, sessions)
+    result = await told_by_a_daemon(watch, tmp_path, sessions)
     watch.shown.add("results", result, line(result))
 
     assert leaks(watch, but=DEFECTS[defect]) == {}

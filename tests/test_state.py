@@ -14,10 +14,10 @@ from itertools import pairwise
 
 import pytest
 
-from exporter import state as room
 from exporter.budget import Grant, Request
 from exporter.result import SkipCause, Trigger
 from exporter.state import State
+from exporter.state import ledger_file as room
 
 NOW = 1_800_000_000.0
 
@@ -431,7 +431,7 @@ def test_a_frozen_process_that_holds_the_lock_does_not_freeze_us(opened, tmp_pat
 CROWD = """
 import sys, time
 from pathlib import Path
-from exporter import state as room
+from exporter.state import ledger_file as room
 from exporter.budget import Grant, Request
 room.PATIENCE = 60  # a holder that a busy machine has put aside is not a frozen one
 path, name = Path(sys.argv[1]), sys.argv[2]
@@ -465,7 +465,7 @@ def test_processes_at_work_on_one_file_keep_one_budget(opened, tmp_path, wall):
 RESTLESS = """
 import itertools, sys, time
 from pathlib import Path
-from exporter import state as room
+from exporter.state import ledger_file as room
 from exporter.budget import Request
 room._Journal.overgrown = len(sys.argv[2]) % 2 == 1  # every other life rewrites the file at each transaction
 state = room.State.open(Path(sys.argv[1]))

@@ -268,7 +268,8 @@ class Config(Model):
     """The whole file. `max_connects_per_minute` holds for each host, over all targets; loopback is exempt.
 
     `max_sessions`: connections that may be open at once, over all targets. `state_file`: where the ledger is kept over
-    restarts and shared with every `check` on the machine.
+    restarts and shared with every `check` on the machine. `history_file`: where the history is kept over restarts; one
+    exporter's alone.
     """
 
     targets: Annotated[list[Target], Field(min_length=1)]
@@ -276,15 +277,15 @@ class Config(Model):
     max_connects_per_minute: Annotated[int, Field(ge=1, le=60_000)] = 60
     max_sessions: Annotated[int, Field(ge=1, le=100_000)] = 1000
     state_file: FilePath | None = None
+    history_file: FilePath | None = None
 
     def resolved(self, folder: PurePath) -> Self:
         """The same where each file's relative path starts at `folder`, the one the config file lies in."""
-        state = None if self.state_file is None else str(folder / self.state_file)
         targets = [_resolved(target, folder) for target in self.targets]
-        return self.model_copy(update={"targets": targets, "state_file": state})
+        return _with_paths(self, folder).model_copy(update={"targets": targets})
 
 
-Files = TypeVar("Files", Jwt, Tls)
+Files = TypeVar("Files", bound=Model)
 
 
 def _resolved(target: Target, folder: PurePath) -> Target:

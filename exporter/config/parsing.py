@@ -18,7 +18,7 @@ from exporter.config.sentences import Place, field_problems, path_of, target_nam
 from exporter.config.target_checks import target_problems
 
 TARGET = re.compile(r"^targets\[(\d+)\]")
-PLAIN: Final = ("max_connects_per_minute", "max_sessions", "state_file")
+PLAIN: Final = ("max_connects_per_minute", "max_sessions", "state_file", "history_file")
 """Settings beside `targets` and `profiles`: a good one holds for what is left of a file with problems."""
 
 

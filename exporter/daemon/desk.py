@@ -5,14 +5,13 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final
 
-from exporter import __version__
 from exporter.daemon.asked import Sessions
+from exporter.daemon.board import Board
 from exporter.daemon.ground import Ground
 from exporter.daemon.probes import Probes, Wrong, named
 from exporter.daemon.reloading import Reloaded
-from exporter.daemon.told import Told
 from exporter.report import FORMATS, View
-from exporter.web import JSON, Answer, LandingData, Question
+from exporter.web import JSON, Answer, Question, Recent
 
 NO_LIFECYCLE: Final = "reload by HTTP is switched off: start with --web.enable-lifecycle, or send a SIGHUP\n"
 STOPPING: Final = "stopping: running sessions are being closed"
@@ -36,7 +35,6 @@ class Desk:
     def __init__(
         self,
         ground: Ground,
-        told: Told,
         vitals: Vitals,
         on_scrape: Callable[[float], None],
         *,
@@ -45,9 +43,9 @@ class Desk:
         reload: Callable[[], Awaitable[Reloaded]] | None,
     ) -> None:
         self.figures = ground.metrics
+        self.board = Board(ground, vitals.ill)
         self._ground = ground
         self._jobs = ground.jobs
-        self._told = told
         self._vitals = vitals
         self._on_scrape = on_scrape
         self._sessions = sessions
@@ -56,6 +54,7 @@ class Desk:
 
     def scraped(self, since: float) -> None:
         """A scrape has been served, of the figures at a moment of the loop's clock."""
+        self._ground.news.last_scrape = self._ground.clock.wall()
         self._on_scrape(since)
 
     def ready(self) -> Answer:
@@ -69,9 +68,9 @@ class Desk:
         ill = self._vitals.ill()
         return Answer(HTTPStatus.OK, "healthy\n") if ill is None else _no(ill)
 
-    def landing(self) -> LandingData:
+    def recent(self) -> Recent:
         """Every target, in the order of the config."""
-        return LandingData(__version__, tuple(map(self._told.row, self._jobs.values())))
+        return Recent(tuple(self._jobs), self._ground.history.results, self._ground.clock.wall())
 
     async def probe(self, question: Question) -> Answer:
         """With the ledger of the schedule, and no counter of it."""

@@ -1,7 +1,9 @@
 """What the files of this room share."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from exporter.daemon.news import News
+from exporter.history import History
 from exporter.host import Clock
 from exporter.metrics import Metrics
 from exporter.plan import Job
@@ -15,6 +17,8 @@ class Ground:
 
     jobs: dict[str, Job]
     metrics: Metrics
+    history: History
     state: State
     clock: Clock
     resolver: Resolver
+    news: News = field(default_factory=News)

@@ -5,7 +5,8 @@ import logging
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
-from typing import Final
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
 from exporter import __version__
 from exporter.daemon.asked import Sessions
@@ -16,6 +17,7 @@ from exporter.daemon.reloading import Load, Reloading, nothing_to_load
 from exporter.daemon.swapping import Swap
 from exporter.daemon.told import Listeners, Told
 from exporter.files import FRESH, TLS_CONTEXTS, KeyRing
+from exporter.history import History
 from exporter.host import Clock, LoopWatch, Notifier, collect_garbage, descriptors, in_slices
 from exporter.metrics import Metrics
 from exporter.plan import Plan
@@ -25,6 +27,9 @@ from exporter.result import Result, Skip
 from exporter.scheduler import Scheduler
 from exporter.state import State
 from exporter.web import MOST, Address, Doorway, Server
+
+if TYPE_CHECKING:
+    from exporter.state.history_file import HistoryFile
 
 LOG = logging.getLogger("exporter.daemon")
 
@@ -43,13 +48,14 @@ class Options:
     """How to run.
 
     `startup_delay`: seconds that new targets wait, for a scrape too; 0 starts sessions at once. `timeout_offset`:
-    seconds by which /probe answers before the scrape that asks gives up. `load`: reads the config anew. `lifecycle`:
-    HTTP clients may ask for that.
+    seconds by which /probe answers before the scrape that asks gives up. `history_file`: keeps the history over
+    restarts. `load`: reads the config anew. `lifecycle`: HTTP clients may ask for that.
     """
 
     listen: Address | Doorway
     startup_delay: float = 15.0
     timeout_offset: float = 0.5
+    history_file: Path | None = None
     load: Load = nothing_to_load
     lifecycle: bool = False
     on_result: Callable[[Result], None] = field(default=lambda _: None)
@@ -65,6 +71,7 @@ class Daemon:
         self._ground = Ground(
             jobs={job.name: job for job in plan.jobs},
             metrics=Metrics(__version__),
+            history=History(),
             state=state or State.in_memory(wall=clock.wall),
             clock=clock,
             resolver=Resolver(),
@@ -76,7 +83,9 @@ class Daemon:
         self._stopping = False
         self._notifier = Notifier()
         self._loop_watch = LoopWatch(clock.monotonic)
-        self._told = Told(self._ground, Listeners(options.on_result, options.on_skip))
+        self._file = _history_file(options.history_file, self._ground)
+        keep = self._file.add if self._file else _nobody
+        self._told = Told(self._ground, Listeners(options.on_result, options.on_skip, keep))
         self._keys = KeyRing(fresh=FRESH, now=clock.monotonic)
         ground, late = self._ground, self._loop_watch.worst
         self._prober = Prober(ground.state, self._keys, ground.resolver, clock, self._told.opened, late=late)
@@ -94,7 +103,6 @@ class Daemon:
         self._reloading = Reloading(self._ground, self._swap(plan), options.load, self._forget)
         self._desk = Desk(
             ground,
-            self._told,
             Vitals(stopping=lambda: self._stopping, ill=self._ill, look=self._scheduler.look),
             self._newcomers.scraped,
             sessions=self._sessions,
@@ -121,6 +129,8 @@ class Daemon:
     async def start(self) -> None:
         """Prime the series, listen, and begin cycles after the start-up wait. Raises ListenProblem; `stop` then too."""
         self._started.callback(self._ground.state.close)
+        if self._file is not None:
+            self._started.push_async_callback(self._file.close)
         self._prime()
         self._server = await Server.start(self._options.listen, self._desk)
         self._started.push_async_callback(self._server.close)
@@ -129,20 +139,21 @@ class Daemon:
         self._started.push_async_callback(self._scheduler.stop)
         self._started.push_async_callback(self._newcomers.close)
         self._started.push_async_callback(self._reloading.close)
-        self._newcomers.expect(self._ground.jobs)
         chores = {
+            "begin": self._begin(),
             "watch_loop": self._loop_watch.run(self._lag),
             "tidy": self._tidy(),
             "garbage": collect_garbage(lambda: self._in_flight == 0),
             "watchdog": self._notifier.watchdog(lambda: self._ill() is None),
         }
+        if self._file is not None:
+            chores["history"] = self._file.run()
         self._chores = [asyncio.create_task(chore, name=name) for name, chore in chores.items()]
         for chore in self._chores:
             chore.add_done_callback(self._ended)
         keys = {"version": __version__, "targets": len(self._ground.jobs), "url": self.url}
         LOG.info("listening", extra={"keys": keys})
         await self._notifier.tell("READY=1", f"STATUS={len(self._ground.jobs)} targets, listening on {self.url}")
-        self._reloading.open()
 
     def reload(self) -> None:
         """Have the config read anew, soon; the log says how it went. Before the start is over it waits for that."""
@@ -167,6 +178,15 @@ class Daemon:
         self._scheduler.announce(self._ground.clock.wall() + self._options.startup_delay)
 
     # Chores ---------------------------------------------------------------------------------------------------------
+
+    async def _begin(self) -> None:
+        """What the history's file holds is read before the first session."""
+        if self._file is not None:
+            await self._file.load(tuple(self._ground.jobs))
+            for name in self._ground.jobs:
+                self._ground.news.of(name)
+        self._newcomers.expect(self._ground.jobs)
+        self._reloading.open()
 
     async def _tidy(self) -> None:
         while True:
@@ -217,6 +237,19 @@ class Daemon:
         for chore in self._chores:
             chore.cancel()
         await asyncio.gather(*self._chores, return_exceptions=True)
+
+
+def _history_file(path: Path | None, ground: Ground) -> "HistoryFile | None":
+    """The file that keeps the history, if one does."""
+    if path is None:
+        return None
+    from exporter.state.history_file import HistoryFile  # noqa: PLC0415 - SQLite is loaded by who keeps a history
+
+    return HistoryFile(path, ground.history, wall=ground.clock.wall)
+
+
+def _nobody(_: Result) -> None:
+    """Keep nothing."""
 
 
 def _most(wished: int) -> int:

@@ -1,4 +1,4 @@
-"""Who is told of what happens: metrics, the log, the page, and whoever else listens.
+"""Who is told of what happens: metrics, history, the log, and whoever else listens.
 
 Rule 1: passes on, decides nothing.
 """
@@ -9,39 +9,42 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from exporter import log
+from exporter.daemon.board import identities
 from exporter.daemon.ground import Ground
 from exporter.metrics import target_series
 from exporter.plan import Job
-from exporter.result import Probe, Result, Skip, Trigger, Verdict
-from exporter.web import LandingTarget
+from exporter.result import Probe, Result, Skip
 
 LOG = logging.getLogger("exporter.daemon")
 
 
 @dataclass(frozen=True, slots=True)
 class Listeners:
-    """Whoever else wants to know."""
+    """Whoever else wants to know; `keep`: what keeps results over a restart."""
 
     on_result: Callable[[Result], None] = field(default=lambda _: None)
     on_skip: Callable[[Skip], None] = field(default=lambda _: None)
+    keep: Callable[[Result], None] = field(default=lambda _: None)
 
 
 class Told:
-    """The sinks of the scheduler (`scheduler.Sinks`), and what the last results say of each target."""
+    """The sinks of the scheduler (`scheduler.Sinks`)."""
 
     def __init__(self, ground: Ground, listeners: Listeners) -> None:
+        self._ground = ground
         self._jobs = ground.jobs
         self._metrics = ground.metrics
+        self._history = ground.history
+        self._news = ground.news
         self._state = ground.state
         self._clock = ground.clock
         self._listeners = listeners
         self._open: Counter[str] = Counter()
-        self._latest: dict[str, Result] = {}
-        self._judged: dict[tuple[str, Probe], Result] = {}
 
     def came(self, job: Job) -> None:
         """Make the series of a new target. A session of one that had its name before may be open still."""
         self._jobs[job.name] = job
+        self._news.of(job.name)
         self._show(job)
         self._metrics.open_connections(job.name, self._open[job.name])
 
@@ -51,6 +54,7 @@ class Told:
         self._jobs[job.name] = job
         if job.target is before.target:
             return
+        self._news.of(job.name)
         self._show(job)
         if job.target.url != before.target.url:
             self._metrics.elsewhere(job.name)
@@ -60,9 +64,8 @@ class Told:
         """Drop everything that is known of a target."""
         del self._jobs[name]
         self._metrics.remove_target(name)
-        self._latest.pop(name, None)
-        for probe in Probe:
-            self._judged.pop((name, probe), None)
+        self._history.remove(name)
+        self._news.of(name)
         self._tidy_open(name)
 
     def _show(self, job: Job) -> None:
@@ -72,10 +75,10 @@ class Told:
     def observe(self, result: Result) -> None:
         """Tell everybody of a finished session."""
         self._metrics.observe(result)
-        self._latest[result.target] = result
-        for probe, verdict in result.verdicts.items():
-            if verdict is not Verdict.NONE:
-                self._judged[result.target, probe] = result
+        self._history.add(result)
+        self._news.sessions += 1
+        self._news.of(result.target)
+        self._listeners.keep(result)
         log.session(result)
         self._listeners.on_result(result)
         job = self._jobs[result.target]
@@ -85,10 +88,15 @@ class Told:
     def cycle(self, result: Result) -> None:
         """Count the verdict of a scheduled cycle."""
         self._metrics.cycle(result)
+        self._history.cycle(result)
+        self._news.of(result.target)
 
     def skip(self, skip: Skip) -> None:
         """Count a cycle that opened no session."""
         self._metrics.skip(skip)
+        self._history.skip(skip, self._clock.wall())
+        self._news.skips[skip.cause] += 1
+        self._news.of(skip.target)
         self._listeners.on_skip(skip)
 
     def due(self, target: str, probe: Probe, at: float) -> None:
@@ -112,33 +120,5 @@ class Told:
 
     def tell_identities(self, job: Job, aliases: Iterable[str]) -> None:
         """What the ledger says of them now; a failure may have put the whole pool to rest."""
-        ledger, now = self._state.ledger, self._clock.wall()
-        for alias in aliases:
-            request = job.request("", Probe.SEND, alias, Trigger.SCHEDULE)
-            self._metrics.identity_state(
-                job.name,
-                alias,
-                held=ledger.held(request.user or "", now),
-                budget=ledger.budget(request, now),
-                resting=ledger.resting(request.user, request.key, now),
-            )
-
-    def row(self, job: Job) -> LandingTarget:
-        """A target by the last verdict of each of its probes: a session that only connected does not mend `send`."""
-        latest = self._latest.get(job.name)
-        if latest is None:
-            return LandingTarget(job.name, "not probed yet")
-        if latest.impairment is not None:
-            return LandingTarget(job.name, "impaired", f"our own failure: {latest.impairment}")
-        if not any((job.name, probe) in self._judged for probe in job.probes):
-            return LandingTarget(job.name, "not probed yet", "nothing was proved by the sessions so far")
-        for probe in job.probes:
-            judged = self._judged.get((job.name, probe))
-            if judged is not None and judged.verdicts[probe] is Verdict.FAIL:
-                return LandingTarget(job.name, "failing", f"{probe}: {_cause(judged)}")
-        return LandingTarget(job.name, "passing")
-
-
-def _cause(result: Result) -> str:
-    factory = f" ({result.factory_reason})" if result.factory_reason else ""
-    return f"{result.phase}: {result.reason}{factory}"
+        for one in identities(self._ground, job, aliases):
+            self._metrics.identity_state(job.name, one.alias, held=one.held, budget=one.budget, resting=one.resting)

@@ -6,7 +6,7 @@ Rule 3: a result of a target that is gone is dropped: a series never comes back 
 
 import platform
 from collections.abc import Generator, Mapping
-from typing import Final
+from typing import Final, NamedTuple
 
 from exporter.classify import close_label
 from exporter.metrics import families as f
@@ -27,6 +27,15 @@ from exporter.profiles import probes_of
 from exporter.result import Phase, Probe, Result, Skip, Verdict
 
 SWITCHING_PROTOCOLS: Final = 101
+
+
+class Own(NamedTuple):
+    """What we said of ourselves: whether the last config loaded, when one last did (unix seconds), how late we are."""
+
+    config_ok: bool
+    config_at: float
+    loop_lag: float
+    distorted: int
 
 
 class _Known:
@@ -177,6 +186,16 @@ class Metrics:
         self._storage.own().set(successful, f.RELOAD_OK)
         if successful:
             self._storage.own().set(at, f.RELOADED_AT)
+
+    def own(self) -> Own:
+        """What was said of ourselves."""
+        shelf = self._storage.own()
+        return Own(
+            config_ok=bool(shelf.get(f.RELOAD_OK)),
+            config_at=shelf.get(f.RELOADED_AT),
+            loop_lag=shelf.get(f.LOOP_LAG),
+            distorted=int(shelf.get(f.DISTORTED_RUNS)),
+        )
 
     def _set(self, target: str, value: float, *key: object) -> None:
         known = self._known(target)

@@ -68,6 +68,10 @@ class Shelf:
         at = self._at(key)
         self._figures[at] = (self._figures[at] or 0) + amount
 
+    def get(self, *key: Any) -> float:
+        """A gauge or a counter; 0 if it is not known."""
+        return self._figures[self._at(key)] or 0
+
     def set(self, value: float, *key: Any) -> None:
         """Set a gauge."""
         at = self._at(key)  # first: to make a place makes another list

@@ -12,7 +12,8 @@ from exporter.report.document import result_document
 from exporter.report.explain import Explanation, explain
 from exporter.report.formats import FORMATS, SERIES_FORMATS
 from exporter.report.line import line, skip_line
-from exporter.report.reading import Earlier, NotOurs, read_document
+from exporter.report.reading import Earlier, read_document
+from exporter.report.record import NotOurs, packed, unpacked
 from exporter.report.series import Series, progress, series_exit_code, series_status, until_healthy, verdict_line
 from exporter.report.shapes import name_shape
 from exporter.report.summary import summarise
@@ -36,6 +37,7 @@ __all__ = [
     "explain",
     "line",
     "name_shape",
+    "packed",
     "passed",
     "progress",
     "public_url",
@@ -47,6 +49,7 @@ __all__ = [
     "span",
     "status",
     "summarise",
+    "unpacked",
     "until_healthy",
     "verdict_line",
 ]

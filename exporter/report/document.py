@@ -1,4 +1,4 @@
-"""A result and a check as JSON, and back: the schema is a contract.
+"""A result and a check as JSON: the schema is a contract. The way back: `reading`. A shorter form: `record`.
 
 Version 1: moments are ISO 8601 in UTC, stretches are seconds, sizes are bytes; every field of a `Result` is there, a
 value that is not there is null. Fields are added, never changed; a reader passes over what it does not know.
@@ -14,7 +14,7 @@ from typing import Any, Final
 from exporter.report.checked import Checked, View, exit_code, status, status_of
 from exporter.report.explain import explain
 from exporter.report.words import iso
-from exporter.result import Phase, Probe, Result
+from exporter.result import Close, Evidence, Frame, Phase, Probe, Result
 
 SCHEMA_VERSION: Final = 1
 TOOL: Final = "ws-factory-exporter"
@@ -24,14 +24,12 @@ MOMENTS: Final = frozenset({"started_at", "server_time", "certificate_expiry"})
 def result_document(result: Result) -> dict[str, Any]:
     """A result as a JSON object: its fields in their order, its status, and what explains it."""
     document = {field.name: _value(field.name, getattr(result, field.name)) for field in fields(result)}
-    document["close"] = None if result.close is None else _without_text(asdict(result.close))
-    document["evidence"] = {name: _value(name, value) for name, value in asdict(result.evidence).items()}
     return {**document, "status": status_of(result).name.lower(), "explanation": asdict(explain(result))}
 
 
-def _without_text(close: dict[str, Any]) -> dict[str, Any]:
-    """The peer's reason is never told, even if a `Result` should hold one."""
-    return {name: _value(name, value) for name, value in close.items() if name != "text"}
+_EVIDENCE: Final = tuple(field.name for field in fields(Evidence))
+_CLOSE: Final = ("code", "initiator", "phase")
+"""The peer's reason is never told, even if a `Result` should hold one."""
 
 
 def _value(name: str, value: Any) -> Any:
@@ -43,13 +41,23 @@ def _value(name: str, value: Any) -> Any:
         return round(value, 6) if isfinite(value) else None
     if isinstance(value, Mapping):
         return {str(key): _value("", inner) for key, inner in _ordered(value)}
+    if isinstance(value, Frame):
+        return {name: _value(name, inner) for name, inner in value._asdict().items()}
+    if isinstance(value, tuple):
+        return [_value("", inner) for inner in value]
+    if isinstance(value, Close | Evidence):
+        names = _CLOSE if isinstance(value, Close) else _EVIDENCE
+        return {name: _value(name, getattr(value, name)) for name in names}
     return value
 
 
 def _ordered(mapping: Mapping[Any, Any]) -> Iterable[tuple[Any, Any]]:
     """Probes and phases in their order, other keys by the alphabet: equal results give equal text."""
-    order = [*Probe, *Phase]
-    return sorted(mapping.items(), key=lambda item: (order.index(item[0]) if item[0] in order else 0, str(item[0])))
+    return sorted(mapping.items(), key=lambda item: (_ORDER.get(item[0], 0), str(item[0])))
+
+
+_ORDER: Final[Mapping[Any, int]] = {word: place for place, word in reversed([*enumerate([*Probe, *Phase])])}
+"""`auth` is a probe and a phase: the first place counts."""
 
 
 def head(kind: str, checked: Checked, view: View) -> dict[str, Any]:

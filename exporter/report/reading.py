@@ -6,21 +6,18 @@ It may have been written by hand, by another tool or by a later version of this 
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
 
 from exporter.report.document import MOMENTS, SCHEMA_VERSION, TOOL
-from exporter.result import Close, Result, evidence_text
+from exporter.report.record import NotOurs, trusted
+from exporter.result import Result, evidence_text
 
 KINDS: Final = ("check", "series")
 NAME_LIMIT: Final = 64
-
-
-class NotOurs(Exception):  # noqa: N818
-    """A sentence: why a document cannot be used."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +52,7 @@ def read_document(text: str | bytes) -> Earlier:
         raise NotOurs(_sentence(error)) from None
     if evidence_text(whole.target) is None:
         raise NotOurs("it names a target as no config can")
-    return Earlier(whole.target, whole.started_at, tuple(map(_trusted, whole.results)))
+    return Earlier(whole.target, whole.started_at, tuple(map(trusted, whole.results)))
 
 
 def _parsed(text: str | bytes) -> Any:
@@ -89,16 +86,6 @@ def _unix(text: str) -> float | str:
         return datetime.fromisoformat(text[:NAME_LIMIT]).timestamp()
     except (ValueError, OverflowError):
         return text
-
-
-def _trusted(result: Result) -> Result:
-    """A stranger's document is network: names and ids are held to `evidence_text` again, a close carries no text."""
-    if not all(name is None or evidence_text(name) for name in (result.target, result.identity, result.run)):
-        raise NotOurs("it names a target, identity or run as no config can")
-    told = result.evidence
-    evidence = replace(told, connection_id=evidence_text(told.connection_id), address=evidence_text(told.address))
-    close = result.close and Close(result.close.code, result.close.initiator, result.close.phase)
-    return replace(result, evidence=evidence, close=close)
 
 
 def _sentence(error: ValidationError) -> str:

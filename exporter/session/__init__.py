@@ -6,7 +6,8 @@ and after an orderly close.
 Rule 3: what was received is read before anything is judged. Rule 4: we close with 1000 and never originate a 1011.
 
 `order` what a session needs · `conversation` its phases · `upgrade` the opening handshake · `messages` frames ↔ JSON
-objects · `track` the times · `kinds` the library's exceptions as kinds of faults.
+objects · `transcript` what passed, without any of it · `track` the times · `kinds` the library's exceptions as kinds of
+faults.
 """
 
 from exporter.session.conversation import Session

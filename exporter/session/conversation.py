@@ -82,6 +82,8 @@ class Session:
             address=self._address,
             slot_taken=self._slot_taken(),
             late=max(self._overslept, self._link.late if self._link else 0.0),
+            transcript=self._messages.transcript.frames(self._track.started) if self._messages else (),
+            frames_left_out=self._messages.transcript.left_out if self._messages else 0,
         )
 
     async def _bounded(self) -> None:
@@ -141,9 +143,9 @@ class Session:
         if self._script.profile.welcome is not None:
             await self._admitted(messages)
         if self._script.auth is not None:
-            await self._exchange(messages, self._script.auth, Phase.AUTH)
+            await self._exchange(messages, self._script.auth, Phase.AUTH, Probe.AUTH)
         if self._order.depth is Probe.SEND and self._script.send is not None:
-            await self._exchange(messages, self._script.send, Phase.REPLY)
+            await self._exchange(messages, self._script.send, Phase.REPLY, Probe.SEND)
 
     async def _connected(self) -> Link:
         order, track = self._order, self._track
@@ -183,22 +185,25 @@ class Session:
             if self._reader.is_error(message):
                 await self._refused(messages, message)
             if self._reader.is_welcome(message):
+                messages.name("welcome")
                 self._welcome = message
                 self._track.end(at)
                 return
             self._pass_over(messages, message, notice=True)
 
-    async def _exchange(self, messages: Messages, exchange: Asked, phase: Phase) -> None:
+    async def _exchange(self, messages: Messages, exchange: Asked, phase: Phase, probe: Probe) -> None:
         """Send a message and read until *its* answer."""
         for message in messages.arrived(self._is_noise):
             self._pass_over(messages, message)  # our pong, if it wants one, goes out with our message
-        messages.send(exchange.message)
+        messages.send(exchange.message, probe.value)
         asked = self._clock()
         self._track.begin(phase, max(asked, messages.flush()))
         while True:
             message, at = await messages.next()
             if matches(exchange.match, message):
-                if not matches(exchange.expect, message):
+                good = matches(exchange.expect, message)
+                messages.name("reply" if good else "wrong_reply")
+                if not good:
                     raise Fault(Kind.WRONG_REPLY)
                 self._track.end(at)
                 return
@@ -208,26 +213,30 @@ class Session:
 
     async def _refused(self, messages: Messages, message: Mapping[str, Any]) -> None:
         """An error frame: the close that follows it (at once, or 0.1 s later) belongs to the story."""
-        self._refusal = message
+        self._refuse(messages, message)
         with suppress(Fault, TimeoutError):
             async with asyncio.timeout(self._order.close_timeout):
                 while True:
                     await messages.next()
         raise Fault(Kind.REFUSAL)
 
+    def _refuse(self, messages: Messages, message: Mapping[str, Any]) -> None:
+        messages.name("error", self._reader.error_word(message))
+        if self._refusal is None:
+            self._refusal = message
+
     def _is_noise(self, message: Mapping[str, Any]) -> bool:
         return not self._reader.is_error(message) and self._reader.noise(message) is not None
 
     def _pass_over(self, messages: Messages, message: Mapping[str, Any], *, notice: bool = False) -> None:
         rule = self._reader.noise(message)
+        messages.pass_over(self._reader.kind(message) if rule is None else rule.kind)
         if rule is None:
-            messages.passed_over[self._reader.kind(message)] += 1
             return
-        messages.passed_over[rule.kind] += 1
         if notice:
             self._notices.append(rule.kind)
         if rule.answer is not None:
-            messages.send(rule.answer)
+            messages.send(rule.answer, "answer")
 
     # The end ------------------------------------------------------------------------------------------------------
 
@@ -242,9 +251,9 @@ class Session:
                 if received is None or not received.data or self._is_after_hours(received.at):
                     break
                 messages.feed(*received)
-        errors = [message for message in messages.left() if self._reader.is_error(message)]
-        if errors and self._refusal is None:
-            self._refusal = errors[0]
+        for message in messages.arrived(lambda _: True):
+            if self._reader.is_error(message):
+                self._refuse(messages, message)
 
     def _is_after_hours(self, at: float) -> bool:
         """True for what came after the deadline while we were not there to see it strike: the answer to our silence."""
@@ -304,7 +313,8 @@ class Session:
         data, at = self._early
         while not messages.is_flood and not messages.gave_up:
             if data:
-                messages.events(data)
+                for frame in messages.events(data):
+                    messages.transcript.received(frame, at)
                 messages.flush()
             if ours and messages.protocol.close_rcvd is not None and Phase.CLOSE not in self._track.phases:
                 self._track.end(at)

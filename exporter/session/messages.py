@@ -15,6 +15,7 @@ from websockets.protocol import OPEN
 
 from exporter.result import Fault, Kind
 from exporter.session.kinds import kind_of
+from exporter.session.transcript import CODE, KIND, Entry, Transcript
 from exporter.transport import Link
 
 FLOOD: Final = 16
@@ -35,15 +36,20 @@ TOO_BIG: Final = 1009
 
 
 class Messages:
-    """The open WebSocket of a link. `limit`: bytes of a message. `passed_over`: messages of no use, by kind."""
+    """The open WebSocket of a link. `limit`: bytes of a message. `passed_over`: messages of no use, by kind.
+
+    Whoever takes a message says what it was (`name`, `pass_over`): the transcript tells.
+    """
 
     def __init__(self, protocol: ClientProtocol, link: Link, limit: int) -> None:
         self.protocol = protocol
         self.passed_over: Counter[str] = Counter()
+        self.transcript = Transcript()
         self.violation: Fault | None = None
         self._link = link
         self._most = FLOOD * limit
-        self._inbox: deque[tuple[Mapping[str, Any], float]] = deque()
+        self._inbox: deque[tuple[Mapping[str, Any], float, Entry]] = deque()
+        self._taken: Entry = []
         self._parts: list[bytes] = []
         self._text = False
         self._received = 0
@@ -65,13 +71,15 @@ class Messages:
         received, sent = self.protocol.close_rcvd, self.protocol.close_sent
         return sent is not None and sent.code == INTERNAL and (received is None or received.code != INTERNAL)
 
-    def send(self, message: Mapping[str, Any]) -> None:
+    def send(self, message: Mapping[str, Any], kind: str) -> None:
         """Have a JSON object sent by the next `flush`, which comes at the latest before we wait for more.
 
         After a close frame nothing is: that shows when the inbox is empty.
         """
         if self.is_open:
-            self.protocol.send_text(TO_JSON(message).encode())
+            data = TO_JSON(message).encode()
+            self.protocol.send_text(data)
+            self.transcript.sending(len(data), kind)
 
     def close(self) -> None:
         """Send our close frame."""
@@ -83,6 +91,7 @@ class Messages:
         pending = self.protocol.data_to_send()
         if pending and not self.gave_up:
             self._link.write(b"".join(pending))
+            self.transcript.sent(self._link.sent_at, self.protocol.close_sent)
         return self._link.sent_at
 
     async def next(self) -> tuple[Mapping[str, Any], float]:
@@ -91,18 +100,22 @@ class Messages:
             self._raise_if_over()
             self.flush()
             self.feed(*await self._link.read())
-        return self._inbox.popleft()
+        message, at, self._taken = self._inbox.popleft()
+        return message, at
+
+    def name(self, kind: str, code: str | None = None) -> None:
+        """Say what the message was that was handed out last, in words of ours."""
+        self._taken[KIND], self._taken[CODE] = kind, code
+
+    def pass_over(self, kind: str) -> None:
+        """Say that the message that was handed out last is of no use."""
+        self._pass(self._taken, kind)
 
     def arrived(self, wanted: Callable[[Mapping[str, Any]], bool]) -> Iterator[Mapping[str, Any]]:
         """The JSON objects at the head of what has arrived, as long as they are wanted."""
         while self._inbox and wanted(self._inbox[0][0]):
-            yield self._inbox.popleft()[0]
-
-    def left(self) -> list[Mapping[str, Any]]:
-        """The JSON objects that have arrived and were not asked for yet."""
-        messages = [message for message, _ in self._inbox]
-        self._inbox.clear()
-        return messages
+            message, _, self._taken = self._inbox.popleft()
+            yield message
 
     def feed(self, data: bytes, at: float) -> None:
         """Take bytes in; none is the end of the stream, which raises Fault (eof) unless a close frame came first."""
@@ -113,7 +126,7 @@ class Messages:
             return
         try:
             for frame in self.events(data):
-                self._frame(frame, at)
+                self._frame(frame, at, self.transcript.received(frame, at))
         except UnicodeDecodeError:
             self._fail(INVALID_DATA, Fault(Kind.PROTOCOL, "invalid UTF-8"))
         except Fault as fault:
@@ -137,7 +150,7 @@ class Messages:
         if error is not None:
             raise Fault(kind_of(error), type(error).__name__)
 
-    def _frame(self, frame: Frame, at: float) -> None:
+    def _frame(self, frame: Frame, at: float, entry: Entry) -> None:
         """Join fragments (RFC 6455 section 5.4), keep JSON objects; raises UnicodeDecodeError (section 8.1), Fault."""
         if self.is_flood:
             raise Fault(Kind.TOO_BIG, "flood")
@@ -152,19 +165,23 @@ class Messages:
             return
         whole, self._parts = b"".join(self._parts), []
         if self._text:
-            self._message(whole.decode(), at)
+            self._message(whole.decode(), at, entry)
         else:
-            self.passed_over["binary"] += 1
+            self._pass(entry, "binary")
 
-    def _message(self, text: str, at: float) -> None:
+    def _message(self, text: str, at: float, entry: Entry) -> None:
         try:
             message = json.loads(text)
         except (ValueError, RecursionError):
             message = None
         if isinstance(message, dict):
-            self._inbox.append((message, at))
+            self._inbox.append((message, at, entry))
         else:
-            self.passed_over["not_json"] += 1
+            self._pass(entry, "not_json")
+
+    def _pass(self, entry: Entry, kind: str) -> None:
+        self.passed_over[kind] += 1
+        entry[KIND] = kind
 
     def _fail(self, code: int, fault: Fault) -> None:
         """RFC 6455 section 7.1.7: what follows is not looked at; what came before it still counts."""

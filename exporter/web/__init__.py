@@ -1,4 +1,4 @@
-"""HTTP: landing page, metrics, health; the only room that knows the aiohttp server.
+"""HTTP: status page, metrics, health; the only room that knows the aiohttp server.
 
 Rule 1: shows, changes nothing. Rule 2: what it shows comes in through `Site`.
 
@@ -8,7 +8,7 @@ long each may take · `server` all of it together.
 
 from exporter.web.arrivals import MOST
 from exporter.web.doorway import Doorway, read_doorway
-from exporter.web.landing import LandingData, LandingTarget
+from exporter.web.filters import Recent
 from exporter.web.listen import Address, ListenProblem, parse
 from exporter.web.secure import door_problems
 from exporter.web.server import Server
@@ -20,10 +20,9 @@ __all__ = [
     "Address",
     "Answer",
     "Doorway",
-    "LandingData",
-    "LandingTarget",
     "ListenProblem",
     "Question",
+    "Recent",
     "Server",
     "Site",
     "door_problems",

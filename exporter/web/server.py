@@ -1,7 +1,8 @@
 """The HTTP server as a handle: started on a port, known by its URL, closed.
 
-Rule 1: `_routes` is the one table of what is served, `Paths` says where. Rule 2: what every answer has in common, its
-headers and what becomes of a fault of ours, is done here and in no handler. Rule 3: knows no room of the house: see
+Rule 1: `_routes` is the one table of what is served beside the status page, `Paths` says where. Rule 2: what every
+answer has in common, its headers and what becomes of a fault of ours, is done here and in no handler. Rule 3: knows no
+room of the house: see
 `site.Site`.
 """
 
@@ -18,13 +19,15 @@ from aiohttp import web
 from exporter.web.arrivals import Arrivals
 from exporter.web.connection import MOST_BYTES, SERVER, Connection
 from exporter.web.doorway import Doorway
-from exporter.web.landing import POLICY, page
 from exporter.web.listen import Address, url
+from exporter.web.page.document import POLICY
 from exporter.web.paths import Paths
 from exporter.web.probe import answering
+from exporter.web.results import Results
 from exporter.web.scrape import Scrapes
 from exporter.web.secure import Door
 from exporter.web.site import Answer, Site
+from exporter.web.status import Status
 
 SHUTDOWN: Final = 1.0
 """Seconds that requests in flight have when the server closes."""
@@ -49,10 +52,12 @@ class Server:
     def __init__(self, site: Site, paths: Paths, door: Door) -> None:
         self._door = door
         self._scrapes = Scrapes(site)
+        self._status = Status(site.board, paths.metrics)
         app = web.Application(middlewares=[_attended, _guarded, door.let_in], client_max_size=MOST_BYTES)
         app.on_response_prepare.append(_dress)
         app.on_response_prepare.append(self._dress_more)
-        app.router.add_routes(paths.under(_routes(site, self._scrapes, paths)))
+        app.on_shutdown.append(self._end_streams)
+        app.router.add_routes(paths.under([*self._status.routes(), *_routes(site, self._scrapes)]))
         self._runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=SHUTDOWN)
         self._arrivals = Arrivals(door, self._connection)
         self._watch = asyncio.create_task(door.watch(), name="web_config")
@@ -102,11 +107,11 @@ class Server:
     async def _dress_more(self, _: web.Request, response: web.StreamResponse) -> None:
         response.headers.update(self._door.headers)
 
+    async def _end_streams(self, _: web.Application) -> None:
+        self._status.close()
 
-def _routes(site: Site, scrapes: Scrapes, paths: Paths) -> list[web.RouteDef]:
-    async def index(_: web.Request) -> web.Response:
-        return web.Response(body=page(site.landing(), paths.metrics), content_type="text/html", charset="utf-8")
 
+def _routes(site: Site, scrapes: Scrapes) -> list[web.RouteDef]:
     async def healthy(_: web.Request) -> web.Response:
         return _response(site.healthy())
 
@@ -120,7 +125,6 @@ def _routes(site: Site, scrapes: Scrapes, paths: Paths) -> list[web.RouteDef]:
         return _response(await site.reload())
 
     return [
-        web.get("/", index),
         web.get("/metrics", scrapes.answer),
         web.get("/-/healthy", healthy),
         web.get("/-/ready", ready),
@@ -128,6 +132,7 @@ def _routes(site: Site, scrapes: Scrapes, paths: Paths) -> list[web.RouteDef]:
         web.post("/-/reload", reload),
         web.put("/-/reload", reload),
         web.post("/api/check", check),
+        web.get("/api/results", Results(site.recent).answer),
     ]
 
 

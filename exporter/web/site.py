@@ -8,7 +8,8 @@ from http import HTTPStatus
 from typing import Final, Protocol
 
 from exporter.metrics import Form
-from exporter.web.landing import LandingData
+from exporter.web.filters import Recent
+from exporter.web.pages import Board
 from exporter.web.render import Figures
 
 JSON: Final = "application/json"
@@ -43,6 +44,10 @@ class Site(Protocol):
     """Who is asked."""
 
     @property
+    def board(self) -> Board:
+        """What the status page shows."""
+
+    @property
     def figures(self) -> Figures:
         """What a scrape is made of."""
 
@@ -55,8 +60,8 @@ class Site(Protocol):
     def healthy(self) -> Answer:
         """Whether we do our work; how targets do says nothing of that."""
 
-    def landing(self) -> LandingData:
-        """What the page at the root shows."""
+    def recent(self) -> Recent:
+        """The last results of every target."""
 
     async def probe(self, question: Question) -> Answer:
         """A session now: its figures in the form asked for, or as a text; or a sentence and another status than 200."""

@@ -1,9 +1,7 @@
-"""What survives a restart: the ledger, as a journal of its events that the daemon and every `check` share.
+"""The ledger's file: a journal of its events that the daemon and every `check` share.
 
-Rule 1: the ledger in memory is always usable. A file that cannot be locked, read or written costs its sharing, never
-a session: what it misses is kept and written once that works again.
-Rule 2: nothing here waits long: the lock is asked for, not waited for, and nothing is awaited inside a transaction.
-Rule 3: a line is believed or skipped, whole; only a file that holds lines of ours, or nothing, is written to.
+What it misses while it cannot be locked, read or written is kept, and written once that works again. The lock is asked
+for, not waited for, and nothing is awaited inside a transaction.
 """
 
 import errno

@@ -1,0 +1,72 @@
+"""The last cycles of one target, a mark each: nine bytes, since every target has a hundred of them."""
+
+from array import array
+from enum import StrEnum
+from typing import Final, NamedTuple
+
+from exporter.result import FactoryReason, Impairment, Probe, Reason, SkipCause
+
+
+class Outcome(StrEnum):
+    """What came of a cycle that was due."""
+
+    PASS = "pass"  # noqa: S105
+    FAIL = "fail"
+    SKIP = "skip"
+    IMPAIRED = "impaired"
+    DISTORTED = "distorted"
+
+
+class Mark(NamedTuple):
+    """One cycle; `at` in unix seconds. `reason` is a word of the house.
+
+    Of a pass the deepest probe that passed, of a failure the factory's reason or else the reason, of a skip its cause.
+    """
+
+    at: float
+    word: Outcome
+    reason: str
+
+
+Sort = tuple[Outcome, str]
+
+SORTS: Final[tuple[Sort, ...]] = (
+    *((Outcome.PASS, probe.value) for probe in Probe),
+    *((Outcome.FAIL, reason.value) for reason in (*Reason, *FactoryReason)),
+    *((Outcome.SKIP, cause.value) for cause in SkipCause if cause is not SkipCause.DISTORTED),
+    *((Outcome.IMPAIRED, impairment.value) for impairment in Impairment),
+    (Outcome.DISTORTED, SkipCause.DISTORTED.value),
+)
+"""Every mark there can be."""
+
+NUMBERS: Final = {sort: number for number, sort in enumerate(SORTS)}
+
+KEPT: Final = 120
+"""Cycles: more than a page shows, 40 minutes of the shipped interval."""
+
+
+class Strip:
+    """The last `KEPT` cycles."""
+
+    __slots__ = ("_moments", "_next", "_sorts")
+
+    def __init__(self) -> None:
+        self._moments = array("d")
+        self._sorts = bytearray()
+        self._next = 0
+
+    def add(self, at: float, word: Outcome, reason: str) -> None:
+        """Mark a cycle; raises KeyError for words that no cycle has."""
+        number = NUMBERS[word, reason]
+        if len(self._sorts) < KEPT:
+            self._moments.append(at)
+            self._sorts.append(number)
+            return
+        self._moments[self._next] = at
+        self._sorts[self._next] = number
+        self._next = (self._next + 1) % KEPT
+
+    def last(self, number: int) -> list[Mark]:
+        """So many marks at most, oldest first."""
+        places = [*range(self._next, len(self._sorts)), *range(self._next)][-number:] if number > 0 else []
+        return [Mark(self._moments[place], *SORTS[self._sorts[place]]) for place in places]

@@ -1,0 +1,92 @@
+"""Counts of the last day, by kind and in steps of five minutes."""
+
+from array import array
+from collections import Counter
+from collections.abc import Hashable, Mapping
+from typing import Final, Generic, TypeVar
+
+BUCKET: Final = 300
+"""Seconds of a step."""
+
+WINDOW: Final = 86_400
+"""Seconds that are looked back at most."""
+
+BUCKETS: Final = WINDOW // BUCKET
+
+MOST: Final = 0xFFFF
+"""A count of five minutes ends here: two bytes."""
+
+KINDS: Final = 64
+"""Kinds that are counted apart; a target has a handful, unless its server invents close codes."""
+
+K = TypeVar("K", bound=Hashable)
+
+
+class Tally(Generic[K]):
+    """How often each kind was met. A kind costs 600 bytes while it was met within `WINDOW`."""
+
+    __slots__ = ("_newest", "_rings")
+
+    def __init__(self) -> None:
+        self._rings: dict[K, array[int]] = {}
+        self._newest: int | None = None
+
+    def count(self, kind: K, instead: K, at: float) -> None:
+        """Count one more; as `instead` if there are too many kinds for a new one. `at` in unix seconds."""
+        bucket = self.reach(at)
+        ring = self._rings.get(kind)
+        if ring is None:
+            kind = kind if len(self._rings) < KINDS else instead
+            ring = self._rings.setdefault(kind, array("H", bytes(2 * BUCKETS)))
+        place = bucket % BUCKETS
+        ring[place] = min(MOST, ring[place] + 1)
+
+    def reach(self, at: float) -> int:
+        """Let the window end at this moment at the earliest; the number of its step."""
+        bucket = int(at // BUCKET)
+        if bucket != self._newest:
+            self._turn_to(bucket)
+        return bucket
+
+    def since(self, moment: float) -> Counter[K]:
+        """The counts from the step of this moment on (unix seconds), `WINDOW` before the last count at most."""
+        return Counter({kind: sum(counts.values()) for kind, counts in self.steps(moment).items()})
+
+    def steps(self, moment: float = 0.0) -> dict[K, dict[int, int]]:
+        """The same in steps: by their number since the epoch, those with a count."""
+        if self._newest is None:
+            return {}
+        first = max(int(moment // BUCKET), self._newest - BUCKETS + 1)
+        wanted = range(first, self._newest + 1)
+        found = {
+            kind: {step: ring[step % BUCKETS] for step in wanted if ring[step % BUCKETS]}
+            for kind, ring in self._rings.items()
+        }
+        return {kind: counts for kind, counts in found.items() if counts}
+
+    def recall(self, steps: Mapping[K, Mapping[int, int]]) -> None:
+        """Go on with the counts that `steps` told."""
+        numbers = [step for counts in steps.values() for step in counts]
+        if not numbers:
+            return
+        newest = self._newest = max(numbers)
+        self._rings = {}
+        for kind, counts in list(steps.items())[:KINDS]:
+            ring = self._rings[kind] = array("H", bytes(2 * BUCKETS))
+            for step, count in counts.items():
+                if newest - BUCKETS < step <= newest:
+                    ring[step % BUCKETS] = max(0, min(MOST, count))
+
+    def _turn_to(self, bucket: int) -> None:
+        """Forget what the window leaves behind. A clock that was put back by more than it begins anew."""
+        newest = self._newest
+        if newest is None or not newest - BUCKETS < bucket < newest + BUCKETS:
+            self._rings.clear()
+        elif bucket < newest:
+            return
+        else:
+            for step in range(newest + 1, bucket + 1):
+                for ring in self._rings.values():
+                    ring[step % BUCKETS] = 0
+            self._rings = {kind: ring for kind, ring in self._rings.items() if any(ring)}
+        self._newest = bucket

@@ -1,0 +1,86 @@
+"""A result as one line for files of our own, and back: the document's fields in a short form.
+
+What has its default is left out, moments are unix seconds, a frame is a row. It is a third as long as the document and
+a tenth as dear: a history writes one for every session.
+"""
+
+from dataclasses import dataclass, replace
+from functools import cache, lru_cache
+from typing import Final
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
+
+from exporter.result import Close, Frame, Result, evidence_text
+
+
+@with_config(ConfigDict(allow_inf_nan=False, hide_input_in_errors=True))
+@dataclass(frozen=True, slots=True)
+class _Line:
+    result: Result
+
+
+@cache
+def _writer() -> TypeAdapter[Result]:
+    """Made when it is needed: that takes milliseconds, and a `check` keeps no history."""
+    return TypeAdapter(Result)
+
+
+@cache
+def _reader() -> TypeAdapter[_Line]:
+    return TypeAdapter(_Line)
+
+
+UNTOLD: Final = {"close": {"text"}}
+"""The peer's reason is never told, even if a `Result` should hold one."""
+
+
+class NotOurs(Exception):  # noqa: N818
+    """A sentence: why a document or a line cannot be used."""
+
+
+def packed(result: Result) -> bytes:
+    """A result as a line of JSON, without its end."""
+    return _writer().dump_json(result, exclude_defaults=True, exclude=UNTOLD)
+
+
+def unpacked(line: bytes) -> Result:
+    """The result that `packed` wrote; raises NotOurs."""
+    try:
+        read = _reader().validate_json(b'{"result":%b}' % line)
+    except ValidationError:
+        raise NotOurs("it is no result as this version writes it") from None
+    return trusted(read.result)
+
+
+def trusted(result: Result) -> Result:
+    """A result that was read, held to the rules again: names and ids to `evidence_text`, a close carries no text.
+
+    Raises NotOurs if it names what no config can.
+    """
+    if not (_fit(result.target) and evidence_text(result.run) and _is_fit(result.identity)):
+        raise NotOurs("it names a target, identity or run as no config can")
+    told = result.evidence
+    words = [word for frame in result.transcript for word in (frame.kind, frame.code)]
+    if (
+        (told.connection_id is None or evidence_text(told.connection_id))
+        and not (result.close and result.close.text)
+        and all(map(_is_fit, (told.address, *result.passed_over, *words)))
+    ):
+        return result
+    evidence = replace(told, connection_id=evidence_text(told.connection_id), address=_fit(told.address))
+    close = result.close and Close(result.close.code, result.close.initiator, result.close.phase)
+    passed_over = {kind: number for kind, number in result.passed_over.items() if _fit(kind)}
+    transcript = tuple(map(_trusted_frame, result.transcript))
+    return replace(result, evidence=evidence, close=close, passed_over=passed_over, transcript=transcript)
+
+
+def _is_fit(word: str | None) -> bool:
+    return word is None or _fit(word) is not None
+
+
+def _trusted_frame(frame: Frame) -> Frame:
+    return frame._replace(kind=_fit(frame.kind), code=_fit(frame.code))
+
+
+_fit: Final = lru_cache(maxsize=1024)(evidence_text)
+"""Names, kinds and codes come again and again."""

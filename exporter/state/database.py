@@ -1,0 +1,324 @@
+"""The history in an SQLite file: every statement that is ever made to it.
+
+Why SQLite and not lines of JSON: what is old is taken out piece by piece, where a file of lines would be written anew
+as a whole; and its work is done in C without Python's lock, so that no session is late for it. It writes ahead to a log
+that is synced when it is moved into the file: a crash of the process loses nothing that was written, a power cut the
+last seconds, neither of them the file.
+
+A row is a result (`report.record`) with its checksum, since SQLite has none of its own. There is no index: all rows are
+read at the start, and looked through when the old ones go. Every method is called by one thread and raises `Trouble`,
+or `Damage` if the file is ours and broken.
+"""
+
+import errno
+import json
+import os
+import sqlite3
+import stat
+import zlib
+from collections import defaultdict
+from collections.abc import Sequence
+from contextlib import closing, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, NamedTuple
+
+MODE: Final = 0o600
+APPLICATION: Final = 0x77736678
+"""Of the file's header: what makes it ours (`wsfx`)."""
+
+VERSION: Final = 1
+HEADER: Final = 100
+MAGIC: Final = b"SQLite format 3\0"
+"""The file's header (SQLite, "Database File Format", section 1.3): magic, version at 60, application at 68."""
+
+SWEEP: Final = 2
+"""What is old is looked for when as much has been written as half of what may be kept."""
+
+ABANDONED: Final = 7 * 86_400.0
+"""Seconds after which what is kept of a target goes that no config names any more."""
+
+PAGE: Final = 4096
+LOG_PAGES: Final = 256
+"""Pages of the log at which it is moved into the file."""
+
+SCHEMA: Final = """
+CREATE TABLE IF NOT EXISTS results
+  (id INTEGER PRIMARY KEY, at REAL, target TEXT, failed INTEGER, body BLOB, checksum INTEGER);
+CREATE TABLE IF NOT EXISTS targets (target TEXT PRIMARY KEY, at REAL, body BLOB, checksum INTEGER) WITHOUT ROWID;
+"""
+
+SET_UP: Final = (
+    f"PRAGMA application_id = {APPLICATION}",
+    f"PRAGMA user_version = {VERSION}",
+    *SCHEMA.strip().split(";\n"),
+)
+
+INSERT: Final = "INSERT INTO results (at, target, failed, body, checksum) VALUES (?, ?, ?, ?, ?)"
+REPLACE: Final = "INSERT OR REPLACE INTO targets (at, target, body, checksum) VALUES (?, ?, ?, ?)"
+
+OLD: Final = """
+WITH placed AS (
+  SELECT id, failed, length(body) AS bytes,
+         row_number() OVER (PARTITION BY target, failed ORDER BY id DESC) AS place
+  FROM results),
+summed AS (
+  SELECT id, failed, place,
+         sum(bytes) OVER (ORDER BY place > 1, failed = 0, place, id DESC ROWS UNBOUNDED PRECEDING) AS total
+  FROM placed)
+DELETE FROM results WHERE id IN (
+  SELECT id FROM summed WHERE place > :last + failed * :failures OR total > :bytes)
+"""
+"""At least what `history.shelf` keeps. When that is too long, the newest pass and the newest failure of each target
+stay, then failures, then passes, the newest of each target first: a chatty one takes nothing from the others."""
+
+GONE: Final = """
+DELETE FROM {table} WHERE at < :before AND target NOT IN (SELECT value FROM json_each(:known))
+"""
+
+
+class Trouble(Exception):  # noqa: N818
+    """Why the file cannot be used now, in words that follow its name."""
+
+
+class Damage(Trouble):
+    """The file is ours, and broken."""
+
+
+class Row(NamedTuple):
+    """A result, or the rest of what is known of a target, as text. `at` in unix seconds."""
+
+    at: float
+    target: str
+    body: bytes
+    failed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What is kept: results of each target, older failures of each, bytes of all results."""
+
+    last: int
+    failures: int
+    max_bytes: int
+
+
+@dataclass(slots=True)
+class Kept:
+    """What the file held, by target, results oldest first. `damaged`: rows that were not believed."""
+
+    results: dict[str, list[bytes]] = field(default_factory=lambda: defaultdict(list))
+    snapshots: dict[str, bytes] = field(default_factory=dict)
+    damaged: int = 0
+    whole: bool = True
+
+
+class Database:
+    """The file. `open` it, `close` it; after `Trouble` it is closed, and may be opened again."""
+
+    def __init__(self, path: Path, limits: Limits) -> None:
+        self._path = Path(os.path.realpath(path))
+        self._limits = limits
+        self._db: sqlite3.Connection | None = None
+        self._inode = 0
+        self._unswept = 0
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it is ours at the moment."""
+        return self._db is not None
+
+    def open(self) -> bool:
+        """Make or open the file, and keep every other process out of it; True if it is new."""
+        if self._db is not None:
+            return False
+        try:
+            is_new = self._look()
+            self._db = _connected(self._path)
+            self._inode = self._path.stat().st_ino
+        except OSError as error:
+            raise Trouble(_words(error)) from None
+        except sqlite3.Error as error:
+            raise _trouble(error, UNREADABLE) from None
+        return is_new
+
+    def read(self, known: Sequence[str], now: float) -> Kept:
+        """All that is kept of these targets; what was abandoned long ago goes. A broken file gives what it can."""
+        kept = Kept()
+        try:
+            with _Transaction(self, UNREADABLE) as db:
+                for target, body, checksum in db.execute("SELECT target, body, checksum FROM targets"):
+                    if _is_sound(kept, body, checksum):
+                        kept.snapshots[target] = body
+                for target, body, checksum in db.execute("SELECT target, body, checksum FROM results ORDER BY id"):
+                    if _is_sound(kept, body, checksum):
+                        kept.results[target].append(body)
+                names = {"known": json.dumps(known), "before": now - ABANDONED}
+                for table in ("results", "targets"):
+                    db.execute(GONE.format(table=table), names)
+        except Damage:
+            kept.whole = False
+        return kept
+
+    def write(self, results: Sequence[Row], snapshots: Sequence[Row], *, tidy: bool = False) -> None:
+        """Add results and put snapshots in place of older ones, all or nothing. What is old goes now and then.
+
+        `tidy`: it goes now.
+        """
+        self._raise_if_gone()
+        with _Transaction(self, BROKEN) as db:
+            rows = [(at, target, failed, body, zlib.crc32(body)) for at, target, body, failed in results]
+            db.executemany(INSERT, rows)
+            db.executemany(REPLACE, [(at, target, body, zlib.crc32(body)) for at, target, body, _ in snapshots])
+            self._unswept += sum(len(row.body) for row in results)
+            if tidy or self._unswept * SWEEP > self._limits.max_bytes:
+                last, failures, most = self._limits.last, self._limits.failures, self._limits.max_bytes
+                db.execute(OLD, {"last": last, "failures": failures, "bytes": most})
+                self._unswept = 0
+
+    def put_aside(self) -> Path:
+        """Move a broken file out of the way, and its log with it; where it is now."""
+        self.close()
+        aside = self._path.with_name(self._path.name + ".damaged")
+        try:
+            for ending in ("-wal", "-journal", "-shm"):
+                with suppress(FileNotFoundError):
+                    self._path.with_name(self._path.name + ending).replace(aside.with_name(aside.name + ending))
+            self._path.replace(aside)
+        except OSError as error:
+            raise Trouble(_words(error)) from None
+        return aside
+
+    def close(self) -> None:
+        """Let go of the file. Never raises."""
+        db, self._db = self._db, None
+        if db is not None:
+            with suppress(sqlite3.Error):
+                db.close()
+
+    def use(self) -> sqlite3.Connection:
+        """The connection; raises Trouble if there is none."""
+        if self._db is None:
+            raise Trouble("is not open")
+        return self._db
+
+    def _raise_if_gone(self) -> None:
+        """A file that somebody removed would take our rows for ever."""
+        try:
+            gone = self._path.stat().st_ino != self._inode
+        except FileNotFoundError:
+            gone = True
+        except OSError as error:
+            raise Trouble(_words(error)) from None
+        if gone and self._db is not None:
+            self.close()
+            raise Trouble("was removed while it was in use")
+
+    def _look(self) -> bool:
+        """Raise Trouble for what is not ours to write to; make the file if there is none, for us alone."""
+        # Non-blocking for the case that it is no file at all but a pipe that nobody reads.
+        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NONBLOCK, MODE)
+        try:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise Trouble("is not a regular file: name another with --history.file")
+            head = os.read(descriptor, HEADER)
+        finally:
+            os.close(descriptor)
+        if not head:
+            return True
+        if head[: len(MAGIC)] != MAGIC or int.from_bytes(head[68:72], "big") != APPLICATION:
+            raise Trouble("is no history file of ours, or one that is damaged: move it away, or name another")
+        if int.from_bytes(head[60:64], "big") > VERSION:
+            raise Trouble("was written by a later version: name another with --history.file")
+        return False
+
+
+class _Transaction:
+    """All or nothing; whatever goes wrong closes the file and leaves as `Trouble`. `damage`: codes of a broken file."""
+
+    def __init__(self, database: Database, damage: frozenset[int]) -> None:
+        self._database = database
+        self._damage = damage
+
+    def __enter__(self) -> sqlite3.Connection:
+        db = self._database.use()
+        self._attempt(db, "BEGIN IMMEDIATE")
+        return db
+
+    def __exit__(self, kind: object, error: BaseException | None, _: object) -> None:
+        if error is None:
+            self._attempt(self._database.use(), "COMMIT")
+            return
+        self._database.close()  # SQLite takes back what was not committed
+        if isinstance(error, sqlite3.Error):
+            raise _trouble(error, self._damage) from None
+
+    def _attempt(self, db: sqlite3.Connection, statement: str) -> None:
+        try:
+            db.execute(statement)
+        except sqlite3.Error as error:
+            self._database.close()
+            raise _trouble(error, self._damage) from None
+
+
+def _connected(path: Path) -> sqlite3.Connection:
+    """A connection that holds the file's lock until it is closed; raises sqlite3.Error."""
+    db = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False, cached_statements=16)
+    db.text_factory = _text
+    try:
+        db.execute("PRAGMA locking_mode = EXCLUSIVE")  # no shared memory then, and no second exporter
+        db.execute("PRAGMA trusted_schema = OFF")
+        db.execute("PRAGMA cell_size_check = ON")
+        db.execute("BEGIN IMMEDIATE")
+        for statement in SET_UP:
+            db.execute(statement)
+        db.execute("COMMIT")
+        with closing(db.execute("PRAGMA journal_mode = WAL")) as answer:
+            answer.fetchall()
+        db.execute("PRAGMA synchronous = NORMAL")
+        db.execute(f"PRAGMA wal_autocheckpoint = {LOG_PAGES}")
+        db.execute(f"PRAGMA journal_size_limit = {LOG_PAGES * PAGE}")
+        db.execute("PRAGMA cache_size = -512")
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
+def _text(data: bytes) -> str:
+    """A name that was damaged is nobody's."""
+    return data.decode("utf-8", "replace")
+
+
+BROKEN: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+UNREADABLE: Final = BROKEN | {sqlite3.SQLITE_ERROR}
+"""Codes of a file that is broken; when it is read, a statement of ours that makes no sense shows a broken schema."""
+
+
+def _trouble(error: sqlite3.Error, damage: frozenset[int]) -> Trouble:
+    """What went wrong, in words; the library's own may quote the file."""
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
+    return Damage("is damaged") if code in damage else Trouble(WORDS.get(code, f"cannot be used: SQLite says {code}"))
+
+
+WORDS: Final = {
+    sqlite3.SQLITE_BUSY: "is in use by another process: give each exporter a history file of its own",
+    sqlite3.SQLITE_LOCKED: "is in use by another process: give each exporter a history file of its own",
+    sqlite3.SQLITE_READONLY: "cannot be written: it, its folder or the disk is read-only",
+    sqlite3.SQLITE_FULL: "cannot be written: the disk is full",
+    sqlite3.SQLITE_IOERR: "cannot be written or read: the disk says no; is it full?",
+    sqlite3.SQLITE_CANTOPEN: "cannot be opened: may we write to it and to its folder?",
+    sqlite3.SQLITE_PERM: "cannot be opened: may we write to it and to its folder?",
+    sqlite3.SQLITE_NOMEM: "cannot be used: no memory left",
+}
+"""What SQLite's codes mean for who reads the log (SQLite, "Result and Error Codes")."""
+
+
+def _words(error: OSError) -> str:
+    return f"cannot be used: {error.strerror or errno.errorcode.get(error.errno or 0, 'unknown error')}"
+
+
+def _is_sound(kept: Kept, body: object, checksum: object) -> bool:
+    sound = isinstance(body, bytes) and zlib.crc32(body) == checksum
+    kept.damaged += not sound
+    return sound

@@ -1,0 +1,253 @@
+"""When the history's file is read and written: once, before the first session; then every second, off the event loop.
+
+The history in memory is the truth and the file follows it. A second exporter on the same file goes on without one, as
+one does whose disk is full, read-only or broken: it says so once, and writes what it can when it can again.
+"""
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
+
+from exporter.history import FAILURES, LAST, History, Snapshot
+from exporter.report import NotOurs, packed, unpacked
+from exporter.result import Result
+from exporter.state.database import Damage, Database, Kept, Limits, Row, Trouble
+
+LOG: Final = logging.getLogger("exporter.state")
+
+MAX_BYTES: Final = 4 << 20
+"""Bytes of results in the file, some 4,000 healthy sessions: what is read in a fifth of a second."""
+
+EVERY: Final = 1.0
+"""Seconds between two writes."""
+
+SNAPSHOT_EVERY: Final = 60
+"""Writes from one snapshot of a target to the next: what is between is made up for from its results."""
+
+RETRY: Final = 5.0
+"""Seconds until a file that cannot be used is tried again."""
+
+RENEWED: Final = 600.0
+"""Seconds in which a file that was put aside for a new one is not put aside again."""
+
+UNWRITTEN: Final = 2_000
+"""Results that wait for a file that cannot be written; later ones push the earliest out."""
+
+PATIENCE: Final = 5.0
+"""Seconds that the first session, or the stop, waits for a disk that does not answer."""
+
+RESULTS: Final = 16
+SNAPSHOTS: Final = 4
+"""How many are made to text, or of it, between two turns of the event loop: a quarter of a millisecond."""
+
+T = TypeVar("T")
+
+
+@with_config(ConfigDict(allow_inf_nan=False))
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """A snapshot as it stands in the file."""
+
+    snapshot: Snapshot
+
+
+_LINE: Final = TypeAdapter(_Line)
+
+
+class HistoryFile:
+    """Keeps a history in a file: `load` it before the first session, `add` each result, `run` it, `close` it.
+
+    `report` (a warning in the log) is told when the file cannot be used, and when it can again.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        history: History,
+        *,
+        wall: Callable[[], float] = time.time,
+        max_bytes: int = MAX_BYTES,
+        report: Callable[[str], None] | None = None,
+    ) -> None:
+        self._path = path
+        self._history = history
+        self._wall = wall
+        self._report = report or LOG.warning
+        self._database = Database(path, Limits(LAST, FAILURES, max_bytes))
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="history")
+        self._waiting: deque[Result] = deque()
+        self._changed: set[str] = set()
+        self._writes = 0
+        self._saving: asyncio.Task[None] | None = None
+        self._trouble: str | None = None
+        self._again = 0.0
+        self._renewed = -RENEWED
+
+    def add(self, result: Result) -> None:
+        """Have a result written, soon."""
+        if len(self._waiting) >= UNWRITTEN:
+            self._waiting.popleft()
+        self._waiting.append(result)
+        self._changed.add(result.target)
+
+    async def load(self, known: Sequence[str]) -> None:
+        """Tell the history what the file keeps of these targets; it takes `PATIENCE` seconds at most."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(PATIENCE):
+                await self._attempt(self._load(known))
+
+    async def run(self) -> None:
+        """Write every `EVERY` seconds, until cancelled."""
+        while True:
+            await asyncio.sleep(EVERY)
+            self._saving = asyncio.create_task(self._save())
+            await asyncio.shield(self._saving)
+
+    async def close(self) -> None:
+        """Write what there is, if the disk takes it, and let go of the file."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(PATIENCE):
+                if self._saving is not None:
+                    await self._saving
+                if self._waiting or self._database.is_open:
+                    await self._attempt(self._write(at_last=True))
+                await self._in_thread(self._database.close)
+        self._thread.shutdown(wait=False)
+
+    async def _in_thread(self, work: Callable[..., T], *arguments: Any) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work, *arguments)
+
+    # Reading --------------------------------------------------------------------------------------------------------
+
+    async def _load(self, known: Sequence[str]) -> None:
+        await self._in_thread(self._database.open)
+        kept = await self._in_thread(self._database.read, known, self._wall())
+        for target in known:
+            results = [result async for result in _believed(kept, target)]
+            self._history.recall(target, _snapshot(kept, target), results)
+        if not kept.whole:
+            await self._renew()
+        elif kept.damaged:
+            self._report(f"history file {self._path}: damaged rows are left out, {kept.damaged} of them")
+
+    # Writing --------------------------------------------------------------------------------------------------------
+
+    async def _save(self) -> None:
+        if self._trouble is None or time.monotonic() >= self._again:
+            await self._attempt(self._write())
+
+    async def _write(self, *, at_last: bool = False) -> None:
+        """Write what waits; of what has changed a snapshot, now and then and at last."""
+        if not self._database.is_open and await self._in_thread(self._database.open):
+            self._want_all()
+        self._writes += 1
+        waiting, self._waiting = self._waiting, deque()
+        changed: set[str] = set()
+        if at_last or self._writes % SNAPSHOT_EVERY == 0:
+            changed, self._changed = self._changed, changed
+        try:
+            rows = [row async for row in _in_slices(map(_row, waiting), RESULTS)]
+            snapshots = [row async for row in _in_slices(self._snapshots(changed), SNAPSHOTS)]
+            if rows or snapshots:
+                await self._in_thread(partial(self._database.write, rows, snapshots, tidy=at_last))
+        except BaseException:
+            self._changed |= changed
+            self._waiting = deque([*waiting, *self._waiting][-UNWRITTEN:])
+            raise
+
+    def _want_all(self) -> None:
+        """All that is known stands in a new file, be it the first or in place of one that is gone."""
+        targets = self._history.targets()
+        self._waiting = deque(result for name in targets for result in reversed(self._history.results(name)))
+        self._changed.update(targets)
+
+    def _snapshots(self, targets: Iterable[str]) -> Iterator[Row]:
+        for target in targets:
+            snapshot = self._history.snapshot(target)
+            if snapshot is not None:
+                yield Row(snapshot.at, target, _LINE.dump_json(_Line(snapshot)))
+
+    # Trouble --------------------------------------------------------------------------------------------------------
+
+    async def _attempt(self, work: Awaitable[None]) -> None:
+        """Do it. What goes wrong costs the file, never a session, and is said once."""
+        try:
+            try:
+                await work
+            except Damage:
+                await self._renew()
+        except Trouble as trouble:
+            self._in_trouble(str(trouble))
+        except Exception:
+            LOG.exception("the history file broke on our side: please report this")
+            self._in_trouble("cannot be used, by a defect of ours")
+        else:
+            self._out_of_trouble()
+
+    async def _renew(self) -> None:
+        """A new file in place of one that is broken: what could be read of it is in memory."""
+        if time.monotonic() < self._renewed + RENEWED:
+            raise Trouble("is damaged again: is the disk sound?")
+        self._renewed = time.monotonic()
+        aside = await self._in_thread(self._database.put_aside)
+        self._report(
+            f"history file {self._path} is damaged: it was moved to {aside.name}, where you may look at it or remove "
+            "it; what could be read of it stands in a new one"
+        )
+        await self._write(at_last=True)
+
+    def _in_trouble(self, words: str) -> None:
+        self._again = time.monotonic() + RETRY
+        if words != self._trouble:
+            self._trouble = words
+            self._report(f"history file {self._path} {words}; until then a restart forgets what happens now")
+
+    def _out_of_trouble(self) -> None:
+        if self._trouble is not None:
+            self._trouble = None
+            self._report(f"history file {self._path} is in use again")
+
+
+async def _in_slices(items: Iterable[T], number: int) -> AsyncIterator[T]:
+    """The items, with a turn for everybody else after so many."""
+    for place, item in enumerate(items, 1):
+        yield item
+        if place % number == 0:
+            await asyncio.sleep(0)
+
+
+def _row(result: Result) -> Row:
+    return Row(result.started_at, result.target, packed(result), result.failed)
+
+
+async def _believed(kept: Kept, target: str) -> AsyncIterator[Result]:
+    """The results of a target; those that make no sense are counted as damaged."""
+    seen: set[str] = set()
+    async for body in _in_slices(kept.results.get(target, ()), RESULTS):
+        try:
+            result = unpacked(body)
+        except NotOurs:
+            kept.damaged += 1
+            continue
+        if result.target == target and result.run not in seen:  # a write whose end we did not see was made again
+            seen.add(result.run)
+            yield result
+
+
+def _snapshot(kept: Kept, target: str) -> Snapshot | None:
+    body = kept.snapshots.get(target)
+    try:
+        return None if body is None else _LINE.validate_json(body).snapshot
+    except ValidationError:
+        kept.damaged += 1
+        return None

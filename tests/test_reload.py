@@ -193,6 +193,42 @@ def test_a_target_that_goes_while_it_waits_does_not_begin_with_its_batch():
     assert virtual.run(main) == (["b"], ["b", "a"])
 
 
+def test_a_target_that_goes_while_its_batch_begins_does_not_begin():
+    """A batch is gone through in slices, between which anything may happen."""
+
+    async def main(_):
+        begun = []
+
+        def begin(name):
+            begun.append(name)
+            newcomers.forget("b")
+
+        newcomers = Newcomers(0.0, begin, lambda _: None)
+        newcomers.expect(["a", "b", "c"])
+        await asyncio.sleep(1)
+        return begun
+
+    assert virtual.run(main) == ["a", "c"]
+
+
+def test_a_target_that_comes_again_while_it_waits_waits_anew():
+    """The reload that took it away ended its first waiting."""
+
+    async def main(loop):
+        async with running(loop, {"name": "old"}, delay=20.0) as (exporter, standin):
+            await exporter.reload(own(standin, "old"), own(standin, "new", interval="7s", timeout="4s"))
+            await asyncio.sleep(15)
+            await exporter.reload(own(standin, "old"))
+            await exporter.reload(own(standin, "old"), own(standin, "new", interval="7s", timeout="4s"))
+            again = loop.time()
+            await exporter.samples()
+            while not (begun := [seen for seen in standin.sessions if seen.path == "/ws/new"]):
+                await asyncio.sleep(0.5)
+            return begun[0].accepted_at - again
+
+    assert 20 <= virtual.run(main) <= 27.1
+
+
 def test_a_stop_ends_the_waiting_too():
     """No task stays behind, no session begins."""
 

@@ -303,14 +303,16 @@ def test_a_stop_gives_up_what_is_being_reloaded():
 # Nothing is kept of what is gone --------------------------------------------------------------------------------------
 
 
-def test_what_was_known_of_targets_that_are_gone_is_let_go_of():
-    """Memories, keys, pages, series: a config that changes every day must not fill us."""
+def test_what_was_known_of_targets_that_are_gone_is_let_go_of(tmp_path):
+    """Memories, keys, results, series: a config that changes every day must not fill us."""
 
     async def main(loop):
         async with running(loop) as (exporter, standin):
             sizes = []
             for day in range(6):
-                auth = {"jwt": {"key_file": str(standin.key_file), "claims": rig.CLAIMS, "algorithm": "HS256"}}
+                key = tmp_path / f"key-{day}"
+                key.write_bytes(standin.key)
+                auth = {"jwt": {"key_file": str(key), "claims": rig.CLAIMS}}
                 await exporter.reload(own(standin, f"day-{day}", auth=auth))
                 await asyncio.sleep(60 + TIDY)
                 sizes.append(remembered(exporter.daemon))

@@ -3,12 +3,15 @@
 import asyncio
 import shutil
 import ssl
+from functools import partial
 
 import pytest
 from certificates import Authority, authority
 from doors import Client, ask, behind, lines, pair, trusting, turned_away, until_asked, written
+from shown import Shown
 
 from exporter.web import ListenProblem
+from exporter.web.secure import door
 from exporter.web.secure.tls import is_allowed
 
 AES128, AES256 = "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256", "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384"
@@ -267,20 +270,27 @@ async def test_tls_cannot_be_turned_off_by_a_change(tmp_path, monkeypatch):
 async def test_files_that_are_being_exchanged_do_not_shut_the_door(tmp_path, monkeypatch):
     """Certificate first, key a moment later: as long as two looks differ, what held before holds."""
     path = written(tmp_path, tls_server_config=pair(tmp_path))
-    other = tmp_path / "other"
-    other.mkdir()
+    (other := tmp_path / "other").mkdir()
     pair(other)
-    async with behind(path, monkeypatch) as server:
-        with lines() as said:
-            before = await shown(server.port)
-            for name in ("server.crt", "server.key"):
-                shutil.copy(other / name, tmp_path / name)
-
-            async def changed():
-                return await shown(server.port) != before
-
-            await until_asked(changed)
-        assert "broken" not in said.all()
+    monkeypatch.setattr(door, "FRESH", 3600.0)
+    server = await Shown().serve(config_file=path)
+    look = partial(server._door._look, server._door._files)
+    with lines() as said:
+        before = await shown(server.port)
+        for name in ("server.crt", "server.key"):
+            shutil.copy(other / name, tmp_path / name)
+            await look()
+            assert await shown(server.port) == before
+        await look()
+        assert await shown(server.port) != before
+        await said("has changed and holds")
+        shutil.copy(other / "server.key", tmp_path / "server.crt")
+        await look()
+        assert await shown(server.port)
+        await look()
+        assert await turned_away(server.port, tls=client())
+    assert said.all().count("broken") == 1
+    await server.close()
 
 
 # At the start -------------------------------------------------------------------------------------------------------

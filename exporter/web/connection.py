@@ -134,6 +134,8 @@ class Connection(web.RequestHandler):
 
     def data_received(self, data: bytes) -> None:
         """Pass on, within limits; aiohttp calls this itself, without data, to go on with what it has."""
+        if self.transport is None:
+            return  # it is being closed, or was never let in
         self._bytes += len(data)
         if self._bytes > MOST_BYTES:
             self._refuse()
@@ -141,8 +143,7 @@ class Connection(web.RequestHandler):
         if data and self._waits_for_next:
             self._waits_for_next = False
             self._becomes(HEAD)
-        if self.transport is not None:
-            super().data_received(data)
+        super().data_received(data)
 
     def _refuse(self) -> None:
         if self._wire is not None and not self._busy:

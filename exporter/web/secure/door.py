@@ -147,18 +147,22 @@ class Door:
     # Files ----------------------------------------------------------------------------------------------------------
 
     async def watch(self) -> None:
-        """Look at the files again and again; two looks that agree, and not with what holds, are what holds then."""
+        """Look at the files again and again."""
         while self._files is not None:
             await asyncio.sleep(FRESH)
             try:
-                before, self._seen = self._seen, await self._in_thread(self._files.look)
-                if self._seen == before != self._adopted:
-                    found = await self._in_thread(self._files.terms, self._seen)
-                    self._adopted = self._seen
-                    self._change(found)
+                await self._look(self._files)
             except Exception as defect:  # noqa: BLE001 - whatever it is, it must not leave the door as it was
                 self._adopted = self._seen = Look("")
                 self._change((f"a defect of ours, please report this: {type(defect).__name__}",))
+
+    async def _look(self, files: Files) -> None:
+        """Two looks that agree, and not with what holds, are what holds then."""
+        before, self._seen = self._seen, await self._in_thread(files.look)
+        if self._seen == before != self._adopted:
+            found = await self._in_thread(files.terms, self._seen)
+            self._adopted = self._seen
+            self._change(found)
 
     def _change(self, found: Terms | tuple[str, ...]) -> None:
         if isinstance(found, Terms) and (found.context is not None) is not self._tls:

@@ -5,7 +5,7 @@ BIN := .venv/bin
 DEBIAN := prometheus prometheus-alertmanager nginx-light chromium fonts-dejavu-core faketime iproute2 systemd \
   $(if $(shell command -v kubectl),,kubernetes-client)
 
-.PHONY: install packages demo test lint types bench soak drill drill-real lock prometheusrule clean
+.PHONY: install packages demo test lint types bench soak drill drill-real screenshots lock prometheusrule clean
 
 install: .venv/installed
 
@@ -53,6 +53,10 @@ drill: install packages
 # The same servers on the shipped intervals, and how long an outage waits for its page: `make drill-real MINUTES=15`.
 drill-real: install packages
 	cd tests && ../$(BIN)/python -m drill.real --minutes $(or $(MINUTES),12)
+
+# The pictures of the status page in deploy/screenshots, which the README shows.
+screenshots: install packages
+	$(BIN)/python tests/screenshots.py
 
 COMPILE = $(BIN)/pip-compile --quiet --generate-hashes --strip-extras --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --allow-unsafe
 

@@ -15,18 +15,18 @@ import tempfile
 import traceback
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, closing
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, NoReturn, TypeVar
 
 from exporter import arguments, web
-from exporter.config import Config, Problem, Tls, YamlProblem, examine, load_yaml
+from exporter.config import Config, HttpClient
 from exporter.daemon import Daemon, Options
-from exporter.files import key_problems, mode_warnings
 from exporter.host import Clock, no_core_dumps
+from exporter.loading import Loaded, Unloadable, checked, load
 from exporter.log import configure
-from exporter.oncall import Entry, NoAnswer, OnCall, Rounds, asked_of, healthy_at
-from exporter.plan import Job, Plan, plan, plan_lines, shard_of
-from exporter.profiles import BUILT_IN
+from exporter.oncall import NoAnswer, OnCall, Rounds, asked_of, client_of, healthy_at
+from exporter.plan import Job, Plan, Shard, plan_lines
 from exporter.report import (
     FORMATS,
     SERIES_FORMATS,
@@ -45,7 +45,7 @@ from exporter.report import (
 )
 from exporter.result import Probe, Result, Skip
 from exporter.state import State
-from exporter.web import Address, ListenProblem
+from exporter.web import Address, Doorway, ListenProblem
 
 MULTIPROCESS = frozenset({"PROMETHEUS_MULTIPROC_DIR", "prometheus_multiproc_dir"})
 """Each of them, even when empty, switches prometheus_client over at its import."""
@@ -112,23 +112,35 @@ def _complain(problem: Unusable) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    config, what = _load(Path(options.config_file))
-    if options.shard is not None:
-        what = shard_of(what, options.shard)
-    history_file = _history_file(options, config)
+    early = _early_hangups() if not options.config_check else []
+    doorway = _doorway(options)
+    loaded = _load(options, options.shard)
+    history_file = _history_file(options, loaded.config)
     if options.config_check:
-        print("\n".join(plan_lines(what)))
-        for problem in mode_warnings(config):
-            print(f"warning: {problem}", file=sys.stderr)
+        print("\n".join(plan_lines(loaded.plan)))
+        for warning in loaded.warnings:
+            print(f"warning: {warning}", file=sys.stderr)
         return 0
-    listen = _address(options.listen)
     configure(options.log_level, options.log_format)
-    for problem in mode_warnings(config):
-        LOG.warning("%s", problem)
-    if not what.jobs:
-        LOG.warning("no target of the config falls to shard %s: nothing is probed here", options.shard)
-    daemon_options = Options(listen, options.startup_delay, history_file, options.timeout_offset)
-    return asyncio.run(_serve(what, daemon_options, _state(options, config)))
+    for warning in loaded.warnings:
+        LOG.warning("%s", warning)
+    state = _state(options, loaded.config)
+    wanted = Options(
+        doorway,
+        startup_delay=options.startup_delay,
+        timeout_offset=options.timeout_offset,
+        history_file=history_file,
+        load=partial(_load_again, options, loaded.config),
+        lifecycle=options.lifecycle,
+    )
+    return asyncio.run(_serve(loaded.plan, wanted, state, early))
+
+
+def _early_hangups() -> list[int]:
+    """SIGHUPs from now on, which would end us before there is a daemon to take them."""
+    early: list[int] = []
+    signal.signal(signal.SIGHUP, lambda number, _: early.append(number))
+    return early
 
 
 def _check(options: argparse.Namespace) -> int:
@@ -136,12 +148,12 @@ def _check(options: argparse.Namespace) -> int:
     _check_together(options)
     if options.source:
         return _show_checked(options, _asked_of(options))
-    config, what = _load(Path(options.config_file))
-    job = _job(what, options)
+    loaded = _load(options)
+    job = _job(loaded.plan, options)
     depth = Probe(options.probe) if options.probe else job.probes[-1]
-    with closing(_state(options, config)) as state:
+    with closing(_state(options, loaded.config)) as state:
         on_call = OnCall(job, state, identity=options.identity)
-        if not (options.state_file or config.state_file or on_call.has_own_users) and on_call.takes_slot(depth):
+        if not (options.state_file or loaded.config.state_file or on_call.has_own_users) and on_call.takes_slot(depth):
             _complain(Unusable(UNSHARED))
         if options.runs is None and options.until_healthy is None:
             return _show_checked(options, asyncio.run(_until_asked(on_call.once(depth))))
@@ -181,6 +193,8 @@ def _check_together(options: argparse.Namespace) -> None:
     for flag, value in {**series, **told, "--identity": options.identity}.items() if options.source else ():
         if value is not None:
             raise Unusable(f"{flag}: not together with --from: the exporter there runs one session, as whom it can")
+    if options.http_config and not options.source:
+        raise Unusable("--http.config.file: needs --from: it says how another exporter is asked")
     for flag, value in told.items() if set(series.values()) == {None} else ():
         if value is not None:
             raise Unusable(f"{flag}: needs a series: add --runs or --until-healthy")
@@ -245,7 +259,7 @@ def _earlier(path: str) -> Earlier:
 
 def _asked_of(options: argparse.Namespace) -> Checked:
     try:
-        return asked_of(options.source, options.target, options.probe)
+        return asked_of(options.source, options.target, options.probe, _client(options))
     except NoAnswer as problem:
         raise Unusable(f"--from: {problem}") from None
 
@@ -265,12 +279,15 @@ def _write(path: Path, text: str, *, mode: str = "w", flag: str = "--report") ->
 
 
 def _healthcheck(options: argparse.Namespace) -> int:
-    tls = Tls.model_construct(ca_file=options.ca_file, cert_file=options.cert_file, key_file=options.key_file)
     try:
-        _say(healthy_at(options.url, Entry(tls, options.username, options.password_file)))
+        _say(healthy_at(options.url, _client(options)))
     except NoAnswer as problem:
-        raise Unusable(problem) from None
+        raise Unusable(f"--url: {problem}") from None
     return 0
+
+
+def _client(options: argparse.Namespace) -> HttpClient | None:
+    return client_of(Path(options.http_config)) if options.http_config else None
 
 
 def _demo(options: argparse.Namespace) -> int:
@@ -284,14 +301,17 @@ def _standin(options: argparse.Namespace) -> int:
     return asyncio.run(_stand_in(options))
 
 
-async def _serve(what: Plan, options: Options, state: State) -> int:
+async def _serve(what: Plan, options: Options, state: State, early: list[int]) -> int:
     asked = _asked_to_stop()
     daemon = Daemon(what, options, state=state)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, daemon.reload)
+    if early:
+        daemon.reload()
     try:
         await daemon.start()
         await asked.wait()
     except ListenProblem as problem:
-        raise Unusable(problem) from None
+        raise Unusable(*problem.sentences) from None
     finally:
         await daemon.stop()
     return 0
@@ -315,28 +335,18 @@ def _asked_to_stop() -> asyncio.Event:
 # Files --------------------------------------------------------------------------------------------------------------
 
 
-def _load(path: Path) -> tuple[Config, Plan]:
+def _load(options: argparse.Namespace, shard: Shard | None = None) -> Loaded:
     """The checked config and its plan; raises Unusable with every mistake at once."""
     try:
-        raw = load_yaml(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise Unusable(f"{path}: {error.strerror}; name the config with --config.file") from None
-    except (YamlProblem, UnicodeDecodeError) as problem:
-        raise Unusable(f"{path}: {problem}") from None
-    return _checked(raw, path)
+        return load(Path(options.config_file), shard)
+    except Unloadable as problem:
+        raise Unusable(*problem.sentences) from None
 
 
-def _checked(raw: object, path: Path) -> tuple[Config, Plan]:
-    """Every problem that can be seen at once: fields, then files and schedule of the targets whose fields are good."""
-    seen = examine(raw, BUILT_IN)
-    files = seen.good.placed(key_problems(seen.good.config.resolved(path.parent)))
-    sound = seen.sound.config.resolved(path.parent)
-    planned = plan(sound, BUILT_IN)
-    schedule = () if isinstance(planned, Plan) else seen.sound.placed(planned)
-    problems: list[Problem] = [*seen.problems, *files, *schedule]
-    if problems or not isinstance(planned, Plan):
-        raise Unusable(*(f"{path}: {problem}" for problem in dict.fromkeys(problems)))
-    return sound, planned
+def _load_again(options: argparse.Namespace, first: Config) -> Loaded:
+    """As its file says now; raises Unloadable. `first`: what we started with."""
+    loaded = load(Path(options.config_file), options.shard)
+    return loaded if options.state_file else loaded.keeping_state_of(first)
 
 
 def _state(options: argparse.Namespace, config: Config) -> State:
@@ -347,35 +357,46 @@ def _state(options: argparse.Namespace, config: Config) -> State:
 
 def _history_file(options: argparse.Namespace, config: Config) -> Path | None:
     """Where the history is kept, if it is; raises Unusable if that is the ledger's file."""
-    path, ledger = options.history_file or config.history_file, options.state_file or config.state_file
+    path = options.history_file or config.history_file
+    ledger = options.state_file or config.state_file
     if path and ledger and os.path.realpath(path) == os.path.realpath(ledger):
         raise Unusable(f"--history.file: {path} is the state file: name another for the history")
     return Path(path) if path else None
 
 
-def _address(text: str) -> Address:
+def _doorway(options: argparse.Namespace) -> Doorway:
+    """Where the HTTP side is reached; raises Unusable for wrong flags, and for what is wrong with the web config."""
     try:
-        return web.parse(text)
+        doorway = web.read_doorway(
+            options.listen or ([] if options.from_systemd else [arguments.LISTEN]),
+            from_systemd=options.from_systemd,
+            config_file=options.web_config,
+            external=options.external,
+            prefix=options.prefix,
+            telemetry=options.telemetry,
+        )
     except ListenProblem as problem:
-        raise Unusable(problem) from None
+        raise Unusable(*problem.sentences) from None
+    problems = web.door_problems(doorway.config_file)
+    if problems:
+        raise Unusable(*problems)
+    return doorway
 
 
 # The stand-in -------------------------------------------------------------------------------------------------------
 
-DEMO_SPEED = 0.1
-
 
 async def _demonstrate(options: argparse.Namespace) -> int:
     """A stand-in and an exporter that probes it, until a signal."""
-    from exporter.standin import Pace, StandIn  # noqa: PLC0415 - `run` need not load it
+    from exporter.standin import DEMO_PACE, StandIn, demo_config  # noqa: PLC0415 - `run` need not load it
 
     asked = _asked_to_stop()
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ws-factory-demo-")))
-        standin = await StandIn.start(pace=Pace().scaled(DEMO_SPEED), control_port=0, tls_port=None)
+        standin = await StandIn.start(pace=DEMO_PACE, control_port=0, tls_port=None)
         stack.push_async_callback(standin.close)
         standin.set_fault("*", *options.fault)
-        _, what = _checked(_demo_config(standin.url(), str(standin.key_file)), folder / "demo.yml")
+        what = checked(demo_config(standin.url(), str(standin.key_file)), folder / "demo.yml").plan
         shown = Options(Address("127.0.0.1", options.port), startup_delay=0.0, on_result=_show, on_skip=_show_skip)
         daemon = Daemon(what, shown)
         stack.push_async_callback(daemon.stop)
@@ -394,30 +415,6 @@ async def _demonstrate(options: argparse.Namespace) -> int:
         await asked.wait()
     _say("stopped")
     return 0
-
-
-def _demo_config(url: str, key_file: str) -> dict[str, object]:
-    users = {f"pool-00{n}": f"staging-demo-user-00{n}" for n in (1, 2)}
-    return {
-        "targets": [
-            {
-                "name": "demo",
-                "url": url,
-                "interval": "3s",
-                "timeout": "2s",
-                "close_timeout": "500ms",
-                "identities": {**users, "uuid-001": "6f1d0f3e-8a57-4b8e-9d0e-2f6a1f0c9a11"},
-                "auth": {
-                    "jwt": {
-                        "key_file": key_file,
-                        "claims": {"iss": "netra-auth-service", "aud": "netra-platform", "token_type": "access"},
-                    }
-                },
-                "confirm": {"after": "500ms"},
-                "limits": {"slot_release": f"{300 * DEMO_SPEED:.0f}s"},
-            }
-        ]
-    }
 
 
 async def _stand_in(options: argparse.Namespace) -> int:

@@ -48,7 +48,7 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="say every mistake, or print the plan; then exit",
     )
-    add("--web.listen-address", dest="listen", default=LISTEN, metavar="[HOST]:PORT", help="default: %(default)s")
+    _add_web(parser)
     add("--log.level", dest="log_level", choices=list(LEVELS), default="info", help="default: %(default)s")
     add("--log.format", dest="log_format", choices=["logfmt", "json"], default="logfmt", help="default: %(default)s")
     add(
@@ -87,6 +87,34 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_web(parser: argparse.ArgumentParser) -> None:
+    """The names and meanings of the exporter-toolkit and of the blackbox exporter."""
+    add = parser.add_argument
+    add(
+        "--web.listen-address",
+        dest="listen",
+        action="append",
+        metavar="[HOST]:PORT",
+        help=f"may be given several times; default: {LISTEN}",
+    )
+    add(
+        "--web.systemd-socket",
+        dest="from_systemd",
+        action="store_true",
+        help="listen on the sockets that systemd hands over, in place of addresses",
+    )
+    add("--web.config.file", dest="web_config", metavar="FILE", help="TLS, users, headers, rate limit; default: none")
+    add("--web.external-url", dest="external", metavar="URL", help="under which others reach us; default: none")
+    add("--web.route-prefix", dest="prefix", metavar="PATH", help="of all paths; default: the path of the external URL")
+    add("--web.telemetry-path", dest="telemetry", metavar="PATH", help="of the metrics; default: /metrics")
+    add(
+        "--web.enable-lifecycle",
+        dest="lifecycle",
+        action="store_true",
+        help="let POST /-/reload load the config again; SIGHUP does in any case",
+    )
+
+
 def _add_check(parser: argparse.ArgumentParser) -> None:
     parser.epilog = CHECK_CODES
     add = parser.add_argument
@@ -98,6 +126,7 @@ def _add_check(parser: argparse.ArgumentParser) -> None:
         metavar="URL",
         help="ask the exporter that runs there, for example http://exporter:11011",
     )
+    _add_http_config(parser)
     add("--state.file", dest="state_file", metavar="FILE", help="the ledger that the exporter on this machine keeps")
     add("--probe", choices=[probe.value for probe in Probe], help="how deep; default: as deep as the profile goes")
     add("--identity", metavar="ALIAS", help="speak as this one; default: the first with a slot to spare")
@@ -118,17 +147,21 @@ def _add_check(parser: argparse.ArgumentParser) -> None:
 def _add_healthcheck(parser: argparse.ArgumentParser) -> None:
     parser.description = "Asks /-/healthy of an exporter: exit code 0 if it is well, 1 with a sentence if not."
     parser.epilog = (
-        "With --web.config.file, the exporter asks of this command what it asks of all. Certificates are always "
-        "verified: a self-signed one is its own --ca-file, and a name that it is made for stands in --url "
-        "(in a container, map that name to 127.0.0.1)."
+        "With --web.config.file, the exporter asks of this command what it asks of all; certificates are always "
+        "verified."
     )
     add = parser.add_argument
     add("--url", default=f"http://127.0.0.1{LISTEN}", help="where it listens, and its prefix; default: %(default)s")
-    add("--ca-file", metavar="FILE", help="whom to trust, with https; default: the system's authorities")
-    add("--cert-file", metavar="FILE", help="our certificate, where the exporter wants one")
-    add("--key-file", metavar="FILE", help="its key")
-    add("--username", metavar="NAME", help="our name, where the exporter wants one")
-    add("--password-file", metavar="FILE", help="a file that holds the password of it")
+    _add_http_config(parser)
+
+
+def _add_http_config(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--http.config.file",
+        dest="http_config",
+        metavar="FILE",
+        help="how it is asked: user and password, CA, client certificate; in the format of promtool",
+    )
 
 
 def _add_demo(parser: argparse.ArgumentParser) -> None:

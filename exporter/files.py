@@ -13,9 +13,11 @@ import ssl
 import stat
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, TypeVar
 
 from exporter.config import Config, Jwt, Problem, Target, Tls
 from exporter.tokens import Key, KeyProblem, load_key
@@ -43,6 +45,7 @@ READ_FAULTS: Final = {
 
 CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
 
+K = TypeVar("K")
 Stamp = tuple[int, int, int]
 """Modification time in ns, size in bytes, inode."""
 
@@ -136,16 +139,24 @@ class KeyRing:
 
     def key(self, spec: Jwt) -> Key:
         """What `tokens.mint` needs for `spec`; raises FileProblem: not there, empty, too short, of the wrong kind."""
-        settings = (spec.key_file, spec.key_env, spec.token_file, spec.algorithm)
+        settings = _sources(spec)
         looked = self._looked.get(settings)
         if looked is None or self._now() - looked[0] >= self._fresh:
             looked = self._looked[settings] = self._now(), self._read(spec)
         return looked[1]
 
+    def forget_all_but(self, used: Iterable[Jwt]) -> None:
+        """Let go of keys and files that none of these needs."""
+        there = list(used)
+        with self._lock:
+            _keep(self._looked, map(_sources, there))
+            _keep(self._files, map(_name, there))
+            _keep(self._parsed, (_slot(_name(spec), spec) for spec in there))
+
     def _read(self, spec: Jwt) -> Key:
         with self._lock:
             name, content = self._source(spec)
-            slot = (name, "ready" if spec.token_file is not None else spec.algorithm)
+            slot = _slot(name, spec)
             known = self._parsed.get(slot)
             if known is None or known[0] != content:
                 known = self._parsed[slot] = content, _parse(name, spec, content)
@@ -155,9 +166,22 @@ class KeyRing:
         if spec.key_env is not None:
             if spec.key_env not in self._environment:
                 raise FileProblem(f"${spec.key_env} is not set: set it, or use key_file")
-            return f"${spec.key_env}", os.fsencode(self._environment[spec.key_env])
-        path = spec.key_file or spec.token_file or ""
+            return _name(spec), os.fsencode(self._environment[spec.key_env])
+        path = _name(spec)
         return path, self._files.setdefault(path, Watched(path)).read()
+
+
+def _sources(spec: Jwt) -> tuple[str | None, ...]:
+    return spec.key_file, spec.key_env, spec.token_file, spec.algorithm
+
+
+def _name(spec: Jwt) -> str:
+    """Where the key stands, for a sentence."""
+    return f"${spec.key_env}" if spec.key_env is not None else spec.key_file or spec.token_file or ""
+
+
+def _slot(name: str, spec: Jwt) -> tuple[str, str]:
+    return name, "ready" if spec.token_file is not None else spec.algorithm
 
 
 def _parse(name: str, spec: Jwt, content: bytes) -> Key:
@@ -165,6 +189,11 @@ def _parse(name: str, spec: Jwt, content: bytes) -> Key:
         return load_key(spec, content)
     except KeyProblem as problem:
         raise FileProblem(f"{name} {problem}") from None
+
+
+def _keep(kept: dict[K, Any], used: Iterable[K]) -> None:
+    for key in kept.keys() - set(used):
+        del kept[key]
 
 
 class TlsContexts:
@@ -180,7 +209,8 @@ class TlsContexts:
         """The context, if somebody had it made or looked at its files within `FRESH` seconds; touches none."""
         settings = _settings(tls)
         fresh = time.monotonic() - self._looked.get(settings, -FRESH) < FRESH
-        return self._built[settings][1] if fresh else None
+        known = self._built.get(settings)
+        return known[1] if fresh and known is not None else None
 
     def context(self, tls: Tls) -> ssl.SSLContext:
         """A context that checks chain and host name, TLS 1.2 or later; raises FileProblem with its `field`.
@@ -195,6 +225,14 @@ class TlsContexts:
                 known = self._built[settings] = contents, _build(tls, contents)
             self._looked[settings] = time.monotonic()
             return known[1]
+
+    def forget_all_but(self, used: Iterable[Tls]) -> None:
+        """Let go of contexts and files that none of these needs; as slow as `context`, which it waits for."""
+        there = list(used)
+        with self._lock:
+            _keep(self._looked, map(_settings, there))
+            _keep(self._built, map(_settings, there))
+            _keep(self._files, (path for tls in there for _, path in _tls_files(tls)))
 
     def _read(self, field: str, path: str) -> bytes:
         try:
@@ -225,32 +263,57 @@ def _build(tls: Tls, contents: Mapping[str, bytes]) -> ssl.SSLContext:
     if tls.ca_file is None:
         context.load_default_certs()
     else:
-        _trust(context, tls.ca_file, contents["ca_file"])
+        trust(context, Named("ca_file", tls.ca_file, contents["ca_file"]))
     if tls.cert_file is not None and tls.key_file is not None:
-        _identify(context, tls.cert_file, tls.key_file, contents)
+        certificate = Named("cert_file", tls.cert_file, contents["cert_file"])
+        identify(context, certificate, Named("key_file", tls.key_file, contents["key_file"]))
     return context
 
 
-def _trust(context: ssl.SSLContext, path: str, content: bytes) -> None:
+@dataclass(frozen=True, slots=True)
+class Named:
+    """What a setting brought: its field, how it is called in a sentence (the path of the file), and what it holds."""
+
+    field: str
+    name: str
+    content: bytes
+
+
+def trust(context: ssl.SSLContext, authority: Named) -> None:
+    """Make a context trust the certificates of a PEM; raises FileProblem."""
     # Only the blocks: bundles have comments in any encoding between them.
-    blocks = b"\n".join(CERTIFICATE.findall(content))
+    blocks = b"\n".join(CERTIFICATE.findall(authority.content))
     try:
         context.load_verify_locations(cadata=blocks.decode("ascii"))
     except (ssl.SSLError, UnicodeError, ValueError):
-        raise FileProblem(f"{path} holds no certificates: a PEM with those of the CA is expected", "ca_file") from None
+        sentence = f"{authority.name} holds no certificates: a PEM with those of the CA is expected"
+        raise FileProblem(sentence, authority.field) from None
 
 
-def _identify(context: ssl.SSLContext, certificate: str, key: str, contents: Mapping[str, bytes]) -> None:
-    if b"-----BEGIN CERTIFICATE-----" not in contents["cert_file"]:
-        raise FileProblem(f"{certificate} holds no certificate: a PEM is expected", "cert_file")
-    if b"PRIVATE KEY-----" not in contents["key_file"]:
-        raise FileProblem(f"{key} holds no private key: a PEM is expected", "key_file")
+def identify(context: ssl.SSLContext, certificate: Named, key: Named) -> None:
+    """Make a context show a certificate (and its chain) by its key, both in PEM; raises FileProblem."""
+    if b"-----BEGIN CERTIFICATE-----" not in certificate.content:
+        raise FileProblem(f"{certificate.name} holds no certificate: a PEM is expected", certificate.field)
+    if b"PRIVATE KEY-----" not in key.content:
+        raise FileProblem(f"{key.name} holds no private key: a PEM is expected", key.field)
     try:
-        context.load_cert_chain(certificate, key, password=_no_passphrase)
+        with _as_file(certificate.content) as chain, _as_file(key.content) as private:
+            context.load_cert_chain(chain, private, password=_no_passphrase)
     except _Passphrase:
-        raise FileProblem(f"{key} is protected by a passphrase: store the key without one", "key_file") from None
+        raise FileProblem(f"{key.name} is protected by a passphrase: store the key without one", key.field) from None
     except (ssl.SSLError, OSError, ValueError):
-        raise FileProblem(f"{key} is damaged, or not the key of {certificate}", "key_file") from None
+        raise FileProblem(f"{key.name} is damaged, or not the key of {certificate.name}", key.field) from None
+
+
+@contextmanager
+def _as_file(content: bytes) -> Iterator[str]:
+    """A path under which a content can be read, in memory only: Python takes a key by its path and no other way."""
+    descriptor = os.memfd_create("pem", os.MFD_CLOEXEC)
+    try:
+        os.write(descriptor, content)
+        yield f"/proc/self/fd/{descriptor}"
+    finally:
+        os.close(descriptor)
 
 
 class _Passphrase(Exception):  # noqa: N818

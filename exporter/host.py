@@ -1,14 +1,20 @@
 """Of this process and its machine: clocks, steps of the wall clock, how late the event loop is, what it may open.
 
+And of systemd, if that has started us: the sockets it hands over, and what it is told of us.
+
 Rule 1: the only room that reads a clock for others; they are handed a `Clock`, so that tests can bring their own.
+Rule 2: a service manager that does not listen is no reason to stop probing.
 """
 
 import asyncio
 import gc
+import os
 import resource
+import socket
+import sys
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, MutableMapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, TypeVar
@@ -84,6 +90,16 @@ async def in_slices(items: Iterable[T]) -> AsyncIterator[T]:
             end = now() + SLICE
 
 
+async def aside(work: Callable[[], T]) -> T:
+    """Do work in a thread that leaves Python's lock to the event loop after `SLICE`, not after Python's own 5 ms."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(SLICE)
+    try:
+        return await asyncio.to_thread(work)
+    finally:
+        sys.setswitchinterval(before)
+
+
 class LoopWatch:
     """How late the event loop is, seen by a timer. `now`: the clock of sessions, in seconds."""
 
@@ -149,3 +165,66 @@ def descriptors() -> int:
 def no_core_dumps() -> None:
     """A crash leaves no image of this process on the disk: keys and tokens are in its memory."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+# systemd --------------------------------------------------------------------------------------------------------------
+
+FIRST_HANDED_OVER: Final = 3
+HANDED_OVER: Final = ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES")
+
+PATIENCE: Final = 5.0
+"""Seconds that systemd may take to read what we tell it."""
+
+
+class NothingHandedOver(Exception):  # noqa: N818
+    """Why there are no sockets of systemd, as the end of a sentence."""
+
+
+def handed_over(environment: MutableMapping[str, str] = os.environ) -> list[socket.socket]:
+    """The listening sockets that systemd has opened for us; raises NothingHandedOver. They can be asked for once.
+
+    sd_listen_fds(3): so many as LISTEN_FDS says, from descriptor 3 on, if LISTEN_PID is us. The variables are taken
+    away: no child is meant by them.
+    """
+    pid, count, _ = (environment.pop(name, "") for name in HANDED_OVER)
+    if pid != str(os.getpid()) or not count.isdecimal() or not int(count):
+        raise NothingHandedOver("systemd has handed over no socket: start us by a socket unit, or leave the flag out")
+    found = []
+    for descriptor in range(FIRST_HANDED_OVER, FIRST_HANDED_OVER + int(count)):
+        try:
+            found.append(socket.socket(fileno=descriptor))
+            os.set_inheritable(descriptor, False)
+            listens = found[-1].getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+        except OSError:
+            listens = 0
+        if not listens or found[-1].type is not socket.SOCK_STREAM:
+            raise NothingHandedOver(f"descriptor {descriptor} is no listening stream socket: use ListenStream=")
+    return found
+
+
+class Notifier:
+    """Tells systemd how we are, if it wants to know: sd_notify(3), `Type=notify` and `WatchdogSec=` of a unit."""
+
+    def __init__(self, environment: MutableMapping[str, str] = os.environ) -> None:
+        path = environment.get("NOTIFY_SOCKET", "")
+        self._address = "\0" + path[1:] if path.startswith("@") else path
+        usec, pid = environment.get("WATCHDOG_USEC", ""), environment.get("WATCHDOG_PID", "")
+        ours = bool(path) and usec.isdecimal() and pid in ("", str(os.getpid()))
+        self._sign_of_life = int(usec) / 2_000_000 if ours else 0.0
+
+    async def tell(self, *fields: str) -> None:
+        """Send fields such as `READY=1`; never fails."""
+        if not self._address:
+            return
+        with suppress(OSError, ValueError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+            sock.setblocking(False)
+            sock.connect(self._address)
+            async with asyncio.timeout(PATIENCE):
+                await asyncio.get_running_loop().sock_sendall(sock, "\n".join(fields).encode())
+
+    async def watchdog(self, healthy: Callable[[], bool]) -> None:
+        """Give signs of life, twice in the time that systemd waits for one, while we are healthy; until cancelled."""
+        while self._sign_of_life > 0:
+            if healthy():
+                await self.tell("WATCHDOG=1")
+            await asyncio.sleep(self._sign_of_life)

@@ -9,7 +9,7 @@ import asyncio
 import logging
 import secrets
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from math import inf
 from typing import Final, NamedTuple
@@ -112,7 +112,7 @@ class Prober:
         self._clock = clock
         self._opened = opened
         self._late = late
-        self._targets: dict[str, _Target] = {}
+        self._targets: dict[tuple[str, str], _Target] = {}
 
     async def run(self, turn: Turn) -> Result | Skip:
         """Run one turn; a `Skip` if the ledger has no room for it."""
@@ -123,6 +123,12 @@ class Prober:
             LOG.debug("skipped: %s", answer.words, extra={"keys": {"target": turn.job.name}})
             return Skip(turn.job.name, answer.cause)
         return await self._granted(turn, answer.request)
+
+    def forget_all_but(self, jobs: Collection[Job]) -> None:
+        """Forget what targets have shown that are gone, or have another URL now."""
+        if len(self._targets) > len(jobs):  # else there is little that could be in vain
+            for place in self._targets.keys() - set(map(_place, jobs)):
+                del self._targets[place]
 
     async def _granted(self, turn: Turn, request: Request) -> Result:
         started = self._clock.wall()
@@ -179,10 +185,11 @@ class Prober:
         return facts, judge(facts, case)
 
     def _target(self, job: Job) -> "_Target":
-        known = self._targets.get(job.name)
+        place = _place(job)
+        known = self._targets.get(place)
         if known is None or known.reader.profile is not job.profile:
             memory = Memory() if known is None else known.memory
-            known = self._targets[job.name] = _Target(Reader(job.profile), memory)
+            known = self._targets[place] = _Target(Reader(job.profile), memory)
         return known
 
     async def _order(self, turn: Turn, request: Request) -> Order:
@@ -235,6 +242,10 @@ CHANGES: Final = {
     "host_rests": "the host rests: it limits the rate of our connects",
 }
 """What a session can change for the sessions after it: fields of `Settled`, in words."""
+
+
+def _place(job: Job) -> tuple[str, str]:
+    return job.name, job.target.url
 
 
 def _tell(turn: Turn, settled: Settled) -> None:

@@ -2,7 +2,9 @@
 
 Rule 1: knows jobs and a callback; whether a session may be opened is the ledger's word, what came of it the sinks'.
 Rule 2: every cycle that falls due ends as exactly one of: a cycle told, a skip told, an impairment told.
-Rule 3: APScheduler only wakes us. Its coalescing loses runs without an event, its own instance limit drops them, and
+Rule 3: jobs come, go and change one by one while cycles run. A target that changes goes over to its new job between two
+cycles, so that what is told of a cycle is of the job that ran it; of a target that is gone nobody is told anything.
+Rule 4: APScheduler only wakes us. Its coalescing loses runs without an event, its own instance limit drops them, and
 a backward step of the wall clock stops it for the step's length: so coalescing is off, the hand-over is our own, and
 a step re-plans every job.
 """
@@ -10,7 +12,8 @@ a step re-plans every job.
 import asyncio
 import logging
 import sys
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Final, Protocol
@@ -63,19 +66,38 @@ class Sinks(Protocol):
     def stepped(self, seconds: float) -> None:
         """The wall clock has stepped."""
 
+    def changed(self, job: Job) -> None:
+        """From now on the target of this name is run by this job."""
+
+
+class _Nobody:
+    """Sinks of a target that is gone."""
+
+    def observe(self, *_: Any, **__: Any) -> None:
+        """Drop it."""
+
+    cycle = skip = due = stepped = changed = observe
+
 
 @dataclass(slots=True)
 class _Lane:
     """What one target is doing.
 
-    `owed`: cycles that fell due while failures were being confirmed. `passed`: probes that passed when last asked.
+    `sinks`: who is told of it. `first`: no cycle before, unix seconds. `begun`: its cycles fall due. `owed`: cycles
+    that fell due while failures were being confirmed. `passed`: probes that passed when last asked. `coming`: the job
+    that it goes over to when it is idle. `called_off`: set while nothing more is to follow from the cycle that runs.
     """
 
     job: Job
+    sinks: Sinks
+    first: float = 0.0
+    begun: bool = False
     task: asyncio.Task[None] | None = None
     confirming: bool = False
     owed: list[int] = field(default_factory=list)
     passed: frozenset[Probe] = frozenset()
+    coming: Job | None = None
+    called_off: asyncio.Event = field(default_factory=asyncio.Event)
 
     def is_first_failure(self, result: Result) -> bool:
         """Note the verdicts; True if a probe failed that passed when it was last asked."""
@@ -103,12 +125,13 @@ class Scheduler:
         others: Callable[[], int] = lambda: 0,
     ) -> None:
         self._run_session = run
-        self._most = most
+        self.most = most
         self._others = others
         self.in_flight = 0
         self._sinks = sinks
         self._clock = clock
-        self._lanes = {job.name: _Lane(job) for job in jobs}
+        self._lanes = {job.name: _Lane(job, sinks) for job in jobs}
+        self._leaving: set[asyncio.Task[None]] = set()
         self._draining = False
         self._steps = StepWatch(clock)
         self._planned = 0.0
@@ -128,19 +151,26 @@ class Scheduler:
     def announce(self, first: float) -> None:
         """Tell when each probe is first due, if cycles begin at `first` (unix seconds)."""
         for lane in self._lanes.values():
-            self._tell_due(lane.job, first)
+            lane.first = first
+            self._tell_due(lane, first)
 
     def start(self) -> None:
-        """From now on cycles are due."""
-        if self._draining:
+        """From now on cycles of all targets are due."""
+        for name in self._lanes:
+            self.begin(name)
+
+    def begin(self, name: str) -> None:
+        """From now on cycles of this target are due; nothing happens if it has begun, or is gone."""
+        lane = self._lanes.get(name)
+        if self._draining or lane is None or lane.begun:
             return
-        now = self._planned = self._clock.wall()
-        for lane in self._lanes.values():
-            self._alarm.add_job(
-                lambda: None, _EveryCycle(lane.job), id=lane.job.name, next_run_time=_next(lane.job, now)
-            )
-            self._tell_due(lane.job, now)
-        self._alarm.start()
+        now = self._clock.wall()
+        if not self._alarm.running:
+            self._planned = now
+            self._alarm.start()
+        lane.begun = True
+        self._alarm.add_job(lambda: None, _EveryCycle(lane.job), id=name, next_run_time=_next(lane.job, now))
+        self._tell_due(lane, now)
 
     def look(self) -> None:
         """Look for a step of the wall clock; tell it and re-plan every job if there is one."""
@@ -150,8 +180,9 @@ class Scheduler:
         self._sinks.stepped(step)
         now = self._planned = self._clock.wall()
         for lane in self._lanes.values() if self._alarm.running else ():
-            self._alarm.modify_job(lane.job.name, next_run_time=_next(lane.job, now))
-            self._tell_due(lane.job, now)
+            if lane.begun:
+                self._alarm.modify_job(lane.job.name, next_run_time=_next(lane.job, now))
+                self._tell_due(lane, now)
 
     async def stop(self) -> None:
         """No new session; those that run finish, or are closed with 1000 within `PATIENCE + CLOSING` seconds.
@@ -164,23 +195,79 @@ class Scheduler:
             return
         if self._alarm.running:
             self._alarm.shutdown(wait=False)
-        self._cancel([lane for lane in self._lanes.values() if lane.confirming])
+        for lane in self._lanes.values():
+            if lane.confirming and lane.task is not None:
+                lane.task.cancel()
         await self._ended(PATIENCE)
         for seconds in (CLOSING, None):
-            self._cancel(self._lanes.values())
+            for task in self._tasks():
+                task.cancel()
             await self._ended(seconds)
 
-    @staticmethod
-    def _cancel(lanes: Iterable[_Lane]) -> None:
-        for lane in lanes:
-            if lane.task is not None:
-                lane.task.cancel()
+    def _tasks(self) -> list[asyncio.Task[None]]:
+        return [*self._leaving, *(lane.task for lane in self._lanes.values() if lane.task is not None)]
 
     async def _ended(self, seconds: float | None) -> None:
         """Wait until nothing runs any more, but so long at most."""
-        tasks = [lane.task for lane in self._lanes.values() if lane.task is not None]
+        tasks = self._tasks()
         if tasks:
             await asyncio.wait(tasks, timeout=seconds)
+
+    # Other jobs -----------------------------------------------------------------------------------------------------
+
+    def add(self, job: Job, first: float) -> None:
+        """One target more; its cycles wait for `begin`, which is expected at `first` (unix seconds)."""
+        lane = self._lanes[job.name] = _Lane(job, self._sinks, first)
+        self._tell_due(lane, first)
+
+    def remove(self, name: str) -> None:
+        """One target less: a session of it finishes, and neither it nor a cycle that is due is told to anybody."""
+        lane = self._lanes.pop(name)
+        lane.sinks, lane.coming = _Nobody(), None
+        lane.called_off.set()
+        if lane.begun and self._alarm.running:
+            self._alarm.remove_job(name)
+        if lane.task is not None:
+            self._leaving.add(lane.task)
+            lane.task.add_done_callback(self._leaving.discard)
+
+    def change(self, job: Job) -> None:
+        """Run the target of this name by this job: from now on, or when its running session is over."""
+        lane = self._lanes[job.name]
+        lane.coming = job
+        lane.called_off.set()
+        self._go_over(lane)
+
+    def adjust(self, job: Job) -> None:
+        """As `change`, of a job that differs in nothing but what others leave it: no session need be over for that."""
+        lane = self._lanes[job.name]
+        if lane.coming is not None:
+            lane.coming = job
+        else:
+            lane.job = job
+            lane.sinks.changed(job)
+
+    def _go_over(self, lane: _Lane) -> None:
+        """Take the coming job, unless a cycle runs, or is due and not handed over: it would be lost unsaid."""
+        job, now = lane.coming, self._clock.wall()
+        if job is None or self._draining or lane.task is not None or self._owes(lane, now):
+            return
+        moved = job.grid != lane.job.grid
+        lane.job, lane.coming = job, None
+        lane.called_off.clear()
+        lane.sinks.changed(job)
+        if lane.begun:
+            anew = {"next_run_time": _next(job, now)} if moved else {}
+            self._alarm.modify_job(job.name, trigger=_EveryCycle(job), **anew)
+        self._tell_due(lane, now if lane.begun else max(now, lane.first))
+
+    def _owes(self, lane: _Lane, now: float) -> bool:
+        return lane.begun and bool(self._alarm.get_job(lane.job.name).next_run_time.timestamp() <= now)
+
+    def _go_over_soon(self, lane: _Lane) -> None:
+        """APScheduler is about to write down when the job is next due, or the task to end: after that."""
+        if lane.coming is not None:
+            asyncio.get_running_loop().call_soon(self._go_over, lane)
 
     # Due ----------------------------------------------------------------------------------------------------------
 
@@ -191,7 +278,7 @@ class Scheduler:
         self.look()
         if moment < self._planned:
             return  # it belongs to a clock that is no more
-        self._tell_due(job, now)
+        self._tell_due(lane, now)
         cycle = job.cycle_at(moment)
         cause = self._obstacle(lane, now - moment)
         if cause is not None:
@@ -200,6 +287,7 @@ class Scheduler:
             lane.owed.append(cycle)
         else:
             lane.task = asyncio.get_running_loop().create_task(self._turn(lane, cycle), name=f"cycle-{name}")
+        self._go_over_soon(lane)
 
     def _obstacle(self, lane: _Lane, late: float) -> SkipCause | None:
         if self._draining:
@@ -208,9 +296,10 @@ class Scheduler:
             return SkipCause.LATE
         return SkipCause.OVERLAP if lane.task is not None and not lane.confirming else None
 
-    def _tell_due(self, job: Job, now: float) -> None:
-        for probe, at in job.next_due(now).items():
-            self._sinks.due(job.name, probe, at)
+    @staticmethod
+    def _tell_due(lane: _Lane, now: float) -> None:
+        for probe, at in lane.job.next_due(now).items():
+            lane.sinks.due(lane.job.name, probe, at)
 
     # Running ------------------------------------------------------------------------------------------------------
 
@@ -222,9 +311,12 @@ class Scheduler:
                 (*missed, latest), lane.owed = lane.owed, []
                 self._skip(lane, SkipCause.OVERLAP, len(missed))
                 await self._cycle(lane, latest)
+                if lane.called_off.is_set():
+                    break
         finally:
-            self._skip(lane, SkipCause.DRAINING, len(lane.owed))
+            self._skip(lane, SkipCause.DRAINING if self._draining else SkipCause.OVERLAP, len(lane.owed))
             lane.task, lane.owed = None, []
+            self._go_over_soon(lane)
 
     async def _cycle(self, lane: _Lane, cycle: int) -> None:
         try:
@@ -236,11 +328,11 @@ class Scheduler:
 
     def _skip(self, lane: _Lane, cause: SkipCause, times: int = 1) -> None:
         for _ in range(times):
-            self._sinks.skip(Skip(lane.job.name, cause))
+            lane.sinks.skip(Skip(lane.job.name, cause))
 
     async def _run(self, turn: Turn) -> Result | Skip:
         """One session, if there is room for one more."""
-        if self.in_flight + self._others() >= self._most:
+        if self.in_flight + self._others() >= self.most:
             return Skip(turn.job.name, SkipCause.CAPACITY)
         self.in_flight += 1
         try:
@@ -258,14 +350,14 @@ class Scheduler:
             self._skip(lane, SkipCause.DRAINING)
             raise
         if isinstance(outcome, Skip):
-            self._sinks.skip(outcome)
+            lane.sinks.skip(outcome)
             return None
-        self._sinks.observe(outcome)
+        lane.sinks.observe(outcome)
         if outcome.void:
             self._skip(lane, SkipCause.DISTORTED)
         if outcome.void or outcome.impairment is not None:
             return None
-        self._sinks.cycle(outcome)
+        lane.sinks.cycle(outcome)
         first = lane.is_first_failure(outcome)
         return outcome if first and outcome.reason not in NO_CONFIRM else None
 
@@ -279,7 +371,8 @@ class Scheduler:
         start = loop.time()
         try:
             for number in range(1, lane.job.confirm_runs + 1):
-                await asyncio.sleep(max(0.0, start + number * lane.job.confirm_after - loop.time()))
+                if await self._called_off(lane, start + number * lane.job.confirm_after - loop.time()):
+                    return
                 result = await self._another(lane, failed.depth, others)
                 if result is None or result.void or result.impairment is not None:
                     return
@@ -289,6 +382,14 @@ class Scheduler:
         finally:
             lane.confirming = False
 
+    @staticmethod
+    async def _called_off(lane: _Lane, seconds: float) -> bool:
+        """Wait so long; True, at once, if nothing more is to follow from the cycle."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await lane.called_off.wait()
+        return lane.called_off.is_set()
+
     async def _another(self, lane: _Lane, depth: Probe, others: list[str | None]) -> Result | None:
         """One confirm run on the first of `others` with a spare slot, who then stands last; None if there is none."""
         job = lane.job
@@ -297,7 +398,7 @@ class Scheduler:
             deepest = max([depth, *map(job.depth, lane.owed)], key=lambda probe: probe.rank)
             outcome = await self._run(Turn(job, job.cycle_at(self._clock.wall()), Trigger.CONFIRM, deepest, alias))
             if isinstance(outcome, Result):
-                self._sinks.observe(outcome)
+                lane.sinks.observe(outcome)
                 others.remove(alias)
                 others.append(alias)
                 return outcome
@@ -310,7 +411,7 @@ class Scheduler:
         for cycle in owed:
             depth = lane.job.depth(cycle)
             if depth.rank <= result.depth.rank:
-                self._sinks.cycle(_up_to(depth, result))
+                lane.sinks.cycle(_up_to(depth, result))
             else:
                 lane.owed.append(cycle)
 

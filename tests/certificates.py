@@ -7,7 +7,7 @@ import ssl
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
 
 NOW = dt.datetime.now(dt.UTC).replace(microsecond=0)
@@ -20,6 +20,12 @@ def _name(text):
 
 def _pem(certificate):
     return certificate.public_bytes(serialization.Encoding.PEM)
+
+
+KEYS = {
+    "ec": lambda: ec.generate_private_key(ec.SECP256R1()),
+    "rsa": lambda: rsa.generate_private_key(public_exponent=65_537, key_size=2048),
+}
 
 
 class Authority:
@@ -38,9 +44,9 @@ class Authority:
             builder.serial_number(x509.random_serial_number()).not_valid_before(NOW - 60 * DAY).not_valid_after(until)
         )
 
-    def issue(self, *names, until=None):
-        """PEM of a fresh key and its certificate for host names and addresses."""
-        key = ec.generate_private_key(ec.SECP256R1())
+    def issue(self, *names, until=None, kind="ec"):
+        """PEM of a fresh key (`ec` or `rsa`) and its certificate for host names, addresses, URIs and e-mail ones."""
+        key = KEYS[kind]()
         alternatives = [_alternative(name) for name in names]
         builder = self._builder(_name(names[0]), key.public_key(), until or NOW + 7 * DAY)
         builder = builder.add_extension(x509.SubjectAlternativeName(alternatives), critical=False)
@@ -51,6 +57,10 @@ class Authority:
 
 
 def _alternative(name):
+    if "://" in name:
+        return x509.UniformResourceIdentifier(name)
+    if "@" in name:
+        return x509.RFC822Name(name)
     try:
         return x509.IPAddress(ipaddress.ip_address(name))
     except ValueError:

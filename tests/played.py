@@ -21,9 +21,8 @@ import rig
 import yaml
 from realservers import binary
 
-from exporter import daemon
 from exporter.config import Config
-from exporter.daemon import Daemon, Options
+from exporter.daemon import Daemon, Options, running
 from exporter.plan import plan
 from exporter.profiles import BUILT_IN
 from exporter.standin import Pace, StandIn
@@ -62,7 +61,7 @@ def _calm(stack):
     """No log lines, and no look at the loop twice a second: hours of many exporters would be made of those."""
     logging.disable(logging.CRITICAL)
     stack.callback(logging.disable, logging.NOTSET)
-    for owner, name in ((daemon.LoopWatch, "run"), (daemon, "collect_garbage")):
+    for owner, name in ((running.LoopWatch, "run"), (running, "collect_garbage")):
         stack.callback(setattr, owner, name, getattr(owner, name))
         setattr(owner, name, _never)
 
@@ -99,7 +98,7 @@ class _Scene:
         exporter = Daemon(plan(config, BUILT_IN), options, clock=loop.clock)
         stack.push_async_callback(exporter.stop)
         await exporter.start()
-        exporter._scraped.set()
+        exporter._newcomers.scraped(loop.time())
         return cls(row, loop, standin, exporter, key)
 
     async def act(self, healthy, ill):
@@ -132,7 +131,7 @@ class _Scene:
 
     def sample(self, samples, scrapes):
         """Add one scrape."""
-        for family in figures.families(self._exporter._metrics):
+        for family in figures.families(self._exporter._ground.metrics):
             if not family.name.startswith("ws_"):
                 continue
             for sample in family.samples:

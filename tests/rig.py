@@ -79,7 +79,7 @@ class Recorder:
     """Sinks that keep what they are told."""
 
     def __init__(self):
-        self.results, self.cycles, self.skips, self.steps = [], [], [], []
+        self.results, self.cycles, self.skips, self.steps, self.jobs = [], [], [], [], []
 
     def observe(self, result):
         self.results.append(result)
@@ -95,6 +95,9 @@ class Recorder:
 
     def stepped(self, seconds):
         self.steps.append(seconds)
+
+    def changed(self, job):
+        self.jobs.append(job)
 
 
 async def until(condition, timeout=5.0):

@@ -2,10 +2,12 @@
 
 from http import HTTPStatus
 
+import boards
+
 from exporter.config import Target
 from exporter.metrics import Metrics, target_series
 from exporter.profiles import BUILT_IN
-from exporter.web import Address, Answer, LandingData, LandingTarget, Recent, Server
+from exporter.web import Address, Answer, Doorway, Recent, Server
 
 
 class Shown:
@@ -19,13 +21,14 @@ class Shown:
         self.figures = self.metrics
         self.is_ready = Answer(HTTPStatus.OK, "ready\n")
         self.is_healthy = Answer(HTTPStatus.OK, "healthy\n")
+        self.is_reloaded = Answer(HTTPStatus.OK, "reloaded: no target has changed\n")
         self.scrapes = 0
-        self.results, self.now = {}, 0.0
-        self.shown = LandingData("1.2.3", [LandingTarget("staging", "passing")])
         self.questions = []
         self.probed = Answer(HTTPStatus.OK, "probe_success 1\n")
+        self.board = boards.Board(boards.healthy(["staging"]))
+        self.results, self.now = {}, 0.0
 
-    def scraped(self):
+    def scraped(self, _since):
         self.scrapes += 1
 
     def ready(self):
@@ -34,9 +37,6 @@ class Shown:
     def healthy(self):
         return self.is_healthy
 
-    def landing(self):
-        return self.shown
-
     def recent(self):
         return Recent(tuple(self.results), lambda name: self.results[name], self.now)
 
@@ -44,9 +44,13 @@ class Shown:
         self.questions.append(question)
         return self.probed
 
+    async def reload(self):
+        return self.is_reloaded
+
     async def check(self, target, probe):
         return Answer(HTTPStatus.OK, f"{target} {probe}\n")
 
-    async def serve(self, figures=None):
+    async def serve(self, figures=None, **doorway):
+        """A server on loopback; `doorway`: what of it is to be other than plain."""
         self.figures = figures or self.metrics
-        return await Server.start(Address("127.0.0.1", 0), self)
+        return await Server.start(Doorway(**{"listen": (Address("127.0.0.1", 0),), **doorway}), self)

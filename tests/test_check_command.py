@@ -540,11 +540,12 @@ async def test_somebody_else_listens_there():
 
 
 async def test_nobody_listens_there():
-    """Refused, and credentials in the URL: a sentence without them."""
+    """Refused; with credentials in the URL nobody is asked: a sentence without them, and what to do instead."""
     port = realservers.free_port()
     assert_unknown(await asked(f"http://127.0.0.1:{port}", "--target=x"), "Connection refused")
     said = await asked(f"http://user:s3cret@127.0.0.1:{port}", "--target=x")
-    assert_unknown(said, "no answer of an exporter at http://127.0.0.1")
+    assert_unknown(said, "no user and password in the URL")
+    assert_unknown(said, "--http.config.file")
     assert "s3cret" not in said.err
 
 

@@ -13,6 +13,7 @@ import virtual
 from prometheus_client.parser import text_string_to_metric_families
 
 from exporter.daemon import FIRST_SCRAPE, TIDY, Daemon, Options
+from exporter.daemon.news import News
 from exporter.history import Outcome
 from exporter.result import SkipCause
 from exporter.scheduler import CLOSING, OVERDUE, PATIENCE
@@ -83,10 +84,10 @@ def test_it_is_ready_and_healthy_before_the_first_session():
             pages = [await get(daemon, path) for path in ("/-/ready", "/-/healthy", "/")]
             return pages, await figures(daemon), standin.finished + standin.open_connections, loop.wall()
 
-    (ready, healthy, landing), shown, connections, now = virtual.run(main)
+    (ready, healthy, page), shown, connections, now = virtual.run(main)
 
     assert (ready, healthy) == ((200, "ready\n"), (200, "healthy\n"))
-    assert "not probed yet" in landing[1]
+    assert "not probed yet" in page[1]
     assert shown["ws_probe_cycles_total", "connect"] == 0
     assert ("ws_probe_success", "connect") not in shown
     assert shown["ws_exporter_config_last_reload_successful",] == 1
@@ -119,7 +120,7 @@ def test_the_first_session_waits_for_the_delay_and_one_scrape(delay, scraped_at,
 
 
 def test_looking_at_other_pages_is_no_scrape():
-    """Health checks and the landing page do not start the sessions."""
+    """Health checks and the status page do not start the sessions."""
 
     async def main(loop):
         async with running(loop, delay=1.0) as (daemon, standin):
@@ -303,17 +304,21 @@ def test_a_resting_identity_is_told_and_the_page_goes_on_saying_why():
     assert resting["ws_probe_identity_resting", "one"] == 1
     assert resting["ws_factory_slots_budget", "one"] == 4
     assert resting["ws_probe_success", "connect"] == 1
-    assert "failing" in page
-    assert "send: admission: factory (slot_limit)" in page
+    assert "1 of 1 target failing: staging – " in page
+    assert "send fails in admission: factory (slot_limit)" in page
     assert rested["ws_probe_identity_resting", "one"] == 0
-    assert "passing" in passing
+    assert "The one target passes" in passing
 
 
 @pytest.mark.parametrize(
     ("fault", "state"),
-    [("none", "passing"), ("refuse", "connect: tcp: refused"), ("auth_rejected", "auth: admission: auth_rejected")],
+    [
+        ("none", "The one target passes"),
+        ("refuse", "connect fails in tcp: refused"),
+        ("auth_rejected", "auth fails in admission: auth_rejected"),
+    ],
 )
-def test_the_landing_page_says_how_each_target_does(fault, state):
+def test_the_status_page_says_how_each_target_does(fault, state):
     """The shallowest failing probe with its cause, or that all pass."""
 
     async def main(loop):
@@ -325,7 +330,7 @@ def test_the_landing_page_says_how_each_target_does(fault, state):
     assert state in virtual.run(main)
 
 
-def test_the_landing_page_tells_our_own_failure_apart(tmp_path):
+def test_the_status_page_tells_our_own_failure_apart(tmp_path):
     """A key that is gone is nobody's outage."""
 
     async def main(loop):
@@ -339,6 +344,46 @@ def test_the_landing_page_tells_our_own_failure_apart(tmp_path):
     assert "our own failure: token" in page
     assert shown["ws_probe_impaired_total", "token"] == 1
     assert total(shown, "ws_probe_attempts_total") == 0
+
+
+def test_the_status_page_tells_of_the_exporter_itself():
+    """Scrapes, sessions, skips, slots and the config's load are those that the figures tell."""
+
+    async def main(loop):
+        async with running(loop, limits={"slots_per_identity": 20, "slot_release": "300s"}) as (daemon, standin):
+            before = (await get(daemon, "/"))[1]
+            await get(daemon, "/metrics")
+            await asyncio.sleep(3 * INTERVAL)
+            loop.block(1.5 * INTERVAL)
+            await asyncio.sleep(2 * INTERVAL)
+            return before, (await get(daemon, "/"))[1], await figures(daemon), len(standin.sessions)
+
+    before, page, shown, sessions = virtual.run(main)
+
+    assert '<dt>last scrape</dt><dd class="wrong">never' in before
+    assert "<dt>last scrape</dt><dd><span" in page
+    assert f"<dt>sessions</dt><dd>{sessions}," in page
+    skips = {cause: int(shown["ws_probe_skips_total", cause]) for cause in ("late", "distorted")}
+    told = ", ".join(f"{number} {cause}" for cause, number in skips.items() if number)
+    assert told
+    assert f"<dt>cycles skipped</dt><dd>{told}" in page
+    held = sum(int(value) for key, value in shown.items() if key[0] == "ws_factory_slots_held")
+    assert f"{held} of {3 * 19} slots" in page
+    assert "<dt>config</dt><dd>loaded" in page
+
+
+def test_an_update_names_what_has_changed():
+    """The count goes on with each change; who asks again is told only of what came after."""
+    news = News()
+    assert news.since(0) == (0, [])
+    news.of("a")
+    news.of("b")
+    count, names = news.since(0)
+    assert (count, set(names)) == (2, {"a", "b"})
+    news.of("a")
+    assert news.since(count) == (3, ["a"])
+    news.forget("a")
+    assert news.since(0) == (3, ["b"])
 
 
 def test_a_late_loop_is_seen_by_the_scrapes_after_it():

@@ -211,7 +211,8 @@ def test_the_mounted_config_is_what_the_command_reads(variants, name, tmp_path, 
     shard = [f"--shard={options.shard}"] if options.shard else []
     code = main(["run", f"--config.file={file}", "--config.check", *shard])
     told = capsys.readouterr()
-    assert (code, told.err) == (0, "")
+    share = "" if not options.shard else "warning: no target of the config falls to shard 0/3: nothing is probed here\n"
+    assert (code, told.err) in {(0, ""), (0, share)}, "a pod's share of an example may be nothing"
 
 
 @each_variant

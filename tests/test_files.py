@@ -545,3 +545,32 @@ def test_a_context_is_fresh_for_a_while_after_its_files_were_looked_at(monkeypat
     assert contexts.fresh(Tls(server_name="elsewhere")) is made
     monkeypatch.setattr(files, "FRESH", 0.0)
     assert contexts.fresh(Tls()) is None
+
+
+def test_keys_that_nobody_names_any_more_are_let_go_of(tmp_path):
+    """Those that are still named are neither read nor parsed again."""
+    for name in ("one", "two"):
+        (tmp_path / name).write_bytes(SECRET)
+    one, two = (Jwt(key_file=str(tmp_path / name)) for name in ("one", "two"))
+    ring = KeyRing({"KEY": SECRET.decode()}, fresh=60.0)
+    known = [ring.key(spec) for spec in (one, two, Jwt(key_env="KEY"))]
+
+    ring.forget_all_but([two])
+
+    assert [len(kept) for kept in (ring._files, ring._parsed, ring._looked)] == [1, 1, 1]
+    assert ring.key(two) is known[1]
+
+
+def test_contexts_that_nobody_names_any_more_are_let_go_of(pki):
+    """Those that are still named stay the same ones."""
+    one, two = tls(pki, ca_file="ca.pem"), tls(pki, ca_file="ca.pem", cert_file="client.pem", key_file="client.key")
+    contexts = TlsContexts()
+    kept, _ = contexts.context(two), contexts.context(one)
+
+    contexts.forget_all_but([two])
+
+    assert list(contexts._built) == list(contexts._looked)
+    assert len(contexts._built) == 1
+    assert len(contexts._files) == 3
+    assert contexts.fresh(one) is None
+    assert contexts.fresh(two) is contexts.context(two) is kept

@@ -4,13 +4,28 @@ import asyncio
 import gc
 import itertools
 import resource
+import sys
+import threading
 import time
 import weakref
 
 import pytest
 import virtual
 
-from exporter.host import LOOK, SHOWN, STEP, TICK, Clock, LoopWatch, StepWatch, collect_garbage, descriptors, in_slices
+from exporter.host import (
+    LOOK,
+    SHOWN,
+    SLICE,
+    STEP,
+    TICK,
+    Clock,
+    LoopWatch,
+    StepWatch,
+    aside,
+    collect_garbage,
+    descriptors,
+    in_slices,
+)
 
 
 class Times:
@@ -204,3 +219,16 @@ def test_all_descriptors_that_are_permitted_are_asked_for():
         assert descriptors() == hard
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+async def test_work_aside_gives_way_to_the_loop_and_leaves_python_as_it_was():
+    """In a thread, with a short turn of Python's lock; the usual one after it, even if the work breaks."""
+    usual = sys.getswitchinterval()
+
+    where = await aside(lambda: (threading.current_thread(), sys.getswitchinterval()))
+    with pytest.raises(ZeroDivisionError):
+        await aside(lambda: 1 / 0)
+
+    assert where[0] is not threading.current_thread()
+    assert where[1] == pytest.approx(SLICE)
+    assert sys.getswitchinterval() == usual

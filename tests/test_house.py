@@ -21,7 +21,7 @@ ROOT = Path(__file__).parent.parent
 FLOORS = (
     ("__main__",),
     ("daemon",),
-    ("arguments", "oncall", "scheduler", "web", "standin"),
+    ("arguments", "loading", "oncall", "scheduler", "web", "standin"),
     ("probing",),
     ("session",),
     ("transport", "resolver", "host", "files", "state", "log"),
@@ -50,6 +50,7 @@ VALUES = frozenset({"pathlib.PurePath", "pathlib.PurePosixPath", "http.HTTPStatu
 ONLY = {
     "aiohttp": {"web", "standin"},
     "apscheduler": {"scheduler"},
+    "bcrypt": {"web"},
     "jwt": {"tokens"},
     "prometheus_client": {"metrics", "web", "daemon"},
     "signal": {"__main__"},
@@ -84,10 +85,12 @@ PAUSES = {
     ("tests/drill/drill.py", "_hold"): DRILL,
     ("tests/drill/real.py", "one_stack"): DRILL,
     ("tests/drill/real.py", "_paged"): DRILL,
+    ("tests/test_web_hostile.py", "drip"): "a slow client is one that pauses",
     (
         "tests/test_alertmanager.py",
         "test_each_incident_is_one_notification_at_the_right_receiver",
     ): "nothing more must come: there is no event for that",
+    ("tests/reloads.py", "in_session"): "runs on the loop of `virtual`: its clock jumps",
     ("tests/played.py", "play"): "runs on the loop of `virtual`: its clock jumps",
     ("tests/played.py", "act"): "runs on the loop of `virtual`: its clock jumps",
 }

@@ -225,7 +225,7 @@ async def test_the_history_survives_a_restart(tmp_path):
     assert {result["run"] for result in before} <= {result["run"] for result in after}
     assert after[-len(before) :] == before
     assert before[0]["reason"] == "factory"
-    assert "send: admission: factory (internal_error)" in page
+    assert "send fails in admission: factory (internal_error)" in page
     assert not [line for line in (*first.err, *second.err) if "history file" in line]
     assert stat.S_IMODE((tmp_path / "history").stat().st_mode) == 0o600
 

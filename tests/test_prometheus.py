@@ -60,7 +60,7 @@ STEPS = [
 async def exporter():
     shown = Shown()
     scraped = asyncio.Event()
-    shown.scraped = scraped.set
+    shown.scraped = lambda _: scraped.set()
     server = await shown.serve()
     yield shown.metrics, server, scraped
     await server.close()

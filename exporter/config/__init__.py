@@ -4,10 +4,12 @@ Rule 1: reads no file and no environment. Rule 2: every refusal names the path o
 quotes no value. Rule 3: knows no backend by name: a profile is data (`Profile`), the built-in ones stand in `profiles`.
 
 `scalars` single values · `model` the shape · `document` YAML text · `sentences` pydantic's errors in our words ·
-`target_checks`, `profile_checks` what fields must agree on · `parsing` all of it together.
+`target_checks`, `profile_checks` what fields must agree on · `parsing` all of it together · `web`, `http_client` the
+files of `--web.config.file` and `--http.config.file`.
 """
 
 from exporter.config.document import YamlProblem, load_yaml
+from exporter.config.http_client import BasicAuth, HttpClient, parse_http_client
 from exporter.config.model import (
     Auth,
     Carry,
@@ -34,9 +36,13 @@ from exporter.config.parsing import Examined, Part, examine, parse
 from exporter.config.problem import Problem
 from exporter.config.profile_checks import profile_problems
 from exporter.config.scalars import Duration, FieldPath, Name, Pattern, Period, seconds
+from exporter.config.web import CIPHERS, CURVES, RateLimit, TlsServer, WebConfig, parse_web
 
 __all__ = [
+    "CIPHERS",
+    "CURVES",
     "Auth",
+    "BasicAuth",
     "Carry",
     "CloseRule",
     "Config",
@@ -47,6 +53,7 @@ __all__ = [
     "Examined",
     "Exchange",
     "FieldPath",
+    "HttpClient",
     "Jwt",
     "Limits",
     "Model",
@@ -59,15 +66,20 @@ __all__ = [
     "Probes",
     "Problem",
     "Profile",
+    "RateLimit",
     "Target",
     "TargetLimits",
     "Tls",
+    "TlsServer",
+    "WebConfig",
     "Welcome",
     "WelcomeCheck",
     "YamlProblem",
     "examine",
     "load_yaml",
     "parse",
+    "parse_http_client",
+    "parse_web",
     "profile_problems",
     "seconds",
 ]

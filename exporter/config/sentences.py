@@ -42,13 +42,21 @@ def target_name(raw: object, index: int) -> str | None:
     return name if isinstance(name, str) and NAME.fullmatch(name) else None
 
 
-def field_problems(error: ValidationError, raw: object) -> Iterator[tuple[Place, Problem]]:
-    """Each field error with its place in the file."""
+def field_problems(
+    error: ValidationError, raw: object, whole: type[BaseModel] = Config
+) -> Iterator[tuple[Place, Problem]]:
+    """Each field error with its place in the file, whose shape is `whole`."""
     for found in error.errors(include_url=False):
         place = tuple(part for part in found["loc"] if part != KEY)
-        word = WORDS.get(found["type"], lambda _: "is not valid here")
-        sentence = "a key must be text: quote it" if _bad_key(found["loc"], found["input"]) else word(found)
-        yield place, Problem(path_of(place, raw), sentence)
+        yield place, Problem(path_of(place, raw), _sentence(found, whole))
+
+
+def _sentence(found: Any, whole: type[BaseModel]) -> str:
+    if _bad_key(found["loc"], found["input"]):
+        return "a key must be text: quote it"
+    if found["type"] == "extra_forbidden":
+        return _unknown(found["loc"], whole)
+    return WORDS.get(found["type"], lambda _: "is not valid here")(found)
 
 
 def _bad_key(place: Place, value: object) -> bool:
@@ -65,9 +73,9 @@ def _not_text(found: Any) -> str:
     return next((sentence for kind, sentence in kinds if isinstance(found["input"], kind)), "must be text")
 
 
-def _known(place: Place) -> tuple[str, ...]:
+def _known(place: Place, whole: type[BaseModel]) -> tuple[str, ...]:
     """The fields that the mapping around this place may have."""
-    kind: Any = Config
+    kind: Any = whole
     for part in place[:-1]:
         kind = _inner(_bare(kind), part)
     return tuple(kind.model_fields) if _is_model(kind := _bare(kind)) else ()
@@ -90,9 +98,9 @@ def _bare(kind: Any) -> Any:
     return kind
 
 
-def _unknown(found: Any) -> str:
-    known = sorted(_known(found["loc"]))
-    near = difflib.get_close_matches(shown(str(found["loc"][-1])).lower(), known, n=1)
+def _unknown(place: Place, whole: type[BaseModel]) -> str:
+    known = sorted(_known(place, whole))
+    near = difflib.get_close_matches(shown(str(place[-1])).lower(), known, n=1)
     return f"unknown field, did you mean `{near[0]}`?" if near else f"unknown field, known here: {', '.join(known)}"
 
 
@@ -115,7 +123,6 @@ def _said(sentence: str) -> Callable[[Any], str]:
 
 WORDS: Final[Mapping[str, Callable[[Any], str]]] = {
     "missing": _said("is required"),
-    "extra_forbidden": _unknown,
     "invalid_key": _said("a key must be text: quote it"),
     "value_error": lambda found: str(found["ctx"]["error"]),
     "string_type": _not_text,

@@ -1,18 +1,19 @@
 """Answers the HTTP side: what `web.Site` asks for."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final
 
-from exporter import __version__
 from exporter.daemon.asked import Sessions
+from exporter.daemon.board import Board
 from exporter.daemon.ground import Ground
 from exporter.daemon.probes import Probes, Wrong, named
-from exporter.daemon.told import Told
+from exporter.daemon.reloading import Reloaded
 from exporter.report import FORMATS, View
-from exporter.web import JSON, Answer, LandingData, Question, Recent
+from exporter.web import JSON, Answer, Question, Recent
 
+NO_LIFECYCLE: Final = "reload by HTTP is switched off: start with --web.enable-lifecycle, or send a SIGHUP\n"
 STOPPING: Final = "stopping: running sessions are being closed"
 
 
@@ -26,30 +27,35 @@ class Vitals:
 
 
 class Desk:
-    """Fulfils `web.Site`. `on_scrape` is told after each served scrape."""
+    """Fulfils `web.Site`.
+
+    `on_scrape` is told of each served scrape, and of which moment it was; `reload` is there if clients may ask for it.
+    """
 
     def __init__(
         self,
         ground: Ground,
-        told: Told,
         vitals: Vitals,
-        on_scrape: Callable[[], None],
+        on_scrape: Callable[[float], None],
         *,
         sessions: Sessions,
         timeout_offset: float,
+        reload: Callable[[], Awaitable[Reloaded]] | None,
     ) -> None:
         self.figures = ground.metrics
+        self.board = Board(ground, vitals.ill)
         self._ground = ground
         self._jobs = ground.jobs
-        self._told = told
         self._vitals = vitals
         self._on_scrape = on_scrape
         self._sessions = sessions
         self._probes = Probes(ground.jobs, sessions, ground.clock.wall, offset=timeout_offset)
+        self._reload = reload
 
-    def scraped(self) -> None:
-        """A scrape has been served."""
-        self._on_scrape()
+    def scraped(self, since: float) -> None:
+        """A scrape has been served, of the figures at a moment of the loop's clock."""
+        self._ground.news.last_scrape = self._ground.clock.wall()
+        self._on_scrape(since)
 
     def ready(self) -> Answer:
         """Not ready while stopping."""
@@ -62,10 +68,6 @@ class Desk:
         ill = self._vitals.ill()
         return Answer(HTTPStatus.OK, "healthy\n") if ill is None else _no(ill)
 
-    def landing(self) -> LandingData:
-        """Every target, in the order of the config."""
-        return LandingData(__version__, tuple(map(self._told.row, self._jobs.values())))
-
     def recent(self) -> Recent:
         """Every target, in the order of the config."""
         return Recent(tuple(self._jobs), self._ground.history.results, self._ground.clock.wall())
@@ -74,6 +76,16 @@ class Desk:
         """With the ledger of the schedule, and no counter of it."""
         self._vitals.look()  # a ledger of yesterday's clock would think slots free
         return await self._probes.answer(question)
+
+    async def reload(self) -> Answer:
+        """The config is read anew; every mistake in it is said."""
+        if self._reload is None:
+            return Answer(HTTPStatus.FORBIDDEN, NO_LIFECYCLE)
+        if self._vitals.stopping():
+            return _no("the exporter is stopping")
+        done = await self._reload()
+        status = HTTPStatus.OK if done.successful else HTTPStatus.INTERNAL_SERVER_ERROR
+        return Answer(status, "".join(f"{sentence}\n" for sentence in done.sentences))
 
     async def check(self, target: str, probe: str) -> Answer:
         """One at a time for a target, with the ledger of the schedule."""

@@ -1,7 +1,8 @@
 """What the files of this room share."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from exporter.daemon.news import News
 from exporter.history import History
 from exporter.host import Clock
 from exporter.metrics import Metrics
@@ -20,3 +21,4 @@ class Ground:
     state: State
     clock: Clock
     resolver: Resolver
+    news: News = field(default_factory=News)

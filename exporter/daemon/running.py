@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -12,29 +12,29 @@ from exporter import __version__
 from exporter.daemon.asked import Sessions
 from exporter.daemon.desk import Desk, Vitals
 from exporter.daemon.ground import Ground
+from exporter.daemon.newcomers import Newcomers
+from exporter.daemon.reloading import Load, Reloading, nothing_to_load
+from exporter.daemon.swapping import Swap
 from exporter.daemon.told import Listeners, Told
-from exporter.files import FRESH, KeyRing
+from exporter.files import FRESH, TLS_CONTEXTS, KeyRing
 from exporter.history import History
-from exporter.host import Clock, LoopWatch, collect_garbage, descriptors, in_slices
-from exporter.metrics import Metrics, target_series
+from exporter.host import Clock, LoopWatch, Notifier, collect_garbage, descriptors, in_slices
+from exporter.metrics import Metrics
 from exporter.plan import Plan
 from exporter.probing import Prober
 from exporter.resolver import Resolver
 from exporter.result import Result, Skip
 from exporter.scheduler import Scheduler
 from exporter.state import State
-from exporter.web import Address, Server
+from exporter.web import MOST, Address, Doorway, Server
 
 if TYPE_CHECKING:
     from exporter.state.history_file import HistoryFile
 
 LOG = logging.getLogger("exporter.daemon")
 
-FIRST_SCRAPE: Final = 60.0
-"""Seconds after the start at which the first session waits no longer for a scrape."""
-
-SPARE_DESCRIPTORS: Final = 64
-"""Descriptors that sessions leave for files, look-ups and the HTTP side."""
+SPARE_DESCRIPTORS: Final = 64 + MOST
+"""Descriptors that sessions leave for files, look-ups and the connections of the HTTP side."""
 
 ASKED_PART: Final = 4
 """Of all sessions that may be open at once, a quarter may be asked for over HTTP: the schedule is not crowded out."""
@@ -45,16 +45,19 @@ TIDY: Final = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How to run. `startup_delay` in seconds; 0 starts sessions at once, without waiting for a scrape.
+    """How to run.
 
-    `history_file`: where the history is kept over restarts, if it is.
-    `timeout_offset`: seconds by which /probe answers before the scrape that asks gives up.
+    `startup_delay`: seconds that new targets wait, for a scrape too; 0 starts sessions at once. `timeout_offset`:
+    seconds by which /probe answers before the scrape that asks gives up. `history_file`: keeps the history over
+    restarts. `load`: reads the config anew. `lifecycle`: HTTP clients may ask for that.
     """
 
-    listen: Address
+    listen: Address | Doorway
     startup_delay: float = 15.0
-    history_file: Path | None = None
     timeout_offset: float = 0.5
+    history_file: Path | None = None
+    load: Load = nothing_to_load
+    lifecycle: bool = False
     on_result: Callable[[Result], None] = field(default=lambda _: None)
     on_skip: Callable[[Skip], None] = field(default=lambda _: None)
 
@@ -73,32 +76,49 @@ class Daemon:
             clock=clock,
             resolver=Resolver(),
         )
-        self._scraped = asyncio.Event()
         self._chores: list[asyncio.Task[None]] = []
+        self._dead = ""
         self._server: Server | None = None
         self._started = AsyncExitStack()
         self._stopping = False
+        self._notifier = Notifier()
         self._loop_watch = LoopWatch(clock.monotonic)
         self._file = _history_file(options.history_file, self._ground)
         keep = self._file.add if self._file else _nobody
         self._told = Told(self._ground, Listeners(options.on_result, options.on_skip, keep))
-        keys = KeyRing(fresh=FRESH, now=clock.monotonic)
+        self._keys = KeyRing(fresh=FRESH, now=clock.monotonic)
         ground, late = self._ground, self._loop_watch.worst
-        prober = Prober(ground.state, keys, ground.resolver, clock, self._told.opened, late=late)
-        asked = Prober(ground.state, keys, ground.resolver, clock, lambda *_: None, late=late)
+        self._prober = Prober(ground.state, self._keys, ground.resolver, clock, self._told.opened, late=late)
+        asked = Prober(ground.state, self._keys, ground.resolver, clock, lambda *_: None, late=late)
         self._sessions = Sessions(ground, asked, self._room)
-        self._most = _most(plan)
         self._scheduler = Scheduler(
-            plan.jobs, prober.run, self._told, clock, most=self._most, others=lambda: self._sessions.in_flight
+            plan.jobs,
+            self._prober.run,
+            self._told,
+            clock,
+            most=_most(plan.max_sessions),
+            others=lambda: self._sessions.in_flight,
         )
-        vitals = Vitals(stopping=lambda: self._stopping, ill=self._ill, look=self._scheduler.look)
+        self._newcomers = Newcomers(options.startup_delay, self._scheduler.begin, self._ended)
+        self._reloading = Reloading(self._ground, self._swap(plan), options.load, self._forget)
         self._desk = Desk(
             ground,
-            self._told,
-            vitals,
-            self._scraped.set,
+            Vitals(stopping=lambda: self._stopping, ill=self._ill, look=self._scheduler.look),
+            self._newcomers.scraped,
             sessions=self._sessions,
             timeout_offset=options.timeout_offset,
+            reload=self._reloading.reload if options.lifecycle else None,
+        )
+
+    def _swap(self, plan: Plan) -> Swap:
+        return Swap(
+            self._ground,
+            self._scheduler,
+            self._told,
+            self._newcomers,
+            delay=self._options.startup_delay,
+            most=_most,
+            wanted={job.name: job for job in plan.jobs},
         )
 
     @property
@@ -117,57 +137,64 @@ class Daemon:
         self._started.push_async_callback(self._end_chores)
         self._started.push_async_callback(self._sessions.stopped)
         self._started.push_async_callback(self._scheduler.stop)
+        self._started.push_async_callback(self._newcomers.close)
+        self._started.push_async_callback(self._reloading.close)
         chores = {
             "begin": self._begin(),
             "watch_loop": self._loop_watch.run(self._lag),
             "tidy": self._tidy(),
             "garbage": collect_garbage(lambda: self._in_flight == 0),
+            "watchdog": self._notifier.watchdog(lambda: self._ill() is None),
         }
         if self._file is not None:
             chores["history"] = self._file.run()
         self._chores = [asyncio.create_task(chore, name=name) for name, chore in chores.items()]
         for chore in self._chores:
-            chore.add_done_callback(_mourn)
+            chore.add_done_callback(self._ended)
         keys = {"version": __version__, "targets": len(self._ground.jobs), "url": self.url}
         LOG.info("listening", extra={"keys": keys})
+        await self._notifier.tell("READY=1", f"STATUS={len(self._ground.jobs)} targets, listening on {self.url}")
+
+    def reload(self) -> None:
+        """Have the config read anew, soon; the log says how it went. Before the start is over it waits for that."""
+        if not self._stopping:
+            self._reloading.ask()
 
     async def stop(self) -> None:
         """Not ready, no new session, running ones finish or are closed with 1000; then the HTTP side ends.
 
         A second call does nothing.
         """
-        self._stopping = True
-        self._sessions.stop()
+        if not self._stopping:
+            self._stopping = True
+            self._sessions.stop()
+            await self._notifier.tell("STOPPING=1", "STATUS=running sessions are being closed")
         await self._started.aclose()
 
     def _prime(self) -> None:
-        for job in self._ground.jobs.values():
-            self._ground.metrics.add_target(target_series(job.target, job.profile))
-            self._ground.metrics.auth_bypassed(job.name, bypassed=job.target.allow_auth_bypass)
+        for job in list(self._ground.jobs.values()):
+            self._told.came(job)
         self._ground.metrics.reloaded(self._ground.clock.wall(), successful=True)
         self._scheduler.announce(self._ground.clock.wall() + self._options.startup_delay)
 
     # Chores ---------------------------------------------------------------------------------------------------------
 
     async def _begin(self) -> None:
-        """Design 8: the first session waits for the delay and for one served scrape, at most `FIRST_SCRAPE`.
-
-        What the history's file holds is read before it.
-        """
+        """What the history's file holds is read before the first session."""
         if self._file is not None:
             await self._file.load(tuple(self._ground.jobs))
-        delay = self._options.startup_delay
-        if delay > 0:
-            await asyncio.sleep(delay)
-            with suppress(TimeoutError):
-                async with asyncio.timeout(max(0.0, FIRST_SCRAPE - delay)):
-                    await self._scraped.wait()
-        self._scheduler.start()
+            for name in self._ground.jobs:
+                self._ground.news.of(name)
+        self._newcomers.expect(self._ground.jobs)
+        self._reloading.open()
 
     async def _tidy(self) -> None:
         while True:
-            async for job in in_slices(list(self._ground.jobs.values())):
-                self._told.tell_identities(job, job.identities)
+            async for name in in_slices(list(self._ground.jobs)):
+                job = self._ground.jobs.get(name)
+                if job is not None:
+                    self._told.tell_identities(job, job.identities)
+            self._prober.forget_all_but(self._ground.jobs.values())
             await asyncio.sleep(TIDY)
             async for _ in in_slices(self._ground.state.ledger.pruning(self._ground.clock.wall())):
                 pass
@@ -184,12 +211,24 @@ class Daemon:
 
     def _room(self) -> bool:
         """Whether a session that no schedule asked for may be opened: they are a part of the most, never all of it."""
-        return self._in_flight < self._most and self._sessions.in_flight < max(1, self._most // ASKED_PART)
+        most = self._scheduler.most
+        return self._in_flight < most and self._sessions.in_flight < max(1, most // ASKED_PART)
+
+    def _forget(self) -> None:
+        """Let go of the keys and certificates that no target names any more; in a thread."""
+        targets = [job.target for job in self._reloading.wanted.values()]
+        self._keys.forget_all_but(target.auth.jwt for target in targets if target.auth is not None)
+        TLS_CONTEXTS.forget_all_but(target.tls for target in targets)
+
+    def _ended(self, chore: asyncio.Task[None]) -> None:
+        """A task ends by itself if it breaks, or has done what it was for."""
+        if not chore.cancelled() and chore.exception() is not None:
+            self._dead = chore.get_name()
+            LOG.error("the task %s has died: please report this", self._dead, exc_info=chore.exception())
 
     def _ill(self) -> str | None:
-        dead = [chore.get_name() for chore in self._chores if _died(chore)]
-        if dead:
-            return f"the task {dead[0]} has died, see the log: restart"
+        if self._dead:
+            return f"the task {self._dead} has died, see the log: restart"
         if not self._stopping and not self._scheduler.alive:
             return "cycles fall due and none is started: restart"
         return None
@@ -213,18 +252,9 @@ def _nobody(_: Result) -> None:
     """Keep nothing."""
 
 
-def _most(plan: Plan) -> int:
+def _most(wished: int) -> int:
     """How many sessions there may be at once."""
-    most = max(1, min(plan.max_sessions, descriptors() - SPARE_DESCRIPTORS))
-    if most < plan.max_sessions:
+    most = max(1, min(wished, descriptors() - SPARE_DESCRIPTORS))
+    if most < wished:
         LOG.warning("at most %d sessions at once, not max_sessions: raise the limit of open files", most)
     return most
-
-
-def _died(chore: asyncio.Task[None]) -> bool:
-    return chore.done() and not chore.cancelled() and chore.exception() is not None
-
-
-def _mourn(chore: asyncio.Task[None]) -> None:
-    if _died(chore):
-        LOG.error("the task %s has died: please report this", chore.get_name(), exc_info=chore.exception())

@@ -7,15 +7,13 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Final
 
 from exporter import log
+from exporter.daemon.board import identities
 from exporter.daemon.ground import Ground
-from exporter.history import State, Word
+from exporter.metrics import target_series
 from exporter.plan import Job
-from exporter.report.words import cause
-from exporter.result import Probe, Result, Skip, Trigger
-from exporter.web import LandingTarget
+from exporter.result import Probe, Result, Skip
 
 LOG = logging.getLogger("exporter.daemon")
 
@@ -30,21 +28,56 @@ class Listeners:
 
 
 class Told:
-    """The sinks of the scheduler (`scheduler.Sinks`), and what the last results say of each target."""
+    """The sinks of the scheduler (`scheduler.Sinks`)."""
 
     def __init__(self, ground: Ground, listeners: Listeners) -> None:
+        self._ground = ground
         self._jobs = ground.jobs
         self._metrics = ground.metrics
         self._history = ground.history
+        self._news = ground.news
         self._state = ground.state
         self._clock = ground.clock
         self._listeners = listeners
         self._open: Counter[str] = Counter()
 
+    def came(self, job: Job) -> None:
+        """Make the series of a new target. A session of one that had its name before may be open still."""
+        self._jobs[job.name] = job
+        self._news.of(job.name)
+        self._show(job)
+        self._metrics.open_connections(job.name, self._open[job.name])
+
+    def changed(self, job: Job) -> None:
+        """Make the series that the target has now, and drop those that it has no more; what both have, stays."""
+        before = self._jobs[job.name]
+        self._jobs[job.name] = job
+        if job.target is before.target:
+            return
+        self._news.of(job.name)
+        self._show(job)
+        if job.target.url != before.target.url:
+            self._metrics.elsewhere(job.name)
+        self.tell_identities(job, job.identities)
+
+    def went(self, name: str) -> None:
+        """Drop everything that is known of a target."""
+        del self._jobs[name]
+        self._metrics.remove_target(name)
+        self._history.remove(name)
+        self._news.of(name)
+        self._tidy_open(name)
+
+    def _show(self, job: Job) -> None:
+        self._metrics.add_target(target_series(job.target, job.profile))
+        self._metrics.auth_bypassed(job.name, bypassed=job.target.allow_auth_bypass)
+
     def observe(self, result: Result) -> None:
         """Tell everybody of a finished session."""
         self._metrics.observe(result)
         self._history.add(result)
+        self._news.sessions += 1
+        self._news.of(result.target)
         self._listeners.keep(result)
         log.session(result)
         self._listeners.on_result(result)
@@ -56,11 +89,14 @@ class Told:
         """Count the verdict of a scheduled cycle."""
         self._metrics.cycle(result)
         self._history.cycle(result)
+        self._news.of(result.target)
 
     def skip(self, skip: Skip) -> None:
         """Count a cycle that opened no session."""
         self._metrics.skip(skip)
         self._history.skip(skip, self._clock.wall())
+        self._news.skips[skip.cause] += 1
+        self._news.of(skip.target)
         self._listeners.on_skip(skip)
 
     def due(self, target: str, probe: Probe, at: float) -> None:
@@ -76,35 +112,13 @@ class Told:
         """Count the open connections of a target."""
         self._open[target] += change
         self._metrics.open_connections(target, self._open[target])
+        self._tidy_open(target)
+
+    def _tidy_open(self, target: str) -> None:
+        if target not in self._jobs and not self._open[target]:
+            del self._open[target]
 
     def tell_identities(self, job: Job, aliases: Iterable[str]) -> None:
         """What the ledger says of them now; a failure may have put the whole pool to rest."""
-        ledger, now = self._state.ledger, self._clock.wall()
-        for alias in aliases:
-            request = job.request("", Probe.SEND, alias, Trigger.SCHEDULE)
-            self._metrics.identity_state(
-                job.name,
-                alias,
-                held=ledger.held(request.user or "", now),
-                budget=ledger.budget(request, now),
-                resting=ledger.resting(request.user, request.key, now),
-            )
-
-    def row(self, job: Job) -> LandingTarget:
-        """A target's state in words."""
-        state = self._history.state(job.name)
-        return LandingTarget(job.name, STATES.get(state.word, state.word.value), _detail(state))
-
-
-STATES: Final = {Word.UNKNOWN: "not probed yet"}
-
-
-def _detail(state: State) -> str:
-    result = state.result
-    if result is None:
-        return ""
-    if state.word is Word.UNKNOWN:
-        return "nothing was proved by the sessions so far"
-    if result.impairment is not None:
-        return f"our own failure: {result.impairment}"
-    return f"{state.probe}: {cause(result)}" if state.word is Word.FAILING else ""
+        for one in identities(self._ground, job, aliases):
+            self._metrics.identity_state(job.name, one.alias, held=one.held, budget=one.budget, resting=one.resting)

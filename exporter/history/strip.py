@@ -1,7 +1,6 @@
 """The last cycles of one target, a mark each: nine bytes, since every target has a hundred of them."""
 
 from array import array
-from collections.abc import Iterator
 from enum import StrEnum
 from typing import Final, NamedTuple
 
@@ -69,9 +68,5 @@ class Strip:
 
     def last(self, number: int) -> list[Mark]:
         """So many marks at most, oldest first."""
-        return list(self._marks())[-number:] if number > 0 else []
-
-    def _marks(self) -> Iterator[Mark]:
-        for place in (*range(self._next, len(self._sorts)), *range(self._next)):
-            word, reason = SORTS[self._sorts[place]]
-            yield Mark(self._moments[place], word, reason)
+        places = [*range(self._next, len(self._sorts)), *range(self._next)][-number:] if number > 0 else []
+        return [Mark(self._moments[place], *SORTS[self._sorts[place]]) for place in places]

@@ -6,12 +6,13 @@ Rule 3: a result of a target that is gone is dropped: a series never comes back 
 
 import platform
 from collections.abc import Generator, Mapping
-from typing import Final
+from typing import Final, NamedTuple
 
 from exporter.classify import close_label
 from exporter.metrics import families as f
 from exporter.metrics.exposition import Form, Machine, figures
 from exporter.metrics.series import (
+    LEARNED,
     OTHER,
     Key,
     TargetSeries,
@@ -26,6 +27,15 @@ from exporter.profiles import probes_of
 from exporter.result import Phase, Probe, Result, Skip, Verdict
 
 SWITCHING_PROTOCOLS: Final = 101
+
+
+class Own(NamedTuple):
+    """What we said of ourselves: whether the last config loaded, when one last did (unix seconds), how late we are."""
+
+    config_ok: bool
+    config_at: float
+    loop_lag: float
+    distorted: int
 
 
 class _Known:
@@ -75,6 +85,13 @@ class Metrics:
         """Drop every series of the target."""
         if self._targets.pop(name, None) is not None:
             self._storage.remove(name)
+
+    def elsewhere(self, name: str) -> None:
+        """Forget what the target's backend has told of itself: it is another one now."""
+        known = self._known(name)
+        if known is not None:
+            for family in LEARNED:
+                known.shelf.unset(family)
 
     def unprimed(self) -> list[tuple[str, Key]]:
         """Names and label values of series that exist although `series.legal` does not know them: for tests."""
@@ -151,6 +168,8 @@ class Metrics:
             known.shelf.set(held, f.SLOTS_HELD, identity)
             if budget is not None:
                 known.shelf.set(budget, f.SLOTS_BUDGET, identity)
+            else:
+                known.shelf.unset(f.SLOTS_BUDGET, identity)
 
     def auth_bypassed(self, target: str, *, bypassed: bool) -> None:
         """Say whether the target's headers switch off the backend's token check."""
@@ -167,6 +186,16 @@ class Metrics:
         self._storage.own().set(successful, f.RELOAD_OK)
         if successful:
             self._storage.own().set(at, f.RELOADED_AT)
+
+    def own(self) -> Own:
+        """What was said of ourselves."""
+        shelf = self._storage.own()
+        return Own(
+            config_ok=bool(shelf.get(f.RELOAD_OK)),
+            config_at=shelf.get(f.RELOADED_AT),
+            loop_lag=shelf.get(f.LOOP_LAG),
+            distorted=int(shelf.get(f.DISTORTED_RUNS)),
+        )
 
     def _set(self, target: str, value: float, *key: object) -> None:
         known = self._known(target)

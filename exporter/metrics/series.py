@@ -18,6 +18,10 @@ from exporter.result import FactoryReason, Impairment, Probe, SkipCause
 OTHER: Final = "other"
 HTTP_CODES: Final = ("3xx", "400", "401", "403", "404", "429", "500", "502", "503", "504", OTHER)
 
+OF_FACTORY: Final = (f.FACTORY_VALID, f.SLOT_LIMIT, f.CLOCK_SKEW, f.HEARTBEAT_INTERVAL, f.MAX_MESSAGE_SIZE)
+LEARNED: Final = (*OF_FACTORY, f.CERTIFICATE_EXPIRY)
+"""What a backend has told of itself: unknown at first, and unknown again when the target has another URL."""
+
 Key = tuple[Any, ...]
 """A family, and the label values after `target` in the family's order."""
 
@@ -133,8 +137,7 @@ def _by_identity(target: TargetSeries) -> Iterator[tuple[Key, Start]]:
 def _factory(target: TargetSeries) -> Iterator[tuple[Key, Start]]:
     yield from (((f.FACTORY_FAILURES, reason), 0) for reason in FactoryReason)
     yield (f.AUTH_BYPASSED,), 0
-    unknown = (f.FACTORY_VALID, f.SLOT_LIMIT, f.CLOCK_SKEW, f.HEARTBEAT_INTERVAL, f.MAX_MESSAGE_SIZE)
-    yield from (((family,), None) for family in unknown)
+    yield from (((family,), None) for family in OF_FACTORY)
     for identity in target.identities:
         yield (f.SLOTS_HELD, identity), 0
         yield (f.SLOTS_BUDGET, identity), None

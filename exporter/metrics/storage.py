@@ -68,10 +68,20 @@ class Shelf:
         at = self._at(key)
         self._figures[at] = (self._figures[at] or 0) + amount
 
+    def get(self, *key: Any) -> float:
+        """A gauge or a counter; 0 if it is not known."""
+        return self._figures[self._at(key)] or 0
+
     def set(self, value: float, *key: Any) -> None:
         """Set a gauge."""
         at = self._at(key)  # first: to make a place makes another list
         self._figures[at] = +value  # a bool becomes a number
+
+    def unset(self, *key: Any) -> None:
+        """Make a gauge unknown again."""
+        at = self._layout.at.get(self._placed(key))
+        if at is not None:
+            self._figures[at] = None
 
     def observe(self, value: float, *key: Any) -> None:
         """Put a value into a histogram."""

@@ -7,9 +7,10 @@ Rule 3: a schedule that could do harm is no plan but a problem that says which s
 """
 
 from exporter.plan.cadence import Grid, Turns
+from exporter.plan.difference import Difference, difference
 from exporter.plan.job import Job
 from exporter.plan.planning import Plan, plan
 from exporter.plan.sharding import Shard, shard_of
 from exporter.plan.text import plan_lines
 
-__all__ = ["Grid", "Job", "Plan", "Shard", "Turns", "plan", "plan_lines", "shard_of"]
+__all__ = ["Difference", "Grid", "Job", "Plan", "Shard", "Turns", "difference", "plan", "plan_lines", "shard_of"]

@@ -52,15 +52,14 @@ class Cause:
 
     def fits(self, result: Result) -> bool:
         """True if the result is one of this row."""
-        asked = (
-            (self.phase, result.phase),
-            (self.reason, result.reason),
-            (self.factory, result.factory_reason),
-            (self.impairment, result.impairment),
+        return (
+            (self.reason is None or self.reason is result.reason)
+            and (self.phase is None or self.phase is result.phase)
+            and (self.factory is None or self.factory is result.factory_reason)
+            and (self.impairment is None or self.impairment is result.impairment)
+            and (self.codes is None or server_code(result) in self.codes)
+            and (self.statuses is None or result.http_status in self.statuses)
         )
-        same = all(wanted in (None, found) for wanted, found in asked)
-        by_code = self.codes is None or server_code(result) in self.codes
-        return same and by_code and (self.statuses is None or result.http_status in self.statuses)
 
 
 def server_code(result: Result) -> int | None:

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from math import isfinite
 from typing import Final
 
-from exporter.result import Close, Initiator, Phase, Result
+from exporter.result import Close, FactoryReason, Initiator, Phase, Reason, Result
 
 BY: Final[Mapping[Initiator, str]] = {
     Initiator.REMOTE: "by the server",
@@ -49,10 +49,12 @@ def closed(close: Close) -> str:
 
 def cause(result: Result) -> str:
     """`admission: factory (slot_limit)`; "" for a session that did not fail."""
-    if result.reason is None:
-        return ""
-    factory = f" ({result.factory_reason})" if result.factory_reason else ""
-    return f"{result.phase}: {result.reason}{factory}"
+    return "" if result.reason is None else because(result.phase, result.reason, result.factory_reason)
+
+
+def because(phase: Phase | None, reason: Reason, factory: FactoryReason | None) -> str:
+    """`admission: factory (slot_limit)`."""
+    return f"{phase}: {reason}{f' ({factory})' if factory else ''}"
 
 
 def seconds(figure: float | None) -> str:

@@ -11,9 +11,10 @@ Rule 1: imports nothing from above `tokens`, and nothing of the house but `token
 `slots`, `breaker`, `replies`, `credentials`, `frames`, `faults`) does no I/O and has no clock.
 """
 
+from exporter.standin.demonstration import DEMO_PACE, demo_config
 from exporter.standin.faults import FAULTS, ROWS, Fault, Param, parse
 from exporter.standin.pace import Pace
 from exporter.standin.seen import Seen
 from exporter.standin.server import StandIn
 
-__all__ = ["FAULTS", "ROWS", "Fault", "Pace", "Param", "Seen", "StandIn", "parse"]
+__all__ = ["DEMO_PACE", "FAULTS", "ROWS", "Fault", "Pace", "Param", "Seen", "StandIn", "demo_config", "parse"]

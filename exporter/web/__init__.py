@@ -1,24 +1,31 @@
-"""HTTP: landing page, metrics, health; the only room that knows the aiohttp server.
+"""HTTP: status page, metrics, health; the only room that knows the aiohttp server.
 
 Rule 1: shows, changes nothing. Rule 2: what it shows comes in through `Site`.
+
+`doorway` where it listens and under which paths · `secure` who may come in · `arrivals`, `connection` how many, and how
+long each may take · `server` all of it together.
 """
 
+from exporter.web.arrivals import MOST
+from exporter.web.doorway import Doorway, read_doorway
 from exporter.web.filters import Recent
-from exporter.web.landing import LandingData, LandingTarget
 from exporter.web.listen import Address, ListenProblem, parse
+from exporter.web.secure import door_problems
 from exporter.web.server import Server
 from exporter.web.site import JSON, Answer, Question, Site
 
 __all__ = [
     "JSON",
+    "MOST",
     "Address",
     "Answer",
-    "LandingData",
-    "LandingTarget",
+    "Doorway",
     "ListenProblem",
     "Question",
     "Recent",
     "Server",
     "Site",
+    "door_problems",
     "parse",
+    "read_doorway",
 ]

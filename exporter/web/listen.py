@@ -12,11 +12,18 @@ from typing import Final
 FLAG: Final = "--web.listen-address"
 ADDRESS: Final = re.compile(r"(?:\[(?P<ip6>[0-9A-Fa-f:.%\w]+)\]|(?P<host>[^\s:\[\]/]*)):(?P<port>\d{1,5})")
 ANY: Final = ("", "0.0.0.0", "::")  # noqa: S104 - shown as loopback in URLs, bound only when asked for
+BACKLOG: Final = 512
+"""Connections that may wait to be accepted: in a flood of them a scraper's is not lost among the first few."""
+
 NO_IP6: Final = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 
 
 class ListenProblem(Exception):  # noqa: N818
-    """Why we cannot listen, as a sentence for the user."""
+    """Why we cannot listen, as sentences for the user."""
+
+    def __init__(self, *sentences: str) -> None:
+        super().__init__(*sentences)
+        self.sentences = sentences
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,14 +62,16 @@ def bind(address: Address) -> socket.socket:
 def _bound(address: Address) -> socket.socket:
     if not address.host and socket.has_dualstack_ipv6():
         try:
-            return socket.create_server(("", address.port), family=socket.AF_INET6, dualstack_ipv6=True)
+            return socket.create_server(
+                ("", address.port), family=socket.AF_INET6, dualstack_ipv6=True, backlog=BACKLOG
+            )
         except OSError as error:
             if error.errno not in NO_IP6:
                 raise
     family, *_, where = socket.getaddrinfo(
         address.host or None, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
     )[0]
-    return socket.create_server((str(where[0]), int(where[1])), family=family)
+    return socket.create_server((str(where[0]), int(where[1])), family=family, backlog=BACKLOG)
 
 
 def _words(error: OSError) -> str:
@@ -73,9 +82,11 @@ def _words(error: OSError) -> str:
     return (error.strerror or type(error).__name__).lower()
 
 
-def url(sock: socket.socket) -> str:
-    """The URL under which a local client reaches a listening socket."""
+def url(sock: socket.socket, scheme: str = "http") -> str:
+    """The URL under which a local client reaches a listening socket; of a Unix socket, `unix:` and its path."""
+    if sock.family is socket.AF_UNIX:
+        return f"unix:{sock.getsockname()}"
     host, port = sock.getsockname()[:2]
     if host in ANY:
         host = "127.0.0.1"
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"

@@ -42,10 +42,11 @@ class Figures(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A page in the gzip format, in chunks; `size`: bytes when it is unpacked."""
+    """A page in the gzip format, in chunks; `size`: bytes when it is unpacked. `since`: of the loop's clock."""
 
     packed: Sequence[bytes]
     size: int
+    since: float
 
     @property
     def packed_size(self) -> int:
@@ -94,12 +95,12 @@ class Renderer:
     async def _rendered(self, form: Form) -> Page:
         async with self._alone:
             self.renders += 1
-            packer = _Packer(self._in_thread)
+            packer, since = _Packer(self._in_thread), asyncio.get_running_loop().time()
             with closing(self._figures.figures(form)) as pieces:
                 async for piece in in_slices(pieces):
                     await packer.add(piece)
             await packer.add(await self._in_thread(self._figures.machine, form))
-            return await packer.finished()
+            return await packer.finished(since)
 
     async def _in_thread(self, work: Callable[..., T], *arguments: Any) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work, *arguments)
@@ -123,10 +124,10 @@ class _Packer:
         if self._waiting >= CHUNK:
             await self._pack()
 
-    async def finished(self) -> Page:
+    async def finished(self, since: float) -> Page:
         await self._pack()
         await self._take()
-        return Page([chunk for chunk in (*self._packed, self._gzip.flush()) if chunk], self._size)
+        return Page([chunk for chunk in (*self._packed, self._gzip.flush()) if chunk], self._size, since)
 
     async def _pack(self) -> None:
         chunk = "".join(self._pieces).encode()

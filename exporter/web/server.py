@@ -1,28 +1,39 @@
 """The HTTP server as a handle: started on a port, known by its URL, closed.
 
-Rule 1: `_routes` is the one table of what is served. Rule 2: what every answer has in common, its headers and what
-becomes of a fault of ours, is done here and in no handler. Rule 3: knows no room of the house: see `site.Site`.
+Rule 1: `_routes` is the one table of what is served beside the status page, `Paths` says where. Rule 2: what every
+answer has in common, its headers and what becomes of a fault of ours, is done here and in no handler. Rule 3: knows no
+room of the house: see
+`site.Site`.
 """
 
+import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+import socket
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack
 from http import HTTPStatus
 from typing import Final, Self
 
 from aiohttp import web
 
-from exporter.web.landing import POLICY, page
-from exporter.web.listen import Address, bind, url
+from exporter.web.arrivals import Arrivals
+from exporter.web.connection import MOST_BYTES, SERVER, Connection
+from exporter.web.doorway import Doorway
+from exporter.web.listen import Address, url
+from exporter.web.page.document import POLICY
+from exporter.web.paths import Paths
 from exporter.web.probe import answering
 from exporter.web.results import Results
 from exporter.web.scrape import Scrapes
+from exporter.web.secure import Door
 from exporter.web.site import Answer, Site
+from exporter.web.status import Status
 
 SHUTDOWN: Final = 1.0
 """Seconds that requests in flight have when the server closes."""
 
 HEADERS: Final = {
-    "Server": "ws-factory-exporter",
+    "Server": SERVER,
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
     "Referrer-Policy": "no-referrer",
@@ -36,37 +47,71 @@ _LOG: Final = logging.getLogger(__name__)
 
 
 class Server:
-    """Serves a site. Made by `start`, ended by `close`."""
+    """Serves a site. Made by `start`, ended by `close`. `urls`: of each socket it listens on, `url` the first."""
 
-    def __init__(self, site: Site) -> None:
+    def __init__(self, site: Site, paths: Paths, door: Door) -> None:
+        self._door = door
         self._scrapes = Scrapes(site)
-        app = web.Application(middlewares=[_guarded])
+        self._status = Status(site.board, paths.metrics)
+        app = web.Application(middlewares=[_attended, _guarded, door.let_in], client_max_size=MOST_BYTES)
         app.on_response_prepare.append(_dress)
-        app.router.add_routes(_routes(site, self._scrapes))
+        app.on_response_prepare.append(self._dress_more)
+        app.on_shutdown.append(self._end_streams)
+        app.router.add_routes(paths.under([*self._status.routes(), *_routes(site, self._scrapes)]))
         self._runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=SHUTDOWN)
-        self.url = ""
+        self._arrivals = Arrivals(door, self._connection)
+        self._watch = asyncio.create_task(door.watch(), name="web_config")
+        self._prefix = paths.prefix
+        self.urls: list[str] = []
         self.port = 0
 
     @classmethod
-    async def start(cls, listen: Address, site: Site) -> Self:
+    async def start(cls, listen: Address | Doorway, site: Site) -> Self:
         """A server that listens; raises ListenProblem. Host "" is every interface, port 0 any free one."""
-        sock = bind(listen)
-        self = cls(site)
-        self.url, self.port = url(sock), int(sock.getsockname()[1])
-        await self._runner.setup()
-        await web.SockSite(self._runner, sock).start()
+        doorway = Doorway.of(listen)
+        async with AsyncExitStack() as opened:
+            door = await Door.open(doorway.config_file)
+            opened.push_async_callback(door.close)
+            sockets = [opened.enter_context(sock) for sock in doorway.sockets()]
+            self = cls(site, doorway.paths, door)
+            await self._listen(sockets)
+            opened.pop_all()
         return self
 
+    @property
+    def url(self) -> str:
+        """The first of `urls`."""
+        return self.urls[0]
+
+    async def _listen(self, sockets: Sequence[socket.socket]) -> None:
+        await self._runner.setup()
+        scheme = "https" if self._door.speaks_tls else "http"
+        for sock in sockets:
+            self.urls.append(url(sock, scheme) + self._prefix)
+            self._arrivals.listen(sock)
+        self.port = sockets[0].getsockname()[1] if sockets[0].family is not socket.AF_UNIX else 0
+
     async def close(self) -> None:
-        """Stop listening, give requests in flight a moment, end the render thread. A second call does nothing."""
+        """Stop listening, give requests in flight a moment, end the threads. A second call does nothing."""
+        await self._arrivals.stop()
         await self._runner.cleanup()
+        await self._arrivals.close()
+        self._watch.cancel()
+        await self._door.close()
         await self._scrapes.close()
+
+    def _connection(self, gone: Callable[[Connection], None]) -> Connection:
+        assert self._runner.server is not None  # noqa: S101
+        return Connection(self._runner.server, self._door.admits, gone)
+
+    async def _dress_more(self, _: web.Request, response: web.StreamResponse) -> None:
+        response.headers.update(self._door.headers)
+
+    async def _end_streams(self, _: web.Application) -> None:
+        self._status.close()
 
 
 def _routes(site: Site, scrapes: Scrapes) -> list[web.RouteDef]:
-    async def index(_: web.Request) -> web.Response:
-        return web.Response(body=page(site.landing()), content_type="text/html", charset="utf-8")
-
     async def healthy(_: web.Request) -> web.Response:
         return _response(site.healthy())
 
@@ -76,12 +121,16 @@ def _routes(site: Site, scrapes: Scrapes) -> list[web.RouteDef]:
     async def check(request: web.Request) -> web.Response:
         return _response(await site.check(request.query.get("target", ""), request.query.get("probe", "")))
 
+    async def reload(_: web.Request) -> web.Response:
+        return _response(await site.reload())
+
     return [
-        web.get("/", index),
         web.get("/metrics", scrapes.answer),
         web.get("/-/healthy", healthy),
         web.get("/-/ready", ready),
         web.get("/probe", answering(site), allow_head=False),
+        web.post("/-/reload", reload),
+        web.put("/-/reload", reload),
         web.post("/api/check", check),
         web.get("/api/results", Results(site.recent).answer),
     ]
@@ -89,6 +138,23 @@ def _routes(site: Site, scrapes: Scrapes) -> list[web.RouteDef]:
 
 def _response(answer: Answer) -> web.Response:
     return web.Response(text=answer.text, status=answer.status, content_type=answer.kind, charset="utf-8")
+
+
+@web.middleware
+async def _attended(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Tell the connection when a request is being answered; refuse a body that is too large before it is sent."""
+    connection = request.protocol
+    assert isinstance(connection, Connection)  # noqa: S101
+    connection.begin()
+    well = False
+    try:
+        if (request.content_length or 0) > MOST_BYTES:
+            raise web.HTTPRequestEntityTooLarge(MOST_BYTES, request.content_length or 0)
+        response = await handler(request)
+        well = response.status < HTTPStatus.BAD_REQUEST
+        return response
+    finally:
+        connection.end(well=well)
 
 
 @web.middleware

@@ -9,7 +9,7 @@ from typing import Final, Protocol
 
 from exporter.metrics import Form
 from exporter.web.filters import Recent
-from exporter.web.landing import LandingData
+from exporter.web.pages import Board
 from exporter.web.render import Figures
 
 JSON: Final = "application/json"
@@ -44,11 +44,15 @@ class Site(Protocol):
     """Who is asked."""
 
     @property
+    def board(self) -> Board:
+        """What the status page shows."""
+
+    @property
     def figures(self) -> Figures:
         """What a scrape is made of."""
 
-    def scraped(self) -> None:
-        """GET on the metrics has been answered."""
+    def scraped(self, since: float) -> None:
+        """GET on the metrics has been answered, with the figures of a moment of the loop's clock."""
 
     def ready(self) -> Answer:
         """Whether traffic is welcome."""
@@ -56,14 +60,14 @@ class Site(Protocol):
     def healthy(self) -> Answer:
         """Whether we do our work; how targets do says nothing of that."""
 
-    def landing(self) -> LandingData:
-        """What the page at the root shows."""
-
     def recent(self) -> Recent:
         """The last results of every target."""
 
     async def probe(self, question: Question) -> Answer:
         """A session now: its figures in the form asked for, or as a text; or a sentence and another status than 200."""
+
+    async def reload(self) -> Answer:
+        """The config has been read anew, or why not."""
 
     async def check(self, target: str, probe: str) -> Answer:
         """A check of a target, by name, as deep as a probe, by name ("": as deep as the profile goes)."""

@@ -5,27 +5,18 @@ Rule 2: its sessions enter the ledger and no counter.
 """
 
 import asyncio
-import base64
 import math
-import ssl
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from http import HTTPStatus
-from http.client import HTTPException, HTTPResponse
-from typing import Any, Final
-from urllib.parse import urlencode
+from typing import Final
 
 from exporter import __version__
 from exporter.budget import Request
-from exporter.config import Tls
-from exporter.files import TLS_CONTEXTS, FileProblem, KeyRing, Watched
+from exporter.files import KeyRing
 from exporter.host import Clock
-from exporter.log import printable
 from exporter.plan import Job
 from exporter.probing import UNHURRIED, Prober, Turn, Within
-from exporter.report import Checked, NotOurs, Series, name_shape, public_url, read_document, until_healthy
+from exporter.report import Checked, Series, name_shape, public_url, until_healthy
 from exporter.report.words import span
 from exporter.resolver import Resolver
 from exporter.result import Probe, Result, Skip, SkipCause, Trigger
@@ -217,136 +208,3 @@ def _with_check_users(job: Job) -> Job:
         return job
     target = job.target.model_copy(update={"identities": users})
     return replace(Job.of(target, job.profile, job.rate or 0), rate=job.rate, scheduled_rate=job.scheduled_rate)
-
-
-# A running exporter, asked -------------------------------------------------------------------------------------------
-
-FROM_TIMEOUT: Final = 90.0
-"""Seconds to wait for a running exporter: a check there may take a session's timeout, 60 s and more."""
-FROM_LIMIT: Final = 1_048_576
-TEXT_LIMIT: Final = 500
-
-
-class NoAnswer(Exception):  # noqa: N818
-    """A sentence: why a running exporter cannot be asked."""
-
-
-class _Stay(urllib.request.HTTPRedirectHandler):
-    """A redirect is a finding: whoever it leads to is not the one we were told to ask."""
-
-    def redirect_request(self, *_: Any) -> None:
-        """Follow none."""
-
-
-def asked_of(source: str, target: str, probe: str | None) -> Checked:
-    """The check of a running exporter; raises NoAnswer if there is none or it cannot say."""
-    if not source.startswith(("http://", "https://")):
-        raise NoAnswer("must be the URL of an exporter, such as http://exporter:11011")
-    query = urlencode({"target": target, **({"probe": probe} if probe else {})})
-    shown, started = public_url(source), Clock().wall()
-    opener = _opener()
-    try:
-        request = urllib.request.Request(f"{source.rstrip('/')}/api/check?{query}", method="POST")  # noqa: S310
-        with opener.open(request, timeout=FROM_TIMEOUT) as answer:
-            earlier = read_document(answer.read(FROM_LIMIT))
-    except urllib.error.HTTPError as error:
-        with error:
-            return _refused_by(error, Checked(target, shown, (), started, __version__))
-    except NotOurs as problem:
-        raise NoAnswer(f"{shown} does not answer as an exporter does: {problem}") from None
-    except (OSError, ValueError, HTTPException) as problem:
-        raise NoAnswer(f"no answer of an exporter at {shown}: {_network_words(problem)}") from None
-    return Checked(earlier.target, shown, earlier.results, earlier.started_at, __version__)
-
-
-def _opener(*more: urllib.request.BaseHandler) -> urllib.request.OpenerDirector:
-    return urllib.request.build_opener(urllib.request.ProxyHandler({}), _Stay(), *more)
-
-
-def _refused_by(error: urllib.error.HTTPError, nothing: Checked) -> Checked:
-    """Its refusal, if it is an exporter that says 503; raises NoAnswer with what it says otherwise."""
-    said = _said(error, nothing.url)
-    if error.code == HTTPStatus.SERVICE_UNAVAILABLE:
-        return replace(nothing, refusal=said)
-    raise NoAnswer(f"{nothing.url} answers {error.code}: {said}") from None
-
-
-def _said(answer: HTTPResponse | urllib.error.HTTPError, shown: str) -> str:
-    """The text of an exporter's answer; raises NoAnswer if it is of another program."""
-    if answer.headers.get("Server") != "ws-factory-exporter":
-        raise NoAnswer(f"{shown} answers {answer.status} and is no exporter") from None
-    return printable(answer.read(TEXT_LIMIT).decode("utf-8", "replace").strip())
-
-
-def _network_words(problem: Exception) -> str:
-    """What the machine says of a connection; else the type: other texts may hold the network's."""
-    cause = getattr(problem, "reason", problem)
-    return cause.strerror if isinstance(cause, OSError) and cause.strerror else type(cause).__name__
-
-
-# Is it well? ---------------------------------------------------------------------------------------------------------
-
-HEALTH_TIMEOUT: Final = 5.0
-"""Seconds: an exporter whose loop turns answers in a few milliseconds."""
-NOT_LET_IN: Final[Mapping[int, str]] = {
-    HTTPStatus.UNAUTHORIZED: "asks who we are: give --username and --password-file",
-    HTTPStatus.FORBIDDEN: "does not let us in: give a --cert-file that it allows",
-    HTTPStatus.NOT_FOUND: "knows no /-/healthy there: add its --web.route-prefix to --url",
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """What an exporter with a web config wants of its visitors: trust and certificate for https, a user for both."""
-
-    tls: Tls
-    username: str | None = None
-    password_file: str | None = None
-
-    def headers(self) -> dict[str, str]:
-        """`Authorization` as RFC 7617 says, or nothing; raises FileProblem."""
-        if self.username is None or self.password_file is None:
-            return {}
-        password = Watched(self.password_file).read().rstrip(b"\r\n")
-        return {"Authorization": f"Basic {base64.b64encode(self.username.encode() + b':' + password).decode()}"}
-
-    def useless(self, url: str) -> str | None:
-        """A sentence about what would have no effect: somebody relies on it."""
-        trust = self.tls.ca_file or self.tls.cert_file
-        if (self.username is None) != (self.password_file is None):
-            return "--username and --password-file go together"
-        if (self.tls.cert_file is None) != (self.tls.key_file is None):
-            return "--cert-file and --key-file go together"
-        return "--ca-file and --cert-file need an https --url" if trust and not url.startswith("https:") else None
-
-
-def healthy_at(source: str, entry: Entry) -> str:
-    """What the exporter there says of its health, as a sentence; raises NoAnswer if it is not well, or is none."""
-    if not source.startswith(("http://", "https://")):
-        raise NoAnswer("--url must be the URL of an exporter, such as http://127.0.0.1:11011")
-    if useless := entry.useless(source):
-        raise NoAnswer(useless)
-    shown = public_url(source)
-    try:
-        request = urllib.request.Request(f"{source.rstrip('/')}/-/healthy", headers=entry.headers())  # noqa: S310
-        https = urllib.request.HTTPSHandler(context=TLS_CONTEXTS.context(entry.tls))
-        with _opener(https).open(request, timeout=HEALTH_TIMEOUT) as answer:
-            return f"{shown} says {_said(answer, shown)}"
-    except urllib.error.HTTPError as error:
-        with error:
-            hint = NOT_LET_IN.get(error.code)
-            raise NoAnswer(f"{shown} {hint or f'answers {error.code}: {_said(error, shown)}'}") from None
-    except FileProblem as problem:
-        raise NoAnswer(problem.sentence) from None
-    except (OSError, ValueError, HTTPException) as problem:
-        raise NoAnswer(f"no answer of an exporter at {shown}: {_trust_words(problem)}") from None
-
-
-def _trust_words(problem: Exception) -> str:
-    cause = getattr(problem, "reason", problem)
-    if isinstance(cause, ssl.SSLCertVerificationError):
-        return (
-            f"its certificate is not trusted ({cause.verify_message}): name it, or its CA, with --ca-file, "
-            "and in --url a host that it is made for"
-        )
-    return _network_words(problem)

@@ -1,0 +1,101 @@
+"""What the status page shows: asked of the history, of the ledger and of our own figures (`web.Board`)."""
+
+from collections.abc import Callable, Collection, Iterable, Iterator
+from typing import Final
+
+from exporter import __version__
+from exporter.daemon.ground import Ground
+from exporter.plan import Job
+from exporter.report import public_url
+from exporter.result import Probe, Trigger
+from exporter.web.page.strip import CYCLES
+from exporter.web.page.values import Card, Health, Identity, Row, Standing
+
+HOURS: Final = 6
+"""Hours that closes and causes are counted back."""
+
+FAILURES: Final = 20
+"""Failures of a target that are told."""
+
+
+class Board:
+    """Fulfils `web.Board`. `ill`: a sentence if we do not do our work."""
+
+    def __init__(self, ground: Ground, ill: Callable[[], str | None]) -> None:
+        self._ground = ground
+        self._ill = ill
+        self._started_at = ground.clock.wall()
+
+    def now(self) -> float:
+        """Unix seconds."""
+        return self._ground.clock.wall()
+
+    def standings(self) -> Iterable[Standing]:
+        """Every target, in the order of the config."""
+        return (Standing(name, self._ground.history.state(name)) for name in list(self._ground.jobs))
+
+    def row(self, name: str) -> Row | None:
+        """The line of a target; None if there is none of this name."""
+        job = self._ground.jobs.get(name)
+        if job is None:
+            return None
+        history = self._ground.history
+        return Row(
+            name=name,
+            url=public_url(job.target.url),
+            interval=job.interval,
+            state=history.state(name),
+            marks=history.strip(name, CYCLES),
+            last=history.latest(name),
+            identities=tuple(identities(self._ground, job, job.identities)),
+        )
+
+    def card(self, name: str) -> Card | None:
+        """All that is known of a target; None if there is none of this name."""
+        row, job = self.row(name), self._ground.jobs.get(name)
+        if row is None or job is None:
+            return None
+        history, ledger, now = self._ground.history, self._ground.state.ledger, self.now()
+        since = now - HOURS * 3600
+        return Card(
+            row=row,
+            hours=HOURS,
+            closes=history.closes(name, since),
+            reasons=history.reasons(name, since),
+            failures=history.failures(name, FAILURES),
+            learned=ledger.learned(job.authority, now),
+            host_rests_until=ledger.host_rests_until(job.host, now),
+        )
+
+    def own_health(self) -> Health:
+        """How the exporter itself does."""
+        own, news = self._ground.metrics.own(), self._ground.news
+        return Health(
+            version=__version__,
+            started_at=self._started_at,
+            config_ok=own.config_ok,
+            config_at=own.config_at,
+            loop_lag=round(own.loop_lag, 3),
+            sessions=news.sessions,
+            distorted=own.distorted,
+            skips={cause.value: number for cause, number in news.skips.items()},
+            last_scrape=news.last_scrape,
+            ill=self._ill(),
+        )
+
+    def changes(self, since: int) -> tuple[int, Collection[str]]:
+        """Where the count of changes stands, and the targets that have changed since it stood at `since`."""
+        return self._ground.news.since(since)
+
+
+def identities(ground: Ground, job: Job, aliases: Iterable[str]) -> Iterator[Identity]:
+    """What the ledger says of a target's identities now."""
+    ledger, now = ground.state.ledger, ground.clock.wall()
+    for alias in aliases:
+        request = job.request("", Probe.SEND, alias, Trigger.SCHEDULE)
+        yield Identity(
+            alias,
+            held=ledger.held(request.user or "", now),
+            budget=ledger.budget(request, now),
+            resting=ledger.resting(request.user, request.key, now),
+        )

@@ -1,0 +1,70 @@
+"""A config file becomes a plan, or every mistake in it at once: at the start, for a check, and at each reload.
+
+Rule 1: the whole file is read and checked, with the keys and certificates that it names, before anybody sees a part of
+it. Rule 2: callable in any thread; nothing is kept from one time to the next.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from exporter.config import Config, Problem, YamlProblem, examine, load_yaml
+from exporter.files import key_problems, mode_warnings
+from exporter.plan import Plan, Shard, plan, shard_of
+from exporter.profiles import BUILT_IN
+
+
+class Unloadable(Exception):  # noqa: N818
+    """A config that cannot be used: a sentence for each mistake."""
+
+    def __init__(self, sentences: Sequence[str]) -> None:
+        super().__init__(*sentences)
+        self.sentences = tuple(sentences)
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A config and its plan; `warnings`: what should be said of them all the same, a sentence each."""
+
+    config: Config
+    plan: Plan
+    warnings: tuple[str, ...] = ()
+
+    def keeping_state_of(self, first: Config) -> "Loaded":
+        """The same, with a warning if the ledger should now be kept elsewhere: it is opened at the start only."""
+        if self.config.state_file == first.state_file:
+            return self
+        sentence = f"state_file: {first.state_file or 'none'} stays in use: another one is opened by a restart"
+        return replace(self, warnings=(*self.warnings, sentence))
+
+
+def load(path: Path, shard: Shard | None = None) -> Loaded:
+    """The config in a file, and the share of its plan that is this shard's; raises Unloadable."""
+    try:
+        raw = load_yaml(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise Unloadable([f"{path}: {error.strerror}; name the config with --config.file"]) from None
+    except (YamlProblem, UnicodeDecodeError) as problem:
+        raise Unloadable([f"{path}: {problem}"]) from None
+    loaded = checked(raw, path)
+    if shard is None:
+        return loaded
+    share = shard_of(loaded.plan, shard)
+    nothing = () if share.jobs else (f"no target of the config falls to shard {shard}: nothing is probed here",)
+    return replace(loaded, plan=share, warnings=(*loaded.warnings, *nothing))
+
+
+def checked(raw: object, path: Path) -> Loaded:
+    """As `load`, of the values of a file (`load_yaml`).
+
+    Every problem that can be seen at once: fields, then files and schedule of the targets whose fields are good.
+    """
+    seen = examine(raw, BUILT_IN)
+    files = seen.good.placed(key_problems(seen.good.config.resolved(path.parent)))
+    sound = seen.sound.config.resolved(path.parent)
+    planned = plan(sound, BUILT_IN)
+    schedule = () if isinstance(planned, Plan) else seen.sound.placed(planned)
+    problems: list[Problem] = [*seen.problems, *files, *schedule]
+    if problems or not isinstance(planned, Plan):
+        raise Unloadable([f"{path}: {problem}" for problem in dict.fromkeys(problems)])
+    return Loaded(sound, planned, tuple(map(str, mode_warnings(sound))))

@@ -1,0 +1,12 @@
+"""The check of the person on call: a session now, here or asked of an exporter that runs.
+
+Rule 1: a check takes no slot that the schedule needs; it is refused with a cause, never queued.
+Rule 2: its sessions enter the ledger and no counter.
+
+`checks` runs sessions · `asking` asks another exporter.
+"""
+
+from exporter.oncall.asking import NoAnswer, asked_of, client_of, healthy_at
+from exporter.oncall.checks import REFUSALS, OnCall, Rounds
+
+__all__ = ["REFUSALS", "NoAnswer", "OnCall", "Rounds", "asked_of", "client_of", "healthy_at"]

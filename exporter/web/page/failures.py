@@ -1,0 +1,76 @@
+"""The last failures, like ones told once: what went wrong in a sentence, what to look at, and the runbook page."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import PurePosixPath
+
+from exporter.history import State
+from exporter.report import Explanation, explain
+from exporter.report.words import cause, closed, count
+from exporter.result import Result
+from exporter.web.page.markup import Markup, element, joined
+from exporter.web.page.moments import ago, clock
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Failures in a row that are alike, newest first."""
+
+    explanation: Explanation
+    results: tuple[Result, ...]
+
+
+def groups(failures: Sequence[Result]) -> list[Group]:
+    """Neighbours of one sentence are one group."""
+    return [Group(told, tuple(run)) for told, run in groupby(failures, explain)]
+
+
+def failures(results: Sequence[Result], now: float, *, said: Explanation | None = None) -> Markup:
+    """The list, newest first; what has been `said` above is not said again."""
+    return element(
+        "ol", [element("li", list(_group(group, now, said))) for group in groups(results)], class_="failures"
+    )
+
+
+def headline(state: State) -> str:
+    """`send fails in admission: factory (slot_limit)`; `our own failure: token`; "" for what did not fail."""
+    result = state.result
+    if state.probe is None:
+        return "" if result is None else impairment(result)
+    return f"{state.probe} fails" if result is None else f"{state.probe} fails in {cause(result)}"
+
+
+def impairment(result: Result) -> str:
+    """`our own failure: token`; "" if it was none."""
+    return "" if result.impairment is None else f"our own failure: {result.impairment}"
+
+
+def sentence(told: Explanation) -> Markup:
+    """What went wrong, what to look at next, and the page that helps."""
+    link = None if told.page is None else [" ", runbook(told.page)]
+    following = element("p", element("strong", "Next: "), told.next_step, link, class_="next")
+    return joined([element("p", told.sentence, class_="sentence"), following if told.next_step else None])
+
+
+def runbook(page: str) -> Markup:
+    """The link to a runbook page, as `report` names it (`deploy/runbook/WebSocketSendFailing.md`)."""
+    name = PurePosixPath(page).stem
+    return element("a", f"Runbook: {name}", href=f"runbook/{name}", class_="runbook")
+
+
+def _group(group: Group, now: float, said: Explanation | None) -> Iterator[Markup]:
+    newest, oldest = group.results[0], group.results[-1]
+    when = ago(newest.started_at, now)
+    if len(group.results) > 1:
+        times = count(len(group.results), "time")
+        when = joined([when, f", {times} since ", clock(oldest.started_at, now)])
+    yield element("p", when, class_="when")
+    who = ", ".join(dict.fromkeys(result.identity or "no identity" for result in group.results))
+    ended = "" if newest.close is None else f" · closed {closed(newest.close)}"
+    yield element("p", element("code", cause(newest)), f" · {who}{ended}", class_="facts")
+    if group.explanation != said:
+        page = group.explanation.page
+        yield element(
+            "p", group.explanation.sentence, None if page is None else [" ", runbook(page)], class_="sentence"
+        )

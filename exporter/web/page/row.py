@@ -1,0 +1,74 @@
+"""A target in one line. What is known beside it is fetched when the line is opened, or stands on the target's page."""
+
+from collections.abc import Sequence
+from urllib.parse import quote
+
+from exporter.web.page.failures import headline
+from exporter.web.page.markup import Child, Markup, element, joined
+from exporter.web.page.moments import age_of, since, took
+from exporter.web.page.strip import strip
+from exporter.web.page.values import Identity, Row
+
+
+def place(name: str) -> str:
+    """The id of a target's element."""
+    return f"t-{name}"
+
+
+def query(name: str) -> str:
+    """What asks for a target: behind nothing, for its own page."""
+    return f"?target={quote(name, safe='', errors='replace')}"
+
+
+def article(row: Row, body: Child, now: float, *, opened: bool, told: bool = False) -> Markup:
+    """The element of a target: its line, and what opens below it."""
+    line = element("summary", _line(row, now, told=told), class_="line")
+    return element(
+        "article",
+        element("details", line, element("div", body, class_="body"), open=opened),
+        id=place(row.name),
+        class_=f"target {row.state.word}",
+        data_target=row.name,
+        data_state=row.state.word,
+    )
+
+
+def closed_row(row: Row, now: float) -> Markup:
+    """The line, with the way to the rest."""
+    way = element("a", f"All about {row.name}", href=query(row.name))
+    return article(row, element("p", way, class_="way"), now, opened=False)
+
+
+def _line(row: Row, now: float, *, told: bool) -> Markup:
+    word, at = row.state.word, row.state.since
+    parts = [
+        element("span", word, class_=f"badge {word}"),
+        element("h3", row.name),
+        element("span", since(at, now) if at else _why_unknown(row), class_="since"),
+        strip(row.marks, told=told),
+        element("span", _last(row, now), class_="last"),
+        element("span", _pool(row.identities), class_="pool"),
+    ]
+    said = headline(row.state)
+    return joined([*parts, element("span", said, class_="cause") if said else None], " ")
+
+
+def _why_unknown(row: Row) -> str:
+    return "not probed yet" if row.last is None else "nothing proved yet"
+
+
+def _last(row: Row, now: float) -> Markup:
+    last = row.last
+    if last is None:
+        return joined(["no session yet"])
+    length = last.durations.get(last.depth)
+    said = "failed" if last.failed else "not proved" if length is None else took(length)
+    return joined([f"{last.depth} {said}, ", age_of(last.started_at, now), " ago"])
+
+
+def _pool(identities: Sequence[Identity]) -> str:
+    """`12 of 57 slots, 1 resting`."""
+    resting = sum(identity.resting for identity in identities)
+    budgets = [identity.budget for identity in identities if identity.budget is not None]
+    said = [f"{sum(identity.held for identity in identities)} of {sum(budgets)} slots"] if budgets else []
+    return ", ".join([*said, f"{resting} resting"] if resting else said)

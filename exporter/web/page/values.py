@@ -1,0 +1,79 @@
+"""What the page shows, as frozen values. Times in unix seconds, durations in seconds."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
+
+from exporter.history import Mark, State, Word
+from exporter.history.history import Cause, Ending
+from exporter.result import Result
+
+GRAVITY: Final = (Word.FAILING, Word.IMPAIRED, Word.UNKNOWN, Word.PASSING)
+"""The words of a state, gravest first."""
+
+
+class Standing(NamedTuple):
+    """A target and how it does."""
+
+    name: str
+    state: State
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What the ledger says of one identity. `budget`: slots that it may hold, None for no limit."""
+
+    alias: str
+    held: int
+    budget: int | None
+    resting: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What one line shows. `url` as `report.public_url` makes it; `last`: the last session; `marks`: oldest first."""
+
+    name: str
+    url: str
+    interval: float
+    state: State
+    marks: Sequence[Mark] = ()
+    last: Result | None = None
+    identities: tuple[Identity, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """A row, and all that is known of the target. `failures`: newest first.
+
+    `closes`, `reasons`: how often, in the last `hours`. `learned`: slots per user that the backend said it keeps;
+    `host_rests_until`: a 429 sent us away until then.
+    """
+
+    row: Row
+    hours: float
+    closes: Mapping[Ending, int] = field(default_factory=dict)
+    reasons: Mapping[Cause, int] = field(default_factory=dict)
+    failures: Sequence[Result] = ()
+    learned: int | None = None
+    host_rests_until: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """How the exporter itself does. `ill`: a sentence if it does not do its work; `skips`, `sessions` since the start.
+
+    `loop_lag`: seconds by which the loop was late at worst in the last minute; `distorted`: sessions that suffered by
+    it. `last_scrape` None: none since the start.
+    """
+
+    version: str
+    started_at: float
+    config_ok: bool
+    config_at: float
+    loop_lag: float = 0.0
+    sessions: int = 0
+    distorted: int = 0
+    skips: Mapping[str, int] = field(default_factory=dict)
+    last_scrape: float | None = None
+    ill: str | None = None

@@ -1,0 +1,26 @@
+"""The runbook, as it was when this version was made: its pages must be at hand when the network is not.
+
+Rule 1: what is no page of the folder is not read. Rule 2: Markdown is shown as it is written, which is what it is for.
+"""
+
+from functools import cached_property
+from pathlib import Path
+from typing import Final
+
+from exporter.web.page.document import reading
+
+FOLDER: Final = Path(__file__).parent / "page" / "runbook"
+"""A link to deploy/runbook, whose files are packed with the wheel."""
+
+
+class Runbook:
+    """Its pages as HTML, by the name of the alert."""
+
+    def page(self, name: str) -> str | None:
+        """A page; None if there is none of this name."""
+        text = self._texts.get(name)
+        return None if text is None else reading(name, text)
+
+    @cached_property
+    def _texts(self) -> dict[str, str]:
+        return {file.stem: file.read_text("utf-8") for file in FOLDER.glob("*.md")}

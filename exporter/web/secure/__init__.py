@@ -1,0 +1,14 @@
+"""Who may come in, and how: TLS, passwords and the rate of requests, by the file of `--web.config.file`.
+
+Rule 1: what is not understood keeps the door shut; a broken file never opens it. Rule 2: it holds for every path.
+Rule 3: what costs more than a look-up (files, certificates, bcrypt) is done in a thread: a probe waits for none of it.
+Rule 4: no password, hash or key reaches a line, an answer or a sentence.
+
+`terms` the files as they are now · `tls` contexts, and names of clients · `passwords` users · `limit` how many requests
+· `door` asks them all, for each connection and request.
+"""
+
+from exporter.web.secure.door import Door, Shut
+from exporter.web.secure.terms import DoorProblem, door_problems
+
+__all__ = ["Door", "DoorProblem", "Shut", "door_problems"]

@@ -1,0 +1,190 @@
+"""Asked for each connection (which TLS context, whose certificate) and for each request (limit, password).
+
+The files are looked at once a second, whoever comes: a change holds within two seconds even if nobody asks, and no
+request waits for a disk. Two looks must agree before a change holds: a file that is being written is half a file.
+
+Rule 1: shut is a state of its own, beside any terms: there is nothing to be asked then. Rule 2: TLS begins and ends
+with the process: a file that turns it on or off shuts the door, for there is no safe moment to change it.
+"""
+
+import asyncio
+import logging
+import math
+from collections.abc import Awaitable, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from http import HTTPStatus
+from pathlib import Path
+from ssl import SSLContext
+from typing import Final, Self, TypeVar
+
+from aiohttp import web
+
+from exporter.web.connection import Connection
+from exporter.web.secure.limit import Limit
+from exporter.web.secure.passwords import Overrun, Passwords, credentials
+from exporter.web.secure.terms import DoorProblem, Files, Look, Terms
+from exporter.web.secure.tls import is_allowed
+
+FRESH: Final = 1.0
+"""Seconds between two looks at the files."""
+
+TURNED: Final = "tls_server_config: TLS begins and ends with the process: restart, or put the file back as it was"
+ASK: Final = {"WWW-Authenticate": 'Basic realm="ws-factory-exporter", charset="UTF-8"'}
+SAFE: Final = ("GET", "HEAD", "OPTIONS")
+OURS: Final = ("same-origin", "none")
+"""What a browser says of a request that our own page makes, or the person at it (Fetch Metadata, Sec-Fetch-Site)."""
+
+SHUT: Final = (
+    "the web configuration of this exporter is broken, its log says how; until it is mended, nobody is let in\n"
+)
+
+T = TypeVar("T")
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+_LOG: Final = logging.getLogger(__name__)
+
+
+class Shut(Exception):  # noqa: N818
+    """Nobody is let in: the files are broken."""
+
+
+class Door:
+    """Made by `open`, ended by `close`. `watch` follows the files until it is cancelled."""
+
+    def __init__(self, path: Path | None) -> None:
+        self._files = Files(path) if path is not None else None
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="web-config")
+        self._passwords = Passwords()
+        self._limit: Limit | None = None
+        self._terms: Terms | None = Terms()
+        self._tls = False
+        self._seen = self._adopted = Look("")
+
+    @classmethod
+    async def open(cls, path: Path | None) -> Self:
+        """A door by the files as they are; raises DoorProblem with every mistake."""
+        self = cls(path)
+        if self._files is not None:
+            self._adopted = self._seen = await self._in_thread(self._files.look)
+            found = await self._in_thread(self._files.terms, self._adopted)
+            if not isinstance(found, Terms):
+                await self.close()
+                raise DoorProblem(*found)
+            self._tls = found.context is not None
+            self._take(found)
+        return self
+
+    async def close(self) -> None:
+        """Let go of the threads."""
+        self._thread.shutdown(wait=False, cancel_futures=True)
+        await self._passwords.close()
+
+    # Connections ----------------------------------------------------------------------------------------------------
+
+    @property
+    def speaks_tls(self) -> bool:
+        """Whether connections begin with a handshake."""
+        return self._tls
+
+    def context(self) -> SSLContext | None:
+        """What a connection begins with now; None: nothing but HTTP. Raises Shut."""
+        if self._terms is None and self._tls:
+            raise Shut
+        return None if self._terms is None else self._terms.context
+
+    def admits(self, transport: asyncio.BaseTransport) -> bool:
+        """Whether the client's certificate bears a name that is let in, if names are asked for."""
+        tls = self._terms and self._terms.config.tls_server_config
+        if not tls or tls.client_allowed_sans is None:
+            return True
+        return is_allowed(transport.get_extra_info("peercert"), tls.client_allowed_sans)
+
+    # Requests -------------------------------------------------------------------------------------------------------
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """What every answer bears in addition."""
+        headers = self._terms.config.http_server_config.headers if self._terms is not None else {}
+        return {str(name): value for name, value in headers.items()}
+
+    @web.middleware
+    async def let_in(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Answer, or have it answered."""
+        if self._terms is None:
+            return _no(HTTPStatus.INTERNAL_SERVER_ERROR, SHUT)
+        connection = request.protocol
+        if isinstance(connection, Connection) and self._has_to_come_again(connection):
+            connection.abort()
+            raise ConnectionResetError
+        wait = self._limit.wait(asyncio.get_running_loop().time()) if self._limit is not None else 0.0
+        if wait > 0:
+            return _no(HTTPStatus.TOO_MANY_REQUESTS, "too many requests\n", {"Retry-After": str(math.ceil(wait))})
+        if request.method not in SAFE and request.headers.get("Sec-Fetch-Site", "none") not in OURS:
+            return _no(HTTPStatus.FORBIDDEN, "the page of another site has no say here\n")
+        return await self._known(request) or await handler(request)
+
+    def _has_to_come_again(self, connection: Connection) -> bool:
+        """Whether it is of earlier TLS terms.
+
+        The first request of one is answered: it began in good faith a moment before the change, and its client would
+        not try again, as it does when a connection that has served before is closed.
+        """
+        return self._terms is not None and connection.context is not self._terms.context and connection.requests > 1
+
+    async def _known(self, request: web.Request) -> web.Response | None:
+        """The refusal of a request whose sender is no user; None if it is one, or if there are none."""
+        users = self._terms.config.basic_auth_users if self._terms is not None else {}
+        if not users:
+            return None
+        said = credentials(request.headers.get("Authorization", ""))
+        try:
+            if said is not None and await self._passwords.right(users, said):
+                return None
+        except Overrun:
+            return _no(HTTPStatus.SERVICE_UNAVAILABLE, "too many passwords to check\n", {"Retry-After": "5"})
+        return _no(HTTPStatus.UNAUTHORIZED, "this needs a user and a password\n", ASK)
+
+    # Files ----------------------------------------------------------------------------------------------------------
+
+    async def watch(self) -> None:
+        """Look at the files again and again."""
+        while self._files is not None:
+            await asyncio.sleep(FRESH)
+            try:
+                await self._look(self._files)
+            except Exception as defect:  # noqa: BLE001 - whatever it is, it must not leave the door as it was
+                self._adopted = self._seen = Look("")
+                self._change((f"a defect of ours, please report this: {type(defect).__name__}",))
+
+    async def _look(self, files: Files) -> None:
+        """Two looks that agree, and not with what holds, are what holds then."""
+        before, self._seen = self._seen, await self._in_thread(files.look)
+        if self._seen == before != self._adopted:
+            found = await self._in_thread(files.terms, self._seen)
+            self._adopted = self._seen
+            self._change(found)
+
+    def _change(self, found: Terms | tuple[str, ...]) -> None:
+        if isinstance(found, Terms) and (found.context is not None) is not self._tls:
+            found = (f"{self._files and self._files.path}: {TURNED}",)
+        if isinstance(found, Terms):
+            _LOG.info("the web config has changed and holds")
+            self._take(found)
+        else:
+            self._terms = None
+            _LOG.error("the web config is broken, nobody is let in until it is mended: %s", "; ".join(found))
+
+    def _take(self, terms: Terms) -> None:
+        for warning in terms.warnings:
+            _LOG.warning("%s", warning)
+        limit = terms.config.rate_limit
+        if limit is None or self._limit is None or self._limit.settings != limit:
+            self._limit = Limit(limit) if limit is not None else None
+        self._terms = terms
+
+    async def _in_thread(self, work: Callable[..., T], *arguments: object) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work, *arguments)
+
+
+def _no(status: HTTPStatus, sentence: str, headers: Mapping[str, str] | None = None) -> web.Response:
+    return web.Response(text=sentence, status=status, headers=headers)

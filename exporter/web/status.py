@@ -1,0 +1,98 @@
+"""The doors of the status page: the page, one target, its updates, its icons, and the runbook it leads to."""
+
+import asyncio
+from contextlib import suppress
+from http import HTTPStatus
+from typing import Final
+
+from aiohttp import web
+
+from exporter.web.live import Anew, Live
+from exporter.web.page.icon import icon
+from exporter.web.pages import Board, Pages
+from exporter.web.runbook import Runbook
+from exporter.web.sending import cut_off, send_html
+
+MOST_STREAMS: Final = 20
+"""Open pages that are sent updates; the others ask for them."""
+
+PATIENCE: Final = 10.0
+"""Seconds in which a browser must have taken what it was sent."""
+
+STREAM: Final = "text/event-stream"
+
+
+class Status:
+    """Answers for the page. `close` ends what is streaming; `metrics`: where those stand, seen from the page."""
+
+    def __init__(self, board: Board, metrics: str = "metrics") -> None:
+        self._pages = Pages(board, metrics)
+        self._live = Live(self._pages)
+        self._runbook = Runbook()
+
+    def routes(self) -> list[web.RouteDef]:
+        """What is served."""
+        return [
+            web.get("/", self._page),
+            web.get("/api/fragment", self._fragment),
+            web.get("/api/events", self._events, allow_head=False),
+            web.get("/icon/{word}.svg", self._icon),
+            web.get("/runbook/{name}", self._read),
+        ]
+
+    def close(self) -> None:
+        """End the streams."""
+        self._live.close()
+
+    async def _page(self, request: web.Request) -> web.StreamResponse:
+        pieces = await self._live.page(request.query.get("target"))
+        if pieces is None:
+            return _html(None, "no such target; the page without ?target= shows all\n")
+        return await send_html(request, pieces)
+
+    async def _fragment(self, request: web.Request) -> web.Response:
+        return _html(self._pages.part(request.query.get("target", ""), opened=True), "no such target\n")
+
+    async def _icon(self, request: web.Request) -> web.Response:
+        picture = icon(request.match_info["word"])
+        if picture is None:
+            raise web.HTTPNotFound
+        return web.Response(text=picture, content_type="image/svg+xml")
+
+    async def _read(self, request: web.Request) -> web.Response:
+        return _html(self._runbook.page(request.match_info["name"]), "no such page of the runbook\n")
+
+    async def _events(self, request: web.Request) -> web.StreamResponse:
+        """A stream for who asks for one, else what has changed, as JSON. Of another build: 409, or the event `anew`."""
+        position = request.headers.get("Last-Event-ID") or request.query.get("since", "")
+        if STREAM not in request.headers.get("Accept", ""):
+            try:
+                return web.json_response(text=await self._live.update(position))
+            except Anew:
+                return web.Response(text="of another build: load the page anew\n", status=HTTPStatus.CONFLICT)
+        if self._live.streams >= MOST_STREAMS:
+            words = f"{MOST_STREAMS} pages are being sent updates: ask now and then\n"
+            return web.Response(text=words, status=HTTPStatus.SERVICE_UNAVAILABLE, headers={"Retry-After": "60"})
+        self._live.streams += 1
+        try:
+            return await self._stream(request, position)
+        finally:
+            self._live.streams -= 1
+
+    async def _stream(self, request: web.Request, position: str) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": STREAM, "X-Accel-Buffering": "no"})
+        await response.prepare(request)
+        with suppress(TimeoutError), cut_off(request):
+            try:
+                async for event in self._live.stream(position, lambda: request.transport is None):
+                    async with asyncio.timeout(PATIENCE):
+                        await response.write(event)
+            except Anew:
+                await response.write(b"event: anew\ndata:\n\n")
+        return response
+
+
+def _html(html: str | None, otherwise: str) -> web.Response:
+    if html is None:
+        return web.Response(text=otherwise, status=HTTPStatus.NOT_FOUND)
+    return web.Response(text=html, content_type="text/html")

@@ -1,0 +1,236 @@
+"""systemd: sockets that it hands over, and what it is told of us, by its own tools and over real sockets."""
+
+import asyncio
+import contextlib
+import json
+import os
+import socket
+import subprocess
+import sys
+
+import pytest
+import realservers
+import rig
+import yaml
+from commands import command
+
+from exporter.host import Notifier
+
+PATIENCE = 30.0
+
+
+def write(folder):
+    """A config whose only target is never there."""
+    target = {"name": "staging", "url": "ws://127.0.0.1:1/ws", "profile": "echo"}
+    file = folder / "exporter.yml"
+    file.write_text(yaml.safe_dump({"targets": [target]}))
+    return file
+
+
+# Sockets ------------------------------------------------------------------------------------------------------------
+
+
+async def ready(reach):
+    """What a request for readiness gets, over a connection that `reach()` makes; None while nobody answers."""
+    answer = b""
+    with contextlib.suppress(OSError):
+        reader, writer = await reach()
+        writer.write(b"GET /-/ready HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        answer = await reader.read()
+        writer.close()
+    return answer.decode() or None
+
+
+@contextlib.asynccontextmanager
+async def activated(folder, *listen, flags=("--web.systemd-socket",)):
+    """`run`, started by systemd's own tool at the first connection to one of its sockets; what it says, by pipe."""
+    words = [realservers.binary("systemd-socket-activate", "systemd"), *(f"--listen={where}" for where in listen)]
+    program = [sys.executable, "-m", "exporter", "run", f"--config.file={write(folder)}", "--startup.delay=1h", *flags]
+    process = await asyncio.create_subprocess_exec(
+        *words, *program, stderr=asyncio.subprocess.PIPE, env={**os.environ, "LC_ALL": "C.UTF-8"}
+    )
+    try:
+        yield process
+    finally:
+        await realservers.stop(process)
+
+
+async def test_sockets_of_systemd_are_served(tmp_path):
+    """A TCP and a Unix socket, opened by systemd before we were there: the first connection is answered, as others."""
+    port, path = realservers.free_port(), tmp_path / "web.sock"
+    async with activated(tmp_path, f"127.0.0.1:{port}", str(path)) as process:
+        reaches = (lambda: asyncio.open_connection("127.0.0.1", port), lambda: asyncio.open_unix_connection(path))
+        for reach in reaches:
+            answer = await realservers.until(lambda reach=reach: ready(reach))
+            assert answer.startswith("HTTP/1.1 200")
+        async with asyncio.timeout(PATIENCE):
+            while b"msg=listening" not in (line := await process.stderr.readline()):
+                assert line
+        assert f"url=http://127.0.0.1:{port}" in line.decode()
+    assert path.is_socket(), "it is systemd's: it stays for the next start"
+
+
+HANDED = """
+import os, socket, json
+from exporter.host import NothingHandedOver, handed_over
+os.environ["LISTEN_PID"] = {pid}
+{more}
+told = []
+for _ in range(2):
+    try:
+        told.append([sock.getsockname()[1] for sock in handed_over()])
+    except NothingHandedOver as problem:
+        told.append(str(problem))
+print(json.dumps([told, sorted(name for name in os.environ if name.startswith("LISTEN"))]))
+"""
+MINE = "str(os.getpid())"
+NONE = "systemd has handed over no socket: start us by a socket unit, or leave the flag out"
+NO_STREAM = "descriptor 3 is no listening stream socket: use ListenStream="
+
+
+def handed(more="", pid=MINE, sock=None):
+    """What a process is told that asks twice, and the variables that are left to it."""
+    script = HANDED.format(pid=pid, more=more)
+    if sock is not None:
+        script = f"import os; os.dup2({sock.fileno()}, 3)\n" + script
+    passed = () if sock is None else (sock.fileno(),)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, pass_fds=passed)
+    return json.loads(done.stdout)
+
+
+def test_sockets_are_handed_over_once():
+    """The variables are gone after the first look: no child of ours is meant by them."""
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        port = sock.getsockname()[1]
+        told = handed('os.environ["LISTEN_FDS"] = "1"\nos.environ["LISTEN_FDNAMES"] = "web"', sock=sock)
+    assert told == [[[port], NONE], []]
+
+
+@pytest.mark.parametrize("count", ["", "0", "-1", "x"])
+def test_without_sockets_there_is_a_sentence(count):
+    """No count, none that is one, none for us."""
+    assert handed(f'os.environ["LISTEN_FDS"] = "{count}"')[0] == [NONE, NONE]
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        assert handed('os.environ["LISTEN_FDS"] = "1"', pid="'1'", sock=sock)[0] == [NONE, NONE]
+
+
+def test_what_is_no_listening_stream_socket_is_refused():
+    """A datagram socket, one that does not listen, a file: the sentence names the descriptor."""
+    one = 'os.environ["LISTEN_FDS"] = "1"'
+    with socket.socket(type=socket.SOCK_DGRAM) as datagram, socket.socket() as silent, open(os.devnull) as file:  # noqa: PTH123
+        assert [handed(one, sock=found)[0][0] for found in (datagram, silent, file)] == [NO_STREAM] * 3
+
+
+async def test_the_flag_without_systemd_is_an_error(tmp_path):
+    """Exit code 1 and the sentence; so it is beside an address."""
+    config = f"--config.file={write(tmp_path)}"
+    async with command("run", config, "--web.systemd-socket") as alone:
+        assert await alone.ended() == 1
+        assert alone.err[-1] == f"ws-factory-exporter: --web.systemd-socket: {NONE}"
+    async with command("run", config, "--web.systemd-socket", "--web.listen-address=:0") as beside:
+        assert await beside.ended() == 1
+        assert "--web.systemd-socket: not together with --web.listen-address" in beside.err[-1]
+
+
+# Telling ------------------------------------------------------------------------------------------------------------
+
+
+class Manager:
+    """systemd's end of the notification socket."""
+
+    def __init__(self, address):
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.sock.bind(address)
+        self.sock.setblocking(False)
+
+    async def told(self, field):
+        """The fields of the next message that has this one."""
+        async with asyncio.timeout(PATIENCE):
+            while True:
+                fields = (await asyncio.get_running_loop().sock_recv(self.sock, 4096)).decode().split("\n")
+                if field in fields:
+                    return fields
+
+
+@pytest.fixture
+def manager(tmp_path):
+    made = Manager(str(tmp_path / "notify"))
+    yield made
+    made.sock.close()
+
+
+async def test_systemd_is_told_of_start_life_and_end(manager, tmp_path):
+    """READY once it listens, WATCHDOG while it is well, STOPPING at the end; a status in words."""
+    config = f"--config.file={write(tmp_path)}"
+    flags = (config, "--web.listen-address=127.0.0.1:0", "--startup.delay=1h")
+    environment = {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "200000"}
+    async with command("run", *flags, **environment) as running:
+        fields = await manager.told("READY=1")
+        (listening,) = await running.said("msg=listening")
+        assert fields[1].startswith("STATUS=1 targets, listening on http://127.0.0.1:")
+        assert fields[1].rsplit(" ", 1)[1] in listening
+        for _ in range(3):
+            await manager.told("WATCHDOG=1")
+        running.process.terminate()
+        await manager.told("STOPPING=1")
+        assert await running.ended() == 0
+
+
+async def test_an_address_without_a_file_is_understood():
+    """`@` is systemd's sign for an abstract socket."""
+    name = f"ws-factory-exporter-{os.getpid()}"
+    manager = Manager(f"\0{name}")
+    await Notifier({"NOTIFY_SOCKET": f"@{name}"}).tell("READY=1", "STATUS=x")
+    assert await manager.told("READY=1") == ["READY=1", "STATUS=x"]
+    manager.sock.close()
+
+
+async def test_who_is_ill_gives_no_sign_of_life(manager, tmp_path):
+    """The watchdog is fed only while we are well: else systemd starts us anew."""
+    looks = 0
+
+    def healthy():
+        nonlocal looks
+        looks += 1
+        return looks == 4
+
+    notifier = Notifier({"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "20000", "WATCHDOG_PID": ""})
+    watchdog = asyncio.create_task(notifier.watchdog(healthy))
+    await manager.told("WATCHDOG=1")
+    assert looks == 4
+    await rig.until(lambda: looks > 6, PATIENCE)
+    with pytest.raises(BlockingIOError):
+        manager.sock.recv(4096)
+    watchdog.cancel()
+    await asyncio.gather(watchdog, return_exceptions=True)
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {},
+        {"NOTIFY_SOCKET": ""},
+        {"WATCHDOG_USEC": "1000"},
+        {"NOTIFY_SOCKET": "/nowhere/at/all", "WATCHDOG_USEC": "1000", "WATCHDOG_PID": "1"},
+        {"NOTIFY_SOCKET": "/nowhere/at/all", "WATCHDOG_USEC": "soon"},
+        {"NOTIFY_SOCKET": "x" * 500},
+        {"NOTIFY_SOCKET": "a\0b"},
+    ],
+    ids=str,
+)
+async def test_without_systemd_nothing_is_told_and_nothing_fails(environment):
+    """No socket, no such socket, another process's watchdog: it ends at once and without a word."""
+    notifier = Notifier(environment)
+    async with asyncio.timeout(PATIENCE):
+        await notifier.tell("READY=1")
+        await notifier.watchdog(lambda: True)
+
+
+async def test_a_manager_that_does_not_read_holds_nobody_up(monkeypatch, tmp_path):
+    """A full socket is given up after its time; the loop goes on meanwhile."""
+    monkeypatch.setattr("exporter.host.PATIENCE", 0.2)
+    manager = Manager(str(tmp_path / "notify"))
+    notifier = Notifier({"NOTIFY_SOCKET": str(tmp_path / "notify")})
+    async with asyncio.timeout(PATIENCE):
+        await asyncio.gather(*(notifier.tell("STATUS=" + "x" * 2000) for _ in range(300)))
+    manager.sock.close()

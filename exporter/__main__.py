@@ -345,8 +345,7 @@ def _load(options: argparse.Namespace, shard: Shard | None = None) -> Loaded:
 
 def _load_again(options: argparse.Namespace, first: Config) -> Loaded:
     """As its file says now; raises Unloadable. `first`: what we started with."""
-    loaded = load(Path(options.config_file), options.shard)
-    return loaded if options.state_file else loaded.keeping_state_of(first)
+    return load(Path(options.config_file), options.shard).keeping_state_of(first, vars(options))
 
 
 def _state(options: argparse.Namespace, config: Config) -> State:

@@ -4,14 +4,18 @@ Rule 1: the whole file is read and checked, with the keys and certificates that 
 it. Rule 2: callable in any thread; nothing is kept from one time to the next.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Final
 
 from exporter.config import Config, Problem, YamlProblem, examine, load_yaml
 from exporter.files import key_problems, mode_warnings
 from exporter.plan import Plan, Shard, plan, shard_of
 from exporter.profiles import BUILT_IN
+
+KEPT: Final = ("state_file", "history_file")
+"""Settings that name what we write to."""
 
 
 class Unloadable(Exception):  # noqa: N818
@@ -30,12 +34,19 @@ class Loaded:
     plan: Plan
     warnings: tuple[str, ...] = ()
 
-    def keeping_state_of(self, first: Config) -> "Loaded":
-        """The same, with a warning if the ledger should now be kept elsewhere: it is opened at the start only."""
-        if self.config.state_file == first.state_file:
+    def keeping_state_of(self, first: Config, flags: Mapping[str, object]) -> "Loaded":
+        """The same, with a warning for what should now be kept elsewhere: such files are opened at the start only.
+
+        What stands in `flags` is named there, whatever the config says.
+        """
+        moved = [name for name in KEPT if not flags.get(name) and getattr(self.config, name) != getattr(first, name)]
+        if not moved:
             return self
-        sentence = f"state_file: {first.state_file or 'none'} stays in use: another one is opened by a restart"
-        return replace(self, warnings=(*self.warnings, sentence))
+        sentences = (
+            f"{name}: {getattr(first, name) or 'none'} stays in use: another one is opened by a restart"
+            for name in moved
+        )
+        return replace(self, warnings=(*self.warnings, *sentences))
 
 
 def load(path: Path, shard: Shard | None = None) -> Loaded:

@@ -267,6 +267,22 @@ def test_the_state_shows_the_session_that_says_so():
     assert told(bad, ours := impaired(at=NOW + 2)).state("staging").result is ours
 
 
+def test_a_probe_that_is_asked_no_more_has_no_say():
+    """A config without `send` does not leave a target failing for ever; nor does a file that knows of it."""
+    bad = failed(at=NOW + 20)
+    history = told(passed(), bad)
+    before = history.snapshot("staging")
+
+    history.expect("staging", (Probe.CONNECT, Probe.AUTH))
+    again = History()
+    again.expect("staging", (Probe.CONNECT, Probe.AUTH))
+    again.recall("staging", before, [passed(), bad])
+
+    for one in (history, again):
+        assert one.state("staging").word is Word.PASSING
+        assert list(one.failures("staging", 9)) == [bad]
+
+
 # Cycles -----------------------------------------------------------------------------------------------------------
 
 

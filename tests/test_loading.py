@@ -96,11 +96,13 @@ def test_a_key_that_all_can_read_is_a_warning(tmp_path):
 
 
 def test_another_state_file_needs_a_restart(tmp_path):
-    """The ledger stays where it is, and that is said; of the same one nothing is said."""
+    """Ledger and history stay where they are, and that is said; of the same one, and of a flag's, nothing is said."""
     first = load(write(tmp_path, sound(tmp_path), state_file="ledger"))
-    moved = load(write(tmp_path, sound(tmp_path), state_file="elsewhere"))
+    moved = load(write(tmp_path, sound(tmp_path), state_file="elsewhere", history_file="history"))
 
-    (warning,) = moved.keeping_state_of(first.config).warnings
+    ledger, history = moved.keeping_state_of(first.config, {}).warnings
 
-    assert warning == f"state_file: {tmp_path / 'ledger'} stays in use: another one is opened by a restart"
-    assert first.keeping_state_of(first.config) is first
+    assert ledger == f"state_file: {tmp_path / 'ledger'} stays in use: another one is opened by a restart"
+    assert history == "history_file: none stays in use: another one is opened by a restart"
+    assert moved.keeping_state_of(first.config, {"state_file": "x", "history_file": "y"}) is moved
+    assert first.keeping_state_of(first.config, {}) is first

@@ -71,6 +71,7 @@ class Told:
     def _show(self, job: Job) -> None:
         self._metrics.add_target(target_series(job.target, job.profile))
         self._metrics.auth_bypassed(job.name, bypassed=job.target.allow_auth_bypass)
+        self._history.expect(job.name, job.probes)
 
     def observe(self, result: Result) -> None:
         """Tell everybody of a finished session."""

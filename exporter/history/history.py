@@ -127,6 +127,10 @@ class History:
         word = Outcome.DISTORTED if skip.cause is SkipCause.DISTORTED else Outcome.SKIP
         self._known(skip.target).strip.add(at, word, skip.cause.value)
 
+    def expect(self, target: str, probes: tuple[Probe, ...]) -> None:
+        """What a target is asked from now on; what another probe said last does not count in its state any more."""
+        self._known(target).standing.expect(probes)
+
     def remove(self, target: str) -> None:
         """Forget a target."""
         gone = self._targets.pop(target, None)

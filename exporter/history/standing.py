@@ -42,10 +42,11 @@ class Standing:
     Our own failures hide what was proved, and change nothing of it: when they are over, it is as old as it was.
     """
 
-    __slots__ = ("_decided", "_impaired_since", "_latest", "_since", "_word")
+    __slots__ = ("_asked", "_decided", "_impaired_since", "_latest", "_since", "_word")
 
     def __init__(self) -> None:
         self._latest: Result | None = None
+        self._asked: tuple[Probe, ...] = tuple(Probe)
         self._decided: dict[Probe, tuple[Verdict, Result | None]] = {}
         self._word = Word.UNKNOWN
         self._since = 0.0
@@ -85,9 +86,18 @@ class Standing:
         elif self._impaired_since is None:
             self._impaired_since = result.started_at
 
+    def expect(self, probes: tuple[Probe, ...]) -> None:
+        """What is asked from now on: what another probe said last counts no more."""
+        self._asked = probes
+        self._decided = {probe: said for probe, said in self._decided.items() if probe in probes}
+        word = self._proved()
+        if word is not self._word and self._latest is not None:
+            self._word, self._since = word, self._latest.started_at
+
     def recall(self, verdicts: Mapping[Probe, Verdict], since: float, impaired_since: float | None) -> None:
         """Go on where an earlier process ended."""
-        self._decided = {probe: (verdict, None) for probe, verdict in verdicts.items() if verdict is not _NONE}
+        known = {probe: verdict for probe, verdict in verdicts.items() if verdict is not _NONE}
+        self._decided = {probe: (verdict, None) for probe, verdict in known.items() if probe in self._asked}
         self._word, self._since, self._impaired_since = self._proved(), since, impaired_since
 
     def remember(self, result: Result) -> None:
@@ -111,4 +121,4 @@ class Standing:
         for verdict, _ in self._decided.values():
             if verdict is _FAIL:
                 return _FAILING
-        return _PASSING if self._decided else self._word
+        return _PASSING if self._decided else Word.UNKNOWN

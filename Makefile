@@ -1,9 +1,11 @@
 # One-word targets. `make demo` and `make test` need nothing but Debian 12, Python >= 3.11 and make.
 PYTHON ?= python3
 BIN := .venv/bin
-DEBIAN := prometheus prometheus-alertmanager nginx-light chromium fonts-dejavu-core
+# systemd: systemd-analyze judges the unit. Debian's kubectl is of 2021, any newer one on the path is preferred.
+DEBIAN := prometheus prometheus-alertmanager nginx-light chromium fonts-dejavu-core faketime iproute2 systemd \
+  $(if $(shell command -v kubectl),,kubernetes-client)
 
-.PHONY: install packages demo test lint types bench soak drill drill-real screenshots lock clean
+.PHONY: install packages demo test lint types bench soak drill drill-real screenshots lock prometheusrule clean
 
 install: .venv/installed
 
@@ -56,9 +58,18 @@ drill-real: install packages
 screenshots: install packages
 	$(BIN)/python tests/screenshots.py
 
+COMPILE = $(BIN)/pip-compile --quiet --generate-hashes --strip-extras --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --allow-unsafe
+
+# Three locks: what we develop with; of it, what runs; and what builds the wheel.
 lock: install
 	$(BIN)/pip install --quiet pip-tools
-	$(BIN)/pip-compile --quiet --extra dev --generate-hashes --strip-extras --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --allow-unsafe --output-file requirements.lock pyproject.toml
+	$(COMPILE) --extra dev --output-file requirements.lock pyproject.toml
+	$(COMPILE) --constraint requirements.lock --output-file requirements-run.lock pyproject.toml
+	$(COMPILE) --constraint requirements.lock --only-build-deps --build-deps-for wheel --output-file requirements-build.lock pyproject.toml
+
+# The rules as the Prometheus operator wants them: alerts.yml, indented under a head.
+prometheusrule:
+	{ cat deploy/kubernetes/prometheusrule.head.yaml; sed 's/^./  &/' alerts.yml; } > deploy/kubernetes/base/prometheusrule.yaml
 
 clean:
 	rm -rf .venv .mypy_cache .ruff_cache

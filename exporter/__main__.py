@@ -19,12 +19,12 @@ from pathlib import Path
 from typing import Any, Final, NoReturn, TypeVar
 
 from exporter import arguments, web
-from exporter.config import Config, Problem, YamlProblem, examine, load_yaml
+from exporter.config import Config, Problem, Tls, YamlProblem, examine, load_yaml
 from exporter.daemon import Daemon, Options
 from exporter.files import key_problems, mode_warnings
-from exporter.host import Clock
+from exporter.host import Clock, no_core_dumps
 from exporter.log import configure
-from exporter.oncall import NoAnswer, OnCall, Rounds, asked_of
+from exporter.oncall import Entry, NoAnswer, OnCall, Rounds, asked_of, healthy_at
 from exporter.plan import Job, Plan, plan, plan_lines, shard_of
 from exporter.profiles import BUILT_IN
 from exporter.report import (
@@ -63,6 +63,7 @@ class Unusable(Exception):  # noqa: N818
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; the exit code."""
+    no_core_dumps()
     words = sys.argv[1:] if argv is None else list(argv)
     if words[:1] == ["check"]:
         return _unknown_if_broken(words)
@@ -126,9 +127,8 @@ def _run(options: argparse.Namespace) -> int:
         LOG.warning("%s", problem)
     if not what.jobs:
         LOG.warning("no target of the config falls to shard %s: nothing is probed here", options.shard)
-    state = _state(options, config)
-    daemon_options = Options(listen, startup_delay=options.startup_delay, history_file=history_file)
-    return asyncio.run(_serve(what, daemon_options, state))
+    daemon_options = Options(listen, options.startup_delay, history_file, options.timeout_offset)
+    return asyncio.run(_serve(what, daemon_options, _state(options, config)))
 
 
 def _check(options: argparse.Namespace) -> int:
@@ -264,6 +264,15 @@ def _write(path: Path, text: str, *, mode: str = "w", flag: str = "--report") ->
         raise Unusable(f"{flag}: {path}: {error.strerror}") from None
 
 
+def _healthcheck(options: argparse.Namespace) -> int:
+    tls = Tls.model_construct(ca_file=options.ca_file, cert_file=options.cert_file, key_file=options.key_file)
+    try:
+        _say(healthy_at(options.url, Entry(tls, options.username, options.password_file)))
+    except NoAnswer as problem:
+        raise Unusable(problem) from None
+    return 0
+
+
 def _demo(options: argparse.Namespace) -> int:
     _check_faults(options.fault)
     configure("error", "logfmt")
@@ -338,8 +347,7 @@ def _state(options: argparse.Namespace, config: Config) -> State:
 
 def _history_file(options: argparse.Namespace, config: Config) -> Path | None:
     """Where the history is kept, if it is; raises Unusable if that is the ledger's file."""
-    path = options.history_file or config.history_file
-    ledger = options.state_file or config.state_file
+    path, ledger = options.history_file or config.history_file, options.state_file or config.state_file
     if path and ledger and os.path.realpath(path) == os.path.realpath(ledger):
         raise Unusable(f"--history.file: {path} is the state file: name another for the history")
     return Path(path) if path else None
@@ -478,6 +486,7 @@ def _say(text: str) -> bool:
 COMMANDS: Final[Mapping[str, Callable[[argparse.Namespace], int]]] = {
     "run": _run,
     "check": _check,
+    "healthcheck": _healthcheck,
     "demo": _demo,
     "standin": _standin,
 }

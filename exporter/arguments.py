@@ -33,6 +33,7 @@ def parser() -> argparse.ArgumentParser:
     commands = words.add_subparsers(required=True, dest="command", metavar="COMMAND")
     _add_run(commands.add_parser("run", help="probe on a schedule and serve /metrics", allow_abbrev=False))
     _add_check(commands.add_parser("check", help="one session now, explained; for people on call", allow_abbrev=False))
+    _add_healthcheck(commands.add_parser("healthcheck", help="whether an exporter is well", allow_abbrev=False))
     _add_demo(commands.add_parser("demo", help="stand-in and exporter, nothing else needed", allow_abbrev=False))
     _add_standin(commands.add_parser("standin", help="the stand-in backend alone", allow_abbrev=False))
     return words
@@ -71,6 +72,14 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
         help="wait so long, and for a scrape (60s at most), before the first session; default: %(default)s; 0s: now",
     )
     add(
+        "--timeout-offset",
+        dest="timeout_offset",
+        type=_seconds,
+        default="500ms",
+        metavar="DURATION",
+        help="answer /probe so long before the scrape that asks for it gives up; default: %(default)s",
+    )
+    add(
         "--shard",
         type=_shard,
         metavar="I/N",
@@ -104,6 +113,22 @@ def _add_check(parser: argparse.ArgumentParser) -> None:
     )
     add("--report", metavar="FILE", help="write the series there too: .json, else Markdown")
     add("--compare", metavar="FILE", help="an earlier report in JSON to compare the series with")
+
+
+def _add_healthcheck(parser: argparse.ArgumentParser) -> None:
+    parser.description = "Asks /-/healthy of an exporter: exit code 0 if it is well, 1 with a sentence if not."
+    parser.epilog = (
+        "With --web.config.file, the exporter asks of this command what it asks of all. Certificates are always "
+        "verified: a self-signed one is its own --ca-file, and a name that it is made for stands in --url "
+        "(in a container, map that name to 127.0.0.1)."
+    )
+    add = parser.add_argument
+    add("--url", default=f"http://127.0.0.1{LISTEN}", help="where it listens, and its prefix; default: %(default)s")
+    add("--ca-file", metavar="FILE", help="whom to trust, with https; default: the system's authorities")
+    add("--cert-file", metavar="FILE", help="our certificate, where the exporter wants one")
+    add("--key-file", metavar="FILE", help="its key")
+    add("--username", metavar="NAME", help="our name, where the exporter wants one")
+    add("--password-file", metavar="FILE", help="a file that holds the password of it")
 
 
 def _add_demo(parser: argparse.ArgumentParser) -> None:

@@ -144,3 +144,8 @@ def descriptors() -> int:
         with suppress(OSError, ValueError):
             resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+
+
+def no_core_dumps() -> None:
+    """A crash leaves no image of this process on the disk: keys and tokens are in its memory."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

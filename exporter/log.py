@@ -5,6 +5,8 @@ Rule 2: a line is one line: control characters are escaped, whoever wrote them.
 Rule 3: nothing secret is given to a logger; `redacted` is the second line of defence, and sees every line whole.
 Rule 4: the event loop never waits for stderr: lines go through a bounded queue to a thread, which takes them in
 batches; what does not fit is counted and dropped.
+Rule 5: the line of a session is the one that comes all the time: it is of words of ours, and goes to the writer without
+a record of `logging`.
 
 Order: `time level source msg`, then the keys of the caller. A value that is not there is `-` in logfmt and null in
 JSON; a mapping is flattened in logfmt (`phases` → `phase_reply=0.051`) and an object in JSON.
@@ -16,6 +18,7 @@ import logging
 import re
 import sys
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -24,7 +27,7 @@ from functools import lru_cache
 from math import isfinite
 from typing import Any, Final, Literal, TextIO
 
-from exporter.result import Probe, Result, Verdict
+from exporter.result import FactoryReason, Impairment, Initiator, Phase, Probe, Reason, Result, Verdict
 
 LEVELS: Final = {"debug": logging.DEBUG, "info": logging.INFO, "warn": logging.WARNING, "error": logging.ERROR}
 NAMES: Final = {logging.DEBUG: "debug", logging.INFO: "info", logging.WARNING: "warn"}
@@ -53,6 +56,9 @@ TEXT_LIMIT: Final = 16_384
 HEAD: Final = ("time", "level", "source", "msg")
 ENDS: Final = re.compile(r'[ ="]')
 WORDS: Final = {None: "-", True: "true", False: "false"}
+PLAIN: Final = frozenset({int, float, FactoryReason, Impairment, Initiator, Phase, Probe, Reason, Verdict})
+"""Types whose values are written as they are: figures and closed words hold nothing that could end a value."""
+PROBES: Final = tuple(Probe)
 
 SECRETS: Final = re.compile(
     r"(?P<name>token(?:_prefix|_suffix)?|secret|password|authorization|api[_-]?key)(?P<mid>\\?[\"']?\s*[=:]\s*\\?[\"']?)"
@@ -110,20 +116,21 @@ class Lines(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """The line: rendered, redacted, and free of control characters."""
         keys = getattr(record, "keys", None)
-        event = self._head(record) | ({_key(str(key)): value for key, value in keys.items()} if keys else {})
+        event = {_key(str(key)): value for key, value in keys.items()} if keys else {}
         if record.exc_info:
             event["exception"] = redacted(self.formatException(record.exc_info))[-TEXT_LIMIT:]
-        return printable(redacted(self._render(event)))
+        return self.line(record.created, record.levelno, record.name, record.getMessage(), event)
 
-    @staticmethod
-    def _head(record: logging.LogRecord) -> dict[str, Any]:
-        whole = int(record.created)
-        return {
-            "time": f"{_second(whole)}.{int(record.created * 1000) - whole * 1000:03d}Z",
-            "level": NAMES.get(record.levelno, "error" if record.levelno > logging.WARNING else "debug"),
-            "source": record.name.removeprefix("exporter."),
-            "msg": record.getMessage()[:TEXT_LIMIT],
+    def line(self, at: float, level: int, logger: str, msg: str, event: dict[str, Any]) -> str:
+        """The line of an event whose keys can stand in one; `at`: unix seconds."""
+        whole = int(at)
+        head = {
+            "time": f"{_second(whole)}.{int(at * 1000) - whole * 1000:03d}Z",
+            "level": NAMES.get(level, "error" if level > logging.WARNING else "debug"),
+            "source": logger.removeprefix("exporter."),
+            "msg": msg[:TEXT_LIMIT],
         }
+        return printable(redacted(self._render(head | event)))
 
 
 @lru_cache(maxsize=2)
@@ -158,21 +165,24 @@ def _plain(value: Any) -> Any:
 
 
 def _logfmt(event: dict[str, Any]) -> str:
-    flat: dict[str, str] = {}
+    flat: dict[str, Any] = {}
     for key, value in event.items():
         _put(flat, key, value)
     return " ".join([f"{key}={value}" for key, value in flat.items()])
 
 
-def _put(flat: dict[str, str], key: str, value: Any) -> None:
+def _put(flat: dict[str, Any], key: str, value: Any) -> None:
     """Put a value into a flat line: a dash if there is none; of a mapping, each by a key of its own."""
-    if isinstance(value, str):
-        flat[key] = _quoted(str(value))
+    if type(value) in PLAIN:
+        flat[key] = value
+    elif isinstance(value, str):
+        flat[key] = _quoted(value)
     elif value is None or isinstance(value, bool):
         flat[key] = WORDS[value]
     elif isinstance(value, dict):
+        group = key.removesuffix("s")
         for inner, held in value.items():
-            _put(flat, _key(f"{key.removesuffix('s')}_{inner}"), held)
+            _put(flat, _key(f"{group}_{inner}"), held)
     elif isinstance(value, list | tuple):
         flat[key] = _quoted(",".join([str(_plain(inner)) for inner in value]))
     else:
@@ -235,15 +245,19 @@ class Writer:
 
 
 class _Outlet(logging.Handler):
-    def __init__(self, writer: Writer) -> None:
+    def __init__(self, writer: Writer, lines: Lines) -> None:
         super().__init__()
         self._writer = writer
+        self._lines = lines
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
-            self._writer.put(self.format(record))
+            self._writer.put(self._lines.format(record))
         except Exception:  # noqa: BLE001 - a line that cannot be made must not end a session
             self._writer.put(f"level=error source=log msg=unprintable logger={record.name}")
+
+    def session(self, level: int, event: dict[str, Any]) -> None:
+        self._writer.put(self._lines.line(time.time(), level, _LOG.name, "session", event))
 
 
 class Logging:
@@ -251,8 +265,7 @@ class Logging:
 
     def __init__(self, level: str, form: Literal["logfmt", "json"], stream: TextIO) -> None:
         self._writer = Writer(stream)
-        self._outlet = _Outlet(self._writer)
-        self._outlet.setFormatter(Lines(form))
+        self._outlet = _Outlet(self._writer, Lines(form))
         self._switches = {name: getattr(logging, name) for name in UNREAD}
         for name in UNREAD:
             setattr(logging, name, None)
@@ -294,8 +307,8 @@ def session_line(result: Result) -> dict[str, object]:
         "identity": result.identity,
         "run": result.run,
         "probe_depth": result.depth,
-        **{probe.value: result.verdicts.get(probe, Verdict.NONE) for probe in Probe},
-        "phases": {phase.value: round(seconds, 6) for phase, seconds in result.phases.items()},
+        **{probe: result.verdicts.get(probe, Verdict.NONE) for probe in PROBES},
+        "phases": {phase: round(seconds, 6) for phase, seconds in result.phases.items()},
         "close_code": close and close.code,
         "close_initiator": close and close.initiator,
         "close_phase": close and close.phase,
@@ -316,7 +329,8 @@ def session(result: Result) -> None:
     """Log one finished session: info if nothing failed, else a warning."""
     wrong = result.failed or result.void or result.impairment is not None
     level = logging.WARNING if wrong else logging.INFO
-    if _LOG.isEnabledFor(level):
-        record = logging.LogRecord(_LOG.name, level, "", 0, "session", None, None)
-        record.keys = session_line(result)
-        _LOG.handle(record)
+    if not _LOG.isEnabledFor(level):
+        return
+    for outlet in logging.getLogger().handlers:
+        if isinstance(outlet, _Outlet):
+            outlet.session(level, session_line(result))

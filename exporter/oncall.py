@@ -5,23 +5,26 @@ Rule 2: its sessions enter the ledger and no counter.
 """
 
 import asyncio
+import base64
 import math
+import ssl
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from http import HTTPStatus
-from http.client import HTTPException
+from http.client import HTTPException, HTTPResponse
 from typing import Any, Final
 from urllib.parse import urlencode
 
 from exporter import __version__
 from exporter.budget import Request
-from exporter.files import KeyRing
+from exporter.config import Tls
+from exporter.files import TLS_CONTEXTS, FileProblem, KeyRing, Watched
 from exporter.host import Clock
 from exporter.log import printable
 from exporter.plan import Job
-from exporter.probing import Prober, Turn
+from exporter.probing import UNHURRIED, Prober, Turn, Within
 from exporter.report import Checked, NotOurs, Series, name_shape, public_url, read_document, until_healthy
 from exporter.report.words import span
 from exporter.resolver import Resolver
@@ -35,7 +38,7 @@ REFUSALS: Final = {
     SkipCause.RESTING: "the identity or its key rests: a session now would only make it worse; wait until that is over",
 }
 """What the ledger answered, the one first that is over soonest."""
-TAKES_NONE: Final = ", or ask with --probe connect, which takes no slot and sends no token"
+TAKES_NONE: Final = ", or ask with --probe connect (HTTP: probe=connect), which takes no slot and sends no token"
 OWN_USERS: Final = ", name users of its own under check_identities"
 
 
@@ -60,6 +63,8 @@ Told = Callable[[list[Result], int, float], None]
 class OnCall:
     """Checks one target. `identity`: an alias of the pool to speak as; absent: the first with a slot to spare.
 
+    `beside`: the prober for sessions in the process that runs the schedule, for which they leave room from the first
+    on; absent: this process has no schedule. `turn`: whose turn it is to speak first, counted from any number on.
     `interrupted`: a series was cancelled before its end.
     """
 
@@ -70,22 +75,25 @@ class OnCall:
         *,
         identity: str | None = None,
         clock: Clock | None = None,
-        resolver: Resolver | None = None,
+        beside: Prober | None = None,
+        turn: int = 0,
     ) -> None:
         self._job = _with_check_users(job)
         self._identity = identity
         self._state = state
         self._clock = clock or Clock()
-        self._prober = Prober(state, KeyRing(), resolver or Resolver(), self._clock, lambda *_: None)
-        self._turns = 0
+        self._beside = beside is not None
+        self._prober = beside or Prober(state, KeyRing(), Resolver(), self._clock, lambda *_: None)
+        self._turns = turn
         self.interrupted = False
 
-    async def once(self, depth: Probe) -> Checked:
-        """One session now; a `Checked` with the refusal's sentence if there is no room for it."""
+    async def once(self, depth: Probe, within: Within = UNHURRIED) -> Checked:
+        """One session now, within so much time; a `Checked` with the refusal's sentence if there is no room for it."""
         started = self._clock.wall()
-        outcome = await self._session(depth)
+        outcome = await self._session(depth, within)
         refusal = self._refusal(outcome.cause) if isinstance(outcome, Skip) else None
-        return self._checked(started, (outcome,) if isinstance(outcome, Result) else (), refusal)
+        checked = self._checked(started, (outcome,) if isinstance(outcome, Result) else (), refusal)
+        return replace(checked, timeout=min(self._job.target.timeout, within.verdict))
 
     async def series(self, depth: Probe, rounds: Rounds, told: Told) -> Series:
         """Sessions in a row, each as the next identity in turn, until all are done or the target is healthy.
@@ -175,14 +183,15 @@ class OnCall:
             return [None]
         return [self._identity] if self._identity else [*self._job.identities]
 
-    async def _session(self, depth: Probe) -> Result | Skip:
+    async def _session(self, depth: Probe, within: Within = UNHURRIED) -> Result | Skip:
         """The first identity, in turn, that the ledger lets speak."""
         pool = self._speakers(depth)
         turn, self._turns = self._turns % len(pool), self._turns + 1
         skips = []
         for alias in pool[turn:] + pool[:turn]:
             cycle = self._job.cycle_at(self._clock.wall())
-            outcome = await self._prober.run(Turn(self._job, cycle, Trigger.CHECK, depth, alias))
+            turn_of = Turn(self._job, cycle, Trigger.CHECK, depth, alias, within, beside=self._beside)
+            outcome = await self._prober.run(turn_of)
             if isinstance(outcome, Result):
                 return outcome
             skips.append(outcome)
@@ -235,7 +244,7 @@ def asked_of(source: str, target: str, probe: str | None) -> Checked:
         raise NoAnswer("must be the URL of an exporter, such as http://exporter:11011")
     query = urlencode({"target": target, **({"probe": probe} if probe else {})})
     shown, started = public_url(source), Clock().wall()
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), _Stay())
+    opener = _opener()
     try:
         request = urllib.request.Request(f"{source.rstrip('/')}/api/check?{query}", method="POST")  # noqa: S310
         with opener.open(request, timeout=FROM_TIMEOUT) as answer:
@@ -250,17 +259,94 @@ def asked_of(source: str, target: str, probe: str | None) -> Checked:
     return Checked(earlier.target, shown, earlier.results, earlier.started_at, __version__)
 
 
+def _opener(*more: urllib.request.BaseHandler) -> urllib.request.OpenerDirector:
+    return urllib.request.build_opener(urllib.request.ProxyHandler({}), _Stay(), *more)
+
+
 def _refused_by(error: urllib.error.HTTPError, nothing: Checked) -> Checked:
     """Its refusal, if it is an exporter that says 503; raises NoAnswer with what it says otherwise."""
-    if error.headers.get("Server") != "ws-factory-exporter":
-        raise NoAnswer(f"{nothing.url} answers {error.code} and is no exporter") from None
-    said = printable(error.read(TEXT_LIMIT).decode("utf-8", "replace").strip())
+    said = _said(error, nothing.url)
     if error.code == HTTPStatus.SERVICE_UNAVAILABLE:
         return replace(nothing, refusal=said)
     raise NoAnswer(f"{nothing.url} answers {error.code}: {said}") from None
+
+
+def _said(answer: HTTPResponse | urllib.error.HTTPError, shown: str) -> str:
+    """The text of an exporter's answer; raises NoAnswer if it is of another program."""
+    if answer.headers.get("Server") != "ws-factory-exporter":
+        raise NoAnswer(f"{shown} answers {answer.status} and is no exporter") from None
+    return printable(answer.read(TEXT_LIMIT).decode("utf-8", "replace").strip())
 
 
 def _network_words(problem: Exception) -> str:
     """What the machine says of a connection; else the type: other texts may hold the network's."""
     cause = getattr(problem, "reason", problem)
     return cause.strerror if isinstance(cause, OSError) and cause.strerror else type(cause).__name__
+
+
+# Is it well? ---------------------------------------------------------------------------------------------------------
+
+HEALTH_TIMEOUT: Final = 5.0
+"""Seconds: an exporter whose loop turns answers in a few milliseconds."""
+NOT_LET_IN: Final[Mapping[int, str]] = {
+    HTTPStatus.UNAUTHORIZED: "asks who we are: give --username and --password-file",
+    HTTPStatus.FORBIDDEN: "does not let us in: give a --cert-file that it allows",
+    HTTPStatus.NOT_FOUND: "knows no /-/healthy there: add its --web.route-prefix to --url",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What an exporter with a web config wants of its visitors: trust and certificate for https, a user for both."""
+
+    tls: Tls
+    username: str | None = None
+    password_file: str | None = None
+
+    def headers(self) -> dict[str, str]:
+        """`Authorization` as RFC 7617 says, or nothing; raises FileProblem."""
+        if self.username is None or self.password_file is None:
+            return {}
+        password = Watched(self.password_file).read().rstrip(b"\r\n")
+        return {"Authorization": f"Basic {base64.b64encode(self.username.encode() + b':' + password).decode()}"}
+
+    def useless(self, url: str) -> str | None:
+        """A sentence about what would have no effect: somebody relies on it."""
+        trust = self.tls.ca_file or self.tls.cert_file
+        if (self.username is None) != (self.password_file is None):
+            return "--username and --password-file go together"
+        if (self.tls.cert_file is None) != (self.tls.key_file is None):
+            return "--cert-file and --key-file go together"
+        return "--ca-file and --cert-file need an https --url" if trust and not url.startswith("https:") else None
+
+
+def healthy_at(source: str, entry: Entry) -> str:
+    """What the exporter there says of its health, as a sentence; raises NoAnswer if it is not well, or is none."""
+    if not source.startswith(("http://", "https://")):
+        raise NoAnswer("--url must be the URL of an exporter, such as http://127.0.0.1:11011")
+    if useless := entry.useless(source):
+        raise NoAnswer(useless)
+    shown = public_url(source)
+    try:
+        request = urllib.request.Request(f"{source.rstrip('/')}/-/healthy", headers=entry.headers())  # noqa: S310
+        https = urllib.request.HTTPSHandler(context=TLS_CONTEXTS.context(entry.tls))
+        with _opener(https).open(request, timeout=HEALTH_TIMEOUT) as answer:
+            return f"{shown} says {_said(answer, shown)}"
+    except urllib.error.HTTPError as error:
+        with error:
+            hint = NOT_LET_IN.get(error.code)
+            raise NoAnswer(f"{shown} {hint or f'answers {error.code}: {_said(error, shown)}'}") from None
+    except FileProblem as problem:
+        raise NoAnswer(problem.sentence) from None
+    except (OSError, ValueError, HTTPException) as problem:
+        raise NoAnswer(f"no answer of an exporter at {shown}: {_trust_words(problem)}") from None
+
+
+def _trust_words(problem: Exception) -> str:
+    cause = getattr(problem, "reason", problem)
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return (
+            f"its certificate is not trusted ({cause.verify_message}): name it, or its CA, with --ca-file, "
+            "and in --url a host that it is made for"
+        )
+    return _network_words(problem)

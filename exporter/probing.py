@@ -11,7 +11,8 @@ import secrets
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from math import inf
+from typing import Final, NamedTuple
 from urllib.parse import urlencode, urlsplit
 
 from exporter.budget import Refusal, Request, Settled, admit, settle
@@ -20,7 +21,7 @@ from exporter.config import Target
 from exporter.files import TLS_CONTEXTS, FileProblem, KeyRing
 from exporter.host import TICK, Clock
 from exporter.plan import Job
-from exporter.profiles import Script
+from exporter.profiles import Reader, Script
 from exporter.resolver import Resolver
 from exporter.result import Facts, Impairment, Phase, Probe, Result, Skip, Trigger, Verdict
 from exporter.session import Order, Session
@@ -33,19 +34,44 @@ NO_VERDICT: Final = dict.fromkeys(Probe, Verdict.NONE)
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
-    """One session asked for: a job's cycle, perhaps with another identity or depth than its own turn has."""
+class Within:
+    """Seconds that a session may take at most, where its target would give it more.
+
+    `verdict`: until it has got what it came for. `end`: until it is over, the close included.
+    """
+
+    verdict: float = inf
+    end: float = inf
+
+
+UNHURRIED: Final = Within()
+"""As long as the target's own settings let it take."""
+
+
+class Turn(NamedTuple):
+    """One session asked for: a job's cycle, perhaps with another identity or depth than its own turn has.
+
+    `beside`: a session that no schedule asked for, in the process whose schedule it must leave room for.
+    """
 
     job: Job
     cycle: int
     trigger: Trigger
     depth: Probe
     identity: str | None
+    within: Within = UNHURRIED
+    beside: bool = False
+
+    @property
+    def timeout(self) -> float:
+        """Seconds to a verdict; what the ledger counts on is the target's own, which is never less."""
+        return min(self.job.target.timeout, self.within.verdict)
 
     def request(self, run: str) -> Request:
         """What it would cost."""
         due = self.job.due(self.cycle) if self.trigger is Trigger.SCHEDULE else None
-        return self.job.request(run, self.depth, self.identity, self.trigger, due=due)
+        request = self.job.request(run, self.depth, self.identity, self.trigger, due=due)
+        return request._replace(beside=True) if self.beside else request
 
 
 class _Unable(Exception):  # noqa: N818
@@ -54,6 +80,13 @@ class _Unable(Exception):  # noqa: N818
     def __init__(self, impairment: Impairment, sentence: str) -> None:
         super().__init__(sentence)
         self.impairment = impairment
+
+
+class _Target(NamedTuple):
+    """What a target keeps from one session to the next."""
+
+    reader: Reader
+    memory: Memory
 
 
 class Prober:
@@ -79,7 +112,7 @@ class Prober:
         self._clock = clock
         self._opened = opened
         self._late = late
-        self._memories: dict[str, Memory] = {}
+        self._targets: dict[str, _Target] = {}
 
     async def run(self, turn: Turn) -> Result | Skip:
         """Run one turn; a `Skip` if the ledger has no room for it."""
@@ -137,13 +170,20 @@ class Prober:
             profile=job.profile,
             depth=request.depth,
             started_at=started,
-            memory=self._memories.setdefault(job.name, Memory()),
+            memory=self._target(job).memory,
             subject=target.identities.get(turn.identity or ""),
             environment=target.environment,
-            timeout=target.timeout,
+            timeout=turn.timeout,
             late=self._late(began),
         )
         return facts, judge(facts, case)
+
+    def _target(self, job: Job) -> "_Target":
+        known = self._targets.get(job.name)
+        if known is None or known.reader.profile is not job.profile:
+            memory = Memory() if known is None else known.memory
+            known = self._targets[job.name] = _Target(Reader(job.profile), memory)
+        return known
 
     async def _order(self, turn: Turn, request: Request) -> Order:
         """Everything a session needs; raises _Unable when our own files do not give it."""
@@ -156,10 +196,11 @@ class Prober:
             host=job.host,
             port=job.port,
             resource=f"{url.path or '/'}?{query}" if query else url.path or "/",
-            script=Script(job.profile, {"nonce": request.run, "identity": subject, "token": token}),
+            script=Script(self._target(job).reader, {"nonce": request.run, "identity": subject, "token": token}),
             depth=request.depth,
-            timeout=target.timeout,
+            timeout=turn.timeout,
             close_timeout=target.close_timeout,
+            whole=turn.within.end,
             tls=await self._context(target) if job.tls else None,
             server_name=target.tls.server_name,
             headers={"User-Agent": USER_AGENT, **target.headers, **carried.headers},

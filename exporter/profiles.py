@@ -5,9 +5,10 @@ Rule 2: a function here takes a profile and a JSON value and knows no socket, no
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import compress
 from typing import Any, Final, NamedTuple, Self
 
 from exporter.config import (
@@ -144,19 +145,13 @@ def probes_of(profile: Profile) -> tuple[Probe, ...]:
     return tuple(probe for probe, there in asked.items() if there)
 
 
+TIMED: Final = tuple(phase for phase in Phase if phase is not Phase.PREPARE)
+
+
 def phases_of(profile: Profile, *, tls: bool) -> tuple[Phase, ...]:
     """The timed phases that a full-depth session of this profile goes through."""
-    there = {
-        Phase.RESOLVE: True,
-        Phase.TCP: True,
-        Phase.TLS: tls,
-        Phase.UPGRADE: True,
-        Phase.ADMISSION: profile.welcome is not None,
-        Phase.AUTH: profile.auth is not None,
-        Phase.REPLY: profile.send is not None,
-        Phase.CLOSE: True,
-    }
-    return tuple(phase for phase, is_there in there.items() if is_there)
+    asked = profile.welcome is not None, profile.auth is not None, profile.send is not None
+    return tuple(compress(TIMED, (True, True, tls, True, *asked, True)))
 
 
 def kinds_of(profile: Profile) -> tuple[str, ...]:
@@ -273,7 +268,11 @@ def _figures(found: list[re.Match[str]]) -> dict[str, Any]:
 
 def sort_error(profile: Profile, frame: Mapping[str, Any]) -> Ruling | None:
     """The first error rule that an error frame meets."""
-    for rule in profile.errors:
+    return _first_met(profile.errors, frame)
+
+
+def _first_met(rules: Sequence[ErrorRule], frame: Mapping[str, Any]) -> Ruling | None:
+    for rule in rules:
         if not matches(rule.match, frame):
             continue
         texts = ((compiled(pattern), lookup(frame, path)) for path, pattern in rule.text.items())
@@ -316,13 +315,17 @@ class Asked(NamedTuple):
         return cls(fill(exchange.message, values), fill(exchange.match, values), fill(exchange.expect, values))
 
 
-class Script:
-    """A profile bound to one session's nonce, subject and token: what to send, and what a message is to us."""
+class Reader:
+    """What a message is to us, by a profile; made once for all sessions of a target.
 
-    def __init__(self, profile: Profile, values: Mapping[str, str]) -> None:
+    Each message is asked whether it is an error frame. A rule whose match holds all of the profile's `error` adds
+    nothing to that: only the others are looked at.
+    """
+
+    def __init__(self, profile: Profile) -> None:
         self.profile = profile
-        self.auth = Asked.of(profile.auth, values) if profile.auth else None
-        self.send = Asked.of(profile.send, values) if profile.send else None
+        known = profile.error
+        self._beside = [rule for rule in profile.errors if known is None or not matches(known, rule.match)]
 
     def is_welcome(self, message: Mapping[str, Any]) -> bool:
         """True for the frame that lets us in."""
@@ -331,7 +334,7 @@ class Script:
     def is_error(self, message: Mapping[str, Any]) -> bool:
         """True for an error frame, sorted or not."""
         known = self.profile.error
-        return (known is not None and matches(known, message)) or sort_error(self.profile, message) is not None
+        return (known is not None and matches(known, message)) or _first_met(self._beside, message) is not None
 
     def error_word(self, message: Mapping[str, Any]) -> str | None:
         """The word by which the profile knows an error frame (`FACTORY_INIT_FAILED`); None if it does not."""
@@ -351,3 +354,13 @@ class Script:
             return "welcome"
         foreign = self.profile.send is not None and resembles(self.profile.send.match, message)
         return "foreign_reply" if foreign else "other"
+
+
+class Script:
+    """A profile bound to one session's nonce, subject and token: what to send, and who reads what comes."""
+
+    def __init__(self, reader: Reader, values: Mapping[str, str]) -> None:
+        self.reader = reader
+        self.profile = profile = reader.profile
+        self.auth = Asked.of(profile.auth, values) if profile.auth else None
+        self.send = Asked.of(profile.send, values) if profile.send else None

@@ -318,6 +318,9 @@ class Skip:
     cause: SkipCause
 
 
+IDENTIFIER: Final = re.compile(r"[\w.:-]{1,64}", re.ASCII)
+
+
 def evidence_text(value: object) -> str | None:
     """An identifier of the network that may be shown: at most 64 of `A-Z a-z 0-9 . _ : -`; else None."""
-    return value if isinstance(value, str) and re.fullmatch(r"[\w.:-]{1,64}", value, re.ASCII) else None
+    return value if isinstance(value, str) and IDENTIFIER.fullmatch(value) else None

@@ -87,13 +87,24 @@ class _Lane:
 
 
 class Scheduler:
-    """Runs the cycles of all jobs from `start` to `stop`, with at most so many sessions `in_flight`."""
+    """Runs the cycles of all jobs from `start` to `stop`, with at most `most` sessions `in_flight`.
+
+    `others`: how many sessions that no schedule asked for are open beside them; they count too.
+    """
 
     def __init__(
-        self, jobs: Sequence[Job], run: RunSession, sinks: Sinks, clock: Clock, *, most: int = sys.maxsize
+        self,
+        jobs: Sequence[Job],
+        run: RunSession,
+        sinks: Sinks,
+        clock: Clock,
+        *,
+        most: int = sys.maxsize,
+        others: Callable[[], int] = lambda: 0,
     ) -> None:
         self._run_session = run
         self._most = most
+        self._others = others
         self.in_flight = 0
         self._sinks = sinks
         self._clock = clock
@@ -101,7 +112,7 @@ class Scheduler:
         self._draining = False
         self._steps = StepWatch(clock)
         self._planned = 0.0
-        self._alarm = AsyncIOScheduler(
+        self._alarm = _Alarm(
             timezone=UTC,
             executors={"default": _HandOver(self._on_due)},
             job_defaults={"misfire_grace_time": None, "coalesce": False},
@@ -198,8 +209,8 @@ class Scheduler:
         return SkipCause.OVERLAP if lane.task is not None and not lane.confirming else None
 
     def _tell_due(self, job: Job, now: float) -> None:
-        for probe in job.probes:
-            self._sinks.due(job.name, probe, job.next_due(probe, now))
+        for probe, at in job.next_due(now).items():
+            self._sinks.due(job.name, probe, at)
 
     # Running ------------------------------------------------------------------------------------------------------
 
@@ -229,7 +240,7 @@ class Scheduler:
 
     async def _run(self, turn: Turn) -> Result | Skip:
         """One session, if there is room for one more."""
-        if self.in_flight >= self._most:
+        if self.in_flight + self._others() >= self._most:
             return Skip(turn.job.name, SkipCause.CAPACITY)
         self.in_flight += 1
         try:
@@ -317,6 +328,13 @@ def _next(job: Job, now: float) -> datetime:
 
 def _moment(job: Job, cycle: int) -> datetime:
     return datetime.fromtimestamp(job.due(cycle), UTC)
+
+
+class _Alarm(AsyncIOScheduler):  # type: ignore[misc]
+    """Woken within the loop: APScheduler's own way there is for other threads, and costs two system calls a cycle."""
+
+    def wakeup(self) -> None:
+        asyncio.get_running_loop().call_soon(AsyncIOScheduler.wakeup.__wrapped__, self)
 
 
 class _EveryCycle(BaseTrigger):  # type: ignore[misc]

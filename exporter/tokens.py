@@ -271,5 +271,7 @@ def carry(carry: Literal["header", "subprotocol", "query"], rules: Carry, token:
 
 
 def _filled(pattern: str, token: str) -> str:
-    encoded = urlsafe_b64encode(token.encode()).rstrip(b"=").decode()
-    return pattern.replace("${token_base64url}", encoded).replace("${token}", token)
+    if "${token_base64url}" in pattern:
+        encoded = urlsafe_b64encode(token.encode()).rstrip(b"=").decode()
+        pattern = pattern.replace("${token_base64url}", encoded)
+    return pattern.replace("${token}", token)

@@ -3,11 +3,17 @@
 import asyncio
 import contextlib
 import os
+import re
 import sys
 import time
 
 PATIENCE = 30.0
 """Seconds that a line or an end may take on a busy machine."""
+
+
+def value_of(line, key):
+    """The value of a key in a logfmt line."""
+    return re.search(rf"\b{key}=(\S+)", line)[1]
 
 
 class Command:

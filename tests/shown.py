@@ -24,6 +24,8 @@ class Shown:
         self.scrapes = 0
         self.board = boards.Board(boards.healthy(["staging"]))
         self.results, self.now = {}, 0.0
+        self.questions = []
+        self.probed = Answer(HTTPStatus.OK, "probe_success 1\n")
 
     def scraped(self):
         self.scrapes += 1
@@ -36,6 +38,10 @@ class Shown:
 
     def recent(self):
         return Recent(tuple(self.results), lambda name: self.results[name], self.now)
+
+    async def probe(self, question):
+        self.questions.append(question)
+        return self.probed
 
     async def check(self, target, probe):
         return Answer(HTTPStatus.OK, f"{target} {probe}\n")

@@ -4,6 +4,7 @@ Every session has a stand-in, a ledger and a key of its own, so that none teache
 """
 
 import asyncio
+import contextlib
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,13 +61,11 @@ async def meet_all(found, folder, *, carry="header", target="staging", told=lamb
 
 async def _meet(number, row, over, folder, *, carry, target, told):
     setup, later = row.get("setup", {}), Later()
-    subject = setup.get("identity", f"staging-e2e-user-{number:03d}")
     state = State.open(folder / f"{carry}-{number}.state", wall=later.wall)
     prober = rig.Rig(clock=Clock(wall=later.wall), state=state)
     results = []
-    async with StandIn.start(pace=Pace.quick(), tls_port=0 if over == "tls" else None, wall=later.wall) as standin:
-        standin.set_fault(*_fault(row))
-        job = _job(standin, row, over, carry=carry, target=target, subject=subject)
+    async with standing(number, row, over, carry=carry, target=target, wall=later.wall) as (standin, mapping):
+        job, subject = rig.planned(mapping).jobs[0], mapping["identities"]["pool-001"]
         for _ in range(setup.get("session", 1)):
             results.append(await prober.run(job, depth=Probe(row["depth"])))
             told(results[-1])
@@ -75,13 +74,22 @@ async def _meet(number, row, over, folder, *, carry, target, told):
         return Met(f"{row['fault']} over {over}", results, standin.key, subject)
 
 
+@contextlib.asynccontextmanager
+async def standing(number, row, over, *, carry="header", target="staging", wall=time.time):
+    """A stand-in with the row's fault, and the mapping of a target there: one user, `pool-001`, of its own."""
+    subject = row.get("setup", {}).get("identity", f"staging-e2e-user-{number:03d}")
+    async with StandIn.start(pace=Pace.quick(), tls_port=0 if over == "tls" else None, wall=wall) as standin:
+        standin.set_fault(*_fault(row))
+        yield standin, _mapping(standin, row, over, carry=carry, target=target, subject=subject)
+
+
 def _fault(row):
     """Where the fault is set, and which: what acts before a path is known holds for the whole listener."""
     at_tcp = "after=tcp" in row["fault"] or "after=tls" in row["fault"] or "at=tcp" in row["fault"]
     return "*" if row["fault"].startswith(LISTENER_WIDE) or at_tcp else "/ws/row", row["fault"]
 
 
-def _job(standin, row, over, *, carry, target, subject):
+def _mapping(standin, row, over, *, carry, target, subject):
     setup = row.get("setup", {})
     mapping = rig.target(
         standin,
@@ -95,4 +103,4 @@ def _job(standin, row, over, *, carry, target, subject):
     mapping["auth"]["carry"] = carry
     if setup.get("key_file") == "gone":
         mapping["auth"]["jwt"]["key_file"] += ".gone"
-    return rig.planned(mapping).jobs[0]
+    return mapping

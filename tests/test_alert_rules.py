@@ -44,7 +44,7 @@ OF_PROMETHEUS = {
         "alertstate": {"firing"},
         "job": set(),
         "target": set(),
-        "severity": set(),
+        "severity": {rule["labels"]["severity"] for rule in ALERTS},
     },
 }
 CHAT = {
@@ -136,8 +136,8 @@ def labels_of(expression):
 
 
 @cache
-def exported():
-    """Metric → label → values, of a scrape with a factory over TLS, a target that logs in by message, and results."""
+def scraped():
+    """(metric, labels) of every sample: a factory over TLS, a target that logs in by message, one passed session."""
     metrics = Metrics("1.2.3")
     identities = {"pool-001": "u1", "uuid-001": "u2"}
     for name, profile in (("staging", "factory"), ("chat", "chat")):
@@ -154,12 +154,21 @@ def exported():
     metrics.observe(passed)
     metrics.identity_state("staging", "pool-001", held=1, budget=4, resting=False)
     metrics.reloaded(1.0, successful=True)
+    return [
+        (sample.name, dict(sample.labels))
+        for family in figures.families(metrics, whole=True)
+        for sample in family.samples
+    ]
+
+
+@cache
+def exported():
+    """Metric → label → values, of that scrape and of Prometheus itself."""
     scrape: dict[str, dict[str, set[str]]] = {name: dict(labels) for name, labels in OF_PROMETHEUS.items()}
-    for family in figures.families(metrics, whole=True):
-        for sample in family.samples:
-            labels = scrape.setdefault(sample.name, {"job": set(), "instance": set()})
-            for label, value in sample.labels.items():
-                labels.setdefault(label, set()).add(value)
+    for name, labels in scraped():
+        known = scrape.setdefault(name, {"job": set(), "instance": set()})
+        for label, value in labels.items():
+            known.setdefault(label, set()).add(value)
     return scrape
 
 

@@ -36,6 +36,15 @@ def test_the_example_config_is_valid_and_names_the_job_of_the_rules():
     assert named == jobs == {"ws-factory-exporter"}
 
 
+def test_the_example_of_a_probe_is_valid_and_no_job_of_the_rules():
+    """`promtool check config` is clean, and its job is another than the one whose scrapes the rules judge."""
+    checked = promtool("check", "config", "deploy/prometheus-probe.yml")
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    (job,) = yaml.safe_load((ROOT / "deploy/prometheus-probe.yml").read_text())["scrape_configs"]
+    assert job["job_name"] not in (ROOT / "alerts.yml").read_text()
+    assert job["metrics_path"] == "/probe"
+
+
 @pytest.mark.parametrize("case", CASES)
 def test_the_rules_fire_and_stay_silent_as_their_cases_say(case):
     """`promtool test rules`, annotations included."""

@@ -39,6 +39,13 @@ def test_durations_are_those_of_the_config():
 
     assert (options.every, options.until_healthy) == (90.0, 600.0)
     assert read("run", "--startup.delay=0s").startup_delay == 0.0
+    assert read("run").timeout_offset == 0.5
+    assert read("run", "--timeout-offset=1s").timeout_offset == 1.0
+
+
+def test_a_timeout_offset_in_bare_seconds_is_refused(capsys):
+    """As blackbox_exporter has it: the sentence says how it is written here."""
+    assert "--timeout-offset: must be a duration such as 15s" in refused(capsys, "run", "--timeout-offset=0.5")
 
 
 @pytest.mark.parametrize(

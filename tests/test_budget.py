@@ -1,7 +1,7 @@
 """The room `budget`: what the ledger grants, refuses, learns and forgets."""
 
 import random
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import pytest
 from hypothesis import given
@@ -160,7 +160,7 @@ def test_a_learned_limit_below_the_configured_one_binds_at_once():
     assert ledger.budget(request(slots=20), NOW) == 2
     assert ledger.budget(request(slots=0), NOW) == 2
     assert ledger.budget(request(slots=2), NOW) == 1
-    assert ledger.budget(replace(request(slots=20), authority="other:443"), NOW) == 19
+    assert ledger.budget(request(slots=20)._replace(authority="other:443"), NOW) == 19
 
 
 def test_the_last_limit_learned_counts_and_is_believed_for_a_day():

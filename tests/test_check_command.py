@@ -455,7 +455,7 @@ async def test_the_running_exporter_is_asked():
     """Its session, its ledger; no config here; an unknown target there, no room there: 3 and its words."""
     async with (
         StandIn.start(pace=Pace.quick(), tls_port=None) as standin,
-        daemon(standin, interval="10m", identities=ONE, limits=TIGHT) as running,
+        daemon(standin, interval="10m", identities=ONE, limits={**TIGHT, "slots_per_identity": 3}) as running,
     ):
         said = await asked(running.url, "--target=staging", "--output=json")
         unknown, full, connect = await each(

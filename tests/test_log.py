@@ -178,6 +178,12 @@ def test_the_close_reason_of_the_peer_is_in_no_line(written):
     assert "secret words" not in "".join(written(lambda: log.session(REFUSED)))
 
 
+@pytest.mark.parametrize(("level", "heard"), [("info", 2), ("warn", 1), ("error", 0)])
+def test_a_session_is_told_from_its_level_on(written, level, heard):
+    """Its way to the writer is its own, the level is everybody's: a pass is info, a failure a warning."""
+    assert len(written(lambda: (log.session(PASSED), log.session(REFUSED)), level=level)) == heard
+
+
 # Lines ------------------------------------------------------------------------------------------------------------
 
 

@@ -16,7 +16,7 @@ from urllib.request import Request, urlopen
 import pytest
 import rig
 import yaml
-from commands import command
+from commands import command, value_of
 from prometheus_client.parser import text_string_to_metric_families
 
 from exporter import __version__
@@ -68,10 +68,6 @@ async def figures(url):
         for family in text_string_to_metric_families(body)
         for sample in family.samples
     }
-
-
-def value_of(line, key):
-    return re.search(rf"\b{key}=(\S+)", line)[1]
 
 
 QUICK = {"interval": "1s", "timeout": "500ms", "close_timeout": "200ms", "confirm": {"runs": 0}}

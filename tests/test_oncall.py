@@ -1,12 +1,15 @@
 """The check of the person on call, in one process: who speaks, what is refused, what a series says beforehand."""
 
 import asyncio
+import time
+from math import inf
 
 import pytest
 import rig
 
 from exporter.oncall import REFUSALS, OnCall, Rounds
-from exporter.result import Probe, SkipCause
+from exporter.probing import Turn, Within
+from exporter.result import Phase, Probe, Reason, SkipCause, Trigger
 from exporter.standin import Pace, StandIn
 from exporter.state import State
 
@@ -37,6 +40,47 @@ async def test_a_slot_that_the_schedule_needs_is_not_taken():
     assert [check.refusal is None for check in checks] == [True, False]
     assert REFUSALS[SkipCause.BUDGET] in checks[1].refusal
     assert "check_identities" in checks[1].refusal
+
+
+async def test_beside_a_schedule_its_slots_are_kept_from_the_first_session_on():
+    """In the daemon a check knows that there is a schedule before the ledger has seen anything of it."""
+    async with StandIn.start(pace=Pace.quick(), tls_port=None) as standin:
+        (job,) = rig.planned(rig.target(standin, interval="302s", identities=ONE, limits=TIGHT)).jobs
+        mine = rig.Rig()
+        beside = await OnCall(job, mine.state, beside=mine.prober).once(Probe.SEND)
+        alone = await OnCall(job, mine.state).once(Probe.SEND)
+
+    assert REFUSALS[SkipCause.BUDGET] in beside.refusal
+    assert alone.refusal is None
+
+
+async def test_whose_turn_it_is_may_be_said():
+    """Asked again and again, with the number of the turn, all identities speak in a row."""
+    async with StandIn.start(pace=Pace.quick(), tls_port=None) as standin:
+        (job,) = rig.planned(rig.target(standin, interval="10m")).jobs
+        state = State.in_memory()
+        spoke = [(await OnCall(job, state, turn=turn).once(Probe.SEND)).results[0].identity for turn in range(4)]
+
+    assert spoke == [*rig.POOL, "pool-001"]
+
+
+async def test_a_session_may_have_less_time_than_the_target_gives_it():
+    """It fails as a timeout then, and says so; what the ledger counts on stays the target's own."""
+    async with StandIn.start(pace=Pace.quick(), tls_port=None) as standin:
+        standin.set_fault("/ws", "no_welcome")
+        began = time.monotonic()
+        checked = await on_call(standin, State.in_memory(), timeout="60s").once(Probe.SEND, Within(0.2, 0.3))
+        took = time.monotonic() - began
+        (job,) = rig.planned(rig.target(standin, timeout="60s", interval="10m")).jobs
+
+    (result,) = checked.results
+    assert (result.phase, result.reason) == (Phase.ADMISSION, Reason.TIMEOUT)
+    assert checked.timeout == 0.2
+    assert 0.2 <= took < 30
+    turns = [Turn(job, 0, Trigger.CHECK, Probe.SEND, "pool-001", within) for within in (Within(0.2, 0.3), Within(90.0))]
+    assert [turn.timeout for turn in turns] == [0.2, 60.0]
+    assert {turn.request("r").window for turn in turns} == {job.window}
+    assert Within() == Within(inf, inf)
 
 
 async def test_a_connection_that_is_open_is_said_and_no_slot_is_advised():

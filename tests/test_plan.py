@@ -132,7 +132,7 @@ def test_confirm_runs_go_to_others_whose_next_turn_is_far():
 def test_the_next_due_moment_is_that_of_the_next_cycle_deep_enough(probe, auth, send, moment):
     """A deeper session answers a shallower probe too, and no cycle in between would have."""
     made = job(interval="30m", probes={"auth": {"every": auth}, "send": {"every": send}})
-    due = made.next_due(probe, moment)
+    due = made.next_due(moment)[probe]
     last, found = made.cycle_at(moment), made.cycle_at(due)
     assert due > moment - 1e-6
     assert made.depth(found).rank >= probe.rank

@@ -733,6 +733,28 @@ def test_a_void_confirm_run_ends_the_confirming():
     assert player.told.skips == []
 
 
+def test_sessions_of_others_take_their_part_of_the_bound():
+    """While others hold all there may be, a cycle is skipped as `capacity`; when they go, it runs."""
+
+    async def main(loop):
+        others = 2
+        jobs = rig.planned(mapping(Nowhere)).jobs
+        told = rig.Recorder()
+        scheduler = Scheduler(jobs, instant, told, loop.clock, most=2, others=lambda: others)
+        scheduler.start()
+        await asyncio.sleep(50)
+        full = len(told.cycles), {skip.cause for skip in told.skips}
+        others = 1
+        await asyncio.sleep(50)
+        await scheduler.stop()
+        return full, len(told.cycles)
+
+    full, later = virtual.run(main)
+
+    assert full == (0, {SkipCause.CAPACITY})
+    assert later >= 2
+
+
 def test_sessions_in_flight_are_bounded():
     """The cycles of other targets that find no room are skipped as `capacity`; when there is room they run again."""
 

@@ -13,7 +13,7 @@ import json
 import logging
 import sys
 import traceback
-from contextlib import contextmanager
+from contextlib import AsyncExitStack, contextmanager
 from urllib.parse import quote
 
 import pytest
@@ -22,8 +22,8 @@ import standin_clients
 import yaml
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from realservers import get
-from table import cases, meet_all
+from realservers import answered, get
+from table import cases, meet_all, standing
 
 import exporter.probing
 from exporter import log, tokens
@@ -189,12 +189,13 @@ def everything_logged(watched):
             logging.getLogger(name).setLevel(level)
 
 
-def a_daemon(history_file, *targets):
+def a_daemon(*targets, history_file=None):
     """A daemon whose sessions are driven by a test, and whose history keeps them all."""
     options = Options(Address("127.0.0.1", 0), startup_delay=3600.0, history_file=history_file)
     daemon = Daemon(rig.planned(*targets), options)
     daemon._ground.history._last = 1000
-    daemon._file._database._limits = Limits(1000, 1000, 1 << 24)
+    if daemon._file is not None:
+        daemon._file._database._limits = Limits(1000, 1000, 1 << 24)
     return daemon
 
 
@@ -205,7 +206,7 @@ async def told_by_a_daemon(watch, folder, sessions):
     """What `sessions(observe)` gives, after a daemon was told every result, its pages and its history were read."""
     file = folder / "history"
     async with StandIn.start(tls_port=None) as standin:
-        daemon = a_daemon(file, rig.target(standin, identities={"pool-001": "somebody"}))
+        daemon = a_daemon(rig.target(standin, identities={"pool-001": "somebody"}), history_file=file)
         await daemon.start()
         try:
             met = await sessions(daemon._told.observe)
@@ -268,6 +269,63 @@ def assert_no_subject_is_shown(watch, subjects):
     for where in ("/metrics", "/", "lines", "records", "results", "state files", RESULTS, "history file"):
         text = "\n".join(watch.shown.texts[where])
         assert not [subject for subject in subjects if subject in text], where
+
+
+PROBES = ("", "&debug=true")
+AT_ONCE = 16
+
+
+@pytest.mark.parametrize("carry", CARRIES)
+async def test_no_secret_is_shown_by_a_probe_over_the_whole_fault_table(carry, watch):
+    """`/probe` and its debug text of every fault: no slice of a key or token, no subject, in page or line."""
+    rows = [*cases("plain"), *((row, over) for row, over in cases("tls") if "plain" not in row["over"])]
+    resting = [case for case in rows if case[0]["reason"] == "rate_limited"]
+    together = [case for case in rows if case not in resting]
+
+    statuses = await probed(watch, together, PROBES, carry)
+    for case in resting:  # the host of all stand-ins rests after it, and the next one would not be asked
+        statuses += [
+            *(await probed(watch, [case], PROBES[:1], carry)),
+            *(await probed(watch, [case], PROBES[1:], carry)),
+        ]
+
+    assert leaks(watch) == {}
+    assert statuses.count(200) > 1.8 * len(rows)
+    assert len([token for token in watch.secrets.known if token.count(".") == 2]) > 1.5 * len(rows)
+    assert any(watch.secrets.seen_in(refusal) for refusal in watch.refusals)
+    assert sum("probe_success" in text for text in watch.shown.texts["/probe"]) > 0.9 * len(rows)
+    assert sum("Without debug=true" in text for text in watch.shown.texts["/probe&debug=true"]) > 0.9 * len(rows)
+    assert "staging-e2e-user" not in "\n".join(watch.shown.texts["/probe"] + watch.shown.texts["/probe&debug=true"])
+
+
+async def probed(watch, rows, queries, carry):
+    """The statuses of a daemon that is asked for each row, as two users in turn; what it says is shown."""
+    async with AsyncExitStack() as stack:
+        targets = []
+        for number, (row, over) in enumerate(rows):
+            name = f"row-{number}"
+            standin, target = await stack.enter_async_context(standing(number, row, over, carry=carry, target=name))
+            watch.secrets.add(standin.key)
+            targets.append(target)
+            target["interval"] = "10m"
+            target["identities"]["pool-002"] = f"staging-e2e-user-{number:03d}-b"
+        daemon = a_daemon(*targets)
+        await daemon.start()
+        stack.push_async_callback(daemon.stop)
+        gate = asyncio.Semaphore(AT_ONCE)
+
+        async def ask(number, depth):
+            async with gate:
+                statuses = []
+                for query in queries:
+                    url = f"{daemon.url}/probe?target=row-{number}&probe={depth}{query}"
+                    status, text = await answered(url)
+                    statuses.append(status)
+                    watch.shown.add(f"/probe{query}", text)
+                return statuses
+
+        told = await asyncio.gather(*(ask(number, row["depth"]) for number, (row, _) in enumerate(rows)))
+        return [status for statuses in told for status in statuses]
 
 
 # Our own failures ---------------------------------------------------------------------------------------------------

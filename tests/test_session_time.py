@@ -230,6 +230,41 @@ async def test_closing_has_a_budget_of_its_own(answer):
     assert (Phase.CLOSE in facts.phases) is answer
 
 
+async def deaf_to_the_close(peer):
+    """Keeps the connection, whatever the client sends."""
+    await peer.to_the_end(answer=False)
+
+
+@pytest.mark.parametrize("whole", [0.4, 0.3, 0.0], ids=["a moment for the close", "none", "over before it began"])
+async def test_a_session_may_be_bound_to_end_before_its_close_has_used_up_its_budget(whole):
+    """A server that answers neither us nor our close is left in time, and has still been told 1000."""
+    async with serving(plays(UPGRADE, WELCOME, deaf_to_the_close)) as server, leaves_nothing():
+        started = time.monotonic()
+        facts = await converse(server, timeout=0.3, close_timeout=60, whole=whole)
+        assert time.monotonic() - started < 0.4 + SLACK
+        await server.over()
+
+    assert ending(facts) == (("reply", "deadline"), (1000, "local", "close"))
+    assert server.peer.codes == [1000]
+
+
+async def test_a_bound_far_away_takes_nothing_from_the_close():
+    """A session that is early has the whole budget of its close: a slow answer to it is waited for."""
+
+    async def slow_close(peer):
+        while (await peer.frame())[0] != 8:
+            pass
+        await after(0.2)
+        peer.send(close(1000))
+        await peer.to_the_end(answer=False)
+
+    async with serving(plays(UPGRADE, WELCOME, MESSAGE, REPLY, slow_close)) as server, leaves_nothing():
+        facts = await converse(server, timeout=30, close_timeout=5, whole=30.25)
+        await server.over()
+
+    assert facts.phases[Phase.CLOSE] > 0.15
+
+
 # Cancellation -----------------------------------------------------------------------------------------------------
 
 

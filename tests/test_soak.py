@@ -229,7 +229,7 @@ class Soak:
         with self.state.transaction() as ledger:
             ledger.prune(time.time() + 3600.0)
         self.standin.forget()
-        self.prober.prober._memories.clear()
+        self.prober.prober._targets.clear()
         assert self.prober.open == 0
 
 

@@ -20,7 +20,7 @@ from websockets.utils import accept_key, apply_mask
 
 from exporter.classify import LEGAL_FAILURES, Case, Memory, close_label, judge, legal_closes
 from exporter.config import Profile
-from exporter.profiles import Script
+from exporter.profiles import Reader, Script
 from exporter.resolver import Resolver
 from exporter.result import Probe
 from exporter.session import Order, Session
@@ -308,7 +308,7 @@ def order(port, *, profile=CHAT, depth=Probe.SEND, timeout=5.0, close_timeout=0.
         host=host,
         port=port,
         resource=more.pop("resource", "/ws?a=b"),
-        script=Script(profile, VALUES),
+        script=Script(Reader(profile), VALUES),
         depth=depth,
         timeout=timeout,
         close_timeout=close_timeout,

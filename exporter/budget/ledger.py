@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from exporter.budget.book import LEARNED_FOR, MINUTE, Book, Hold
-from exporter.budget.events import Event, fold, snapshot
+from exporter.budget.events import EFFECTS, Event, fold, snapshot
 from exporter.budget.request import Grant, Refusal, Request
 from exporter.result import SkipCause, Trigger
 
@@ -70,13 +70,14 @@ class Ledger:
         rest = self._book.resting_users.get(request.user or "")
         if rest is not None and rest.until > now:
             return Refusal(SkipCause.RESTING, "the identity rests after a slot limit", rest.until)
-        ends = [hold.open_until for hold in self._holds(request, now) if hold.open_until > now]
+        ends = [until for hold in self._holds(request) if (until := hold.open_until) > now]
         return Refusal(SkipCause.OVERLAP, "the identity has a connection open", max(ends)) if ends else None
 
     def _slots(self, request: Request, now: float) -> Refusal | None:
-        limit, holds = self.budget(request, now), self._holds(request, now)
+        limit = self.budget(request, now)
         if request.user is None or limit is None:
             return None
+        holds = self._holds(request)
         promised = _promised(request, [hold.extra for hold in holds], request.scheduled_peak)
         if max(len(holds), promised) < limit:
             return None
@@ -93,8 +94,9 @@ class Ledger:
         unlimited = self.budget(request, now) is None
         return None if unlimited else Refusal(SkipCause.BUDGET, "what was held before the start is not known", until)
 
-    def _holds(self, request: Request, now: float) -> list[Hold]:
-        return [] if request.user is None else self._book.held(request.user, now)
+    def _holds(self, request: Request) -> list[Hold]:
+        """What the user may still hold; `ask` has just made the book forget all else."""
+        return list(self._book.holds.get(request.user or "", {}).values())
 
     # --- Looking
 
@@ -108,8 +110,8 @@ class Ledger:
         At least 1: a backend that keeps a single slot would never be asked again.
         """
         learned = self.learned(request.authority, now)
-        known = [slots for slots in (request.slots or None, learned) if slots is not None]
-        return max(1, min(known) - request.reserve) if known else None
+        slots = learned if not request.slots else request.slots if learned is None else min(request.slots, learned)
+        return None if slots is None else max(1, slots - request.reserve)
 
     def learned(self, authority: str, now: float) -> int | None:
         """Slots that the backend said it keeps per user, while that is believed (a day)."""
@@ -176,9 +178,9 @@ class Ledger:
         return True
 
     def _record(self, kind: str, now: float, **fields: Any) -> None:
+        """Decide: what is ours is well formed, and need not be looked at as what comes from a file."""
         event = {"event": kind, "t": now, **fields}
-        if not self.apply(event):
-            raise ValueError(f"not an event of ours: {kind}")
+        EFFECTS[kind](self._book, event)
         self.pending.append(event)
 
     # --- Between processes
@@ -220,9 +222,11 @@ class Ledger:
 def _promised(request: Request, extras: list[bool], needed: int) -> int:
     """What a session that no schedule asked for must leave room for: others like it, and what the schedule needs.
 
-    A check that sees nothing of the schedule is alone on this machine, and owes it nothing.
+    A check that sees nothing of the schedule is alone on this machine, and owes it nothing; one in the schedule's own
+    process knows better: else a probe with every scrape could keep the first scheduled session out for ever.
     """
-    if not request.extra or (request.trigger is Trigger.CHECK and all(extras)):
+    alone = request.trigger is Trigger.CHECK and not request.beside and all(extras)
+    if not request.extra or alone:
         return 0
     return sum(extras) + needed
 

@@ -4,8 +4,8 @@ Rule 1: values only.
 """
 
 import hashlib
-from dataclasses import dataclass, replace
-from typing import Self
+from dataclasses import dataclass
+from typing import NamedTuple, Self
 
 from exporter.result import Probe, SkipCause, Trigger
 
@@ -27,15 +27,15 @@ def _hash(*parts: str) -> str:
     return hashlib.sha256("\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(NamedTuple):
     """What one session would cost. Without `user` it takes no slot, without `key` it sends no token.
 
     `open_for`: seconds after which it is surely over (timeout + close budget). `rate`: connects per rolling minute the
     host permits; None for loopback. `scheduled_peak`, `scheduled_rate`: slots of the user and connects per minute that
     the schedule needs; a session that no schedule asked for must leave that much free. `due`: when the schedule wanted
     it, so that a schedule exactly at the permitted rate does not trip over a late start. `tokenless`: a turn that may
-    not send its token may go connect-deep without one (the profile's `connect_without_token`).
+    not send its token may go connect-deep without one (the profile's `connect_without_token`). `beside`: a schedule
+    runs in this very process, whether the ledger has seen a session of it or not.
     """
 
     run: str
@@ -55,6 +55,7 @@ class Request:
     scheduled_rate: int = 0
     due: float | None = None
     tokenless: bool = False
+    beside: bool = False
 
     @property
     def window(self) -> float:
@@ -68,11 +69,10 @@ class Request:
 
     def without_token(self) -> Self:
         """Make it connect-deep and anonymous: no token, no slot."""
-        return replace(self, depth=Probe.CONNECT, user=None, key=None)
+        return self._replace(depth=Probe.CONNECT, user=None, key=None)
 
 
-@dataclass(frozen=True, slots=True)
-class Grant:
+class Grant(NamedTuple):
     """Go ahead with `request`, which may be shallower than the one asked for; it is in the books already."""
 
     request: Request
@@ -87,8 +87,7 @@ class Refusal:
     until: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Settled:
+class Settled(NamedTuple):
     """What a finished session changed: a learned slot limit that now binds, and new rests. For log lines."""
 
     slot_limit: int | None = None

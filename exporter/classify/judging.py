@@ -5,13 +5,13 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import chain
 from math import inf
-from types import NoneType
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from exporter.classify.memory import Memory
 from exporter.config import CloseRule, ErrorRule, Profile, Welcome
 from exporter.profiles import Ruling, lookup, matches, own_codes, phases_of, sort_close, sort_error
 from exporter.result import (
+    RANKS,
     Close,
     Evidence,
     FactoryReason,
@@ -171,8 +171,7 @@ class Case:
     late: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class Judgement:
+class Judgement(NamedTuple):
     """What the facts mean. `reason` and `phase` are those of every probe that failed.
 
     `distorted`: durations are not to be believed. `void`: nothing is, since a deadline struck that we slept through.
@@ -184,7 +183,7 @@ class Judgement:
     factory_reason: FactoryReason | None = None
     slot_limit: int | None = None
     retry_after: float | None = None
-    evidence: Evidence = field(default_factory=Evidence)
+    evidence: Evidence = Evidence()
     distorted: bool = False
     void: bool = False
 
@@ -215,8 +214,8 @@ def judge(facts: Facts, case: Case) -> Judgement:
     cause = _first(finding, _stopped(facts, case.profile))
     phases = phases_of(case.profile, tls=True)
     verdicts = {
-        probe: _verdict(probe, cause, facts, phases) if probe.rank <= case.depth.rank else Verdict.NONE
-        for probe in Probe
+        probe: _verdict(probe, cause, facts, phases) if rank <= case.depth.rank else Verdict.NONE
+        for probe, rank in RANKS.items()
     }
     if cause is None:
         return Judgement(verdicts, evidence=evidence, distorted=late > DISTORTED)
@@ -418,10 +417,8 @@ def _well_formed(rules: Welcome, welcome: Mapping[str, Any], case: Case, server_
     """True if what must be there is, our subject above all, and each field is of its kind."""
     ours = [rules.subject] if rules.subject and case.subject is not None else []
     there = all(lookup(welcome, path) is not None for path in (*rules.required, *ours))
-    texts = all(
-        isinstance(_field(welcome, path), (str, NoneType)) and _field(welcome, path) != ""
-        for path in (rules.subject, rules.connection_id, rules.environment)
-    )
+    told = [_field(welcome, path) for path in (rules.subject, rules.connection_id, rules.environment)]
+    texts = all(text is None or (isinstance(text, str) and text) for text in told)
     times = _field(welcome, rules.server_time) is None or server_time is not None
     return there and texts and times
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from exporter import __version__
+from exporter.daemon.asked import Sessions
 from exporter.daemon.desk import Desk, Vitals
 from exporter.daemon.ground import Ground
 from exporter.daemon.told import Listeners, Told
@@ -35,6 +36,9 @@ FIRST_SCRAPE: Final = 60.0
 SPARE_DESCRIPTORS: Final = 64
 """Descriptors that sessions leave for files, look-ups and the HTTP side."""
 
+ASKED_PART: Final = 4
+"""Of all sessions that may be open at once, a quarter may be asked for over HTTP: the schedule is not crowded out."""
+
 TIDY: Final = 5.0
 """Seconds between two looks at what the ledger says of each identity."""
 
@@ -44,11 +48,13 @@ class Options:
     """How to run. `startup_delay` in seconds; 0 starts sessions at once, without waiting for a scrape.
 
     `history_file`: where the history is kept over restarts, if it is.
+    `timeout_offset`: seconds by which /probe answers before the scrape that asks gives up.
     """
 
     listen: Address
     startup_delay: float = 15.0
     history_file: Path | None = None
+    timeout_offset: float = 0.5
     on_result: Callable[[Result], None] = field(default=lambda _: None)
     on_skip: Callable[[Skip], None] = field(default=lambda _: None)
 
@@ -77,12 +83,22 @@ class Daemon:
         keep = self._file.add if self._file else _nobody
         self._told = Told(self._ground, Listeners(options.on_result, options.on_skip, keep))
         keys = KeyRing(fresh=FRESH, now=clock.monotonic)
-        prober = Prober(
-            self._ground.state, keys, self._ground.resolver, clock, self._told.opened, late=self._loop_watch.worst
+        ground, late = self._ground, self._loop_watch.worst
+        prober = Prober(ground.state, keys, ground.resolver, clock, self._told.opened, late=late)
+        asked = Prober(ground.state, keys, ground.resolver, clock, lambda *_: None, late=late)
+        self._sessions = Sessions(ground, asked, self._room)
+        self._most = _most(plan)
+        self._scheduler = Scheduler(
+            plan.jobs, prober.run, self._told, clock, most=self._most, others=lambda: self._sessions.in_flight
         )
-        self._scheduler = Scheduler(plan.jobs, prober.run, self._told, clock, most=_most(plan))
         vitals = Vitals(stopping=lambda: self._stopping, ill=self._ill, look=self._scheduler.look)
-        self._desk = Desk(self._ground, vitals, self._scraped.set)
+        self._desk = Desk(
+            ground,
+            vitals,
+            self._scraped.set,
+            sessions=self._sessions,
+            timeout_offset=options.timeout_offset,
+        )
 
     @property
     def url(self) -> str:
@@ -98,12 +114,13 @@ class Daemon:
         self._server = await Server.start(self._options.listen, self._desk)
         self._started.push_async_callback(self._server.close)
         self._started.push_async_callback(self._end_chores)
+        self._started.push_async_callback(self._sessions.stopped)
         self._started.push_async_callback(self._scheduler.stop)
         chores = {
             "begin": self._begin(),
             "watch_loop": self._loop_watch.run(self._lag),
             "tidy": self._tidy(),
-            "garbage": collect_garbage(lambda: self._scheduler.in_flight == 0),
+            "garbage": collect_garbage(lambda: self._in_flight == 0),
         }
         if self._file is not None:
             chores["history"] = self._file.run()
@@ -119,6 +136,7 @@ class Daemon:
         A second call does nothing.
         """
         self._stopping = True
+        self._sessions.stop()
         await self._started.aclose()
 
     def _prime(self) -> None:
@@ -160,6 +178,14 @@ class Daemon:
     def _lag(self, seconds: float) -> None:
         self._ground.metrics.loop_lag(seconds)
         self._scheduler.look()
+
+    @property
+    def _in_flight(self) -> int:
+        return self._scheduler.in_flight + self._sessions.in_flight
+
+    def _room(self) -> bool:
+        """Whether a session that no schedule asked for may be opened: they are a part of the most, never all of it."""
+        return self._in_flight < self._most and self._sessions.in_flight < max(1, self._most // ASKED_PART)
 
     def _ill(self) -> str | None:
         dead = [chore.get_name() for chore in self._chores if _died(chore)]

@@ -4,11 +4,13 @@ Rule 1: no label value comes from the network. Rule 2: no I/O and no clock: time
 Rule 3: nobody outside sees how the figures are kept; `web` writes what `Metrics.figures` and `Metrics.machine` say.
 
 `families`: names, types, labels, HELP. `series`: what a target can have. `layout`: where each series stands, and its
-text. `storage`: the figures. `exposition`: the forms of a page. `doors`: how a figure gets there.
+text. `storage`: the figures. `exposition`: the forms of a page. `doors`: how a figure gets there. `probed`: the page of
+one session that was asked for.
 """
 
 from exporter.metrics.doors import Metrics
 from exporter.metrics.exposition import Form
+from exporter.metrics.probed import Probed, probe_page
 from exporter.metrics.series import TargetSeries, target_series
 
-__all__ = ["Form", "Metrics", "TargetSeries", "target_series"]
+__all__ = ["Form", "Metrics", "Probed", "TargetSeries", "probe_page", "target_series"]

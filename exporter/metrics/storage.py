@@ -88,7 +88,9 @@ class Shelf:
         return iter(self._strays)
 
     def _at(self, key: Key) -> int:
-        at = self._layout.at.get(self._placed(key))
+        at = self._layout.at.get(key)
+        if at is None:  # an alias, or new
+            at = self._layout.at.get(self._placed(key))
         return self._made(key) if at is None else at
 
     def _made(self, key: Key) -> int:

@@ -153,11 +153,14 @@ class Job:
         start = pool.index(failed) if failed in pool else len(pool)
         return tuple(alias for alias in (*reversed(pool[:start]), *reversed(pool[start:])) if alias != failed)
 
-    def next_due(self, probe: Probe, moment: float) -> float:
-        """When, after `moment`, a cycle next answers the probe: goes as deep or deeper. Unix seconds."""
+    def next_due(self, moment: float) -> dict[Probe, float]:
+        """When, after `moment`, a cycle next answers each probe: goes as deep or deeper. Unix seconds."""
         first = self.cycle_at(moment) + 1
-        steps = [self.every(deep) for deep in self.probes if deep.rank >= probe.rank]
-        return self.due(min(first + -first % step for step in steps))
+        cycles, soonest = {}, first + max(self.steps.values())
+        for probe in reversed(self.probes):
+            soonest = min(soonest, first + -first % self.steps[probe])
+            cycles[probe] = soonest
+        return {probe: self.due(cycles[probe]) for probe in self.probes}
 
     def request(
         self, run: str, depth: Probe, identity: str | None, trigger: Trigger, *, due: float | None = None

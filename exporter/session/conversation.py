@@ -46,6 +46,7 @@ class Session:
         self._kernel_stamps = kernel_stamps
         self._held = held
         self._script = order.script
+        self._reader = order.script.reader
         self._track = Track(clock())
         self._link: Link | None = None
         self._messages: Messages | None = None  # from the 101 on
@@ -181,9 +182,9 @@ class Session:
     async def _admitted(self, messages: Messages) -> None:
         while True:
             message, at = await messages.next()
-            if self._script.is_error(message):
+            if self._reader.is_error(message):
                 await self._refused(messages, message)
-            if self._script.is_welcome(message):
+            if self._reader.is_welcome(message):
                 messages.name("welcome")
                 self._welcome = message
                 self._track.end(at)
@@ -206,7 +207,7 @@ class Session:
                     raise Fault(Kind.WRONG_REPLY)
                 self._track.end(at)
                 return
-            if self._script.is_error(message):
+            if self._reader.is_error(message):
                 await self._refused(messages, message)
             self._pass_over(messages, message)
 
@@ -220,16 +221,16 @@ class Session:
         raise Fault(Kind.REFUSAL)
 
     def _refuse(self, messages: Messages, message: Mapping[str, Any]) -> None:
-        messages.name("error", self._script.error_word(message))
+        messages.name("error", self._reader.error_word(message))
         if self._refusal is None:
             self._refusal = message
 
     def _is_noise(self, message: Mapping[str, Any]) -> bool:
-        return not self._script.is_error(message) and self._script.noise(message) is not None
+        return not self._reader.is_error(message) and self._reader.noise(message) is not None
 
     def _pass_over(self, messages: Messages, message: Mapping[str, Any], *, notice: bool = False) -> None:
-        rule = self._script.noise(message)
-        messages.pass_over(self._script.kind(message) if rule is None else rule.kind)
+        rule = self._reader.noise(message)
+        messages.pass_over(self._reader.kind(message) if rule is None else rule.kind)
         if rule is None:
             return
         if notice:
@@ -251,7 +252,7 @@ class Session:
                     break
                 messages.feed(*received)
         for message in messages.arrived(lambda _: True):
-            if self._script.is_error(message):
+            if self._reader.is_error(message):
                 self._refuse(messages, message)
 
     def _is_after_hours(self, at: float) -> bool:
@@ -290,13 +291,18 @@ class Session:
             return
         try:
             if self._messages is not None:
-                async with asyncio.timeout(self._order.close_timeout):
+                async with asyncio.timeout(self._closing_time()):
                     await self._closed(self._messages, self._link)
         except (TimeoutError, Fault):
             pass
         finally:
             self._settle()
             self._link.close()
+
+    def _closing_time(self) -> float:
+        """Seconds that the close may take; our frame goes out even if none is left to wait for an answer."""
+        left = self._order.whole - (self._clock() - self._track.started)
+        return max(0.0, min(self._order.close_timeout, left))
 
     async def _closed(self, messages: Messages, link: Link) -> None:
         broken = self._fault is not None and self._fault.kind in (Kind.EOF, Kind.RESET)

@@ -3,14 +3,20 @@
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from math import inf
 
 from exporter.profiles import Script
 from exporter.result import Probe
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Order:
-    """What one session needs. Durations in seconds; `resource` is path and query, the token's parameter included."""
+    """What one session needs. Durations in seconds; `resource` is path and query, the token's parameter included.
+
+    `whole`: from the start until all is over, the close included, if that must come before `close_timeout` is used up.
+
+    One maker, one reader, one session: to freeze it would cost more than to make it.
+    """
 
     host: str
     port: int
@@ -25,6 +31,7 @@ class Order:
     """Beside those of the upgrade itself; of names that differ in case only the last counts."""
     subprotocols: tuple[str, ...] = field(default=(), repr=False)
     ip_protocol: str = "any"
+    whole: float = inf
 
     @property
     def authority(self) -> str:

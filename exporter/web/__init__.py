@@ -6,6 +6,6 @@ Rule 1: shows, changes nothing. Rule 2: what it shows comes in through `Site`.
 from exporter.web.filters import Recent
 from exporter.web.listen import Address, ListenProblem, parse
 from exporter.web.server import Server
-from exporter.web.site import JSON, Answer, Site
+from exporter.web.site import JSON, Answer, Question, Site
 
-__all__ = ["JSON", "Address", "Answer", "ListenProblem", "Recent", "Server", "Site", "parse"]
+__all__ = ["JSON", "Address", "Answer", "ListenProblem", "Question", "Recent", "Server", "Site", "parse"]

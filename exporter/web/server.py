@@ -14,6 +14,7 @@ from aiohttp import web
 
 from exporter.web.listen import Address, bind, url
 from exporter.web.page.document import POLICY
+from exporter.web.probe import answering
 from exporter.web.results import Results
 from exporter.web.scrape import Scrapes
 from exporter.web.site import Answer, Site
@@ -83,6 +84,7 @@ def _routes(site: Site, scrapes: Scrapes) -> list[web.RouteDef]:
         web.get("/metrics", scrapes.answer),
         web.get("/-/healthy", healthy),
         web.get("/-/ready", ready),
+        web.get("/probe", answering(site), allow_head=False),
         web.post("/api/check", check),
         web.get("/api/results", Results(site.recent).answer),
     ]

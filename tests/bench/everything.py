@@ -27,6 +27,9 @@ ROOT = HERE.parent.parent
 TEMPLATE = HERE / "BENCHMARKS.in.md"
 
 
+BESIDE = {"": "", "thief": ", one core stolen", "junk": ", junk by HTTP"}
+
+
 @dataclass(frozen=True)
 class Scenario:
     """One row of the fidelity table: so many targets, so often measured for so many seconds."""
@@ -35,19 +38,20 @@ class Scenario:
     tls: bool
     runs: int
     seconds: float
-    thief: bool = False
+    beside: str = ""
 
     @property
     def name(self):
-        return f"{self.targets:,} {'wss' if self.tls else 'ws'}{', one core stolen' if self.thief else ''}"
+        return f"{self.targets:,} {'wss' if self.tls else 'ws'}{BESIDE[self.beside]}"
 
 
 SCENARIOS = (
     Scenario(10, tls=False, runs=1, seconds=60),
     Scenario(10, tls=True, runs=1, seconds=60),
     *(Scenario(targets, tls=tls, runs=5, seconds=31) for targets in (200, 1000) for tls in (False, True)),
-    Scenario(200, tls=True, runs=2, seconds=31, thief=True),
-    Scenario(1000, tls=True, runs=2, seconds=31, thief=True),
+    Scenario(200, tls=True, runs=2, seconds=31, beside="thief"),
+    Scenario(1000, tls=True, runs=2, seconds=31, beside="thief"),
+    *(Scenario(targets, tls=True, runs=2, seconds=31, beside="junk") for targets in (200, 1000)),
     Scenario(5000, tls=False, runs=1, seconds=46),
     Scenario(5000, tls=True, runs=1, seconds=46),
 )
@@ -64,7 +68,7 @@ async def fidelity(scenarios):
         runs = []
         for _ in range(scenario.runs):
             with tempfile.TemporaryDirectory() as folder:
-                asked = {"targets": scenario.targets, "tls": scenario.tls, "thief": scenario.thief}
+                asked = {"targets": scenario.targets, "tls": scenario.tls, "beside": scenario.beside}
                 outcome = await run_once(**asked, seconds=scenario.seconds, folder=Path(folder))
             print(fidelity_row(outcome), flush=True)
             runs.append(outcome.plain())
@@ -73,21 +77,21 @@ async def fidelity(scenarios):
 
 
 def cost(quick):
-    """The cost bench in a process of its own, as it is run by hand; its figures and its printed table."""
+    """The cost benches in processes of their own, as they are run by hand; their figures and printed tables."""
+
+    def printed(program, *arguments):
+        command = [sys.executable, str(HERE / program), *arguments]
+        return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "cost.json"
         few = ["--sessions", "50", "--repeats", "2"] if quick else []
-        command = [sys.executable, str(HERE / "cost.py"), "--json", str(out), *few]
-        table = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+        table = printed("cost.py", "--json", str(out), *few)
         print(table, flush=True)
-        profile = subprocess.run(
-            [sys.executable, str(HERE / "cost.py"), "--profile", *few[:2]],
-            check=True,
-            stdout=subprocess.PIPE,
-            text=True,
-        ).stdout
+        profile = printed("cost.py", "--profile", *few[:2])
         parts = profile[profile.rfind("\n\n") :].strip("\n")  # the table behind the profile, which names our paths
-        return {"figures": json.loads(out.read_text()), "table": table, "parts": parts}
+        in_place = printed("in_place.py", *few[:2]).rstrip()
+        return {"figures": json.loads(out.read_text()), "table": table, "parts": parts, "in_place": in_place}
 
 
 # Told -----------------------------------------------------------------------------------------------------------------
@@ -182,12 +186,14 @@ def _fidelity_bars(by_name):
         "200 wss": "≤ 0.8 / 4 ms",
         "1,000 ws": "≤ 1.5 / 8 ms",
         "1,000 wss": "≤ 1.5 / 8 ms",
+        "200 wss, junk by HTTP": "≤ 0.8 / 4 ms",
+        "1,000 wss, junk by HTTP": "≤ 1.5 / 8 ms",
     }
     for name, runs in by_name.items():
         for phase in ("reply", "admission"):
             p99, most = (two(map(of_phase(phase, figure), runs)) for figure in ("p99", "max"))
             yield f"{phase}, reported − true, {name}: p99 / max", limits.get(name, "printed"), f"{p99} / {most} ms"
-    for name in ("1,000 ws", "1,000 wss"):
+    for name in ("1,000 ws", "1,000 wss", "1,000 wss, junk by HTTP"):
         if name in by_name:
             shares = two((100 * run["distorted"] for run in by_name[name]), "{:.2f} %")
             yield f"sessions marked distorted, {name}", "≤ 0.5 %", shares
@@ -263,6 +269,7 @@ def document(found):
         "page": page_table(found.get("page", ())),
         "cost": found["cost"]["table"].rstrip(),
         "parts": found["cost"]["parts"],
+        "in_place": found["cost"]["in_place"],
     }
     for name, part in parts.items():
         text = text.replace(f"{{{name}}}", part)

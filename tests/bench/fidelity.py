@@ -1,6 +1,6 @@
 """Is what the exporter reports what really happened? Errors of two phases against a backend that knows the truth.
 
-    cd tests && python -m bench.fidelity --targets 10,200,1000 --seconds 60 [--tls both] [--thief] [--json FILE]
+    cd tests && python -m bench.fidelity --targets 10,200,1000 --seconds 60 [--tls both] [--beside junk] [--json FILE]
 
 The real command runs in its own process, on its shipped interval, next to a Prometheus that scrapes it and a person
 who looks at its page every second, on as many cores as there are; `reference.py` says what each session met. Errors
@@ -22,7 +22,7 @@ from pathlib import Path
 import rig
 from bench.backend import reference
 from bench.reckoning import PHASES, Errors, reckon
-from bench.underload import PAGE, SCRAPE, Fetches, core_thief, fetcher
+from bench.underload import BESIDE, PAGE, SCRAPE, Fetches, fetcher
 from commands import command
 from realservers import until
 
@@ -45,13 +45,13 @@ class Process:
 class Outcome:
     """One scenario. Errors in milliseconds; see `Errors`, `Reckoning`, `Fetches`, `Process` for the rest.
 
-    `backend_cpu`: milliseconds of the reference per session. `skips`: of the last scrape, by cause. `lag`: seconds,
-    of the last scrape.
+    `beside`: a key of `underload.BESIDE`, or "". `backend_cpu`: milliseconds of the reference per session. `skips`: of
+    the last scrape, by cause. `lag`: seconds, of the last scrape.
     """
 
     targets: int
     tls: bool
-    thief: bool
+    beside: str
     interval: str
     seconds: float
     admission: Errors
@@ -171,22 +171,22 @@ def told(text):
     return dict(skips), lag
 
 
-async def run_once(*, targets, tls, seconds, thief=False, interval="15s", folder):
+async def run_once(*, targets, tls, seconds, beside="", interval="15s", folder):
     """Run one scenario with its files in `folder`; its Outcome."""
     async with contextlib.AsyncExitStack() as stack:
         backend = await stack.enter_async_context(reference(folder, seed=targets))
         config = write_config(folder, backend, targets=targets, tls=tls, interval=interval)
-        if thief:
-            await stack.enter_async_context(core_thief())
         log = folder / "log.jsonl"
         async with exporter(config, log) as (running, url):
+            if beside:
+                await stack.enter_async_context(BESIDE[beside](url, folder))
             took, scrapes, pages, backends = await measure(running, url, backend, seconds=seconds, folder=folder)
         reckoning = reckon(log, await backend.truth(), seconds_of(interval))
     skips, lag = told(scrapes.text)
     return Outcome(
         targets=targets,
         tls=tls,
-        thief=thief,
+        beside=beside,
         interval=interval,
         seconds=seconds,
         **{phase: reckoning.errors(phase) for phase in PHASES},
@@ -207,7 +207,7 @@ async def run_once(*, targets, tls, seconds, thief=False, interval="15s", folder
 
 
 COLUMNS = {
-    "scenario": lambda o: f"{o.targets} {'wss' if o.tls else 'ws'}{' thief' if o.thief else ''}",
+    "scenario": lambda o: f"{o.targets} {'wss' if o.tls else 'ws'}{' ' * bool(o.beside)}{o.beside}",
     "sessions": lambda o: o.sessions,
     "failed/unjoined": lambda o: f"{o.failures}/{o.without_truth + o.without_session}",
     "admission ms p50 p99 p99.9 max": lambda o: sizes(o.admission.truth),
@@ -242,7 +242,7 @@ def arguments():
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--interval", default="15s")
     parser.add_argument("--tls", choices=("no", "yes", "both"), default="both")
-    parser.add_argument("--thief", action="store_true", help="with a process that keeps one core busy")
+    parser.add_argument("--beside", choices=BESIDE, default="", help="a core thief, or junk on the HTTP side")
     parser.add_argument("--json", type=Path, help="where all figures go")
     return parser.parse_args()
 
@@ -259,7 +259,7 @@ async def run_all(asked):
                     targets=targets,
                     tls=tls,
                     seconds=asked.seconds,
-                    thief=asked.thief,
+                    beside=asked.beside,
                     interval=asked.interval,
                     folder=Path(folder),
                 )

@@ -5,6 +5,7 @@ import math
 
 import clients
 import cost
+import in_place
 
 SESSIONS, WARM_UP, FIRST = 30, 100, 1
 FIGURES = ("median", "worst", "ratio", "per_second", "per_cpu_second")
@@ -66,3 +67,12 @@ def test_the_table_says_what_a_peer_leaves_out():
     assert "7 of 8, 1 skipped" in shown
     assert "3 INCOMPLETE" in shown
     assert "not at hand" in "\n".join(cost.table({**found, "blackbox": None}))
+
+
+async def test_every_part_is_measured_where_it_stands(tmp_path):
+    """Each part of a session is entered by its doors, and what they are charged is less than the whole."""
+    async with clients.at_once(tmp_path) as server:
+        parts = await in_place.measured(cost.aim_at(server, tmp_path, tls=False, in_flight=50), 50)
+
+    assert parts.keys() == {*in_place.DOORS, in_place.OURS, "whole"}
+    assert all(parts[part] > 0 for part in in_place.DOORS), parts

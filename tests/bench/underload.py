@@ -1,4 +1,4 @@
-"""What an exporter has to live with while it is measured: a scraper, somebody who looks at its page, a core thief.
+"""What an exporter has to live with: a scraper, somebody who looks at its page, a core thief, junk on its HTTP side.
 
     python tests/bench/underload.py fetch URL OUT --accept TYPES [--every 1]
     python tests/bench/underload.py steal CORE
@@ -73,10 +73,31 @@ async def fetcher(url, accept, out):
 
 
 @contextlib.asynccontextmanager
-async def core_thief():
+async def core_thief(_url, _folder):
     """A process that takes all it gets of the first core."""
     async with _helper("steal", str(min(os.sched_getaffinity(0)))):
         yield
+
+
+@contextlib.asynccontextmanager
+async def junk_sender(url, folder):
+    """A process that sends a thousand requests of junk a second; what became of them is printed at its end."""
+    out = folder / "junk.json"
+    junk = str(Path(__file__).with_name("junk.py"))
+    process = await asyncio.create_subprocess_exec(sys.executable, junk, url, str(out), env=ENVIRONMENT)
+    try:
+        yield
+    finally:
+        await stop(process)
+    found = json.loads(out.read_text(encoding="utf-8"))
+    answered = ", ".join(f"{words}: {number}" for words, number in sorted(found["answers"].items()))
+    print(
+        f"junk: {found['sent'] / found['seconds']:.0f}/s for {found['seconds']:.0f} s; answers {answered}", flush=True
+    )
+
+
+BESIDE = {"thief": core_thief, "junk": junk_sender}
+"""What may be beside an exporter, given its URL and a folder."""
 
 
 @contextlib.asynccontextmanager

@@ -1,0 +1,262 @@
+"""The page of one session that a scrape asked for: blackbox_exporter's names where it has them, ours where not.
+
+Rule 1: a page is a function of what stands in it: a registry of its own, nothing kept, nothing counted elsewhere.
+Rule 2: all are gauges: who wants counters scrapes `/metrics`. Rule 3: what is not known is absent, as on `/metrics`;
+only where blackbox_exporter writes a 0 for it (`probe_websocket_status_code`) is it 0.
+
+blackbox_exporter: CONFIGURATION.md and prober/{handler,websocket,http,utils}.go of its main branch, 2026.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from ipaddress import ip_address
+from typing import Any, Final
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.openmetrics import exposition as openmetrics
+
+from exporter.config import Profile
+from exporter.metrics.exposition import Form
+from exporter.metrics.series import validates
+from exporter.result import Phase, Probe, Result, Verdict
+
+SWITCHING_PROTOCOLS: Final = 101
+
+BLACKBOX_PHASES: Final[Mapping[str, tuple[Phase, ...]]] = {
+    "resolve": (Phase.RESOLVE,),
+    "connect": (Phase.TCP,),
+    "processing": (Phase.TLS, Phase.UPGRADE),
+    "transfer": (Phase.ADMISSION, Phase.AUTH, Phase.REPLY),
+}
+"""The phases of blackbox_exporter's WebSocket prober: from TCP to the 101 is one, and so are all messages."""
+
+Sample = tuple[Sequence[str], float]
+"""Values of the family's labels, and the figure."""
+
+
+@dataclass(frozen=True, slots=True)
+class Probed:
+    """One session and what was asked of it. `took`: seconds of all of it, `timeout`: those that it had to a verdict."""
+
+    result: Result
+    depth: Probe
+    profile: Profile
+    took: float
+    timeout: float
+
+    @property
+    def verdict(self) -> Verdict:
+        """Of the probe that was asked: the session may have gone deeper."""
+        return self.result.verdicts.get(self.depth, Verdict.NONE)
+
+
+@dataclass(frozen=True, slots=True)
+class _Gauge:
+    """One family: what it says of a session."""
+
+    name: str
+    help: str
+    samples: Callable[[Probed], Iterable[Sample]]
+    labels: tuple[str, ...] = ()
+
+
+def probe_page(probed: Probed, form: Form) -> str:
+    """The whole page in this form."""
+    registry = CollectorRegistry()
+    registry.register(_Session(probed))
+    if form is Form.TEXT:
+        return generate_latest(registry).decode()
+    text: bytes = openmetrics.generate_latest(registry)  # type: ignore[no-untyped-call]
+    return text.decode()
+
+
+class _Session:
+    """What the library asks for families."""
+
+    def __init__(self, probed: Probed) -> None:
+        self._probed = probed
+
+    def collect(self) -> Iterator[Any]:
+        for gauge in GAUGES:
+            family = GaugeMetricFamily(gauge.name, gauge.help, labels=gauge.labels)
+            for values, figure in gauge.samples(self._probed):
+                family.add_metric(values, figure)
+            if family.samples:
+                yield family
+
+
+def _known(figure: float | None) -> list[Sample]:
+    return [] if figure is None else [((), figure)]
+
+
+def _by_blackbox_phase(probed: Probed) -> Iterator[Sample]:
+    done = probed.result.phases
+    for name, phases in BLACKBOX_PHASES.items():
+        if phases[-1] in done or (name == "transfer" and not done.keys().isdisjoint(phases)):
+            yield (name,), sum(done.get(phase, 0.0) for phase in phases)
+
+
+def _by_phase(probed: Probed) -> Iterator[Sample]:
+    return (((phase,), seconds) for phase, seconds in probed.result.phases.items())
+
+
+def _status(result: Result) -> int:
+    upgraded = SWITCHING_PROTOCOLS if Phase.UPGRADE in result.phases else 0
+    return result.http_status or upgraded
+
+
+def _by_verdict(probed: Probed) -> Iterator[Sample]:
+    for probe, verdict in probed.result.verdicts.items():
+        if verdict is not Verdict.NONE:
+            yield (probe,), verdict is Verdict.PASS
+
+
+def _failure(probed: Probed) -> Iterator[Sample]:
+    result = probed.result
+    if probed.verdict is Verdict.FAIL and result.phase is not None and result.reason is not None:
+        yield (result.phase, result.reason), 1
+
+
+def _factory_valid(probed: Probed) -> list[Sample]:
+    """As `ws_factory_valid`: a welcome that nothing is wrong with, or a reason why not."""
+    if not validates(probed.profile):
+        return []
+    if probed.result.factory_reason is not None:
+        return _known(0)
+    return _known(1) if Phase.ADMISSION in probed.result.phases else []
+
+
+def _address(result: Result) -> bytes:
+    return ip_address(result.evidence.address).packed if result.evidence.address else b""
+
+
+def _ip_protocol(probed: Probed) -> list[Sample]:
+    packed = _address(probed.result)
+    return _known({4: 4, 16: 6}.get(len(packed)))
+
+
+def _ip_hash(probed: Probed) -> list[Sample]:
+    packed = _address(probed.result)
+    return _known(_fnv(packed)) if packed else []
+
+
+def _fnv(data: bytes) -> int:
+    """FNV-1a in 32 bits (draft-eastlake-fnv section 2), blackbox_exporter's hash of an address."""
+    value = 0x811C9DC5
+    for byte in data:
+        value = (value ^ byte) * 0x01000193 % 2**32
+    return value
+
+
+GAUGES: Final = (
+    # blackbox_exporter's, for every prober
+    _Gauge(
+        "probe_success",
+        "1 if the probe that was asked passed, 0 if it failed or nothing was proved.",
+        lambda probed: _known(probed.verdict is Verdict.PASS),
+    ),
+    _Gauge(
+        "probe_duration_seconds",
+        "Seconds the whole session took, its close included.",
+        lambda probed: _known(probed.took),
+    ),
+    _Gauge(
+        "probe_timeout_seconds",
+        "Seconds the session had to reach a verdict.",
+        lambda probed: _known(probed.timeout),
+    ),
+    _Gauge(
+        "probe_dns_lookup_time_seconds",
+        "Seconds the look-up of the host took.",
+        lambda probed: _known(probed.result.phases.get(Phase.RESOLVE)),
+    ),
+    _Gauge("probe_ip_protocol", "4 or 6: the version of IP of the address that was probed.", _ip_protocol),
+    _Gauge("probe_ip_addr_hash", "Hash of the address that was probed, to see when it changes.", _ip_hash),
+    _Gauge(
+        "probe_ssl_earliest_cert_expiry",
+        "Unix time in seconds at which the server's own certificate expires.",
+        lambda probed: _known(probed.result.evidence.certificate_expiry),
+    ),
+    # blackbox_exporter's WebSocket prober's
+    _Gauge(
+        "probe_websocket_status_code",
+        "HTTP status of the answer to the upgrade request, 0 if none came.",
+        lambda probed: _known(_status(probed.result)),
+    ),
+    _Gauge(
+        "probe_websocket_connection_upgraded",
+        "1 if the connection became a WebSocket, else 0.",
+        lambda probed: _known(Phase.UPGRADE in probed.result.phases),
+    ),
+    _Gauge(
+        "probe_websocket_duration_seconds",
+        "Seconds of the session by phase as blackbox_exporter cuts them, completed ones: processing is from TCP to the "
+        "101, TLS included; transfer all messages.",
+        _by_blackbox_phase,
+        ("phase",),
+    ),
+    # ours
+    _Gauge(
+        "probe_websocket_phase_duration_seconds",
+        "Seconds of each completed phase of the session.",
+        _by_phase,
+        ("phase",),
+    ),
+    _Gauge(
+        "probe_websocket_verdict",
+        "1 if the session passed the probe, 0 if it failed it; absent where nothing was proved.",
+        _by_verdict,
+        ("probe",),
+    ),
+    _Gauge(
+        "probe_websocket_verdict_duration_seconds",
+        "Seconds from the start of the session to the probe's verdict, passed probes only.",
+        lambda probed: (((probe,), seconds) for probe, seconds in probed.result.durations.items()),
+        ("probe",),
+    ),
+    _Gauge(
+        "probe_failure_info",
+        "Where and why the probe that was asked failed; absent if it did not.",
+        _failure,
+        ("phase", "reason"),
+    ),
+    _Gauge(
+        "probe_websocket_close_code",
+        "Code of the session's first close frame, 1006 if there was none; absent without a WebSocket.",
+        lambda probed: _known(probed.result.close.code if probed.result.close else None),
+    ),
+    _Gauge(
+        "probe_websocket_close_initiator_info",
+        "Who sent the session's first close frame.",
+        lambda probed: [((probed.result.close.initiator,), 1)] if probed.result.close else [],
+        ("initiator",),
+    ),
+    _Gauge(
+        "probe_factory_valid",
+        "1 if the factory gave the session a valid context, 0 if not; absent if the session cannot tell.",
+        _factory_valid,
+    ),
+    _Gauge(
+        "probe_factory_failure_info",
+        "Why the factory gave the session no valid context; absent if it did.",
+        lambda probed: [((probed.result.factory_reason,), 1)] if probed.result.factory_reason else [],
+        ("reason",),
+    ),
+    _Gauge(
+        "probe_factory_slot_limit",
+        "Connections the backend allows each identity, as its refusal said.",
+        lambda probed: _known(probed.result.slot_limit),
+    ),
+    _Gauge(
+        "probe_factory_clock_skew_seconds",
+        "Seconds the server's clock was ahead of ours in the welcome.",
+        lambda probed: _known(probed.result.evidence.clock_skew),
+    ),
+    _Gauge(
+        "probe_websocket_distorted",
+        "1 if the exporter was too busy for the seconds of this session to be believed, else 0.",
+        lambda probed: _known(probed.result.distorted),
+    ),
+)
+"""In the order of the page."""

@@ -1,0 +1,59 @@
+"""The page on deployment: its commands are ours, its files are there, its links lead somewhere."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from exporter import __version__
+from exporter.arguments import parser
+
+ROOT = Path(__file__).parent.parent
+PAGE = ROOT / "deploy/README.md"
+TEXT = PAGE.read_text()
+BLOCKS = re.findall(r"^ {4}(\S.*)$", TEXT, re.MULTILINE)
+INLINE = re.findall(r"`([^`\n]*ws-factory-exporter (?:run|check|healthcheck)\b[^`\n]*)`", TEXT)
+COMMANDS = [line for line in (*BLOCKS, *INLINE) if re.match(r"(sudo )?\S*ws-factory-exporter( |$)", line)]
+
+
+def test_the_page_has_commands_of_ours():
+    """Each of run, check and healthcheck is shown at least once: the next test is about something."""
+    assert {shlex.split(line.removeprefix("sudo "))[1] for line in COMMANDS} == {"run", "check", "healthcheck"}
+
+
+@pytest.mark.parametrize("line", COMMANDS)
+def test_a_command_of_ours_is_one(line):
+    """Our parser takes it, flag by flag."""
+    assert parser().parse_args(shlex.split(line.removeprefix("sudo "))[1:]).command
+
+
+def test_every_file_that_is_named_is_there():
+    """Paths of the repository, and what is typed of them; `mine` is the user's."""
+    named = set(re.findall(r"(?<![\w/.])((?:deploy/|requirements)[\w/.-]*\w)", TEXT))
+    assert len(named) > 12
+    missing = {path for path in named if not (ROOT / path).exists() and not path.startswith("deploy/kubernetes/mine")}
+    assert missing == set()
+
+
+def test_every_make_target_is_there():
+    """`make NAME` of the page is a rule of the Makefile."""
+    rules = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    asked = set(re.findall(r"(?:^ {4}|`)make ([\w-]+)", TEXT, re.MULTILINE))
+    assert asked
+    assert asked <= rules
+
+
+def test_every_link_on_the_page_has_its_heading():
+    """An anchor is a heading, in lower case and with hyphens."""
+    headings = {
+        re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+        for heading in re.findall(r"^#+ (.*)$", TEXT, re.MULTILINE)
+    }
+    assert set(re.findall(r"\]\(#([\w-]+)\)", TEXT)) <= headings
+
+
+def test_the_wheel_has_the_version_of_this_tree():
+    """What is typed is what is built."""
+    assert set(re.findall(r"ws_factory_exporter-([\d.]+)-py3", TEXT)) == {__version__}
+    assert f"ws-factory-exporter-{__version__}/bin/pip" in TEXT

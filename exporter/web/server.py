@@ -65,9 +65,10 @@ class Server:
         """Stop listening, give requests in flight a moment, end the render thread. A second call does nothing."""
         await self._runner.cleanup()
         await self._scrapes.close()
+        await self._status.close()
 
     async def _end_streams(self, _: web.Application) -> None:
-        self._status.close()
+        self._status.end_streams()
 
 
 def _routes(site: Site, scrapes: Scrapes) -> list[web.RouteDef]:

@@ -14,6 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from exporter.daemon import FIRST_SCRAPE, TIDY, Daemon, Options
 from exporter.daemon.news import News
+from exporter.history import Outcome
 from exporter.result import SkipCause
 from exporter.scheduler import CLOSING, OVERDUE, PATIENCE
 from exporter.standin import Pace, StandIn
@@ -181,7 +182,10 @@ class Nowhere:
 
 
 def test_every_cycle_is_counted_on_the_metrics_page():
-    """After 20 minutes with faults and a blocked loop, cycles + skips + impaired are the cycles that were due."""
+    """After 20 minutes with faults and a blocked loop, cycles + skips + impaired are the cycles that were due.
+
+    The history has a mark for each of them.
+    """
 
     async def main(loop):
         began = loop.wall()
@@ -193,9 +197,10 @@ def test_every_cycle_is_counted_on_the_metrics_page():
             await asyncio.sleep(2)
             shown = await figures(daemon)
             (job,) = daemon._ground.jobs.values()
-            return shown, job.cycle_at(loop.wall()) - job.cycle_at(began)
+            marks = daemon._ground.history.strip(job.name, 999)
+            return shown, Counter(mark.word for mark in marks), job.cycle_at(loop.wall()) - job.cycle_at(began)
 
-    shown, due = virtual.run(main)
+    shown, marks, due = virtual.run(main)
 
     counted = (
         shown["ws_probe_cycles_total", "connect"]
@@ -203,6 +208,9 @@ def test_every_cycle_is_counted_on_the_metrics_page():
         + total(shown, "ws_probe_impaired_total")
     )
     assert counted == due > 40
+    assert marks.total() == due
+    assert marks[Outcome.SKIP] + marks[Outcome.DISTORTED] == total(shown, "ws_probe_skips_total")
+    assert marks[Outcome.FAIL] >= shown["ws_probe_cycle_failures_total", "send"]
     assert shown["ws_probe_skips_total", SkipCause.LATE] > 0
     assert shown["ws_probe_skips_total", SkipCause.RATE] > 0
     assert shown["ws_probe_cycle_failures_total", "send"] > 0

@@ -358,7 +358,7 @@ def test_a_tally_counts_as_a_list_would(counts, since):
     counts.sort(key=lambda each: each[1])
     tally = Tally()
     for kind, at in counts:
-        tally.count(kind, kind, NOW + at)
+        tally.count(kind, NOW + at)
 
     first = max((NOW + since) // BUCKET, (NOW + counts[-1][1]) // BUCKET - BUCKETS + 1) if counts else 0
     expected = Counter(kind for kind, at in counts if (NOW + at) // BUCKET >= first)
@@ -372,12 +372,12 @@ def test_a_clock_that_steps_costs_counts_and_nothing_else():
     """Back by minutes: counted where they belong; back by days: begun anew. A count ends at its limit."""
     tally = Tally()
     for at in (NOW, NOW + 1200, NOW + 600):
-        tally.count("x", "x", at)
+        tally.count("x", at)
     assert tally.since(NOW) == {"x": 3}
-    tally.count("x", "x", NOW - 10 * WINDOW)
+    tally.count("x", NOW - 10 * WINDOW)
     assert tally.since(0) == {"x": 1}
     for _ in range(MOST + 5):
-        tally.count("y", "y", NOW)
+        tally.count("y", NOW)
     assert tally.since(0) == {"y": MOST}
 
 

@@ -329,8 +329,7 @@ def remembered(daemon):
     return (
         len(daemon._prober._targets),
         len(daemon._scheduler._lanes),
-        len(told._latest),
-        len(told._judged),
+        len(daemon._ground.history.targets()),
         len(told._open),
         len(keys._files) + len(keys._parsed) + len(keys._looked),
         len(daemon._ground.metrics._targets),

@@ -189,12 +189,13 @@ def everything_logged(watched):
             logging.getLogger(name).setLevel(level)
 
 
-def a_daemon(history_file, *targets):
+def a_daemon(*targets, history_file=None):
     """A daemon whose sessions are driven by a test, and whose history keeps them all."""
     options = Options(Address("127.0.0.1", 0), startup_delay=3600.0, history_file=history_file)
     daemon = Daemon(rig.planned(*targets), options)
     daemon._ground.history._last = 1000
-    daemon._file._database._limits = Limits(1000, 1000, 1 << 24)
+    if daemon._file is not None:
+        daemon._file._database._limits = Limits(1000, 1000, 1 << 24)
     return daemon
 
 
@@ -205,11 +206,11 @@ async def told_by_a_daemon(watch, folder, sessions):
     """What `sessions(observe)` gives, after a daemon was told every result, its pages and its history were read."""
     file = folder / "history"
     async with StandIn.start(tls_port=None) as standin:
-        daemon = a_daemon(file, rig.target(standin, identities={"pool-001": "somebody"}))
+        daemon = a_daemon(rig.target(standin, identities={"pool-001": "somebody"}), history_file=file)
         await daemon.start()
         try:
             met = await sessions(daemon._told.observe)
-            for path in ("/metrics", "/", "/-/ready", "/-/healthy", RESULTS):
+            for path in ("/metrics", "/", "/api/fragment?target=staging", "/-/ready", "/-/healthy", RESULTS):
                 watch.shown.add(path, await get(daemon.url + path))
         finally:
             await daemon.stop()

@@ -23,7 +23,7 @@ from wire import (
     upgrade_with,
 )
 
-from exporter.profiles import FACTORY, Script
+from exporter.profiles import FACTORY, Reader
 from exporter.result import Direction, Phase, Probe, evidence_text
 from exporter.result import Opcode as Word
 from exporter.session.transcript import KEPT, OPCODES
@@ -198,10 +198,9 @@ async def test_no_text_of_the_peer_is_in_it():
 @pytest.mark.parametrize("rule", FACTORY.errors, ids=lambda rule: str(rule.match))
 def test_every_refusal_of_the_factory_has_its_word(rule):
     """The word of a rule is what the backend calls the error, and fit to be shown."""
-    script = Script(FACTORY, {"nonce": "n", "identity": "i", "token": "t"})
     texts = {"details": {"error_message": "maximum number of WebSocket managers (5)"}}
 
-    word = script.error_word({**texts, **rule.match, "error_message": " ".join(rule.text.values())})
+    word = Reader(FACTORY).error_word({**texts, **rule.match, "error_message": " ".join(rule.text.values())})
 
     assert word == rule.match["error_code"] == evidence_text(word)
 

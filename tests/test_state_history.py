@@ -8,6 +8,7 @@ import sqlite3
 import stat
 import subprocess
 import sys
+import threading
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
@@ -335,6 +336,29 @@ async def test_a_folder_a_pipe_or_no_folder_is_refused_in_words(tmp_path):
             await kept.save()
         assert kept.said == [f"history file {place} {words}{UNTIL}"]
         assert kept.moments() == [0]
+
+
+async def test_a_disk_that_does_not_answer_keeps_no_session_waiting(path, monkeypatch):
+    """The first session waits so long and no longer; what the disk then takes is written."""
+    await written(path, passed())
+    monkeypatch.setattr(room, "PATIENCE", 0.05)
+    stuck, read = threading.Event(), sql.Database.read
+
+    def answers_late(self, *about):
+        stuck.wait()
+        return read(self, *about)
+
+    monkeypatch.setattr(sql.Database, "read", answers_late)
+    kept = Kept(path)
+    await kept.file.load(("staging",))
+    assert kept.said == [f"history file {path} was not read within 0.05 s: is its disk stuck?{UNTIL}"]
+    monkeypatch.setattr(room, "PATIENCE", 30)
+    kept.add(passed(at=NOW + 20))
+    stuck.set()
+    await kept.file.close()
+    assert kept.said[1:] == [f"history file {path} is in use again"]
+    async with opened(path) as after:
+        assert after.moments() == [20, 0]
 
 
 async def test_an_empty_file_is_a_new_one(path):

@@ -1,5 +1,6 @@
 """All targets: what they are told, what they tell, and who gives way when memory is short."""
 
+import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -109,12 +110,11 @@ class History:
         target.standing.add(result)
         at = result.started_at
         if result.close is not None:
-            code, initiator, phase = result.close.code, result.close.initiator, result.close.phase
-            target.closes.count(Ending(code, initiator, phase), Ending(OTHER_CODE, initiator, phase), at)
-        target.reasons.reach(at)
+            ending = Ending(result.close.code, result.close.initiator, result.close.phase)
+            if not target.closes.count(ending, at):
+                target.closes.count(ending._replace(code=OTHER_CODE), at, most=sys.maxsize)
         if result.reason is not None and result.phase is not None:
-            cause = Cause(result.phase, result.reason, result.factory_reason)
-            target.reasons.count(cause, cause, at)
+            target.reasons.count(Cause(result.phase, result.reason, result.factory_reason), at)
         if result.impairment is not None and result.trigger is _SCHEDULE:
             target.strip.add(at, Outcome.IMPAIRED, result.impairment.value)
 
@@ -177,7 +177,7 @@ class History:
     def reasons(self, target: str, since: float) -> Counter[Cause]:
         """How often sessions of the last day failed why, from five minutes before `since` (unix seconds) on."""
         known = self._targets.get(target)
-        return known.reasons.since(since) if known else Counter()
+        return known.reasons.since(max(since, known.closes.begin)) if known else Counter()
 
     # Kept over a restart ------------------------------------------------------------------------------------------
 

@@ -31,22 +31,26 @@ class Tally(Generic[K]):
         self._rings: dict[K, array[int]] = {}
         self._newest: int | None = None
 
-    def count(self, kind: K, instead: K, at: float) -> None:
-        """Count one more; as `instead` if there are too many kinds for a new one. `at` in unix seconds."""
-        bucket = self.reach(at)
-        ring = self._rings.get(kind)
-        if ring is None:
-            kind = kind if len(self._rings) < KINDS else instead
-            ring = self._rings.setdefault(kind, array("H", bytes(2 * BUCKETS)))
-        place = bucket % BUCKETS
-        ring[place] = min(MOST, ring[place] + 1)
-
-    def reach(self, at: float) -> int:
-        """Let the window end at this moment at the earliest; the number of its step."""
+    def count(self, kind: K, at: float, *, most: int = KINDS) -> bool:
+        """Count one more; False if there are `most` kinds already and this is another. `at` in unix seconds."""
         bucket = int(at // BUCKET)
         if bucket != self._newest:
             self._turn_to(bucket)
-        return bucket
+        ring = self._rings.get(kind)
+        if ring is None:
+            if len(self._rings) >= most:
+                return False
+            ring = self._rings[kind] = array("H", bytes(2 * BUCKETS))
+        place = bucket % BUCKETS
+        count = ring[place]
+        if count < MOST:
+            ring[place] = count + 1
+        return True
+
+    @property
+    def begin(self) -> float:
+        """The moment from which on it counts, `WINDOW` before its last count."""
+        return 0.0 if self._newest is None else (self._newest - BUCKETS + 1) * float(BUCKET)
 
     def since(self, moment: float) -> Counter[K]:
         """The counts from the step of this moment on (unix seconds), `WINDOW` before the last count at most."""

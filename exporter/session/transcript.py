@@ -14,6 +14,8 @@ from exporter.result import Direction, Frame, Opcode
 KEPT: Final = 20
 """Frames that are kept of the beginning of a session, and as many of its end."""
 
+_FULL: Final = 4 * KEPT
+
 OPCODES: Final[Mapping[int, Opcode]] = {
     int(ws.Opcode.CONT): Opcode.CONTINUATION,
     int(ws.Opcode.TEXT): Opcode.TEXT,
@@ -59,7 +61,9 @@ class Transcript:
         elif frame.opcode is _CLOSED:
             code = str(int.from_bytes(frame.data[:2], "big") if size else NO_CODE)
         entry = [at, _IN, _BY_NUMBER[frame.opcode], size, None, code]
-        self._keep(entry)
+        self._entries.append(entry)
+        if len(self._entries) > _FULL:
+            self._cut()
         return entry
 
     def sending(self, size: int, kind: str) -> None:
@@ -68,14 +72,15 @@ class Transcript:
 
     def sent(self, at: float, close: ws.Close | None) -> None:
         """What was ready has gone out, our close frame with it if there is one."""
-        for entry in self._outgoing:
-            entry[0] = at
-            self._keep(entry)
-        self._outgoing.clear()
+        if self._outgoing:
+            for entry in self._outgoing:
+                entry[0] = at
+            self._entries += self._outgoing
+            self._outgoing.clear()
         if close is not None and not self._closed:
             self._closed = True
             size = 0 if close.code == NO_CODE else 2 + len(close.reason.encode())
-            self._keep([at, _OUT, _CLOSE, size, None, str(int(close.code))])
+            self._entries.append([at, _OUT, _CLOSE, size, None, str(int(close.code))])
 
     def frames(self, started: float) -> tuple[Frame, ...]:
         """The transcript of a session that is over and began at `started`; what came early and was read late, too."""
@@ -84,11 +89,6 @@ class Transcript:
         for entry in self._entries:
             entry[0] -= started
         return tuple([_made(Frame, entry) for entry in self._entries])
-
-    def _keep(self, entry: Entry) -> None:
-        self._entries.append(entry)
-        if len(self._entries) > 4 * KEPT:
-            self._cut()
 
     def _cut(self) -> None:
         more = len(self._entries) - 2 * KEPT

@@ -102,9 +102,11 @@ class HistoryFile:
 
     async def load(self, known: Sequence[str]) -> None:
         """Tell the history what the file keeps of these targets; it takes `PATIENCE` seconds at most."""
-        with suppress(TimeoutError):
+        try:
             async with asyncio.timeout(PATIENCE):
                 await self._attempt(self._load(known))
+        except TimeoutError:
+            self._in_trouble(f"was not read within {PATIENCE:g} s: is its disk stuck?")
 
     async def run(self) -> None:
         """Write every `EVERY` seconds, until cancelled."""

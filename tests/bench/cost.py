@@ -417,17 +417,21 @@ async def conversed(aim, asked):
 
 
 def sinks(running, results):
-    """What the daemon tells of a session: everything, and the two greatest of it."""
+    """What the daemon tells of a session: everything, and the three greatest of it."""
 
     def everything(result):
-        running.observe(result)
-        running.cycle(result)
+        running._told.observe(result)
+        running._told.cycle(result)
+
+    def keep_it(result):
+        running._ground.history.add(result)
+        running._ground.history.cycle(result)
 
     def count_it(result):
         running._ground.metrics.observe(result)
         running._ground.metrics.cycle(result)
 
-    acts = {"sinks": everything, "  metrics": count_it, "  log": log.session}
+    acts = {"sinks": everything, "  metrics": count_it, "  history": keep_it, "  log": log.session}
     known = [(result,) for result in results]
     return {name: cost_of(act, known) for name, act in acts.items()}
 

@@ -23,11 +23,13 @@ import cost
 from websockets.client import ClientProtocol
 
 from exporter import log, probing, transport
-from exporter.daemon import Daemon
+from exporter.daemon.told import Told
 from exporter.files import KeyRing
+from exporter.history import History
 from exporter.metrics import Metrics
 from exporter.probing import Turn
 from exporter.session import conversation
+from exporter.session.transcript import Transcript
 from exporter.state import State
 
 ROUNDS = 5
@@ -74,7 +76,9 @@ DOORS = {
     "verdicts": [(probing, "judge")],
     "result": [(probing, "_result")],
     "metrics": [(Metrics, name) for name in ("observe", "cycle", "open_connections")],
-    "identities' gauges": [(Daemon, "_tell_identities")],
+    "identities' gauges": [(Told, "tell_identities")],
+    "transcript": [(Transcript, name) for name in ("received", "sending", "sent", "frames")],
+    "history": [(History, name) for name in ("add", "cycle")],
     "log line": [(log, "session")],
 }
 """Part → the functions through which a session enters it."""

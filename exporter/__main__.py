@@ -357,7 +357,8 @@ def _state(options: argparse.Namespace, config: Config) -> State:
 
 def _history_file(options: argparse.Namespace, config: Config) -> Path | None:
     """Where the history is kept, if it is; raises Unusable if that is the ledger's file."""
-    path, ledger = options.history_file or config.history_file, options.state_file or config.state_file
+    path = options.history_file or config.history_file
+    ledger = options.state_file or config.state_file
     if path and ledger and os.path.realpath(path) == os.path.realpath(ledger):
         raise Unusable(f"--history.file: {path} is the state file: name another for the history")
     return Path(path) if path else None

@@ -210,7 +210,7 @@ async def told_by_a_daemon(watch, folder, sessions):
         await daemon.start()
         try:
             met = await sessions(daemon._told.observe)
-            for path in ("/metrics", "/", "/-/ready", "/-/healthy", RESULTS):
+            for path in ("/metrics", "/", "/api/fragment?target=staging", "/-/ready", "/-/healthy", RESULTS):
                 watch.shown.add(path, await get(daemon.url + path))
         finally:
             await daemon.stop()

@@ -25,6 +25,7 @@ from exporter.web.live import HEARTBEAT, PACE, Anew, Live
 from exporter.web.page.document import BUILD
 from exporter.web.page.row import closed_row
 from exporter.web.pages import MOST_OPENED, MOST_SHOWN, Pages
+from exporter.web.sheets import LIFE, MOST
 from exporter.web.status import MOST_STREAMS, PATIENCE
 
 HERE = Address("127.0.0.1", 0)
@@ -442,12 +443,46 @@ def test_a_long_page_is_rendered_in_slices():
 
     async def main():
         busy = asyncio.create_task(others())
-        pieces = [piece async for piece in await Live(Pages(board)).page()]
+        sheet = await Live(Pages(board)).page()
+        chunks = [chunk async for chunk in sheet.read(packed=False)]
         busy.cancel()
-        return "".join(pieces)
+        return b"".join(chunks).decode()
 
     assert asyncio.run(main()).count("<article") == 200
     assert turns > 3
+
+
+def test_a_storm_of_requests_is_one_page():
+    """Who asks while a page is being made, or within a second, gets the same one; then it is made anew."""
+    board = Counted(boards.healthy(NAMES))
+
+    async def main(_loop):
+        async with serving(board) as server:
+            pages = await asyncio.gather(*(fetch(server, "/") for _ in range(50)))
+            asked = board.asked
+            await asyncio.sleep(2 * LIFE)
+            return pages, asked, await fetch(server, "/"), board.asked
+
+    pages, asked, later, asked_later = virtual.run(main)
+
+    assert len(set(pages)) == 1
+    assert (asked, asked_later) == (len(NAMES), 2 * len(NAMES))
+    assert later != pages[0]
+
+
+def test_pages_of_many_targets_are_kept_for_a_moment_only():
+    """However many names are asked for, few pages are kept, and none for longer than its life."""
+
+    async def main():
+        live = Live(Pages(boards.Board(boards.healthy([f"t{number}" for number in range(MOST + 10)]))))
+        sheets = [await live.page(f"t{number}") for number in range(MOST + 10)]
+        for sheet in sheets:
+            assert b"".join([chunk async for chunk in sheet.read(packed=False)]).endswith(b"</html>\n")
+        kept = len(live._sheets._sheets)
+        await live.close()
+        return kept
+
+    assert asyncio.run(main()) <= MOST
 
 
 class Broken(boards.Board):

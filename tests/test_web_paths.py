@@ -3,6 +3,7 @@
 import re
 from urllib.parse import urljoin
 
+import aiohttp
 import pytest
 from doors import ask
 from shown import Shown
@@ -82,9 +83,9 @@ def test_all_flags_that_are_wrong_are_told_at_once():
 
 async def links(server, path):
     """The links of the page at a path, as a browser follows them."""
-    page = await ask(server.port, path)
-    assert page.status == 200
-    return [urljoin(path, link) for link in re.findall(r'href="([^"]+)"', page.body)]
+    async with aiohttp.ClientSession(f"http://127.0.0.1:{server.port}") as client, client.get(path) as page:
+        assert page.status == 200
+        return [urljoin(path, link) for link in re.findall(r'href="([^"#]+)"', await page.text())]
 
 
 @pytest.mark.parametrize(
@@ -93,13 +94,15 @@ async def links(server, path):
     ids=str,
 )
 async def test_all_stands_under_the_prefix_and_links_lead_there(paths, top):
-    """Page, health and metrics under it, and nothing elsewhere."""
+    """Page, its links and metrics under it, and nothing elsewhere."""
     server = await Shown().serve(paths=paths)
+    metrics = paths.prefix + paths.telemetry
     found = await links(server, top)
-    assert found == [paths.prefix + path for path in (paths.telemetry, "/-/healthy", "/-/ready")]
-    assert [(await ask(server.port, path)).status for path in found] == [200] * 3
-    assert "ws_probe_attempts_total" in (await ask(server.port, found[0])).body
-    elsewhere = ["/-/healthy"] * bool(paths.prefix) + ["/metrics"] * (found[0] != "/metrics")
+    assert {metrics, f"{paths.prefix}/-/ready", f"{paths.prefix}/api/results"} <= set(found)
+    assert all(link.startswith(top) for link in found)
+    assert {(await ask(server.port, path)).status for path in found} == {200}
+    assert "ws_probe_attempts_total" in (await ask(server.port, metrics)).body
+    elsewhere = ["/-/healthy"] * bool(paths.prefix) + ["/metrics"] * (metrics != "/metrics")
     assert [(await ask(server.port, path)).status for path in elsewhere] == [404] * len(elsewhere)
     assert server.url == f"http://127.0.0.1:{server.port}{paths.prefix}"
     await server.close()

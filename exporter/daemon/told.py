@@ -65,7 +65,7 @@ class Told:
         del self._jobs[name]
         self._metrics.remove_target(name)
         self._history.remove(name)
-        self._news.of(name)
+        self._news.forget(name)
         self._tidy_open(name)
 
     def _show(self, job: Job) -> None:

@@ -4,6 +4,8 @@ Rule 1: shows, changes nothing. Rule 2: what it shows comes in through `Site`.
 
 `doorway` where it listens and under which paths · `secure` who may come in · `arrivals`, `connection` how many, and how
 long each may take · `server` all of it together.
+The status page: `page` renders values, `pages` puts the page together, `sheets` makes it once for all who ask, `live`
+knows what has changed since, `status` has the doors.
 """
 
 from exporter.web.arrivals import MOST

@@ -21,6 +21,7 @@ from exporter.web.page.icon import path
 from exporter.web.page.row import place
 from exporter.web.page.values import Health
 from exporter.web.pages import Pages, View
+from exporter.web.sheets import Sheet, Sheets
 
 PACE: Final = 1.0
 """Seconds between two looks at what has changed, and between two updates of one page at least."""
@@ -59,31 +60,45 @@ class _Known:
 
 
 class Live:
-    """The page and its updates. `close` ends every stream; `streams` counts them."""
+    """The page and its updates. `close` it; `streams`: how many are open."""
 
     def __init__(self, pages: Pages) -> None:
         self._pages = pages
         self._boot = secrets.token_hex(4)
         self._known = _Known()
+        self._sheets = Sheets()
         self._alone = asyncio.Lock()
         self._closed = asyncio.Event()
         self.streams = 0
 
-    def close(self) -> None:
+    def end_streams(self) -> None:
         """End the streams."""
         self._closed.set()
 
-    async def page(self, only: str | None = None) -> AsyncIterator[str] | None:
-        """The page in pieces, or that of `only` one target; None if there is no such target."""
-        if only is not None and self._pages.board.row(only) is None:
-            return None
+    async def close(self) -> None:
+        """End what is under way."""
+        self.end_streams()
+        await self._sheets.close()
+
+    async def page(self, only: str | None = None) -> Sheet | None:
+        """The page, or that of `only` one target; None if there is no such target."""
         async with self._alone:
+            sheet = self._sheets.fresh(only)
+            if sheet is not None:
+                return sheet
+            if only is not None and self._pages.board.row(only) is None:
+                return None
             counted, _ = self._pages.board.changes(self._known.counted)
             view = await self._pages.view()
             if not self.streams:
                 self._begin_at(view, counted)
-            position = self._position()
-        return self._pages.whole(view, position, only)
+            return self._sheets.begin(only, self._pages.whole(view, self._position(), only))
+
+    async def card(self, name: str) -> str | None:
+        """All of one target, as it stands on the page when it is opened; None if there is no such target."""
+        async with self._alone:
+            await asyncio.sleep(0)  # a turn for everybody else between two of those who wait
+            return self._pages.part(name, opened=True)
 
     async def update(self, position: str) -> str:
         """What has come after a position, as JSON; raises Anew."""

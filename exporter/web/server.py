@@ -99,6 +99,7 @@ class Server:
         self._watch.cancel()
         await self._door.close()
         await self._scrapes.close()
+        await self._status.close()
 
     def _connection(self, gone: Callable[[Connection], None]) -> Connection:
         assert self._runner.server is not None  # noqa: S101
@@ -108,7 +109,7 @@ class Server:
         response.headers.update(self._door.headers)
 
     async def _end_streams(self, _: web.Application) -> None:
-        self._status.close()
+        self._status.end_streams()
 
 
 def _routes(site: Site, scrapes: Scrapes) -> list[web.RouteDef]:

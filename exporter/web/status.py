@@ -23,11 +23,10 @@ STREAM: Final = "text/event-stream"
 
 
 class Status:
-    """Answers for the page. `close` ends what is streaming; `metrics`: where those stand, seen from the page."""
+    """Answers for the page. `close` it; `metrics`: where those stand, seen from the page."""
 
     def __init__(self, board: Board, metrics: str = "metrics") -> None:
-        self._pages = Pages(board, metrics)
-        self._live = Live(self._pages)
+        self._live = Live(Pages(board, metrics))
         self._runbook = Runbook()
 
     def routes(self) -> list[web.RouteDef]:
@@ -40,18 +39,22 @@ class Status:
             web.get("/runbook/{name}", self._read),
         ]
 
-    def close(self) -> None:
-        """End the streams."""
-        self._live.close()
+    def end_streams(self) -> None:
+        """End the streams: a closing server does not wait for them."""
+        self._live.end_streams()
+
+    async def close(self) -> None:
+        """End what is under way."""
+        await self._live.close()
 
     async def _page(self, request: web.Request) -> web.StreamResponse:
-        pieces = await self._live.page(request.query.get("target"))
-        if pieces is None:
+        sheet = await self._live.page(request.query.get("target"))
+        if sheet is None:
             return _html(None, "no such target; the page without ?target= shows all\n")
-        return await send_html(request, pieces)
+        return await send_html(request, sheet)
 
     async def _fragment(self, request: web.Request) -> web.Response:
-        return _html(self._pages.part(request.query.get("target", ""), opened=True), "no such target\n")
+        return _html(await self._live.card(request.query.get("target", "")), "no such target\n")
 
     async def _icon(self, request: web.Request) -> web.Response:
         picture = icon(request.match_info["word"])

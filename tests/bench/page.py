@@ -55,7 +55,7 @@ def fill(daemon, jobs):
 
 
 async def under_test(targets, folder):
-    """Serve the page of so many targets. To a line on stdin all have changed, and the turns since the last are told.
+    """Serve the page of so many targets. At a line on stdin all have changed, and the turns since the last are told.
 
     After the line `rest` the loop turns only when it must.
     """
@@ -73,6 +73,7 @@ async def under_test(targets, folder):
             watching.cancel()
         for job in made.jobs:
             daemon._ground.news.of(job.name)
+        daemon._server._status._live._sheets._sheets.clear()  # the next page is made for who asks
         print(json.dumps(turns.taken()), flush=True)
     watching.cancel()
     await daemon.stop()

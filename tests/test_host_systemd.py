@@ -78,7 +78,7 @@ os.environ["LISTEN_PID"] = {pid}
 told = []
 for _ in range(2):
     try:
-        told.append([sock.getsockname()[1] for sock in handed_over()])
+        told.append([[sock.getsockname()[1], sock.get_inheritable()] for sock in handed_over()])
     except NothingHandedOver as problem:
         told.append(str(problem))
 print(json.dumps([told, sorted(name for name in os.environ if name.startswith("LISTEN"))]))
@@ -99,11 +99,11 @@ def handed(more="", pid=MINE, sock=None):
 
 
 def test_sockets_are_handed_over_once():
-    """The variables are gone after the first look: no child of ours is meant by them."""
+    """The variables are gone after the first look, and no child inherits a socket: none is meant by them."""
     with socket.create_server(("127.0.0.1", 0)) as sock:
         port = sock.getsockname()[1]
         told = handed('os.environ["LISTEN_FDS"] = "1"\nos.environ["LISTEN_FDNAMES"] = "web"', sock=sock)
-    assert told == [[[port], NONE], []]
+    assert told == [[[[port, False]], NONE], []]
 
 
 @pytest.mark.parametrize("count", ["", "0", "-1", "x"])

@@ -151,9 +151,9 @@ async def test_who_does_not_read_its_answer_is_let_go(quick, raws):
     await server.close()
 
 
-async def test_a_handshake_that_does_not_end_is_not_waited_for(tmp_path, monkeypatch, raws):
+async def test_a_handshake_that_does_not_end_is_not_waited_for(quick, tmp_path, monkeypatch, raws):
     """TLS that is never begun, or begun by nonsense: the connection ends without a line in the log."""
-    monkeypatch.setattr(arrivals, "HANDSHAKE", QUICK)
+    quick(HEAD=QUICK)
     async with behind(written(tmp_path, tls_server_config=pair(tmp_path)), monkeypatch) as server:
         with lines() as told:
             for begun in (b"", b"\x16\x03\x01\x02\x00\x01", b"GET / HTTP/1.1\r\n\r\n"):
@@ -307,10 +307,11 @@ async def test_a_body_without_end_is_not_read(server, raws):
 
 
 async def test_a_slow_body_does_not_hold_its_connection(quick, server, raws):
-    """Nobody wants it: what has not come a moment after the answer is not waited for."""
-    quick(LINGER=QUICK)
+    """Nobody wants it: what has not come a moment after the answer is not waited for, whatever there is time for."""
+    quick(LINGER=QUICK, HEAD=3600.0, IDLE=3600.0)
     raw = raws(server.port)
-    answer = await said(raw, b"POST /api/check HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\na")
+    async with asyncio.timeout(PATIENCE / 2.5):  # aiohttp's own time for it is 10 s
+        answer = await said(raw, b"POST /api/check HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\na")
     assert answer.startswith("HTTP/1.1 200")
 
 

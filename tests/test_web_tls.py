@@ -331,6 +331,19 @@ async def test_a_key_of_another_certificate_is_an_error(tmp_path, monkeypatch):
     assert "holds no certificate" in sentence
 
 
+async def test_a_key_in_a_web_config_that_everybody_can_read_is_a_warning(tmp_path, monkeypatch):
+    """Then it is that file whose mode counts; its key is not shown."""
+    tls = {name.removesuffix("_file"): (tmp_path / file).read_text() for name, file in pair(tmp_path).items()}
+    path = written(tmp_path, tls_server_config=tls)
+    path.chmod(0o644)
+    with lines() as said:
+        async with behind(path, monkeypatch):
+            pass
+        (line,) = await said("level=warn")
+    assert f"tls_server_config.key: {path} can be read by everybody" in line
+    assert "PRIVATE" not in said.all()
+
+
 async def test_what_works_and_should_not_be_is_a_warning(tmp_path, monkeypatch):
     """A key that everybody can read, a version that is broken, HTTP/2 that is not spoken: a line each."""
     tls = pair(tmp_path) | {"min_version": "TLS10"}
@@ -339,6 +352,6 @@ async def test_what_works_and_should_not_be_is_a_warning(tmp_path, monkeypatch):
         async with behind(written(tmp_path, tls_server_config=tls, http_server_config={"http2": True}), monkeypatch):
             pass
         assert len(await said("level=warn", 3)) == 3
-    assert "chmod o-rwx" in said.all()
+    assert f"{tmp_path / 'server.key'} can be read by everybody (mode 0644): chmod o-rwx" in said.all()
     assert "RFC 8996" in said.all()
     assert "http2: has no effect" in said.all()

@@ -2,7 +2,8 @@
 
 Rule 1: one is accepted in a turn of the loop: a flood of them waits its turn, as probes do. Rule 2: there are at most
 `MOST`: for another one goes that can be spared, first those that were never answered well, then the longest silent.
-Rule 3: a handshake begins with what the door says at that moment, so certificates change without a restart.
+Rule 3: a handshake begins with what the door says at that moment, so certificates change without a restart. Its time is
+part of the time for the first head.
 """
 
 import asyncio
@@ -15,9 +16,6 @@ from exporter.web.secure import Door, Shut
 
 MOST: Final = 512
 """Connections at once. A Prometheus that asks `/probe` for each of 200 targets keeps 200."""
-
-HANDSHAKE: Final = 5.0
-"""Seconds for a TLS handshake."""
 
 FAREWELL: Final = 2.0
 """Seconds in which a client has to confirm the end of TLS."""
@@ -105,7 +103,6 @@ class Arrivals:
                 lambda: connection,
                 arrived,
                 ssl=context,
-                ssl_handshake_timeout=HANDSHAKE if context else None,
                 ssl_shutdown_timeout=FAREWELL if context else None,
             )
         except (Shut, OSError):

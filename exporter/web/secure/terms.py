@@ -65,12 +65,12 @@ class Files:
             return tuple(f"{self.path}: {problem}" for problem in config)
         tls = config.tls_server_config
         if tls is None:
-            return Terms(config, None, tuple(_warnings(config)))
+            return Terms(config, None, tuple(_warnings(self.path, config)))
         contents = {name: content for name, content in look.files if isinstance(content, bytes)}
         wrong = [Problem(f"tls_server_config.{name}", text) for name, text in look.files if isinstance(text, str)]
         try:
             if not wrong:
-                return Terms(config, server_context(tls, contents), tuple(_warnings(config)))
+                return Terms(config, server_context(tls, contents), tuple(_warnings(self.path, config)))
         except FileProblem as problem:
             wrong.append(Problem(f"tls_server_config.{problem.field}", problem.sentence))
         except ssl.SSLError:
@@ -117,13 +117,13 @@ def _named(tls: TlsServer) -> Iterator[tuple[str, Path]]:
             yield name, Path(path)
 
 
-def _warnings(config: WebConfig) -> Iterator[str]:
+def _warnings(path: Path, config: WebConfig) -> Iterator[str]:
     """What works and should not be so."""
     tls = config.tls_server_config
-    if tls is not None and tls.key_file is not None:
-        sentence = file_mode_problem(tls.key_file)
+    if tls is not None:
+        sentence = file_mode_problem(tls.key_file or path)
         if sentence is not None:
-            yield f"tls_server_config.key_file: {sentence}"
+            yield f"tls_server_config.{'key_file' if tls.key_file else 'key'}: {sentence}"
     if tls is not None and tls.min_version in OLD:
         yield f"tls_server_config.min_version: {tls.min_version} permits what has been broken (RFC 8996): use TLS12"
     if config.http_server_config.http2:

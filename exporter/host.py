@@ -164,7 +164,8 @@ def descriptors() -> int:
 
 def no_core_dumps() -> None:
     """A crash leaves no image of this process on the disk: keys and tokens are in its memory."""
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    with suppress(OSError):  # a sandbox may forbid to ask, and then sees to it itself
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
 # systemd --------------------------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ import weakref
 import pytest
 import virtual
 
+from exporter import host
 from exporter.host import (
     LOOK,
     SHOWN,
@@ -232,3 +233,14 @@ async def test_work_aside_gives_way_to_the_loop_and_leaves_python_as_it_was():
     assert where[0] is not threading.current_thread()
     assert where[1] == pytest.approx(SLICE)
     assert sys.getswitchinterval() == usual
+
+
+def test_a_sandbox_that_forbids_to_ask_for_limits_is_no_end(monkeypatch):
+    """Systemd's `~@resources` answers EPERM: such a unit has LimitCORE itself."""
+
+    def forbidden(*_):
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(host.resource, "setrlimit", forbidden)
+
+    host.no_core_dumps()

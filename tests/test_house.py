@@ -87,6 +87,7 @@ PAUSES = {
         "tests/test_alertmanager.py",
         "test_each_incident_is_one_notification_at_the_right_receiver",
     ): "nothing more must come: there is no event for that",
+    ("tests/reloads.py", "in_session"): "runs on the loop of `virtual`: its clock jumps",
     ("tests/played.py", "play"): "runs on the loop of `virtual`: its clock jumps",
     ("tests/played.py", "act"): "runs on the loop of `virtual`: its clock jumps",
 }

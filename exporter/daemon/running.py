@@ -111,7 +111,7 @@ class Daemon:
         chores = {
             "watch_loop": self._loop_watch.run(self._lag),
             "tidy": self._tidy(),
-            "garbage": collect_garbage(lambda: self._scheduler.in_flight == 0),
+            "garbage": collect_garbage(lambda: self._scheduler.in_flight == 0, lambda: self._reloading.reads),
         }
         self._chores = [asyncio.create_task(chore, name=name) for name, chore in chores.items()]
         for chore in self._chores:

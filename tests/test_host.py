@@ -15,10 +15,12 @@ import virtual
 from exporter import host
 from exporter.host import (
     LOOK,
+    OLD,
     SHOWN,
     SLICE,
     STEP,
     TICK,
+    YOUNG,
     Clock,
     LoopWatch,
     StepWatch,
@@ -210,6 +212,28 @@ def test_garbage_is_collected_between_sessions_and_all_is_as_before_at_the_end()
     assert virtual.run(main) == (False, True, True)
     assert gc.isenabled()
     assert gc.get_freeze_count() == 0
+
+
+def test_garbage_is_not_looked_for_while_much_is_in_the_making():
+    """Not even the collection that comes at last all the same; it is made up for later."""
+
+    class Cycle:
+        def __init__(self):
+            self.me = self
+
+    async def main(_):
+        crowded = True
+        task = asyncio.ensure_future(collect_garbage(lambda: True, lambda: crowded))
+        await asyncio.sleep(0)
+        lost = weakref.ref(Cycle())
+        await asyncio.sleep(2 * OLD)
+        kept = lost() is not None
+        crowded = False
+        await asyncio.sleep(2 * YOUNG)
+        task.cancel()
+        return kept, lost() is None
+
+    assert virtual.run(main) == (True, True)
 
 
 def test_all_descriptors_that_are_permitted_are_asked_for():

@@ -217,7 +217,7 @@ def test_who_asks_while_a_reload_runs_gets_the_next_one_and_shares_it():
         exporter.daemon.reload()
         await asyncio.sleep(0)
         exporter.source.targets = [own(Nowhere, "other")]
-        begun = load.begun
+        begun = load.begun, exporter.daemon._reloading.reads
         load.go()
         answers = [await first]
         await spin(lambda: load.begun == 2)
@@ -225,11 +225,12 @@ def test_who_asks_while_a_reload_runs_gets_the_next_one_and_shares_it():
         load.go()
         answers += await asyncio.gather(*others)
         await exporter.daemon.stop()
-        return begun, load, [answer.text for answer in answers]
+        return begun, exporter.daemon._reloading.reads, load, [answer.text for answer in answers]
 
-    begun, load, answers = virtual.run(main)
+    begun, reads, load, answers = virtual.run(main)
 
-    assert begun == 1
+    assert begun == (1, True)
+    assert not reads
     assert (load.begun, load.most) == (2, 1)
     assert answers == [
         "reloaded: 1 came (other), 1 went (staging)\n",

@@ -45,13 +45,17 @@ class Reloaded:
 
 
 class Reloading:
-    """Reloads the config when asked to; nothing before `open`. `forget`: lets go of files that no target names."""
+    """Reloads the config when asked to; nothing before `open`. `forget`: lets go of files that no target names.
+
+    `reads`: true while a config is being read and checked.
+    """
 
     def __init__(self, ground: Ground, swap: Swap, load: Load, forget: Callable[[], None]) -> None:
         self._ground = ground
         self._swap = swap
         self._load = load
         self._forget = forget
+        self.reads = False
         self._opened = asyncio.Event()
         self._current: asyncio.Task[Reloaded] | None = None
         self._next: asyncio.Task[Reloaded] | None = None
@@ -98,7 +102,11 @@ class Reloading:
             return self._refused((BROKEN,))
 
     async def _reloaded(self) -> Reloaded:
-        change, warnings = await aside(self._compared)
+        self.reads = True
+        try:
+            change, warnings = await aside(self._compared)
+        finally:
+            self.reads = False
         await self._swap.make(change)
         await aside(self._forget)
         self._ground.metrics.reloaded(self._ground.clock.wall(), successful=True)

@@ -143,7 +143,7 @@ class Daemon:
             "begin": self._begin(),
             "watch_loop": self._loop_watch.run(self._lag),
             "tidy": self._tidy(),
-            "garbage": collect_garbage(lambda: self._in_flight == 0),
+            "garbage": collect_garbage(lambda: self._in_flight == 0, lambda: self._reloading.reads),
             "watchdog": self._notifier.watchdog(lambda: self._ill() is None),
         }
         if self._file is not None:

@@ -136,7 +136,7 @@ class Hundred:
         with self.daemon._ground.state.transaction() as ledger:
             ledger.prune(time.time() + 3600.0)
         self.daemon._loop_watch._late.clear()
-        self.daemon._prober._memories.clear()
+        self.daemon._prober._targets.clear()
         gc.collect()
         ctypes.CDLL(None).malloc_trim(0)
         tasks = [task for task in asyncio.all_tasks() if not task.get_name().startswith("Task-")]

@@ -54,11 +54,14 @@ async def at_home(tmp_path, *flags, place=None, environment=None, **changes):
 
 
 async def test_no_descriptors_left_is_our_own_failure_and_over_when_there_are_some(tmp_path):
-    """Sessions are impaired (`internal`), none is a failure of the backend; the next cycle after it passes."""
+    """Sessions are impaired, none is a failure of the backend; the next cycle after it passes.
+
+    Where the key is so young that it must be read again, it is `token` and not `internal`.
+    """
     async with at_home(tmp_path) as (standin, running, first):
         limits = resource.prlimit(running.pid, resource.RLIMIT_NOFILE)
         resource.prlimit(running.pid, resource.RLIMIT_NOFILE, (3, limits[1]))
-        await heard(running, "a session broke on our side", times=2)
+        await heard(running, "impairment=", times=2)
         resource.prlimit(running.pid, resource.RLIMIT_NOFILE, limits)
         again = time.monotonic()
         await standin.wait_sessions(standin.finished + 2, timeout=20)
@@ -68,7 +71,8 @@ async def test_no_descriptors_left_is_our_own_failure_and_over_when_there_are_so
 
     print(f"\ntwo sessions {took:.1f} s after, impaired {last.total('ws_probe_impaired_total'):.0f}")
     assert last.failures == 0
-    assert last.causes("ws_probe_impaired_total", "reason") == {"internal"}
+    assert last.causes("ws_probe_impaired_total", "reason") <= {"internal", "token"}
+    assert last.total("ws_probe_impaired_total") >= 2
     assert adds_up(first, last)
 
 

@@ -71,7 +71,7 @@ class Hundred:
         self.standin, self.file = standin, file
         self._write(0)
         self.met, self.seen = Counter(), Counter()
-        options = Options(HERE, 0.0, lambda: load(file), lifecycle=True, on_result=self._met)
+        options = Options(HERE, 0.0, load=lambda: load(file), lifecycle=True, on_result=self._met)
         self.daemon = Daemon(load(file).plan, options)
         self.number, self.last, self.answers = 0, {}, Counter()
 

@@ -137,6 +137,8 @@ class Hundred:
             ledger.prune(time.time() + 3600.0)
         self.daemon._loop_watch._late.clear()
         self.daemon._prober._targets.clear()
+        for name in self.daemon._ground.history.targets():
+            self.daemon._ground.history.remove(name)
         gc.collect()
         ctypes.CDLL(None).malloc_trim(0)
         tasks = [task for task in asyncio.all_tasks() if not task.get_name().startswith("Task-")]

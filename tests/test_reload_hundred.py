@@ -174,6 +174,7 @@ async def test_a_hundred_reloads_in_a_row_lose_nothing_and_leave_nothing(tmp_pat
     assert hundred.met["steady", "good"] > STEADY
     assert hundred.met["steady", "bad"] == 0
     assert set(hundred.seen) == {(1000, "client", "close")}
-    assert after[0] == before[0]
+    assert after[0][:2] == before[0][:2]
+    assert after[0][2] <= before[0][2] + 2, "asyncio's pool begins a thread when all are busy; none for each reload"
     assert after[1] - before[1] < 50 * RELOADS, "a target that stays behind has hundreds of objects"
     assert after[2] - before[2] < 8 * MIB

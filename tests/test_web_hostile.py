@@ -233,17 +233,16 @@ async def test_connections_in_their_handshake_are_counted(tmp_path, monkeypatch,
 
 async def test_a_machine_without_descriptors_is_waited_for(monkeypatch, server, raws):
     """Accepting goes on once there are some again; for the next one, one that can be spared goes."""
-    loop = asyncio.get_running_loop()
-    accept, failures = loop.sock_accept, [OSError(errno.EMFILE, "no descriptors"), ConnectionAbortedError()]
+    real, failures = socket.socket.accept, [OSError(errno.EMFILE, "no descriptors"), ConnectionAbortedError()]
 
-    async def sock_accept(listener):
+    def accept(listener):
         if failures:
             raise failures.pop(0)
-        return await accept(listener)
+        return real(listener)
 
     idle = raws(server.port)
     await rig.until(lambda: len(server._arrivals) == 1, PATIENCE)
-    monkeypatch.setattr(loop, "sock_accept", sock_accept)
+    monkeypatch.setattr(socket.socket, "accept", accept)
     assert (await ask(server.port)).status == 200
     assert (await ask(server.port)).status == 200
     assert not failures

@@ -38,7 +38,7 @@ class Arrivals:
         self._make = make
         self._there: dict[Connection, asyncio.Task[None]] = {}
         self._listeners: list[socket.socket] = []
-        self._tasks = [asyncio.create_task(self._sweep(), name="sweep")]
+        self._sweeping = asyncio.create_task(self._sweep(), name="sweep")
 
     def __len__(self) -> int:
         """How many there are."""
@@ -48,16 +48,17 @@ class Arrivals:
         """Accept there from now on; the socket is ours."""
         listener.setblocking(False)
         self._listeners.append(listener)
-        self._tasks.append(asyncio.create_task(self._accept(listener), name="accept"))
+        self._resume(listener)
 
     async def stop(self) -> None:
         """Accept no more."""
-        tasks, self._tasks = self._tasks, []
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        for listener in self._listeners:
+        loop = asyncio.get_running_loop()
+        listeners, self._listeners = self._listeners, []
+        for listener in listeners:
+            loop.remove_reader(listener)
             listener.close()
+        self._sweeping.cancel()
+        await asyncio.gather(self._sweeping, return_exceptions=True)
 
     async def close(self) -> None:
         """End all that are there, at once."""
@@ -66,18 +67,24 @@ class Arrivals:
             self._turn_out(connection)
         await asyncio.gather(*greetings, return_exceptions=True)
 
-    async def _accept(self, listener: socket.socket) -> None:
-        loop = asyncio.get_running_loop()
-        while True:
-            try:
-                arrived, _ = await loop.sock_accept(listener)
-            except ConnectionError:
-                continue  # gone again before we came
-            except OSError:
-                self._make_room()
-                await asyncio.sleep(BREATH)
-                continue
-            self._receive(arrived)
+    def _resume(self, listener: socket.socket) -> None:
+        if listener in self._listeners:
+            asyncio.get_running_loop().add_reader(listener, self._accept, listener)
+
+    def _accept(self, listener: socket.socket) -> None:
+        """Accept one, when there is one; a future in between could be cancelled with it."""
+        try:
+            arrived, _ = listener.accept()
+        except (BlockingIOError, InterruptedError, ConnectionError):
+            return  # gone again before we came
+        except OSError:
+            loop = asyncio.get_running_loop()
+            loop.remove_reader(listener)
+            loop.call_later(BREATH, self._resume, listener)
+            self._make_room()
+            return
+        arrived.setblocking(False)
+        self._receive(arrived)
 
     def _receive(self, arrived: socket.socket) -> None:
         if len(self._there) >= MOST and not self._make_room():

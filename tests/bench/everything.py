@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
@@ -279,6 +279,7 @@ def document(found):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="small and short: to try this file, not to measure")
+    parser.add_argument("--runs", type=int, default=5, help="of a scenario, at most: less time, less certainty")
     parser.add_argument("--out", type=Path, default=ROOT, help="the folder of BENCHMARKS.md; default: the repository")
     parser.add_argument("--again", action="store_true", help="write the page again from the figures of the last run")
     asked = parser.parse_args()
@@ -292,7 +293,8 @@ def main():
         found["scale"] = asyncio.run(scale.measure((10, 20) if asked.quick else SIZES))
         print(page.row(), flush=True)
         found["page"] = asyncio.run(page.measure((2, 50) if asked.quick else PAGE_SIZES))
-        found["fidelity"] = asyncio.run(fidelity(QUICK if asked.quick else SCENARIOS))
+        scenarios = [replace(one, runs=min(one.runs, asked.runs)) for one in (QUICK if asked.quick else SCENARIOS)]
+        found["fidelity"] = asyncio.run(fidelity(scenarios))
         raw.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     told = asked.out / "BENCHMARKS.md"
     told.write_text(document(found), encoding="utf-8")

@@ -24,6 +24,8 @@ LINES = (
     "OPTIONS *", "HEAD /nothing", "GET /?" + "q=" * 500, "GET /-/ready", "PROPFIND /", "GET /favicon.ico",
 )  # fmt: skip
 NO_HTTP = (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc", b"SSH-2.0-x\r\n", b"\x00" * 64, b"GET " + b"A" * 20_000)
+LARGEST = 4 << 20
+"""Bytes that a page has at most."""
 TURN = 0.02
 """Seconds between two bursts."""
 
@@ -62,14 +64,14 @@ class Junk:
             self.answers["no HTTP: " + ((await reader.readline())[:12].decode("latin-1") or "closed")] += 1
 
     async def _over_its_own(self):
-        reader, writer = await asyncio.open_connection(*self._where)
+        reader, writer = await asyncio.open_connection(*self._where, limit=LARGEST)
         with contextlib.closing(writer):
             await self._ask(reader, writer, "close")
 
     async def _over_a_kept_one(self):
         connection = await self._kept.get()
         try:
-            reader, writer = connection or await asyncio.open_connection(*self._where)
+            reader, writer = connection or await asyncio.open_connection(*self._where, limit=LARGEST)
             connection = None
             if await self._ask(reader, writer, "keep-alive"):
                 connection = reader, writer
@@ -88,7 +90,9 @@ class Junk:
         head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower()
         self.answers[head[9:12]] += 1
         length = [part for part in head.split("\r\n") if part.startswith("content-length:")]
-        if length and not line.startswith("HEAD"):
+        if "transfer-encoding: chunked" in head:
+            await reader.readuntil(b"\r\n0\r\n\r\n")
+        elif length and not line.startswith("HEAD"):
             await reader.readexactly(int(length[0].partition(":")[2]))
         return "connection: close" not in head
 

@@ -150,8 +150,9 @@ async def clock_jumps(stage):
 
 
 SCENES = (calm, backend_faults, stopped, backend_faults, full_disk, no_names, junk, clock_jumps)
-BLAMED = frozenset({backend_faults, no_names})
-"""Scenes in which sessions may fail: in all others nobody is to be blamed."""
+BLAMED = frozenset({backend_faults, no_names, clock_jumps})
+"""Scenes in which sessions may fail: in all others nobody is to be blamed. A session in whose middle the clock jumps
+has a token of the clock before: too old, or of the future, by the backend's clock after."""
 
 
 def target(known, number):
@@ -227,8 +228,9 @@ async def test_an_hour_of_everything_loses_nothing_and_grows_nothing(tmp_path):
     print(f"half: {half.descriptors} fds, {half.threads} threads, {half.resident:.1f} MB; end: {last.resident:.1f} MB")
     assert not wrong, "\n".join(wrong)
     assert not broken
-    assert last.descriptors <= half.descriptors + 2
-    assert last.threads <= max(look.threads for look in looks[: len(looks) // 2 + 1])
+    first = looks[: len(looks) // 2 + 1]
+    assert last.descriptors <= max(look.descriptors for look in first) + 2, "idle clients are kept for 150 s"
+    assert last.threads <= max(look.threads for look in first)
     assert last.resident - half.resident < GROWTH
 
 

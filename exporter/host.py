@@ -39,6 +39,12 @@ NOTICED: Final = 0.001
 REMEMBERED: Final = 16_384
 """Late looks that are remembered: those of more than six minutes."""
 
+GLANCE: Final = 0.1
+"""Seconds between two looks at how much garbage there may be."""
+
+MUCH: Final = 5_000
+"""Objects that have come since the last collection and not gone: as garbage they hold the loop for a millisecond."""
+
 YOUNG: Final = 1.0
 """Seconds between two collections of young garbage while nothing is in flight; while something is, ten times that."""
 
@@ -132,25 +138,30 @@ class LoopWatch:
 async def collect_garbage(is_idle: Callable[[], bool], is_crowded: Callable[[], bool] = lambda: False) -> None:
     """Take Python's collector out of sessions, until cancelled.
 
-    What is there now is never looked at again; the rest when nothing is in flight, or at last all the same. A session
-    leaves no cycles behind unless something broke. `is_crowded`: just now there is much that will go by itself, and to
-    look at it would hold the loop (23 ms while the config of 1,000 targets is read).
+    What is there now is never looked at again; the rest when nothing is in flight, when it has become much, or at last
+    all the same. A session leaves no cycles behind unless something broke, but every connection to our HTTP server
+    does. `is_crowded`: just now there is much that will go by itself, and to look at it would hold the loop (23 ms
+    while the config of 1,000 targets is read).
     """
     gc.collect()
     gc.freeze()
     gc.disable()
+    now = asyncio.get_running_loop().time
+    young = old = now()
     try:
-        waited = 0.0
         while True:
-            await asyncio.sleep(YOUNG)
-            waited += YOUNG
+            await asyncio.sleep(GLANCE)
             if is_crowded():
                 continue
-            if waited >= OLD:
+            at = now()
+            if at - old >= OLD:
                 gc.collect()
-                waited = 0.0
-            elif is_idle() or waited % (10 * YOUNG) < YOUNG:
+                young = old = at
+            elif at - young >= (YOUNG if is_idle() else 10 * YOUNG):
                 gc.collect(1)
+                young = at
+            elif gc.get_count()[0] > MUCH:
+                gc.collect(0)
     finally:
         gc.enable()
         gc.unfreeze()

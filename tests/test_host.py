@@ -15,6 +15,7 @@ import virtual
 from exporter import host
 from exporter.host import (
     LOOK,
+    MUCH,
     OLD,
     SHOWN,
     SLICE,
@@ -212,6 +213,30 @@ def test_garbage_is_collected_between_sessions_and_all_is_as_before_at_the_end()
     assert virtual.run(main) == (False, True, True)
     assert gc.isenabled()
     assert gc.get_freeze_count() == 0
+
+
+def test_much_garbage_is_collected_while_sessions_are_in_flight():
+    """What a flood leaves must not lie there until it takes half a second to collect."""
+
+    class Cycle:
+        def __init__(self):
+            self.me = self
+
+    async def main(_):
+        task = asyncio.ensure_future(collect_garbage(lambda: False))
+        await asyncio.sleep(0.05)
+        lost = weakref.ref(Cycle())
+        await asyncio.sleep(1)
+        kept = lost() is not None
+        for _ in range(MUCH):
+            Cycle()
+        await asyncio.sleep(1)
+        gone = lost() is None
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        return kept, gone
+
+    assert virtual.run(main) == (True, True)
 
 
 def test_garbage_is_not_looked_for_while_much_is_in_the_making():

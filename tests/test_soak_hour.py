@@ -8,6 +8,7 @@ every cycle that fell due is accounted for, and what the exporter takes of the m
 
 import asyncio
 import contextlib
+import itertools
 import json
 import os
 import random
@@ -21,6 +22,7 @@ from pathlib import Path
 import pytest
 import rig
 import world
+import yaml
 from test_own_world import NAMESERVER, RESOLV, faketime, fill
 from test_soak import drawable
 
@@ -33,6 +35,8 @@ GROWTH = 6.0
 """Megabytes that the second half may add: the allocator's noise."""
 RATE = {"max_connects_per_minute": 60_000}
 JUNK = str(Path(__file__).parent / "bench" / "junk.py")
+RELOADED = "ws_exporter_config_last_reload_successful"
+RELOADED_AT = "ws_exporter_config_last_reload_success_timestamp_seconds"
 OTHERS = ("ws_probe_skips_total", "ws_probe_impaired_total")
 
 
@@ -143,13 +147,38 @@ async def junk(stage):
     await stage.rest(SCENE / 2)
 
 
+async def reloads(stage):
+    """Every other second a file with one target changed; each fifth is no config, and the old one goes on."""
+    file, good = stage.folder / "exporter.yml", (stage.folder / "exporter.yml").read_text()
+    async with asyncio.timeout(SCENE + 60):
+        end = time.monotonic() + SCENE
+        for number in itertools.count(1):
+            if time.monotonic() > end:
+                break
+            changed = yaml.safe_load(good)
+            changed["targets"][number % TARGETS]["timeout"] = "2900ms"
+            well = number % 5 > 0
+            file.write_text(yaml.safe_dump(changed) if well else "targets: [")
+            before = await stage.running.samples()
+            stage.running.running.process.send_signal(signal.SIGHUP)
+            if well:
+                at = before.total(RELOADED_AT)
+                await stage.running.until(lambda seen, at=at: seen.total(RELOADED_AT) > at)
+            else:
+                await stage.running.until(lambda seen: not seen.total(RELOADED))
+            await stage.rest(2)
+        file.write_text(good)
+        stage.running.running.process.send_signal(signal.SIGHUP)
+        await stage.running.until(lambda seen: seen.total(RELOADED) == 1)
+
+
 async def clock_jumps(stage):
     for seconds in (3600, -3600):
         stage.turn(seconds)
         await stage.rest(SCENE / 2)
 
 
-SCENES = (calm, backend_faults, stopped, backend_faults, full_disk, no_names, junk, clock_jumps)
+SCENES = (calm, backend_faults, stopped, backend_faults, full_disk, no_names, junk, reloads, clock_jumps)
 BLAMED = frozenset({backend_faults, no_names, clock_jumps})
 """Scenes in which sessions may fail: in all others nobody is to be blamed. A session in whose middle the clock jumps
 has a token of the clock before: too old, or of the future, by the backend's clock after."""
@@ -178,7 +207,7 @@ async def staged(folder):
         (folder / name).write_text(text)
     (folder / "disk").mkdir()
     environment = {
-        "LD_PRELOAD": faketime(), "FAKETIME_TIMESTAMP_FILE": str(folder / "clock"), "FAKETIME_NO_CACHE": "1",
+        "LD_PRELOAD": faketime(), "FAKETIME_TIMESTAMP_FILE": str(folder / "clock"), "FAKETIME_CACHE_DURATION": "1",
         "FAKETIME_DONT_FAKE_MONOTONIC": "1",
     }  # fmt: skip
     async with world.world() as place, world.backend(place, **environment) as known:

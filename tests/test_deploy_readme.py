@@ -44,6 +44,19 @@ def test_every_make_target_is_there():
     assert asked <= rules
 
 
+def test_a_key_that_is_put_into_the_repository_is_never_committed():
+    """Git ignores the key by its name wherever it lies, and the two folders that are mounted into the image."""
+    assert "install -d config keys\n" in TEXT
+    assert {"staging-jwt-key", "/config/", "/keys/"} <= set((ROOT / ".gitignore").read_text().splitlines())
+
+
+def test_an_encrypted_key_has_the_name_that_the_config_asks_for():
+    """A credential is refused by another name than it was encrypted with."""
+    (name,) = re.findall(r"systemd-creds encrypt --name=(\S+)", TEXT)
+    assert f"/{name}\n" in (ROOT / "deploy/systemd/exporter.yml").read_text()
+    assert f"LoadCredentialEncrypted={name.partition('_')[0]}:/" in TEXT
+
+
 def test_every_link_on_the_page_has_its_heading():
     """An anchor is a heading, in lower case and with hyphens."""
     headings = {

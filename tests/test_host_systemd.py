@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -174,6 +175,21 @@ async def test_systemd_is_told_of_start_life_and_end(manager, tmp_path):
         running.process.terminate()
         await manager.told("STOPPING=1")
         assert await running.ended() == 0
+
+
+async def test_systemd_is_told_how_a_reload_went(manager, tmp_path):
+    """`systemctl reload` never fails, so `systemctl status` says it: how many targets, or that the file is refused."""
+    file = write(tmp_path)
+    flags = (f"--config.file={file}", "--web.listen-address=127.0.0.1:0", "--startup.delay=1h")
+    async with command("run", *flags, NOTIFY_SOCKET=str(tmp_path / "notify")) as running:
+        where = (await manager.told("READY=1"))[1].removeprefix("STATUS=1 targets, ")
+        good = yaml.safe_load(file.read_text())
+        file.write_text("targets: 1")
+        running.process.send_signal(signal.SIGHUP)
+        await manager.told(f"STATUS=1 targets, {where}; the config is not reloaded, the one before goes on")
+        file.write_text(yaml.safe_dump({"targets": [*good["targets"], {**good["targets"][0], "name": "second"}]}))
+        running.process.send_signal(signal.SIGHUP)
+        await manager.told(f"STATUS=2 targets, {where}")
 
 
 async def test_an_address_without_a_file_is_understood():

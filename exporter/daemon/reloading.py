@@ -7,7 +7,7 @@ one, whoever else has asked for it: that one reads the file after both had asked
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -44,17 +44,21 @@ class Reloaded:
     sentences: tuple[str, ...]
 
 
+Tell = Callable[[Reloaded], Awaitable[None]]
+
+
 class Reloading:
     """Reloads the config when asked to; nothing before `open`. `forget`: lets go of files that no target names.
 
-    `reads`: true while a config is being read and checked.
+    `tell`: hears how each went. `reads`: true while a config is being read and checked.
     """
 
-    def __init__(self, ground: Ground, swap: Swap, load: Load, forget: Callable[[], None]) -> None:
+    def __init__(self, ground: Ground, swap: Swap, load: Load, forget: Callable[[], None], tell: Tell) -> None:
         self._ground = ground
         self._swap = swap
         self._load = load
         self._forget = forget
+        self._tell = tell
         self.reads = False
         self._opened = asyncio.Event()
         self._current: asyncio.Task[Reloaded] | None = None
@@ -93,6 +97,11 @@ class Reloading:
         if before is not None:
             await asyncio.wait({before})
         self._current, self._next = self._next, None
+        reloaded = await self._tried()
+        await self._tell(reloaded)
+        return reloaded
+
+    async def _tried(self) -> Reloaded:
         try:
             return await self._reloaded()
         except Unloadable as problem:

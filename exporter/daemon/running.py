@@ -13,7 +13,7 @@ from exporter.daemon.asked import Sessions
 from exporter.daemon.desk import Desk, Vitals
 from exporter.daemon.ground import Ground
 from exporter.daemon.newcomers import Newcomers
-from exporter.daemon.reloading import Load, Reloading, nothing_to_load
+from exporter.daemon.reloading import Load, Reloaded, Reloading, nothing_to_load
 from exporter.daemon.swapping import Swap
 from exporter.daemon.told import Listeners, Told
 from exporter.files import FRESH, TLS_CONTEXTS, KeyRing
@@ -100,7 +100,7 @@ class Daemon:
             others=lambda: self._sessions.in_flight,
         )
         self._newcomers = Newcomers(options.startup_delay, self._scheduler.begin, self._ended)
-        self._reloading = Reloading(self._ground, self._swap(plan), options.load, self._forget)
+        self._reloading = Reloading(self._ground, self._swap(plan), options.load, self._forget, self._tell_systemd)
         self._desk = Desk(
             ground,
             Vitals(stopping=lambda: self._stopping, ill=self._ill, look=self._scheduler.look),
@@ -153,7 +153,7 @@ class Daemon:
             chore.add_done_callback(self._ended)
         keys = {"version": __version__, "targets": len(self._ground.jobs), "url": self.url}
         LOG.info("listening", extra={"keys": keys})
-        await self._notifier.tell("READY=1", f"STATUS={len(self._ground.jobs)} targets, listening on {self.url}")
+        await self._notifier.tell("READY=1", self._status)
 
     def reload(self) -> None:
         """Have the config read anew, soon; the log says how it went. Before the start is over it waits for that."""
@@ -213,6 +213,16 @@ class Daemon:
         """Whether a session that no schedule asked for may be opened: they are a part of the most, never all of it."""
         most = self._scheduler.most
         return self._in_flight < most and self._sessions.in_flight < max(1, most // ASKED_PART)
+
+    @property
+    def _status(self) -> str:
+        """What `systemctl status` shows."""
+        return f"STATUS={len(self._ground.jobs)} targets, listening on {self.url}"
+
+    async def _tell_systemd(self, reloaded: Reloaded) -> None:
+        """Its own `reload` is over before ours is, and never fails: the status is where it can be seen."""
+        how = "" if reloaded.successful else f"; {reloaded.sentences[0]}"
+        await self._notifier.tell(self._status + how)
 
     def _forget(self) -> None:
         """Let go of the keys and certificates that no target names any more; in a thread."""

@@ -169,11 +169,7 @@ async def _answered(request: web.Request, handler: Handler) -> web.StreamRespons
         return await handler(request)
     except web.HTTPException as refusal:
         refusal.__traceback__ = None
-        return web.Response(text=refusal.text, status=refusal.status, headers=_said(refusal))
-
-
-def _said(refusal: web.HTTPException) -> dict[str, str]:
-    return {"Allow": refusal.headers["Allow"]} if "Allow" in refusal.headers else {}
+        return web.Response(text=refusal.text, status=refusal.status, headers=refusal.headers)
 
 
 @web.middleware

@@ -406,33 +406,6 @@ def test_a_late_loop_is_seen_by_the_scrapes_after_it():
     assert later[-1] < 0.1
 
 
-def test_an_hour_without_prometheus_loses_nothing_that_was_counted():
-    """Its first scrape after the hour has every cycle, those of the outage as failures, and what is so now."""
-
-    async def main(loop):
-        async with running(loop, confirm={"runs": 0}) as (daemon, standin):
-            await asyncio.sleep(60)
-            before = await figures(daemon)
-            await asyncio.sleep(20 * 60)
-            standin.set_fault("/ws", "no_welcome")
-            await asyncio.sleep(10 * 60)
-            standin.clear()
-            await asyncio.sleep(30 * 60)
-            return before, await figures(daemon), await get(daemon, "/-/healthy"), loop.wall()
-
-    before, after, healthy, now = virtual.run(main)
-
-    def came(name):
-        return after[name, "connect"] - before[name, "connect"]
-
-    assert came("ws_probe_cycles_total") == 3600 / INTERVAL
-    failures = [value for key, value in after.items() if key[0] == "ws_probe_cycle_failures_total" and "auth" in key]
-    assert sum(failures) == pytest.approx(600 / INTERVAL, abs=1)
-    assert after["ws_probe_success", "send"] == 1
-    assert now <= after["ws_probe_due_timestamp_seconds", "connect"] <= now + INTERVAL
-    assert healthy[0] == 200
-
-
 @pytest.mark.parametrize("step", [3600.0, -3600.0])
 def test_a_step_of_the_wall_clock_is_followed(step, caplog):
     """It is said once; due times, ledger and cycles go on as if nothing had happened."""

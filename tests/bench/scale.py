@@ -32,6 +32,8 @@ from exporter.web import Address
 SCRAPES = 5
 NEVER = 86_400.0
 QUIET_TURNS = 2_000
+RATE = 100
+"""Sessions a second at most while memory is measured: more leave a slow core no time for a scrape."""
 """Turns of the loop that are measured while nobody scrapes: what the machine itself does to it."""
 
 PASSED = dict.fromkeys(Probe, Verdict.PASS)
@@ -174,7 +176,7 @@ async def pages(targets, folder, scrapes=SCRAPES):
     return {**found, "lines_of_a_target": max(of_one.values())}
 
 
-async def memory(targets, folder, interval="15s"):
+async def memory(targets, folder, interval):
     """Megabytes of the real command after a session of each target over TLS and a scrape: ready, and at work."""
     async with reference(folder, admission=(0.0, 0.001), reply=(0.0, 0.001), truth=False) as backend:
         config = write_config(folder, backend, targets=targets, tls=True, interval=interval)
@@ -190,14 +192,15 @@ async def memory(targets, folder, interval="15s"):
             return {"ready": ready, "at_work": megabytes(running.process.pid)[0]}
 
 
-async def measure(sizes, *, scrapes=SCRAPES, interval="15s"):
+async def measure(sizes, *, scrapes=SCRAPES, interval=None):
     """All figures, by size; plain numbers."""
     found = []
     for targets in sizes:
+        paced = interval or f"{max(15, targets // RATE)}s"
         with tempfile.TemporaryDirectory() as folder:
             shown = await pages(targets, Path(folder), scrapes)
         with tempfile.TemporaryDirectory() as folder:
-            found.append({**shown, "memory": await memory(targets, Path(folder), interval)})
+            found.append({**shown, "memory": await memory(targets, Path(folder), paced)})
         print(row(found[-1]), flush=True)
     return found
 

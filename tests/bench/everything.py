@@ -60,11 +60,10 @@ SIZES = (10, 100, 1000, 5000)
 PAGE_SIZES = (12, 50, 200, 1000)
 
 
-async def fidelity(scenarios):
-    """The outcomes of each scenario's runs, as plain mappings."""
-    found = []
+async def fidelity(scenarios, found, keep):
+    """Add the outcomes of each scenario's runs, as plain mappings, to those that are found already."""
     print(fidelity_row(), flush=True)
-    for scenario in scenarios:
+    for scenario in scenarios[len(found) :]:
         runs = []
         for _ in range(scenario.runs):
             with tempfile.TemporaryDirectory() as folder:
@@ -73,7 +72,7 @@ async def fidelity(scenarios):
             print(fidelity_row(outcome), flush=True)
             runs.append(outcome.plain())
         found.append({"name": scenario.name, "runs": runs})
-    return found
+        keep()
 
 
 def cost(quick):
@@ -276,26 +275,44 @@ def document(found):
     return text
 
 
+def measured(asked, raw):
+    """All figures, written as they come: what breaks off after half an hour leaves what it has, for `--resume`."""
+    kept = raw.with_suffix(".part.json")
+
+    def keep():
+        kept.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+    if asked.resume and kept.exists():
+        found = json.loads(kept.read_text(encoding="utf-8"))
+    else:
+        found = {"when": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC", "machine": machine(), "revision": revision()}
+    parts = {
+        "cost": lambda: cost(asked.quick),
+        "scale": lambda: asyncio.run(scale.measure((10, 20) if asked.quick else SIZES)),
+        "page": lambda: asyncio.run(page.measure((2, 50) if asked.quick else PAGE_SIZES)),
+    }
+    heads = {"scale": scale.row, "page": page.row}
+    for name, measure in parts.items():
+        if name not in found:
+            print(heads[name]() if name in heads else "", flush=True)
+            found[name] = measure()
+            keep()
+    scenarios = [replace(one, runs=min(one.runs, asked.runs)) for one in (QUICK if asked.quick else SCENARIOS)]
+    asyncio.run(fidelity(scenarios, found.setdefault("fidelity", []), keep))
+    kept.rename(raw)
+    return found
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="small and short: to try this file, not to measure")
     parser.add_argument("--runs", type=int, default=5, help="of a scenario, at most: less time, less certainty")
     parser.add_argument("--out", type=Path, default=ROOT, help="the folder of BENCHMARKS.md; default: the repository")
+    parser.add_argument("--resume", action="store_true", help="go on where a run was broken off")
     parser.add_argument("--again", action="store_true", help="write the page again from the figures of the last run")
     asked = parser.parse_args()
     raw = (HERE if asked.out == ROOT else asked.out) / "results.json"
-    if asked.again:
-        found = json.loads(raw.read_text(encoding="utf-8"))
-    else:
-        found = {"when": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC", "machine": machine(), "revision": revision()}
-        found["cost"] = cost(asked.quick)
-        print(scale.row(), flush=True)
-        found["scale"] = asyncio.run(scale.measure((10, 20) if asked.quick else SIZES))
-        print(page.row(), flush=True)
-        found["page"] = asyncio.run(page.measure((2, 50) if asked.quick else PAGE_SIZES))
-        scenarios = [replace(one, runs=min(one.runs, asked.runs)) for one in (QUICK if asked.quick else SCENARIOS)]
-        found["fidelity"] = asyncio.run(fidelity(scenarios))
-        raw.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    found = json.loads(raw.read_text(encoding="utf-8")) if asked.again else measured(asked, raw)
     told = asked.out / "BENCHMARKS.md"
     told.write_text(document(found), encoding="utf-8")
     print(f"\n{bars(found)}\n\nwritten: {told}, {raw}")

@@ -117,6 +117,26 @@ def pause(until):
     return signal.sigtimedwait(END, max(0.0, until - time.monotonic())) is not None
 
 
+class Ended(Exception):  # noqa: N818
+    """We were told to end."""
+
+
+@contextlib.contextmanager
+def interruptible():
+    """What is done here is broken off by `Ended`: an answer may take longer than anybody waits for us."""
+
+    def end(*_):
+        raise Ended
+
+    for number in END:
+        signal.signal(number, end)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, END)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_BLOCK, END)
+
+
 class Fetcher:
     """Asks again and again over one connection, as Prometheus does."""
 
@@ -159,10 +179,12 @@ def fetch_all(asked):
     """Fetch every so many seconds until told to end; then write what it cost."""
     fetcher = Fetcher(asked.url, asked.accept)
     began = time.monotonic()
-    for number in count(1):
-        fetcher.fetch()
-        if pause(began + number * asked.every):
-            break
+    with contextlib.suppress(Ended):
+        for number in count(1):
+            with interruptible():
+                fetcher.fetch()
+            if pause(began + number * asked.every):
+                break
     found = {name: getattr(fetcher, name) for name in ("at", "seconds", "bytes", "failures")}
     asked.out.write_text(json.dumps({**found, "text": fetcher.last.decode()}), encoding="utf-8")
 

@@ -185,8 +185,12 @@ has a token of the clock before: too old, or of the future, by the backend's clo
 
 
 def target(known, number):
-    """A target of the stand-in by name, with users of its own."""
-    pool = {alias: f"{subject}-{number:02d}" for alias, subject in rig.POOL.items()}
+    """A target of the stand-in by name, with users of its own: so many that confirm runs too find free slots.
+
+    A session every five seconds holds 60 slots, the backend's release being 300 s; a user has 20.
+    """
+    users = itertools.product(rig.POOL.items(), "ab")
+    pool = {f"{alias}-{letter}": f"{subject}-{number:02d}{letter}" for (alias, subject), letter in users}
     return world.target(
         known,
         name=f"t{number:02d}",

@@ -53,7 +53,7 @@ class Server:
         self._door = door
         self._scrapes = Scrapes(site)
         self._status = Status(site.board, paths.metrics)
-        app = web.Application(middlewares=[_attended, _answered, _guarded, door.let_in], client_max_size=MOST_BYTES)
+        app = web.Application(middlewares=[_answered, _attended, _guarded, door.let_in], client_max_size=MOST_BYTES)
         app.on_response_prepare.append(_dress)
         app.on_response_prepare.append(self._dress_more)
         app.on_shutdown.append(self._end_streams)

@@ -157,27 +157,24 @@ async def junk(stage):
 
 async def reloads(stage):
     """Every other second a file with one target changed; each fifth is no config, and the old one goes on."""
-    file, good = stage.folder / "exporter.yml", (stage.folder / "exporter.yml").read_text()
-    async with asyncio.timeout(SCENE + 60):
-        end = time.monotonic() + SCENE
-        for number in itertools.count(1):
-            if time.monotonic() > end:
-                break
-            changed = yaml.safe_load(good)
-            changed["targets"][number % TARGETS]["timeout"] = "2900ms"
-            well = number % 5 > 0
-            file.write_text(yaml.safe_dump(changed) if well else "targets: [")
-            before = await stage.running.samples()
-            stage.running.running.process.send_signal(signal.SIGHUP)
-            if well:
-                at = before.total(RELOADED_AT)
-                await stage.running.until(lambda seen, at=at: seen.total(RELOADED_AT) > at)
-            else:
-                await stage.running.until(lambda seen: not seen.total(RELOADED))
-            await stage.rest(2)
-        file.write_text(good)
-        stage.running.running.process.send_signal(signal.SIGHUP)
-        await stage.running.until(lambda seen: seen.total(RELOADED) == 1)
+    file = stage.folder / "exporter.yml"
+    good, end = file.read_text(), time.monotonic() + SCENE
+    for number in itertools.count(1):
+        if time.monotonic() > end:
+            break
+        changed = yaml.safe_load(good)
+        changed["targets"][number % TARGETS]["timeout"] = "2900ms"
+        await reload(stage, file, yaml.safe_dump(changed) if number % 5 else "targets: [", well=number % 5 > 0)
+        await stage.rest(2)
+    await reload(stage, file, good, well=True)
+
+
+async def reload(stage, file, text, *, well):
+    """Have this text taken for the config, or refused."""
+    file.write_text(text)
+    at = (await stage.running.samples()).total(RELOADED_AT)
+    stage.running.running.process.send_signal(signal.SIGHUP)
+    await stage.running.until(lambda seen: seen.total(RELOADED_AT) > at if well else not seen.total(RELOADED))
 
 
 async def clock_jumps(stage):

@@ -9,6 +9,7 @@ import shutil
 import socket
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from http.client import HTTPException
 from urllib.error import URLError
 from urllib.parse import urlencode, urlsplit
 from urllib.request import urlopen
@@ -18,6 +19,8 @@ PATIENCE = 30.0
 
 STEP = 0.05
 TRIES = 5
+GLANCE = 2.0
+"""Seconds that one question whether a server is up may take: whoever took its port meanwhile may never answer."""
 
 
 def binary(name, package):
@@ -34,16 +37,16 @@ def free_port():
         return sock.getsockname()[1]
 
 
-async def get(url):
-    """The body of a page as text, or None if nobody answers 200."""
+async def get(url, patience=PATIENCE):
+    """The body of a page as text, or None if nobody answers 200 (within `patience` seconds)."""
 
     def fetch():
-        with urlopen(url, timeout=PATIENCE) as answer:
+        with urlopen(url, timeout=patience) as answer:
             return answer.read().decode()
 
     try:
         return await asyncio.to_thread(fetch)
-    except (URLError, ConnectionError):
+    except (URLError, HTTPException, ConnectionError, TimeoutError):
         return None
 
 
@@ -90,7 +93,7 @@ async def started(arguments_for, ready_path, log):
         url = f"http://127.0.0.1:{port}"
 
         async def up(process=process, url=url):
-            return process.returncode is not None or await get(url + ready_path) is not None
+            return process.returncode is not None or await get(url + ready_path, GLANCE) is not None
 
         try:
             await until(up)

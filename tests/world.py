@@ -21,7 +21,7 @@ from realservers import binary, until
 FETCH = (
     "import sys, urllib.request as r; "
     "sys.stdout.write(r.urlopen(r.Request(sys.argv[1], method=sys.argv[2], data=sys.argv[3].encode() or None), "
-    "timeout=10).read().decode())"
+    "timeout=30).read().decode())"
 )
 QUICK = {"interval": "1s", "timeout": "500ms", "close_timeout": "200ms", "confirm": {"runs": 0}}
 

@@ -5,7 +5,8 @@
 The exporter under test is a `Daemon` in a process of its own that knows a hundred sessions of each target, one target
 in fifty failing. While answers are measured it turns its loop without a pause and notes how long each turn took (see
 `scale`). An update is what an open page is sent when every target has changed. Paint is told by Chromium itself (Paint
-Timing API), from the navigation on; beside it that of a page of one word, which is what browser and machine take.
+Timing API), from the navigation on, each time in a browser that has come to rest; beside it that of a page of one
+word, which is what browser and machine take.
 """
 
 import argparse
@@ -23,6 +24,7 @@ from urllib.request import Request, urlopen
 import browsing
 import rig
 from bench.scale import NEVER, Nowhere, Turns, known_target, met
+from realservers import until
 
 from exporter.daemon import Daemon, Options
 from exporter.result import Direction, Frame, Opcode
@@ -33,6 +35,10 @@ LOADS = 5
 KNOWN = 100
 FAILING = 50
 """One target in so many fails."""
+
+LOOK = 0.2
+QUIET = 0.05
+"""A browser that has used less of a core than this for `LOOK` seconds is at rest."""
 
 FRAMES = tuple(Frame(0.01 * number, Direction.IN, Opcode.TEXT, 300, "welcome") for number in range(7))
 PAINT = "() => performance.getEntriesByName('first-contentful-paint')[0].startTime"
@@ -122,13 +128,30 @@ async def answers(url, turns, path, loads):
     return {"median": median(seconds), "worst": max(seconds), "bytes": size, "hold": median(holds)}
 
 
+async def at_rest(session):
+    """Wait until the browser does nothing: what it does for a new tab, or for the page before, would be in the figure."""
+
+    async def used():
+        processes = (await session.send("SystemInfo.getProcessInfo"))["processInfo"]
+        return sum(process["cpuTime"] for process in processes)
+
+    async def quiet():
+        before = await used()
+        await asyncio.sleep(LOOK)
+        return await used() - before < QUIET * LOOK
+
+    await until(quiet)
+
+
 async def paints(browser, url, loads):
     """When Chromium first painted, milliseconds from the navigation on: the page, and the word `ready`, by turns."""
     page, word = [], []
+    session = await browser.new_browser_cdp_session()
     async with browsing.tab(browser, url) as shown:
         await shown.is_live()
         for _ in range(loads):
             for path, seen in (("/-/ready", word), ("/", page)):
+                await at_rest(session)
                 await shown.page.goto(url + path)
                 await shown.until("() => performance.getEntriesByName('first-contentful-paint').length")
                 seen.append(await shown.page.evaluate(PAINT))

@@ -129,7 +129,7 @@ async def answers(url, turns, path, loads):
 
 
 async def at_rest(session):
-    """Wait until the browser does nothing: what it does for a new tab, or for the page before, would be in the figure."""
+    """Wait until the browser does nothing: its work for a new tab, or for the page before, would be in the figure."""
 
     async def used():
         processes = (await session.send("SystemInfo.getProcessInfo"))["processInfo"]

@@ -130,17 +130,15 @@ async def answers(url, turns, path, loads):
 
 async def at_rest(session):
     """Wait until the browser does nothing: its work for a new tab, or for the page before, would be in the figure."""
-
-    async def used():
-        processes = (await session.send("SystemInfo.getProcessInfo"))["processInfo"]
-        return sum(process["cpuTime"] for process in processes)
+    seen = float("-inf")
 
     async def quiet():
-        before = await used()
-        await asyncio.sleep(LOOK)
-        return await used() - before < QUIET * LOOK
+        nonlocal seen
+        processes = (await session.send("SystemInfo.getProcessInfo"))["processInfo"]
+        before, seen = seen, sum(process["cpuTime"] for process in processes)
+        return seen - before < QUIET * LOOK
 
-    await until(quiet)
+    await until(quiet, step=LOOK)
 
 
 async def paints(browser, url, loads):

@@ -1,4 +1,4 @@
-"""What every test with a real server rests on: the server is up, and it is the one that was started."""
+"""What every test with a real server rests on: it comes up, whoever else takes a port meanwhile."""
 
 import socket
 

@@ -16,12 +16,12 @@ import rig
 import yaml
 from commands import Command, value_of
 from prometheus_client.parser import text_string_to_metric_families
-from realservers import binary, until
+from realservers import PATIENCE, binary, until
 
 FETCH = (
     "import sys, urllib.request as r; "
     "sys.stdout.write(r.urlopen(r.Request(sys.argv[1], method=sys.argv[2], data=sys.argv[3].encode() or None), "
-    "timeout=30).read().decode())"
+    f"timeout={PATIENCE}).read().decode())"
 )
 QUICK = {"interval": "1s", "timeout": "500ms", "close_timeout": "200ms", "confirm": {"runs": 0}}
 

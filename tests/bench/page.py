@@ -128,13 +128,13 @@ async def answers(url, turns, path, loads):
     return {"median": median(seconds), "worst": max(seconds), "bytes": size, "hold": median(holds)}
 
 
-async def at_rest(session):
+async def at_rest(devtools):
     """Wait until the browser does nothing: its work for a new tab, or for the page before, would be in the figure."""
     seen = float("-inf")
 
     async def quiet():
         nonlocal seen
-        processes = (await session.send("SystemInfo.getProcessInfo"))["processInfo"]
+        processes = (await devtools.send("SystemInfo.getProcessInfo"))["processInfo"]
         before, seen = seen, sum(process["cpuTime"] for process in processes)
         return seen - before < QUIET * LOOK
 
@@ -144,12 +144,12 @@ async def at_rest(session):
 async def paints(browser, url, loads):
     """When Chromium first painted, milliseconds from the navigation on: the page, and the word `ready`, by turns."""
     page, word = [], []
-    session = await browser.new_browser_cdp_session()
+    devtools = await browser.new_browser_cdp_session()
     async with browsing.tab(browser, url) as shown:
         await shown.is_live()
         for _ in range(loads):
             for path, seen in (("/-/ready", word), ("/", page)):
-                await at_rest(session)
+                await at_rest(devtools)
                 await shown.page.goto(url + path)
                 await shown.until("() => performance.getEntriesByName('first-contentful-paint').length")
                 seen.append(await shown.page.evaluate(PAINT))

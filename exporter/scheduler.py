@@ -36,6 +36,9 @@ LATEST: Final = 5.0
 OVERDUE: Final = 30.0
 """Seconds after which a due cycle that nobody handed over tells that the alarm is dead."""
 
+MAX_MISSED_CYCLES: Final = 10_000
+"""Due cycles of one target that are handed over at once: 14 hours of a process that was stopped, at one every 5 s."""
+
 PATIENCE: Final = 2.0
 """Seconds that running sessions get to finish by themselves at the stop, before they are told to close."""
 
@@ -136,6 +139,7 @@ class Scheduler:
         self._steps = StepWatch(clock)
         self._planned = 0.0
         self._alarm = _Alarm(
+            self.look,
             timezone=UTC,
             executors={"default": _HandOver(self._on_due)},
             job_defaults={"misfire_grace_time": None, "coalesce": False},
@@ -432,14 +436,30 @@ def _moment(job: Job, cycle: int) -> datetime:
 
 
 class _Alarm(AsyncIOScheduler):  # type: ignore[misc]
-    """Woken within the loop: APScheduler's own way there is for other threads, and costs two system calls a cycle."""
+    """Woken within the loop: APScheduler's own way there is for other threads, and costs two system calls a cycle.
+
+    It looks for a step of the wall clock (`look`) before it lists what is due: after a step of 40 days that list would
+    hold every cycle of 40 days, and walking it holds the loop for minutes.
+    """
+
+    def __init__(self, look: Callable[[], None], **options: Any) -> None:
+        super().__init__(**options)
+        self._look = look
 
     def wakeup(self) -> None:
         asyncio.get_running_loop().call_soon(AsyncIOScheduler.wakeup.__wrapped__, self)
 
+    def _process_jobs(self) -> Any:
+        self._look()
+        return super()._process_jobs()
+
 
 class _EveryCycle(BaseTrigger):  # type: ignore[misc]
-    """The moments of a job's cycles, one after the other, without drift."""
+    """The moments of a job's cycles, one after the other, without drift.
+
+    APScheduler asks for them from the last one it handed over up to `now`; of a gap only the last `MAX_MISSED_CYCLES`
+    are given, so that a clock that steps at the wrong moment cannot make a list without end.
+    """
 
     def __init__(self, job: Job) -> None:
         self._job = job
@@ -448,7 +468,8 @@ class _EveryCycle(BaseTrigger):  # type: ignore[misc]
         if previous is None:
             return _next(self._job, now.timestamp())
         # A datetime keeps microseconds: half an interval on, the cycle is beyond doubt.
-        return _moment(self._job, self._job.cycle_at(previous.timestamp() + self._job.interval / 2) + 1)
+        following = self._job.cycle_at(previous.timestamp() + self._job.interval / 2) + 1
+        return _moment(self._job, max(following, self._job.cycle_at(now.timestamp()) - MAX_MISSED_CYCLES))
 
 
 class _HandOver(BaseExecutor):  # type: ignore[misc]

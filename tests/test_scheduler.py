@@ -16,6 +16,7 @@ import pytest
 import rig
 import virtual
 
+from exporter import scheduler as scheduler_module
 from exporter.host import LoopWatch
 from exporter.probing import Turn
 from exporter.result import Impairment, Probe, Reason, Result, Skip, SkipCause, Trigger, Verdict
@@ -695,6 +696,48 @@ def test_a_step_is_seen_by_a_due_cycle_too():
     assert told.skips == []
     assert told.steps == [pytest.approx(3600)]
     assert 6 <= len(told.cycles) <= 8
+
+
+DAY = 86_400.0
+YEAR = 365.25 * DAY
+
+
+@pytest.mark.parametrize("phase", [0.001, 0.3, 0.93, 0.999, 0.999999])
+@pytest.mark.parametrize("step", [1.5, 60.0, 3600.0, 40 * DAY, 56 * YEAR, -1.5, -60.0, -3600.0, -40 * DAY, -56 * YEAR])
+def test_a_clock_step_costs_no_work_that_grows_with_it(step, phase, monkeypatch):
+    """At any phase of the interval: the next session comes within an interval, and few moments are computed for it."""
+    computed = []
+    moments = scheduler_module._EveryCycle.get_next_fire_time
+
+    def counted(trigger, previous, now):
+        computed.append(now)
+        return moments(trigger, previous, now)
+
+    monkeypatch.setattr(scheduler_module._EveryCycle, "get_next_fire_time", counted)
+
+    async def main(loop):
+        async with backend(loop) as standin:
+            (job,) = rig.planned(mapping(standin)).jobs
+            prober = rig.Rig(clock=loop.clock)
+            told = Shifting(prober.state)
+            scheduler = Scheduler([job], prober.prober.run, told, loop.clock)
+            async with asyncio.TaskGroup() as group:
+                watch = group.create_task(LoopWatch(loop.time).run(lambda _: scheduler.look()))
+                scheduler.start()
+                await asyncio.sleep(job.due(job.cycle_at(loop.wall()) + 3) - loop.wall() + phase * job.interval)
+                before = len(told.cycles)
+                computed.clear()
+                loop.step(step)
+                await asyncio.sleep(job.interval + 1.1)  # the watch looks twice a second
+                watch.cancel()
+            await scheduler.stop()
+            return len(told.cycles) - before, told
+
+    cycles, told = virtual.run(main)
+
+    assert cycles >= 1, "a session within one interval of the step"
+    assert told.steps == [pytest.approx(step, rel=1e-6)]
+    assert len(computed) <= 10
 
 
 # What proves nothing, and what there is no room for -----------------------------------------------------------------

@@ -12,6 +12,7 @@ from itertools import compress
 from typing import Any, Final, NamedTuple, Self
 
 from exporter.config import (
+    Breaker,
     CloseRule,
     ErrorRule,
     Exchange,
@@ -126,6 +127,12 @@ FACTORY: Final = Profile(
     needs_token=True,
     connect_without_token=True,
     bypass_headers=["test", "e2e"],
+    breaker=[
+        # The breaker before the auth service, on every tree that was observed.
+        Breaker(counts=["rejected"], opens_at=3),
+        # The endpoint's own, on trees from 2025-09-09 22:36 UTC.
+        Breaker(counts=["rejected", "no_token"], opens_at=5),
+    ],
 )
 
 ECHO: Final = Profile(

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from exporter.config import Config, Problem, YamlProblem, examine, load_yaml, parse, profile_problems, seconds
+from exporter.config import Config, Problem, Profile, YamlProblem, examine, load_yaml, parse, profile_problems, seconds
 from exporter.files import KeyRing, key_problems
 from exporter.profiles import BUILT_IN
 
@@ -428,3 +428,29 @@ def test_any_change_of_a_good_file_is_a_config_or_problems(changes):
             continue
     found = parse(raw, BUILT_IN)
     assert isinstance(found, Config) or all(problem.path and problem.sentence for problem in found)
+
+
+def test_a_breaker_stands_alone_or_in_a_list():
+    """Both forms make a list; `success` is the way that nothing but a success resets."""
+    one = {"counts": ["rejected", "no_token"], "opens_at": 5}
+    alone, listed = (Profile.model_validate({"breaker": form}) for form in (one, [one]))
+    assert alone == listed
+    assert (alone.breaker[0].reset_by, alone.breaker[0].window) == ("success", None)
+
+
+@pytest.mark.parametrize(
+    ("breaker", "field"),
+    [
+        ({"opens_at": 1}, "breaker[0].opens_at"),
+        ({"opens_at": 3, "counts": []}, "breaker[0].counts"),
+        ({"opens_at": 3, "counts": ["closed"]}, "breaker[0].counts[0]"),
+        ({"opens_at": 3, "reset_by": "time"}, "breaker[0]"),
+        ({"opens_at": 3, "window": "30s"}, "breaker[0]"),
+    ],
+    ids=["never anything", "counts nothing", "counts another", "time without window", "window without time"],
+)
+def test_a_breaker_that_cannot_be_is_refused(breaker, field):
+    """With the path of the field, in words of ours."""
+    target = {"name": "a", "url": "ws://localhost/", "profile": "chat"}
+    problems = parse({"targets": [target], "profiles": {"chat": {"breaker": breaker}}}, {})
+    assert [problem.path for problem in problems] == [f"profiles.chat.{field}"]

@@ -12,6 +12,7 @@ from exporter.config.document import YamlProblem, load_yaml
 from exporter.config.http_client import BasicAuth, HttpClient, parse_http_client
 from exporter.config.model import (
     Auth,
+    Breaker,
     Carry,
     CloseRule,
     Config,
@@ -43,6 +44,7 @@ __all__ = [
     "CURVES",
     "Auth",
     "BasicAuth",
+    "Breaker",
     "Carry",
     "CloseRule",
     "Config",

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import PurePath
 from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from exporter.config.scalars import (
     NAME,
@@ -136,10 +136,31 @@ class Carry(Model):
     query: Text = "token"
 
 
+class Breaker(Model):
+    """A circuit breaker before the backend's login: after `opens_at` counted events in a row it refuses everybody.
+
+    `counts`: `rejected` (a token that the backend refused), `no_token` (a connection that brought none). `reset_by`:
+    `success`, the count falls to 0 when any token is let in, and by nothing else; `time`, an event counts for `window`
+    seconds as well.
+    """
+
+    counts: Annotated[list[Literal["rejected", "no_token"]], Field(min_length=1)] = ["rejected"]
+    opens_at: Annotated[int, Field(ge=2, le=1000)]
+    reset_by: Literal["success", "time"] = "success"
+    window: Period | None = None
+
+    @model_validator(mode="after")
+    def _window_for_time(self) -> Self:
+        if (self.reset_by == "time") != (self.window is not None):
+            raise ValueError("needs window (how long an event counts) with reset_by: time, and only then")
+        return self
+
+
 class Profile(Model):
     """How one kind of backend is spoken to, as data.
 
     `error`: what any error frame contains; `errors` sort them (a frame that only an `errors` rule matches is one too).
+    `breaker`: the circuit breakers before the login, one or a list; none: the backend is not known to have any.
     """
 
     welcome: Welcome | None = None
@@ -154,7 +175,14 @@ class Profile(Model):
     needs_token: bool = False
     connect_without_token: bool = False
     bypass_headers: list[Text] = []
+    breaker: list[Breaker] = []
     max_message_size: Annotated[int, Field(ge=1, le=67_108_864)] = 1_048_576
+
+    @field_validator("breaker", mode="before")
+    @classmethod
+    def _one_breaker(cls, value: Any) -> Any:
+        """Let a single breaker stand without the list."""
+        return [value] if isinstance(value, Mapping) else value
 
     @model_validator(mode="before")
     @classmethod

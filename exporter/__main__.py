@@ -373,6 +373,7 @@ def _doorway(options: argparse.Namespace) -> Doorway:
             external=options.external,
             prefix=options.prefix,
             telemetry=options.telemetry,
+            allowed=options.allowed,
         )
     except ListenProblem as problem:
         raise Unusable(*problem.sentences) from None

@@ -105,6 +105,14 @@ def _add_web(parser: argparse.ArgumentParser) -> None:
     )
     add("--web.config.file", dest="web_config", metavar="FILE", help="TLS, users, headers, rate limit; default: none")
     add("--web.external-url", dest="external", metavar="URL", help="under which others reach us; default: none")
+    add(
+        "--web.allowed-host",
+        dest="allowed",
+        action="append",
+        default=[],
+        metavar="HOST",
+        help="whose pages may reload or check, beside those of the addresses and the external URL; may be repeated",
+    )
     add("--web.route-prefix", dest="prefix", metavar="PATH", help="of all paths; default: the path of the external URL")
     add("--web.telemetry-path", dest="telemetry", metavar="PATH", help="of the metrics; default: /metrics")
     add(

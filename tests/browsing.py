@@ -17,6 +17,7 @@ ARGUMENTS = [
     "--hide-scrollbars",
     "--disable-font-subpixel-positioning",
     "--disable-lcd-text",
+    "--host-resolver-rules=MAP *.test 127.0.0.1",
 ]
 """CI is root, which Chromium's sandbox refuses."""
 

@@ -70,7 +70,7 @@ class Server:
         """A server that listens; raises ListenProblem. Host "" is every interface, port 0 any free one."""
         doorway = Doorway.of(listen)
         async with AsyncExitStack() as opened:
-            door = await Door.open(doorway.config_file)
+            door = await Door.open(doorway.config_file, doorway.sites)
             opened.push_async_callback(door.close)
             sockets = [opened.enter_context(sock) for sock in doorway.sockets()]
             self = cls(site, doorway.paths, door)

@@ -5,10 +5,11 @@ Rule 3: what costs more than a look-up (files, certificates, bcrypt) is done in 
 Rule 4: no password, hash or key reaches a line, an answer or a sentence.
 
 `terms` the files as they are now · `tls` contexts, and names of clients · `passwords` users · `limit` how many requests
-· `door` asks them all, for each connection and request.
+· `sites` whose pages may change something · `door` asks them all, for each connection and request.
 """
 
 from exporter.web.secure.door import Door, Shut
+from exporter.web.secure.sites import NAME, Sites
 from exporter.web.secure.terms import DoorProblem, door_problems
 
-__all__ = ["Door", "DoorProblem", "Shut", "door_problems"]
+__all__ = ["NAME", "Door", "DoorProblem", "Shut", "Sites", "door_problems"]

@@ -22,6 +22,7 @@ from aiohttp import web
 from exporter.web.connection import Connection
 from exporter.web.secure.limit import Limit
 from exporter.web.secure.passwords import Overrun, Passwords, credentials
+from exporter.web.secure.sites import Sites
 from exporter.web.secure.terms import DoorProblem, Files, Look, Terms
 from exporter.web.secure.tls import is_allowed
 
@@ -31,8 +32,10 @@ FRESH: Final = 1.0
 TURNED: Final = "tls_server_config: TLS begins and ends with the process: restart, or put the file back as it was"
 ASK: Final = {"WWW-Authenticate": 'Basic realm="ws-factory-exporter", charset="UTF-8"'}
 SAFE: Final = ("GET", "HEAD", "OPTIONS")
-OURS: Final = ("same-origin", "none")
-"""What a browser says of a request that our own page makes, or the person at it (Fetch Metadata, Sec-Fetch-Site)."""
+FOREIGN: Final = (
+    "the page of another site has no say here; if this page is ours, name the host of its address with "
+    "--web.external-url or --web.allowed-host\n"
+)
 
 SHUT: Final = (
     "the web configuration of this exporter is broken, its log says how; until it is mended, nobody is let in\n"
@@ -51,7 +54,8 @@ class Shut(Exception):  # noqa: N818
 class Door:
     """Made by `open`, ended by `close`. `watch` follows the files until it is cancelled."""
 
-    def __init__(self, path: Path | None) -> None:
+    def __init__(self, path: Path | None, sites: Sites) -> None:
+        self._sites = sites
         self._files = Files(path) if path is not None else None
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="web-config")
         self._passwords = Passwords()
@@ -61,9 +65,9 @@ class Door:
         self._seen = self._adopted = Look("")
 
     @classmethod
-    async def open(cls, path: Path | None) -> Self:
-        """A door by the files as they are; raises DoorProblem with every mistake."""
-        self = cls(path)
+    async def open(cls, path: Path | None, sites: Sites) -> Self:
+        """A door by the files as they are; raises DoorProblem with every mistake. `sites`: whose pages are ours."""
+        self = cls(path, sites)
         if self._files is not None:
             self._adopted = self._seen = await self._in_thread(self._files.look)
             found = await self._in_thread(self._files.terms, self._adopted)
@@ -119,8 +123,8 @@ class Door:
         wait = self._limit.wait(asyncio.get_running_loop().time()) if self._limit is not None else 0.0
         if wait > 0:
             return _no(HTTPStatus.TOO_MANY_REQUESTS, "too many requests\n", {"Retry-After": str(math.ceil(wait))})
-        if request.method not in SAFE and request.headers.get("Sec-Fetch-Site", "none") not in OURS:
-            return _no(HTTPStatus.FORBIDDEN, "the page of another site has no say here\n")
+        if request.method not in SAFE and not self._sites.may_change(request.headers, tls=request.secure):
+            return _no(HTTPStatus.FORBIDDEN, FOREIGN)
         return await self._known(request) or await handler(request)
 
     def _has_to_come_again(self, connection: Connection) -> bool:

@@ -19,8 +19,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from exporter.config import Config, Jwt, Problem, Target, Tls
-from exporter.tokens import Key, KeyProblem, load_key
+from exporter.config import Config, Jwt, Problem, Secret, Target, Tls, carrier_of
+from exporter.profiles import BUILT_IN
+from exporter.tokens import Key, KeyProblem, expired, load_key, unfit
 
 MAX_BYTES: Final = 1_048_576
 SETTLED: Final = 2.0
@@ -117,7 +118,7 @@ def file_mode_problem(path: str | Path) -> str | None:
 
 
 class KeyRing:
-    """The key or ready token of each `Jwt`, as it stands in its file or variable now; parsed once per content.
+    """The key, ready token or secret of each source, as it stands in its file or variable now; parsed once per content.
 
     `fresh`: seconds by `now` for which "now" may be past.
     """
@@ -133,62 +134,68 @@ class KeyRing:
         self._fresh = fresh
         self._now = now
         self._files: dict[str, Watched] = {}
-        self._parsed: dict[tuple[str, str], tuple[bytes, Key]] = {}
-        self._looked: dict[tuple[str | None, ...], tuple[float, Key]] = {}
+        self._parsed: dict[tuple[str, str, str], tuple[bytes, Key]] = {}
+        self._looked: dict[tuple[str, str, str], tuple[float, Key]] = {}
         self._lock = threading.Lock()
 
-    def key(self, spec: Jwt) -> Key:
-        """What `tokens.mint` needs for `spec`; raises FileProblem: not there, empty, too short, of the wrong kind."""
-        settings = _sources(spec)
-        looked = self._looked.get(settings)
+    def key(self, spec: Jwt | Secret) -> Key:
+        """What `tokens.mint` needs for `spec`; raises FileProblem: not there, empty, of the wrong kind."""
+        source = _source(spec)
+        looked = self._looked.get(source)
         if looked is None or self._now() - looked[0] >= self._fresh:
-            looked = self._looked[settings] = self._now(), self._read(spec)
+            looked = self._looked[source] = self._now(), self._read(spec)
         return looked[1]
 
-    def forget_all_but(self, used: Iterable[Jwt]) -> None:
+    def forget_all_but(self, used: Iterable[Jwt | Secret]) -> None:
         """Let go of keys and files that none of these needs."""
         there = list(used)
         with self._lock:
-            _keep(self._looked, map(_sources, there))
-            _keep(self._files, map(_name, there))
-            _keep(self._parsed, (_slot(_name(spec), spec) for spec in there))
+            _keep(self._looked, map(_source, there))
+            _keep(self._files, map(source_name, there))
+            _keep(self._parsed, map(_source, there))
 
-    def _read(self, spec: Jwt) -> Key:
+    def _read(self, spec: Jwt | Secret) -> Key:
         with self._lock:
-            name, content = self._source(spec)
-            slot = _slot(name, spec)
-            known = self._parsed.get(slot)
+            source, content = _source(spec), self._content(spec)
+            known = self._parsed.get(source)
             if known is None or known[0] != content:
-                known = self._parsed[slot] = content, _parse(name, spec, content)
+                known = self._parsed[source] = content, _parse(spec, content)
             return known[1]
 
-    def _source(self, spec: Jwt) -> tuple[str, bytes]:
-        if spec.key_env is not None:
-            if spec.key_env not in self._environment:
-                raise FileProblem(f"${spec.key_env} is not set: set it, or use key_file")
-            return _name(spec), os.fsencode(self._environment[spec.key_env])
-        path = _name(spec)
-        return path, self._files.setdefault(path, Watched(path)).read()
+    def _content(self, spec: Jwt | Secret) -> bytes:
+        field, name = secret_source(spec)
+        if field.endswith("_env"):
+            if name not in self._environment:
+                raise FileProblem(f"${name} is not set: set it, or use {field.removesuffix('_env')}_file")
+            return os.fsencode(self._environment[name])
+        return self._files.setdefault(name, Watched(name)).read()
 
 
-def _sources(spec: Jwt) -> tuple[str | None, ...]:
-    return spec.key_file, spec.key_env, spec.token_file, spec.algorithm
+SECRET_FIELDS: Final = ("key_env", "key_file", "token_file", "secret_env", "secret_file")
 
 
-def _name(spec: Jwt) -> str:
-    """Where the key stands, for a sentence."""
-    return f"${spec.key_env}" if spec.key_env is not None else spec.key_file or spec.token_file or ""
+def secret_source(spec: Jwt | Secret) -> tuple[str, str]:
+    """The setting that names a secret, and the path or variable that it names."""
+    return next((field, name) for field in SECRET_FIELDS if (name := getattr(spec, field, None)) is not None)
 
 
-def _slot(name: str, spec: Jwt) -> tuple[str, str]:
-    return name, "ready" if spec.token_file is not None else spec.algorithm
+def source_name(spec: Jwt | Secret) -> str:
+    """Where the secret stands, for a sentence."""
+    field, name = secret_source(spec)
+    return f"${name}" if field.endswith("_env") else name
 
 
-def _parse(name: str, spec: Jwt, content: bytes) -> Key:
+def _source(spec: Jwt | Secret) -> tuple[str, str, str]:
+    """What one parsed key is known by: setting, path or variable, algorithm."""
+    field, name = secret_source(spec)
+    return field, name, spec.algorithm if isinstance(spec, Jwt) else ""
+
+
+def _parse(spec: Jwt | Secret, content: bytes) -> Key:
     try:
         return load_key(spec, content)
     except KeyProblem as problem:
-        raise FileProblem(f"{name} {problem}") from None
+        raise FileProblem(f"{source_name(spec)} {problem}") from None
 
 
 def _keep(kept: dict[K, Any], used: Iterable[K]) -> None:
@@ -330,7 +337,7 @@ def key_problems(config: Config, keys: KeyRing | None = None) -> list[Problem]:
     return [
         problem
         for place, target in _places(config)
-        for problem in (*_key_problems(f"{place}.auth.jwt", target, ring), *_tls_problems(f"{place}.tls", target.tls))
+        for problem in (*_key_problems(place, target, config, ring), *_tls_problems(f"{place}.tls", target.tls))
     ]
 
 
@@ -345,15 +352,42 @@ def _places(config: Config) -> Iterator[tuple[str, Target]]:
         yield f"targets[{index}] ({target.name})", target
 
 
-def _key_problems(place: str, target: Target, keys: KeyRing) -> Iterator[Problem]:
+def _key_problems(place: str, target: Target, config: Config, keys: KeyRing) -> Iterator[Problem]:
+    """What keeps the target's secret from being read, or from travelling the way it should."""
     if target.auth is None:
         return
-    spec = target.auth.jwt
-    field = next(name for name in ("key_env", "key_file", "token_file") if getattr(spec, name) is not None)
+    spec = target.auth.source
+    field = _secret_field(place, spec)
     try:
-        keys.key(spec)
+        key = keys.key(spec)
     except FileProblem as problem:
-        yield Problem(f"{place}.{field}", problem.sentence)
+        yield Problem(field, problem.sentence)
+        return
+    profile = {**BUILT_IN, **config.profiles}.get(target.profile)
+    refusal = (
+        unfit(carrier_of(target.auth, profile), key.material) if profile and isinstance(key.material, str) else None
+    )
+    if refusal is not None:
+        yield Problem(field, f"{source_name(spec)} {refusal}")
+
+
+def _secret_field(place: str, spec: Jwt | Secret) -> str:
+    return f"{place}.auth.{'jwt.' if isinstance(spec, Jwt) else ''}{secret_source(spec)[0]}"
+
+
+def key_warnings(config: Config, now: float, keys: KeyRing | None = None) -> list[Problem]:
+    """Keys of a (resolved) config that work, and of which something should be said: short ones, expired tokens.
+
+    `now`: unix seconds.
+    """
+    ring, found = keys or KeyRing(), []
+    for place, target in _places(config):
+        if target.auth is not None:
+            spec = target.auth.source
+            key = ring.key(spec)
+            words = filter(None, (key.weakness, expired(key, now)))
+            found += [Problem(_secret_field(place, spec), f"{source_name(spec)} {word}") for word in words]
+    return found
 
 
 def _tls_problems(place: str, tls: Tls) -> Iterator[Problem]:
@@ -376,5 +410,8 @@ def _secrets(config: Config) -> Iterator[tuple[str, str, str]]:
     for place, target in _places(config):
         named = {"tls.key_file": target.tls.key_file}
         if target.auth is not None:
-            named |= {"auth.jwt.key_file": target.auth.jwt.key_file, "auth.jwt.token_file": target.auth.jwt.token_file}
+            spec = target.auth.source
+            setting, path = secret_source(spec)
+            if setting.endswith("_file"):
+                named[_secret_field("", spec).removeprefix(".")] = path
         yield from ((place, field, path) for field, path in named.items() if path is not None)

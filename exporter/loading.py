@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Final
 
 from exporter.config import Config, Problem, YamlProblem, examine, load_yaml
-from exporter.files import key_problems, mode_warnings
+from exporter.files import key_problems, key_warnings, mode_warnings
+from exporter.host import Clock
 from exporter.plan import Plan, Shard, plan, shard_of
 from exporter.profiles import BUILT_IN
 
@@ -78,4 +79,5 @@ def checked(raw: object, path: Path) -> Loaded:
     problems: list[Problem] = [*seen.problems, *files, *schedule]
     if problems or not isinstance(planned, Plan):
         raise Unloadable([f"{path}: {problem}" for problem in dict.fromkeys(problems)])
-    return Loaded(sound, planned, tuple(map(str, mode_warnings(sound))))
+    warnings = (*mode_warnings(sound), *key_warnings(sound, Clock().wall()))
+    return Loaded(sound, planned, tuple(map(str, warnings)))

@@ -18,7 +18,7 @@ from urllib.parse import urlencode, urlsplit
 from exporter.budget import Refusal, Request, Settled, admit, settle
 from exporter.classify import OWN_PHASE, Case, Judgement, Memory, judge, told
 from exporter.config import Target
-from exporter.files import TLS_CONTEXTS, FileProblem, KeyRing
+from exporter.files import TLS_CONTEXTS, FileProblem, KeyRing, source_name
 from exporter.host import TICK, Clock
 from exporter.plan import Job
 from exporter.profiles import Reader, Script
@@ -211,21 +211,25 @@ class Prober:
             tls=await self._context(target) if job.tls else None,
             server_name=target.tls.server_name,
             headers={"User-Agent": USER_AGENT, **target.headers, **carried.headers},
-            subprotocols=carried.subprotocols,
+            subprotocols=(*job.profile.subprotocols, *carried.subprotocols),
             ip_protocol=target.ip_protocol,
         )
 
     async def _token(self, turn: Turn, run: str, subject: str) -> tuple[str, Carried]:
-        auth = turn.job.target.auth
-        if auth is None:
+        auth, carrier = turn.job.target.auth, turn.job.carrier
+        if auth is None or carrier is None:
             return "", Carried()
+        source, alias = auth.source, turn.identity or ""
         try:
-            key = self._keys.key(auth.jwt)
-            made = auth.jwt, key, subject, self._clock.wall(), run
-            token = await asyncio.to_thread(mint, *made) if is_slow(auth.jwt) else mint(*made)
-        except (KeyProblem, FileProblem) as problem:
-            raise _Unable(Impairment.TOKEN, str(problem)) from None
-        return token, carry(auth.carry, turn.job.profile.carry, token)
+            key = self._keys.key(source)
+            made = source, key, subject, self._clock.wall(), run
+            slow = is_slow(source)
+            token = await asyncio.to_thread(mint, *made, alias=alias) if slow else mint(*made, alias=alias)
+            return token, carry(carrier, token)
+        except FileProblem as problem:
+            raise _Unable(Impairment.TOKEN, problem.sentence) from None
+        except KeyProblem as problem:
+            raise _Unable(Impairment.TOKEN, f"{source_name(source)} {problem}") from None
 
     async def _context(self, target: Target) -> ssl.SSLContext:
         try:

@@ -5,6 +5,7 @@ Rule 2: a function here takes a profile and a JSON value and knows no socket, no
 """
 
 import re
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -26,6 +27,9 @@ from exporter.config import (
 from exporter.result import FactoryReason, Phase, Probe, Reason, evidence_text
 
 VARIABLE: Final = re.compile(r"\$\{(\w+)\}")
+
+INDEX: Final = re.compile(r"[0-9]{1,4}")
+"""A part of a path that leads into a list."""
 
 OTHER_KINDS: Final = ("welcome", "foreign_reply", "binary", "not_json", "other")
 """Kinds of passed-over messages that every profile has: a second welcome, a reply to somebody else, no text, no JSON
@@ -171,10 +175,30 @@ def own_codes(profile: Profile) -> frozenset[int]:
     return frozenset(rule.code for rule in profile.closes if rule.code is not None and rule.code >= 4000)  # noqa: PLR2004
 
 
+ANY: Final = "${any}"
+"""As a whole value of a pattern: any value that is there."""
+NUMBER: Final = "${number}"
+"""As a whole value: a whole number of the session's own."""
+LARGEST_NUMBER: Final = 2**31 - 1
+"""What every protocol with whole numbers as ids takes."""
+
+
+def number_of(nonce: str) -> int:
+    """The whole number from 1 to 2^31 - 1 that stands for a session's nonce where a protocol wants a number."""
+    return zlib.crc32(nonce.encode()) % LARGEST_NUMBER + 1
+
+
 def fill(template: Any, values: Mapping[str, str]) -> Any:
-    """The template with each `${name}` in its strings replaced; raises KeyError for a name that has no value."""
+    """The template with each `${name}` in its strings replaced; raises KeyError for a name that has no value.
+
+    `${any}` stays for `matches`; `${number}` becomes the number of `values["nonce"]`.
+    """
     if isinstance(template, str):
-        return VARIABLE.sub(lambda found: values[found[1]], template) if "$" in template else template
+        if "$" not in template or template == ANY:
+            return template
+        return (
+            number_of(values["nonce"]) if template == NUMBER else VARIABLE.sub(lambda name: values[name[1]], template)
+        )
     if isinstance(template, dict):
         return {key: fill(value, values) for key, value in template.items()}
     if isinstance(template, list):
@@ -194,6 +218,7 @@ def matches(pattern: Any, value: Any) -> bool:
     """True if a JSON value contains the pattern.
 
     Objects contain, lists agree item by item, all else is equal in value and JSON type: `true` is not 1, 1 is 1.0.
+    `${any}` as a whole value is any value that is there.
     """
     if not isinstance(pattern, dict):
         return _contains(pattern, value, _equal)
@@ -201,13 +226,15 @@ def matches(pattern: Any, value: Any) -> bool:
         return False
     # A session asks this forty times, and most patterns fail at the text of their first field.
     for name, inner in pattern.items():
-        if name not in value or (value[name] != inner if type(inner) is str else not matches(inner, value[name])):
+        if name not in value or (
+            value[name] != inner and inner != ANY if type(inner) is str else not matches(inner, value[name])
+        ):
             return False
     return True
 
 
 def resembles(pattern: Any, value: Any) -> bool:
-    """As `matches`, where a string with a `${…}` stands for any string: a reply, whoever asked."""
+    """As `matches`, where a string with a `${…}` stands for any string, `${number}` for any number: a foreign reply."""
     return _contains(pattern, value, _alike)
 
 
@@ -223,20 +250,25 @@ def _contains(pattern: Any, value: Any, agree: Callable[[Any, Any], bool]) -> bo
 
 
 def _equal(pattern: Any, value: Any) -> bool:
-    return isinstance(pattern, bool) is isinstance(value, bool) and bool(pattern == value)
+    return pattern == ANY or (isinstance(pattern, bool) is isinstance(value, bool) and bool(pattern == value))
 
 
 def _alike(pattern: Any, value: Any) -> bool:
+    if pattern == NUMBER:
+        return isinstance(value, int) and not isinstance(value, bool)
     is_blank = isinstance(pattern, str) and VARIABLE.search(pattern) is not None
-    return isinstance(value, str) if is_blank else _equal(pattern, value)
+    return isinstance(value, str) if is_blank and pattern != ANY else _equal(pattern, value)
 
 
 def lookup(value: Any, path: str) -> Any:
-    """The field of a dotted path, or None."""
+    """The field of a dotted path, or None; a number in it is an index into a list."""
     for part in _parts(path):
-        if not isinstance(value, dict) or part not in value:
+        if isinstance(value, list) and INDEX.fullmatch(part) and int(part) < len(value):
+            value = value[int(part)]
+        elif isinstance(value, dict) and part in value:
+            value = value[part]
+        else:
             return None
-        value = value[part]
     return value
 
 

@@ -9,10 +9,11 @@ import hashlib
 import hmac
 import json
 import re
-from base64 import urlsafe_b64encode
+from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal
+from datetime import UTC, datetime
+from typing import Any, Final
 
 import jwt
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -20,7 +21,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from jwt.algorithms import HMACAlgorithm
 
-from exporter.config import Carry, Jwt
+from exporter.config import Carrier, Jwt, Secret
+from exporter.profiles import fill
 
 BACKDATED: Final = 5
 """Seconds by which `iat` lies in the past: a verifier whose clock is behind ours refuses a token of the future."""
@@ -28,6 +30,9 @@ IAT_AHEAD: Final = 60
 """Seconds an `iat` may lie ahead of the verifier (protocol page section 1)."""
 MAX_AGE: Final = 24 * 3600
 LATEST: Final = 2**53
+LATEST_MOMENT: Final = 253_402_300_799.0
+"""The last second of the year 9999."""
+JWT_PARTS: Final = 3
 MAX_TOKEN: Final = 16_384
 MIN_RSA_BITS: Final = 2048
 MIN_BYTES: Final = {"HS256": 32, "HS384": 48, "HS512": 64}
@@ -38,8 +43,15 @@ CURVES: Final[dict[str, type[ec.EllipticCurve]]] = {
     "ES512": ec.SECP521R1,
 }
 """RFC 7518 section 3.4."""
-READY = re.compile(rb"[A-Za-z0-9._~+/-]+=*")
+BEARER = re.compile(r"[A-Za-z0-9._~+/-]+=*")
 """What may stand behind `Bearer ` (RFC 6750 section 2.1)."""
+HEADER_VALUE = re.compile(r"[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?")
+"""RFC 9110 section 5.5, without the letters that are not ASCII."""
+COOKIE_VALUE = re.compile(r"[\x21\x23-\x2b\x2d-\x3a\x3c-\x5b\x5d-\x7e]+")
+"""RFC 6265 section 4.1.1."""
+SUBPROTOCOL = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+"""RFC 9110 section 5.6.2."""
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 PEM = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----")
 PROTECTED: Final = "is protected by a passphrase: store the key without one and guard the file by its mode"
 NO_PRIVATE_KEY: Final = (
@@ -92,10 +104,14 @@ class Key:
     """What tokens are made of, parsed once: an HMAC secret, a private key, or a ready token.
 
     `fingerprint`: 16 hex digits, equal for equal keys of one algorithm, to tell a changed key from an old one.
+    `expires`: unix seconds of a ready token's `exp`, if it is a JWT that has one. `weakness`: what should be said of a
+    key that works all the same.
     """
 
     fingerprint: str
     material: Any = field(repr=False)
+    expires: float | None = None
+    weakness: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,45 +123,90 @@ class Carried:
     query: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
-def load_key(spec: Jwt, text: bytes) -> Key:
+def load_key(spec: Jwt | Secret, text: bytes) -> Key:
     """The key in `text`, the content of `spec`'s file or variable; one trailing newline is not part of it.
 
-    Raises KeyProblem: nothing in it, too short, of the wrong kind, or (ready token) not fit for a header.
+    Raises KeyProblem: nothing in it, of the wrong kind, or (ready token, secret) more than one line of text.
     """
     content = re.sub(rb"\r?\n\Z", b"", text)
     if not content.strip():
-        raise KeyProblem(
-            "is empty: put the key into it" if spec.token_file is None else "is empty: put a token into it"
-        )
+        raise KeyProblem(f"is empty: put the {_noun(spec)} into it")
+    if isinstance(spec, Secret):
+        return _ready("secret", _line(content, "secret"))
     if spec.token_file is not None:
-        kind, material = "ready", _ready_token(content)
-    elif spec.algorithm in MIN_BYTES:
-        kind, material = spec.algorithm, _secret(spec.algorithm, content)
-    else:
-        kind, material = spec.algorithm, _private_key(spec.algorithm, content)
-    return Key(hashlib.sha256(kind.encode() + b"\0" + content).hexdigest()[:16], material)
+        return _ready("ready", _line(content.strip(), "token"))
+    if spec.algorithm not in MIN_BYTES:
+        return Key(_fingerprint(spec.algorithm, content), _private_key(spec.algorithm, content))
+    secret = _shared_secret(spec.algorithm, content)
+    return Key(_fingerprint(spec.algorithm, content), secret, weakness=_short(spec.algorithm, secret))
 
 
-def _ready_token(content: bytes) -> Any:
-    stripped = content.strip()
-    if len(stripped) > MAX_TOKEN:
-        raise KeyProblem(f"is no token: it is longer than {MAX_TOKEN} bytes")
-    if not READY.fullmatch(stripped):
-        raise KeyProblem("is no token: one line of letters, digits and . _ ~ + / - = is expected, without `Bearer`")
-    return stripped.decode()
+def _noun(spec: Jwt | Secret) -> str:
+    return "secret" if isinstance(spec, Secret) else "key" if spec.token_file is None else "token"
 
 
-def _secret(algorithm: str, content: bytes) -> Any:
+def _fingerprint(kind: str, content: bytes) -> str:
+    return hashlib.sha256(kind.encode() + b"\0" + content).hexdigest()[:16]
+
+
+def _ready(kind: str, text: str) -> Key:
+    return Key(_fingerprint(kind, text.encode()), text, expires=_expiry(text))
+
+
+def _line(content: bytes, noun: str) -> str:
+    if len(content) > MAX_TOKEN:
+        raise KeyProblem(f"is no {noun}: it is longer than {MAX_TOKEN} bytes")
+    try:
+        text = content.decode()
+    except UnicodeDecodeError:
+        raise KeyProblem(f"is no {noun}: it is not UTF-8 text") from None
+    if CONTROL.search(text):
+        raise KeyProblem(f"is no {noun}: one line is expected, without tabs and other control characters")
+    if noun == "token" and text.startswith("Bearer "):
+        raise KeyProblem(
+            "is no token: it begins with `Bearer`: remove that word, it is added where the header needs it"
+        )
+    return text
+
+
+def _expiry(text: str) -> float | None:
+    """`exp` of a JWT (RFC 7519 section 4.1.4), whoever signed it; None if there is none."""
+    parts = text.split(".")
+    if len(parts) != JWT_PARTS:
+        return None
+    try:
+        claims = json.loads(urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
+        return _time(claims["exp"], "exp")
+    except (ValueError, LookupError, TypeError, RecursionError, BadToken):
+        return None
+
+
+def expired(key: Key, now: float) -> str | None:
+    """A sentence if the key is a ready token whose `exp` is past at `now` (unix seconds); it quotes nothing of it."""
+    if key.expires is None or key.expires > now:
+        return None
+    moment = datetime.fromtimestamp(max(0.0, min(key.expires, LATEST_MOMENT)), UTC)
+    return f"holds a token that expired at {moment:%Y-%m-%d %H:%M:%S} UTC: put a new one there"
+
+
+def _shared_secret(algorithm: str, content: bytes) -> bytes:
     if PEM.search(content):
         raise KeyProblem(f"holds a PEM, but {algorithm} signs with a shared secret: set algorithm to RS256 or ES256")
     try:
         HMACAlgorithm(HMACAlgorithm.SHA256).prepare_key(content)
     except jwt.InvalidKeyError:
         raise KeyProblem(f"holds an asymmetric key, but {algorithm} signs with a shared secret") from None
-    least = MIN_BYTES[algorithm]
-    if len(content) < least:
-        raise KeyProblem(f"is {len(content)} bytes long, but {algorithm} needs at least {least} (RFC 7518 section 3.2)")
     return content
+
+
+def _short(algorithm: str, content: bytes) -> str | None:
+    least = MIN_BYTES[algorithm]
+    if len(content) >= least:
+        return None
+    return (
+        f"is {len(content)} bytes long, and {algorithm} asks for at least {least} (RFC 7518 section 3.2): it is used, "
+        "but a key so short can be guessed from any token: give the backend and this file a longer one"
+    )
 
 
 def _private_key(algorithm: str, content: bytes) -> Any:
@@ -177,20 +238,24 @@ def _fitting(algorithm: str, key: object) -> Any:
     return key
 
 
-def is_slow(spec: Jwt) -> bool:
+def is_slow(spec: Jwt | Secret) -> bool:
     """True if a signature takes 0.4 ms or more: it is to be made in a thread, while OpenSSL keeps nobody waiting."""
-    return spec.token_file is None and spec.algorithm.startswith("RS")
+    return isinstance(spec, Jwt) and spec.token_file is None and spec.algorithm.startswith("RS")
 
 
-def mint(spec: Jwt, key: Key, subject: str, now: float, token_id: str) -> str:
+def mint(spec: Jwt | Secret, key: Key, subject: str, now: float, token_id: str, *, alias: str = "") -> str:
     """A token for `subject`, valid from `now` (unix seconds) for `spec.lifetime`; a ready token comes back as it is.
 
-    `iat` is back-dated by 5 s, all times are whole seconds. Raises KeyProblem when the key cannot sign.
+    `iat` is back-dated by 5 s, all times are whole seconds. `${identity}` in a claim is the subject, `${alias}` its
+    alias. Raises KeyProblem when the key cannot sign, or a ready token has expired.
     """
-    if spec.token_file is not None:
+    if isinstance(spec, Secret) or spec.token_file is not None:
+        late = expired(key, now)
+        if late is not None:
+            raise KeyProblem(late)
         return str(key.material)
     claims = {
-        **spec.claims,
+        **fill(spec.claims, {"identity": subject, "alias": alias}),
         "sub": subject,
         "iat": int(now) - BACKDATED,
         "exp": int(now + spec.lifetime),
@@ -261,13 +326,37 @@ def _time(value: object, name: str) -> float:
     return value
 
 
-def carry(carry: Literal["header", "subprotocol", "query"], rules: Carry, token: str) -> Carried:
-    """Where `token` goes, by the profile's `rules`; the backend's own order is protocol page section 1."""
-    if carry == "header":
-        return Carried(headers={"Authorization": _filled(rules.header, token)})
-    if carry == "subprotocol":
-        return Carried(subprotocols=tuple(_filled(offer, token) for offer in rules.subprotocols))
-    return Carried(query={rules.query: token})
+def carry(carrier: Carrier, token: str) -> Carried:
+    """Where `token` goes; raises KeyProblem, which quotes nothing, when it has letters that its carrier cannot hold."""
+    refusal = unfit(carrier, token)
+    if refusal is not None:
+        raise KeyProblem(refusal)
+    if carrier.by == "header":
+        return Carried(headers={carrier.name: _filled(carrier.templates[0], token)})
+    if carrier.by == "subprotocol":
+        return Carried(subprotocols=tuple(_filled(offer, token) for offer in carrier.templates))
+    return Carried(query={carrier.name: token}) if carrier.by == "query" else Carried()
+
+
+def unfit(carrier: Carrier, token: str) -> str | None:
+    """Why the token cannot travel that way as it stands, and what to do; None if it can."""
+    for template in carrier.templates:
+        letters, sentence = _alphabet(carrier, template)
+        if "${token}" in template and not letters.fullmatch(token):
+            return sentence
+    return None
+
+
+def _alphabet(carrier: Carrier, template: str) -> tuple[re.Pattern[str], str]:
+    """What a token may be made of behind this template, and what to say of another."""
+    if carrier.by == "subprotocol":
+        return SUBPROTOCOL, "has letters that a subprotocol cannot hold: use ${token_base64url} in carry.subprotocols"
+    if template.startswith("Bearer "):
+        words = "is no token for `Bearer`: one line of letters, digits and . _ ~ + / - = is expected"
+        return BEARER, words
+    if carrier.name.lower() == "cookie":
+        return COOKIE_VALUE, "has letters that a cookie cannot hold (space, quote, comma, ; or \\): percent-encode it"
+    return HEADER_VALUE, "has letters that a header cannot hold: printable ASCII is expected, or use ${token_base64url}"
 
 
 def _filled(pattern: str, token: str) -> str:

@@ -206,9 +206,8 @@ def test_one_file_serves_two_algorithms(tmp_path):
     path = tmp_path / "key"
     path.write_bytes(SECRET)
     ring = KeyRing({})
-    ring.key(spec(path))
-    with pytest.raises(FileProblem, match="HS512 needs at least 64"):
-        ring.key(spec(path, algorithm="HS512"))
+    assert ring.key(spec(path)).weakness is None
+    assert "HS512 asks for at least 64" in ring.key(spec(path, algorithm="HS512")).weakness
     assert ring.key(spec(path)).fingerprint == KeyRing({}).key(spec(path)).fingerprint
 
 
@@ -226,7 +225,6 @@ def test_a_key_comes_from_the_environment():
     [
         ({}, "$KEY is not set: set it, or use key_file"),
         ({"KEY": ""}, "$KEY is empty: put the key into it"),
-        ({"KEY": "short"}, "$KEY is 5 bytes long, but HS256 needs at least 32 (RFC 7518 section 3.2)"),
     ],
 )
 def test_a_variable_without_a_key_is_said_by_its_name(environment, sentence):

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exporter import log, tokens
-from exporter.config import Carry, Jwt
+from exporter.config import Auth, Jwt, Profile, carrier_of
 from exporter.result import (
     Close,
     FactoryReason,
@@ -274,7 +274,11 @@ TEMPLATES = [
 def test_no_token_passes(written, template, form, place):
     """Neither a token nor a part of one nor a 12-character slice stands in a line, wherever it came in."""
     token = minted()
-    token64 = tokens.carry("subprotocol", Carry(), token).subprotocols[-1].removeprefix("jwt.")
+    token64 = (
+        tokens.carry(carrier_of(Auth(jwt=Jwt(key_env="K"), carry="subprotocol"), Profile()), token)
+        .subprotocols[-1]
+        .removeprefix("jwt.")
+    )
     text = template.format(token=token, token64=token64, head=token[:30])
     logger = logging.getLogger("exporter.session")
 

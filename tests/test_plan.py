@@ -301,7 +301,7 @@ REFUSED = {
     ),
     "invalid-budget-reserve.yml": (
         "targets[0] (staging).limits: slots_per_identity 3 less reserve 3 leaves no slot to probe with: the backend "
-        "must keep more slots, or the reserve for other clients of the user be smaller (1 at least)"
+        "must keep more slots, or limits.reserve, what is left to other clients of the user, be smaller (0 at least)"
     ),
     "invalid-budget-rate.yml": (
         "targets[1] (b).interval: backend.example would see up to 100 connects a minute from 3 targets, but "

@@ -132,12 +132,15 @@ def test_no_json_value_breaks_matching(pattern, value):
         ("t", "text"),
         ("t.0", None),
         ("l", [1]),
-        ("l.0", None),
+        ("l.0", 1),
+        ("l.1", None),
+        ("l.-1", None),
+        ("l.x", None),
         ("", None),
     ],
 )
 def test_a_path_leads_to_a_field_or_to_none(path, expected):
-    """A dotted path leads through objects only; what is not there is None."""
+    """A dotted path leads through objects, and by numbers through lists; what is not there is None."""
     assert lookup({"a": {"b": {"c": 0}, "n": None}, "t": "text", "l": [1]}, path) == expected
 
 

@@ -118,8 +118,8 @@ class Watch:
         self.lines = io.StringIO()
         self.written = lambda: None
 
-    def mint(self, *arguments):
-        token = tokens.mint(*arguments)
+    def mint(self, *arguments, **more):
+        token = tokens.mint(*arguments, **more)
         self.secrets.add(token)
         self.shown.add("keys", arguments[1])
         return token

@@ -3,23 +3,26 @@
 Rule 1: reads no file and no environment. Rule 2: every refusal names the path of the field and what to do, and
 quotes no value. Rule 3: knows no backend by name: a profile is data (`Profile`), the built-in ones stand in `profiles`.
 
-`scalars` single values · `model` the shape · `document` YAML text · `sentences` pydantic's errors in our words ·
-`target_checks`, `profile_checks` what fields must agree on · `parsing` all of it together · `web`, `http_client` the
-files of `--web.config.file` and `--http.config.file`.
+`scalars` single values · `model` the shape · `carrying` which way a token goes · `document` YAML text ·
+`sentences` pydantic's errors in our words · `target_checks`, `profile_checks` what fields must agree on · `parsing` all
+of it together · `web`, `http_client` the files of `--web.config.file` and `--http.config.file`.
 """
 
+from exporter.config.carrying import Carrier, carrier_of
 from exporter.config.document import YamlProblem, load_yaml
 from exporter.config.http_client import BasicAuth, HttpClient, parse_http_client
 from exporter.config.model import (
     Auth,
     Breaker,
     Carry,
+    CarryWord,
     CloseRule,
     Config,
     Confirm,
     ErrorRule,
     Every,
     Exchange,
+    HeaderCarry,
     Jwt,
     Limits,
     Model,
@@ -27,6 +30,8 @@ from exporter.config.model import (
     Outcome,
     Probes,
     Profile,
+    Secret,
+    StatusRule,
     Target,
     TargetLimits,
     Tls,
@@ -35,8 +40,8 @@ from exporter.config.model import (
 )
 from exporter.config.parsing import Examined, Part, examine, parse
 from exporter.config.problem import Problem
-from exporter.config.profile_checks import profile_problems
-from exporter.config.scalars import Duration, FieldPath, Name, Pattern, Period, seconds
+from exporter.config.profile_checks import covers, profile_problems
+from exporter.config.scalars import Duration, FieldPath, Message, Name, Pattern, Period, seconds
 from exporter.config.web import CIPHERS, CURVES, RateLimit, TlsServer, WebConfig, parse_web
 
 __all__ = [
@@ -45,7 +50,9 @@ __all__ = [
     "Auth",
     "BasicAuth",
     "Breaker",
+    "Carrier",
     "Carry",
+    "CarryWord",
     "CloseRule",
     "Config",
     "Confirm",
@@ -55,9 +62,11 @@ __all__ = [
     "Examined",
     "Exchange",
     "FieldPath",
+    "HeaderCarry",
     "HttpClient",
     "Jwt",
     "Limits",
+    "Message",
     "Model",
     "Name",
     "NoiseRule",
@@ -69,6 +78,8 @@ __all__ = [
     "Problem",
     "Profile",
     "RateLimit",
+    "Secret",
+    "StatusRule",
     "Target",
     "TargetLimits",
     "Tls",
@@ -77,6 +88,8 @@ __all__ = [
     "Welcome",
     "WelcomeCheck",
     "YamlProblem",
+    "carrier_of",
+    "covers",
     "examine",
     "load_yaml",
     "parse",

@@ -6,9 +6,19 @@ and `profile_checks`.
 
 from collections.abc import Mapping
 from pathlib import PurePath
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Final, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    field_validator,
+    model_validator,
+)
 
 from exporter.config.scalars import (
     NAME,
@@ -17,6 +27,8 @@ from exporter.config.scalars import (
     EnvironmentName,
     FieldPath,
     FilePath,
+    HeaderName,
+    Message,
     Name,
     Pattern,
     Period,
@@ -71,6 +83,29 @@ class CloseRule(Outcome):
     text: Regex = ""
 
 
+UPGRADE_REASONS: Final = (
+    Reason.AUTH_REJECTED,
+    Reason.AUTH_UNAVAILABLE,
+    Reason.RATE_LIMITED,
+    Reason.HTTP_STATUS,
+    Reason.REDIRECT,
+)
+"""What an HTTP answer to the upgrade can mean."""
+
+
+def _upgrade_reason(reason: Reason) -> Reason:
+    if reason not in UPGRADE_REASONS:
+        raise ValueError(f"must be one of: {', '.join(UPGRADE_REASONS)}")
+    return reason
+
+
+class StatusRule(Model):
+    """An HTTP answer to the upgrade other than 101: its `status`, and what it means here."""
+
+    status: Annotated[int, Field(ge=200, le=599)]
+    reason: Annotated[Reason, Field(strict=False), AfterValidator(_upgrade_reason)]
+
+
 class NoiseRule(Model):
     """A message to pass over and count as `kind`; `answer` is sent back when given (an application pong).
 
@@ -79,7 +114,7 @@ class NoiseRule(Model):
 
     kind: Name
     match: Pattern
-    answer: Pattern | None = None
+    answer: Message | None = None
     factory: Annotated[FactoryReason | None, Field(strict=False)] = None
     fails_welcome: bool = False
 
@@ -109,12 +144,13 @@ class Welcome(Model):
 class Exchange(Model):
     """A message of ours and the reply that answers it; `expect` must hold in the reply, or it is a bad one.
 
-    `${nonce}`, `${identity}` (the subject) and, in an auth message, `${token}` are filled in.
+    Filled in: `${nonce}`, `${number}` (a whole number made of the nonce), `${identity}` (the subject) and, in a
+    message, `${token}`. In `match` and `expect`, `${any}` is any value that is there.
     """
 
-    message: Pattern
+    message: Message
     match: Pattern
-    expect: Pattern = {}
+    expect: Pattern = "${any}"
 
 
 class Limits(Model):
@@ -122,16 +158,18 @@ class Limits(Model):
 
     slots_per_identity: Annotated[int, Field(ge=0, le=1_000_000)] = 0
     slot_release: Duration = 0.0
-    reserve: Annotated[int, Field(ge=1, le=1_000_000)] = 1
+    reserve: Annotated[int, Field(ge=0, le=1_000_000)] = 1
 
 
 class Carry(Model):
-    """How a token travels: the header's value, the subprotocols offered, the query parameter's name.
+    """How a token travels: in a header, as offered subprotocols, as the query parameter of this name.
 
+    `header` is the value of Authorization; with `value` it is the name of another header, which has this value.
     `${token}` is the token, `${token_base64url}` the same in base64url without padding.
     """
 
     header: Text = "Bearer ${token}"
+    value: Text | None = None
     subprotocols: Annotated[list[Text], Field(min_length=1)] = ["jwt-auth", "jwt.${token_base64url}"]
     query: Text = "token"
 
@@ -161,6 +199,8 @@ class Profile(Model):
 
     `error`: what any error frame contains; `errors` sort them (a frame that only an `errors` rule matches is one too).
     `breaker`: the circuit breakers before the login, one or a list; none: the backend is not known to have any.
+    `statuses` sort HTTP answers to the upgrade. `subprotocols` are offered in every session. `auth_by: upgrade`: to be
+    let in with a token is the answer to the auth probe.
     """
 
     welcome: Welcome | None = None
@@ -170,8 +210,11 @@ class Profile(Model):
     error: Pattern | None = None
     errors: list[ErrorRule] = []
     closes: list[CloseRule] = []
+    statuses: list[StatusRule] = []
+    subprotocols: list[Text] = []
     limits: Limits = Limits()
     carry: Carry = Carry()
+    auth_by: Literal["upgrade"] | None = None
     needs_token: bool = False
     connect_without_token: bool = False
     bypass_headers: list[Text] = []
@@ -195,10 +238,12 @@ class Profile(Model):
 
 def _long_noise(entry: Any) -> Any:
     """What is no rule by its keys is a pattern, whose first text is its kind."""
-    if not isinstance(entry, Mapping) or not entry or any(key in NoiseRule.model_fields for key in entry):
+    is_rule = isinstance(entry, Mapping) and any(key in NoiseRule.model_fields for key in entry)
+    if is_rule or not isinstance(entry, Mapping | list) or not entry:
         return entry
-    kind = next((value for value in entry.values() if isinstance(value, str) and NAME.fullmatch(value)), "noise")
-    return {"kind": kind, "match": dict(entry)}
+    parts = entry.values() if isinstance(entry, Mapping) else entry
+    kind = next((part for part in parts if isinstance(part, str) and NAME.fullmatch(part)), "noise")
+    return {"kind": kind, "match": entry}
 
 
 class Jwt(Model):
@@ -222,11 +267,65 @@ class Jwt(Model):
         return self
 
 
-class Auth(Model):
-    """Who we are and how the token travels."""
+class Secret(Model):
+    """A password, API key or other ready credential: any printable characters, in a file or a variable."""
 
-    jwt: Jwt
-    carry: Literal["header", "subprotocol", "query"] = "header"
+    secret_file: FilePath | None = None
+    secret_env: EnvironmentName | None = None
+
+
+CARRIERS: Final = ("header", "subprotocol", "query", "message")
+
+
+def _carrier_word(value: object) -> object:
+    if value not in CARRIERS:
+        raise ValueError(
+            f"must be one of: {', '.join(CARRIERS)}, or a mapping such as "
+            '{header: Cookie, value: "access=${token}"}'
+        )
+    return value
+
+
+class HeaderCarry(Model):
+    """The header that carries the token, and its value around the token."""
+
+    header: HeaderName
+    value: Text = "${token}"
+
+
+CarryWord = Literal["header", "subprotocol", "query", "message"]
+
+
+def _carry_form(value: object) -> str:
+    return "[mapping]" if isinstance(value, Mapping | HeaderCarry) else "[word]"
+
+
+class Auth(Secret):
+    """Who we are and how the token travels: a token of `jwt`, or a secret from a file or variable.
+
+    `carry` None: as the profile's messages say: in them if they hold `${token}`, else in the header.
+    """
+
+    jwt: Jwt | None = None
+    carry: (
+        Annotated[
+            Annotated[HeaderCarry, Tag("[mapping]")]
+            | Annotated[CarryWord, BeforeValidator(_carrier_word), Tag("[word]")],
+            Discriminator(_carry_form),
+        ]
+        | None
+    ) = None
+
+    @property
+    def source(self) -> Jwt | Secret:
+        """Where the token comes from."""
+        return self.jwt or Secret(secret_file=self.secret_file, secret_env=self.secret_env)
+
+    @model_validator(mode="after")
+    def _one_credential(self) -> Self:
+        if sum(source is not None for source in (self.jwt, self.secret_file, self.secret_env)) != 1:
+            raise ValueError("needs exactly one of jwt, secret_file and secret_env")
+        return self
 
 
 class Every(Model):
@@ -254,7 +353,7 @@ class TargetLimits(Model):
 
     slots_per_identity: Annotated[int, Field(ge=0, le=1_000_000)] | None = None
     slot_release: Duration | None = None
-    reserve: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
+    reserve: Annotated[int, Field(ge=0, le=1_000_000)] | None = None
 
 
 class Tls(Model):
@@ -270,10 +369,12 @@ class Target(Model):
     """A named backend URL and how it is probed. Durations in seconds.
 
     `check_identities`: users that only the `check` command speaks as, so that it takes none of the schedule's slots.
+    `address`: a name or IP address to connect to instead of the url's host, which stays in Host, SNI and certificate.
     """
 
     name: Name
     url: Text
+    address: Text | None = None
     profile: Text = "factory"
     interval: Period = 20.0
     timeout: Period = 10.0
@@ -320,7 +421,8 @@ def _resolved(target: Target, folder: PurePath) -> Target:
     tls = _with_paths(target.tls, folder)
     if target.auth is None:
         return target.model_copy(update={"tls": tls})
-    auth = target.auth.model_copy(update={"jwt": _with_paths(target.auth.jwt, folder)})
+    jwt = None if target.auth.jwt is None else _with_paths(target.auth.jwt, folder)
+    auth = _with_paths(target.auth, folder).model_copy(update={"jwt": jwt})
     return target.model_copy(update={"tls": tls, "auth": auth})
 
 

@@ -9,14 +9,12 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
+from exporter.config.carrying import TOKEN_VARIABLES, VARIABLE, has_token_message, variables_in
 from exporter.config.model import CloseRule, Exchange, Profile
+from exporter.config.scalars import HTTP_TOKEN
 
 Found = tuple[str, str]
 
-VARIABLE = re.compile(r"\$\{([^}]*)\}?")
-TOKEN_VARIABLES: Final = frozenset({"token", "token_base64url"})
-HTTP_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-"""What a header name and a subprotocol are made of (RFC 9110 section 5.6.2)."""
 HTTP_VALUE = re.compile(r"[\t\x20-\x7e]*")
 UNSENT: Final = frozenset({1004, 1005, 1006, 1015})
 RESERVED: Final = range(1016, 3000)
@@ -27,14 +25,6 @@ def profile_problems(profile: Profile) -> Iterator[Found]:
     """What is wrong with a profile: paths below it, and sentences."""
     for check in PROFILE_CHECKS:
         yield from check(profile)
-
-
-def variables_in(value: Any) -> Iterator[str]:
-    """Names of the `${…}` in the texts of a JSON value, keys left out."""
-    if isinstance(value, str):
-        yield from VARIABLE.findall(value)
-    for part in value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ():
-        yield from variables_in(part)
 
 
 def _regexes(profile: Profile) -> Iterator[Found]:
@@ -68,12 +58,32 @@ def _is_empty(rule: CloseRule) -> bool:
     return rule.code is None and not rule.text
 
 
+WHOLE: Final = frozenset({"any", "number"})
+"""What stands alone as a value: it is no part of a longer text."""
+OF_SESSION: Final = frozenset({"nonce", "number", "identity"})
+OF_PATTERN: Final = frozenset({"any"})
+NONE: Final[frozenset[str]] = frozenset()
+
+
 def _variables(profile: Profile) -> Iterator[Found]:
     for path, value, allowed in _templates(profile):
         if not allowed.issuperset(variables_in(value)):
             yield path, _allowed(allowed)
+        for name in sorted({name for text in _texts(value) for name in _embedded(text)} & allowed):
+            yield path, f"${{{name}}} is a value by itself: it cannot be a part of a longer text"
         if any(VARIABLE.search(key) for key in _keys(value)):
             yield path, "a variable in a key is not filled in: use it in a value"
+
+
+def _embedded(text: str) -> set[str]:
+    return {name for name in WHOLE if "${" + name + "}" in text and text != "${" + name + "}"}
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    for part in value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ():
+        yield from _texts(part)
 
 
 def _allowed(allowed: frozenset[str]) -> str:
@@ -84,20 +94,23 @@ def _allowed(allowed: frozenset[str]) -> str:
 
 
 def _templates(profile: Profile) -> Iterator[tuple[str, Any, frozenset[str]]]:
-    """Every JSON object of a profile: its path, itself, and the variables that are filled in there."""
-    ours = frozenset({"nonce", "identity"})
-    for name, exchange, more in (("auth", profile.auth, {"token"}), ("send", profile.send, set[str]())):
+    """Every JSON value of a profile: its path, itself, and the variables that are filled in there."""
+    for name, exchange in (("auth", profile.auth), ("send", profile.send)):
         if exchange is not None:
-            yield f"{name}.message", exchange.message, ours | more
-            yield f"{name}.match", exchange.match, ours
-            yield f"{name}.expect", exchange.expect, ours
-    yield "welcome.match", profile.welcome.match if profile.welcome else {}, frozenset()
-    yield "error", profile.error or {}, frozenset()
+            yield f"{name}.message", exchange.message, OF_SESSION | {"token"}
+            yield f"{name}.match", exchange.match, OF_SESSION | OF_PATTERN
+            yield f"{name}.expect", exchange.expect, OF_SESSION | OF_PATTERN
+    yield "welcome.match", profile.welcome.match if profile.welcome else {}, OF_PATTERN
+    for index, check in enumerate(profile.welcome.checks if profile.welcome else ()):
+        yield f"welcome.checks[{index}].equals", check.equals, NONE
+    yield "error", profile.error or {}, OF_PATTERN
     for index, noise in enumerate(profile.noise):
-        yield f"noise[{index}].match", noise.match, frozenset()
-        yield f"noise[{index}].answer", noise.answer or {}, frozenset()
+        yield f"noise[{index}].match", noise.match, OF_PATTERN
+        yield f"noise[{index}].answer", noise.answer or {}, NONE
     for index, rule in enumerate(profile.errors):
-        yield f"errors[{index}].match", rule.match, frozenset()
+        yield f"errors[{index}].match", rule.match, OF_PATTERN
+    yield "subprotocols", profile.subprotocols, NONE
+    yield "bypass_headers", profile.bypass_headers, NONE
 
 
 def _keys(value: Any) -> Iterator[str]:
@@ -107,57 +120,108 @@ def _keys(value: Any) -> Iterator[str]:
         yield from _keys(part)
 
 
+NONCES: Final = frozenset({"nonce", "number"})
+"""What tells the reply to one session's message from every other."""
+
+
 def _correlation(profile: Profile) -> Iterator[Found]:
     send = profile.send
     for name in ("message", "match") if send is not None else ():
-        if "nonce" not in variables_in(getattr(send, name)):
-            yield f"send.{name}", "needs ${nonce}: a reply that cannot be told from another's proves nothing"
+        if NONCES.isdisjoint(variables_in(getattr(send, name))):
+            yield (
+                f"send.{name}",
+                "needs ${nonce} or ${number}: a reply that cannot be told from another's proves nothing",
+            )
 
 
-def _shadows(profile: Profile) -> Iterator[Found]:
-    """Rules that would take every welcome, or every reply to us, for an error."""
-    for path, pattern in _errors(profile):
-        if profile.welcome is not None and covers(pattern, profile.welcome.match):
-            yield path, "matches every welcome: match more of the frame"
-        for name, exchange in (("auth", profile.auth), ("send", profile.send)):
-            if exchange is not None and covers(pattern, exchange.match):
-                yield path, f"matches every reply that {name}.match expects: match more of the frame"
-
-
-def _errors(profile: Profile) -> Iterator[tuple[str, Any]]:
-    if profile.error is not None:
-        yield "error", profile.error
-    for index, rule in enumerate(profile.errors):
-        if not rule.text:
-            yield f"errors[{index}].match", rule.match
+ANY: Final = "${any}"
+"""As a whole value of a pattern: any value that is there."""
 
 
 def covers(general: Any, special: Any) -> bool:
     """True if whatever contains `special` contains `general` too."""
+    if general == ANY:
+        return True
     if isinstance(general, Mapping) and isinstance(special, Mapping):
         return all(key in special and covers(inner, special[key]) for key, inner in general.items())
+    if isinstance(general, list) and isinstance(special, list):
+        pairs = zip(general, special, strict=False)
+        return len(general) == len(special) and all(covers(inner, item) for inner, item in pairs)
     return type(general) is type(special) and bool(general == special)
+
+
+HEADER_IN_VALUE = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):(\s|$)")
+
+
+def header_in_value(value: str) -> str | None:
+    """What to write instead of a value that begins with a header's name; None if it does not."""
+    found = HEADER_IN_VALUE.match(value)
+    if found is None:
+        return None
+    return f'is the value only, and begins with a header name: write {{header: {found[1]}, value: "…${{token}}…"}}'
 
 
 def _carry(profile: Profile) -> Iterator[Found]:
     carry = profile.carry
-    for path, texts in (("carry.header", [carry.header]), ("carry.subprotocols", carry.subprotocols)):
-        used = {name for text in texts for name in variables_in(text)}
-        if not used <= TOKEN_VARIABLES:
-            yield path, _allowed(TOKEN_VARIABLES)
-        elif not used:
-            yield path, "needs ${token} or ${token_base64url}: the token would not be sent"
-    if not HTTP_VALUE.fullmatch(carry.header):
-        yield "carry.header", "must be printable ASCII"
+    value = carry.header if carry.value is None else carry.value
+    path = "carry.header" if carry.value is None else "carry.value"
+    yield from _carry_templates(profile, path, value)
+    if not HTTP_VALUE.fullmatch(value):
+        yield path, "must be printable ASCII"
+    elif (advice := header_in_value(value)) is not None:
+        yield path, advice
+    if carry.value is not None:
+        yield from (("carry.header", sentence) for sentence in header_name_faults(carry.header))
     if not all(HTTP_TOKEN.fullmatch(VARIABLE.sub("x", offer)) for offer in carry.subprotocols):
-        yield (
-            "carry.subprotocols",
-            "a subprotocol is made of letters, digits and !#$%&'*+-.^_`|~ (RFC 9110 section 5.6.2)",
-        )
+        yield "carry.subprotocols", NO_SUBPROTOCOL
     if len(set(carry.subprotocols)) < len(carry.subprotocols):
         yield "carry.subprotocols", "a subprotocol is offered once (RFC 6455 section 4.1)"
     if VARIABLE.search(carry.query):
         yield "carry.query", "is the name of the parameter: the token is its value by itself"
+
+
+def _carry_templates(profile: Profile, path: str, value: str) -> Iterator[Found]:
+    for place, texts in ((path, [value]), ("carry.subprotocols", profile.carry.subprotocols)):
+        used = {name for text in texts for name in variables_in(text)}
+        if not used <= TOKEN_VARIABLES:
+            yield place, _allowed(TOKEN_VARIABLES)
+        elif not used:
+            yield place, "needs ${token} or ${token_base64url}: the token would not be sent"
+
+
+OUR_HEADERS: Final = frozenset({"host", "upgrade", "connection", "content-length", "transfer-encoding", "te"})
+OUR_PREFIX: Final = "sec-websocket-"
+
+
+def header_name_faults(name: str) -> Iterator[str]:
+    """Why a header of this name cannot be sent."""
+    if not HTTP_TOKEN.fullmatch(name):
+        yield "is no header name: letters, digits and !#$%&'*+-.^_`|~ are allowed"
+    elif name.lower() in OUR_HEADERS or name.lower().startswith(OUR_PREFIX):
+        yield "is set by the handshake itself: choose another header"
+
+
+NO_SUBPROTOCOL: Final = "a subprotocol is made of letters, digits and !#$%&'*+-.^_`|~ (RFC 9110 section 5.6.2)"
+
+
+def _subprotocols(profile: Profile) -> Iterator[Found]:
+    offered = profile.subprotocols
+    if not all(HTTP_TOKEN.fullmatch(VARIABLE.sub("x", offer)) for offer in offered):
+        yield "subprotocols", NO_SUBPROTOCOL
+    if len(set(offered)) < len(offered):
+        yield "subprotocols", "a subprotocol is offered once (RFC 6455 section 4.1)"
+    if not set(offered).isdisjoint(profile.carry.subprotocols):
+        yield (
+            "subprotocols",
+            "one of them stands in carry.subprotocols too, and a subprotocol is offered once: remove it",
+        )
+
+
+def _statuses(profile: Profile) -> Iterator[Found]:
+    first: dict[int, int] = {}
+    for index, rule in enumerate(profile.statuses):
+        if first.setdefault(rule.status, index) != index:
+            yield f"statuses[{index}].status", f"is sorted by statuses[{first[rule.status]}] already: remove one"
 
 
 def _token(profile: Profile) -> Iterator[Found]:
@@ -170,7 +234,8 @@ PROFILE_CHECKS: Final[tuple[Callable[[Profile], Iterator[Found]], ...]] = (
     _codes,
     _variables,
     _correlation,
-    _shadows,
+    _subprotocols,
+    _statuses,
     _carry,
     _token,
 )
@@ -178,7 +243,7 @@ PROFILE_CHECKS: Final[tuple[Callable[[Profile], Iterator[Found]], ...]] = (
 
 def needs_token(profile: Profile) -> bool:
     """True if nobody is let in without a token."""
-    return profile.needs_token or (profile.auth is not None and "token" in variables_in(profile.auth.message))
+    return profile.needs_token or profile.auth_by is not None or has_token_message(profile)
 
 
 def needs_identity(profile: Profile) -> bool:

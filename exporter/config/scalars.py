@@ -20,6 +20,8 @@ DAY: Final = 86_400.0
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:-]{0,62}")
 FIELD_PATH = re.compile(r"[^.\s]{1,64}(\.[^.\s]{1,64}){0,15}")
 ENVIRONMENT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
+HTTP_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+"""What a header name and a subprotocol are made of (RFC 9110 section 5.6.2)."""
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 SURROGATE = re.compile(r"[\ud800-\udfff]")
 
@@ -100,9 +102,14 @@ def _plain(value: object) -> bool:
 
 
 def _claim(value: object) -> Any:
-    listed = isinstance(value, list) and all(isinstance(part, str) and _plain(part) for part in value)
-    if not listed and not _plain(value):
-        raise ValueError("must be text, a number, true, false or a list of texts")
+    if value is None:
+        raise ValueError("must be text, a number, true, false, a list or a mapping, but there is nothing")
+    return _json(value)
+
+
+def _header_name(value: str) -> str:
+    if not HTTP_TOKEN.fullmatch(value):
+        raise ValueError("is no header name: letters, digits and !#$%&'*+-.^_`|~ are allowed")
     return value
 
 
@@ -112,15 +119,26 @@ def _json_scalar(value: object) -> Any:
     return value
 
 
-def _json_object(value: dict[str, Any]) -> dict[str, Any]:
-    if not value:
-        raise ValueError("must not be empty")
+def _json(value: object) -> Any:
+    """Any JSON value that survives the wire."""
     for count, (depth, part) in enumerate(_walk(value)):
         if depth > MAX_DEPTH or count > MAX_VALUES:
             raise ValueError(f"must be at most {MAX_DEPTH} levels deep and hold at most {MAX_VALUES} values")
         if not (part is None or isinstance(part, dict | list) or _plain(part)):
-            raise ValueError("must be a JSON object: its keys are text, its numbers finite")
+            raise ValueError("must be a JSON value: its keys are text, its numbers finite")
     return value
+
+
+def _message(value: object) -> Any:
+    if value is None:
+        raise ValueError("must be a JSON value, but there is nothing")
+    return _json(value)
+
+
+def _pattern(value: object) -> Any:
+    if value in ({}, [], ""):
+        raise ValueError("must not be empty")
+    return _message(value)
 
 
 def _walk(value: Any) -> Iterator[tuple[int, Any]]:
@@ -151,7 +169,11 @@ Text = Annotated[str, AfterValidator(_text)]
 FilePath = Annotated[str, AfterValidator(_file_path)]
 EnvironmentName = Annotated[str, AfterValidator(_environment_name)]
 Regex = Annotated[str, AfterValidator(_regex)]
-Claim = Annotated[str | int | float | bool | list[str], PlainValidator(_claim)]
+Claim = Annotated[Any, PlainValidator(_claim)]
+"""Any JSON value but null."""
+HeaderName = Annotated[str, AfterValidator(_header_name)]
 Scalar = Annotated[bool | str | int, PlainValidator(_json_scalar)]
-Pattern = Annotated[dict[str, Any], AfterValidator(_json_object)]
-"""A JSON object a message must contain: nested objects contain, all other values are equal (see `profiles.matches`)."""
+Message = Annotated[Any, PlainValidator(_message)]
+"""A JSON value to send."""
+Pattern = Annotated[Any, PlainValidator(_pattern)]
+"""A JSON value that a message must contain: objects contain, lists agree item by item (see `profiles.matches`)."""

@@ -21,6 +21,8 @@ Place = tuple[int | str, ...]
 
 KEY: Final = "[key]"
 """What pydantic ends a place with when the key itself is wrong."""
+FORMS: Final = frozenset({"[word]", "[mapping]"})
+"""What a place holds besides fields: which form of a value was tried (the tags of `Auth.carry`)."""
 
 
 def path_of(place: Place, raw: object) -> str:
@@ -47,6 +49,7 @@ def field_problems(
 ) -> Iterator[tuple[Place, Problem]]:
     """Each field error with its place in the file, whose shape is `whole`."""
     for found in error.errors(include_url=False):
+        found["loc"] = tuple(part for part in found["loc"] if part not in FORMS)
         place = tuple(part for part in found["loc"] if part != KEY)
         yield place, Problem(path_of(place, raw), _sentence(found, whole))
 

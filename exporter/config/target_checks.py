@@ -13,13 +13,19 @@ from typing import Final
 from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 from exporter.config.document import shown
-from exporter.config.model import Profile, Target
-from exporter.config.profile_checks import HTTP_TOKEN, HTTP_VALUE, Found, needs_identity, needs_token
+from exporter.config.model import Jwt, Profile, Target
+from exporter.config.profile_checks import (
+    HTTP_VALUE,
+    OUR_HEADERS,
+    OUR_PREFIX,
+    Found,
+    needs_identity,
+    needs_token,
+)
+from exporter.config.scalars import HTTP_TOKEN
 
 OUR_CLAIMS: Final = frozenset({"sub", "iat", "exp", "jti"})
 OUR_TOKEN_HEADERS: Final = frozenset({"alg", "b64", "crit"})
-OUR_HEADERS: Final = frozenset({"host", "upgrade", "connection", "content-length", "transfer-encoding", "te"})
-OUR_PREFIX: Final = "sec-websocket-"
 CREDENTIALS: Final = frozenset({"authorization", "proxy-authorization"})
 VISIBLE = re.compile(r"[\x21-\x7e]+")
 HOST = re.compile(
@@ -89,8 +95,13 @@ def _times(target: Target) -> Iterator[Found]:
         )
 
 
+def _jwt(target: Target) -> Jwt | None:
+    return target.auth.jwt if target.auth else None
+
+
 def _lifetime(target: Target) -> Iterator[Found]:
-    if target.auth and target.auth.jwt.token_file is None and target.auth.jwt.lifetime < target.timeout:
+    jwt = _jwt(target)
+    if jwt is not None and jwt.token_file is None and jwt.lifetime < target.timeout:
         yield (
             "auth.jwt.lifetime",
             f"must be at least the timeout, {target.timeout:g}s: the token must outlive its session",
@@ -109,7 +120,7 @@ def _subjects(target: Target) -> Iterator[Found]:
 
 
 def _ready_token(target: Target) -> Iterator[Found]:
-    jwt = target.auth.jwt if target.auth else None
+    jwt = _jwt(target)
     if jwt is None or jwt.token_file is None:
         return
     if len(target.identities) > 1:
@@ -122,7 +133,7 @@ def _ready_token(target: Target) -> Iterator[Found]:
 
 
 def _claims(target: Target) -> Iterator[Found]:
-    jwt = target.auth.jwt if target.auth else None
+    jwt = _jwt(target)
     for name in jwt.claims if jwt else ():
         if name in OUR_CLAIMS:
             yield f"auth.jwt.claims.{shown(name)}", "is set anew in every token (sub from identities): remove it"
@@ -162,13 +173,24 @@ def _tls(target: Target) -> Iterator[Found]:
         yield "tls.server_name", "is no host name"
 
 
+def _connected_address(target: Target) -> Iterator[Found]:
+    if target.address is not None and not _is_host(target.address):
+        yield (
+            "address",
+            "must be a host name or an IP address, without scheme, port and brackets: the port is the url's",
+        )
+
+
 def _family(target: Target) -> Iterator[Found]:
     try:
-        address = _address(urlsplit(target.url).hostname or "")
+        field, host = ("the url's address", urlsplit(target.url).hostname or "")
     except ValueError:
         return  # the url has its own sentence
+    if target.address is not None:
+        field, host = "address", target.address
+    address = _address(host)
     if address is not None and target.ip_protocol not in ("any", f"ip{address.version}"):
-        yield "ip_protocol", f"never reaches the url's address, which is ip{address.version}"
+        yield "ip_protocol", f"never reaches {field}, which is ip{address.version}"
 
 
 def _identities(target: Target, profile: Profile) -> Iterator[Found]:
@@ -224,6 +246,7 @@ TARGET_CHECKS: Final[tuple[Callable[[Target], Iterator[Found]], ...]] = (
     _claims,
     _headers,
     _tls,
+    _connected_address,
     _family,
 )
 PROFILED_CHECKS: Final[tuple[Callable[[Target, Profile], Iterator[Found]], ...]] = (

@@ -227,7 +227,7 @@ class Daemon:
     def _forget(self) -> None:
         """Let go of the keys and certificates that no target names any more; in a thread."""
         targets = [job.target for job in self._reloading.wanted.values()]
-        self._keys.forget_all_but(target.auth.jwt for target in targets if target.auth is not None)
+        self._keys.forget_all_but(target.auth.source for target in targets if target.auth is not None)
         TLS_CONTEXTS.forget_all_but(target.tls for target in targets)
 
     def _ended(self, chore: asyncio.Task[None]) -> None:

@@ -80,7 +80,8 @@ def _no_slot(job: Job) -> str:
     limits = job.limits
     return (
         f"slots_per_identity {limits.slots_per_identity} less reserve {limits.reserve} leaves no slot to probe with: "
-        "the backend must keep more slots, or the reserve for other clients of the user be smaller (1 at least)"
+        "the backend must keep more slots, or limits.reserve, what is left to other clients of the user, be smaller "
+        "(0 at least)"
     )
 
 

@@ -10,13 +10,13 @@ from typing import Final, Self
 from urllib.parse import urlsplit
 
 from exporter.budget import Request, key_id, user_key
-from exporter.config import Jwt, Limits, Profile, Target
+from exporter.config import Carrier, Jwt, Limits, Profile, Secret, Target, carrier_of
 from exporter.plan.cadence import Grid, Turns, microseconds
 from exporter.profiles import probes_of
 from exporter.result import Probe, Trigger
 
 PORTS: Final = {"ws": 80, "wss": 443}
-KEY_KINDS: Final = ("key_file", "key_env", "token_file")
+KEY_KINDS: Final = ("key_file", "key_env", "token_file", "secret_file", "secret_env")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +40,7 @@ class Job:
     authority: str
     users: Mapping[str, str]
     key: str | None
+    carrier: Carrier | None
     grid: Grid
     turns: Turns
     steps: Mapping[Probe, int]
@@ -65,7 +66,8 @@ class Job:
             port=port,
             authority=authority,
             users={alias: user_key(authority, subject) for alias, subject in target.identities.items()},
-            key=_key(authority, target.auth.jwt) if target.auth else None,
+            key=_key(authority, target.auth.source) if target.auth else None,
+            carrier=carrier_of(target.auth, profile) if target.auth else None,
             grid=Grid.of(target.name, target.interval),
             turns=_turns(target, profile, probes),
             steps={
@@ -206,13 +208,17 @@ def is_loopback(host: str) -> bool:
 
 
 def _limits(target: Target, profile: Profile) -> Limits:
+    """The target's figures before the profile's; a reserve that it does not name leaves a slot to probe with."""
     own = target.limits
     named = {name: getattr(own, name) for name in type(own).model_fields}
-    return profile.limits.model_copy(update={name: value for name, value in named.items() if value is not None})
+    limits = profile.limits.model_copy(update={name: value for name, value in named.items() if value is not None})
+    if own.reserve is not None or not 0 < limits.slots_per_identity <= limits.reserve:
+        return limits
+    return limits.model_copy(update={"reserve": limits.slots_per_identity - 1})
 
 
-def _key(authority: str, jwt: Jwt) -> str:
-    kind, name = next((kind, name) for kind in KEY_KINDS if (name := getattr(jwt, kind)) is not None)
+def _key(authority: str, source: Jwt | Secret) -> str:
+    kind, name = next((kind, name) for kind in KEY_KINDS if (name := getattr(source, kind, None)) is not None)
     return key_id(authority, kind, name)
 
 

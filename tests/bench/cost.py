@@ -385,7 +385,8 @@ def minted(asked):
     def act(turn, request):
         target, auth = turn.job.target, turn.job.target.auth
         subject = target.identities[turn.identity]
-        carry(auth.carry, turn.job.profile.carry, mint(auth.jwt, keys.key(auth.jwt), subject, time.time(), request.run))
+        token = mint(auth.source, keys.key(auth.source), subject, time.time(), request.run)
+        carry(turn.job.carrier, token)
 
     return {"token": cost_of(act, asked)}
 

@@ -1,0 +1,60 @@
+"""Which one way a token goes, by what the target says and its profile.
+
+Rule 1: one way only: what carries the token in the upgrade is decided here, and nowhere else.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from exporter.config.model import Auth, CarryWord, HeaderCarry, Profile
+
+VARIABLE = re.compile(r"\$\{([^}]*)\}?")
+TOKEN_VARIABLES: Final = frozenset({"token", "token_base64url"})
+AUTHORIZATION: Final = "Authorization"
+
+
+@dataclass(frozen=True, slots=True)
+class Carrier:
+    """How a token travels: `name` of the header or the query parameter, `templates` of the value or the subprotocols.
+
+    A `message` carrier has neither: the token stands where the profile's messages say `${token}`.
+    """
+
+    by: CarryWord
+    name: str = ""
+    templates: tuple[str, ...] = ()
+
+    @property
+    def in_upgrade(self) -> bool:
+        """True if the upgrade request holds the token."""
+        return self.by != "message"
+
+
+def carrier_of(auth: Auth, profile: Profile) -> Carrier:
+    """The way that a target's token goes; by default in the messages if they hold it, else in the header."""
+    rules, wanted = profile.carry, auth.carry
+    if isinstance(wanted, HeaderCarry):
+        return Carrier("header", wanted.header, (wanted.value,))
+    word: CarryWord = wanted or ("message" if has_token_message(profile) else "header")
+    if word == "header":
+        named = rules.value is not None
+        return Carrier("header", rules.header if named else AUTHORIZATION, (rules.value or rules.header,))
+    if word == "subprotocol":
+        return Carrier("subprotocol", "", tuple(rules.subprotocols))
+    return Carrier("query", rules.query) if word == "query" else Carrier("message")
+
+
+def has_token_message(profile: Profile) -> bool:
+    """True if a message of the profile holds the token."""
+    messages = [exchange.message for exchange in (profile.auth, profile.send) if exchange is not None]
+    return any("token" in variables_in(message) for message in messages)
+
+
+def variables_in(value: Any) -> Iterator[str]:
+    """Names of the `${…}` in the texts of a JSON value, keys left out."""
+    if isinstance(value, str):
+        yield from VARIABLE.findall(value)
+    for part in value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ():
+        yield from variables_in(part)

@@ -5,7 +5,7 @@ BIN := .venv/bin
 DEBIAN := prometheus prometheus-alertmanager nginx-light chromium fonts-dejavu-core faketime iproute2 systemd \
   $(if $(shell command -v kubectl),,kubernetes-client)
 
-.PHONY: install packages demo test lint types bench soak drill drill-real screenshots lock prometheusrule clean
+.PHONY: install packages backends demo test lint types bench soak drill drill-real screenshots lock prometheusrule clean
 
 install: .venv/installed
 
@@ -22,12 +22,30 @@ packages:
 	  $$sudo env RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive sh -c 'apt-get update -qq && apt-get install -y -qq --no-install-recommends $(DEBIAN)'; \
 	fi
 
+# The real backends of the tests, pinned, in .backends: Python's always, Node's and Go's where those are installed.
+backends: .backends/python/installed $(if $(CI)$(shell command -v npm),.backends/node/installed) $(if $(CI)$(shell command -v go),.backends/go/backends)
+
+.backends/python/installed: tests/backends/requirements.lock
+	$(PYTHON) -m venv .backends/python
+	.backends/python/bin/pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	touch $@
+
+.backends/node/installed: $(wildcard tests/backends/node/*)
+	mkdir -p .backends/node
+	cp $^ .backends/node
+	cd .backends/node && npm ci --silent --no-audit --no-fund --ignore-scripts
+	touch $@
+
+.backends/go/backends: $(wildcard tests/backends/go/*)
+	mkdir -p .backends/go
+	cd tests/backends/go && go build -o ../../../.backends/go/backends .
+
 # On a terminal the demo gets a process group of its own (bash -m): Ctrl-C ends it, with exit code 0, and not make.
 demo: install
 	@if [ -t 0 ]; then bash -mc '$(BIN)/ws-factory-exporter demo; exit $$?'; else $(BIN)/ws-factory-exporter demo; fi
 
 # The drill first: it wants both cores for itself.
-test: install packages
+test: install packages backends
 	$(BIN)/pytest -s -p no:xdist tests/test_drill.py
 	$(BIN)/pytest -n auto tests --ignore tests/test_drill.py
 
@@ -72,4 +90,4 @@ prometheusrule:
 	{ cat deploy/kubernetes/prometheusrule.head.yaml; sed 's/^./  &/' alerts.yml; } > deploy/kubernetes/base/prometheusrule.yaml
 
 clean:
-	rm -rf .venv .mypy_cache .ruff_cache
+	rm -rf .venv .backends .mypy_cache .ruff_cache

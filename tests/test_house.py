@@ -77,6 +77,8 @@ EMPTY_NAMES = frozenset({"base", "common", "helper", "helpers", "misc", "util", 
 
 DRILL = "plays an incident on real servers in real time: its length is what is played"
 PAUSES = {
+    ("tests/backends/fastapi_app.py", "hello_of_a_cold_worker"): "a backend that is slow",
+    ("tests/backends/jsonrpc_app.py", "refuse"): "a backend whose close follows its error in a segment of its own",
     ("tests/realservers.py", "until"): "polls a foreign process, which has no event for us, with a deadline",
     ("tests/drill/backends.py", "_pulse"): DRILL,
     ("tests/drill/backends.py", "_meet"): DRILL,

@@ -1,0 +1,37 @@
+"""What holds for all tests: those of a tool that is not installed are left out, and one line says so."""
+
+import os
+from collections import Counter
+
+import pytest
+from backend_servers import PROGRAMS, missing
+
+LEFT_OUT = pytest.StashKey[Counter]()
+
+
+def pytest_collection_modifyitems(config, items):
+    """Leave out tests whose tool is missing; in CI nothing is, and they fail."""
+    lacking = {kind: program for kind in PROGRAMS if (program := missing(kind)) is not None}
+    left_out, kept = Counter(), []
+    for item in items:
+        needs = {mark.args[0] for mark in item.iter_markers("needs")} & lacking.keys()
+        left_out.update(needs)
+        if not needs:
+            kept.append(item)
+    items[:] = kept
+    config.stash[LEFT_OUT] = left_out
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        config.workeroutput["left_out"] = dict(left_out)
+
+
+def pytest_testnodedown(node):
+    """Take over from a worker what it left out: all of them leave out the same."""
+    node.config.stash[LEFT_OUT] = Counter(getattr(node, "workeroutput", {}).get("left_out", {}))
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    """One line for each tool that is missing."""
+    for kind, number in config.stash.get(LEFT_OUT, Counter()).items():
+        terminalreporter.write_line(
+            f"NOT RUN: {number} tests of {kind} servers, because {missing(kind)} is not installed"
+        )

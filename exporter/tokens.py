@@ -352,7 +352,10 @@ def _alphabet(carrier: Carrier, template: str) -> tuple[re.Pattern[str], str]:
     if carrier.by == "subprotocol":
         return SUBPROTOCOL, "has letters that a subprotocol cannot hold: use ${token_base64url} in carry.subprotocols"
     if template.startswith("Bearer "):
-        words = "is no token for `Bearer`: one line of letters, digits and . _ ~ + / - = is expected"
+        words = (
+            "is no token for `Bearer`: one line of letters, digits and . _ ~ + / - = is expected; for another form "
+            'name it in auth.carry, such as {header: X-Api-Key, value: "${token}"}'
+        )
         return BEARER, words
     if carrier.name.lower() == "cookie":
         return COOKIE_VALUE, "has letters that a cookie cannot hold (space, quote, comma, ; or \\): percent-encode it"

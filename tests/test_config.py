@@ -8,7 +8,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from exporter.config import Config, Problem, Profile, YamlProblem, examine, load_yaml, parse, profile_problems, seconds
+from exporter.config import (
+    Config,
+    Problem,
+    Profile,
+    YamlProblem,
+    carrier_of,
+    examine,
+    load_yaml,
+    parse,
+    profile_problems,
+    seconds,
+)
 from exporter.files import KeyRing, key_problems
 from exporter.profiles import BUILT_IN
 
@@ -454,3 +465,145 @@ def test_a_breaker_that_cannot_be_is_refused(breaker, field):
     target = {"name": "a", "url": "ws://localhost/", "profile": "chat"}
     problems = parse({"targets": [target], "profiles": {"chat": {"breaker": breaker}}}, {})
     assert [problem.path for problem in problems] == [f"profiles.chat.{field}"]
+
+
+# What carries the token, and what is sent ----------------------------------------------------------------------------
+
+
+def one(profile=None, **target):
+    """A file of one target, with a profile of its own if one is given."""
+    raw = {"name": "a", "url": "ws://a", "profile": "echo", "identities": {"pool-001": "user-one"}, **target}
+    return {"targets": [{**raw, "profile": "own"} if profile is not None else raw], "profiles": {"own": profile or {}}}
+
+
+LOGIN = {"message": {"token": "${token}"}, "match": {"ok": True}}
+CARRIED = [
+    ({}, {}, ("header", "Authorization", ("Bearer ${token}",))),
+    ({"auth": LOGIN}, {}, ("message", "", ())),
+    ({"send": {"message": ["${nonce}", "${token}"], "match": ["${nonce}"]}}, {}, ("message", "", ())),
+    ({"auth": LOGIN}, {"carry": "header"}, ("header", "Authorization", ("Bearer ${token}",))),
+    ({"carry": {"header": "Token ${token}"}}, {}, ("header", "Authorization", ("Token ${token}",))),
+    ({"carry": {"header": "X-Key", "value": "${token}"}}, {}, ("header", "X-Key", ("${token}",))),
+    ({}, {"carry": {"header": "Cookie", "value": "s=${token}"}}, ("header", "Cookie", ("s=${token}",))),
+    ({}, {"carry": {"header": "X-Key"}}, ("header", "X-Key", ("${token}",))),
+    ({"carry": {"query": "ticket"}}, {"carry": "query"}, ("query", "ticket", ())),
+    (
+        {"subprotocols": ["v1"], "carry": {"subprotocols": ["t", "${token}"]}},
+        {"carry": "subprotocol"},
+        ("subprotocol", "", ("t", "${token}")),
+    ),
+]
+
+
+@pytest.mark.parametrize(("profile", "auth", "way"), CARRIED)
+@pytest.mark.parametrize("source", [{"jwt": {"key_env": "K"}}, {"secret_env": "S"}, {"secret_file": "s"}])
+def test_a_token_goes_one_way(profile, auth, way, source):
+    """The target's `carry`, else the message that holds the token, else the header: one of them and no other."""
+    config = parse(one(profile, auth={**source, **auth}), BUILT_IN)
+    carrier = carrier_of(config.targets[0].auth, config.profiles["own"])
+    assert (carrier.by, carrier.name, carrier.templates) == way
+    assert carrier.in_upgrade is (way[0] != "message")
+
+
+def test_a_secret_stands_beside_the_config_file():
+    """The path of a secret, as of every file, starts at the folder of the config."""
+    config = parse(one(auth={"secret_file": "secrets/api-key"}), BUILT_IN)
+    auth = config.resolved(Path("/etc/exporter")).targets[0].auth
+    assert auth.secret_file == auth.source.secret_file == "/etc/exporter/secrets/api-key"
+    assert auth.source.secret_env is None
+
+
+@pytest.mark.parametrize(
+    "profile",
+    [
+        {"send": {"message": [2, "${nonce}", "Heartbeat", {}], "match": [3, "${nonce}", {}]}},
+        {"send": {"message": {"id": "${number}"}, "match": {"id": "${number}"}, "expect": {"result": "${any}"}}},
+        {"send": {"message": "${nonce}", "match": "${nonce}"}},
+        {"send": {"message": {"id": "${number}"}, "match": {"id": "${number}"}}, "error": {"error": "${any}"}},
+        {"auth": {"message": {}, "match": {"ok": True}}},
+        {"auth": {"message": 1, "match": True, "expect": "${any}"}},
+        {"welcome": {"match": [1, "${any}", {"roles": "${any}"}]}, "noise": [[5, "${any}"], {"type": "ping"}]},
+        {"errors": [{"match": [4, "${any}", "NotSupported"], "text": {"3": "x"}, "reason": "bad_reply"}]},
+        {"subprotocols": ["ocpp1.6"], "auth_by": "upgrade", "statuses": [{"status": 403, "reason": "auth_rejected"}]},
+    ],
+)
+def test_messages_and_patterns_are_any_json(profile):
+    """Objects, lists, texts, numbers: what JSON can say is said, and a reply is told by the nonce or its number."""
+    assert isinstance(parse(one(profile, auth={"jwt": {"key_env": "K"}, "carry": "header"}), BUILT_IN), Config)
+
+
+def test_a_list_of_noise_names_its_kind():
+    """A list that stands for a noise rule is a pattern, whose first text is its kind."""
+    rules = parse(one({"noise": [[5, "${any}"], [2, "event"]]}), BUILT_IN).profiles["own"].noise
+    assert [(rule.kind, rule.match) for rule in rules] == [("noise", [5, "${any}"]), ("event", [2, "event"])]
+
+
+CLAIMS = [
+    {"user_id": "${identity}"},
+    {
+        "https://hasura.io/jwt/claims": {
+            "x-hasura-user-id": "${identity}",
+            "x-hasura-allowed-roles": ["user", "${alias}"],
+        }
+    },
+    {"realm_access": {"roles": []}, "level": 1.5, "nothing": [None]},
+]
+
+
+@pytest.mark.parametrize("claims", CLAIMS)
+def test_claims_are_any_json(claims):
+    """Claims may be nested, and name the subject and its alias at any depth."""
+    assert isinstance(parse(one(auth={"jwt": {"key_env": "K", "claims": claims}}), BUILT_IN), Config)
+
+
+@pytest.mark.parametrize(
+    "limits",
+    [{"slots_per_identity": 1, "reserve": 0}, {"slots_per_identity": 5, "reserve": 0}, {"slots_per_identity": 1}],
+)
+def test_one_slot_and_no_reserve_are_legal(limits):
+    """A backend may keep one seat for a user, and nobody else may need one."""
+    assert isinstance(parse(one(limits=limits), BUILT_IN), Config)
+
+
+@pytest.mark.parametrize("address", ["10.0.0.1", "2001:db8::1", "node-1.internal", "node-1.internal."])
+def test_the_address_is_a_name_or_an_address(address):
+    """What is connected to instead of the url's host is a host."""
+    assert isinstance(parse(one(address=address), BUILT_IN), Config)
+
+
+@pytest.mark.parametrize("address", ["", "[::1]", "10.0.0.1:80", "wss://a", "a b", "${A}", 7])
+def test_what_is_no_address_is_refused(address):
+    """No scheme, no port, no brackets, no variable."""
+    assert {problem.path for problem in parse(one(address=address), BUILT_IN)} == {"targets[0] (a).address"}
+
+
+SHOWN_AS_VARIABLE = ["${token}", "x${identity}", "${", "${}", "${HOME}"]
+
+
+@pytest.mark.parametrize("text", SHOWN_AS_VARIABLE)
+@pytest.mark.parametrize(
+    "place",
+    [
+        ("url",),
+        ("headers", "X-Y"),
+        ("identities", "pool-001"),
+        ("check_identities", "check-001"),
+        ("environment",),
+        ("address",),
+        ("tls", "server_name"),
+        ("tls", "ca_file"),
+        ("auth", "jwt", "headers", "kid"),
+        ("auth", "jwt", "key_file"),
+    ],
+    ids=".".join,
+)
+def test_a_variable_that_nothing_fills_in_is_refused(place, text):
+    """Wherever a `${…}` would be sent as it is written, it is a mistake in the file, at the path of its field."""
+    raw = one(auth={"jwt": {"key_file": "key"}}, tls={"ca_file": "ca.pem"}, headers={"X-Z": "1"})
+    target = raw["targets"][0] | {"url": "wss://a", "profile": "factory"}
+    inner = target
+    for part in place[:-1]:
+        inner = inner.setdefault(part, {})
+    inner[place[-1]] = f"wss://a/{text}" if place == ("url",) else text
+    found = parse({"targets": [target]}, BUILT_IN)
+    assert f"targets[0] (a).{'.'.join(place)}" in {problem.path for problem in found}

@@ -54,7 +54,21 @@ def has_token_message(profile: Profile) -> bool:
 
 def variables_in(value: Any) -> Iterator[str]:
     """Names of the `${…}` in the texts of a JSON value, keys left out."""
+    for text in texts_in(value):
+        yield from VARIABLE.findall(text)
+
+
+def texts_in(value: Any) -> Iterator[str]:
+    """The texts of a JSON value, keys left out."""
     if isinstance(value, str):
-        yield from VARIABLE.findall(value)
+        yield value
     for part in value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ():
-        yield from variables_in(part)
+        yield from texts_in(part)
+
+
+def keys_in(value: Any) -> Iterator[str]:
+    """The keys of a JSON value, at any depth."""
+    if isinstance(value, Mapping):
+        yield from value
+    for part in value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ():
+        yield from keys_in(part)

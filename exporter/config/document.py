@@ -30,6 +30,7 @@ NOT_PLAIN: Final = "a number in octal, base 60 or another notation of YAML: quot
 NOT_FINITE: Final = "a number that is not finite or not in plain digits: quote it, or write it in plain digits"
 KEY_IS_TEXT: Final = "a key must be text: quote it (YAML reads yes, no, on, off and numbers as values)"
 TAB: Final = "a tab: indent with spaces"
+UNQUOTED: Final = "a ${…} without quotes, whose brace YAML reads as a mapping: quote the whole value"
 SYNTAX: Final = (
     ("mapping values are not allowed", "a colon where none is expected: quote the value or check the indentation"),
     ("could not find expected ':'", "a key without its colon"),
@@ -63,7 +64,7 @@ def load_yaml(text: str | bytes) -> object:
         root = yaml.compose(decoded, Loader=LOADER)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        raise _at(mark, TAB if _is_tab(decoded, mark) else _in_our_words(error)) from None
+        raise _at(mark, _at_mark(decoded, mark) or _in_our_words(error)) from None
     except UnicodeError:
         raise YamlProblem("is not UTF-8 text") from None
     except (yaml.YAMLError, ValueError) as error:
@@ -85,9 +86,14 @@ def _measured(text: str) -> None:
             raise _at(event.start_mark, TOO_MANY)
 
 
-def _is_tab(text: str, mark: Any) -> bool:
+def _at_mark(text: str, mark: Any) -> str | None:
+    """What can be said by the place alone."""
     lines = text.splitlines()[mark.line :] if mark else []
-    return bool(lines) and lines[0][mark.column :].startswith("\t")
+    if not lines:
+        return None
+    before, after = lines[0][: mark.column], lines[0][mark.column :]
+    variable = after.startswith("{") and before.endswith("$")
+    return TAB if after.startswith("\t") else UNQUOTED if variable else None
 
 
 def _in_our_words(error: Exception) -> str:

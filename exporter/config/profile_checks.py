@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
-from exporter.config.carrying import TOKEN_VARIABLES, VARIABLE, has_token_message, variables_in
+from exporter.config.carrying import TOKEN_VARIABLES, VARIABLE, has_token_message, keys_in, texts_in, variables_in
 from exporter.config.model import CloseRule, Exchange, Profile
 from exporter.config.scalars import HTTP_TOKEN
 
@@ -69,21 +69,14 @@ def _variables(profile: Profile) -> Iterator[Found]:
     for path, value, allowed in _templates(profile):
         if not allowed.issuperset(variables_in(value)):
             yield path, _allowed(allowed)
-        for name in sorted({name for text in _texts(value) for name in _embedded(text)} & allowed):
+        for name in sorted({name for text in texts_in(value) for name in _embedded(text)} & allowed):
             yield path, f"${{{name}}} is a value by itself: it cannot be a part of a longer text"
-        if any(VARIABLE.search(key) for key in _keys(value)):
+        if any(VARIABLE.search(key) for key in keys_in(value)):
             yield path, "a variable in a key is not filled in: use it in a value"
 
 
 def _embedded(text: str) -> set[str]:
     return {name for name in WHOLE if "${" + name + "}" in text and text != "${" + name + "}"}
-
-
-def _texts(value: Any) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    for part in value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ():
-        yield from _texts(part)
 
 
 def _allowed(allowed: frozenset[str]) -> str:
@@ -111,13 +104,6 @@ def _templates(profile: Profile) -> Iterator[tuple[str, Any, frozenset[str]]]:
         yield f"errors[{index}].match", rule.match, OF_PATTERN
     yield "subprotocols", profile.subprotocols, NONE
     yield "bypass_headers", profile.bypass_headers, NONE
-
-
-def _keys(value: Any) -> Iterator[str]:
-    if isinstance(value, Mapping):
-        yield from value
-    for part in value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ():
-        yield from _keys(part)
 
 
 NONCES: Final = frozenset({"nonce", "number"})
@@ -210,11 +196,6 @@ def _subprotocols(profile: Profile) -> Iterator[Found]:
         yield "subprotocols", NO_SUBPROTOCOL
     if len(set(offered)) < len(offered):
         yield "subprotocols", "a subprotocol is offered once (RFC 6455 section 4.1)"
-    if not set(offered).isdisjoint(profile.carry.subprotocols):
-        yield (
-            "subprotocols",
-            "one of them stands in carry.subprotocols too, and a subprotocol is offered once: remove it",
-        )
 
 
 def _statuses(profile: Profile) -> Iterator[Found]:

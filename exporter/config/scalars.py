@@ -77,6 +77,8 @@ def _text(value: str) -> str:
 def _file_path(value: str) -> str:
     if "-----BEGIN" in value or "\n" in value:
         raise ValueError("must be the path of a file, not what stands in it")
+    if "${" in value:
+        raise ValueError("no ${…} is filled in here, from the environment neither: write the path out")
     return _text(value)
 
 

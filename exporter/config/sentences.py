@@ -76,12 +76,19 @@ def _not_text(found: Any) -> str:
     return next((sentence for kind, sentence in kinds if isinstance(found["input"], kind)), "must be text")
 
 
-def _known(place: Place, whole: type[BaseModel]) -> tuple[str, ...]:
-    """The fields that the mapping around this place may have."""
+def _owner(place: Place, whole: type[BaseModel]) -> type[BaseModel] | None:
+    """The model of the mapping around this place."""
     kind: Any = whole
     for part in place[:-1]:
         kind = _inner(_bare(kind), part)
-    return tuple(kind.model_fields) if _is_model(kind := _bare(kind)) else ()
+    owner = _bare(kind)
+    return owner if _is_model(owner) else None
+
+
+def _known(place: Place, whole: type[BaseModel]) -> tuple[str, ...]:
+    """The fields that the mapping around this place may have."""
+    owner = _owner(place, whole)
+    return tuple(owner.model_fields) if owner is not None else ()
 
 
 def _is_model(kind: Any) -> bool:
@@ -101,7 +108,32 @@ def _bare(kind: Any) -> Any:
     return kind
 
 
+NEVER_HERE: Final = {
+    ("Jwt", "a key"): frozenset({"key", "secret", "private_key", "signing_key"}),
+    ("Jwt", "a token"): frozenset({"token", "jwt", "access_token"}),
+    ("Auth", "a secret"): frozenset({"secret", "password", "token", "key", "api_key", "apikey", "bearer"}),
+}
+"""What people write a secret under, by model: none is ever read from the config file."""
+INSTEAD: Final = {
+    "a key": "key_file names a file that holds it, key_env an environment variable",
+    "a token": "token_file names a file that holds it",
+    "a secret": "secret_file names a file that holds it, secret_env an environment variable; a key that signs tokens "
+    "stands under jwt",
+}
+
+
+def _secret_here(model: str, field: str) -> str | None:
+    for (owner, noun), names in NEVER_HERE.items():
+        if owner == model and field.lower() in names:
+            return f"{noun} never stands in the config: {INSTEAD[noun]}"
+    return None
+
+
 def _unknown(place: Place, whole: type[BaseModel]) -> str:
+    owner = _owner(place, whole)
+    advice = _secret_here(owner.__name__, str(place[-1])) if owner is not None else None
+    if advice is not None:
+        return advice
     known = sorted(_known(place, whole))
     near = difflib.get_close_matches(shown(str(place[-1])).lower(), known, n=1)
     return f"unknown field, did you mean `{near[0]}`?" if near else f"unknown field, known here: {', '.join(known)}"
@@ -120,6 +152,21 @@ def _shape(name: str) -> Callable[[Any], str]:
     return lambda found: f"must be {name}" + (", but there is nothing: remove the key" * (found["input"] is None))
 
 
+EXAMPLES: Final = {
+    "identities": "alias: subject, such as {pool-001: staging-user-001}",
+    "check_identities": "alias: subject, such as {check-001: staging-user-101}",
+    "headers": "name: value, such as {Origin: https://app.example.com}",
+    "claims": "name: value, such as {iss: my-issuer}",
+    "profiles": "name: profile",
+}
+"""What a mapping holds, by the name of its field."""
+
+
+def _mapping(found: Any) -> str:
+    example = EXAMPLES.get(str(found["loc"][-1])) if found["input"] is not None else None
+    return _shape("a mapping")(found) + (f" of {example}" if example else "")
+
+
 def _said(sentence: str) -> Callable[[Any], str]:
     return lambda _: sentence
 
@@ -133,7 +180,7 @@ WORDS: Final[Mapping[str, Callable[[Any], str]]] = {
     "int_type": _said("must be a whole number, without quotes"),
     "bool_type": _said("must be true or false, without quotes"),
     "list_type": _shape("a list"),
-    "dict_type": _shape("a mapping"),
+    "dict_type": _mapping,
     "model_type": _shape("a mapping"),
     "model_attributes_type": _shape("a mapping"),
     "too_short": _said("must not be empty"),

@@ -12,20 +12,23 @@ from collections.abc import Callable, Iterator
 from typing import Final
 from urllib.parse import SplitResult, parse_qsl, urlsplit
 
+from exporter.config.carrying import TOKEN_VARIABLES, carrier_of, has_token_message, keys_in, variables_in
 from exporter.config.document import shown
-from exporter.config.model import Jwt, Profile, Target
+from exporter.config.model import HeaderCarry, Jwt, Profile, Target
 from exporter.config.profile_checks import (
     HTTP_VALUE,
     OUR_HEADERS,
     OUR_PREFIX,
     Found,
+    header_in_value,
+    header_name_faults,
     needs_identity,
     needs_token,
 )
 from exporter.config.scalars import HTTP_TOKEN
 
 OUR_CLAIMS: Final = frozenset({"sub", "iat", "exp", "jti"})
-OUR_TOKEN_HEADERS: Final = frozenset({"alg", "b64", "crit"})
+OUR_IN_CARRYS: Final = frozenset({"alg", "b64", "crit"})
 CREDENTIALS: Final = frozenset({"authorization", "proxy-authorization"})
 VISIBLE = re.compile(r"[\x21-\x7e]+")
 HOST = re.compile(
@@ -44,6 +47,9 @@ def target_problems(target: Target, profile: Profile | None) -> Iterator[Found]:
 
 
 def _url(target: Target) -> Iterator[Found]:
+    if "${" in target.url:
+        yield "url", UNFILLED["url"]
+        return
     if not VISIBLE.fullmatch(target.url):
         yield "url", "must be ASCII without spaces: percent-encode the path, write the host with xn--"
         return
@@ -62,7 +68,7 @@ def _url_faults(url: str, parts: SplitResult, port: int | None) -> Iterator[tupl
     host = parts.hostname
     yield parts.scheme not in {"ws", "wss"}, "must begin with ws:// or wss://"
     yield host is None, "has no host"
-    yield "@" in parts.netloc, "must not hold credentials: they stand in a file, see auth.jwt"
+    yield "@" in parts.netloc, "must not hold credentials: they stand in a file, see auth.jwt and auth.secret_file"
     yield "#" in url, "must not have a fragment (#): it is never sent"
     yield port == 0, "has port 0, to which nobody can connect"
     yield host is not None and not _is_host(host), "has a host that is no name and no address"
@@ -141,8 +147,93 @@ def _claims(target: Target) -> Iterator[Found]:
         if jwt and not isinstance(jwt.claims.get(name, ""), kinds):
             yield f"auth.jwt.claims.{name}", "must be text: quote it (RFC 7519 section 4.1)"
     for name in jwt.headers if jwt else ():
-        if name in OUR_TOKEN_HEADERS:
+        if name in OUR_IN_CARRYS:
             yield f"auth.jwt.headers.{shown(name)}", "is set by us: remove it, and choose the algorithm by `algorithm`"
+
+
+UNFILLED: Final = {
+    "url": "no ${…} is filled in here, from the environment neither: write the url out (a token is added to it by "
+    "auth.carry)",
+    "identities": "no ${…} is filled in here, from the environment neither: write the subject itself",
+    "check_identities": "no ${…} is filled in here, from the environment neither: write the subject itself",
+    "auth.jwt.headers": "no ${…} is filled in here: what names the user stands in auth.jwt.claims",
+}
+"""Where no variable is filled in, and where what was meant belongs."""
+IN_CARRY: Final = (
+    "no ${…} is filled in here: the header that carries the token stands in auth.carry, such as "
+    '{header: Cookie, value: "access=${token}"}, and its secret in a file, see auth.jwt and auth.secret_file'
+)
+NOT_FILLED: Final = "no ${…} is filled in here: write the value itself"
+OF_CLAIMS: Final = frozenset({"identity", "alias"})
+
+
+def _variables(target: Target) -> Iterator[Found]:
+    """Every `${…}` that would be sent as it is written."""
+    jwt = _jwt(target)
+    named: dict[str, dict[str, str]] = {
+        "headers": target.headers,
+        "identities": target.identities,
+        "check_identities": target.check_identities,
+        "auth.jwt.headers": jwt.headers if jwt else {},
+    }
+    for field, values in named.items():
+        for name, value in values.items():
+            if "${" in value + name:
+                yield f"{field}.{shown(name)}", IN_CARRY if "${token" in value else UNFILLED.get(field, NOT_FILLED)
+    for field, text in (
+        ("environment", target.environment),
+        ("address", target.address),
+        ("tls.server_name", target.tls.server_name),
+    ):
+        if text is not None and "${" in text:
+            yield field, NOT_FILLED
+
+
+def _claim_variables(target: Target) -> Iterator[Found]:
+    jwt = _jwt(target)
+    for name, value in jwt.claims.items() if jwt else ():
+        place = f"auth.jwt.claims.{shown(name)}"
+        unknown = set(variables_in(value)) - OF_CLAIMS
+        if not unknown.isdisjoint(TOKEN_VARIABLES):
+            yield place, "is a part of the token itself: ${token} belongs in auth.carry or in a message of the profile"
+        elif unknown:
+            yield place, "unknown variable: filled in here are ${alias} and ${identity} (the subject)"
+        if any("${" in key for key in (name, *keys_in(value))):
+            yield place, "a variable in a key is not filled in: use it in a value"
+
+
+def _carry(target: Target) -> Iterator[Found]:
+    carry = target.auth.carry if target.auth else None
+    if not isinstance(carry, HeaderCarry):
+        return
+    yield from (("auth.carry.header", fault) for fault in header_name_faults(carry.header))
+    used = set(variables_in(carry.value))
+    if not used <= TOKEN_VARIABLES:
+        yield "auth.carry.value", "unknown variable: filled in here are ${token}, ${token_base64url}"
+    elif not used:
+        yield "auth.carry.value", "needs ${token} or ${token_base64url}: the token would not be sent"
+    if not HTTP_VALUE.fullmatch(carry.value) or carry.value != carry.value.strip():
+        yield "auth.carry.value", "must be printable ASCII in one line"
+    elif header_in_value(carry.value) is not None:
+        yield "auth.carry.value", "is the value only, and begins with a header name: that stands in auth.carry.header"
+    if carry.header.lower() in {name.lower() for name in target.headers}:
+        yield f"headers.{shown(carry.header)}", "carries the token, see auth.carry: remove it here"
+
+
+def _carried(target: Target, profile: Profile) -> Iterator[Found]:
+    if target.auth is None:
+        return
+    carrier = carrier_of(target.auth, profile)
+    if carrier.by == "message" and not has_token_message(profile):
+        yield "auth.carry", "is message, but no message of the profile holds ${token}: the token would not be sent"
+    if carrier.by == "message" and profile.auth_by == "upgrade":
+        yield "auth.carry", "the profile proves the login by the upgrade (auth_by), which must carry the token then"
+    if carrier.by == "header" and not isinstance(target.auth.carry, HeaderCarry):
+        for name in target.headers:
+            if name.lower() == carrier.name.lower() and name.lower() not in CREDENTIALS:
+                yield f"headers.{shown(name)}", "carries the token, see the profile's carry: remove it here"
+    if carrier.by == "subprotocol" and not set(carrier.templates).isdisjoint(profile.subprotocols):
+        yield "auth.carry", "the profile offers one of the token's subprotocols by itself: remove it from one of them"
 
 
 def _headers(target: Target) -> Iterator[Found]:
@@ -156,7 +247,10 @@ def _headers(target: Target) -> Iterator[Found]:
                 "its value must be printable ASCII in one line",
             ),
             (lower in OUR_HEADERS or lower.startswith(OUR_PREFIX), "is set by the handshake itself: remove it"),
-            (lower in CREDENTIALS, "must not stand here: credentials stand in a file, see auth.jwt"),
+            (
+                lower in CREDENTIALS,
+                "must not stand here: credentials stand in a file, see auth.jwt and auth.secret_file",
+            ),
             (times[lower] > 1, "is given more than once: upper and lower case are the same"),
         )
         yield from ((f"headers.{shown(name)}", sentence) for wrong, sentence in faults if wrong)
@@ -169,12 +263,12 @@ def _tls(target: Target) -> Iterator[Found]:
     for given, missing in (("cert_file", "key_file"), ("key_file", "cert_file")):
         if getattr(tls, given) is not None and getattr(tls, missing) is None:
             yield f"tls.{missing}", f"is required together with {given}"
-    if tls.server_name is not None and not _is_host(tls.server_name):
+    if tls.server_name is not None and "${" not in tls.server_name and not _is_host(tls.server_name):
         yield "tls.server_name", "is no host name"
 
 
 def _connected_address(target: Target) -> Iterator[Found]:
-    if target.address is not None and not _is_host(target.address):
+    if target.address is not None and "${" not in target.address and not _is_host(target.address):
         yield (
             "address",
             "must be a host name or an IP address, without scheme, port and brackets: the port is the url's",
@@ -244,6 +338,9 @@ TARGET_CHECKS: Final[tuple[Callable[[Target], Iterator[Found]], ...]] = (
     _subjects,
     _ready_token,
     _claims,
+    _claim_variables,
+    _variables,
+    _carry,
     _headers,
     _tls,
     _connected_address,
@@ -252,6 +349,7 @@ TARGET_CHECKS: Final[tuple[Callable[[Target], Iterator[Found]], ...]] = (
 PROFILED_CHECKS: Final[tuple[Callable[[Target, Profile], Iterator[Found]], ...]] = (
     _identities,
     _auth,
+    _carried,
     _inline_token,
     _bypass,
     _missing_parts,

@@ -117,7 +117,7 @@ def _run(options: argparse.Namespace) -> int:
     loaded = _load(options, options.shard)
     history_file = _history_file(options, loaded.config)
     if options.config_check:
-        print("\n".join(plan_lines(loaded.plan)))
+        _say("\n".join([*plan_lines(loaded.plan), "", *(f"note: {note}" for note in loaded.notes)]).rstrip("\n"))
         for warning in loaded.warnings:
             print(f"warning: {warning}", file=sys.stderr)
         return 0

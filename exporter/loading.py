@@ -12,7 +12,7 @@ from typing import Final
 from exporter.config import Config, Problem, YamlProblem, examine, load_yaml
 from exporter.files import key_problems, key_warnings, mode_warnings
 from exporter.host import Clock
-from exporter.plan import Plan, Shard, plan, shard_of
+from exporter.plan import Plan, Shard, plan, plan_notes, plan_warnings, shard_of
 from exporter.profiles import BUILT_IN
 
 KEPT: Final = ("state_file", "history_file")
@@ -29,11 +29,15 @@ class Unloadable(Exception):  # noqa: N818
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A config and its plan; `warnings`: what should be said of them all the same, a sentence each."""
+    """A config and its plan.
+
+    `warnings`: what should be said of them all the same, a sentence each; `notes`: what `--config.check` says besides.
+    """
 
     config: Config
     plan: Plan
     warnings: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def keeping_state_of(self, first: Config, flags: Mapping[str, object]) -> "Loaded":
         """The same, with a warning for what should now be kept elsewhere: such files are opened at the start only.
@@ -79,5 +83,6 @@ def checked(raw: object, path: Path) -> Loaded:
     problems: list[Problem] = [*seen.problems, *files, *schedule]
     if problems or not isinstance(planned, Plan):
         raise Unloadable([f"{path}: {problem}" for problem in dict.fromkeys(problems)])
-    warnings = (*mode_warnings(sound), *key_warnings(sound, Clock().wall()))
-    return Loaded(sound, planned, tuple(map(str, warnings)))
+    found = (*mode_warnings(sound), *key_warnings(sound, Clock().wall()), *plan_warnings(planned.jobs))
+    warnings = tuple(map(str, found))
+    return Loaded(sound, planned, warnings, tuple(map(str, plan_notes(planned.jobs))))

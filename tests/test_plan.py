@@ -297,7 +297,8 @@ REFUSED = {
         "targets[1] (alias).interval: up to 6 sessions would begin "
         + HELD.format("2 identities that is 3")
         + ", and up to 3 more of the same user by main, but slots_per_identity 5 less reserve 1 allows 4. "
-        "Safe: interval 157s, or 6 identities, or probes.auth.every and probes.send.every 3, or users of its own"
+        "Safe: interval 79s for each of alias, main, which share users, or interval 157s, or 6 identities, or "
+        "probes.auth.every and probes.send.every 3, or users of its own"
     ),
     "invalid-budget-reserve.yml": (
         "targets[0] (staging).limits: slots_per_identity 3 less reserve 3 leaves no slot to probe with: the backend "
@@ -347,7 +348,44 @@ def test_an_unlimited_target_adds_to_the_slots_of_the_users_it_shares():
     assert isinstance(planned(alone), Plan)
     (problem,) = planned(alone, beside)
     assert problem.path == "targets[0] (a).interval"
-    assert problem.sentence.endswith("Safe: users of its own")
+    assert problem.sentence.endswith("Safe: interval 105s for each of a, b, which share users, or users of its own")
+    slower = target(name="a", interval="105s", limits={"slots_per_identity": 3})
+    assert isinstance(planned(slower, {**beside, "interval": "105s"}), Plan)
+
+
+THREE = [{"name": name, "interval": "60s", "limits": {"slots_per_identity": 5}} for name in ("zen", "main", "alias")]
+
+
+def test_targets_that_share_a_user_are_given_an_interval_that_is_safe_for_all_of_them():
+    """Each of three targets of one user is over its limit alone: the interval that is named holds for all together."""
+    found = planned(*(target(**fields, identities={"pool-001": "u"}) for fields in THREE))
+    assert len(found) == 3
+    assert "Safe: interval 313s for each of zen, main, alias, which share users, or users of its own" in str(found[0])
+    together = [{**fields, "interval": "313s", "identities": {"pool-001": "u"}} for fields in THREE]
+    assert isinstance(planned(*(target(**fields) for fields in together)), Plan)
+    assert not isinstance(planned(*(target(**{**fields, "interval": "312s"}) for fields in together)), Plan)
+
+
+def test_targets_that_share_users_by_way_of_others_are_slowed_together():
+    """The first and the last share no user, but each shares one with the second: one interval holds for the three."""
+    users = ({"a": "u1", "b": "u2"}, {"b": "u2", "c": "u3"}, {"c": "u3", "d": "u4"})
+    fields = [{**one, "interval": "14s", "identities": pool} for one, pool in zip(THREE, users, strict=True)]
+    (problem, *_) = planned(*(target(**one) for one in fields))
+    seconds = int(problem.sentence.partition("Safe: interval ")[2].partition("s for each of zen, main, alias")[0])
+    assert isinstance(planned(*(target(**{**one, "interval": f"{seconds}s"}) for one in fields)), Plan)
+    assert not isinstance(planned(*(target(**{**one, "interval": f"{seconds - 1}s"}) for one in fields)), Plan)
+
+
+def test_a_reserve_of_nothing_and_one_slot_make_a_plan():
+    """With one slot for a user, and none kept for others, it is probed once in each time that a slot is held."""
+    one = {"interval": "20s", "identities": {"cp": "CP-1"}}
+    made = job(**one, limits={"slots_per_identity": 1, "slot_release": "5s", "reserve": 0})
+    assert (made.allowed, made.limits.reserve) == (1, 0)
+    assert job(**one, limits={"slots_per_identity": 1, "slot_release": "5s"}).allowed == 1
+    (problem,) = planned(target(**one, limits={"slots_per_identity": 1, "slot_release": "30s", "reserve": 0}))
+    assert "allows 1. Safe: interval 43s" in problem.sentence
+    (refused,) = planned(target(**one, limits={"slots_per_identity": 1, "reserve": 1}))
+    assert "slots_per_identity 1 less reserve 1 leaves no slot" in refused.sentence
 
 
 def test_an_unknown_profile_is_a_problem_and_not_a_crash():

@@ -4,11 +4,12 @@ Rule 1: reads no file and no environment. Rule 2: every refusal names the path o
 quotes no value. Rule 3: knows no backend by name: a profile is data (`Profile`), the built-in ones stand in `profiles`.
 
 `scalars` single values · `model` the shape · `carrying` which way a token goes · `document` YAML text ·
-`sentences` pydantic's errors in our words · `target_checks`, `profile_checks` what fields must agree on · `parsing` all
-of it together · `web`, `http_client` the files of `--web.config.file` and `--http.config.file`.
+`sentences` pydantic's errors in our words · `target_checks`, `profile_checks` what fields must agree on ·
+`unreachable` rules that never apply · `parsing` all of it together · `web`, `http_client` the files of
+`--web.config.file` and `--http.config.file`.
 """
 
-from exporter.config.carrying import Carrier, carrier_of
+from exporter.config.carrying import Carrier, carrier_of, has_token_message
 from exporter.config.document import YamlProblem, load_yaml
 from exporter.config.http_client import BasicAuth, HttpClient, parse_http_client
 from exporter.config.model import (
@@ -42,6 +43,7 @@ from exporter.config.parsing import Examined, Part, examine, parse
 from exporter.config.problem import Problem
 from exporter.config.profile_checks import covers, profile_problems
 from exporter.config.scalars import Duration, FieldPath, Message, Name, Pattern, Period, seconds
+from exporter.config.unreachable import unreachable_rules
 from exporter.config.web import CIPHERS, CURVES, RateLimit, TlsServer, WebConfig, parse_web
 
 __all__ = [
@@ -91,10 +93,12 @@ __all__ = [
     "carrier_of",
     "covers",
     "examine",
+    "has_token_message",
     "load_yaml",
     "parse",
     "parse_http_client",
     "parse_web",
     "profile_problems",
     "seconds",
+    "unreachable_rules",
 ]

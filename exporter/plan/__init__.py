@@ -6,6 +6,7 @@ before: a restart cannot make an identity's turns crowd.
 Rule 3: a schedule that could do harm is no plan but a problem that says which schedule is safe.
 """
 
+from exporter.plan.advice import plan_notes, plan_warnings
 from exporter.plan.cadence import Grid, Turns
 from exporter.plan.difference import Difference, difference
 from exporter.plan.job import Job
@@ -13,4 +14,17 @@ from exporter.plan.planning import Plan, plan
 from exporter.plan.sharding import Shard, shard_of
 from exporter.plan.text import plan_lines
 
-__all__ = ["Difference", "Grid", "Job", "Plan", "Shard", "Turns", "difference", "plan", "plan_lines", "shard_of"]
+__all__ = [
+    "Difference",
+    "Grid",
+    "Job",
+    "Plan",
+    "Shard",
+    "Turns",
+    "difference",
+    "plan",
+    "plan_lines",
+    "plan_notes",
+    "plan_warnings",
+    "shard_of",
+]

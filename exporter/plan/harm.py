@@ -5,6 +5,7 @@ Rule 1: each problem holds the arithmetic and what to write instead.
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from math import ceil
 from typing import Final
 
@@ -45,11 +46,11 @@ def slot_problems(jobs: Sequence[Job], total: Counter[str]) -> Iterator[Problem]
         if not job.allowed or job.allowed < 1:
             yield Problem(_path(index, job, "limits"), _no_slot(job))
         elif own > job.allowed:
-            yield Problem(_path(index, job, "interval"), _too_many(job, own, 0, ""))
+            yield Problem(_path(index, job, "interval"), _too_many(job, own, 0, _together(job, jobs)))
         elif not any(_share(job, over[later]) for later in over if later > index):  # the last one says it for all
-            others = _worst(job, total) - own
-            sharers = " and ".join(other.name for other in jobs if other is not job and _share(job, other))
-            yield Problem(_path(index, job, "interval"), _too_many(job, own, others, sharers))
+            yield Problem(
+                _path(index, job, "interval"), _too_many(job, own, _worst(job, total) - own, _together(job, jobs))
+            )
 
 
 def rate_problems(jobs: Sequence[Job], rates: dict[str, int]) -> Iterator[Problem]:
@@ -94,21 +95,66 @@ def _share(job: Job, other: Job) -> bool:
     return not set(job.users.values()).isdisjoint(other.users.values())
 
 
-def _too_many(job: Job, own: int, others: int, sharers: str) -> str:
+def _together(job: Job, jobs: Sequence[Job]) -> list[Job]:
+    """The targets that are tied to this one by shared users, itself first, directly or by way of others."""
+    tied = [job]
+    for one in tied:
+        tied += [other for other in jobs if not any(other is known for known in tied) and _share(one, other)]
+    return tied
+
+
+def _too_many(job: Job, own: int, others: int, tied: Sequence[Job]) -> str:
     target, limits = job.target, job.limits
     sessions, pool = job.turns.most(job.span), len(job.users)
+    sharers = " and ".join(other.name for other in tied[1:] if _share(job, other))
     shared = f", and up to {others} more of the same user by {sharers}" if others else ""
     return (
         f"up to {_many(sessions, 'session')} would begin within the {job.window:g}s that a slot may be held "
         f"(slot_release {limits.slot_release:g}s + timeout {target.timeout:g}s + close_timeout "
         f"{target.close_timeout:g}s): over {_many(pool, 'identity')} that is {own} slots of one user at once"
         f"{shared}, but slots_per_identity {limits.slots_per_identity} less reserve {limits.reserve} allows "
-        f"{job.allowed}. Safe: {', or '.join(_safe(job, (job.allowed or 0) - others, shared=bool(others)))}"
+        f"{job.allowed}. Safe: {', or '.join(_ways_out(job, others, tied))}"
     )
 
 
-def _safe(job: Job, allowed: int, *, shared: bool) -> Iterator[str]:
-    """Ways out, each enough by itself: the smallest change of one figure that holds at most `allowed`."""
+def _ways_out(job: Job, others: int, tied: Sequence[Job]) -> Iterator[str]:
+    """Ways out, each enough by itself, whatever the targets are that share its users."""
+    if len(tied) == 1:
+        yield from _safe(job, job.allowed or 0)
+        return
+    interval = _joint_interval(tied)
+    if interval is not None:
+        yield f"interval {interval}s for each of {', '.join(other.name for other in tied)}, which share users"
+    if others:
+        yield from _safe(job, (job.allowed or 0) - others)
+        yield "users of its own"
+    else:
+        yield f"users of its own and {next(_safe(job, job.allowed or 0))}"
+
+
+def _joint_interval(tied: Sequence[Job]) -> int | None:
+    """Give the smallest whole number of seconds at which all of these together hold no more slots than each allows.
+
+    A target that is slower already stays as it is.
+    """
+    low, high = ceil(min(job.interval for job in tied)), LONGEST + 1
+    while low < high:
+        middle = (low + high) // 2
+        if _fits(tied, middle):
+            high = middle
+        else:
+            low = middle + 1
+    return low if low <= LONGEST else None
+
+
+def _fits(tied: Sequence[Job], seconds: int) -> bool:
+    slowed = [job if job.interval >= seconds else replace(job, grid=Grid.of(job.name, seconds)) for job in tied]
+    total = user_peaks(slowed)
+    return all(_worst(job, total) <= max(job.allowed or 0, 0) for job in slowed)
+
+
+def _safe(job: Job, allowed: int) -> Iterator[str]:
+    """The smallest change of one figure by which this target holds at most `allowed` slots of a user."""
     if allowed >= 1:
         interval = _safe_interval(job, allowed)
         if interval is not None:
@@ -118,8 +164,6 @@ def _safe(job: Job, allowed: int, *, shared: bool) -> Iterator[str]:
         if job.profile.connect_without_token and every <= RAREST:
             names = [f"probes.{probe}.every" for probe in job.probes if probe is not Probe.CONNECT]
             yield f"{' and '.join(names)} {every}"
-    if shared:
-        yield "users of its own"
 
 
 def _safe_interval(job: Job, allowed: int) -> int | None:

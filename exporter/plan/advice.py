@@ -1,0 +1,122 @@
+"""What should be said of a config that can be used: once at the start and at each reload, and by `--config.check`.
+
+Rule 1: a row is a function that yields (path, sentence) pairs of one job; adding one is a function and a line in
+`JOB_WARNINGS` or `JOB_NOTES`. Rule 2: a warning is worth a line of the log at every start, a note
+only what `--config.check` says.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final
+
+from exporter.config import Problem, Profile, has_token_message, unreachable_rules
+from exporter.plan.job import Job
+
+FAR_BELOW: Final = 0.5
+"""A slot_release under this share of the profile's own figure is hardly meant."""
+SWITCHES: Final = ("factory", "test", "e2e", "bot", "monitor", "health", "probe")
+"""Words in a User-Agent by which backends pick another behaviour."""
+CREDENTIAL_NAMES: Final = ("cookie", "api-key", "apikey", "token", "secret", "password", "session")
+"""Parts of a header's name that say that its value is a credential."""
+Found = tuple[str, str]
+
+
+def plan_warnings(jobs: Sequence[Job]) -> Iterator[Problem]:
+    """Warnings of a plan, in the order of its targets; of each profile that a target uses, once."""
+    for index, job in enumerate(jobs):
+        for check in JOB_WARNINGS:
+            yield from _placed(index, job, check(job))
+    for name, profile in {job.target.profile: job.profile for job in jobs}.items():
+        for path, sentence in (*unreachable_rules(profile), *_plain_text(profile)):
+            yield Problem(f"profiles.{name}.{path}", sentence)
+
+
+def plan_notes(jobs: Sequence[Job]) -> Iterator[Problem]:
+    """What `--config.check` says besides; what is so of several targets is one line."""
+    found: dict[Found, list[str]] = {}
+    for check in JOB_NOTES:
+        for index, job in enumerate(jobs):
+            for note in check(job):
+                found.setdefault(note, []).append(f"targets[{index}] ({job.name})")
+    for (path, sentence), places in found.items():
+        more = f" and of {len(places) - 1} more" if len(places) > 1 else ""
+        yield Problem(f"{places[0]}.{path}{more}", sentence)
+
+
+def _placed(index: int, job: Job, found: Iterator[Found]) -> Iterator[Problem]:
+    for path, sentence in found:
+        yield Problem(f"targets[{index}] ({job.name}).{path}", sentence)
+
+
+IN_ACCESS_LOGS: Final = (
+    "query puts the token into the access logs of the backend and of every proxy before it: use header, subprotocol or "
+    "message if the backend takes one of them"
+)
+IN_CLEAR: Final = (
+    "looks like a credential that stands in the config: put it into a file (auth.secret_file) and let auth.carry name "
+    "the header"
+)
+
+
+def _query(job: Job) -> Iterator[Found]:
+    if job.carrier is not None and job.carrier.by == "query":
+        yield "auth.carry", IN_ACCESS_LOGS
+
+
+def _both_ways(job: Job) -> Iterator[Found]:
+    if job.carrier is not None and job.carrier.in_upgrade and has_token_message(job.profile):
+        sentence = f"{job.carrier.by} sends the token a second time: a message of the profile holds it too"
+        yield "auth.carry", f"{sentence}; carry: message sends it there only"
+
+
+def _clear_credential(job: Job) -> Iterator[Found]:
+    for name in job.target.headers:
+        if any(word in name.lower() for word in CREDENTIAL_NAMES):
+            yield f"headers.{name}", IN_CLEAR
+
+
+def _short_release(job: Job) -> Iterator[Found]:
+    own, known = job.target.limits.slot_release, job.profile.limits.slot_release
+    if own is not None and own < FAR_BELOW * known:
+        yield "limits.slot_release", SHORT_RELEASE.format(own=own, known=known, profile=job.target.profile)
+
+
+SHORT_RELEASE: Final = (
+    "{own:g}s is far below the {known:g}s after which backends of profile {profile} release a slot: if this one takes "
+    "as long, the schedule holds more slots than the plan says"
+)
+
+
+def _plain_text(profile: Profile) -> Iterator[Found]:
+    """A text as a message is JSON: in quotes."""
+    for name, exchange in (("auth", profile.auth), ("send", profile.send)):
+        if exchange is not None and isinstance(exchange.message, str):
+            yield f"{name}.message", "is sent as JSON, in quotes: a protocol of plain text is not spoken"
+
+
+def _assumed_profile(job: Job) -> Iterator[Found]:
+    if "profile" not in job.target.model_fields_set:
+        yield "profile", f"{job.target.profile} was assumed: the target names none"
+
+
+def _measured_by(job: Job) -> Iterator[Found]:
+    """Headers by which a backend may treat us otherwise than its users."""
+    named = {name.lower(): value for name, value in job.target.headers.items()}
+    ours = [f"{name} (from headers)" for name in job.target.headers if name.lower() in ("user-agent", "origin")]
+    missing = [name for name in ("User-Agent", "Origin") if name.lower() not in named]
+    words = [word for word in SWITCHES if word in named.get("user-agent", "").lower()]
+    sentence = "a backend may treat a session by what these say: "
+    sentence += ", ".join([*ours, *(MISSING[name] for name in missing)])
+    if words:
+        sentence += f"; the User-Agent holds `{words[0]}`, a word by which backends switch to another behaviour"
+    yield "headers", sentence
+
+
+MISSING: Final = {"User-Agent": "User-Agent (the exporter's own)", "Origin": "no Origin, which browsers send"}
+
+JOB_WARNINGS: Final[tuple[Callable[[Job], Iterator[Found]], ...]] = (
+    _query,
+    _both_ways,
+    _clear_credential,
+    _short_release,
+)
+JOB_NOTES: Final[tuple[Callable[[Job], Iterator[Found]], ...]] = (_assumed_profile, _measured_by)

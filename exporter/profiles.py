@@ -6,7 +6,7 @@ Rule 2: a function here takes a profile and a JSON value and knows no socket, no
 
 import re
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import compress
@@ -23,6 +23,7 @@ from exporter.config import (
     Profile,
     Welcome,
     WelcomeCheck,
+    regex,
 )
 from exporter.result import FactoryReason, Phase, Probe, Reason, evidence_text
 
@@ -277,12 +278,6 @@ def _parts(path: str) -> tuple[str, ...]:
     return tuple(path.split("."))
 
 
-@lru_cache(maxsize=1024)
-def compiled(pattern: str) -> re.Pattern[str]:
-    """A rule's regular expression, compiled once."""
-    return re.compile(pattern)
-
-
 TEXT_LIMIT: Final = 2_000
 """Characters of a foreign text that a rule looks at."""
 
@@ -299,8 +294,8 @@ class Ruling:
     retry_after: float | None = None
 
 
-def _figures(found: list[re.Match[str]]) -> dict[str, Any]:
-    texts = {name: text for match in found for name, text in match.groupdict().items() if text and text.isdecimal()}
+def _figures(found: Iterable[Mapping[str, str | None]]) -> dict[str, Any]:
+    texts = {name: text for groups in found for name, text in groups.items() if text and text.isdecimal()}
     named = {name: int(text) for name, text in texts.items() if int(text) <= MAX_FIGURE}
     return {"limit": named.get("limit") or None, "retry_after": named.get("retry_after")}
 
@@ -314,18 +309,18 @@ def _first_met(rules: Sequence[ErrorRule], frame: Mapping[str, Any]) -> Ruling |
     for rule in rules:
         if not matches(rule.match, frame):
             continue
-        texts = ((compiled(pattern), lookup(frame, path)) for path, pattern in rule.text.items())
-        found = [regex.search(text[:TEXT_LIMIT]) if isinstance(text, str) else None for regex, text in texts]
-        if all(found):
-            return Ruling(rule, **_figures([match for match in found if match]))
+        texts = ((regex(pattern), lookup(frame, path)) for path, pattern in rule.text.items())
+        found = [known.search(text[:TEXT_LIMIT]) if isinstance(text, str) else None for known, text in texts]
+        if None not in found:
+            return Ruling(rule, **_figures([groups for groups in found if groups]))
     return None
 
 
 def sort_close(profile: Profile, code: int, text: str) -> Ruling | None:
     """The first close rule that a close frame of the server meets."""
     for rule in profile.closes:
-        found = compiled(rule.text).search(text[:TEXT_LIMIT])
-        if rule.code in (None, code) and found:
+        found = regex(rule.text).search(text[:TEXT_LIMIT])
+        if rule.code in (None, code) and found is not None:
             return Ruling(rule, **_figures([found]))
     return None
 

@@ -51,6 +51,7 @@ ONLY = {
     "aiohttp": {"web", "standin"},
     "apscheduler": {"scheduler"},
     "bcrypt": {"web"},
+    "re2": {"config"},
     "jwt": {"tokens"},
     "prometheus_client": {"metrics", "web", "daemon"},
     "signal": {"__main__"},

@@ -4,8 +4,8 @@ Rule 1: reads no file and no environment. Rule 2: every refusal names the path o
 quotes no value. Rule 3: knows no backend by name: a profile is data (`Profile`), the built-in ones stand in `profiles`.
 
 `scalars` single values · `model` the shape · `carrying` which way a token goes · `document` YAML text ·
-`sentences` pydantic's errors in our words · `target_checks`, `profile_checks` what fields must agree on ·
-`unreachable` rules that never apply · `parsing` all of it together · `web`, `http_client` the files of
+`sentences` pydantic's errors in our words · `target_checks`, `profile_checks` what fields must agree on · `regexes` of
+rules · `unreachable` rules that never apply · `parsing` all of it together · `web`, `http_client` the files of
 `--web.config.file` and `--http.config.file`.
 """
 
@@ -42,6 +42,7 @@ from exporter.config.model import (
 from exporter.config.parsing import Examined, Part, examine, parse
 from exporter.config.problem import Problem
 from exporter.config.profile_checks import covers, profile_problems
+from exporter.config.regexes import regex
 from exporter.config.scalars import Duration, FieldPath, Message, Name, Pattern, Period, seconds
 from exporter.config.unreachable import unreachable_rules
 from exporter.config.web import CIPHERS, CURVES, RateLimit, TlsServer, WebConfig, parse_web
@@ -99,6 +100,7 @@ __all__ = [
     "parse_http_client",
     "parse_web",
     "profile_problems",
+    "regex",
     "seconds",
     "unreachable_rules",
 ]

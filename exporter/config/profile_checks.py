@@ -5,12 +5,12 @@ Rule 2: adding a check is a function and a line in `PROFILE_CHECKS`.
 """
 
 import re
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 from exporter.config.carrying import TOKEN_VARIABLES, VARIABLE, has_token_message, keys_in, texts_in, variables_in
 from exporter.config.model import CloseRule, Exchange, Profile
+from exporter.config.regexes import Irregular, regex
 from exporter.config.scalars import HTTP_TOKEN
 
 Found = tuple[str, str]
@@ -37,13 +37,9 @@ def _regexes(profile: Profile) -> Iterator[Found]:
 
 def _regex(path: str, pattern: str) -> Iterator[Found]:
     try:
-        with warnings.catch_warnings(action="error"):
-            re.compile(pattern)
-    except re.error as error:
-        # Its own words may quote the pattern.
-        yield path, f"is no regular expression: see character {(error.pos or 0) + 1}"
-    except (Warning, OverflowError, RecursionError):
-        yield path, "is a regular expression that cannot be relied on: write it more simply"
+        regex(pattern)
+    except Irregular as problem:
+        yield path, str(problem)
 
 
 def _codes(profile: Profile) -> Iterator[Found]:

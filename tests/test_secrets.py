@@ -14,11 +14,12 @@ import logging
 import sys
 import traceback
 from contextlib import AsyncExitStack, contextmanager
-from urllib.parse import quote
+from urllib.parse import quote, quote_plus
 
 import pytest
 import rig
 import standin_clients
+import wire
 import yaml
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -51,14 +52,15 @@ class Secrets:
         self._suffixes = set()
 
     def add(self, secret):
-        """A key or a token: as it is, in base64url, in hexadecimal."""
+        """A key, a token or a password: as it is, in JSON, base64url, a query and hexadecimal."""
         text = secret if isinstance(secret, str) else secret.decode("latin-1")
         if text in self.known:
             return
         self.known.add(text)
-        raw = text.encode("latin-1")
-        for form in (text, base64.urlsafe_b64encode(raw).decode(), quote(raw), raw.hex()):
-            self._slices |= {form[at : at + SLICE] for at in range(len(form) - SLICE + 1)}
+        for raw in {text.encode("latin-1"), text.encode()}:
+            coded = base64.urlsafe_b64encode(raw).decode()
+            for form in (text, json.dumps(text)[1:-1], coded, quote(raw), quote_plus(raw), raw.hex()):
+                self._slices |= {form[at : at + SLICE] for at in range(len(form) - SLICE + 1)}
         self._suffixes.add(text[-SUFFIX:])
 
     def seen_in(self, text):
@@ -459,6 +461,96 @@ async def test_no_secret_is_shown_when_a_session_breaks_on_our_side(defect, carr
 
 def line(result):
     return json.dumps(log.session_line(result))
+
+
+# Cookies, API keys, passwords, tokens in messages ------------------------------------------------------------------
+
+
+PASSWORD = 'p@ss wörd, of "any" letters; 0123456789abcdef'
+API_KEY = "sk live_51!AbCdEfGhIjKlMnOpQrStUvWxYz"
+CLAIM = "a-claim-that-is-nobodys-affair-but-the-backends"
+LOGIN = {"message": {"password": "${token}"}, "match": {"ok": True}}
+ERROR = {"error": {"type": "error"}, "errors": [{"match": {"type": "error"}, "reason": "auth_rejected"}]}
+CLOSES = {"closes": [{"code": 4401, "reason": "auth_rejected"}]}
+WAYS = {
+    "cookie": ({}, None, {"header": "Cookie", "value": "access=${token}"}),
+    "api key": ({}, API_KEY, {"header": "X-Api-Key"}),
+    "encoded password": ({}, PASSWORD, {"header": "Authorization", "value": "Basic ${token_base64url}"}),
+    "password in the query": ({}, PASSWORD, "query"),
+    "password in a message": ({"auth": LOGIN}, PASSWORD, "message"),
+    "token in a message": ({"auth": LOGIN}, None, None),
+    "token in the message to send": (
+        {"send": {"message": ["${nonce}", "${token}"], "match": ["${nonce}"]}},
+        None,
+        "message",
+    ),
+}
+"""The profile's messages, the secret (None: a token that we sign), and how it is carried."""
+
+
+async def quoting(peer):
+    """A backend that says back all that it was sent: in an error frame, and in the reason of its close."""
+    await peer.upgrade()
+    text = json.dumps({"line": peer.line, **peer.headers})
+    if peer.line.startswith("GET /message"):
+        text += json.dumps(await peer.message(), ensure_ascii=False)
+    peer.send(wire.text({"type": "error", "code": text[-60:], "you_sent": text}))
+    peer.close(4401, text[-100:])
+
+
+async def refusing(peer):
+    """A backend that says all of it in the answer to the upgrade."""
+    await peer.request()
+    sent = json.dumps(peer.headers)
+    peer.send(f"HTTP/1.1 403 {peer.line[:60]}\r\nX-You-Sent: {sent}\r\nContent-Length: 0\r\n\r\n".encode())
+    peer.end()
+
+
+def carrying(port, folder, way):
+    """A target that carries its secret this way, of a backend with nested claims."""
+    messages, secret, carry = WAYS[way]
+    file = folder / "secret"
+    file.write_text("a-key-that-signs-tokens-with-forty-letters" if secret is None else secret, "utf-8")
+    claims = {"https://a.example/claims": {"who": "${identity}", "note": [CLAIM]}}
+    source = {"secret_file": str(file)} if secret else {"jwt": {"key_file": str(file), "claims": claims}}
+    target = {
+        "name": "staging",
+        "url": f"ws://127.0.0.1:{port}{'/message' if messages else '/'}",
+        "profile": "own",
+        "interval": "10s",
+        "timeout": "3s",
+        "close_timeout": "300ms",
+        "identities": {"pool-001": "staging-e2e-user-001"},
+        "auth": {**source, **({} if carry is None else {"carry": carry})},
+    }
+    return target, {"own": {**(messages or {"welcome": {"match": {"type": "hello"}}}), **ERROR, **CLOSES}}
+
+
+@pytest.mark.parametrize("backend", [quoting, refusing], ids=lambda script: script.__name__)
+@pytest.mark.parametrize("way", WAYS)
+async def test_no_secret_is_shown_whatever_carries_it(way, backend, watch, tmp_path):
+    """A cookie, an API key, a password, a token in a message, nested claims: said back to us, and shown nowhere."""
+    watch.secrets.add(WAYS[way][1] or "a-key-that-signs-tokens-with-forty-letters")
+    watch.secrets.add(CLAIM)
+
+    async def sessions(told):
+        async with wire.serving(backend) as server:
+            target, profiles = carrying(server.port, tmp_path, way)
+            job = rig.planned(target, profiles=profiles).jobs[0]
+            results = [await rig.Rig().run(job) for _ in range(2)]
+            for result in results:
+                told(result)
+            (tmp_path / "exporter.yml").write_text(yaml.safe_dump({"targets": [target], "profiles": profiles}))
+            main(["run", "--config.check", "--config.file", str(tmp_path / "exporter.yml")])
+            return results, [repr((peer.line, peer.headers, peer.messages)) for peer in server.peers]
+
+    results, sent = await told_by_a_daemon(watch, tmp_path, sessions)
+    watch.shown.add("results", *results, *(line(result) for result in results))
+
+    assert leaks(watch) == {}
+    assert all(result.reason is not None for result in results)
+    assert len(sent) == 2
+    assert all(map(watch.secrets.seen_in, sent)) or (backend is refusing and "message" in way)
 
 
 # The test itself ----------------------------------------------------------------------------------------------------

@@ -280,7 +280,7 @@ def test_a_folder_a_pipe_or_a_giant_is_refused_in_words(opened, tmp_path):
         "folder": "cannot be used: Is a directory",
         "pipe": "is not a regular file",
         "giant": "is larger than 64 MiB: is it the right file?",
-        "no/such/place": "cannot be used: No such file or directory",
+        "no/such/place": "cannot be used: its folder does not exist: create it, or correct the path",
     }
     for name, words in sentences.items():
         told = []

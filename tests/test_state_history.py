@@ -328,7 +328,7 @@ async def test_a_folder_a_pipe_or_no_folder_is_refused_in_words(tmp_path):
         tmp_path / "folder": "cannot be used: Is a directory",
         tmp_path / "pipe": "is not a regular file: name another with --history.file",
         Path("/dev/full"): "is not a regular file: name another with --history.file",
-        tmp_path / "no" / "such": "cannot be used: No such file or directory",
+        tmp_path / "no" / "such": "cannot be used: its folder does not exist: create it, or correct the path",
     }
     for place, words in sentences.items():
         async with opened(place) as kept:

@@ -315,6 +315,8 @@ WORDS: Final = {
 
 
 def _words(error: OSError) -> str:
+    if error.errno == errno.ENOENT:
+        return "cannot be used: its folder does not exist: create it, or correct the path"
     return f"cannot be used: {error.strerror or errno.errorcode.get(error.errno or 0, 'unknown error')}"
 
 

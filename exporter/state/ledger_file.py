@@ -202,8 +202,13 @@ class _Transaction:
         self._state.leave()
 
 
+NO_FOLDER = "cannot be used: its folder does not exist: create it, or correct the path"
+
+
 def _words(error: OSError) -> str:
     words = error.strerror or "unknown error"
+    if error.errno == errno.ENOENT:
+        return NO_FOLDER
     return words if error.errno == errno.EINVAL else f"cannot be used: {words}"
 
 

@@ -24,6 +24,7 @@ def pytest_collection_modifyitems(config, items):
         config.workeroutput["left_out"] = dict(left_out)
 
 
+@pytest.hookimpl(optionalhook=True)  # of xdist, which the drill goes without
 def pytest_testnodedown(node):
     """Take over from a worker what it left out: all of them leave out the same."""
     node.config.stash[LEFT_OUT] = Counter(getattr(node, "workeroutput", {}).get("left_out", {}))

@@ -502,3 +502,9 @@ def test_a_pure_room_alone_loads_no_room_that_does_anything(room):
     libraries = {name for name in loaded if name in {"aiohttp", "apscheduler", "websockets", *OWN}}
     permitted = {name for name, owners in OWN.items() if owners & ours}
     assert (above, libraries - permitted) == (set(), set())
+
+
+def test_nothing_that_is_built_is_committed():
+    """What .gitignore names is made by a target of the Makefile: in a commit it is a copy that ages."""
+    command = ["git", "ls-files", "--cached", "--ignored", "--exclude-standard"]
+    assert subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines() == []

@@ -5,6 +5,10 @@ from collections import Counter
 
 import pytest
 from backend_servers import PROGRAMS, missing
+from hypothesis import settings
+
+settings.register_profile("busy", deadline=None)  # a test takes as long as the machine is busy
+settings.load_profile("busy")
 
 LEFT_OUT = pytest.StashKey[Counter]()
 

@@ -186,3 +186,16 @@ async def test_a_token_refused_in_a_message_is_an_auth_failure(tmp_path):
         result = await rig.Rig().run(job(f"{url}/message", {**LOGIN, **errors}, wrong))
     assert (result.phase, result.reason) == (Phase.AUTH, Reason.AUTH_REJECTED)
     assert result.verdicts[Probe.CONNECT] is Verdict.PASS
+
+
+async def test_a_key_that_rests_goes_on_connecting_when_the_token_is_in_a_message(tmp_path):
+    """After two refused logins no token is sent, and what needs none is asked all the same."""
+    errors = {"errors": [{"match": {"type": "error", "code": "bad_token"}, "reason": "auth_rejected"}]}
+    async with python_backend("fastapi_app", tmp_path) as url:
+        wrong = {"jwt": {"key_file": file(tmp_path, "another-secret-than-the-backends")}}
+        made, prober = job(f"{url}/message", {**LOGIN, **errors}, wrong), rig.Rig()
+        refused = [await prober.run(made) for _ in range(2)]
+        assert [result.reason for result in refused] == [Reason.AUTH_REJECTED] * 2
+        resting = await prober.run(made)
+        assert (resting.depth, resting.verdicts[Probe.CONNECT]) == (Probe.CONNECT, Verdict.PASS)
+        assert seen(url)["bad"] == 2

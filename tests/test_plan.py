@@ -353,6 +353,20 @@ def test_an_unlimited_target_adds_to_the_slots_of_the_users_it_shares():
     assert isinstance(planned(slower, {**beside, "interval": "105s"}), Plan)
 
 
+def test_a_token_in_a_message_is_not_sent_by_a_session_that_only_connects():
+    """Such a session costs no slot and tries no token, so that a resting key or user goes on connecting."""
+    login = {"auth": {"message": {"token": "${token}"}, "match": {"ok": True}}}
+    fields = {"profile": "own", "probes": {"auth": {"every": 2}}, "auth": {"secret_env": "K"}}
+    made = planned(target(**fields), profiles={"own": login}).jobs[0]
+    assert made.tokenless
+    assert [made.turns.takes(cycle) for cycle in range(4)] == [True, False, True, False]
+    asked = made.request("run", Probe.CONNECT, "one", Trigger.SCHEDULE)
+    assert (asked.user, asked.key, asked.tokenless) == (None, None, True)
+    assert made.request("run", Probe.AUTH, "one", Trigger.SCHEDULE).key is not None
+    header = {**fields, "auth": {"secret_env": "K", "carry": "header"}}
+    assert not planned(target(**header), profiles={"own": login}).jobs[0].tokenless
+
+
 THREE = [{"name": name, "interval": "60s", "limits": {"slots_per_identity": 5}} for name in ("zen", "main", "alias")]
 
 

@@ -9,7 +9,7 @@ rules · `unreachable` rules that never apply · `parsing` all of it together ·
 `--web.config.file` and `--http.config.file`.
 """
 
-from exporter.config.carrying import Carrier, carrier_of, has_token_message
+from exporter.config.carrying import Carrier, carrier_of, connects_without_token, has_token_message
 from exporter.config.document import YamlProblem, load_yaml
 from exporter.config.http_client import BasicAuth, HttpClient, parse_http_client
 from exporter.config.model import (
@@ -92,6 +92,7 @@ __all__ = [
     "WelcomeCheck",
     "YamlProblem",
     "carrier_of",
+    "connects_without_token",
     "covers",
     "examine",
     "has_token_message",

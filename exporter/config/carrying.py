@@ -46,6 +46,11 @@ def carrier_of(auth: Auth, profile: Profile) -> Carrier:
     return Carrier("query", rules.query) if word == "query" else Carrier("message")
 
 
+def connects_without_token(auth: Auth | None, profile: Profile) -> bool:
+    """True if a session that only connects sends no token: the backend needs none for it, or reads it in a message."""
+    return profile.connect_without_token or (auth is not None and not carrier_of(auth, profile).in_upgrade)
+
+
 def has_token_message(profile: Profile) -> bool:
     """True if a message of the profile holds the token."""
     messages = [exchange.message for exchange in (profile.auth, profile.send) if exchange is not None]

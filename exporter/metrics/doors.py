@@ -48,6 +48,7 @@ class _Known:
     def update(self, target: TargetSeries) -> None:
         self.profile = target.profile
         self.probes = probes_of(target.profile)
+        self.tokenless = target.tokenless
         self.kinds = passed_over_kinds(target.profile)
         self.validates = validates(target.profile)
         self.shelf.arrange(legal(target), target.identities)
@@ -229,8 +230,8 @@ def _durations(known: _Known, result: Result) -> None:
 
 
 def _identity(known: _Known, result: Result) -> None:
-    """A connect-deep session of a profile that needs no token for it says nothing of the identity."""
-    tokenless = result.depth is Probe.CONNECT and known.profile.connect_without_token
+    """A connect-deep session that sends no token says nothing of the identity."""
+    tokenless = result.depth is Probe.CONNECT and known.tokenless
     undecided = all(verdict is Verdict.NONE for verdict in result.verdicts.values())
     if result.identity is None or tokenless or undecided:
         return

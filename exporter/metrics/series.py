@@ -10,7 +10,7 @@ from itertools import chain, product
 from typing import Any, Final
 
 from exporter.classify import LEGAL_FAILURES, failing_phases, legal_closes
-from exporter.config import Profile, Target
+from exporter.config import Profile, Target, connects_without_token
 from exporter.metrics import families as f
 from exporter.profiles import kinds_of, phases_of, probes_of
 from exporter.result import FactoryReason, Impairment, Probe, SkipCause
@@ -34,6 +34,7 @@ class TargetSeries:
     """What the metrics need to know of a target.
 
     `identities`: aliases. `interval`, `timeout`: seconds. `every`: a probe runs in every n-th cycle.
+    `tokenless`: a session that only connects sends no token.
     """
 
     name: str
@@ -43,6 +44,7 @@ class TargetSeries:
     interval: float
     timeout: float
     every: Mapping[Probe, int]
+    tokenless: bool
 
 
 def target_series(target: Target, profile: Profile) -> TargetSeries:
@@ -55,6 +57,7 @@ def target_series(target: Target, profile: Profile) -> TargetSeries:
         interval=target.interval,
         timeout=target.timeout,
         every={Probe.CONNECT: 1, Probe.AUTH: target.probes.auth.every, Probe.SEND: target.probes.send.every},
+        tokenless=connects_without_token(target.auth, profile),
     )
 
 

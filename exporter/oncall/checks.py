@@ -170,7 +170,7 @@ class OnCall:
 
     def _speakers(self, depth: Probe) -> list[str | None]:
         """Who may speak; None: nobody, no token is sent."""
-        if not self._job.identities or (depth is Probe.CONNECT and self._job.profile.connect_without_token):
+        if not self._job.identities or (depth is Probe.CONNECT and self._job.tokenless):
             return [None]
         return [self._identity] if self._identity else [*self._job.identities]
 
@@ -192,7 +192,7 @@ class OnCall:
         """Why not, and what helps against that."""
         spared = cause in (SkipCause.BUDGET, SkipCause.RESTING)
         own = OWN_USERS if spared and not self.has_own_users else ""
-        return REFUSALS[cause] + own + (TAKES_NONE if spared and self._job.profile.connect_without_token else "")
+        return REFUSALS[cause] + own + (TAKES_NONE if spared and self._job.tokenless else "")
 
     def _checked(self, started: float, results: tuple[Result, ...], refusal: str | None) -> Checked:
         target = self._job.target

@@ -161,7 +161,7 @@ def _safe(job: Job, allowed: int) -> Iterator[str]:
             yield f"interval {interval}s"
         yield _many(ceil(job.turns.most(job.span) / allowed), "identity")
         every = job.span // (allowed * len(job.users)) + 1
-        if job.profile.connect_without_token and every <= RAREST:
+        if job.tokenless and every <= RAREST:
             names = [f"probes.{probe}.every" for probe in job.probes if probe is not Probe.CONNECT]
             yield f"{' and '.join(names)} {every}"
 

@@ -10,7 +10,7 @@ from typing import Final, Self
 from urllib.parse import urlsplit
 
 from exporter.budget import Request, key_id, user_key
-from exporter.config import Carrier, Jwt, Limits, Profile, Secret, Target, carrier_of
+from exporter.config import Carrier, Jwt, Limits, Profile, Secret, Target, carrier_of, connects_without_token
 from exporter.plan.cadence import Grid, Turns, microseconds
 from exporter.profiles import probes_of
 from exporter.result import Probe, Trigger
@@ -83,6 +83,11 @@ class Job:
     def name(self) -> str:
         """The target's name."""
         return self.target.name
+
+    @property
+    def tokenless(self) -> bool:
+        """True if a session that only connects sends no token and takes no slot."""
+        return self.profile.connect_without_token or (self.carrier is not None and not self.carrier.in_upgrade)
 
     @property
     def interval(self) -> float:
@@ -168,7 +173,7 @@ class Job:
         self, run: str, depth: Probe, identity: str | None, trigger: Trigger, *, due: float | None = None
     ) -> Request:
         """What a session of this depth as this identity would cost; `due`: when its cycle was due, unix seconds."""
-        anonymous = depth is Probe.CONNECT and self.profile.connect_without_token
+        anonymous = depth is Probe.CONNECT and self.tokenless
         return Request(
             run=run,
             host=self.host,
@@ -186,7 +191,7 @@ class Job:
             scheduled_peak=self.peaks.get(identity or "", 0),
             scheduled_rate=self.scheduled_rate,
             due=due,
-            tokenless=self.profile.connect_without_token,
+            tokenless=self.tokenless,
         )
 
     def own_peaks(self) -> Iterable[tuple[str, str, int]]:
@@ -224,7 +229,7 @@ def _key(authority: str, source: Jwt | Secret) -> str:
 
 def _turns(target: Target, profile: Profile, probes: tuple[Probe, ...]) -> Turns:
     """Every cycle takes a slot, unless those that only connect send no token."""
-    if not profile.connect_without_token:
+    if not connects_without_token(target.auth, profile):
         return Turns.every((1,))
     steps = {Probe.AUTH: target.probes.auth.every, Probe.SEND: target.probes.send.every}
     return Turns.every(tuple(step for probe, step in steps.items() if probe in probes))

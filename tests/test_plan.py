@@ -48,6 +48,7 @@ def job(**changes):
 # --- Cycles
 
 
+@settings(deadline=None)
 @given(name=st.text(max_size=20), interval=periods, moment=moments)
 def test_a_due_moment_belongs_to_its_own_cycle_until_2100(name, interval, moment):
     """The moment a cycle is due, through a float or a datetime, is that cycle again; the next one is an interval on."""
@@ -106,6 +107,7 @@ def test_every_cycle_is_a_turn_where_connecting_takes_a_slot():
     assert [made.identity(cycle) for cycle in range(4)] == ["one", "two", "three", "one"]
 
 
+@settings(deadline=None)
 @given(auth=st.integers(1, 9), send=st.integers(1, 9), start=st.integers(0, 10**9))
 def test_the_turn_of_a_cycle_does_not_depend_on_what_ran_before(auth, send, start):
     """From any cycle on, the turns go round without a break: a restart changes nobody's turn."""
@@ -128,6 +130,7 @@ def test_confirm_runs_go_to_others_whose_next_turn_is_far():
     assert job(identities={"a": "a"}).others("a") == ()
 
 
+@settings(deadline=None)
 @given(probe=st.sampled_from(Probe), auth=st.integers(1, 9), send=st.integers(1, 9), moment=moments)
 def test_the_next_due_moment_is_that_of_the_next_cycle_deep_enough(probe, auth, send, moment):
     """A deeper session answers a shallower probe too, and no cycle in between would have."""
@@ -200,6 +203,7 @@ def test_only_this_machine_is_exempt_from_the_rate(host, expected):
 # --- The budget
 
 
+@settings(deadline=None)
 @given(
     steps=st.sampled_from(((1,), (2,), (7,), (2, 3), (4, 6), (3, 3), (2, 8), (5, 7), (6, 10), (9, 12, 5))),
     identities=st.integers(1, 7),
@@ -409,6 +413,7 @@ def test_an_unknown_profile_is_a_problem_and_not_a_crash():
     assert str(problem) == "targets[0] (staging).profile: unknown profile, known: "
 
 
+@settings(deadline=None)
 @given(
     offsets=st.lists(st.integers(0, 99), min_size=1, max_size=6),
     interval=st.sampled_from((7, 10, 33, 60, 100)),

@@ -202,6 +202,7 @@ class Prober:
         return Order(
             host=job.host,
             port=job.port,
+            connect_to=job.connect_to,
             resource=f"{url.path or '/'}?{query}" if query else url.path or "/",
             script=Script(self._target(job).reader, {"nonce": request.run, "identity": subject, "token": token}),
             depth=request.depth,

@@ -23,6 +23,8 @@ KEY_KINDS: Final = ("key_file", "key_env", "token_file", "secret_file", "secret_
 class Job:
     """One target with its profile and merged limits.
 
+    `host`: as in Host, SNI and the certificate, without a last dot. `connect_to`: the name or address that is connected
+    to; a last dot stays there, since it keeps the resolver from trying search domains (RFC 1034 section 3.1).
     `authority`: host:port, which is what a user's slots and a key's guard belong to. `users`: alias → hash of the user
     (see `budget.user_key`). `steps`: every how many cycles the config asks for a probe. `rate`: connects per minute the
     host permits over all targets, None for loopback. `peaks`: alias → slots its user holds at most, by the schedules of
@@ -37,6 +39,7 @@ class Job:
     tls: bool
     host: str
     port: int
+    connect_to: str
     authority: str
     users: Mapping[str, str]
     key: str | None
@@ -52,8 +55,8 @@ class Job:
     def of(cls, target: Target, profile: Profile, rate: int) -> Self:
         """Make the job of a target, as if it were alone."""
         parts = urlsplit(target.url)
-        host = (parts.hostname or "").removesuffix(".")
-        port = parts.port or PORTS[parts.scheme]
+        host, port = host_of(target.url), parts.port or PORTS[parts.scheme]
+        connect_to = target.address or parts.hostname or ""
         authority = f"{host}:{port}"
         probes = probes_of(profile)
         return cls(
@@ -64,6 +67,7 @@ class Job:
             tls=parts.scheme == "wss",
             host=host,
             port=port,
+            connect_to=connect_to,
             authority=authority,
             users={alias: user_key(authority, subject) for alias, subject in target.identities.items()},
             key=_key(authority, target.auth.source) if target.auth else None,
@@ -75,7 +79,7 @@ class Job:
                 Probe.AUTH: target.probes.auth.every,
                 Probe.SEND: target.probes.send.every,
             },
-            rate=None if is_loopback(host) else rate,
+            rate=None if is_loopback(connect_to.removesuffix(".")) else rate,
             peaks={},
         )
 
@@ -198,6 +202,11 @@ class Job:
         """Alias, user, and the slots that this target's schedule alone makes the user hold at most."""
         peaks = self.turns.peaks(self.span, len(self.users)) if self.users else []
         return ((alias, user, peak) for (alias, user), peak in zip(self.users.items(), peaks, strict=True))
+
+
+def host_of(url: str) -> str:
+    """The host of a URL as in Host, SNI and certificates: a last dot is the resolver's alone (RFC 6066 section 3)."""
+    return (urlsplit(url).hostname or "").removesuffix(".")
 
 
 def is_loopback(host: str) -> bool:

@@ -149,7 +149,7 @@ class Session:
 
     async def _connected(self) -> Link:
         order, track = self._order, self._track
-        address = await self._resolver.resolve(order.host, order.port, order.ip_protocol)
+        address = await self._resolver.resolve(order.connect_to or order.host, order.port, order.ip_protocol)
         self._address = str(address[1][0])
         track.end(self._clock())
         track.begin(Phase.TCP, self._clock())

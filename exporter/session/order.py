@@ -13,7 +13,9 @@ from exporter.result import Probe
 class Order:
     """What one session needs. Durations in seconds; `resource` is path and query, the token's parameter included.
 
-    `whole`: from the start until all is over, the close included, if that must come before `close_timeout` is used up.
+    `host`, `port`: of the URL, as they stand in Host, SNI and the certificate. `connect_to`: the name or address to
+    connect to, where it is another. `whole`: from the start until all is over, the close included, if that must come
+    before `close_timeout` is used up.
 
     One maker, one reader, one session: to freeze it would cost more than to make it.
     """
@@ -31,6 +33,7 @@ class Order:
     """Beside those of the upgrade itself; of names that differ in case only the last counts."""
     subprotocols: tuple[str, ...] = field(default=(), repr=False)
     ip_protocol: str = "any"
+    connect_to: str | None = None
     whole: float = inf
 
     @property

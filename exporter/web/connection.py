@@ -15,6 +15,8 @@ from typing import Final
 
 from aiohttp import web
 
+from exporter.web.headers import HEADERS
+
 HEAD: Final = 10.0
 """Seconds for a request's head, from the connection or from its first byte on."""
 
@@ -30,10 +32,13 @@ LINGER: Final = 1.0
 MOST_BYTES: Final = 65_536
 """Bytes from one request's beginning to the next: its body, and the head of the next one."""
 
-SERVER: Final = "ws-factory-exporter"
-TOO_LARGE: Final = (
-    f"HTTP/1.1 431 Request Header Fields Too Large\r\nServer: {SERVER}\r\n"
-    "Content-Length: 0\r\nConnection: close\r\n\r\n"
+TOO_LARGE: Final = "\r\n".join(
+    (
+        "HTTP/1.1 431 Request Header Fields Too Large",
+        *(f"{name}: {value}" for name, value in HEADERS.items()),
+        "Content-Length: 0",
+        "Connection: close\r\n\r\n",
+    )
 ).encode()
 
 
@@ -41,7 +46,8 @@ class Connection(web.RequestHandler):
     """Counts and times what aiohttp does not. `admits`: whether its client may be answered at all.
 
     `begin` and `end` are told by the middleware around every request. `since`: when it became what it is now;
-    `requests`: how many there were; `served`: whether one of them was answered well.
+    `requests`: how many there were; `served`: whether one of them was answered well;
+    `has_said_all`: whether the client sends no more, which may mean that it is gone.
     """
 
     def __init__(
@@ -67,6 +73,7 @@ class Connection(web.RequestHandler):
         self._waits_for_next = False
         self.requests = 0
         self.served = False
+        self.has_said_all = False
         self._becomes(HEAD)
 
     def _becomes(self, seconds: float) -> None:
@@ -117,7 +124,7 @@ class Connection(web.RequestHandler):
         del exc, message
         if request.writer.output_size > 0:
             raise ConnectionError
-        answer = web.Response(text=f"{HTTPStatus(status).phrase.lower()}\n", status=status, headers={"Server": SERVER})
+        answer = web.Response(text=f"{HTTPStatus(status).phrase.lower()}\n", status=status, headers=HEADERS)
         answer.force_close()
         return answer
 
@@ -144,6 +151,17 @@ class Connection(web.RequestHandler):
             self._waits_for_next = False
             self._becomes(HEAD)
         super().data_received(data)
+
+    def eof_received(self) -> bool:  # type: ignore[override] # asyncio's protocol, which lets it keep the way open
+        """The client sends no more: what it has asked is answered all the same (RFC 9112 section 9.6).
+
+        True keeps the way to it open, which TLS cannot.
+        """
+        if self.context is not None or not (self._waiter is None or self._waiter.done()):
+            return False
+        self.has_said_all = True
+        self.close()
+        return True
 
     def _refuse(self) -> None:
         if self._wire is not None and not self._busy:

@@ -12,15 +12,16 @@ import socket
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from http import HTTPStatus
-from typing import Final, Self
+from typing import Any, Final, Self
 
-from aiohttp import web
+from aiohttp import HttpVersion10, HttpVersion11, web
+from multidict import CIMultiDict, CIMultiDictProxy
 
 from exporter.web.arrivals import Arrivals
-from exporter.web.connection import MOST_BYTES, SERVER, Connection
+from exporter.web.connection import MOST_BYTES, Connection
 from exporter.web.doorway import Doorway
+from exporter.web.headers import HEADERS
 from exporter.web.listen import Address, url
-from exporter.web.page.document import POLICY
 from exporter.web.paths import Paths
 from exporter.web.probe import answering
 from exporter.web.results import Results
@@ -32,14 +33,9 @@ from exporter.web.status import Status
 SHUTDOWN: Final = 1.0
 """Seconds that requests in flight have when the server closes."""
 
-HEADERS: Final = {
-    "Server": SERVER,
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-    "Referrer-Policy": "no-referrer",
-    "Content-Security-Policy": POLICY,
-    "Cache-Control": "no-store",
-}
+SPOKEN: Final = (HttpVersion10, HttpVersion11)
+UNSPOKEN: Final = web.RequestKey("unspoken", bool)
+"""Where a request says that it was of another version."""
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -52,8 +48,10 @@ class Server:
     def __init__(self, site: Site, paths: Paths, door: Door) -> None:
         self._door = door
         self._scrapes = Scrapes(site)
-        self._status = Status(site.board, paths.metrics)
-        app = web.Application(middlewares=[_answered, _attended, _guarded, door.let_in], client_max_size=MOST_BYTES)
+        self._status = Status(site.board, paths.metrics, door.still_lets_in)
+        app = web.Application(
+            middlewares=[_answered, _attended, _guarded, door.let_in, _spoken], client_max_size=MOST_BYTES
+        )
         app.on_response_prepare.append(_dress)
         app.on_response_prepare.append(self._dress_more)
         app.on_shutdown.append(self._end_streams)
@@ -85,6 +83,8 @@ class Server:
 
     async def _listen(self, sockets: Sequence[socket.socket]) -> None:
         await self._runner.setup()
+        assert self._runner.server is not None  # noqa: S101
+        self._runner.server.request_factory = _plain(self._runner.server.request_factory)
         scheme = "https" if self._door.speaks_tls else "http"
         for sock in sockets:
             self.urls.append(url(sock, scheme) + self._prefix)
@@ -139,6 +139,34 @@ def _routes(site: Site, scrapes: Scrapes) -> list[web.RouteDef]:
 
 def _response(answer: Answer) -> web.Response:
     return web.Response(text=answer.text, status=answer.status, content_type=answer.kind, charset="utf-8")
+
+
+def _plain(make: Callable[..., web.BaseRequest]) -> Callable[..., web.BaseRequest]:
+    """Requests without what aiohttp would answer before our middlewares, or in the client's words.
+
+    `Expect`: we read no body, so nothing need go on, and nobody is told anything before the door (RFC 9110 section
+    10.1.1 lets a server send its final answer). A version that we do not speak: marked, and answered in ours.
+    """
+
+    def made(message: Any, *rest: Any) -> web.BaseRequest:
+        unspoken = message.version not in SPOKEN
+        if "Expect" in message.headers:
+            headers = CIMultiDict(message.headers)
+            headers.popall("Expect")
+            message = message._replace(headers=CIMultiDictProxy(headers))
+        request = make(message._replace(version=HttpVersion11, should_close=True) if unspoken else message, *rest)
+        request[UNSPOKEN] = unspoken
+        return request
+
+    return made
+
+
+@web.middleware
+async def _spoken(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Refuse another major version of HTTP than ours."""
+    if request[UNSPOKEN]:
+        raise web.HTTPVersionNotSupported(text="HTTP/1.1 is spoken here\n")
+    return await handler(request)
 
 
 @web.middleware

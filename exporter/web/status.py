@@ -1,6 +1,7 @@
 """The doors of the status page: the page, one target, its updates, its icons, and the runbook it leads to."""
 
 import asyncio
+from collections.abc import Callable
 from contextlib import suppress
 from http import HTTPStatus
 from typing import Final
@@ -23,9 +24,13 @@ STREAM: Final = "text/event-stream"
 
 
 class Status:
-    """Answers for the page. `close` it; `metrics`: where those stand, seen from the page."""
+    """Answers for the page. `close` it; `metrics`: where those stand, seen from the page.
 
-    def __init__(self, board: Board, metrics: str = "metrics") -> None:
+    `welcome`: whether who was let in with a request would be let in with it now.
+    """
+
+    def __init__(self, board: Board, metrics: str, welcome: Callable[[web.Request], bool]) -> None:
+        self._welcome = welcome
         self._live = Live(Pages(board, metrics))
         self._runbook = Runbook()
 
@@ -87,12 +92,15 @@ class Status:
         await response.prepare(request)
         with suppress(TimeoutError), cut_off(request):
             try:
-                async for event in self._live.stream(position, lambda: request.transport is None):
+                async for event in self._live.stream(position, lambda: not self._is_there(request)):
                     async with asyncio.timeout(PATIENCE):
                         await response.write(event)
             except Anew:
                 await response.write(b"event: anew\ndata:\n\n")
         return response
+
+    def _is_there(self, request: web.Request) -> bool:
+        return request.transport is not None and self._welcome(request)
 
 
 def _html(html: str | None, otherwise: str) -> web.Response:

@@ -41,6 +41,9 @@ SHUT: Final = (
     "the web configuration of this exporter is broken, its log says how; until it is mended, nobody is let in\n"
 )
 
+USER: Final = web.RequestKey("user", tuple[str, str])
+"""Where a request says whose it is: name and hash."""
+
 T = TypeVar("T")
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -135,6 +138,20 @@ class Door:
         """
         return self._terms is not None and connection.context is not self._terms.context and connection.requests > 1
 
+    def still_lets_in(self, request: web.Request) -> bool:
+        """Whether a request that was let in, and is still being answered, would be let in now: TLS, user, password.
+
+        False too for a client that may have gone.
+        """
+        terms, connection = self._terms, request.protocol
+        if terms is None or not isinstance(connection, Connection) or connection.has_said_all:
+            return False
+        if connection.context is not terms.context:
+            return False
+        users = terms.config.basic_auth_users
+        name, hashed = request.get(USER, ("", ""))
+        return not users or users.get(name) == hashed
+
     async def _known(self, request: web.Request) -> web.Response | None:
         """The refusal of a request whose sender is no user; None if it is one, or if there are none."""
         users = self._terms.config.basic_auth_users if self._terms is not None else {}
@@ -143,6 +160,7 @@ class Door:
         said = credentials(request.headers.get("Authorization", ""))
         try:
             if said is not None and await self._passwords.right(users, said):
+                request[USER] = said.user, users[said.user]
                 return None
         except Overrun:
             return _no(HTTPStatus.SERVICE_UNAVAILABLE, "too many passwords to check\n", {"Retry-After": "5"})

@@ -27,6 +27,7 @@ from functools import lru_cache
 from math import isfinite
 from typing import Any, Final, Literal, TextIO
 
+from exporter.report.address import public_path
 from exporter.result import FactoryReason, Impairment, Initiator, Phase, Probe, Reason, Result, Verdict
 
 LEVELS: Final = {"debug": logging.DEBUG, "info": logging.INFO, "warn": logging.WARNING, "error": logging.ERROR}
@@ -85,6 +86,11 @@ SIGNS: Final = (
 )
 """No match of `SECRETS` is without one of these: most lines have none, and are done in a microsecond."""
 HIDDEN: Final = "<secret>"
+URL: Final = re.compile(
+    r"\b(?P<scheme>(?:wss?|https?)://)(?:[^\s/?#\"'\\<>@]*@)?(?P<host>[^\s/?#\"'\\<>@]*)(?P<path>/[^\s?#\"'\\<>]*)?",
+    re.IGNORECASE,
+)
+"""What may stand in front of a query: user and password, and a path with a key in it."""
 
 _LOG: Final = logging.getLogger(__name__)
 
@@ -92,11 +98,16 @@ _LOG: Final = logging.getLogger(__name__)
 def redacted(line: str) -> str:
     """The line without what looks like a token, a password or an Authorization value."""
     lower = line.lower()
-    return SECRETS.sub(_hidden, line) if any(sign in lower for sign in SIGNS) else line
+    line = SECRETS.sub(_hidden, line) if any(sign in lower for sign in SIGNS) else line
+    return URL.sub(_public, line) if "://" in line else line
 
 
 def _hidden(found: re.Match[str]) -> str:
     return f"{found['name']}{found['mid']}{HIDDEN}" if found["name"] else HIDDEN
+
+
+def _public(found: re.Match[str]) -> str:
+    return f"{found['scheme']}{found['host']}{public_path(found['path'] or '')}"
 
 
 def printable(line: str) -> str:

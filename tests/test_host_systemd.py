@@ -168,7 +168,7 @@ async def test_systemd_is_told_of_start_life_and_end(manager, tmp_path):
     async with command("run", *flags, **environment) as running:
         fields = await manager.told("READY=1")
         (listening,) = await running.said("msg=listening")
-        assert fields[1].startswith("STATUS=1 targets, listening on http://127.0.0.1:")
+        assert fields[1].startswith("STATUS=1 target, listening on http://127.0.0.1:")
         assert fields[1].rsplit(" ", 1)[1] in listening
         for _ in range(3):
             await manager.told("WATCHDOG=1")
@@ -182,11 +182,11 @@ async def test_systemd_is_told_how_a_reload_went(manager, tmp_path):
     file = write(tmp_path)
     flags = (f"--config.file={file}", "--web.listen-address=127.0.0.1:0", "--startup.delay=1h")
     async with command("run", *flags, NOTIFY_SOCKET=str(tmp_path / "notify")) as running:
-        where = (await manager.told("READY=1"))[1].removeprefix("STATUS=1 targets, ")
+        where = (await manager.told("READY=1"))[1].removeprefix("STATUS=1 target, ")
         good = yaml.safe_load(file.read_text())
         file.write_text("targets: 1")
         running.process.send_signal(signal.SIGHUP)
-        await manager.told(f"STATUS=1 targets, {where}; the config is not reloaded, the one before goes on")
+        await manager.told(f"STATUS=1 target, {where}; the config is not reloaded, the one before goes on")
         file.write_text(yaml.safe_dump({"targets": [*good["targets"], {**good["targets"][0], "name": "second"}]}))
         running.process.send_signal(signal.SIGHUP)
         await manager.told(f"STATUS=2 targets, {where}")

@@ -22,6 +22,7 @@ from exporter.host import Clock, LoopWatch, Notifier, collect_garbage, descripto
 from exporter.metrics import Metrics
 from exporter.plan import Plan
 from exporter.probing import Prober
+from exporter.report.words import count
 from exporter.resolver import Resolver
 from exporter.result import Result, Skip
 from exporter.scheduler import Scheduler
@@ -151,7 +152,8 @@ class Daemon:
         self._chores = [asyncio.create_task(chore, name=name) for name, chore in chores.items()]
         for chore in self._chores:
             chore.add_done_callback(self._ended)
-        keys = {"version": __version__, "targets": len(self._ground.jobs), "url": self.url}
+        where = {"listen": self._server.addresses, "url": self.url}
+        keys = {"version": __version__, "targets": len(self._ground.jobs), **where}
         LOG.info("listening", extra={"keys": keys})
         await self._notifier.tell("READY=1", self._status)
 
@@ -217,7 +219,7 @@ class Daemon:
     @property
     def _status(self) -> str:
         """What `systemctl status` shows."""
-        return f"STATUS={len(self._ground.jobs)} targets, listening on {self.url}"
+        return f"STATUS={count(len(self._ground.jobs), 'target')}, listening on {self.url}"
 
     async def _tell_systemd(self, reloaded: Reloaded) -> None:
         """Its own `reload` is over before ours is, and never fails: the status is where it can be seen."""

@@ -17,7 +17,7 @@ from exporter.host import Clock
 from exporter.plan import Job
 from exporter.probing import UNHURRIED, Prober, Turn, Within
 from exporter.report import Checked, Series, name_shape, public_url, until_healthy
-from exporter.report.words import span
+from exporter.report.words import count, span
 from exporter.resolver import Resolver
 from exporter.result import Probe, Result, Skip, SkipCause, Trigger
 from exporter.state import State
@@ -139,7 +139,8 @@ class OnCall:
 
     def announce(self, depth: Probe, rounds: Rounds) -> str:
         """How long a series will take at most, and whether the ledger can have room for all of it."""
-        took = f"{rounds.runs} runs, one every {span(rounds.every)}: {span(rounds.longest(self._job.open_for))} at most"
+        longest = span(rounds.longest(self._job.open_for))
+        took = f"{count(rounds.runs, 'run')}, one every {span(rounds.every)}: {longest} at most"
         room = self._room(depth)
         if room is None:
             return took

@@ -6,7 +6,8 @@ Rule 3: each format escapes all that it is given, wherever it came from (`escape
 Rule 4: the JSON is a contract (`schema_version`): it is extended, never changed.
 """
 
-from exporter.report.checked import Checked, FailOn, Status, Threshold, View, exit_code, passed, public_url, status
+from exporter.report.address import public_url
+from exporter.report.checked import Checked, FailOn, Status, Threshold, View, exit_code, passed, status
 from exporter.report.comparison import Comparison, compare
 from exporter.report.document import result_document
 from exporter.report.explain import Explanation, explain

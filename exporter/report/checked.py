@@ -4,7 +4,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Final, Literal
-from urllib.parse import urlsplit
 
 from exporter.report.explain import Explanation, explain, refused, too_slow
 from exporter.result import FactoryReason, Probe, Result, Verdict
@@ -65,17 +64,6 @@ class View:
 
     now: float
     fail_on: FailOn = "warning"
-
-
-def public_url(url: str) -> str:
-    """Scheme, host, port and path: what may be shown. User and query may hold secrets."""
-    try:
-        parts = urlsplit(url)
-        port = "" if parts.port is None else f":{parts.port}"
-    except ValueError:
-        return "-"
-    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname or ""
-    return f"{parts.scheme}://{host}{port}{parts.path}"
 
 
 def passed(result: Result) -> bool:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from exporter.report.words import closed, count, expiry, moment
+from exporter.report.words import closed, counts, expiry, moment
 from exporter.result import Result
 
 
@@ -38,4 +38,4 @@ def _limits(result: Result) -> Iterator[tuple[str, str]]:
     if any(said):
         yield "server says", ", ".join(part for part in said if part)
     if result.passed_over:
-        yield "passed over", ", ".join(count(number, kind) for kind, number in result.passed_over.items())
+        yield "passed over", counts(result.passed_over)

@@ -79,8 +79,20 @@ def _two(great: int, unit: str, small: int, part: str) -> str:
 
 
 def count(number: int, noun: str) -> str:
-    """`1 run`, `30 runs`."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+    """`1 run`, `30 runs`, `4 statuses`, `2 identities`: the last word of the noun becomes plural."""
+    return f"{number} {noun if number == 1 else plural(noun)}"
+
+
+def plural(noun: str) -> str:
+    """The plural of a regular English noun."""
+    if noun.endswith("y") and noun[-2:-1] not in "aeiou":
+        return f"{noun[:-1]}ies"
+    return f"{noun}es" if noun.endswith(("s", "x", "z", "ch", "sh")) else f"{noun}s"
+
+
+def counts(numbers: Mapping[str, int]) -> str:
+    """`binary: 2, ping: 1`: for kinds, which are names of a profile and no nouns."""
+    return ", ".join(f"{kind}: {number}" for kind, number in numbers.items())
 
 
 def iso(unix: float | None) -> str | None:

@@ -82,6 +82,14 @@ def _words(error: OSError) -> str:
     return (error.strerror or type(error).__name__).lower()
 
 
+def address_of(sock: socket.socket) -> str:
+    """What a socket listens on: `*:11011` for every interface, `127.0.0.1:11011`, `unix:/run/x.sock`."""
+    if sock.family is socket.AF_UNIX:
+        return f"unix:{sock.getsockname()}"
+    host, port = sock.getsockname()[:2]
+    return f"*:{port}" if host in ANY else str(Address(host, port))
+
+
 def url(sock: socket.socket, scheme: str = "http") -> str:
     """The URL under which a local client reaches a listening socket; of a Unix socket, `unix:` and its path."""
     if sock.family is socket.AF_UNIX:

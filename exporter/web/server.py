@@ -21,7 +21,7 @@ from exporter.web.arrivals import Arrivals
 from exporter.web.connection import MOST_BYTES, Connection
 from exporter.web.doorway import Doorway
 from exporter.web.headers import HEADERS
-from exporter.web.listen import Address, url
+from exporter.web.listen import Address, address_of, url
 from exporter.web.paths import Paths
 from exporter.web.probe import answering
 from exporter.web.results import Results
@@ -43,7 +43,10 @@ _LOG: Final = logging.getLogger(__name__)
 
 
 class Server:
-    """Serves a site. Made by `start`, ended by `close`. `urls`: of each socket it listens on, `url` the first."""
+    """Serves a site. Made by `start`, ended by `close`. `urls`: of each socket it listens on, `url` the first.
+
+    `addresses`: what it listens on, as it was bound.
+    """
 
     def __init__(self, site: Site, paths: Paths, door: Door) -> None:
         self._door = door
@@ -61,6 +64,7 @@ class Server:
         self._watch = asyncio.create_task(door.watch(), name="web_config")
         self._prefix = paths.prefix
         self.urls: list[str] = []
+        self.addresses: list[str] = []
         self.port = 0
 
     @classmethod
@@ -88,6 +92,7 @@ class Server:
         scheme = "https" if self._door.speaks_tls else "http"
         for sock in sockets:
             self.urls.append(url(sock, scheme) + self._prefix)
+            self.addresses.append(address_of(sock))
             self._arrivals.listen(sock)
         self.port = sockets[0].getsockname()[1] if sockets[0].family is not socket.AF_UNIX else 0
 

@@ -10,7 +10,7 @@ from prometheus_client import REGISTRY
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
-from exporter.classify import LEGAL_FAILURES, close_label, failing_phases, legal_closes
+from exporter.classify import LEGAL_FAILURES, Cause, close_label, failing_phases, legal_closes
 from exporter.config import Profile, Target
 from exporter.metrics import Form, Metrics, target_series
 from exporter.metrics import families as f
@@ -34,7 +34,7 @@ from exporter.result import (
 )
 
 FACTORY = BUILT_IN["factory"]
-LINES = 320
+LINES = 340
 PASS = dict.fromkeys(Probe, Verdict.PASS)
 REFUSED = {Probe.CONNECT: Verdict.PASS, Probe.AUTH: Verdict.PASS, Probe.SEND: Verdict.FAIL}
 UNPROVED = {Probe.CONNECT: Verdict.PASS, Probe.AUTH: Verdict.NONE, Probe.SEND: Verdict.FAIL}
@@ -137,6 +137,7 @@ ws_probe_cycle_failures_total counter target probe
 ws_probe_impaired_total counter target reason
 ws_probe_skips_total counter target cause
 ws_probe_success gauge target probe
+ws_probe_outage gauge target cause
 ws_probe_duration_seconds histogram target probe
 ws_probe_phase_duration_seconds histogram target phase
 ws_probe_closes_total counter target phase code initiator
@@ -296,7 +297,7 @@ def test_a_backend_without_welcome_has_no_factory_series_and_no_auth():
 
 
 def test_no_target_takes_more_lines_than_we_promise():
-    """With everything known, one wss target of the factory with three identities adds at most 320 lines."""
+    """With everything known, one wss target of the factory with three identities adds at most 340 lines."""
     metrics = Metrics("1")
     nothing = len(figures.page(metrics).splitlines())
     target = series_of()
@@ -333,6 +334,7 @@ def test_a_passed_session_counts_once_everywhere(metrics):
         ("ws_factory_heartbeat_interval_seconds",): 45,
         ("ws_factory_max_message_size_bytes",): 8192,
     }
+    expected |= {("ws_probe_outage", cause.value): 0 for cause in Cause}
     assert changed(metrics, before) == expected
     assert value(metrics, "ws_probe_last_run_timestamp_seconds", probe="send") == 1_000
     assert value(metrics, "ws_probe_last_success_timestamp_seconds", probe="send") == 1_000
@@ -360,6 +362,8 @@ def test_the_incident_of_the_seed_reads_as_what_it_was(metrics):
         ("ws_probe_identity_attempts_total", "pool-001"): 1,
         ("ws_probe_identity_failures_total", "pool-001"): 1,
     }
+    not_yet = {Cause.SLOTS, Cause.INTERNAL_ERROR}
+    expected |= {("ws_probe_outage", cause.value): 0 for cause in Cause if cause not in not_yet}
     assert changed(metrics, before) == expected
     assert value(metrics, "ws_probe_last_run_timestamp_seconds", probe="send") == 1_000
     assert value(metrics, "ws_probe_last_success_timestamp_seconds", probe="send") is None

@@ -5,7 +5,8 @@ Rule 2: never by 1011 alone: an error frame is asked first, then close code and 
 Rule 3: what is not in `LEGAL_FAILURES` and `legal_closes` cannot come out, so these are the label values there are.
 Rule 4: a probe passes by a completed phase that proves it, never for want of a fault.
 
-`judging`: tables and function. `memory`: what a target has shown before.
+`judging`: tables and function. `memory`: what a target has shown before. `outage`: when failures are an outage, and
+of which cause.
 """
 
 from exporter.classify.judging import (
@@ -27,6 +28,7 @@ from exporter.classify.judging import (
     unix_time,
 )
 from exporter.classify.memory import Memory
+from exporter.classify.outage import Cause, Outages, Watched, possible_causes
 
 __all__ = [
     "ASLEEP",
@@ -38,12 +40,16 @@ __all__ = [
     "REASONS",
     "REMOTE_CODES",
     "Case",
+    "Cause",
     "Judgement",
     "Memory",
+    "Outages",
+    "Watched",
     "close_label",
     "failing_phases",
     "judge",
     "legal_closes",
+    "possible_causes",
     "told",
     "unix_time",
 ]

@@ -9,7 +9,13 @@ rules · `unreachable` rules that never apply · `parsing` all of it together ·
 `--web.config.file` and `--http.config.file`.
 """
 
-from exporter.config.carrying import Carrier, carrier_of, connects_without_token, has_token_message
+from exporter.config.carrying import (
+    Carrier,
+    carrier_of,
+    connects_without_token,
+    has_token_message,
+    withholds_token,
+)
 from exporter.config.document import YamlProblem, load_yaml
 from exporter.config.http_client import BasicAuth, HttpClient, parse_http_client
 from exporter.config.model import (
@@ -104,4 +110,5 @@ __all__ = [
     "regex",
     "seconds",
     "unreachable_rules",
+    "withholds_token",
 ]

@@ -51,6 +51,11 @@ def connects_without_token(auth: Auth | None, profile: Profile) -> bool:
     return profile.connect_without_token or (auth is not None and not carrier_of(auth, profile).in_upgrade)
 
 
+def withholds_token(auth: Auth | None, profile: Profile) -> bool:
+    """True if a session that only connects leaves out of the upgrade request what deeper ones put there."""
+    return auth is not None and connects_without_token(auth, profile) and carrier_of(auth, profile).in_upgrade
+
+
 def has_token_message(profile: Profile) -> bool:
     """True if a message of the profile holds the token."""
     messages = [exchange.message for exchange in (profile.auth, profile.send) if exchange is not None]

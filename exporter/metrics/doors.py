@@ -8,7 +8,7 @@ import platform
 from collections.abc import Generator, Mapping
 from typing import Final, NamedTuple
 
-from exporter.classify import close_label
+from exporter.classify import Outages, close_label
 from exporter.metrics import families as f
 from exporter.metrics.exposition import Form, Machine, figures
 from exporter.metrics.series import (
@@ -21,6 +21,7 @@ from exporter.metrics.series import (
     own,
     passed_over_kinds,
     validates,
+    watched,
 )
 from exporter.metrics.storage import Shelf, Storage
 from exporter.profiles import probes_of
@@ -43,15 +44,25 @@ class _Known:
 
     def __init__(self, shelf: Shelf, target: TargetSeries) -> None:
         self.shelf = shelf
+        self.outages = Outages(watched(target))
         self.update(target)
 
     def update(self, target: TargetSeries) -> None:
+        self.target = target
         self.profile = target.profile
         self.probes = probes_of(target.profile)
         self.tokenless = target.tokenless
         self.kinds = passed_over_kinds(target.profile)
         self.validates = validates(target.profile)
         self.shelf.arrange(legal(target), target.identities)
+        if not self.outages.follow(watched(target)):
+            self.forget_outages()
+
+    def forget_outages(self) -> None:
+        """Nothing is known of any outage: the backend, or what it can be asked, is another one."""
+        self.outages = Outages(watched(self.target))
+        for cause in watched(self.target).causes:
+            self.shelf.unset(f.OUTAGE, cause)
 
 
 class Metrics:
@@ -93,6 +104,7 @@ class Metrics:
         if known is not None:
             for family in LEARNED:
                 known.shelf.unset(family)
+            known.forget_outages()
 
     def unprimed(self) -> list[tuple[str, Key]]:
         """Names and label values of series that exist although `series.legal` does not know them: for tests."""
@@ -123,6 +135,8 @@ class Metrics:
             return
         for probe in known.probes:
             _verdict(known.shelf, result, probe)
+        for cause, stands in known.outages.observe(result).items():
+            known.shelf.set(stands, f.OUTAGE, cause)
         _identity(known, result)
         _ending(known, result)
         _evidence(known.shelf, result)

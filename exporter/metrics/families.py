@@ -73,6 +73,12 @@ SUCCESS: Final = Family(
     _BY_PROBE,
     "1 if the probe passed in the last scheduled session that had a verdict for it, 0 if it failed.",
 )
+OUTAGE: Final = Family(
+    "ws_probe_outage",
+    "gauge",
+    ("target", "cause"),
+    "1 while the last scheduled sessions and confirm runs make an outage of this cause, 0 if not; absent until known.",
+)
 DURATION: Final = Family(
     "ws_probe_duration_seconds",
     "histogram",

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from itertools import chain, product
 from typing import Any, Final
 
-from exporter.classify import LEGAL_FAILURES, failing_phases, legal_closes
-from exporter.config import Profile, Target, connects_without_token
+from exporter.classify import LEGAL_FAILURES, Watched, failing_phases, legal_closes, possible_causes
+from exporter.config import Profile, Target, connects_without_token, withholds_token
 from exporter.metrics import families as f
 from exporter.profiles import kinds_of, phases_of, probes_of
 from exporter.result import FactoryReason, Impairment, Probe, SkipCause
@@ -34,7 +34,7 @@ class TargetSeries:
     """What the metrics need to know of a target.
 
     `identities`: aliases. `interval`, `timeout`: seconds. `every`: a probe runs in every n-th cycle.
-    `tokenless`: a session that only connects sends no token.
+    `tokenless`: a session that only connects sends no token; `withheld`: and deeper ones send it in the upgrade.
     """
 
     name: str
@@ -45,6 +45,7 @@ class TargetSeries:
     timeout: float
     every: Mapping[Probe, int]
     tokenless: bool
+    withheld: bool
 
 
 def target_series(target: Target, profile: Profile) -> TargetSeries:
@@ -58,6 +59,7 @@ def target_series(target: Target, profile: Profile) -> TargetSeries:
         timeout=target.timeout,
         every={Probe.CONNECT: 1, Probe.AUTH: target.probes.auth.every, Probe.SEND: target.probes.send.every},
         tokenless=connects_without_token(target.auth, profile),
+        withheld=withholds_token(target.auth, profile),
     )
 
 
@@ -65,6 +67,17 @@ def legal(target: TargetSeries) -> dict[Key, Start]:
     """Every series the target can have, in no order that matters."""
     parts = (_by_target(target), _by_probe(target), _failures(target), _closes(target), _by_identity(target))
     return dict(chain(*parts, _factory(target) if validates(target.profile) else ()))
+
+
+def intervals(target: TargetSeries) -> dict[Probe, float]:
+    """Seconds between two scheduled runs of each probe."""
+    return {probe: target.interval * target.every[probe] for probe in probes_of(target.profile)}
+
+
+def watched(target: TargetSeries) -> Watched:
+    """What decides how the target's sessions make outages."""
+    causes = possible_causes(target.profile, tls=target.tls, factory=validates(target.profile))
+    return Watched(causes, intervals(target), len(target.identities), target.withheld)
 
 
 def own() -> dict[Key, Start]:
@@ -95,6 +108,7 @@ def _by_target(target: TargetSeries) -> Iterator[tuple[Key, Start]]:
     yield (f.OPEN_CONNECTIONS,), 0
     if target.tls:
         yield (f.CERTIFICATE_EXPIRY,), None
+    yield from (((f.OUTAGE, cause), None) for cause in watched(target).causes)
     counters = {
         f.IMPAIRED: Impairment,
         f.SKIPS: SkipCause,
@@ -117,9 +131,9 @@ def _by_probe(target: TargetSeries) -> Iterator[tuple[Key, Start]]:
         f.LAST_SUCCESS: None,
         f.DUE: None,
     }
-    for probe in probes_of(target.profile):
+    for probe, interval in intervals(target).items():
         yield from (((family, probe), start) for family, start in starts.items())
-        yield (f.INTERVAL, probe), target.interval * target.every[probe]
+        yield (f.INTERVAL, probe), interval
 
 
 def _failures(target: TargetSeries) -> Iterator[tuple[Key, Start]]:

@@ -1,0 +1,338 @@
+"""When failures are an outage, of which cause, and when it is over: sessions in, causes that stand out."""
+
+from itertools import pairwise
+
+import pytest
+
+from exporter.classify import Cause, Outages, Watched, possible_causes
+from exporter.config import Profile
+from exporter.profiles import BUILT_IN
+from exporter.result import Close, FactoryReason, Impairment, Initiator, Phase, Probe, Reason, Result, Trigger, Verdict
+
+FACTORY = BUILT_IN["factory"]
+POOL = ("pool-001", "pool-002", "uuid-001")
+PASS, FAIL, NONE = Verdict.PASS, Verdict.FAIL, Verdict.NONE
+
+
+def remote(code, phase):
+    return Close(code, Initiator.REMOTE, phase)
+
+
+MEETS = {
+    ".": {},
+    "C": {"verdicts": (FAIL, FAIL, FAIL), "phase": Phase.TCP, "reason": Reason.REFUSED},
+    "H": {"verdicts": (FAIL, FAIL, FAIL), "phase": Phase.UPGRADE, "reason": Reason.HTTP_STATUS},
+    "L": {"verdicts": (FAIL, FAIL, FAIL), "phase": Phase.UPGRADE, "reason": Reason.RATE_LIMITED},
+    "R": {"verdicts": (PASS, FAIL, FAIL), "phase": Phase.ADMISSION, "reason": Reason.AUTH_REJECTED},
+    "U": {"verdicts": (PASS, FAIL, FAIL), "phase": Phase.ADMISSION, "reason": Reason.AUTH_UNAVAILABLE},
+    "N": {"verdicts": (PASS, FAIL, FAIL), "phase": Phase.ADMISSION, "reason": Reason.TIMEOUT},
+    "F": {
+        "verdicts": (PASS, NONE, FAIL),
+        "phase": Phase.ADMISSION,
+        "reason": Reason.FACTORY,
+        "factory_reason": FactoryReason.OTHER,
+    },
+    "D": {
+        "verdicts": (PASS, PASS, FAIL),
+        "phase": Phase.ADMISSION,
+        "reason": Reason.FACTORY,
+        "factory_reason": FactoryReason.DEGRADED,
+    },
+    "S": {
+        "verdicts": (PASS, PASS, FAIL),
+        "phase": Phase.ADMISSION,
+        "reason": Reason.FACTORY,
+        "factory_reason": FactoryReason.SLOT_LIMIT,
+    },
+    "I": {
+        "verdicts": (PASS, PASS, FAIL),
+        "phase": Phase.REPLY,
+        "reason": Reason.SERVER_ERROR,
+        "close": remote(1011, Phase.REPLY),
+    },
+    "Z": {"verdicts": (PASS, PASS, FAIL), "phase": Phase.REPLY, "reason": Reason.TIMEOUT},
+    "W": {
+        "verdicts": (PASS, NONE, FAIL),
+        "phase": Phase.ADMISSION,
+        "reason": Reason.CLOSED,
+        "close": remote(1012, Phase.ADMISSION),
+    },
+    "c": {"depth": Probe.CONNECT, "verdicts": (PASS, NONE, NONE)},
+    "r": {
+        "verdicts": (PASS, FAIL, FAIL),
+        "phase": Phase.ADMISSION,
+        "reason": Reason.AUTH_REJECTED,
+        "close": remote(1011, Phase.ADMISSION),
+    },
+    "A": {
+        "verdicts": (FAIL, FAIL, FAIL),
+        "phase": Phase.UPGRADE,
+        "reason": Reason.AUTH_REJECTED,
+        "http_status": 401,
+    },
+    "a": {
+        "depth": Probe.CONNECT,
+        "verdicts": (FAIL, NONE, NONE),
+        "phase": Phase.UPGRADE,
+        "reason": Reason.HTTP_STATUS,
+        "http_status": 401,
+    },
+    "v": {"verdicts": (NONE, NONE, NONE), "void": True},
+    "i": {"verdicts": (NONE, NONE, NONE), "impairment": Impairment.TOKEN},
+    "g": {"close": remote(1001, Phase.CLOSE)},
+    "e": {"close": remote(1011, Phase.CLOSE)},
+}
+"""What a session meets, by a letter; one in brackets is a confirm run."""
+
+
+class Target:
+    """The outages of a target; `feed` a text of sessions, one letter each."""
+
+    def __init__(self, profile=FACTORY, interval=20.0, pool=POOL, every=None, withheld=False):
+        every = every or {}
+        self.intervals = {probe: interval * every.get(probe, 1) for probe in Probe}
+        self.pool = pool
+        causes = possible_causes(profile, tls=True, factory=profile is FACTORY)
+        self.outages = Outages(Watched(causes, self.intervals, len(pool), withheld))
+        self.stands = {}
+        self.turn = 0
+
+    def feed(self, text):
+        """The causes that stand after each session."""
+        trigger, history = Trigger.SCHEDULE, []
+        for letter in text.replace(" ", ""):
+            if letter in "()":
+                trigger = Trigger.CONFIRM if letter == "(" else Trigger.SCHEDULE
+                continue
+            self.stands.update(self.outages.observe(self._result(letter, trigger)))
+            history.append({cause for cause, stands in self.stands.items() if stands})
+        return history
+
+    def after(self, text):
+        return self.feed(text)[-1]
+
+    def _result(self, letter, trigger):
+        fields = {"depth": Probe.SEND, "verdicts": (PASS, PASS, PASS), **MEETS[letter]}
+        verdicts = dict(zip(Probe, fields.pop("verdicts"), strict=True))
+        identity = self.pool[self.turn % len(self.pool)] if self.pool else None
+        self.turn += 1
+        return Result(
+            target="t", identity=identity, run="r", trigger=trigger, started_at=0.0, verdicts=verdicts, **fields
+        )
+
+
+ONE = {
+    "C": Cause.CONNECT,
+    "H": Cause.CONNECT,
+    "R": Cause.AUTH_REJECTED,
+    "U": Cause.AUTH_UNAVAILABLE,
+    "N": Cause.NOT_ADMITTED,
+    "F": Cause.FACTORY,
+    "D": Cause.FACTORY_DEGRADED,
+    "S": Cause.SLOTS,
+    "Z": Cause.REPLY,
+    "W": Cause.RESTARTING,
+}
+
+
+@pytest.mark.parametrize("letter", ONE)
+def test_an_outage_stands_with_its_third_failure_and_until_it_is_over(letter):
+    """With the second for refusals of a token, since no confirm run follows; it stays for as long as it lasts."""
+    first = 2 if letter in "RU" else 3
+    watched = Target()
+    history = watched.feed("......" + letter * 40)[6:]
+    assert [bool(stands) for stands in history] == [number >= first for number in range(1, 41)]
+    assert all(stands == {ONE[letter]} for stands in history[first - 1 :])
+    assert watched.feed("...") == [{ONE[letter]}, {ONE[letter]}, set()]
+
+
+def test_confirm_runs_count():
+    """A failure and its two confirm runs are an outage within one cycle."""
+    assert Target().after("......C(CC)") == {Cause.CONNECT}
+
+
+@pytest.mark.parametrize("blip", ["C(C.)", "N(.)", "Z(Z.)", "F(.)", "C", "C.C", "N.", "R", "U", "I(.)", "CN"])
+def test_a_blip_is_no_outage(blip):
+    """A cycle and its first confirm run fail, the second passes; or a cycle or two where no confirm run follows."""
+    assert not any(Target().feed(f"......{blip}......"))
+
+
+def test_no_pause_between_blips_makes_one_outage_of_two():
+    """Six cycles after the first, the second is judged for itself; and a blip after an outage for itself too."""
+    assert not any(Target().feed("......C(C.).....C(C.)....."))
+    assert not any(Target().feed("CCCCCC.......C(C.).......")[9:])
+
+
+@pytest.mark.parametrize(("interval", "passes"), [(5.0, 3), (20.0, 3), (30.0, 2), (60.0, 1), (360.0, 1), (86_400.0, 1)])
+def test_an_outage_ends_within_a_minute_or_with_the_first_pass(interval, passes):
+    """Who probes once a day does not read of an outage for two days after its end."""
+    history = Target(interval=interval).feed("CCC" + "." * passes)
+    assert [bool(stands) for stands in history] == [False, False, True, *[True] * (passes - 1), False]
+
+
+def test_a_partial_outage_stands_through_its_passes():
+    """Two users of three are refused: as many passes as lie between the failures do not end it, at any interval."""
+    for interval in (20.0, 360.0):
+        history = Target(interval=interval).feed("......" + "F(.)F(.)." * 10)
+        assert {Cause.FACTORY} in history[:16]
+        assert all(stands == {Cause.FACTORY} for stands in history[16:])
+    assert all(Target(interval=360.0).feed("C.C.C." * 8)[8:])
+
+
+def test_one_user_of_three_is_no_outage():
+    """Fewer than three failures in six cycles."""
+    assert not any(Target().feed("......" + "F(.).." * 20))
+
+
+def test_an_outage_that_comes_back_takes_longer_to_end():
+    """Three users of eight are refused, in turns: the pager hears of one outage, not of one every lap."""
+    history = Target().feed("FFF....." * 12)
+    ends = sum(before != after and not after for before, after in pairwise(history))
+    assert ends <= 2
+    assert all(history[-24:])
+
+
+def test_a_change_of_cause_is_seen_at_once_while_nothing_passes():
+    """Refused connects, then a backend that accepts and crashes: the first such session changes the cause, and back."""
+    watched = Target()
+    assert watched.after("......C(CC)CC") == {Cause.CONNECT}
+    assert watched.feed("NNNN") == [{Cause.NOT_ADMITTED}] * 4
+    assert watched.after("Z") == {Cause.REPLY}
+    assert watched.after("ZZZZZZZC") == {Cause.CONNECT}
+    assert watched.after("W") == {Cause.RESTARTING}
+
+
+def test_a_blip_beside_a_partial_outage_does_not_take_its_place():
+    """Only where nothing passes is the first failure of another kind what the outage is now."""
+    watched = Target()
+    assert watched.after("......F(.)F(.).F(.)F(.).") == {Cause.FACTORY}
+    assert all(Cause.CONNECT not in stands for stands in watched.feed("CF(.)F(.).F(.)F(.)."))
+
+
+def test_causes_that_alternate_stand_together():
+    """Two instances behind one address, broken in two ways: neither comes and goes with each session."""
+    watched = Target()
+    watched.feed("......CNCNCNCNCN")
+    assert all(stands == {Cause.CONNECT, Cause.NOT_ADMITTED} for stands in watched.feed("CN" * 10))
+
+
+def test_an_outage_of_many_causes_is_one():
+    """Nothing passes, and no cause has three failures yet."""
+    assert Target().after("......CN") == set()
+    assert Target().after("......CNZ") == {Cause.REPLY}
+
+
+def test_a_rejected_key_is_an_outage_while_connects_go_on_without_it():
+    """Sessions without a token say nothing of it; the first tokens that pass end it."""
+    watched = Target()
+    assert watched.after("......RR") == {Cause.AUTH_REJECTED}
+    assert all(stands == {Cause.AUTH_REJECTED} for stands in watched.feed("c" * 30 + "R" + "c" * 30))
+    assert watched.after("...") == set()
+
+
+def test_connects_that_fail_beside_a_rejected_key_are_seen():
+    """The shallower cause is judged by the sessions that go on."""
+    assert Cause.CONNECT in Target().after("......RRccccCCC")
+
+
+def test_a_1011_is_counted_unless_it_is_a_refusal_of_a_token():
+    """Internal errors stand beside what they are; a token's refusal by 1011 is no internal error."""
+    assert Target().after("......III") == {Cause.INTERNAL_ERROR, Cause.REPLY}
+    watched = Target()
+    assert watched.after("......rrrrr") == {Cause.AUTH_REJECTED}
+
+
+@pytest.mark.parametrize("letter", "gevicL")
+def test_what_is_no_failure_of_the_backend_is_no_outage(letter):
+    """A goodbye after our close, a deadline that we slept through, a key that is gone, a rate limit."""
+    assert not any(Target().feed("......" + letter * 30))
+
+
+@pytest.mark.parametrize("deploy", ["W", "W(WW)", "W(W.)", "WW", "W(WW).W(WW)", "C(CW)", "CW(.)"])
+def test_a_restart_is_no_outage_however_many_confirm_runs_meet_it(deploy):
+    """A deploy stops one worker after the other: it is an outage only if cycle after cycle meets it."""
+    assert not any(Target().feed(f"......{deploy}......"))
+
+
+@pytest.mark.parametrize("deploy", ["WWW", "W(WW)WW", "WWC", "WCC"])
+def test_restarts_that_go_on_are_an_outage_within_three_cycles(deploy):
+    """Alone or among other failures."""
+    assert not any(Target().feed("......" + deploy[:-1]))
+    assert Target().after("......" + deploy)
+
+
+def test_a_refusal_for_want_of_a_token_that_was_kept_back_says_nothing():
+    """While a key rests the backend answers 401 to connects without a token: it is there, and AuthFailing stands."""
+    resting = Target(withheld=True)
+    history = resting.feed("......AA" + "aaaa" * 10)
+    assert all(stands == {Cause.AUTH_REJECTED} for stands in history[7:])
+    assert Target().after("......" + "aaa") == {Cause.CONNECT}
+    assert resting.after("CCC") == {Cause.CONNECT}
+
+
+def test_a_rate_limit_ends_no_outage_and_begins_none():
+    """It says nothing of what stands."""
+    assert all(Target().feed("CCC" + "L" * 10)[2:])
+
+
+def test_slots_are_out_when_every_user_is_refused():
+    """One user without slots is a finding, all of them an outage; a pool of one has it with the first refusal."""
+    assert not any(Target().feed("......S(.)...." * 5))
+    assert Target().after("......S(SS)") == {Cause.SLOTS}
+    assert Target(pool=("only",)).after("......S") == {Cause.SLOTS}
+
+
+def test_probes_that_are_asked_seldom_are_judged_by_their_own_sessions():
+    """Auth in every fourth cycle: three of those that fail are an outage, whatever lies between."""
+    watched = Target(every={Probe.AUTH: 4, Probe.SEND: 4})
+    assert watched.after(".ccc" * 6 + "NcccNccc") == set()
+    assert watched.after("N") == {Cause.NOT_ADMITTED}
+    assert all(watched.feed("cccN" * 10))
+
+
+def test_nothing_is_known_before_the_first_session_that_tells():
+    """A fresh exporter in the middle of an outage says nothing, not that there is none."""
+    watched = Target()
+    watched.feed("CC")
+    assert Cause.CONNECT not in watched.stands
+    assert watched.stands[Cause.REPLY] is False
+    watched.feed("C")
+    assert watched.stands[Cause.CONNECT] is True
+
+
+def test_another_schedule_keeps_what_stands_and_another_backend_forgets_it():
+    """`follow` says whether the causes and the probes are the same ones."""
+    watched = Target()
+    assert watched.after("CCC") == {Cause.CONNECT}
+    causes = possible_causes(FACTORY, tls=True, factory=True)
+    assert watched.outages.follow(Watched(causes, dict.fromkeys(Probe, 360.0), 2))
+    assert watched.after("C") == {Cause.CONNECT}
+    assert not watched.outages.follow(Watched(causes, {Probe.CONNECT: 20.0}, 2))
+    assert not watched.outages.follow(Watched((Cause.CONNECT,), watched.intervals, 2))
+
+
+def test_a_profile_without_a_factory_has_no_outage_of_one():
+    """What a profile cannot show, no series is made for."""
+    plain = Profile()
+    echo = BUILT_IN["echo"]
+    assert Cause.CONNECT in possible_causes(plain, tls=True, factory=False)
+    found = possible_causes(echo, tls=True, factory=False)
+    assert {Cause.CONNECT, Cause.REPLY, Cause.INTERNAL_ERROR, Cause.RESTARTING} <= set(found)
+    assert not {Cause.SLOTS, Cause.FACTORY, Cause.FACTORY_DEGRADED, Cause.NOT_ADMITTED} & set(found)
+    assert set(possible_causes(FACTORY, tls=True, factory=True)) == set(Cause)
+
+
+def test_a_profile_that_cannot_ask_for_a_reply_ends_its_outage_by_what_it_asks():
+    """A welcome, and nothing to send: the factory's outage ends with the next welcomes."""
+    outages = Outages(Watched(tuple(Cause), {Probe.CONNECT: 20.0, Probe.AUTH: 20.0}, 1))
+    failed = Result(
+        target="t", identity="a", run="r", depth=Probe.AUTH, trigger=Trigger.SCHEDULE, started_at=0.0,
+        verdicts={Probe.CONNECT: PASS, Probe.AUTH: NONE, Probe.SEND: NONE}, factory_reason=FactoryReason.OTHER,
+    )  # fmt: skip
+    passed = Result(
+        target="t", identity="a", run="r", depth=Probe.AUTH, trigger=Trigger.SCHEDULE, started_at=0.0,
+        verdicts={Probe.CONNECT: PASS, Probe.AUTH: PASS, Probe.SEND: NONE},
+    )  # fmt: skip
+    changes = [outages.observe(one) for one in [failed] * 3 + [passed] * 3]
+    assert changes[2] == {Cause.FACTORY: True}
+    assert changes[5][Cause.FACTORY] is False

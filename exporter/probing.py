@@ -15,6 +15,7 @@ from math import inf
 from typing import Final, NamedTuple
 from urllib.parse import urlencode, urlsplit
 
+from exporter import __version__
 from exporter.budget import Refusal, Request, Settled, admit, settle
 from exporter.classify import OWN_PHASE, Case, Judgement, Memory, judge, told
 from exporter.config import Target
@@ -29,7 +30,8 @@ from exporter.state import State
 from exporter.tokens import Carried, KeyProblem, carry, is_slow, mint
 
 LOG = logging.getLogger("exporter.probing")
-USER_AGENT: Final = "ws-factory-exporter"
+USER_AGENT: Final = f"wsfe/{__version__} (WebSocket monitoring)"
+"""Says what we are, without a word on which a backend may switch its behaviour (factory, test, e2e)."""
 NO_VERDICT: Final = dict.fromkeys(Probe, Verdict.NONE)
 
 

@@ -147,6 +147,20 @@ ECHO: Final = Profile(
 BUILT_IN: Final[Mapping[str, Profile]] = {"factory": FACTORY, "echo": ECHO}
 
 
+def has_factory(profile: Profile) -> bool:
+    """True if the profile knows of something that the server must create for each connection, and of how it can fail.
+
+    A welcome that is only waited for says nothing of that kind.
+    """
+    welcome = profile.welcome
+    looked_at = welcome is not None and any(
+        (welcome.required, welcome.checks, welcome.subject, welcome.environment, welcome.connection_id)
+    )
+    rules: tuple[ErrorRule | CloseRule | NoiseRule, ...] = (*profile.errors, *profile.closes, *profile.noise)
+    timed = welcome is not None and welcome.server_time is not None
+    return looked_at or timed or any(rule.factory is not None for rule in rules)
+
+
 def probes_of(profile: Profile) -> tuple[Probe, ...]:
     """The questions this kind of backend can be asked, in order of depth."""
     asked = {

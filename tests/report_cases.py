@@ -6,7 +6,10 @@
 from dataclasses import replace
 from pathlib import Path
 
-from exporter.report import FORMATS, SERIES_FORMATS, Checked, Series, View, compare, name_shape, read_document
+from exporter.config import Profile, Target
+from exporter.plan import Job
+from exporter.profiles import BUILT_IN
+from exporter.report import FORMATS, SERIES_FORMATS, Checked, Context, Series, View, compare, name_shape, read_document
 from exporter.result import (
     Close,
     Direction,
@@ -150,9 +153,25 @@ IMPAIRED = replace(
 REFUSED_UPGRADE = failed(Phase.UPGRADE, Reason.HTTP_STATUS, "fail/fail/fail", http_status=503)
 
 
+URL = "wss://api.staging.example.com/ws"
+SIGNED = {"jwt": {"key_env": "KEY"}}
+
+
+def context(profile="factory", **settings):
+    """The context of a target with this profile: the name of a built-in one, or a mapping."""
+    known = {"name": "staging", "url": URL, "identities": {"pool-001": "u1"}, **settings}
+    named = {} if profile is None else {"profile": profile if isinstance(profile, str) else "own"}
+    made = BUILT_IN[profile or "factory"] if not isinstance(profile, dict) else Profile.model_validate(profile)
+    return Context.of(Job.of(Target.model_validate(known | named), made, 60))
+
+
+STAGING = context(auth=SIGNED)
+"""The target of the golden files."""
+
+
 def checked(*results, **known):
     """A check of `staging` with a timeout of 10 s."""
-    known = {"url": "wss://api.staging.example.com/ws", "timeout": 10.0, **known}
+    known = {"url": URL, "timeout": 10.0, "context": STAGING, **known}
     return Checked("staging", results=results, started_at=STARTED, version="0.1.0", **known)
 
 

@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from exporter import files, probing, tokens
+from exporter import __version__
 from exporter.files import KeyRing
 from exporter.probing import Prober, Turn
 from exporter.resolver import Resolver
@@ -187,7 +188,7 @@ async def test_each_session_carries_a_token_of_its_own(way, tmp_path):
     assert {(claim["sub"], claim["iss"]) for claim in claims} == {("user-1", "we")}
     assert all(claim["iat"] <= time.time() - 4 and 0 < claim["exp"] - time.time() <= 120 for claim in claims)
     assert all("a=b" in peer.line for peer in server.peers)
-    assert {peer.headers["user-agent"] for peer in server.peers} == {"ws-factory-exporter"}
+    assert {peer.headers["user-agent"] for peer in server.peers} == {f"wsfe/{__version__} (WebSocket monitoring)"}
     assert {peer.headers["x-team"] for peer in server.peers} == {"probing"}
 
 

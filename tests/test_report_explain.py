@@ -8,10 +8,25 @@ import report_cases as cases
 import yaml
 
 from exporter.classify import LEGAL_FAILURES, REMOTE_CODES
-from exporter.report import explain
+from exporter.report import NEUTRAL, explain
 from exporter.report.causes import Alert
 from exporter.report.explain import CAUSES, NOTHING, cause_of
-from exporter.result import Close, Evidence, FactoryReason, Impairment, Initiator, Phase, Probe, Reason, Result, Verdict
+from exporter.report.situation import Situation
+from exporter.result import (
+    Close,
+    Direction,
+    Evidence,
+    FactoryReason,
+    Frame,
+    Impairment,
+    Initiator,
+    Opcode,
+    Phase,
+    Probe,
+    Reason,
+    Result,
+    Verdict,
+)
 
 # Of issue 3, point 2: the alerts that a result can point to; a page of no such name would never be opened.
 ALERTS = {
@@ -31,8 +46,24 @@ ALERTS = {
     "WebSocketProbeImpaired",
     "WebSocketProbeBudgetSkips",
 }
+COMING = {
+    Phase.UPGRADE: {Reason.AUTH_REJECTED, Reason.AUTH_UNAVAILABLE},
+    Phase.ADMISSION: {Reason.CLOSED, Reason.SERVER_ERROR, Reason.BAD_REPLY},
+}
+"""What a profile's `statuses`, and a profile without a factory, make of the same facts."""
+FAILURES = {phase: reasons | COMING.get(phase, set()) for phase, reasons in LEGAL_FAILURES.items()}
+CONTEXTS = [
+    NEUTRAL,
+    cases.STAGING,
+    cases.context(None),
+    cases.context({"welcome": {"match": {"type": "hi"}}}),
+    cases.context("echo", auth={"secret_env": "KEY"}, headers={"Origin": "https://app.example.com"}),
+    cases.context(auth={"jwt": {"token_file": "token"}}, allow_auth_bypass=True, headers={"X-Test": "1"}),
+]
+ERROR = Frame(0.3, Direction.IN, Opcode.TEXT, 99, "error", "NO_TOKEN")
+PASSED_OVER = [{}, {"ping": 1}, {"binary": 2}, {"other": 1, "ping": 2}]
 FAIL = {Probe.CONNECT: Verdict.PASS, Probe.AUTH: Verdict.NONE, Probe.SEND: Verdict.FAIL}
-STATUSES = [None, 200, 301, 307, 401, 403, 404, 405, 410, 418, 429, 500, 502, 503, 504, 599]
+STATUSES = [None, 200, 301, 307, 400, 401, 403, 404, 405, 410, 418, 426, 429, 500, 501, 502, 503, 504, 505, 599]
 NUMBERS = [int(code) for code in REMOTE_CODES if code.isdecimal()] + [3000, 4001]
 
 
@@ -47,7 +78,7 @@ def closes(phase):
 
 def failures():
     """Every failure there can be, and more: legal phase and reason, with any factory reason, close and status."""
-    for phase, reasons in LEGAL_FAILURES.items():
+    for phase, reasons in FAILURES.items():
         statuses = STATUSES if phase is Phase.UPGRADE else [None]
         for reason, factory, close in product(reasons, (None, *FactoryReason), closes(phase)):
             for status in statuses if reason in (Reason.HTTP_STATUS, Reason.RATE_LIMITED, Reason.REDIRECT) else [None]:
@@ -75,10 +106,26 @@ def every_result():
     yield from others()
 
 
+def heard(result):
+    """The same failure where nothing, pings, bytes and strange messages were passed over; or an error frame came."""
+    if result.phase in (Phase.ADMISSION, Phase.AUTH, Phase.REPLY):
+        yield from (replace(result, passed_over=kinds, phases=cases.until(result.phase)) for kinds in PASSED_OVER)
+        yield replace(result, passed_over={}, phases=cases.until(Phase.ADMISSION), transcript=())
+    yield replace(result, transcript=(ERROR,), retry_after=30.0)
+
+
+def every_situation():
+    """Every result beside a target of each kind; what only the phases after the upgrade can hear, there."""
+    for number, result in enumerate(every_result()):
+        yield result, CONTEXTS[number % len(CONTEXTS)]
+        if result.factory_reason is None:
+            yield from ((each, context) for each in heard(result) for context in CONTEXTS)
+
+
 def test_every_failure_is_explained():
     """Each phase and reason, with each factory reason, impairment and close, has a sentence, a page and a next step."""
-    for result in every_result():
-        said = explain(result)
+    for result, context in every_situation():
+        said = explain(result, context)
 
         assert said.page is not None, result
         assert said.page.removeprefix("deploy/runbook/").removesuffix(".md") in ALERTS
@@ -89,7 +136,7 @@ def test_every_failure_is_explained():
 
 def test_every_row_is_met():
     """No row of the table stands behind another that always speaks first."""
-    met = {id(cause_of(result)) for result in every_result()}
+    met = {id(cause_of(Situation(result, context))) for result, context in every_situation()}
 
     assert [row for row in CAUSES if id(row) not in met] == []
 
@@ -100,7 +147,7 @@ def test_every_row_says_something_of_its_own():
 
     assert len(set(sentences)) == len(sentences)
     assert max(map(len, sentences)) <= 260
-    assert max(len(row.next_step) for row in CAUSES) <= 280
+    assert max(len(row.next_step) for row in CAUSES) <= 320
 
 
 def test_the_alerts_are_those_of_the_issue():
@@ -108,12 +155,12 @@ def test_the_alerts_are_those_of_the_issue():
     assert {str(alert) for alert in Alert} == ALERTS
 
 
-@pytest.mark.parametrize("phase", LEGAL_FAILURES)
+@pytest.mark.parametrize("phase", FAILURES)
 def test_reasons_of_one_phase_are_told_apart(phase):
     """Within a phase, each reason has its own sentence."""
     met = {
         reason: explain(replace(cases.PASSED, verdicts=FAIL, phase=phase, reason=reason, close=None)).sentence
-        for reason in LEGAL_FAILURES[phase] - {Reason.FACTORY}
+        for reason in FAILURES[phase] - {Reason.FACTORY}
     }
 
     assert len(set(met.values())) == len(met)
@@ -157,12 +204,15 @@ def test_the_look_alikes_are_told_apart():
         (cases.INTERNAL_ERROR, "closed with 1011 (internal error) before the welcome"),
         (cases.NO_WELCOME, "SILENCE"),
         (cases.TOKEN_REJECTED, "refused our token"),
-        (cases.ZOMBIE, "zombie"),
-        (replace(cases.ZOMBIE, verdicts=FAIL), "The connection is open, but our message"),
+        (cases.ZOMBIE, "NO REPLY"),
+        (replace(cases.ZOMBIE, verdicts=FAIL), "Welcomed, but our message"),
         (cases.REFUSED_UPGRADE, "HTTP 503: no healthy instance"),
         (replace(cases.REFUSED_UPGRADE, http_status=403), "HTTP 403"),
         (replace(cases.REFUSED_UPGRADE, reason=Reason.RATE_LIMITED, http_status=429, retry_after=600.0), "wait 10 min"),
-        (cases.failed(Phase.REPLY, Reason.SERVER_ERROR, "pass/pass/fail"), "instead of replying"),
+        (
+            cases.failed(Phase.REPLY, Reason.SERVER_ERROR, "pass/pass/fail", close=cases.remote(1011, Phase.REPLY)),
+            "instead of replying",
+        ),
         (cases.failed(Phase.REPLY, Reason.CLOSED, "pass/pass/fail", close=cases.remote(1012, Phase.REPLY)), "recycled"),
         (cases.failed(Phase.REPLY, Reason.CLOSED, "pass/pass/fail", close=cases.remote(1008, Phase.REPLY)), "1008"),
     ],

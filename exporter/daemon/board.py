@@ -6,7 +6,7 @@ from typing import Final
 from exporter import __version__
 from exporter.daemon.ground import Ground
 from exporter.plan import Job
-from exporter.report import public_url
+from exporter.report import Context, public_url
 from exporter.result import Probe, Trigger
 from exporter.web.page.strip import CYCLES
 from exporter.web.page.values import Card, Health, Identity, Row, Standing
@@ -64,6 +64,7 @@ class Board:
             reasons=history.reasons(name, since),
             failures=history.failures(name, FAILURES),
             learned=ledger.learned(job.authority, now),
+            context=Context.of(job),
             host_rests_until=ledger.host_rests_until(job.host, now),
         )
 

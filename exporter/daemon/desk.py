@@ -10,7 +10,7 @@ from exporter.daemon.board import Board
 from exporter.daemon.ground import Ground
 from exporter.daemon.probes import Probes, Wrong, named
 from exporter.daemon.reloading import Reloaded
-from exporter.report import FORMATS, View
+from exporter.report import FORMATS, NEUTRAL, Context, View
 from exporter.web import JSON, Answer, Question, Recent
 
 NO_LIFECYCLE: Final = "reload by HTTP is switched off: start with --web.enable-lifecycle, or send a SIGHUP\n"
@@ -70,7 +70,11 @@ class Desk:
 
     def recent(self) -> Recent:
         """Every target, in the order of the config."""
-        return Recent(tuple(self._jobs), self._ground.history.results, self._ground.clock.wall())
+        return Recent(tuple(self._jobs), self._ground.history.results, self._ground.clock.wall(), self._context)
+
+    def _context(self, target: str) -> Context:
+        job = self._jobs.get(target)
+        return NEUTRAL if job is None else Context.of(job)
 
     async def probe(self, question: Question) -> Answer:
         """With the ledger of the schedule, and no counter of it."""

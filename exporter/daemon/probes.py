@@ -79,7 +79,7 @@ class Probes:
         (result,) = said.checked.results
         text = FORMATS["text"](said.checked, View(self._wall())) if question.debug else ""
         if result.void or result.impairment is not None:
-            why = explain(result)
+            why = explain(result, said.checked.context)
             sentence = text or f"{why.sentence} {why.next_step}\n"
             return Answer(HTTPStatus.SERVICE_UNAVAILABLE, _fit_to_be_seen(sentence))
         timeout = job.target.timeout if said.checked.timeout is None else said.checked.timeout

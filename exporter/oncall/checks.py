@@ -16,7 +16,7 @@ from exporter.files import KeyRing
 from exporter.host import Clock
 from exporter.plan import Job
 from exporter.probing import UNHURRIED, Prober, Turn, Within
-from exporter.report import Checked, Series, name_shape, public_url, until_healthy
+from exporter.report import Checked, Context, Series, name_shape, public_url, until_healthy
 from exporter.report.words import count, span
 from exporter.resolver import Resolver
 from exporter.result import Probe, Result, Skip, SkipCause, Trigger
@@ -198,7 +198,14 @@ class OnCall:
     def _checked(self, started: float, results: tuple[Result, ...], refusal: str | None) -> Checked:
         target = self._job.target
         return Checked(
-            target.name, public_url(target.url), results, started, __version__, timeout=target.timeout, refusal=refusal
+            target.name,
+            public_url(target.url),
+            results,
+            started,
+            __version__,
+            timeout=target.timeout,
+            refusal=refusal,
+            context=Context.of(self._job),
         )
 
 

@@ -9,8 +9,9 @@ Rule 4: the JSON is a contract (`schema_version`): it is extended, never changed
 from exporter.report.address import public_url
 from exporter.report.checked import Checked, FailOn, Status, Threshold, View, exit_code, passed, status
 from exporter.report.comparison import Comparison, compare
+from exporter.report.context import NEUTRAL, Context
 from exporter.report.document import result_document
-from exporter.report.explain import Explanation, explain
+from exporter.report.explain import Explanation, explain, likeness
 from exporter.report.formats import FORMATS, SERIES_FORMATS
 from exporter.report.line import line, skip_line
 from exporter.report.reading import Earlier, read_document
@@ -22,9 +23,11 @@ from exporter.report.words import span
 
 __all__ = [
     "FORMATS",
+    "NEUTRAL",
     "SERIES_FORMATS",
     "Checked",
     "Comparison",
+    "Context",
     "Earlier",
     "Explanation",
     "FailOn",
@@ -36,6 +39,7 @@ __all__ = [
     "compare",
     "exit_code",
     "explain",
+    "likeness",
     "line",
     "name_shape",
     "packed",

@@ -1,14 +1,14 @@
 """What a cause is: the facts it fits, the sentence, the alert whose page helps, and what to look at next.
 
-Words in braces are filled by `explain`: `{code}` and `{ended}` of the close, `{status}` of the refused upgrade,
-`{wait}` of a Retry-After, `{limit}` of the slots, `{open}` and `{instead}` of what came before and what should have.
+Words in braces are filled in by `phrases`.
 """
 
 from collections.abc import Container
 from dataclasses import dataclass
 from enum import StrEnum
 
-from exporter.result import FactoryReason, Impairment, Initiator, Phase, Reason, Result
+from exporter.report.situation import Fact, Situation, holds
+from exporter.result import FactoryReason, Impairment, Phase, Reason
 
 
 class Alert(StrEnum):
@@ -38,7 +38,11 @@ def page(alert: Alert) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """One row: what is left out fits anything. `codes`: of a close that the server sent, or 1006 that nobody did."""
+    """One row: what is left out fits anything.
+
+    `codes`: of a close that the server sent, or 1006 that nobody did. `words`: the profile's words for the error frame
+    that ended the session. `given`: facts that must all be known to hold.
+    """
 
     sentence: str
     alert: Alert
@@ -49,21 +53,19 @@ class Cause:
     impairment: Impairment | None = None
     codes: Container[int] | None = None
     statuses: Container[int] | None = None
+    words: Container[str] | None = None
+    given: tuple[Fact, ...] = ()
 
-    def fits(self, result: Result) -> bool:
-        """True if the result is one of this row."""
+    def fits(self, situation: Situation) -> bool:
+        """True if the situation is one of this row."""
+        result = situation.result
         return (
             (self.reason is None or self.reason is result.reason)
             and (self.phase is None or self.phase is result.phase)
             and (self.factory is None or self.factory is result.factory_reason)
             and (self.impairment is None or self.impairment is result.impairment)
-            and (self.codes is None or server_code(result) in self.codes)
+            and (self.codes is None or situation.server_code in self.codes)
             and (self.statuses is None or result.http_status in self.statuses)
+            and (self.words is None or situation.error_word in self.words)
+            and all(holds(fact, situation) for fact in self.given)
         )
-
-
-def server_code(result: Result) -> int | None:
-    """The code with which the server or nobody ended the session before we did; None if we did."""
-    close = result.close
-    own = close is None or close.initiator is Initiator.LOCAL or close.phase is Phase.CLOSE
-    return None if close is None or own else close.code

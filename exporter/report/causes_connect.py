@@ -1,8 +1,9 @@
-"""Causes in the phases before the WebSocket is open: nothing of it depends on the user."""
+"""Causes in the phases before the WebSocket is open."""
 
 from typing import Final
 
 from exporter.report.causes import Alert, Cause
+from exporter.report.situation import Fact
 from exporter.result import Phase, Reason
 
 _CONNECT: Final = Alert.CONNECT_FAILING
@@ -20,15 +21,17 @@ def _tls(reason: Reason, sentence: str, next_step: str) -> Cause:
     return Cause(sentence, _CONNECT, next_step, Phase.TLS, reason)
 
 
-def _upgrade(reason: Reason, sentence: str, next_step: str, *statuses: int) -> Cause:
-    return Cause(sentence, _CONNECT, next_step, Phase.UPGRADE, reason, statuses=statuses or None)
+def _upgrade(
+    reason: Reason, sentence: str, next_step: str, *statuses: int, alert: Alert = _CONNECT, given: tuple[Fact, ...] = ()
+) -> Cause:
+    return Cause(sentence, alert, next_step, Phase.UPGRADE, reason, statuses=statuses or None, given=given)
 
 
 NAME: Final = (
     _resolve(
         Reason.DNS,
         "The host name does not resolve, so no connection was tried.",
-        "Ask for the name on the exporter's host (getent hosts NAME) and at another resolver: a changed record, or "
+        "Ask for the name on the exporter's host (getent hosts {host}) and at another resolver: a changed record, or "
         "this host's DNS?",
     ),
     _resolve(
@@ -43,7 +46,7 @@ SOCKET: Final = (
     _tcp(
         Reason.REFUSED,
         "The host answers, but nothing listens on the port: the TCP connection was refused.",
-        "See whether the backend's process or its load balancer is up, and whether the port in the URL is the right "
+        "See whether the backend's process or its load balancer is up at {server}, and whether that port is the right "
         "one.",
     ),
     _tcp(
@@ -68,15 +71,16 @@ SOCKET: Final = (
 TRUST: Final = (
     _tls(
         Reason.TLS_CERTIFICATE,
-        "The server's certificate is not trusted: it is expired, for another name, or signed by an unknown "
-        "authority. Browsers see the same.",
-        "Look at the certificate: openssl s_client -connect HOST:443 -servername HOST. Renew it, or set `tls.ca_file`.",
+        "The server's certificate is not trusted: it is expired, for another name, or signed by an authority that "
+        "the exporter does not know.",
+        "Look at the certificate: openssl s_client -connect {server} -servername {host}. Renew it, or set "
+        "`tls.ca_file`.",
     ),
     _tls(
         Reason.TLS_HANDSHAKE,
         "TCP is fine, but the TLS handshake failed: no common version or cipher, a missing client certificate, or "
         "no TLS on that port.",
-        "See whether the port speaks TLS at all, and whether the server now asks for a client certificate.",
+        "See whether {server} speaks TLS at all, and whether it now asks for a client certificate.",
     ),
     _tls(
         Reason.TIMEOUT,
@@ -93,83 +97,134 @@ TRUST: Final = (
     ),
 )
 
+LOGIN: Final = (
+    _upgrade(
+        Reason.AUTH_REJECTED,
+        "The server refused the {credential}{status}, before it accepted a WebSocket.",
+        "{keys} Two refusals in a row stop it for {auth_retry}.{dropped}",
+        alert=Alert.AUTH_FAILING,
+    ),
+    _upgrade(
+        Reason.AUTH_UNAVAILABLE,
+        "The upgrade was refused{status}: the server could not check the {credential}, which itself may be good.",
+        "Look at the auth service and the backend's way to it.{after_breaker}",
+        alert=Alert.AUTH_UNAVAILABLE,
+    ),
+)
+
 STATUS: Final = (
     _upgrade(
         Reason.HTTP_STATUS,
-        "The upgrade was refused with HTTP {status}: this backend sorts tokens out before it accepts a WebSocket, "
-        "or the path is closed to us.",
-        "Compare the signing secrets of backend and auth service, and the path of the URL; the API may work all the "
-        "same.",
+        "The upgrade was refused{status}: the server wants a login, and this session sent no credential.",
+        "Give the target `auth`, or see what asks for a login in front of the backend.",
+        401,
+        given=(Fact.NO_CREDENTIAL,),
+    ),
+    _upgrade(
+        Reason.HTTP_STATUS,
+        "The upgrade was refused{status}: the server wants a login, and refuses the {credential} or did not get it.",
+        "{keys}{dropped}",
+        401,
+        given=(Fact.TOKEN_SENT,),
+    ),
+    _upgrade(
+        Reason.HTTP_STATUS,
+        "The upgrade was refused{status}: the path is closed to us or does not exist{or_credential}{or_origin}.",
+        "Compare the path of the URL with the backend's routes: many servers say this of unknown paths."
+        "{set_origin}{check_credential}",
         401,
         403,
     ),
     _upgrade(
         Reason.HTTP_STATUS,
-        "The upgrade was answered with HTTP {status}: there is no WebSocket at this path.",
-        "Compare the path in the URL with the backend's routes, and the load balancer's rules for it.",
+        "The upgrade was answered{status}: there is no WebSocket at this path{or_origin}.",
+        "Compare the path in the URL with the backend's routes, the load balancer's rules for it, and the host name: "
+        "it may lead to another site.{set_origin}",
         404,
         405,
         410,
     ),
     _upgrade(
         Reason.HTTP_STATUS,
-        "The upgrade was refused with HTTP 503: no healthy instance, a failing start-up or a crash loop.",
-        "Look at the instances: do they start, and with what exit code? /health may still say healthy.",
+        "The upgrade was answered{status}: the server saw no WebSocket upgrade in our request, so something in front "
+        "of it drops Upgrade and Connection or speaks HTTP/1.0; or it does not take the request's terms.",
+        "Look at the proxy (nginx: proxy_http_version 1.1, and both headers passed on) and ask the backend without it; "
+        "then compare query, subprotocols and headers with a browser's.",
+        400,
+        426,
+        501,
+        505,
+    ),
+    _upgrade(
+        Reason.HTTP_STATUS,
+        "The upgrade was refused{status} and a time to wait{wait}: a limit of connects, or maintenance.",
+        "Look for a limit on connects in front of the backend, and add up what leaves through this address.",
+        503,
+        given=(Fact.RETRY_AFTER,),
+    ),
+    _upgrade(
+        Reason.HTTP_STATUS,
+        "The upgrade was refused{status}: no healthy instance, a failing start-up, a crash loop, or a limit of "
+        "connects (nginx answers 503 for its limits).",
+        "Look at the instances: do they start, and with what exit code? /health may still say healthy. If refusals "
+        "come and go, look for a limit in front of them.",
         503,
     ),
     _upgrade(
         Reason.HTTP_STATUS,
-        "The upgrade was refused with HTTP {status}: the load balancer reaches no backend that answers.",
+        "The upgrade was refused{status}: the load balancer reaches no backend that answers.",
         "Look at the load balancer's backends and their timeouts.",
         502,
         504,
     ),
     _upgrade(
         Reason.HTTP_STATUS,
-        "The upgrade was refused with HTTP {status}: the backend broke before it accepted the WebSocket.",
+        "The upgrade was refused{status}: the backend broke before it accepted the WebSocket.",
         "Read the backend's log at this second: an unhandled exception ahead of the accept, or services that are "
         "missing.",
         *range(500, 600),
     ),
     _upgrade(
         Reason.HTTP_STATUS,
-        "The upgrade was refused with HTTP {status} instead of 101.",
+        "The upgrade was refused{status} instead of 101.",
         "Look up who answered (Server header of a curl to the same URL): the backend, or something in front of it.",
     ),
 )
 
 UPGRADE: Final = (
-    Cause(
-        "The host refuses us with HTTP {status}: too many connects from this address{wait}. It may be our own ban, "
-        "not an outage.",
-        Alert.RATE_LIMITED,
-        "Add up what leaves through this address: exporters, health checks, CI. Probing goes on when the rest is over.",
-        Phase.UPGRADE,
+    _upgrade(
         Reason.RATE_LIMITED,
+        "The upgrade was refused{status}: too many connects from this address{wait}. It may be our own ban, not an "
+        "outage.",
+        "Add up what leaves through this address: exporters, health checks, CI. Probing goes on when the rest is over.",
+        alert=Alert.RATE_LIMITED,
     ),
     _upgrade(
         Reason.REDIRECT,
-        "The upgrade was redirected (HTTP {status}): WebSocket clients do not follow, so they do not get in.",
-        "See where it leads (curl -i): a login page, a moved path, or http to https. Mend the URL or the redirect.",
+        "The upgrade was redirected{status}: WebSocket clients do not follow, so they do not get in.",
+        "See where it leads (curl -i): a login page, a moved path, or http to https. Correct the URL or the redirect.",
     ),
     _upgrade(
         Reason.BAD_HANDSHAKE,
-        "The answer to the upgrade is no valid WebSocket handshake: a proxy, or another service, speaks here.",
-        "See what answers (curl -i on the same URL), and whether the load balancer passes the upgrade headers.",
+        "The answer to the upgrade is no WebSocket handshake that a browser takes: a proxy or another service "
+        "speaks here, or a header of the answer is wrong{or_subprotocol}.",
+        "See what answers (curl -i on the same URL): compare Sec-WebSocket-Protocol with what the target offers, and "
+        "see whether the load balancer passes the upgrade headers.",
     ),
     _upgrade(
         Reason.TIMEOUT,
-        "TCP and TLS are fine, but the upgrade got no answer before the deadline: the backend accepts connections "
+        "{transport} fine, but the upgrade got no answer before the deadline: the backend accepts connections "
         "and does not serve them.",
         "Look for a saturated or starting backend, or an auth service asked before the accept; does /health hang as "
         "well?",
     ),
     _upgrade(
         Reason.RESET,
-        "The connection was cut instead of an answer to the upgrade: the process died, or the load balancer is not "
-        "set up for upgrades.",
-        "Look for instances that restart at this second; then at the load balancer's WebSocket settings.",
+        "The connection was cut instead of an answer to the upgrade: the process died, the load balancer is not "
+        "set up for upgrades, or the server refuses the request's terms (token, subprotocol, Origin) without HTTP.",
+        "Look for instances that restart at this second; then at the load balancer's WebSocket settings; then ask "
+        "with the terms of a client that gets in.",
     ),
 )
 
-CONNECT_CAUSES: Final = (*NAME, *SOCKET, *TRUST, *STATUS, *UPGRADE)
+CONNECT_CAUSES: Final = (*NAME, *SOCKET, *TRUST, *LOGIN, *STATUS, *UPGRADE)

@@ -1,9 +1,10 @@
-"""Causes by what the server-side factory did wrong: the look-alikes that end with 1011 (protocol page section 7)."""
+"""Causes by what the server-side factory did wrong: the look-alikes that end with 1011."""
 
 from collections.abc import Container
 from typing import Final
 
 from exporter.report.causes import Alert, Cause
+from exporter.report.situation import Fact
 from exporter.result import FactoryReason
 
 RESTARTS: Final = (1001, 1012)
@@ -25,21 +26,21 @@ def _factory(
 REFUSED: Final = (
     _factory(
         FactoryReason.SLOT_LIMIT,
-        "This user is refused one more connection: {limit} are held already. Neither the login nor our message is "
-        "to blame: the backend keeps the slot of every past connection for minutes, however cleanly it closed.",
-        "Let the identity rest for slot_release (300 s), then check again; find who else connects as this user. A "
+        "This user is refused one more connection: {slots} are held already. Neither the login nor our message is "
+        "to blame: the backend keeps the slot of every past connection for a while, however cleanly it closed.",
+        "Let the identity rest for {slot_release}, then check again; find who else connects as this user. A "
         "restart frees all slots at once; a higher limit only delays the next refusal.",
         Alert.FACTORY_SLOTS_EXHAUSTED,
     ),
     _factory(
         FactoryReason.INIT_FAILED,
-        "The factory failed to make this user's connection manager, and not for want of slots. The login is not to "
-        "blame.",
-        "Read the backend's log at this second for the factory's exception; check a second identity: one user, or all?",
+        "The backend could not create what it needs for this user's connection, and not for want of slots. The login "
+        "is not to blame.",
+        "Read the backend's log at this second for the exception; check a second identity: one user, or all?",
     ),
     _factory(
         FactoryReason.STARTUP_INCOMPLETE,
-        "The backend says that its own start-up is not complete: it does not serve users yet.",
+        "The backend says that its own start-up is not complete.",
         "Look at /health (details.phase) and at the time of the last deploy; minutes after it, a dependency is "
         "missing.",
     ),
@@ -53,6 +54,14 @@ REFUSED: Final = (
 )
 
 WELCOME: Final = (
+    Cause(
+        "We were welcomed as another user, and the target asks the backend to skip the login: it may have made one up.",
+        _VALIDATION,
+        "Remove the header that asks for the bypass (`allow_auth_bypass`), then check again: with a verified login "
+        "another user's welcome is a leak of data.",
+        factory=FactoryReason.USER_MISMATCH,
+        given=(Fact.BYPASS,),
+    ),
     _factory(
         FactoryReason.USER_MISMATCH,
         "We were welcomed as SOMEBODY ELSE: the connection was given another user's context.",
@@ -82,13 +91,13 @@ WELCOME: Final = (
     ),
     _factory(
         FactoryReason.FACTORY_DISABLED,
-        "We were welcomed by a server that runs without its factory: users may share one manager.",
+        "We were welcomed by a server that runs without its factory: users may share one context.",
         "Look at the last deploy's configuration for the switch of the factory pattern.",
     ),
     _factory(
         FactoryReason.DEGRADED,
-        "The server says that it runs in degraded mode: fall-back handlers answer, the real services are missing.",
-        "See which dependencies the backend lacks (its log, /health); replies come, but agents will not run.",
+        "The server says that it runs degraded: fallback handlers may answer for services that are missing.",
+        "See which dependencies the backend lacks (its log, /health), and whether real work is done for users.",
     ),
     _factory(
         FactoryReason.INVALID_WELCOME,
@@ -109,7 +118,7 @@ UNNAMED: Final = (
     _factory(
         FactoryReason.OTHER,
         "The server turned us away as overloaded or not available for now: it closed with {code} {instead}.",
-        "Look at the backend's load and dependencies; newer releases say 1013 where older ones said 1011.",
+        "Look at the backend's load and dependencies.",
         codes=OVERLOAD,
     ),
     _factory(
@@ -121,8 +130,7 @@ UNNAMED: Final = (
     _factory(
         FactoryReason.OTHER,
         "The server said that something is wrong {instead}: an error or recovery frame, and no close.",
-        "Read the backend's log at this second; newer releases leave such a connection open and deaf "
-        "(connection_recovery).",
+        "Read the backend's log at this second; such a connection may stay open and answer nothing.",
     ),
 )
 

@@ -5,11 +5,23 @@ from typing import Final
 
 from exporter.report.causes import Alert, Cause
 from exporter.report.causes_factory import OVERLOAD, RESTARTS
+from exporter.report.situation import Fact
 from exporter.result import Phase, Reason
 
+NO_TOKEN: Final = frozenset({"NO_TOKEN"})
+"""The words of an error frame that says that no token arrived."""
 
-def _admission(reason: Reason, sentence: str, next_step: str, alert: Alert = Alert.NO_WELCOME) -> Cause:
-    return Cause(sentence, alert, next_step, Phase.ADMISSION, reason)
+
+def _admission(
+    reason: Reason,
+    sentence: str,
+    next_step: str,
+    alert: Alert = Alert.NO_WELCOME,
+    *,
+    codes: Container[int] | None = None,
+    given: tuple[Fact, ...] = (),
+) -> Cause:
+    return Cause(sentence, alert, next_step, Phase.ADMISSION, reason, codes=codes, given=given)
 
 
 def _auth(
@@ -17,9 +29,11 @@ def _auth(
     sentence: str,
     next_step: str,
     alert: Alert = Alert.AUTH_UNAVAILABLE,
+    *,
     codes: Container[int] | None = None,
+    given: tuple[Fact, ...] = (),
 ) -> Cause:
-    return Cause(sentence, alert, next_step, Phase.AUTH, reason, codes=codes)
+    return Cause(sentence, alert, next_step, Phase.AUTH, reason, codes=codes, given=given)
 
 
 def _reply(
@@ -27,35 +41,65 @@ def _reply(
     sentence: str,
     next_step: str,
     alert: Alert = Alert.SEND_FAILING,
+    *,
     codes: Container[int] | None = None,
+    given: tuple[Fact, ...] = (),
 ) -> Cause:
-    return Cause(sentence, alert, next_step, Phase.REPLY, reason, codes=codes)
+    return Cause(sentence, alert, next_step, Phase.REPLY, reason, codes=codes, given=given)
 
 
-_KEYS: Final = (
-    "Compare the signing key, `iss` and `aud` with the auth service's, and the clocks. All identities at once after "
-    "a load balancer change: the header is dropped on upgrades. Two refusals stop our tokens for auth_retry (5 min)."
-)
-_BREAKER: Final = (
-    "Look at the auth service and the backend's way to it. If it comes and goes within 10 s, the backend's breaker "
-    "is open: somebody sends it bad tokens."
-)
+_REJECTED: Final = "{keys} Two refusals in a row stop it for {auth_retry}.{dropped}{auth_500}"
+_UNAVAILABLE: Final = "Look at the auth service and the backend's way to it.{after_breaker}"
 _RATE: Final = "Add up who connects and sends from this address and as this user; slow down, or raise the limit."
 _RESTART: Final = "Look for a deploy, a scale-in or worker recycling at this second; three in 15 min are not normal."
+_OVERLOAD: Final = "Look at the backend's load and dependencies."
 _LOG: Final = "Read the backend's log at this second for the exception."
+_RULE: Final = (
+    "Read the backend's log at this second; if this close has a code or a reason of its own, add a rule to `closes` of "
+    "the profile (some servers refuse a login with 1000)."
+)
+_PROXY: Final = "Look for a proxy that touches frames, and at what the last release changed in the server's library."
+_SPEAKS: Final = (
+    "Is {profile} right for this backend? Its messages are JSON: look at what the server sends (a browser's network "
+    "tab), and at the subprotocol that it speaks."
+)
+_OTHER: Final = (
+    "Nothing came on this connection at all: look first for another protocol or subprotocol than {profile} speaks; "
+    "then "
+)
 
 REFUSALS: Final = (
+    Cause(
+        "The WebSocket opened, then the server said that NO token arrived, though one was sent: something in between "
+        "took it.",
+        Alert.AUTH_FAILING,
+        "See what stands in front of the backend and drops {carrier} on upgrades (load balancer, proxy, CDN), and "
+        "whether its configuration has just changed.",
+        Phase.ADMISSION,
+        Reason.AUTH_REJECTED,
+        words=NO_TOKEN,
+        given=(Fact.TOKEN_SENT,),
+    ),
+    Cause(
+        "The WebSocket opened, then the server said that no token arrived.",
+        Alert.AUTH_FAILING,
+        "See whether the target has `auth`; if it has, look at what stands in front of the backend and may drop the "
+        "token.",
+        Phase.ADMISSION,
+        Reason.AUTH_REJECTED,
+        words=NO_TOKEN,
+    ),
     _admission(
         Reason.AUTH_REJECTED,
-        "The WebSocket opened, then the server refused our token: the login failed, the factory was not reached.",
-        _KEYS,
+        "The WebSocket opened, then the server refused our {credential}: the login failed.",
+        _REJECTED,
         Alert.AUTH_FAILING,
     ),
     _admission(
         Reason.AUTH_UNAVAILABLE,
-        "The WebSocket opened, but the server could not check our token: its auth service is down, slow, or cut off "
-        "by the breaker. The token itself may be good.",
-        _BREAKER,
+        "The WebSocket opened, but the server could not check our {credential}: its auth service is down, slow, or cut "
+        "off. The {credential} itself may be good.",
+        _UNAVAILABLE,
         Alert.AUTH_UNAVAILABLE,
     ),
     _admission(
@@ -70,41 +114,93 @@ REFUSALS: Final = (
 SILENCE: Final = (
     _admission(
         Reason.TIMEOUT,
-        "The upgrade succeeded, then SILENCE: no welcome, no error frame and no close before the deadline. Not the "
-        "login's fault: nobody said anything about it.",
-        "Look for a start-up or readiness wait inside the backend's handshake (minutes are on record), and for a "
-        "hanging auth service; see whether other instances welcome.",
+        "The upgrade succeeded, and messages came before the deadline ({came}), but none of them is the welcome of "
+        "this profile.",
+        "Is {profile} right for this backend, and its `welcome.match`? Compare it with the first messages that a "
+        "browser gets there.",
+        given=(Fact.STRANGE,),
+    ),
+    _admission(
+        Reason.TIMEOUT,
+        "The upgrade succeeded, and the server speaks, but not JSON ({came}): no welcome that we can read came before "
+        "the deadline.",
+        _SPEAKS,
+        given=(Fact.UNREADABLE,),
+    ),
+    _admission(
+        Reason.TIMEOUT,
+        "The upgrade succeeded, and messages came before the deadline ({came}), but no welcome, no refusal and no "
+        "close.",
+        "Look for a start-up or readiness wait inside the backend's handshake, and for a hanging auth service; see "
+        "whether other instances welcome.",
+        given=(Fact.HEARD,),
+    ),
+    _admission(
+        Reason.TIMEOUT,
+        "The upgrade succeeded, then SILENCE: no message and no close before the deadline, so nothing was said of the "
+        "login either.",
+        "Look for a start-up or readiness wait inside the backend's handshake and for a hanging "
+        "auth service; if it never welcomed, compare {profile} and its subprotocols.",
     ),
     _admission(
         Reason.RESET,
-        "The upgrade succeeded, then the connection was lost before the welcome, without a close frame.",
+        "The upgrade succeeded, then the connection was lost{heard} before the welcome, without a close frame.",
         "Look for a killed or crashing process, then at the load balancer: for everybody at once, it is its upgrade "
         "settings.",
     ),
     _admission(
         Reason.PROTOCOL_ERROR,
         "The upgrade succeeded, then the server broke the WebSocket protocol before the welcome.",
-        "Look for a proxy that touches frames, and at what the last release changed in the server's library.",
+        _PROXY,
     ),
     _admission(
         Reason.TOO_BIG,
         "The upgrade succeeded, then the first message was larger than any welcome may be.",
         "See what the backend sends on connect: a replay of history, or another service's stream.",
     ),
+    _admission(
+        Reason.CLOSED,
+        "The server was being stopped or recycled: it closed with {code} before it welcomed us.",
+        _RESTART,
+        Alert.SERVER_RESTARTING,
+        codes=RESTARTS,
+    ),
+    _admission(
+        Reason.CLOSED,
+        "The server turned us away as overloaded or not available for now: it closed with {code}, no welcome came.",
+        _OVERLOAD,
+        codes=OVERLOAD,
+    ),
+    _admission(
+        Reason.CLOSED,
+        "The server closed{ended}{heard} before the welcome, and no rule of the profile knows why.",
+        _RULE,
+    ),
+    _admission(
+        Reason.SERVER_ERROR,
+        "The upgrade succeeded, then the server ended with an internal error{ended} before the welcome.",
+        _LOG,
+        Alert.INTERNAL_ERROR_SPIKE,
+    ),
+    _admission(
+        Reason.BAD_REPLY,
+        "The upgrade succeeded, then an error came before the welcome that no rule of the profile knows.",
+        "Read the backend's log at this second, and add a rule to `errors` of the profile.",
+    ),
 )
 
 LOGIN: Final = (
     _auth(
         Reason.AUTH_REJECTED,
-        "The connection is open and was greeted, then the server refused the token in our login message.",
-        _KEYS,
+        "{open}, then the server refused the {credential} in our login message.",
+        _REJECTED,
         Alert.AUTH_FAILING,
     ),
     _auth(
         Reason.AUTH_UNAVAILABLE,
-        "The connection is open, but the server could not check the token in our login message: its auth service is "
-        "down or slow.",
-        _BREAKER,
+        "{open}, but the server could not check the {credential} in our login message: its auth service is down or "
+        "slow.",
+        _UNAVAILABLE,
     ),
     _auth(
         Reason.RATE_LIMITED,
@@ -114,17 +210,43 @@ LOGIN: Final = (
     ),
     _auth(
         Reason.TIMEOUT,
+        "{open}, and messages came after our login message ({came}), but none is the answer that is waited for.",
+        "Compare `auth.match` of {profile} with what the backend answers; then look at the auth service's latency.",
+        given=(Fact.STRANGE,),
+    ),
+    _auth(
+        Reason.TIMEOUT,
+        "{open}, and the server speaks, but not JSON ({came}): no answer to our login message that we can read.",
+        _SPEAKS,
+        given=(Fact.UNREADABLE,),
+    ),
+    _auth(
+        Reason.TIMEOUT,
+        "{open}, but the server has sent no message at all, not even an answer to our login message.",
+        _OTHER + "at the auth service's latency.",
+        given=(Fact.MUTE,),
+    ),
+    _auth(
+        Reason.TIMEOUT,
         "Our login message got no answer before the deadline, though the connection is open.",
         "Look at the auth service's latency; see whether other identities get an answer.",
     ),
     _auth(
         Reason.RESET,
-        "The connection was lost after our login message, without a close frame.",
-        "Look for a process that dies on login; then at the network between.",
+        "The connection was lost{heard} after our login message, without a close frame.",
+        "Look for a refusal that the profile does not know as an error (a rule in `errors`), for a process that dies "
+        "on login, and at the network between.",
     ),
     _auth(
         Reason.SERVER_ERROR,
-        "The server closed with 1011 (internal error) after our login message: an unhandled exception in its login.",
+        "The server closed with {code} after our login message: an unhandled exception in its login.",
+        _LOG,
+        Alert.INTERNAL_ERROR_SPIKE,
+        codes=(1011,),
+    ),
+    _auth(
+        Reason.SERVER_ERROR,
+        "The server answered our login message with an internal error.",
         _LOG,
         Alert.INTERNAL_ERROR_SPIKE,
     ),
@@ -133,22 +255,22 @@ LOGIN: Final = (
         "The server was being stopped or recycled: it closed with {code} instead of answering our login message.",
         _RESTART,
         Alert.SERVER_RESTARTING,
-        RESTARTS,
+        codes=RESTARTS,
     ),
     _auth(
         Reason.CLOSED,
-        "The server closed{ended} instead of answering our login message, and no rule of the profile knows why.",
-        "Read the backend's log at this second; if the reason text is a new one, add a rule to the profile.",
+        "The server closed{ended}{heard} instead of answering our login message, and no rule of the profile knows why.",
+        _RULE,
     ),
     _auth(
         Reason.BAD_REPLY,
-        "The answer to our login message is not the one that the profile expects.",
-        "Compare the profile's `auth.expect` with what the backend answers now; an error frame counts as one, too.",
+        "The answer to our login message is not the one that the profile expects, or an error that no rule knows.",
+        "Compare `auth.expect` and `errors` of {profile} with what the backend answers now.",
     ),
     _auth(
         Reason.PROTOCOL_ERROR,
         "The server broke the WebSocket protocol when it was to answer our login message.",
-        "Look for a proxy that touches frames, and at what the last release changed.",
+        _PROXY,
     ),
     _auth(
         Reason.TOO_BIG,
@@ -160,21 +282,53 @@ LOGIN: Final = (
 REPLY: Final = (
     _reply(
         Reason.TIMEOUT,
+        "{open}, and messages came ({came}), but none is the reply to our message, while the socket stays open.",
+        "Compare `send.match` of {profile} with what the backend answers; if it fits, our message was dropped: the "
+        "backend's log shows whether it arrived.",
+        given=(Fact.STRANGE,),
+    ),
+    _reply(
+        Reason.TIMEOUT,
+        "{open}, and the server speaks, but not JSON ({came}): no reply to our message that we can read.",
+        _SPEAKS,
+        given=(Fact.UNREADABLE,),
+    ),
+    _reply(
+        Reason.TIMEOUT,
+        "{open}, but the server has sent no message at all, not even a reply to ours, while the socket stays open.",
+        _OTHER + "see whether our message is in the backend's log.",
+        given=(Fact.MUTE,),
+    ),
+    _reply(
+        Reason.TIMEOUT,
         "{open}, but our message got NO REPLY, while the socket stays open: a zombie connection (its message loop "
         "has ended), a deaf one (its manager was evicted), or a router that drops the message.",
         "Check again: every time means all messages are lost, now and then a zombie after five bad messages. The "
         "backend's log shows whether our message arrived; protocol pings prove nothing.",
+        given=(Fact.FACTORY,),
+    ),
+    _reply(
+        Reason.TIMEOUT,
+        "{open}, but our message got NO REPLY before the deadline, while the socket stays open.",
+        "Check again: every time means that all messages are lost, now and then that single connections are. The "
+        "backend's log shows whether our message arrived; protocol pings prove nothing.",
     ),
     _reply(
         Reason.RESET,
-        "{open}, then the connection was lost before our reply, without a close frame.",
+        "{open}, then the connection was lost{heard} before our reply, without a close frame.",
         "Look for a killed or crashing process, or a platform that cuts requests; always at the same age: a proxy's "
         "timeout.",
     ),
     _reply(
         Reason.SERVER_ERROR,
-        "{open}, then the server closed with 1011 (internal error) instead of replying: its handling of our message "
-        "broke.",
+        "{open}, then the server closed with {code} instead of replying: its handling of our message broke.",
+        _LOG,
+        Alert.INTERNAL_ERROR_SPIKE,
+        codes=(1011,),
+    ),
+    _reply(
+        Reason.SERVER_ERROR,
+        "{open}, then the server answered our message with an internal error.",
         _LOG,
         Alert.INTERNAL_ERROR_SPIKE,
     ),
@@ -183,29 +337,28 @@ REPLY: Final = (
         "The server was being stopped or recycled: it closed with {code} before it replied.",
         _RESTART,
         Alert.SERVER_RESTARTING,
-        RESTARTS,
+        codes=RESTARTS,
     ),
     _reply(
         Reason.CLOSED,
         "The server gave us up as overloaded or not available for now: it closed with {code} instead of replying.",
-        "Look at the backend's load and dependencies; newer releases say 1013 where older ones said 1011.",
+        _OVERLOAD,
         codes=OVERLOAD,
     ),
     _reply(
         Reason.CLOSED,
-        "{open}, then the server closed{ended} instead of replying.",
+        "{open}, then the server closed{ended}{heard} instead of replying.",
         "Read the backend's log at this second; a 1008 is a rule that our message broke, a 1000 a graceful end of it.",
     ),
     _reply(
         Reason.BAD_REPLY,
-        "Our message was answered, but wrongly: the reply names another user or status than ours, or an error.",
-        "Compare the profile's `send.expect` with the reply; another user's name in it is a leak of data between "
-        "users.",
+        "Our message was answered, but wrongly: the reply is not the one that the profile expects, or an error.",
+        "Compare `send.expect` of {profile} with the reply; another user's name in it is a leak of data between users.",
     ),
     _reply(
         Reason.PROTOCOL_ERROR,
         "{open}, then the server broke the WebSocket protocol when it was to reply.",
-        "Look for a proxy that touches frames, and at what the last release changed in the server's library.",
+        _PROXY,
     ),
     _reply(
         Reason.TOO_BIG,

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Final, Literal
 
+from exporter.report.context import NEUTRAL, Context
 from exporter.report.explain import Explanation, explain, refused, too_slow
 from exporter.result import FactoryReason, Probe, Result, Verdict
 
@@ -46,6 +47,7 @@ class Checked:
     """One check of a target. `url` as `public_url` makes it; `started_at` in unix seconds; `timeout` in seconds.
 
     `refusal`: the sentence with which the budget refused a session; `thresholds`: what is too slow, by probe.
+    `context`: what is known of the target beside its results.
     """
 
     target: str
@@ -56,6 +58,7 @@ class Checked:
     timeout: float | None = None
     refusal: str | None = None
     thresholds: Mapping[Probe, Threshold] = field(default_factory=dict)
+    context: Context = NEUTRAL
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,10 +96,10 @@ def slow(result: Result, thresholds: Mapping[Probe, Threshold]) -> Mapping[Probe
     return {probe: status for probe, status in graded.items() if status is not Status.OK}
 
 
-def explanations(result: Result, thresholds: Mapping[Probe, Threshold]) -> Iterator[Explanation]:
-    """What a session was, and of each probe that passed too slowly, that it did."""
-    yield explain(result)
-    for probe, grave in slow(result, thresholds).items():
+def explanations(result: Result, checked: Checked) -> Iterator[Explanation]:
+    """What a session of a check was, and of each probe that passed too slowly, that it did."""
+    yield explain(result, checked.context)
+    for probe, grave in slow(result, checked.thresholds).items():
         yield too_slow(probe, result.durations[probe], grave.name)
 
 

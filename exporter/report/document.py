@@ -12,6 +12,7 @@ from math import isfinite
 from typing import Any, Final
 
 from exporter.report.checked import Checked, View, exit_code, status, status_of
+from exporter.report.context import NEUTRAL, Context
 from exporter.report.explain import explain
 from exporter.report.words import iso
 from exporter.result import Close, Evidence, Frame, Phase, Probe, Result
@@ -21,10 +22,10 @@ TOOL: Final = "ws-factory-exporter"
 MOMENTS: Final = frozenset({"started_at", "server_time", "certificate_expiry"})
 
 
-def result_document(result: Result) -> dict[str, Any]:
+def result_document(result: Result, context: Context = NEUTRAL) -> dict[str, Any]:
     """A result as a JSON object: its fields in their order, its status, and what explains it."""
     document = {field.name: _value(field.name, getattr(result, field.name)) for field in fields(result)}
-    return {**document, "status": status_of(result).name.lower(), "explanation": asdict(explain(result))}
+    return {**document, "status": status_of(result).name.lower(), "explanation": asdict(explain(result, context))}
 
 
 _EVIDENCE: Final = tuple(field.name for field in fields(Evidence))
@@ -69,6 +70,8 @@ def head(kind: str, checked: Checked, view: View) -> dict[str, Any]:
         "kind": kind,
         "target": checked.target,
         "url": checked.url,
+        "profile": checked.context.profile,
+        "profile_assumed": checked.context.assumed,
         "started_at": iso(checked.started_at),
         "written_at": iso(view.now),
     }
@@ -83,7 +86,7 @@ def check_document(checked: Checked, view: View) -> dict[str, Any]:
         "exit_code": exit_code(checked, view.fail_on),
         "refusal": checked.refusal,
         "thresholds": {str(probe): asdict(limit) for probe, limit in _ordered(checked.thresholds)},
-        "results": [result_document(result) for result in checked.results],
+        "results": [result_document(result, checked.context) for result in checked.results],
     }
 
 

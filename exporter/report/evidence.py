@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from exporter.report.context import ORIGIN, USER_AGENT, Context
 from exporter.report.words import closed, counts, expiry, moment
 from exporter.result import Result
 
@@ -27,6 +28,22 @@ def evidence(result: Result, now: float) -> Iterator[tuple[str, str]]:
         yield "certificate", expiry(told.certificate_expiry, now)
     if told.address is not None:
         yield "address", told.address
+
+
+def circumstances(context: Context) -> Iterator[tuple[str, str]]:
+    """Name and words of what a backend may treat us by, and of what a diagnosis rests on."""
+    if context.profile is not None:
+        yield "profile", context.profile + (" (assumed: the target names none)" if context.assumed else "")
+    if context.headers is not None:
+        yield "headers", f"{', '.join(_headers(context))}; a backend may treat a session by these"
+
+
+def _headers(context: Context) -> Iterator[str]:
+    yield from context.headers or ()
+    if not context.sets(USER_AGENT):
+        yield "the exporter's User-Agent"
+    if not context.sets(ORIGIN):
+        yield "no Origin"
 
 
 def _limits(result: Result) -> Iterator[tuple[str, str]]:

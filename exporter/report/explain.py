@@ -4,15 +4,18 @@ The rows are tried in the order of `CAUSES`; the first that fits speaks. What a 
 an odd close, a distorted run) is added in a sentence of its own.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from exporter.report.causes import Alert, Cause, page, server_code
+from exporter.report.causes import Alert, Cause, page
 from exporter.report.causes_connect import CONNECT_CAUSES
 from exporter.report.causes_factory import FACTORY_CAUSES
 from exporter.report.causes_session import ANSWERS, SESSION_CAUSES
-from exporter.report.words import code, span
+from exporter.report.context import NEUTRAL, Context
+from exporter.report.phrases import filled
+from exporter.report.situation import OPEN, Fact, Situation, holds
+from exporter.report.words import code
 from exporter.result import Impairment, Initiator, Phase, Probe, Result, Verdict
 
 
@@ -42,11 +45,19 @@ IMPAIRED: Final = (
 
 CAUSES: Final = (*IMPAIRED, *CONNECT_CAUSES, *ANSWERS, *FACTORY_CAUSES, *SESSION_CAUSES)
 
-PASSED: Final = {
-    Probe.CONNECT: "The WebSocket opens. Whether users are let in and get replies was not asked.",
-    Probe.AUTH: "The WebSocket opens, and our user is let in. Whether messages are answered was not asked.",
-    Probe.SEND: "Our user is let in, and our message got its reply.",
-}
+PASSED: Final = (
+    (Probe.CONNECT, (), "The WebSocket opens. Whether users are let in and get replies was not asked."),
+    (
+        Probe.AUTH,
+        (Fact.USER,),
+        "The WebSocket opens, and our user is let in. Whether messages are answered was not asked.",
+    ),
+    (Probe.AUTH, (), "The WebSocket opens, and we are let in. Whether messages are answered was not asked."),
+    (Probe.SEND, (Fact.LET_IN, Fact.USER), "Our user is let in, and our message got its reply."),
+    (Probe.SEND, (Fact.LET_IN,), "We are let in, and our message got its reply."),
+    (Probe.SEND, (), "The WebSocket opens, and our message got its reply. No login was asked for."),
+)
+"""By depth and facts: the first whose facts hold speaks."""
 
 NOTHING: Final = Explanation(
     "Nothing was proved: the session ended before its question was decided.",
@@ -60,29 +71,43 @@ VOID: Final = Explanation(
     "Check again, from a host that has a processor to spare.",
 )
 
-INSTEAD: Final[Mapping[Phase | None, str]] = {
-    Phase.AUTH: "instead of answering our login message",
-    Phase.REPLY: "instead of replying",
-}
 
-
-def cause_of(result: Result) -> Cause | None:
+def cause_of(situation: Situation) -> Cause | None:
     """The row that explains a result; None if nothing is wrong, or nothing was proved."""
+    result = situation.result
     if result.reason is None and result.factory_reason is None and result.impairment is None:
         return None
-    return next((row for row in CAUSES if row.fits(result)), None)
+    return next((row for row in CAUSES if row.fits(situation)), None)
 
 
-def explain(result: Result) -> Explanation:
+def explain(result: Result, context: Context = NEUTRAL) -> Explanation:
     """Why a session went as it did, in words; there is an answer for every result."""
     if result.void:
         return VOID
-    row = cause_of(result)
+    situation = Situation(result, context)
+    row = cause_of(situation)
     if row is None and result.verdicts.get(result.depth) is not Verdict.PASS:
         return NOTHING
-    sentence = PASSED[result.depth] if row is None else row.sentence.format_map(_figures(result))
-    whole = " ".join([sentence, *_notes(result, row)])
-    return Explanation(whole) if row is None else Explanation(whole, page(row.alert), row.next_step)
+    sentence = _passed(situation) if row is None else filled(row.sentence, situation)
+    whole = " ".join([sentence, *_notes(situation, row)])
+    return Explanation(whole) if row is None else Explanation(whole, page(row.alert), filled(row.next_step, situation))
+
+
+def likeness(result: Result, context: Context = NEUTRAL) -> tuple[object, ...]:
+    """What two failures must have in common to be one thing: the row that explains them, and the facts that name it."""
+    situation = Situation(result, context)
+    row = cause_of(situation)
+    said = None if row is None else row.sentence
+    named = result.reason, result.phase, result.factory_reason, result.http_status, situation.server_code
+    return said, *named, result.slot_limit, result.void
+
+
+def _passed(situation: Situation) -> str:
+    return next(
+        words
+        for depth, facts, words in PASSED
+        if depth is situation.result.depth and all(holds(fact, situation) for fact in facts)
+    )
 
 
 def too_slow(probe: Probe, took: float, grave: str) -> Explanation:
@@ -103,25 +128,17 @@ def refused(words: str) -> Explanation:
     )
 
 
-def _figures(result: Result) -> dict[str, str]:
-    ended = server_code(result)
-    return {
-        "code": "no code" if ended is None else code(ended),
-        "ended": "" if ended is None else f" with {code(ended)}",
-        "status": "429" if result.http_status is None else str(result.http_status),
-        "wait": "" if result.retry_after is None else f" (it asks us to wait {span(result.retry_after)})",
-        "open": "Let in and welcomed" if result.verdicts.get(Probe.AUTH) is Verdict.PASS else "The connection is open",
-        "instead": INSTEAD.get(result.phase, "before the welcome"),
-        "limit": "all its slots" if result.slot_limit is None else f"all {result.slot_limit} of its slots",
-    }
-
-
-def _notes(result: Result, row: Cause | None) -> Iterator[str]:
+def _notes(situation: Situation, row: Cause | None) -> Iterator[str]:
     """What the row did not say."""
+    result = situation.result
     if row is not None and row.factory is None and result.factory_reason is not None:
         yield f"The welcome was wrong as well ({result.factory_reason})."
     if row is None:
         yield from _odd_close(result)
+    if holds(Fact.BYPASS, situation) and holds(Fact.LET_IN, situation):
+        yield "Nothing was verified: the target asks the backend to skip the login (`allow_auth_bypass`)."
+    if holds(Fact.ASSUMED, situation) and result.phase in OPEN:
+        yield f"`profile: {situation.context.profile}` was assumed: the target names none."
     if result.distorted:
         yield "The exporter's host was held up meanwhile: do not trust the seconds."
 

@@ -40,13 +40,14 @@ def _who(series: Series, summary: Summary) -> Iterator[Finding]:
     if torn or not broken or any(result.phase in BEFORE_USERS for result in faults):
         return
     if sound:
-        yield _some(series.shapes, faults, broken, sound)
+        yield _some(series, faults, broken, sound)
     elif len(broken) > 1:
         yield Finding(f"Every identity fails ({_list(broken)}): it is the backend, not a user.")
 
 
-def _some(shapes: Mapping[str, str], faults: Sequence[Result], broken: list[str], sound: list[str]) -> Finding:
+def _some(series: Series, faults: Sequence[Result], broken: list[str], sound: list[str]) -> Finding:
     """Slots and name shapes are known causes, with pages of their own; else it is the user."""
+    shapes = series.shapes
     bad, good = {shapes.get(name, "") for name in broken}, {shapes.get(name, "") for name in sound}
     fails, passes = _plural(broken, "fails", "fail"), _plural(sound, "passes", "pass")
     only = f"Only {_list(broken)} {fails}, {_list(sound)} {passes}"
@@ -57,7 +58,7 @@ def _some(shapes: Mapping[str, str], faults: Sequence[Result], broken: list[str]
     return Finding(
         f"Only identities of the name shape {_list(sorted(bad))} fail ({_list(broken)}), those of "
         f"{_list(sorted(good))} pass ({_list(sound)}): it looks like a user-id check that refuses that shape.",
-        explain(faults[0]).page,
+        explain(faults[0], series.checked.context).page,
     )
 
 

@@ -28,7 +28,7 @@ def _commands(checked: Checked) -> Iterator[str]:
     for result in checked.results:
         grave = session_status(result, checked.thresholds)
         title = f"{checked.target}, {result.identity or 'no identity'}: {cause(result) or grave.name}"
-        yield command(grave, title, *explanations(result, checked.thresholds))
+        yield command(grave, title, *explanations(result, checked))
     refusal = refusal_of(checked)
     if refusal is not None:
         yield command(Status.UNKNOWN, f"{checked.target}: not checked", refusal)

@@ -6,7 +6,7 @@ from xml.etree import ElementTree as ET
 from exporter.report.checked import Checked, View, refusal_of, slow
 from exporter.report.document import TOOL
 from exporter.report.escape import plain
-from exporter.report.evidence import evidence
+from exporter.report.evidence import circumstances, evidence
 from exporter.report.explain import Explanation, explain, too_slow
 from exporter.report.words import cause, iso
 from exporter.result import Probe, Result, Verdict
@@ -41,7 +41,7 @@ def _totals(suite: ET.Element, checked: Checked) -> dict[str, str]:
 
 def _properties(suite: ET.Element, checked: Checked, view: View) -> None:
     there = ET.SubElement(suite, "properties")
-    named = [("version", checked.version), ("url", checked.url)]
+    named = [("version", checked.version), ("url", checked.url), *circumstances(checked.context)]
     for number, result in enumerate(checked.results, 1):
         before = f"run {number} " if len(checked.results) > 1 else ""
         named += [(f"{before}{name}", words) for name, words in evidence(result, view.now)]
@@ -57,18 +57,18 @@ def _cases(suite: ET.Element, checked: Checked, result: Result, after: str) -> N
         took = result.durations.get(probe, 0.0)
         named = {"classname": plain(who), "name": f"{probe}{after}", "time": f"{took:.3f}"}
         case = ET.SubElement(suite, "testcase", named)
-        _judge(case, result, probe)
+        _judge(case, result, probe, explain(result, checked.context))
         grave = slow(result, checked.thresholds).get(probe)
         if grave is not None:
             _say(case, "failure", "slow", too_slow(probe, took, grave.name))
 
 
-def _judge(case: ET.Element, result: Result, probe: Probe) -> None:
+def _judge(case: ET.Element, result: Result, probe: Probe, said: Explanation) -> None:
     verdict = result.verdicts.get(probe, Verdict.NONE)
     if verdict is Verdict.FAIL:
-        _say(case, "failure", cause(result), explain(result))
+        _say(case, "failure", cause(result), said)
     elif result.impairment is not None and probe is result.depth:
-        _say(case, "error", f"our own failure: {result.impairment}", explain(result))
+        _say(case, "error", f"our own failure: {result.impairment}", said)
     elif verdict is Verdict.NONE:
         ET.SubElement(case, "skipped", {"message": "nothing was proved"})
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from exporter.report.checked import Checked, View, explanations, refusal_of, slow, status
 from exporter.report.escape import code, prose
-from exporter.report.evidence import evidence
+from exporter.report.evidence import circumstances, evidence
 from exporter.report.explain import Explanation
 from exporter.report.words import cause, moment, seconds
 from exporter.result import Phase, Probe, Result, Verdict
@@ -24,14 +24,14 @@ def markdown(checked: Checked, view: View) -> str:
 def _session(result: Result, checked: Checked, view: View) -> Iterator[str]:
     yield f"### {code(result.identity or 'no identity')}, {moment(result.started_at)}"
     yield ""
-    for explanation in explanations(result, checked.thresholds):
+    for explanation in explanations(result, checked):
         yield from _words(explanation)
     asked = [probe for probe in Probe if probe.rank <= result.depth.rank]
     yield from table(("probe", "verdict", "time"), (_verdict(result, probe, checked) for probe in asked))
     if result.phases:
         took = ((phase.value, seconds(result.phases[phase])) for phase in Phase if phase in result.phases)
         yield from table(("phase", "time"), took)
-    facts = [(name, code(words)) for name, words in evidence(result, view.now)]
+    facts = [(name, code(words)) for name, words in (*evidence(result, view.now), *circumstances(checked.context))]
     if facts:
         yield from table(("evidence", "value"), facts)
 

@@ -34,7 +34,7 @@ def _words(checked: Checked) -> str:
     parts = []
     if checked.results:
         gravest = max(checked.results, key=lambda each: GRAVITY.index(session_status(each, checked.thresholds)))
-        parts += [cause(gravest), *(said.sentence for said in explanations(gravest, checked.thresholds))]
+        parts += [cause(gravest), *(said.sentence for said in explanations(gravest, checked))]
     if len(checked.results) > 1:
         parts.append(f"({count(len(checked.results), 'session')}, the gravest told)")
     refusal = refusal_of(checked)

@@ -40,7 +40,7 @@ def sections(series: Series, comparison: Comparison | None = None) -> Iterator[S
         )
     if comparison is not None:
         yield from _comparison(comparison)
-    yield from _causes(series.results, summary)
+    yield from _causes(series, summary)
     if summary.probes:
         yield _durations(summary)
     if summary.identities:
@@ -73,10 +73,12 @@ def _comparison(comparison: Comparison) -> Iterator[Section]:
     yield Section("Before and after", tuple(said), ("figure", "before", "after", "trend"), rows)
 
 
-def _causes(results: Sequence[Result], summary: Summary) -> Iterator[Section]:
+def _causes(series: Series, summary: Summary) -> Iterator[Section]:
     """Each cause once, explained by the first result that had it."""
+    results = series.results
     for cause, times in summary.causes.items():
-        said = explain(next(result for result in results if not passed(result) and in_words(result) == cause))
+        first = next(result for result in results if not passed(result) and in_words(result) == cause)
+        said = explain(first, series.checked.context)
         words = [said.sentence]
         words += [f"Next: {said.next_step}"] if said.next_step else []
         words += [f"Page: {said.page}"] if said.page else []

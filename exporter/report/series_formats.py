@@ -80,7 +80,7 @@ def series_document(series: Series, view: View, comparison: Comparison | None = 
         "comparison": None if comparison is None else asdict(comparison),
         "summary": asdict(summarise(series.results)),
         "skips": [str(skip.cause) for skip in series.skips],
-        "results": [result_document(result) for result in series.results],
+        "results": [result_document(result, series.checked.context) for result in series.results],
     }
 
 

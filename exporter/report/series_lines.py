@@ -38,8 +38,12 @@ def series_github(series: Series, _view: View, comparison: Comparison | None = N
         said.append(Explanation(comparison.sentence))
     found = series_status(series)
     lines = [command(found, f"{series.checked.target}: {_share(series)}", *said)]
+    context = series.checked.context
     causes = {in_words(result): result for result in reversed(series.results) if not passed(result)}
-    lines += [command(found, f"{series.checked.target}: {words}", explain(result)) for words, result in causes.items()]
+    lines += [
+        command(found, f"{series.checked.target}: {words}", explain(result, context))
+        for words, result in causes.items()
+    ]
     return "".join(f"{line}\n" for line in lines)
 
 

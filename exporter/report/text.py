@@ -7,7 +7,7 @@ from typing import Final
 
 from exporter.report.checked import Checked, View, explanations, refusal_of, slow, status
 from exporter.report.escape import fit, lines, plain
-from exporter.report.evidence import evidence
+from exporter.report.evidence import circumstances, evidence
 from exporter.report.explain import Explanation
 from exporter.report.waterfall import waterfall
 from exporter.report.words import cause, moment, seconds
@@ -40,12 +40,12 @@ def _session(result: Result, checked: Checked, view: View) -> Iterator[str]:
         yield from (fit(INDENT + line, COLUMNS) for line in phases)
     yield ""
     yield from (INDENT + _verdict(result, probe, checked) for probe in Probe if probe.rank <= result.depth.rank)
-    facts = list(evidence(result, view.now))
+    facts = [*evidence(result, view.now), *circumstances(checked.context)]
     if facts:
         yield ""
         yield from (fit(f"{INDENT}{name:<{LABEL}}{words}", COLUMNS) for name, words in facts)
     yield ""
-    for explanation in explanations(result, checked.thresholds):
+    for explanation in explanations(result, checked):
         yield from _words(explanation)
         yield ""
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Final
 
+from exporter.report.situation import refused_after
 from exporter.report.words import cause, seconds
 from exporter.result import Phase, Result
 
@@ -12,11 +13,11 @@ EIGHTHS: Final = " ▏▎▍▌▋▊▉█"
 
 def waterfall(result: Result, width: int = WIDTH) -> Iterator[str]:
     """A line for each phase that was reached: name, seconds, its stretch of the whole; and where it failed."""
-    total = sum(result.phases.values())
-    start = 0.0
+    until = refused_after(result)
+    total, start = sum(result.phases.values()) + (until or 0.0), 0.0
     for phase in Phase:
-        took = result.phases.get(phase)
         failed = phase is result.phase and result.reason is not None
+        took = result.phases.get(phase, until if failed else None)
         if took is None and not failed:
             continue
         picture = _bar(start, took or 0.0, total, width)

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from exporter.config import seconds
 from exporter.host import in_slices
-from exporter.report import passed
+from exporter.report import NEUTRAL, Context, passed
 from exporter.result import FactoryReason, Impairment, Probe, Reason, Result, Verdict, evidence_text
 
 LIMIT: Final = 50
@@ -22,11 +22,12 @@ NAMED: Final = 20
 
 @dataclass(frozen=True, slots=True)
 class Recent:
-    """What there is to ask for: `results` of a target, by name. `now` in unix seconds."""
+    """What there is to ask for: `results` and `context` of a target, by name. `now` in unix seconds."""
 
     names: Sequence[str]
     results: Callable[[str], Sequence[Result]]
     now: float
+    context: Callable[[str], Context] = lambda _: NEUTRAL
 
 
 @dataclass(frozen=True, slots=True)

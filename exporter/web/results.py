@@ -35,7 +35,7 @@ class Results:
         except Wrong as problem:
             return web.Response(text=f"{problem}\n", status=HTTPStatus.BAD_REQUEST)
         async with self._alone:
-            chunks = [chunk async for chunk in in_slices(_chunks(*await found(wanted, recent))) if chunk]
+            chunks = [chunk async for chunk in in_slices(_chunks(*await found(wanted, recent), recent)) if chunk]
         response = web.StreamResponse(headers={"Content-Type": "application/json"})
         response.content_length = sum(map(len, chunks))
         await response.prepare(request)
@@ -46,11 +46,11 @@ class Results:
         return response
 
 
-def _chunks(results: Sequence[Result], more: bool) -> Iterator[bytes]:
+def _chunks(results: Sequence[Result], more: bool, recent: Recent) -> Iterator[bytes]:
     """The document in pieces; an empty one now and then, since a slice may end there."""
     pieces, size = ['{"results": ['], 0
     for number, result in enumerate(results):
-        text = json.dumps(result_document(result), allow_nan=False)
+        text = json.dumps(result_document(result, recent.context(result.target)), allow_nan=False)
         pieces.append(f",\n{text}" if number else text)
         size += len(text)
         if size < CHUNK:

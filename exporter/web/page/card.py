@@ -29,7 +29,7 @@ def opened_card(card: Card, now: float) -> Markup:
 def _body(card: Card, now: float) -> Markup:
     row = card.row
     deciding = row.state.result
-    why = None if deciding is None or passed(deciding) else explain(deciding)
+    why = None if deciding is None or passed(deciding) else explain(deciding, card.context)
     back = f"last {card.hours:g} h"
     return joined(
         [
@@ -145,7 +145,7 @@ def _notes(card: Card, now: float) -> Iterator[Markup]:
 
 
 def _failures(card: Card, now: float, why: Explanation | None) -> Markup:
-    return failures(card.failures, now, said=why) if card.failures else _none("None is remembered.")
+    return failures(card.failures, now, card.context, said=why) if card.failures else _none("None is remembered.")
 
 
 def _foot(card: Card) -> Markup:

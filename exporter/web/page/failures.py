@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby
 from pathlib import PurePosixPath
 
 from exporter.history import State
-from exporter.report import Explanation, explain
+from exporter.report import NEUTRAL, Context, Explanation, explain, likeness
 from exporter.report.words import cause, closed, count
 from exporter.result import Result
 from exporter.web.page.markup import Markup, element, joined
@@ -21,15 +22,18 @@ class Group:
     results: tuple[Result, ...]
 
 
-def groups(failures: Sequence[Result]) -> list[Group]:
-    """Neighbours of one sentence are one group."""
-    return [Group(told, tuple(run)) for told, run in groupby(failures, explain)]
+def groups(failures: Sequence[Result], context: Context = NEUTRAL) -> list[Group]:
+    """Neighbours of one cause are one group, explained by the newest."""
+    runs = [tuple(run) for _, run in groupby(failures, partial(likeness, context=context))]
+    return [Group(explain(run[0], context), run) for run in runs]
 
 
-def failures(results: Sequence[Result], now: float, *, said: Explanation | None = None) -> Markup:
+def failures(
+    results: Sequence[Result], now: float, context: Context = NEUTRAL, *, said: Explanation | None = None
+) -> Markup:
     """The list, newest first; what has been `said` above is not said again."""
     return element(
-        "ol", [element("li", list(_group(group, now, said))) for group in groups(results)], class_="failures"
+        "ol", [element("li", list(_group(group, now, said))) for group in groups(results, context)], class_="failures"
     )
 
 

@@ -6,6 +6,7 @@ from typing import Final, NamedTuple
 
 from exporter.history import Mark, State, Word
 from exporter.history.history import Cause, Ending
+from exporter.report import NEUTRAL, Context
 from exporter.result import Result
 
 GRAVITY: Final = (Word.FAILING, Word.IMPAIRED, Word.UNKNOWN, Word.PASSING)
@@ -46,8 +47,8 @@ class Row:
 class Card:
     """A row, and all that is known of the target. `failures`: newest first.
 
-    `closes`, `reasons`: how often, in the last `hours`. `learned`: slots per user that the backend said it keeps;
-    `host_rests_until`: a 429 sent us away until then.
+    `context`: what explains its failures. `closes`, `reasons`: how often, in the last `hours`. `learned`: slots that
+    the backend said it keeps per user; `host_rests_until`: a 429 sent us away until then.
     """
 
     row: Row
@@ -56,6 +57,7 @@ class Card:
     reasons: Mapping[Cause, int] = field(default_factory=dict)
     failures: Sequence[Result] = ()
     learned: int | None = None
+    context: Context = NEUTRAL
     host_rests_until: float | None = None
 
 

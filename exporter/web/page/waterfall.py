@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Final
 
+from exporter.report.situation import refused_after
 from exporter.report.words import cause
 from exporter.result import Phase, Result
 from exporter.web.page.markup import Markup, element
@@ -22,7 +23,7 @@ def waterfall(result: Result) -> Markup:
 
 
 def _lines(result: Result) -> Iterator[Markup]:
-    total = sum(result.phases.values())
+    total, until = sum(result.phases.values()), refused_after(result)
     start = 0.0
     for phase in Phase:
         length = result.phases.get(phase)
@@ -32,9 +33,9 @@ def _lines(result: Result) -> Iterator[Markup]:
             yield element("tr", name, picture, element("td", took(length), class_="figure"))
             start += length
         elif phase is result.phase and result.reason is not None:
-            yield element(
-                "tr", name, element("td", f"✗ {cause(result).partition(': ')[2]}", colspan=2), class_="failed"
-            )
+            why = element("td", f"✗ {cause(result).partition(': ')[2]}", colspan=2 if until is None else 1)
+            after = None if until is None else element("td", took(until), class_="figure")
+            yield element("tr", name, why, after, class_="failed")
 
 
 def bar(start: float, length: float, whole: float) -> Markup:

@@ -1,0 +1,131 @@
+"""What the words in braces of a sentence become: figures of the result, settings in force, and what facts allow."""
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from exporter.report.context import Credential
+from exporter.report.situation import Fact, Situation, holds
+from exporter.report.words import code, counts, span
+from exporter.result import Phase
+
+IF: Final[Mapping[str, tuple[tuple[Fact, ...], str]]] = {
+    "or_origin": ((Fact.NO_ORIGIN,), ", or the server wants an Origin header, and none was sent"),
+    "set_origin": ((Fact.NO_ORIGIN,), " If browsers get in, set the Origin of their page under `headers`."),
+    "or_credential": ((Fact.TOKEN_SENT,), ", or the server refused the {credential} before it accepted a WebSocket"),
+    "check_credential": ((Fact.TOKEN_SENT,), " Then compare the {credential} with what the login expects."),
+    "or_subprotocol": ((Fact.OFFERED,), ", or it chose none of the subprotocols offered, or another one"),
+    "after_breaker": ((Fact.BREAKER,), " If it comes and goes, a circuit breaker before the login opens and shuts."),
+    "auth_500": ((Fact.BREAKER,), " An auth service that answers 500 is told as a refusal, too."),
+    "heard": ((Fact.HEARD,), " after other messages ({came})"),
+    "dropped": ((Fact.TOKEN_SENT,), " All identities at once after a change in front of it: {carrier} may be lost."),
+}
+"""By name: the facts that must be known to hold, and what is said then; else nothing is."""
+
+INSTEAD: Final[Mapping[Phase | None, str]] = {
+    Phase.AUTH: "instead of answering our login message",
+    Phase.REPLY: "instead of replying",
+}
+
+OPENED: Final = (
+    ((Fact.LET_IN, Fact.WELCOMED), "Let in and welcomed"),
+    ((Fact.LET_IN,), "Let in"),
+    ((Fact.WELCOMED,), "Welcomed"),
+    ((), "The connection is open"),
+)
+CREDENTIALS: Final[Mapping[Credential | None, str]] = {Credential.SECRET: "secret"}
+KEYS: Final[Mapping[Credential | None, str]] = {
+    Credential.SIGNED: "Compare the signing key, `iss` and `aud` with the auth service's, and the clocks.",
+    Credential.READY: "See whether the token of `token_file` is revoked, replaced, or for another environment.",
+    Credential.SECRET: "Compare the secret with the backend's: is it changed, revoked, or of another environment?",
+}
+ANY_KEY: Final = (
+    "Compare the credential with what the login expects (a signed token: key, `iss`, `aud`), and the clocks."
+)
+
+
+def filled(text: str, situation: Situation) -> str:
+    """The text with all words in braces replaced."""
+    words = _Words(situation)
+    return text.format_map(words)
+
+
+class _Words(dict[str, str]):
+    """Made when they are asked for: a sentence uses two or three."""
+
+    def __init__(self, situation: Situation) -> None:
+        super().__init__()
+        self._situation = situation
+
+    def __missing__(self, name: str) -> str:
+        if name in IF:
+            facts, text = IF[name]
+            known = all(holds(fact, self._situation) for fact in facts)
+            return text.format_map(self) if known else ""
+        return MADE[name](self._situation) if name in MADE else _setting(name, self._situation)
+
+
+def _setting(name: str, situation: Situation) -> str:
+    """`slot_release (5 min)`, or the name alone where the figure is not known."""
+    seconds = situation.context.settings.get(name)
+    return name if seconds is None else f"{name} ({span(seconds)})"
+
+
+def _ended(situation: Situation) -> str:
+    ended = situation.server_code
+    return "" if ended is None else f" with {code(ended)}"
+
+
+def _status(situation: Situation) -> str:
+    status = situation.result.http_status
+    return "" if status is None else f" with HTTP {status}"
+
+
+def _wait(situation: Situation) -> str:
+    wait = situation.result.retry_after
+    return "" if wait is None else f" (it asks us to wait {span(wait)})"
+
+
+def _slots(situation: Situation) -> str:
+    limit = situation.result.slot_limit
+    return "all its slots" if limit is None else f"all {limit} of its slots"
+
+
+def _transport(situation: Situation) -> str:
+    return "TCP and TLS are" if Phase.TLS in situation.result.phases else "TCP is"
+
+
+def _opened(situation: Situation) -> str:
+    return next(words for facts, words in OPENED if all(holds(fact, situation) for fact in facts))
+
+
+def _profile(situation: Situation) -> str:
+    name = situation.context.profile
+    return "the target's `profile`" if name is None else f"`profile: {name}`"
+
+
+def _server(situation: Situation) -> str:
+    context = situation.context
+    return "HOST:PORT" if context.host is None or context.port is None else f"{_bracketed(context.host)}:{context.port}"
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
+MADE: Final[Mapping[str, Callable[[Situation], str]]] = {
+    "code": lambda it: "no code" if it.server_code is None else code(it.server_code),
+    "ended": _ended,
+    "status": _status,
+    "wait": _wait,
+    "slots": _slots,
+    "transport": _transport,
+    "open": _opened,
+    "instead": lambda it: INSTEAD.get(it.result.phase, "before the welcome"),
+    "came": lambda it: counts(it.result.passed_over),
+    "credential": lambda it: CREDENTIALS.get(it.context.credential, "token"),
+    "keys": lambda it: KEYS.get(it.context.credential, ANY_KEY),
+    "carrier": lambda it: it.context.carrier or "what carries the token",
+    "profile": _profile,
+    "host": lambda it: it.context.host or "HOST",
+    "server": _server,
+}

@@ -1,0 +1,119 @@
+"""A result beside its context, and the facts that a row of the tables can ask for."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from exporter.report.context import NEUTRAL, ORIGIN, Context, Credential
+from exporter.result import Direction, Frame, Initiator, Opcode, Phase, Probe, Reason, Result, Verdict
+
+UNREADABLE: Final = frozenset({"binary", "not_json"})
+"""Kinds of what came and was no JSON message."""
+STRANGE: Final = frozenset({"other", "foreign_reply", "welcome"})
+"""Kinds of messages that no rule of the profile knows, or expects at this place."""
+REFUSING: Final = frozenset({"error", "wrong_reply"})
+"""Kinds of the frames that refuse us."""
+UNANSWERED: Final = (None, Reason.TIMEOUT, Reason.RESET)
+"""What ends without a frame of the server's: a close of its own after one of ours is an answer to it."""
+OPEN: Final = (Phase.ADMISSION, Phase.AUTH, Phase.REPLY)
+DATA: Final = frozenset({Opcode.TEXT, Opcode.BINARY, Opcode.CONTINUATION})
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """What one session met, and what is known of its target."""
+
+    result: Result
+    context: Context = NEUTRAL
+
+    @property
+    def server_code(self) -> int | None:
+        """The code with which the server or nobody ended the session before we did; None if we did."""
+        close = self.result.close
+        own = close is None or close.initiator is Initiator.LOCAL or close.phase is Phase.CLOSE
+        return None if close is None or own else close.code
+
+    @property
+    def error_word(self) -> str | None:
+        """The profile's word for the error frame that ended the session (`NO_TOKEN`)."""
+        return next((frame.code for frame in reversed(self.result.transcript) if frame.kind == "error"), None)
+
+    @property
+    def token_sent(self) -> bool | None:
+        """Whether this session sent a credential; None if that is not known."""
+        credential = self.context.credential
+        if credential is None:
+            return None
+        shallow = self.context.tokenless and self.result.depth is Probe.CONNECT
+        return credential is not Credential.NONE and not shallow
+
+
+def refused_after(result: Result) -> float | None:
+    """Seconds in the failed phase until the frame came that ended it; None if none did."""
+    start = sum(result.phases.values())
+    if result.phase not in OPEN or result.phase in result.phases or result.reason in UNANSWERED:
+        return None
+    ends = (frame.at - start for frame in result.transcript if _refuses(frame) and frame.at >= start)
+    return next(ends, None)
+
+
+def _refuses(frame: Frame) -> bool:
+    return frame.direction is Direction.IN and (frame.opcode is Opcode.CLOSE or frame.kind in REFUSING)
+
+
+class Fact(StrEnum):
+    """What a row can ask for beside phase, reason, code and status. What is not known, does not hold."""
+
+    HEARD = "messages came"
+    UNREADABLE = "something came that is no JSON message"
+    STRANGE = "a message came that the profile does not know"
+    MUTE = "nothing ever came"
+    TOKEN_SENT = "a credential was sent"  # noqa: S105
+    NO_CREDENTIAL = "no credential was sent"
+    NO_ORIGIN = "no Origin was sent"
+    OFFERED = "subprotocols were offered"
+    FACTORY = "the profile knows of a factory"
+    BREAKER = "the profile knows of a circuit breaker"
+    BYPASS = "the backend is asked to skip the login"
+    ASSUMED = "the target names no profile"
+    WELCOMED = "the welcome came"
+    LET_IN = "the auth probe passed"
+    USER = "the session spoke as a user"
+    RETRY_AFTER = "the server asks to wait"
+
+
+def _kinds(situation: Situation) -> frozenset[str]:
+    return frozenset(kind for kind, number in situation.result.passed_over.items() if number)
+
+
+def _is_mute(situation: Situation) -> bool:
+    """True if the server has sent no message at all on the open WebSocket."""
+    result = situation.result
+    came = any(frame.direction is Direction.IN and frame.opcode in DATA for frame in result.transcript)
+    return not came and not result.passed_over and not set(OPEN) & set(result.phases)
+
+
+HOLDS: Final[Mapping[Fact, Callable[[Situation], object]]] = {
+    Fact.HEARD: _kinds,
+    Fact.UNREADABLE: lambda it: _kinds(it) & UNREADABLE,
+    Fact.STRANGE: lambda it: _kinds(it) & STRANGE,
+    Fact.MUTE: _is_mute,
+    Fact.TOKEN_SENT: lambda it: it.token_sent is True,
+    Fact.NO_CREDENTIAL: lambda it: it.token_sent is False,
+    Fact.NO_ORIGIN: lambda it: it.context.sets(ORIGIN) is False,
+    Fact.OFFERED: lambda it: it.context.offered,
+    Fact.FACTORY: lambda it: it.context.factory,
+    Fact.BREAKER: lambda it: it.context.breaker,
+    Fact.BYPASS: lambda it: it.context.bypass,
+    Fact.ASSUMED: lambda it: it.context.assumed,
+    Fact.WELCOMED: lambda it: Phase.ADMISSION in it.result.phases,
+    Fact.LET_IN: lambda it: it.result.verdicts.get(Probe.AUTH) is Verdict.PASS,
+    Fact.USER: lambda it: it.result.identity is not None,
+    Fact.RETRY_AFTER: lambda it: it.result.retry_after is not None,
+}
+
+
+def holds(fact: Fact, situation: Situation) -> bool:
+    """True if the fact is known to hold."""
+    return bool(HOLDS[fact](situation))

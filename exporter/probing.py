@@ -10,13 +10,15 @@ import logging
 import secrets
 import ssl
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from math import inf
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Self
 from urllib.parse import urlencode, urlsplit
 
 from exporter import __version__
-from exporter.budget import Refusal, Request, Settled, admit, settle
+from exporter.budget import PASSING, Grant, Refusal, Request, Settled, admit, key_print, settle
 from exporter.classify import OWN_PHASE, Case, Judgement, Memory, judge, told
 from exporter.config import Target
 from exporter.files import TLS_CONTEXTS, FileProblem, KeyRing, source_name
@@ -46,6 +48,9 @@ class Within:
     end: float = inf
 
 
+LOOK_AGAIN: Final = 0.25
+"""Seconds after which who waits for another session asks again: it may be one of another process."""
+
 UNHURRIED: Final = Within()
 """As long as the target's own settings let it take."""
 
@@ -53,7 +58,9 @@ UNHURRIED: Final = Within()
 class Turn(NamedTuple):
     """One session asked for: a job's cycle, perhaps with another identity or depth than its own turn has.
 
-    `beside`: a session that no schedule asked for, in the process whose schedule it must leave room for.
+    `beside`: a session that no schedule asked for, in the process whose schedule it must leave room for. `patience`:
+    seconds it may wait for the identity's other connection to end, or for the verdict on another token. `forced`: it
+    sends its token although rejected ones put it to rest.
     """
 
     job: Job
@@ -63,6 +70,8 @@ class Turn(NamedTuple):
     identity: str | None
     within: Within = UNHURRIED
     beside: bool = False
+    patience: float = 0.0
+    forced: bool = False
 
     @property
     def timeout(self) -> float:
@@ -73,7 +82,11 @@ class Turn(NamedTuple):
         """What it would cost."""
         due = self.job.due(self.cycle) if self.trigger is Trigger.SCHEDULE else None
         request = self.job.request(run, self.depth, self.identity, self.trigger, due=due)
-        return request._replace(beside=True) if self.beside else request
+        return request._replace(beside=self.beside, forced=self.forced)
+
+    def after(self, waited: float) -> Self:
+        """What is left of its time."""
+        return self._replace(within=Within(self.within.verdict - waited, self.within.end - waited))
 
 
 class _Unable(Exception):  # noqa: N818
@@ -115,16 +128,38 @@ class Prober:
         self._opened = opened
         self._late = late
         self._targets: dict[tuple[str, str], _Target] = {}
+        self._settlings = asyncio.Event()
 
     async def run(self, turn: Turn) -> Result | Skip:
         """Run one turn; a `Skip` if the ledger has no room for it."""
         request = turn.request(secrets.token_hex(8))
-        with self._state.transaction() as ledger:
-            answer = admit(ledger, request, self._clock.wall())
+        request = request._replace(key_print=self._key_print(turn)) if request.key is not None else request
+        began = self._clock.monotonic()
+        answer = await self._admitted(request, began + turn.patience)
         if isinstance(answer, Refusal):
             LOG.debug("skipped: %s", answer.words, extra={"keys": {"target": turn.job.name}})
-            return Skip(turn.job.name, answer.cause)
-        return await self._granted(turn, answer.request)
+            return Skip(turn.job.name, answer.cause, answer.holdup, answer.until)
+        return await self._granted(turn.after(self._clock.monotonic() - began), answer.request)
+
+    async def _admitted(self, request: Request, end: float) -> Grant | Refusal:
+        """The ledger's answer; what another session alone holds up is asked again until `end`."""
+        while True:
+            left = end - self._clock.monotonic()
+            settled = self._settlings
+            with self._state.transaction() as ledger:
+                answer = admit(ledger, request, self._clock.wall(), patient=left > 0)
+            if isinstance(answer, Grant) or answer.holdup not in PASSING or left <= 0:
+                return answer
+            with suppress(TimeoutError):  # sessions of other processes end without a word to us
+                await asyncio.wait_for(settled.wait(), min(left, LOOK_AGAIN))
+
+    def _key_print(self, turn: Turn) -> str:
+        """Tells the key that stands in its file now; empty if none can be had: the session will say why."""
+        auth = turn.job.target.auth
+        try:
+            return "" if auth is None else key_print(self._keys.key(auth.source).fingerprint)
+        except FileProblem:
+            return ""
 
     def forget_all_but(self, jobs: Collection[Job]) -> None:
         """Forget what targets have shown that are gone, or have another URL now."""
@@ -155,7 +190,10 @@ class Prober:
 
     def _settle(self, request: Request, result: Result, *, slot_taken: bool) -> Settled:
         with self._state.transaction() as ledger:
-            return settle(ledger, request, result, self._clock.wall(), slot_taken=slot_taken)
+            settled = settle(ledger, request, result, self._clock.wall(), slot_taken=slot_taken)
+        self._settlings.set()
+        self._settlings = asyncio.Event()
+        return settled
 
     async def _converse(self, turn: Turn, request: Request) -> tuple[Facts, Judgement]:
         target, job = turn.job.target, turn.job
@@ -245,10 +283,14 @@ class Prober:
 CHANGES: Final = {
     "slot_limit": "the backend keeps fewer slots per user than configured: the lower number binds from now on",
     "identity_rests": "the identity rests: its turns go connect-deep until the backend's slots are released",
-    "key_rests": "the key rests after two rejected tokens: no token is sent until auth_retry is over",
-    "host_rests": "the host rests: it limits the rate of our connects",
+    "token_rests": "the token was rejected and rests: none is sent until then; another key in its file is tried sooner",
+    "endpoint_rests": "the endpoint limits the rate of connects: none is made until then",
 }
 """What a session can change for the sessions after it: fields of `Settled`, in words."""
+TO_EVIDENCE: Final = (
+    "the token was rejected and rests: one more in a row may open the backend's login breaker; none is sent until the "
+    "backend restarts or another key is let in there"
+)
 
 
 def _place(job: Job) -> tuple[str, str]:
@@ -256,11 +298,22 @@ def _place(job: Job) -> tuple[str, str]:
 
 
 def _tell(turn: Turn, settled: Settled) -> None:
+    rest, endpoint_rests = settled.token_rests, settled.endpoint_rests
+    more: dict[str, dict[str, str | int | None]] = {
+        "slot_limit": {"slot_limit": settled.slot_limit},
+        "token_rests": {"until": _moment(rest.until)} if rest and rest.until is not None else {},
+        "endpoint_rests": {"until": _moment(endpoint_rests)} if endpoint_rests is not None else {},
+    }
     for change, words in CHANGES.items():
-        value = getattr(settled, change)
-        if value:
-            keys = {"target": turn.job.name, "identity": turn.identity}
-            LOG.warning(words, extra={"keys": keys if value is True else {**keys, change: value}})
+        if getattr(settled, change):
+            sentence = TO_EVIDENCE if change == "token_rests" and not more[change] else words
+            keys: dict[str, str | int | None] = {"target": turn.job.name, "identity": turn.identity}
+            keys |= more.get(change, {})
+            LOG.warning(sentence, extra={"keys": keys})
+
+
+def _moment(seconds: float) -> str:
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def _impaired(turn: Turn, request: Request, started: float, impairment: Impairment) -> Result:

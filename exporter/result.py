@@ -112,6 +112,31 @@ class SkipCause(StrEnum):
     DISTORTED = "distorted"
 
 
+class Holdup(StrEnum):
+    """What keeps a session, or its token, from being sent."""
+
+    ENDPOINT = "endpoint"
+    """It limits the rate of our connects, and said so (429, 503 with Retry-After)."""
+    RATE = "rate"
+    """`max_connects_per_minute` of the host."""
+    REJECTED = "rejected"
+    """Its key rests after rejected tokens, for `auth_retry`."""
+    BREAKER_TOKEN = "breaker_token"  # noqa: S105
+    """One failed login more may open a circuit breaker of the backend: no token."""
+    BREAKER_CONNECT = "breaker_connect"
+    """The same: not even a connect without one."""
+    VERDICT = "verdict"
+    """Another token is on its way, and its verdict is waited for."""
+    IDENTITY = "identity"
+    """The identity rests after a slot limit."""
+    BUSY = "busy"
+    """The identity has a connection open."""
+    SLOTS = "slots"
+    """No slot is left to it."""
+    MEMORY = "memory"
+    """What was held before the start is not known yet."""
+
+
 class Initiator(StrEnum):
     """Who sent the first close frame of a session; `NONE`: nobody did."""
 
@@ -312,10 +337,15 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Skip:
-    """A cycle that was due and opened no session, or one that proved nothing (`distorted`)."""
+    """A cycle that was due and opened no session, or one that proved nothing (`distorted`).
+
+    `holdup`: what the ledger said; `until`: when asking again may help, unix seconds; None: no time is known.
+    """
 
     target: str
     cause: SkipCause
+    holdup: Holdup | None = None
+    until: float | None = None
 
 
 IDENTIFIER: Final = re.compile(r"[\w.:-]{1,64}", re.ASCII)

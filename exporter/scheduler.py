@@ -39,6 +39,9 @@ OVERDUE: Final = 30.0
 MAX_MISSED_CYCLES: Final = 10_000
 """Due cycles of one target that are handed over at once: 14 hours of a process that was stopped, at one every 5 s."""
 
+WAITS: Final = 60.0
+"""Seconds that a cycle waits at most, and until the next one is due, for another target's session of its user."""
+
 PATIENCE: Final = 2.0
 """Seconds that running sessions get to finish by themselves at the stop, before they are told to close."""
 
@@ -46,7 +49,7 @@ CLOSING: Final = 1.5
 """Seconds that sessions told to close get for it."""
 
 NO_CONFIRM: Final = frozenset({Reason.AUTH_REJECTED, Reason.AUTH_UNAVAILABLE, Reason.RATE_LIMITED})
-"""Refusals that another session would only make worse (design 4)."""
+"""Refusals that another session would only make worse."""
 
 RunSession = Callable[[Turn], Awaitable[Result | Skip]]
 
@@ -347,7 +350,8 @@ class Scheduler:
     async def _scheduled(self, lane: _Lane, cycle: int) -> Result | None:
         """Run a cycle; its result if it is the first failure after a pass and another session may confirm it."""
         job = lane.job
-        turn = Turn(job, cycle, Trigger.SCHEDULE, job.depth(cycle), job.identity(cycle))
+        patience = min(job.interval, WAITS)
+        turn = Turn(job, cycle, Trigger.SCHEDULE, job.depth(cycle), job.identity(cycle), patience=patience)
         try:
             outcome = await self._run(turn)
         except asyncio.CancelledError:

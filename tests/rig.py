@@ -63,9 +63,9 @@ class Rig:
         if change > 0:
             self.opened.set()
 
-    async def run(self, job, *, depth=Probe.SEND, identity="pool-001", trigger=Trigger.SCHEDULE):
+    async def run(self, job, *, depth=Probe.SEND, identity="pool-001", trigger=Trigger.SCHEDULE, **more):
         cycle = job.cycle_at(self.clock.wall())
-        return await self.prober.run(Turn(job, cycle, trigger, depth, identity if job.identities else None))
+        return await self.prober.run(Turn(job, cycle, trigger, depth, identity if job.identities else None, **more))
 
     def schedule(self, *jobs):
         """A started scheduler for the jobs, and what it tells."""

@@ -7,14 +7,31 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.budget import Grant, Ledger, Refusal, Request, admit, key_id, settle, user_key
-from exporter.budget.events import EFFECTS, SHAPES
-from exporter.config import Config
+from exporter.budget import Grant, Ledger, Refusal, Request, TokenRest, admit, key_id, settle, user_key
+from exporter.budget.events import EFFECTS, OPTIONAL, SHAPES
+from exporter.budget.streak import OUTCOMES
+from exporter.config import Breaker, Config
 from exporter.plan import plan
 from exporter.profiles import BUILT_IN
-from exporter.result import FactoryReason, Phase, Probe, Reason, Result, SkipCause, Trigger, Verdict
+from exporter.result import (
+    Close,
+    FactoryReason,
+    Holdup,
+    Impairment,
+    Initiator,
+    Phase,
+    Probe,
+    Reason,
+    Result,
+    SkipCause,
+    Trigger,
+    Verdict,
+)
 
 NOW = 1_800_000_000.0
+FAILED = ("rejected", "no_token", None, None)
+BREAKERS = tuple(BUILT_IN["factory"].breaker)
+LOCKOUT = (Breaker.model_validate({"counts": ["rejected"], "opens_at": 4, "reset_by": "time", "window": "60s"}),)
 
 
 def request(run="run", **changes):
@@ -110,7 +127,7 @@ def test_an_identity_holds_at_most_its_slots_less_the_reserve():
     for number in range(4):
         session(ledger, NOW + number * 10, str(number))
     answer = ledger.ask(request(), NOW + 100)
-    assert answer == Refusal(SkipCause.BUDGET, "4 of 4 slots held", NOW + 301)
+    assert answer == Refusal(SkipCause.BUDGET, Holdup.SLOTS, "4 of 4 slots held", NOW + 301)
     granted(ledger, NOW + 301)
 
 
@@ -198,14 +215,14 @@ def test_after_a_slot_limit_the_identity_rests_for_the_release_time():
     settled = settle(
         ledger, asked, result(factory_reason=FactoryReason.SLOT_LIMIT, slot_limit=3), NOW + 1, slot_taken=True
     )
-    assert (settled.slot_limit, settled.identity_rests, settled.key_rests) == (3, True, False)
+    assert (settled.slot_limit, settled.identity_rests, settled.token_rests) == (3, True, None)
     assert ledger.held("user", NOW + 2) == 0, "the refused session took no slot"
     assert refused(ledger, NOW + 300.9) is SkipCause.RESTING
     granted(ledger, NOW + 2, "beside", user="another")
-    assert ledger.resting("user", "key", NOW + 300.9)
-    assert not ledger.resting("another", "key", NOW + 2)
+    assert ledger.resting(request(), NOW + 300.9)
+    assert not ledger.resting(request(user="another"), NOW + 2)
     granted(ledger, NOW + 301)
-    assert not ledger.resting("user", "key", NOW + 301)
+    assert not ledger.resting(request(), NOW + 301)
 
 
 def test_a_learned_limit_is_news_only_once():
@@ -234,7 +251,7 @@ def test_only_resting_makes_a_turn_shallow():
     ledger = proven()
     granted(ledger, NOW, "open")
     assert admit(ledger, request(), NOW).cause is SkipCause.OVERLAP
-    ledger.rest_host("host", 60, NOW)
+    ledger.rest_endpoint("host", 60, NOW)
     ledger.rest_user("user", 60, NOW)
     assert admit(ledger, request(), NOW).cause is SkipCause.RATE
 
@@ -243,25 +260,25 @@ def test_only_resting_makes_a_turn_shallow():
     ("retry_after", "rests"),
     [(30.0, 30), (None, 600), (-1.0, 600), (float("nan"), 600), (float("inf"), 600), (1e9, 3600), (0.0, 0)],
 )
-def test_a_host_that_limits_the_rate_rests_as_it_asks(retry_after, rests):
+def test_an_endpoint_that_limits_the_rate_rests_as_it_asks(retry_after, rests):
     """For Retry-After, at most an hour; 600 s where that is absent or nonsense; loopback too."""
     ledger = proven()
     asked = granted(ledger, NOW, rate=None)
     told = result(**{**LOST, "reason": Reason.RATE_LIMITED}, retry_after=retry_after)
-    assert settle(ledger, asked, told, NOW, slot_taken=False).host_rests
+    assert settle(ledger, asked, told, NOW, slot_taken=False).endpoint_rests == (NOW + rests if rests else None)
     if rests:
         answer = ledger.ask(request().without_token(), NOW + rests - 0.5)
         assert (answer.cause, answer.until) == (SkipCause.RATE, NOW + rests)
-    assert ledger.host_rests_until("host", NOW + rests) is None
+    assert ledger.endpoint_rests_until("host", NOW + rests) is None
     granted(ledger, NOW + rests, "later")
 
 
 def test_a_rest_is_never_shortened():
     """A second, shorter Retry-After does not end the first."""
     ledger = Ledger()
-    ledger.rest_host("host", 500, NOW)
-    ledger.rest_host("host", 5, NOW + 1)
-    assert ledger.host_rests_until("host", NOW + 499) == NOW + 500
+    ledger.rest_endpoint("host", 500, NOW)
+    ledger.rest_endpoint("host", 5, NOW + 1)
+    assert ledger.endpoint_rests_until("host", NOW + 499) == NOW + 500
 
 
 # --- The key guard
@@ -272,7 +289,7 @@ def test_two_rejected_tokens_in_a_row_put_the_key_to_rest():
     ledger = Ledger()
     session(ledger, NOW, "1", rejected=True)
     session(ledger, NOW + 20, "2", rejected=True, user="second")
-    assert ledger.key_rests("key", NOW + 22)
+    assert ledger.token_rest(request(), NOW + 22) == TokenRest(Holdup.REJECTED, NOW + 321)
     assert refused(ledger, NOW + 22, user="third") is SkipCause.RESTING
     assert refused(ledger, NOW + 320.9, user="third") is SkipCause.RESTING
     trial = granted(ledger, NOW + 321, "trial", user="third")
@@ -288,7 +305,7 @@ def test_a_pass_makes_the_key_good_again():
     session(ledger, NOW, "1", rejected=True)
     session(ledger, NOW + 20, "2", rejected=True, user="b")
     session(ledger, NOW + 400, "trial", user="c")
-    assert not ledger.resting("user", "key", NOW + 402)
+    assert not ledger.resting(request(), NOW + 402)
     for number in range(20):
         granted(ledger, NOW + 402, str(number), user=f"user-{number}")
 
@@ -298,7 +315,7 @@ def test_rejections_that_are_not_in_a_row_put_nobody_to_rest():
     ledger = Ledger()
     for number in range(10):
         session(ledger, NOW + number * 20, str(number), rejected=number % 2 == 0, user=str(number))
-    assert not ledger.key_rests("key", NOW + 200)
+    assert not ledger.token_rest(request(), NOW + 200)
 
 
 def test_a_key_nobody_has_seen_pass_has_two_tokens_in_flight_at_most():
@@ -340,7 +357,7 @@ def test_keys_are_guarded_apart():
 
 
 def test_no_confirm_run_sends_a_token_after_a_rejected_one():
-    """Neither the token that might open the breaker nor the trial is a confirm run."""
+    """Neither the second token that is rejected nor the trial is a confirm run."""
     ledger = Ledger()
     session(ledger, NOW, "1", rejected=True)
     assert refused(ledger, NOW + 2, user="b", trigger="confirm") is SkipCause.RESTING
@@ -477,7 +494,7 @@ def test_the_second_rejection_says_that_the_key_rests():
         settle(ledger, granted(ledger, NOW + n * 20, str(n)), result(**REJECTED), NOW + n * 20 + 1, slot_taken=False)
         for n in range(2)
     ]
-    assert [told.key_rests for told in settled] == [False, True]
+    assert [told.token_rests for told in settled] == [None, TokenRest(Holdup.REJECTED, NOW + 321)]
 
 
 # --- Events
@@ -495,18 +512,24 @@ def history(ledger, seed):
             "trigger": dice.choice(list(Trigger)),
             "rate": dice.choice((None, 60)),
             "slot_release": dice.choice((0.0, 300.0)),
+            "breakers": dice.choice(((), BREAKERS)),
+            "key_print": dice.choice(("", "old", "new")),
         }
         answer = ledger.ask(request(f"{seed}-{number}", **fields), now)
         running += [answer.request] if isinstance(answer, Grant) else []
         if running and dice.random() < 0.7:
             asked = running.pop(dice.randrange(len(running)))
-            ledger.release(asked, now, slot_taken=dice.random() < 0.8, rejected=dice.choice((True, False, False, None)))
+            rejected, outcome = (
+                dice.choice((True, False, False, None)),
+                dice.choice((*sorted(OUTCOMES), "rejected", "no_token", None, None)),
+            )
+            ledger.release(asked, now, slot_taken=dice.random() < 0.8, rejected=rejected, outcome=outcome)
         if dice.random() < 0.02:
             ledger.rest_user("a", 50, now)
         if dice.random() < 0.02:
             ledger.learn("host:443", 4, now)
         if dice.random() < 0.02:
-            ledger.rest_host("host", 3, now)
+            ledger.rest_endpoint("host", 3, now)
     return now
 
 
@@ -517,7 +540,7 @@ def answers(ledger, now):
         for user in ("a", "b", None):
             for key in ("k", "l", None):
                 for trigger in Trigger:
-                    asked = request("question", user=user, key=key, trigger=trigger, rate=4)
+                    asked = request("question", user=user, key=key, trigger=trigger, rate=4, breakers=BREAKERS)
                     copy = Ledger()
                     for event in ledger.snapshot(now):
                         copy.apply(event)
@@ -551,7 +574,7 @@ JSON = st.recursive(
         {"event": st.sampled_from([*SHAPES, "nonsense"]) | JSON, "t": JSON | st.just(NOW)},
         optional={
             name: JSON | st.sampled_from(("x", 1, True, None))
-            for name in sorted({name for shape in SHAPES.values() for name in shape})
+            for name in sorted({name for table in (SHAPES, OPTIONAL) for shape in table.values() for name in shape})
         },
     )
 )
@@ -689,7 +712,9 @@ class World:
             self.restart()  # the session is never released, the server sees it go
             return None
         self.now += lasts
-        self.ledger.release(asked, self.now, slot_taken=slot is not None, rejected=False if slot else None)
+        outcome = "success" if slot else "no_token" if asked.key is None else None
+        rejected = False if slot else None
+        self.ledger.release(asked, self.now, slot_taken=slot is not None, rejected=rejected, outcome=outcome)
         if asked.user is not None and reaches and slot is None:
             self.ledger.rest_user(asked.user, asked.slot_release, self.now)
         return not self.failing and reaches
@@ -775,3 +800,162 @@ def test_without_the_ledger_the_same_schedule_meets_the_limit():
         refusals.append(world.backend.refusals)
     assert refusals[0] == 0
     assert refusals[1] > 50
+
+
+# --- Circuit breakers before the backend's login
+
+
+def login(ledger, now, run, outcome, *, lasts=1.0, **changes):
+    """One login as the factory's backend sees it: `rejected`, `success`, `no_token`, `restart` or None."""
+    asked = request(run, breakers=BREAKERS, **changes)
+    asked = asked.without_token() if outcome == "no_token" else asked
+    answer = ledger.ask(asked, now)
+    assert isinstance(answer, Grant), answer
+    verdict = {"rejected": True, "success": False}.get(outcome)
+    ledger.release(asked, now + lasts, rejected=verdict, outcome=outcome)
+
+
+def holdup(ledger, now, *, breakers=BREAKERS, tokenless=False, **changes):
+    """What holds a login up now, and until when; None: nothing."""
+    asked = request("asked", breakers=breakers, **changes)
+    answer = ledger.ask(asked.without_token() if tokenless else asked, now)
+    return (answer.holdup, answer.until) if isinstance(answer, Refusal) else None
+
+
+HOUR = 3600.0
+STOPPED = Close(1012, Initiator.REMOTE, Phase.ADMISSION)
+
+
+def test_the_last_try_that_a_breaker_leaves_is_kept_for_another_key_and_for_an_hour():
+    """Opens at 3: after one rejection another key goes at once, the same one after an hour, and none is the third."""
+    for second, later in (("new", 20.0), ("old", HOUR + 1)):
+        ledger = Ledger()
+        login(ledger, NOW, "1", "rejected", key_print="old")
+        assert holdup(ledger, NOW + 20, key_print="old") == (Holdup.BREAKER_TOKEN, NOW + 1 + HOUR)
+        login(ledger, NOW + later, "2", "rejected", key_print=second)
+        for key_print in ("old", "new", "newer"):
+            assert holdup(ledger, NOW + 20 * 86_400, key_print=key_print) == (Holdup.BREAKER_TOKEN, None)
+
+
+@pytest.mark.parametrize("evidence", ["success", "restart"])
+def test_what_resets_a_breaker_makes_room_for_the_rested_key(evidence):
+    """A token of another key that is let in, or a server that stops: the rejected key is tried again."""
+    ledger = Ledger()
+    login(ledger, NOW, "1", "rejected", key_print="old")
+    login(ledger, NOW + 20, "2", "rejected", key_print="new")
+    asked = request("3", breakers=BREAKERS, key="another", forced=True)
+    assert isinstance(ledger.ask(asked, NOW + 40), Grant)
+    ledger.release(asked, NOW + 41, rejected=False if evidence == "success" else None, outcome=evidence)
+    assert holdup(ledger, NOW + 42, key_print="old") is None
+
+
+def test_a_success_does_not_cover_what_came_while_it_was_open():
+    """The login of a session is at its begin: a rejection that ended before it does not count, a later one does."""
+    ledger = proven(breakers=BREAKERS)
+    long = request("long", breakers=BREAKERS, user="a")
+    assert isinstance(ledger.ask(long, NOW), Grant)
+    login(ledger, NOW + 1, "1", "rejected", key="wrong")
+    ledger.release(long, NOW + 10, rejected=False, outcome="success")
+    assert holdup(ledger, NOW + 11, key="wrong") == (Holdup.BREAKER_TOKEN, NOW + 2 + HOUR)
+
+
+def test_connects_without_a_token_leave_one_try_to_a_token():
+    """Opens at 5: three of them in a row, then none, whoever asks; a token that is let in makes room again."""
+    ledger = Ledger()
+    for number in range(3):
+        login(ledger, NOW + number * 20, str(number), "no_token")
+    for trigger in ("schedule", "check"):
+        later = holdup(ledger, NOW + 86_400, tokenless=True, trigger=trigger)
+        assert later == (Holdup.BREAKER_CONNECT, None)
+    login(ledger, NOW + 90, "deep", "success")
+    assert holdup(ledger, NOW + 100, tokenless=True) is None
+
+
+def test_logins_under_way_count_as_failed_until_they_are_judged():
+    """Opens at 3: two at most at once; one that a crash cut off is never forgotten by time."""
+    ledger = Ledger()
+    for user in ("a", "b"):
+        assert isinstance(ledger.ask(request(user, user=user, breakers=BREAKERS), NOW), Grant)
+    assert holdup(ledger, NOW, user="c") == (Holdup.VERDICT, None)
+    assert holdup(ledger, NOW + 86_400, user="c", key="another") == (Holdup.VERDICT, None)
+
+
+def test_a_key_that_was_let_in_is_not_held_up_by_its_own_sessions():
+    """Twenty targets of one backend may log in at once by the schedule."""
+    ledger = proven(breakers=BREAKERS)
+    for number in range(20):
+        asked = request(str(number), user=str(number), breakers=BREAKERS)
+        ledger.release(asked, NOW - 9_000, rejected=False, outcome="success")
+        assert isinstance(ledger.ask(asked, NOW), Grant)
+    assert holdup(ledger, NOW, user="c", trigger="check") == (Holdup.VERDICT, None)
+
+
+def test_what_came_before_the_ledgers_birth_leaves_one_try_for_auth_retry():
+    """Nobody knows what the last life sent: one token, then none until auth_retry is over, another key neither."""
+    ledger = Ledger(since=NOW)
+    login(ledger, NOW, "1", "rejected", key_print="old")
+    assert holdup(ledger, NOW + 20, key_print="new") == (Holdup.BREAKER_TOKEN, NOW + 300)
+    assert holdup(ledger, NOW + 300, key_print="new") is None
+
+
+def test_a_breaker_that_time_resets_bears_a_try_again_when_its_window_is_over():
+    """Opens at 4 within a minute: the same key twice, and again as the first rejection is a minute old."""
+    ledger = Ledger()
+    for number in range(2):
+        asked = request(str(number), breakers=LOCKOUT, auth_retry=10.0)
+        assert isinstance(ledger.ask(asked, NOW + number), Grant)
+        ledger.release(asked, NOW + number, rejected=True, outcome="rejected")
+    assert holdup(ledger, NOW + 2, breakers=LOCKOUT, auth_retry=10.0) == (Holdup.REJECTED, NOW + 11)
+    assert holdup(ledger, NOW + 11, breakers=LOCKOUT, auth_retry=10.0) == (Holdup.BREAKER_TOKEN, NOW + 60)
+    assert holdup(ledger, NOW + 60, breakers=LOCKOUT, auth_retry=10.0) is None
+
+
+def test_without_a_breaker_another_key_ends_the_rest_at_once():
+    """What the old key did is nothing to the new one; put back, the old one rests still."""
+    ledger = Ledger()
+    for number in range(2):
+        session(ledger, NOW + number * 20, str(number), rejected=True, key_print="old")
+    assert holdup(ledger, NOW + 30, breakers=(), key_print="old") == (Holdup.REJECTED, NOW + 321)
+    session(ledger, NOW + 30, "3", rejected=True, key_print="new")
+    assert holdup(ledger, NOW + 60, breakers=(), key_print="old") == (Holdup.REJECTED, NOW + 321)
+
+
+def test_a_state_file_of_an_older_version_keeps_its_keys_at_rest():
+    """It tells keys by their source alone: that stands for whatever key is there."""
+    ledger = Ledger()
+    assert ledger.apply({"event": "key", "t": NOW, "key": "key", "rejected": 2, "proven": False, "for": 300.0})
+    assert holdup(ledger, NOW + 1, breakers=(), key_print="any") == (Holdup.REJECTED, NOW + 300)
+
+
+def test_who_takes_it_on_them_sends_a_token_that_rests():
+    """A person may know more than the ledger: slots and rates hold all the same."""
+    ledger = Ledger()
+    login(ledger, NOW, "1", "rejected", key_print="old")
+    login(ledger, NOW + 20, "2", "rejected", key_print="new")
+    assert holdup(ledger, NOW + 40, forced=True, key_print="new", trigger="check") is None
+
+
+@pytest.mark.parametrize(
+    ("told", "key", "outcome"),
+    [
+        ({}, "key", "success"),
+        (REJECTED, "key", "rejected"),
+        ({**REJECTED, "phase": Phase.UPGRADE}, "key", "rejected"),
+        ({**REJECTED, "reason": Reason.AUTH_UNAVAILABLE}, "key", None),
+        ({**LOST, "reason": Reason.REFUSED}, "key", "restart"),
+        ({**REJECTED, "reason": Reason.CLOSED, "close": STOPPED}, "key", "restart"),
+        ({"phase": Phase.CLOSE, "close": Close(1001, Initiator.REMOTE, Phase.CLOSE)}, "key", "success"),
+        ({"verdicts": dict.fromkeys(Probe, Verdict.NONE), "impairment": Impairment.INTERNAL}, "key", "rejected"),
+        ({"verdicts": dict.fromkeys(Probe, Verdict.NONE), "impairment": Impairment.TOKEN}, "key", None),
+        (LOST, None, None),
+        ({"verdicts": {Probe.CONNECT: Verdict.PASS}}, None, "no_token"),
+        ({**LOST, "phase": Phase.UPGRADE}, None, "no_token"),
+    ],
+)  # fmt: skip
+def test_what_the_breakers_make_of_a_session(told, key, outcome):
+    """By the backend's word on the token, by whether it can have got there, and by signs of a new process."""
+    ledger = Ledger()
+    asked = granted(ledger, NOW, "1", key=key, breakers=BREAKERS)
+    ledger.take_pending()
+    settle(ledger, asked, result(**{"phase": None, **told}), NOW + 1, slot_taken=False)
+    assert [event["outcome"] for event in ledger.take_pending() if event["event"] == "close"] == [outcome]

@@ -85,8 +85,8 @@ async def meet(row, over, tmp_path):
         assert isinstance(outcome, Result), outcome
         assert prober.open == 0
         rests = {
-            "identity_rests": prober.state.ledger.resting(job.users["pool-001"], job.key, later.wall()),
-            "host_rests": prober.state.ledger.host_rests_until(job.host, later.wall()) is not None,
+            "identity_rests": prober.state.ledger.identity_rests(job.users["pool-001"], later.wall()),
+            "host_rests": prober.state.ledger.endpoint_rests_until(job.endpoint, later.wall()) is not None,
         }
         return job, outcome, rests, list(standin.sessions)
     finally:

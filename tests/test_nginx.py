@@ -142,12 +142,12 @@ async def test_what_nginx_answers_itself_is_a_refused_upgrade(site, path):
 
 
 async def test_the_retry_after_of_nginx_is_kept(site):
-    """A 429 rests the host for the seconds that it asks for."""
+    """A 429 rests its endpoint for the seconds that it asks for."""
     before = site.prober.clock.wall()
     result = await site.probe("/busy")
     after = site.prober.clock.wall()
 
-    until = site.prober.state.ledger.host_rests_until("localhost", after)
+    until = site.prober.state.ledger.endpoint_rests_until(site.job("/busy").endpoint, after)
     assert result.retry_after == 7.0
     assert before + 7.0 <= until <= after + 7.0
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
@@ -24,13 +25,13 @@ from exporter.probing import Prober, Turn
 from exporter.resolver import Resolver
 from exporter.result import (
     FactoryReason,
+    Holdup,
     Impairment,
     Initiator,
     Phase,
     Probe,
     Reason,
     Result,
-    Skip,
     SkipCause,
     Trigger,
     Verdict,
@@ -455,8 +456,37 @@ async def test_an_identity_has_one_connection_at_most(standin):
     same = await prober.run(job)
     other = await prober.run(job, identity="pool-002")
 
-    assert same == Skip("staging", SkipCause.OVERLAP)
+    assert (same.cause, same.holdup) == (SkipCause.OVERLAP, Holdup.BUSY)
     assert dict(other.verdicts) == dict((await first).verdicts) == PASSED
+
+
+async def test_who_is_patient_waits_for_the_identitys_other_connection(standin):
+    """Its session begins when the other one is over, in this process or another; patience that ends is a skip."""
+    standin.set_fault("/ws", "slow_reply:delay=0.3")
+    prober, job = rig.Rig(), the_job(standin)
+    first = asyncio.ensure_future(prober.run(job))
+    await prober.opened.wait()
+
+    hasty = await prober.run(job, patience=0.01)
+    patient = await prober.run(job, patience=30.0)
+
+    assert first.done(), "it began when the first was over"
+    assert (hasty.cause, hasty.holdup) == (SkipCause.OVERLAP, Holdup.BUSY)
+    assert dict(patient.verdicts) == PASSED
+
+
+async def test_what_limits_the_rate_rests_alone(standin):
+    """A 429 rests its path: neither the other paths of the port nor its other ports are held up by it."""
+    prober = rig.Rig()
+    limited, other = the_job(standin), the_job(standin, path="/ws/other")
+    standin.set_fault("/ws", "http:status=429,retry_after=30")
+    first = await prober.run(limited)
+
+    again, beside = await prober.run(limited, identity="pool-002"), await prober.run(other)
+
+    assert first.reason is Reason.RATE_LIMITED
+    assert (again.holdup, again.cause) == (Holdup.ENDPOINT, SkipCause.RATE)
+    assert dict(beside.verdicts) == PASSED
 
 
 async def test_a_lower_limit_binds_at_once_and_is_said_once(standin, caplog):
@@ -482,7 +512,7 @@ async def test_a_lower_limit_binds_at_once_and_is_said_once(standin, caplog):
 
 
 async def test_rests_are_said(standin, caplog):
-    """Two rejected tokens rest the key, a 429 the host: each is one warning when it begins."""
+    """Two rejected tokens rest the key, a 429 the endpoint: each is one warning when it begins, and says until when."""
     prober, job = rig.Rig(), the_job(standin)
     standin.set_fault("/ws", "auth_rejected")
     for alias in rig.POOL:
@@ -492,9 +522,10 @@ async def test_rests_are_said(standin, caplog):
     refused = await prober.run(job)
 
     assert [line.split(":")[0] for line in lines(caplog)] == [
-        "the key rests after two rejected tokens", "the host rests",
+        "the token was rejected and rests", "the endpoint limits the rate of connects",
     ]  # fmt: skip
-    assert refused == Skip("staging", SkipCause.RATE)
+    assert (refused.cause, refused.holdup) == (SkipCause.RATE, Holdup.ENDPOINT)
+    assert caplog.records[-1].keys["until"] == f"{datetime.fromtimestamp(refused.until, UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
 async def test_a_skip_says_why_to_those_who_want_to_know(standin, caplog):
@@ -506,7 +537,8 @@ async def test_a_skip_says_why_to_those_who_want_to_know(standin, caplog):
 
     refused = await prober.run(job)
 
-    assert refused == Skip("staging", SkipCause.BUDGET)
+    assert (refused.cause, refused.holdup) == (SkipCause.BUDGET, Holdup.SLOTS)
+    assert refused.until > time.time() + 200, "the slot is free when it is released"
     assert lines(caplog, logging.DEBUG) == ["skipped: 1 of 1 slots held"]
 
 

@@ -275,6 +275,30 @@ def test_a_cycle_that_falls_due_while_the_last_one_runs_is_an_overlap():
     assert len(told.cycles) + len(told.skips) == len(dues("staging", 4.0, virtual.EPOCH, virtual.EPOCH + 120))
 
 
+@pytest.mark.parametrize("fault", [None, "deaf"], ids=["healthy", "one hangs"])
+def test_targets_that_share_their_users_wait_for_each_other(fault):
+    """Three with one user and the same moments: each of their cycles has its session, also beside one that hangs."""
+    one = {"identities": {"main": "user-1"}, "confirm": {"runs": 0}, "interval": "20s"}
+
+    async def main(loop):
+        async with backend(loop) as standin:
+            jobs = rig.planned(*[mapping(standin, name=f"t{n}", path=f"/ws/t{n}", **one) for n in range(3)]).jobs
+            if fault:
+                standin.set_fault("/ws/t0", fault)
+            async with scheduled(loop, *[replace(job, grid=jobs[0].grid) for job in jobs]) as (_, told):
+                await asyncio.sleep(201)
+            return told
+
+    told = virtual.run(main)
+
+    assert set(causes(told)) <= {SkipCause.DRAINING}, "the stop may meet the last session"
+    answered = Counter((result.target, result.failed) for result in told.cycles)
+    failed = {target for target, fails in answered if fails}
+    assert failed == ({"t0"} if fault else set())
+    assert min(answered.values()) >= 9
+    assert len(answered) == 3
+
+
 @pytest.mark.parametrize(
     ("interval", "blocked", "late"),
     [("20s", LATEST - 0.5, 0), ("20s", LATEST + 0.5, 1), ("20s", 41.0, 2), ("6s", 3.5, 1), ("6s", 2.5, 0)],

@@ -108,7 +108,7 @@ def test_a_restart_forgets_nothing(opened):
     two = opened()
     assert two.ledger.snapshot(NOW + 10) == before
     assert two.ledger.identity_rests("tired", NOW + 299)
-    assert two.ledger.key_rests("key", NOW + 299)
+    assert two.ledger.token_rest(request("k", user=None, key="key"), NOW + 299)
 
 
 def test_confirm_runs_are_possible_at_once_after_a_restart_with_the_file(opened, wall):

@@ -1,4 +1,4 @@
-"""The ledger: what the backends hold of ours, who rests, and how often we connected (design 4).
+"""The ledger: what the backends hold of ours, who rests, and how often we connected.
 
 Rule 1: no clock and no I/O: `now` comes in, unix seconds; `state` carries the events between processes.
 Rule 2: a decision changes the ledger only by events: mappings of JSON scalars with one moment `t`, all else being
@@ -8,18 +8,32 @@ Rule 3: a subject stands here as a hash, a key as the hash of where it comes fro
 
 from exporter.budget.events import Event
 from exporter.budget.ledger import Ledger
-from exporter.budget.request import Grant, Refusal, Request, Settled, key_id, user_key
-from exporter.budget.turns import admit, settle
+from exporter.budget.request import (
+    Grant,
+    Refusal,
+    Request,
+    Settled,
+    TokenRest,
+    endpoint_id,
+    key_id,
+    key_print,
+    user_key,
+)
+from exporter.budget.turns import PASSING, admit, settle
 
 __all__ = [
+    "PASSING",
     "Event",
     "Grant",
     "Ledger",
     "Refusal",
     "Request",
     "Settled",
+    "TokenRest",
     "admit",
+    "endpoint_id",
     "key_id",
+    "key_print",
     "settle",
     "user_key",
 ]

@@ -10,28 +10,19 @@ from dataclasses import dataclass, field
 from itertools import chain
 from typing import Final
 
+from exporter.budget.span import Span
+from exporter.budget.streak import KEPT_FOR, Streak
+
 REJECTED_IN_A_ROW: Final = 2
-"""Rejected tokens after which a key rests: the third opens the backend's breaker (protocol page section 0, point 7)."""
+"""Rejected tokens after which a key rests, whatever the backend: a third may lock the user out. A backend whose breaker
+bears less says so in its profile."""
 LEARNED_FOR: Final = 86_400.0
 """Seconds a learned slot limit is believed: backends are redeployed, and a state file outlives them."""
 KEY_KEPT_FOR: Final = 86_400.0
-"""Seconds after which a key that nobody uses is forgotten."""
+"""Seconds after which a key that nobody uses is forgotten; one that was rejected last is kept as long as a streak."""
 MINUTE: Final = 60.0
 SLACK: Final = 0.001
 """Seconds: a schedule exactly at the permitted rate must not trip over the rounding of a float."""
-
-
-@dataclass(slots=True)
-class Span:
-    """A stretch of time. Start and length apart, so that a start in the future can be cut to now."""
-
-    start: float = -math.inf
-    length: float = 0.0
-
-    @property
-    def until(self) -> float:
-        """Its end, unix seconds."""
-        return self.start + self.length
 
 
 @dataclass(slots=True)
@@ -75,11 +66,12 @@ class Learned:
 
 @dataclass(slots=True)
 class Guard:
-    """One key at one backend: its rejections in a row, its rest, its tokens in flight by run."""
+    """One key at one backend: its rejections in a row, its rest, its tokens in flight by run. `judged`: when last."""
 
     rejected: int = 0
     proven: bool = False
     seen: float = -math.inf
+    judged: float = -math.inf
     rest: Span = field(default_factory=Span)
     flights: dict[str, Span] = field(default_factory=dict)
 
@@ -94,11 +86,13 @@ class Guard:
 
     def matters(self, now: float) -> bool:
         """Whether it must be kept."""
-        return self.rest.until > now or self.seen + KEY_KEPT_FOR > now
+        kept_for = KEPT_FOR if self.rejected else KEY_KEPT_FOR
+        return self.rest.until > now or self.seen + kept_for > now
 
     def judge(self, *, rejected: bool, now: float, retry: float) -> None:
         """Take in the backend's verdict on a token; from the second rejection in a row on, the key rests."""
         self.proven = not rejected
+        self.judged = now
         self.rejected = self.rejected + 1 if rejected else 0
         self.rest = Span(now, retry) if self.rejected >= REJECTED_IN_A_ROW else Span()
 
@@ -108,12 +102,14 @@ class Book:
     """All pages.
 
     `since`: from when on it knows everything (−inf: always did). `shifted`: the last step of the clock:
-    when, by how much, noticed by whom.
+    when, by how much, noticed by whom. `guards`: by `Request.guard`; `newest`: source of a key → its guard of late.
     """
 
     since: float = -math.inf
     holds: dict[str, dict[str, Hold]] = field(default_factory=dict)
     guards: dict[str, Guard] = field(default_factory=dict)
+    newest: dict[str, str] = field(default_factory=dict)
+    streaks: dict[str, Streak] = field(default_factory=dict)
     resting_users: dict[str, Span] = field(default_factory=dict)
     resting_hosts: dict[str, Span] = field(default_factory=dict)
     connects: dict[str, deque[Connect]] = field(default_factory=dict)
@@ -141,7 +137,12 @@ class Book:
         """Open the page of a key, a new one if need be."""
         guard = self.guards.setdefault(key, Guard())
         guard.seen = max(guard.seen, now)
+        self.newest[key.partition(".")[0]] = key
         return guard
+
+    def streak(self, authority: str) -> Streak:
+        """What the breakers of a backend have counted."""
+        return self.streaks.setdefault(authority, Streak())
 
     def move(self, to: Callable[[float], float]) -> None:
         """Put every moment where `to` says."""
@@ -155,7 +156,11 @@ class Book:
         for learned in self.learned.values():
             learned.at = to(learned.at)
         for guard in self.guards.values():
-            guard.seen = to(guard.seen)
+            guard.seen, guard.judged = to(guard.seen), to(guard.judged)
+        for streak in self.streaks.values():
+            streak.reset = to(streak.reset)
+            for event in streak.counted:
+                event.at = to(event.at)
 
     def every_hold(self) -> Iterator[Hold]:
         """All holds of all users."""
@@ -168,6 +173,8 @@ class Book:
         for guard in self.guards.values():
             yield guard.rest
             yield from guard.flights.values()
+        for streak in self.streaks.values():
+            yield from (attempt.span for attempt in streak.attempts.values())
 
     def prune(self, now: float) -> None:
         """Forget what can no longer matter, so that memory and file stay bounded."""
@@ -186,6 +193,8 @@ class Book:
             guard.flights = _unfinished(guard.flights, now)
         self.connects = {host: connects for host, connects in self.connects.items() if connects}
         self.guards = {key: guard for key, guard in self.guards.items() if guard.matters(now)}
+        self.newest = {source: key for source, key in self.newest.items() if key in self.guards}
+        self.streaks = {name: streak for name, streak in self.streaks.items() if streak.matters(now)}
         self.resting_users = _unfinished(self.resting_users, now)
         self.resting_hosts = _unfinished(self.resting_hosts, now)
         self.learned = {name: one for name, one in self.learned.items() if now < one.at + LEARNED_FOR}

@@ -9,7 +9,9 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
-from exporter.budget.book import Book, Connect, Hold, Learned, Span
+from exporter.budget.book import Book, Connect, Hold, Learned
+from exporter.budget.span import Span
+from exporter.budget.streak import NO_TOKEN, OUTCOMES, REJECTED, Attempt, Counted
 
 Event = dict[str, Any]
 LARGEST: Final = 1e11
@@ -47,6 +49,14 @@ def _count(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 10**6
 
 
+def _kind(value: Any) -> bool:
+    return value in (REJECTED, NO_TOKEN)
+
+
+def _outcome(value: Any) -> bool:
+    return value is None or (isinstance(value, str) and value in OUTCOMES)
+
+
 def _slots(value: Any) -> bool:
     return _count(value) and value >= 1
 
@@ -62,8 +72,16 @@ SHAPES: Final[Mapping[str, Mapping[str, Callable[[Any], bool]]]] = {
     "learn": {"authority": _text, "slots": _slots},
     "key": {"key": _text, "rejected": _count, "proven": _flag, "for": _length},
     "shift": {"by": _number, "by_whom": _text},
+    "counted": {"authority": _text, "login": _kind},
+    "reset": {"authority": _text},
 }
 """Every kind of event and what its fields must be; each has its moment `t` besides."""
+OPTIONAL: Final[Mapping[str, Mapping[str, Callable[[Any], bool]]]] = {
+    "open": {"authority": _text, "login": _kind, "sure": _flag},
+    "close": {"authority": _text, "outcome": _outcome},
+    "key": {"judged": _number},
+}
+"""Fields that an event may have besides, the first of which brings the others; older versions wrote none."""
 
 
 def fold(book: Book, event: Fields) -> bool:
@@ -73,6 +91,9 @@ def fold(book: Book, event: Fields) -> bool:
     if shape is None or not _number(event.get("t")):
         return False
     if not all(name in event and fits(event[name]) for name, fits in shape.items()):
+        return False
+    more = OPTIONAL.get(str(kind), {})
+    if next(iter(more), None) in event and not all(name in event and fits(event[name]) for name, fits in more.items()):
         return False
     EFFECTS[str(kind)](book, event)
     return True
@@ -89,6 +110,9 @@ def _open(book: Book, event: Fields) -> None:
         book.holds.setdefault(user, {})[run] = hold
     if event["key"] is not None:
         book.guard(event["key"], event["t"]).flights[run] = Span(event["t"], event["for"])
+    if "authority" in event:
+        attempt = Attempt(event["login"], Span(event["t"], event["for"]), event["sure"])
+        book.streak(event["authority"]).begin(run, attempt)
 
 
 def _close(book: Book, event: Fields) -> None:
@@ -104,6 +128,8 @@ def _close(book: Book, event: Fields) -> None:
         guard.flights.pop(run, None)
         if event["rejected"] is not None:
             guard.judge(rejected=event["rejected"], now=now, retry=event["retry"])
+    if "authority" in event:
+        book.streak(event["authority"]).end(run, event["outcome"], now)
 
 
 def _connect(book: Book, event: Fields) -> None:
@@ -130,6 +156,15 @@ def _key(book: Book, event: Fields) -> None:
     guard = book.guard(event["key"], event["t"])
     guard.rejected, guard.proven = event["rejected"], event["proven"]
     guard.rest = Span(event["t"], event["for"]) if event["for"] else Span()
+    guard.judged = event.get("judged", event["t"])
+
+
+def _counted(book: Book, event: Fields) -> None:
+    book.streak(event["authority"]).count(Counted(event["login"], event["t"]))
+
+
+def _reset(book: Book, event: Fields) -> None:
+    book.streak(event["authority"]).reset_at(event["t"])
 
 
 def _shift(book: Book, event: Fields) -> None:
@@ -148,6 +183,8 @@ EFFECTS: Final[Mapping[str, Callable[[Book, Fields], None]]] = {
     "learn": _learn,
     "key": _key,
     "shift": _shift,
+    "counted": _counted,
+    "reset": _reset,
 }
 """What each kind of event does; its keys are those of `SHAPES`."""
 
@@ -155,7 +192,7 @@ EFFECTS: Final[Mapping[str, Callable[[Book, Fields], None]]] = {
 def snapshot(book: Book, now: float) -> list[Event]:
     """Events that make an empty book equal to this one, as far as it still matters."""
     book.prune(now)
-    return [*_rests(book), *_keys(book, now), *_sessions(book)]
+    return [*_rests(book), *_keys(book, now), *_sessions(book), *_streaks(book)]
 
 
 def _rests(book: Book) -> Iterator[Event]:
@@ -174,6 +211,8 @@ def _keys(book: Book, now: float) -> Iterator[Event]:
         rests = guard.rest.until > now
         start, length = (guard.rest.start, guard.rest.length) if rests else (guard.seen, 0.0)
         standing = {"rejected": guard.rejected, "proven": guard.proven, "for": length}
+        if math.isfinite(guard.judged):
+            standing["judged"] = guard.judged
         yield {"event": "key", "t": start, "key": key, **standing}
         for run, flight in guard.flights.items():
             yield _opening(flight, {"run": run, "user": None, "key": key, "release": 0.0, "extra": False})
@@ -189,6 +228,18 @@ def _sessions(book: Book) -> Iterator[Event]:
             yield _opening(hold.opened, session)
         else:
             yield {"event": "close", "t": hold.closed, **session, "slot": True, "rejected": None, "retry": 0.0}
+
+
+def _streaks(book: Book) -> Iterator[Event]:
+    for authority, streak in book.streaks.items():
+        if math.isfinite(streak.reset):
+            yield {"event": "reset", "t": streak.reset, "authority": authority}
+        for one in streak.counted:
+            yield {"event": "counted", "t": one.at, "authority": authority, "login": one.kind}
+        for run, attempt in streak.attempts.items():
+            session = {"run": run, "user": None, "key": None, "release": 0.0, "extra": False}
+            counts = {"authority": authority, "login": attempt.kind, "sure": attempt.sure}
+            yield _opening(attempt.span, session | counts)
 
 
 def _opening(opened: Span, session: Event) -> Event:

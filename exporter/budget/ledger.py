@@ -8,14 +8,16 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from exporter.budget.book import LEARNED_FOR, MINUTE, Book, Hold
+from exporter.budget.book import LEARNED_FOR, MINUTE, Book, Guard, Hold
+from exporter.budget.breakers import breaker_refusal
 from exporter.budget.events import EFFECTS, Event, fold, snapshot
-from exporter.budget.request import Grant, Refusal, Request
-from exporter.result import SkipCause, Trigger
+from exporter.budget.request import Grant, Refusal, Request, TokenRest
+from exporter.budget.streak import NO_TOKEN, REJECTED
+from exporter.result import Holdup, SkipCause, Trigger
 
-HOST_REST: Final = 600.0
-"""Seconds a host rests after a 429 without a usable Retry-After (protocol page section 6: edge rate limit)."""
-LONGEST_HOST_REST: Final = 3600.0
+ENDPOINT_REST: Final = 600.0
+"""Seconds an endpoint rests after a 429 without a usable Retry-After: so long bans the edge of a known backend."""
+LONGEST_ENDPOINT_REST: Final = 3600.0
 MOST_SLOTS: Final = 100_000
 
 
@@ -34,16 +36,19 @@ class Ledger:
     def ask(self, request: Request, now: float) -> Grant | Refusal:
         """Decide on one session, at exactly the depth it asks for, and write a grant into the book."""
         self._book.forget(request.user or "", now)
-        for check in (self._host, self._rate, self._key, self._identity, self._slots, self._memory):
+        checks = self._endpoint, self._rate, self._key, self._breakers, self._identity, self._slots, self._memory
+        for check in checks:
             refusal = check(request, now)
             if refusal is not None:
                 return refusal
         self._open(request, now)
         return Grant(request)
 
-    def _host(self, request: Request, now: float) -> Refusal | None:
-        until = self.host_rests_until(request.host, now)
-        return None if until is None else Refusal(SkipCause.RATE, "the host rests after a rate limit", until)
+    def _endpoint(self, request: Request, now: float) -> Refusal | None:
+        until = self.endpoint_rests_until(request.place, now)
+        if until is None:
+            return None
+        return Refusal(SkipCause.RATE, Holdup.ENDPOINT, "the endpoint rests after a rate limit", until)
 
     def _rate(self, request: Request, now: float) -> Refusal | None:
         if request.rate is None:
@@ -53,25 +58,43 @@ class Ledger:
         if max(len(recent), promised) < request.rate:
             return None
         words = f"the host permits {request.rate} connects a minute"
-        return Refusal(SkipCause.RATE, words, recent[0].at + MINUTE if recent else None)
+        return Refusal(SkipCause.RATE, Holdup.RATE, words, recent[0].at + MINUTE if recent else None)
 
     def _key(self, request: Request, now: float) -> Refusal | None:
-        guard = self._book.guards.get(request.key or "")
-        if guard is None:
+        guard = self._guard(request)
+        if guard is None or request.forced:
             return None
         if guard.rest.until > now:
-            return Refusal(SkipCause.RESTING, "the key rests after rejected tokens", guard.rest.until)
-        # A confirm run must be neither the token that opens the breaker nor the trial.
+            words = "the key rests after rejected tokens"
+            return Refusal(SkipCause.RESTING, Holdup.REJECTED, words, guard.rest.until)
+        # A confirm run must be neither the second token that is rejected nor the trial.
         if guard.room(now) < 1 or (guard.rejected and request.trigger is Trigger.CONFIRM):
-            return Refusal(SkipCause.RESTING, "the key waits for the verdict on another token")
+            return Refusal(SkipCause.RESTING, Holdup.VERDICT, "the key waits for the verdict on another token")
         return None
+
+    def _breakers(self, request: Request, now: float) -> Refusal | None:
+        if not request.breakers or request.forced:
+            return None
+        streak, guard = self._book.streak(request.authority), self._guard(request)
+        return breaker_refusal(request, streak, guard, born=self._book.since, now=now)
+
+    def _guard(self, request: Request) -> Guard | None:
+        """The page of this very key; of what stands in its place, if it is not known which key that is."""
+        if request.key is None:
+            return None
+        book, plain = self._book, request.key
+        name = request.guard if request.key_print else book.newest.get(plain, plain)
+        return book.guards.get(name) or book.guards.get(plain)
 
     def _identity(self, request: Request, now: float) -> Refusal | None:
         rest = self._book.resting_users.get(request.user or "")
         if rest is not None and rest.until > now:
-            return Refusal(SkipCause.RESTING, "the identity rests after a slot limit", rest.until)
+            words = "the identity rests after a slot limit"
+            return Refusal(SkipCause.RESTING, Holdup.IDENTITY, words, rest.until)
         ends = [until for hold in self._holds(request) if (until := hold.open_until) > now]
-        return Refusal(SkipCause.OVERLAP, "the identity has a connection open", max(ends)) if ends else None
+        if not ends:
+            return None
+        return Refusal(SkipCause.OVERLAP, Holdup.BUSY, "the identity has a connection open", max(ends))
 
     def _slots(self, request: Request, now: float) -> Refusal | None:
         limit = self.budget(request, now)
@@ -84,15 +107,16 @@ class Ledger:
         words = f"{len(holds)} of {limit} slots held"
         if promised >= limit:
             words += f", the schedule needs {request.scheduled_peak}"
-        return Refusal(SkipCause.BUDGET, words, min((hold.until for hold in holds), default=None))
+        return Refusal(SkipCause.BUDGET, Holdup.SLOTS, words, min((hold.until for hold in holds), default=None))
 
     def _memory(self, request: Request, now: float) -> Refusal | None:
         """A confirm run must know what was held before the start; a scheduled turn need not: its times are fixed."""
         until = self._book.since + request.window
         if request.trigger is not Trigger.CONFIRM or request.user is None or now >= until:
             return None
-        unlimited = self.budget(request, now) is None
-        return None if unlimited else Refusal(SkipCause.BUDGET, "what was held before the start is not known", until)
+        if self.budget(request, now) is None:
+            return None
+        return Refusal(SkipCause.BUDGET, Holdup.MEMORY, "what was held before the start is not known", until)
 
     def _holds(self, request: Request) -> list[Hold]:
         """What the user may still hold; `ask` has just made the book forget all else."""
@@ -118,23 +142,27 @@ class Ledger:
         learned = self._book.learned.get(authority)
         return learned.slots if learned is not None and now < learned.at + LEARNED_FOR else None
 
-    def resting(self, user: str | None, key: str | None, now: float) -> bool:
+    def resting(self, request: Request, now: float) -> bool:
         """Whether this identity's turns send no token for now, for its own or its key's sake."""
-        return self.identity_rests(user, now) or self.key_rests(key, now)
+        return self.identity_rests(request.user, now) or self.token_rest(request, now) is not None
+
+    def token_rest(self, request: Request, now: float) -> TokenRest | None:
+        """Why no token of the request's key is sent because of logins that failed, and until when."""
+        if request.key is None:
+            return None
+        for refusal in (self._key(request, now), self._breakers(request, now)):
+            if refusal is not None and refusal.holdup is not Holdup.VERDICT:
+                return TokenRest(refusal.holdup, refusal.until)
+        return None
 
     def identity_rests(self, user: str | None, now: float) -> bool:
         """Whether the identity rests after a slot limit."""
         rest = self._book.resting_users.get(user or "")
         return rest is not None and rest.until > now
 
-    def key_rests(self, key: str | None, now: float) -> bool:
-        """Whether the key rests after rejected tokens."""
-        guard = self._book.guards.get(key or "")
-        return guard is not None and guard.rest.until > now
-
-    def host_rests_until(self, host: str, now: float) -> float | None:
-        """When the host may be connected to again; None: now."""
-        rest = self._book.resting_hosts.get(host)
+    def endpoint_rests_until(self, place: str, now: float) -> float | None:
+        """When the endpoint may be connected to again; None: now."""
+        rest = self._book.resting_hosts.get(place)
         return rest.until if rest is not None and rest.until > now else None
 
     # --- Telling
@@ -144,24 +172,43 @@ class Ledger:
             due = request.due
             at = due if due is not None and now - MINUTE < due <= now else now
             self._record("connect", at, host=request.host, extra=request.extra)
-        if request.user is not None or request.key is not None:
-            self._record("open", now, **_session(request), **{"for": request.open_for})
+        if request.user is not None or request.key is not None or request.breakers:
+            self._record("open", now, **_session(request), **{"for": request.open_for}, **self._attempt(request))
 
-    def release(self, request: Request, now: float, *, slot_taken: bool = True, rejected: bool | None = None) -> None:
-        """End a granted session: whether it can have taken a slot, and the backend's verdict on its token, if any."""
-        if request.user is not None or request.key is not None:
+    def _attempt(self, request: Request) -> dict[str, Any]:
+        if not request.breakers:
+            return {}
+        guard = self._guard(request)
+        kind = NO_TOKEN if request.key is None else REJECTED
+        return {"authority": request.authority, "login": kind, "sure": guard is not None and guard.proven}
+
+    def release(
+        self,
+        request: Request,
+        now: float,
+        *,
+        slot_taken: bool = True,
+        rejected: bool | None = None,
+        outcome: str | None = None,
+    ) -> None:
+        """End a granted session: whether it can have taken a slot, the backend's verdict on its token, if any.
+
+        `outcome`: what its breakers make of it (`streak.OUTCOMES`).
+        """
+        if request.user is not None or request.key is not None or request.breakers:
             end = {"slot": slot_taken, "rejected": rejected, "retry": request.auth_retry}
-            self._record("close", now, **_session(request), **end)
+            counted = {"authority": request.authority, "outcome": outcome} if request.breakers else {}
+            self._record("close", now, **_session(request), **end, **counted)
 
     def rest_user(self, user: str, span: float, now: float) -> None:
         """Let an identity rest for `span` seconds."""
         self._record("rest_user", now, user=user, **{"for": span})
 
-    def rest_host(self, host: str, retry_after: float | None, now: float) -> None:
-        """Let a host rest for its Retry-After, an hour at most; 600 s if that is absent or nonsense."""
+    def rest_endpoint(self, place: str, retry_after: float | None, now: float) -> None:
+        """Let an endpoint rest for its Retry-After, an hour at most; 600 s if that is absent or nonsense."""
         if retry_after is None or not 0 <= retry_after < math.inf:
-            retry_after = HOST_REST
-        self._record("rest_host", now, host=host, **{"for": min(retry_after, LONGEST_HOST_REST)})
+            retry_after = ENDPOINT_REST
+        self._record("rest_host", now, host=place, **{"for": min(retry_after, LONGEST_ENDPOINT_REST)})
 
     def learn(self, authority: str, slots: int, now: float) -> None:
         """Remember how many slots the backend says it keeps per user; a figure that cannot be one is passed over."""
@@ -235,7 +282,7 @@ def _session(request: Request) -> Event:
     return {
         "run": request.run,
         "user": request.user,
-        "key": request.key,
+        "key": request.guard or None,
         "release": request.slot_release,
         "extra": request.extra,
     }

@@ -5,9 +5,10 @@ Rule 1: values only.
 
 import hashlib
 from dataclasses import dataclass
-from typing import NamedTuple, Self
+from typing import Final, NamedTuple, Self
 
-from exporter.result import Probe, SkipCause, Trigger
+from exporter.config import Breaker
+from exporter.result import Holdup, Probe, SkipCause, Trigger
 
 
 def user_key(authority: str, subject: str) -> str:
@@ -23,6 +24,20 @@ def key_id(authority: str, kind: str, name: str) -> str:
     return _hash(authority, kind, name)
 
 
+def endpoint_id(scheme: str, authority: str, path: str) -> str:
+    """16 hex digits for what can limit the rate of connects apart from others: a path of a port."""
+    return _hash(scheme, authority, path)
+
+
+PRINT_DIGITS: Final = 4
+"""Of a key's fingerprint: enough to tell a changed key, and no help to who would guess a password by a state file."""
+
+
+def key_print(fingerprint: str) -> str:
+    """What of a key's fingerprint may stand in the ledger."""
+    return fingerprint[:PRINT_DIGITS]
+
+
 def _hash(*parts: str) -> str:
     return hashlib.sha256("\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
@@ -35,7 +50,10 @@ class Request(NamedTuple):
     the schedule needs; a session that no schedule asked for must leave that much free. `due`: when the schedule wanted
     it, so that a schedule exactly at the permitted rate does not trip over a late start. `tokenless`: a turn that may
     not send its token may go connect-deep without one (the profile's `connect_without_token`). `beside`: a schedule
-    runs in this very process, whether the ledger has seen a session of it or not.
+    runs in this very process, whether the ledger has seen a session of it or not. `endpoint`: what rests after it said
+    that we connect too often (`endpoint_id`). `key_print`: tells the key from the one that stood there before.
+    `breakers`: those before the backend's login. `forced`: the person who asks takes it on them that a rejected token
+    may open one.
     """
 
     run: str
@@ -56,6 +74,20 @@ class Request(NamedTuple):
     due: float | None = None
     tokenless: bool = False
     beside: bool = False
+    endpoint: str = ""
+    key_print: str = ""
+    breakers: tuple[Breaker, ...] = ()
+    forced: bool = False
+
+    @property
+    def guard(self) -> str:
+        """Whose rejections are counted: this very key's, not its predecessor's in the same file."""
+        return f"{self.key}.{self.key_print}" if self.key and self.key_print else self.key or ""
+
+    @property
+    def place(self) -> str:
+        """What rests if it says that we connect too often."""
+        return self.endpoint or self.host
 
     @property
     def window(self) -> float:
@@ -80,17 +112,28 @@ class Grant(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Open nothing: the cause to count, a few words for the log, and when asking again may help."""
+    """Open nothing: the cause to count, what the ledger says, and when asking again may help (None: no time known)."""
 
     cause: SkipCause
+    holdup: Holdup
     words: str
     until: float | None = None
 
 
+class TokenRest(NamedTuple):
+    """Why no token of a key is sent; `until`: unix seconds; None: until evidence comes, by no time."""
+
+    holdup: Holdup
+    until: float | None
+
+
 class Settled(NamedTuple):
-    """What a finished session changed: a learned slot limit that now binds, and new rests. For log lines."""
+    """What a finished session changed: a learned slot limit that now binds, and new rests. For log lines.
+
+    `endpoint_rests`: until when, unix seconds.
+    """
 
     slot_limit: int | None = None
     identity_rests: bool = False
-    key_rests: bool = False
-    host_rests: bool = False
+    token_rests: TokenRest | None = None
+    endpoint_rests: float | None = None

@@ -1,47 +1,96 @@
 """From a turn to a grant, and from a result back into the ledger.
 
-Rule 1: the rules of design 4 that need more than one look at the ledger stand here.
+Rule 1: what needs more than one look at the ledger stands here.
 """
+
+from typing import Final
 
 from exporter.budget.ledger import Ledger
 from exporter.budget.request import Grant, Refusal, Request, Settled
-from exporter.result import FactoryReason, Probe, Reason, Result, SkipCause, Verdict
+from exporter.budget.streak import NO_TOKEN, REJECTED, RESTART, SUCCESS
+from exporter.result import (
+    FactoryReason,
+    Holdup,
+    Impairment,
+    Initiator,
+    Phase,
+    Probe,
+    Reason,
+    Result,
+    SkipCause,
+    Verdict,
+)
+
+PASSING: Final = frozenset({Holdup.BUSY, Holdup.VERDICT})
+"""What is over as soon as another session is: worth waiting a few seconds for."""
+BEFORE_LOGIN: Final = frozenset({Phase.PREPARE, Phase.RESOLVE, Phase.TCP, Phase.TLS})
+STOPPED: Final = frozenset({1001, 1012})
+"""Close codes of a server that stops (RFC 6455 section 7.4.1, IANA's registry)."""
 
 
-def admit(ledger: Ledger, request: Request, now: float) -> Grant | Refusal:
+def admit(ledger: Ledger, request: Request, now: float, *, patient: bool = False) -> Grant | Refusal:
     """Decide on a turn: its full depth, connect-deep without a token, or not at all.
 
     A scheduled turn whose identity or key rests goes connect-deep if the profile lets it; other sessions are refused.
+    `patient`: what is over soon is waited for first.
     """
     answer = ledger.ask(request, now)
-    if isinstance(answer, Refusal) and answer.cause is SkipCause.RESTING and request.tokenless and not request.extra:
-        return ledger.ask(request.without_token(), now)
-    return answer
+    if not isinstance(answer, Refusal) or answer.cause is not SkipCause.RESTING:
+        return answer
+    if request.extra or not request.tokenless or (patient and answer.holdup in PASSING):
+        return answer
+    return ledger.ask(request.without_token(), now)
 
 
 def settle(ledger: Ledger, request: Request, result: Result, now: float, *, slot_taken: bool) -> Settled:
     """Write a finished session into the ledger: its slot, the verdict on its token, what its refusal asks of us."""
     refused = result.factory_reason is FactoryReason.SLOT_LIMIT
     rejected = token_rejected(result)
-    ledger.release(request, now, slot_taken=slot_taken and not refused, rejected=rejected)
+    outcome = _outcome(request, result, rejected=rejected)
+    ledger.release(request, now, slot_taken=slot_taken and not refused, rejected=rejected, outcome=outcome)
     if refused and request.user is not None:
         ledger.rest_user(request.user, request.slot_release, now)
-    if result.reason is Reason.RATE_LIMITED:
-        ledger.rest_host(request.host, result.retry_after, now)
+    limited = result.reason is Reason.RATE_LIMITED
+    if limited:
+        ledger.rest_endpoint(request.place, result.retry_after, now)
     return Settled(
         slot_limit=_learn(ledger, request, result.slot_limit, now),
         identity_rests=refused and ledger.identity_rests(request.user, now),
-        key_rests=bool(rejected) and ledger.key_rests(request.key, now),
-        host_rests=result.reason is Reason.RATE_LIMITED,
+        token_rests=ledger.token_rest(request, now) if rejected else None,
+        endpoint_rests=ledger.endpoint_rests_until(request.place, now) if limited else None,
     )
 
 
 def token_rejected(result: Result) -> bool | None:
-    """Say what the backend made of our token; None when it did not judge it: the fault lay elsewhere."""
-    verdict = result.verdicts.get(Probe.AUTH, Verdict.NONE)
-    if verdict is Verdict.PASS:
+    """Say what the backend made of our token; None when it did not judge it: the fault lay elsewhere.
+
+    A refusal counts in whatever phase it came, over HTTP too. Where nothing else proves the login, a reply does.
+    """
+    auth = result.verdicts.get(Probe.AUTH, Verdict.NONE)
+    if auth is Verdict.PASS or (auth is Verdict.NONE and result.verdicts.get(Probe.SEND) is Verdict.PASS):
         return False
-    return True if verdict is Verdict.FAIL and result.reason is Reason.AUTH_REJECTED else None
+    return True if result.reason is Reason.AUTH_REJECTED else None
+
+
+def _outcome(request: Request, result: Result, *, rejected: bool | None) -> str | None:
+    """What the breakers before the backend's login make of the session; None: it did not get there."""
+    if _server_restarted(result):
+        return RESTART
+    if request.key is None:
+        broke = result.impairment is Impairment.INTERNAL
+        return NO_TOKEN if broke or result.phase not in BEFORE_LOGIN else None
+    if rejected is None and result.impairment is Impairment.INTERNAL:
+        return REJECTED  # cut off by us: the backend may have refused it behind our back
+    return None if rejected is None else REJECTED if rejected else SUCCESS
+
+
+def _server_restarted(result: Result) -> bool:
+    """Nothing listens where the server was, or it says that it stops: what it counted is gone with its process."""
+    if result.reason is Reason.REFUSED:
+        return True
+    close = result.close
+    stopped = close is not None and close.initiator is Initiator.REMOTE and close.code in STOPPED
+    return stopped and result.phase is not None and result.phase is not Phase.CLOSE
 
 
 def _learn(ledger: Ledger, request: Request, slots: int | None, now: float) -> int | None:

@@ -65,7 +65,7 @@ class Board:
             failures=history.failures(name, FAILURES),
             learned=ledger.learned(job.authority, now),
             context=Context.of(job),
-            host_rests_until=ledger.host_rests_until(job.host, now),
+            host_rests_until=ledger.endpoint_rests_until(job.endpoint, now),
         )
 
     def own_health(self) -> Health:
@@ -98,5 +98,5 @@ def identities(ground: Ground, job: Job, aliases: Iterable[str]) -> Iterator[Ide
             alias,
             held=ledger.held(request.user or "", now),
             budget=ledger.budget(request, now),
-            resting=ledger.resting(request.user, request.key, now),
+            resting=ledger.resting(request, now),
         )

@@ -9,7 +9,7 @@ from ipaddress import ip_address
 from typing import Final, Self
 from urllib.parse import urlsplit
 
-from exporter.budget import Request, key_id, user_key
+from exporter.budget import Request, endpoint_id, key_id, user_key
 from exporter.config import Carrier, Jwt, Limits, Profile, Secret, Target, carrier_of, connects_without_token
 from exporter.plan.cadence import Grid, Turns, microseconds
 from exporter.profiles import probes_of
@@ -25,11 +25,12 @@ class Job:
 
     `host`: as in Host, SNI and the certificate, without a last dot. `connect_to`: the name or address that is connected
     to; a last dot stays there, since it keeps the resolver from trying search domains (RFC 1034 section 3.1).
-    `authority`: host:port, which is what a user's slots and a key's guard belong to. `users`: alias → hash of the user
-    (see `budget.user_key`). `steps`: every how many cycles the config asks for a probe. `rate`: connects per minute the
-    host permits over all targets, None for loopback. `peaks`: alias → slots its user holds at most, by the schedules of
-    all targets; `scheduled_rate`: connects per minute that all targets make to this host at most. Both are filled in
-    when all targets are known.
+    `authority`: host:port, which is what a user's slots and a key's guard belong to. `endpoint`: what rests if it says
+    that we connect too often (`budget.endpoint_id`). `users`: alias → hash of the user (see `budget.user_key`).
+    `steps`: every how many cycles the config asks for a probe. `rate`: connects per minute the host permits over all
+    targets, None for loopback. `peaks`: alias → slots its user holds at most, by the schedules of all targets;
+    `scheduled_rate`: connects per minute that all targets make to this host at most. Both are filled in when all
+    targets are known.
     """
 
     target: Target
@@ -44,6 +45,7 @@ class Job:
     users: Mapping[str, str]
     key: str | None
     carrier: Carrier | None
+    endpoint: str
     grid: Grid
     turns: Turns
     steps: Mapping[Probe, int]
@@ -72,6 +74,7 @@ class Job:
             users={alias: user_key(authority, subject) for alias, subject in target.identities.items()},
             key=_key(authority, target.auth.source) if target.auth else None,
             carrier=carrier_of(target.auth, profile) if target.auth else None,
+            endpoint=endpoint_id(parts.scheme, authority, parts.path or "/"),
             grid=Grid.of(target.name, target.interval),
             turns=_turns(target, profile, probes),
             steps={
@@ -196,6 +199,7 @@ class Job:
             scheduled_rate=self.scheduled_rate,
             due=due,
             tokenless=self.tokenless,
+            endpoint=self.endpoint,
         )
 
     def own_peaks(self) -> Iterable[tuple[str, str, int]]:

@@ -1,0 +1,93 @@
+"""What a backend's circuit breakers have counted of ours: failed logins in a row, and those that may become one.
+
+Rule 1: events only; which of them a breaker counts, and how many it bears, is said by the profile (`config.Breaker`).
+Rule 2: a doubt is decided for the backend: an attempt whose end nobody saw counts as failed.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Final
+
+from exporter.budget.span import Span
+from exporter.config import Breaker
+
+REJECTED: Final = "rejected"
+NO_TOKEN: Final = "no_token"  # noqa: S105
+SUCCESS: Final = "success"
+RESTART: Final = "restart"
+RESETS: Final = frozenset({SUCCESS, RESTART})
+"""Ends of a session after which a breaker stands at 0: a token was let in, or the server's process is a new one."""
+OUTCOMES: Final = frozenset({REJECTED, NO_TOKEN, *RESETS})
+MOST: Final = 1000
+"""Events kept of one backend: no breaker bears more."""
+KEPT_FOR: Final = 30 * 86_400.0
+"""Seconds after which a backend that nobody connects to is forgotten: what its breaker counted does not decay."""
+
+
+@dataclass(slots=True)
+class Counted:
+    """A failed login, and when it was over."""
+
+    kind: str
+    at: float
+
+
+@dataclass(slots=True)
+class Attempt:
+    """A login under way, and what it is if it fails. `sure`: with a key that was let in last."""
+
+    kind: str
+    span: Span
+    sure: bool
+
+
+@dataclass(slots=True)
+class Streak:
+    """One backend: failed logins since its breakers were last known to stand at 0 (`reset`; −inf: never seen)."""
+
+    reset: float = -math.inf
+    counted: list[Counted] = field(default_factory=list)
+    attempts: dict[str, Attempt] = field(default_factory=dict)
+
+    def begin(self, run: str, attempt: Attempt) -> None:
+        """Note a login under way."""
+        self.attempts[run] = attempt
+
+    def end(self, run: str, outcome: str | None, now: float) -> None:
+        """Note how it ended (`OUTCOMES`); None: the backend's login had no part in it."""
+        attempt = self.attempts.pop(run, None)
+        if outcome in RESETS:
+            self.reset_at(now if attempt is None else attempt.span.start)
+        elif outcome is not None:
+            self.count(Counted(outcome, now))
+
+    def count(self, event: Counted) -> None:
+        """Note one failed login."""
+        self.counted = [*self.counted[-MOST + 1 :], event]
+
+    def reset_at(self, moment: float) -> None:
+        """Forget what was over before this moment; what ended later may have come after the success."""
+        self.reset = max(self.reset, moment)
+        self.counted = [event for event in self.counted if event.at > moment]
+        self.attempts = {run: one for run, one in self.attempts.items() if one.span.until > moment}
+
+    def height(self, breaker: Breaker, now: float, *, in_flight: bool = True) -> int:
+        """How high the breaker may stand; `in_flight`: with logins under way counted as failed."""
+        after = -math.inf if breaker.window is None else now - breaker.window
+        failed = sum(event.kind in breaker.counts and event.at > after for event in self.counted)
+        return failed + (sum(one.kind in breaker.counts for one in self._open(now)) if in_flight else 0)
+
+    def _open(self, now: float) -> Iterator[Attempt]:
+        return (one for one in self.attempts.values() if one.span.until > now or not one.sure)
+
+    def turning_points(self, breaker: Breaker) -> Iterator[float]:
+        """Moments at which `height` may fall by time alone."""
+        yield from (one.span.until for one in self.attempts.values())
+        if breaker.window is not None:
+            yield from (event.at + breaker.window for event in self.counted)
+
+    def matters(self, now: float) -> bool:
+        """Whether it must be kept."""
+        latest = max([self.reset, *(event.at for event in self.counted), *(one.span.until for one in self._open(now))])
+        return latest + KEPT_FOR > now

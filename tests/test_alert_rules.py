@@ -14,10 +14,11 @@ import promql_parser as promql
 import pytest
 import yaml
 
-from exporter.classify import LEGAL_FAILURES, failing_phases
+from exporter.classify import LEGAL_FAILURES, Cause, failing_phases, possible_causes
+from exporter.classify.outage import OF_FACTORY, causes_of
 from exporter.config import Profile, Target
 from exporter.metrics import Metrics, families, target_series
-from exporter.profiles import BUILT_IN, probes_of
+from exporter.profiles import BUILT_IN, has_factory, probes_of
 from exporter.result import (
     Evidence,
     FactoryReason,
@@ -107,7 +108,7 @@ def queries(rule):
     for text in rule["annotations"].values():
         assert "query" not in text or "printf `" in text
         for raw in re.findall(r"query \(printf `([^`]*)`", text):
-            filled = raw.replace("{%s", '{job="j",target="t"').replace("%q", '"send"')
+            filled = raw.replace("{%s", '{job="j",target="t"').replace("[%s]", "[300s]").replace("%q", '"send"')
             assert "%" not in filled, raw
             yield promql.parse(filled)
 
@@ -282,7 +283,7 @@ def test_recording_rules_are_named_level_metric_operation(rule):
     labels = labels_of(expression_of(rule))
     words = {
         "instance_target_probe": {"job", "instance", "target", "probe"},
-        "instance_target": {"job", "instance", "target"},
+        "target_cause": {"job", "target", "cause"},
     }
     assert labels == words.get(level, {"job", "target"})
 
@@ -347,23 +348,39 @@ def tells(rule, metric, **labels):
     )
 
 
+@pytest.mark.parametrize("cause", Cause)
+def test_every_cause_of_an_outage_is_told_by_one_alert(cause):
+    """And by one rule: a page, but for a context that is worse than it should be, which is a ticket."""
+    told = [rule for rule in ALERTS if tells(rule, "target_cause:ws_probe_outage:max", cause=cause.value)]
+    severity = "warning" if cause is Cause.FACTORY_DEGRADED else "critical"
+    assert [rule["labels"]["severity"] for rule in told] == [severity]
+
+
 @pytest.mark.parametrize("profile", PROFILES)
-def test_every_failure_is_told_by_one_alert(profile):
-    """Each legal (probe, phase, reason) is counted by exactly one outage alert, in the shallowest probe that fails."""
-    untold = []
+def test_every_failure_is_a_sign_of_one_outage_or_of_a_limit(profile):
+    """Each legal (phase, reason) has a cause that the profile's targets have a series for; a rate limit a ticket."""
+    possible = possible_causes(PROFILES[profile], tls=True, factory=has_factory(PROFILES[profile]))
     for phase in failing_phases(Probe.SEND, PROFILES[profile], tls=True):
-        first = next(probe for probe in Probe if phase in failing_phases(probe, PROFILES[profile], tls=True))
         for reason in LEGAL_FAILURES[phase] - {Reason.FACTORY}:
-            series = {"probe": first.value, "phase": phase.value, "reason": reason.value}
-            told = {rule["alert"] for rule in ALERTS if tells(rule, "ws_probe_failures_total", **series)}
-            if len(told) != 1:
-                untold.append((series, told))
-    assert not untold
+            causes = causes_of(failed(phase=phase, reason=reason))
+            if reason is Reason.RATE_LIMITED:
+                series = {"probe": "send", "phase": phase.value, "reason": reason.value}
+                told = [rule["alert"] for rule in ALERTS if tells(rule, "ws_probe_failures_total", **series)]
+                assert (causes, told) == (frozenset(), ["WebSocketRateLimited"])
+            else:
+                assert len(causes & set(possible)) == 1, (phase, reason)
 
 
-def test_every_factory_reason_is_told_by_one_alert():
-    """Slots, what pages, what is a ticket: nothing falls between."""
+def test_every_factory_reason_is_a_sign_of_one_outage():
+    """Slots, what pages, what is a ticket: nothing falls between, and nothing of it is seen without a factory."""
     for reason in FactoryReason:
-        told = {name_of(rule) for rule in ALERTS if tells(rule, "ws_factory_validation_failures_total", reason=reason)}
-        names = {name.partition("-")[0] for name in told}
-        assert len(names) == 1, (reason, told)
+        causes = causes_of(failed(phase=Phase.ADMISSION, reason=Reason.FACTORY, factory_reason=reason))
+        assert len(causes) == 1, reason
+        assert causes <= OF_FACTORY
+
+
+def failed(**fields):
+    return Result(
+        target="t", identity=None, run="r", depth=Probe.SEND, trigger=Trigger.SCHEDULE, started_at=1.0,
+        verdicts=dict.fromkeys(Probe, Verdict.FAIL), **fields,
+    )  # fmt: skip

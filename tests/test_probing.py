@@ -18,8 +18,7 @@ import wire
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from exporter import files, probing, tokens
-from exporter import __version__
+from exporter import __version__, files, probing, tokens
 from exporter.files import KeyRing
 from exporter.probing import Prober, Turn
 from exporter.resolver import Resolver

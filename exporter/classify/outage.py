@@ -95,11 +95,15 @@ _BY_FACTORY: Final[Mapping[FactoryReason, Cause]] = dict.fromkeys(FactoryReason,
 }
 
 
+OF_FACTORY: Final = frozenset(_BY_FACTORY.values())
+"""Causes that only a profile with a factory can show."""
+
+
 def possible_causes(profile: Profile, *, tls: bool, factory: bool) -> tuple[Cause, ...]:
     """The causes that sessions of this profile can show; `factory`: whether they tell of one."""
     phases = failing_phases(Probe.SEND, profile, tls=tls)
     found = {_usual(phase, reason) for phase in phases for reason in LEGAL_FAILURES[phase] - {Reason.RATE_LIMITED}}
-    found = found | set(_BY_FACTORY.values()) if factory else found - set(_BY_FACTORY.values())
+    found = found | OF_FACTORY if factory else found - OF_FACTORY
     if not found.isdisjoint({Cause.NOT_ADMITTED, Cause.REPLY}):
         found |= {Cause.INTERNAL_ERROR, Cause.RESTARTING}
     return tuple(cause for cause in Cause if cause in found)

@@ -12,7 +12,7 @@ from typing import Any, Final
 from exporter.classify import LEGAL_FAILURES, Watched, failing_phases, legal_closes, possible_causes
 from exporter.config import Profile, Target, connects_without_token, withholds_token
 from exporter.metrics import families as f
-from exporter.profiles import kinds_of, phases_of, probes_of
+from exporter.profiles import has_factory, kinds_of, phases_of, probes_of
 from exporter.result import FactoryReason, Impairment, Probe, SkipCause
 
 OTHER: Final = "other"
@@ -76,7 +76,7 @@ def intervals(target: TargetSeries) -> dict[Probe, float]:
 
 def watched(target: TargetSeries) -> Watched:
     """What decides how the target's sessions make outages."""
-    causes = possible_causes(target.profile, tls=target.tls, factory=validates(target.profile))
+    causes = possible_causes(target.profile, tls=target.tls, factory=has_factory(target.profile))
     return Watched(causes, intervals(target), len(target.identities), target.withheld)
 
 

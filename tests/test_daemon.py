@@ -310,6 +310,27 @@ def test_a_resting_identity_is_told_and_the_page_goes_on_saying_why():
     assert "The one target passes" in passing
 
 
+def test_a_resting_token_is_told_as_long_as_none_is_sent():
+    """From the rejection that puts it to rest until one is sent again; what rejects it is an outage at once."""
+
+    async def main(loop):
+        async with running(loop, fault="auth_rejected") as (daemon, standin):
+            before = await figures(daemon)
+            await standin.wait_sessions(4, timeout=200)
+            await asyncio.sleep(1)
+            resting = await figures(daemon)
+            standin.clear()
+            await asyncio.sleep(330)
+            return before, resting, await figures(daemon)
+
+    before, resting, rested = virtual.run(main)
+
+    shown = [(figures["ws_probe_token_resting",], figures.get(("ws_probe_outage", "auth_rejected")))
+             for figures in (before, resting, rested)]  # fmt: skip
+    assert shown == [(0, None), (1, 1), (0, 0)]
+    assert resting["ws_probe_success", "connect"] == 1, "it goes on connecting"
+
+
 @pytest.mark.parametrize(
     ("fault", "state"),
     [

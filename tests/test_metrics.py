@@ -153,6 +153,7 @@ ws_probe_certificate_expiry_timestamp_seconds gauge target
 ws_probe_identity_attempts_total counter target identity
 ws_probe_identity_failures_total counter target identity
 ws_probe_identity_resting gauge target identity
+ws_probe_token_resting gauge target
 ws_factory_validation_failures_total counter target reason
 ws_factory_valid gauge target
 ws_factory_slot_limit gauge target

@@ -336,3 +336,15 @@ def test_a_profile_that_cannot_ask_for_a_reply_ends_its_outage_by_what_it_asks()
     changes = [outages.observe(one) for one in [failed] * 3 + [passed] * 3]
     assert changes[2] == {Cause.FACTORY: True}
     assert changes[5][Cause.FACTORY] is False
+
+
+def test_one_rejection_is_an_outage_if_no_other_token_is_sent():
+    """The ledger keeps the token back: a second rejection cannot come. It ends as any other: by tokens that pass."""
+    target = Target()
+    assert target.after("..R") == set()
+
+    assert target.outages.last_token() == (Cause.AUTH_REJECTED,)
+    assert target.outages.last_token() == (), "it stands already"
+    target.stands[Cause.AUTH_REJECTED] = True
+    assert target.after("ccc") == {Cause.AUTH_REJECTED}, "sessions without a token do not end it"
+    assert target.after("...") == set()

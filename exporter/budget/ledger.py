@@ -152,7 +152,8 @@ class Ledger:
             return None
         for refusal in (self._key(request, now), self._breakers(request, now)):
             if refusal is not None and refusal.holdup is not Holdup.VERDICT:
-                return TokenRest(refusal.holdup, refusal.until)
+                guard = self._guard(request)
+                return TokenRest(refusal.holdup, refusal.until, rejected=guard is not None and guard.rejected > 0)
         return None
 
     def identity_rests(self, user: str | None, now: float) -> bool:

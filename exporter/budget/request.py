@@ -121,10 +121,14 @@ class Refusal:
 
 
 class TokenRest(NamedTuple):
-    """Why no token of a key is sent; `until`: unix seconds; None: until evidence comes, by no time."""
+    """Why no token of a key is sent; `until`: unix seconds; None: until evidence comes, by no time.
+
+    `rejected`: this very key was rejected last, and not others of the same backend alone.
+    """
 
     holdup: Holdup
     until: float | None
+    rejected: bool = True
 
 
 class Settled(NamedTuple):

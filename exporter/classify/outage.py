@@ -212,6 +212,14 @@ class Outages:
             if state.stands is not None and state.stands is not before[cause]
         }
 
+    def last_token(self) -> tuple[Cause, ...]:
+        """The backend rejected the token, and none is sent until it is another: one rejection is an outage then."""
+        state = self._states.get(Cause.AUTH_REJECTED)
+        if state is None or state.stands:
+            return ()
+        self._begin(Cause.AUTH_REJECTED, state)
+        return (Cause.AUTH_REJECTED,)
+
     def _count(self, result: Result) -> None:
         causes = causes_of(result) & self._states.keys()
         asked = [probe for probe in self._windows if self._tells(result, causes, probe)]

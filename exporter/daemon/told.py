@@ -13,7 +13,7 @@ from exporter.daemon.board import identities
 from exporter.daemon.ground import Ground
 from exporter.metrics import target_series
 from exporter.plan import Job
-from exporter.result import Probe, Result, Skip
+from exporter.result import Probe, Result, Skip, Trigger
 
 LOG = logging.getLogger("exporter.daemon")
 
@@ -121,5 +121,9 @@ class Told:
 
     def tell_identities(self, job: Job, aliases: Iterable[str]) -> None:
         """What the ledger says of them now; a failure may have put the whole pool to rest."""
+        if job.key is not None:
+            request = job.request("", job.probes[-1], None, Trigger.SCHEDULE)
+            rest = self._state.ledger.token_rest(request, self._clock.wall())
+            self._metrics.token_resting(job.name, resting=rest is not None, rejected=rest is not None and rest.rejected)
         for one in identities(self._ground, job, aliases):
             self._metrics.identity_state(job.name, one.alias, held=one.held, budget=one.budget, resting=one.resting)

@@ -186,6 +186,15 @@ class Metrics:
             else:
                 known.shelf.unset(f.SLOTS_BUDGET, identity)
 
+    def token_resting(self, target: str, *, resting: bool, rejected: bool) -> None:
+        """Say whether the target's token is kept back because of rejections; `rejected`: it is among them."""
+        known = self._known(target)
+        if known is None or not known.target.has_token:
+            return
+        known.shelf.set(resting, f.TOKEN_RESTING)
+        for cause in known.outages.last_token() if resting and rejected else ():
+            known.shelf.set(1, f.OUTAGE, cause)
+
     def auth_bypassed(self, target: str, *, bypassed: bool) -> None:
         """Say whether the target's headers switch off the backend's token check."""
         known = self._known(target)

@@ -171,6 +171,12 @@ IDENTITY_RESTING: Final = Family(
     _BY_IDENTITY,
     "1 while the identity rests after a refusal and is kept out of scheduled sessions, else 0.",
 )
+TOKEN_RESTING: Final = Family(
+    "ws_probe_token_resting",
+    "gauge",
+    _BY_TARGET,
+    "1 while scheduled sessions send no token to the target because the backend has rejected some, else 0.",
+)
 FACTORY_FAILURES: Final = Family(
     "ws_factory_validation_failures_total",
     "counter",

@@ -35,6 +35,7 @@ class TargetSeries:
 
     `identities`: aliases. `interval`, `timeout`: seconds. `every`: a probe runs in every n-th cycle.
     `tokenless`: a session that only connects sends no token; `withheld`: and deeper ones send it in the upgrade.
+    `has_token`: its deepest sessions send one.
     """
 
     name: str
@@ -46,6 +47,7 @@ class TargetSeries:
     every: Mapping[Probe, int]
     tokenless: bool
     withheld: bool
+    has_token: bool = False
 
 
 def target_series(target: Target, profile: Profile) -> TargetSeries:
@@ -60,6 +62,7 @@ def target_series(target: Target, profile: Profile) -> TargetSeries:
         every={Probe.CONNECT: 1, Probe.AUTH: target.probes.auth.every, Probe.SEND: target.probes.send.every},
         tokenless=connects_without_token(target.auth, profile),
         withheld=withholds_token(target.auth, profile),
+        has_token=target.auth is not None,
     )
 
 
@@ -108,6 +111,8 @@ def _by_target(target: TargetSeries) -> Iterator[tuple[Key, Start]]:
     yield (f.OPEN_CONNECTIONS,), 0
     if target.tls:
         yield (f.CERTIFICATE_EXPIRY,), None
+    if target.has_token:
+        yield (f.TOKEN_RESTING,), 0
     yield from (((f.OUTAGE, cause), None) for cause in watched(target).causes)
     counters = {
         f.IMPAIRED: Impairment,

@@ -25,7 +25,7 @@ from exporter.files import TLS_CONTEXTS, FileProblem, KeyRing, source_name
 from exporter.host import TICK, Clock
 from exporter.plan import Job
 from exporter.profiles import Reader, Script
-from exporter.resolver import Resolver
+from exporter.resolver import Addresses, Resolver
 from exporter.result import Facts, Impairment, Phase, Probe, Result, Skip, Trigger, Verdict
 from exporter.session import Order, Session
 from exporter.state import State
@@ -102,6 +102,7 @@ class _Target(NamedTuple):
 
     reader: Reader
     memory: Memory
+    addresses: Addresses
 
 
 class Prober:
@@ -222,14 +223,17 @@ class Prober:
             timeout=turn.timeout,
             late=self._late(began),
         )
-        return facts, judge(facts, case)
+        judgement = judge(facts, case)
+        if facts.address is not None and not judgement.void:
+            self._target(job).addresses.note(facts.address, answered=Phase.TCP in facts.phases)
+        return facts, judgement
 
     def _target(self, job: Job) -> "_Target":
         place = _place(job)
         known = self._targets.get(place)
         if known is None or known.reader.profile is not job.profile:
-            memory = Memory() if known is None else known.memory
-            known = self._targets[place] = _Target(Reader(job.profile), memory)
+            kept = (Memory(), Addresses()) if known is None else (known.memory, known.addresses)
+            known = self._targets[place] = _Target(Reader(job.profile), *kept)
         return known
 
     async def _order(self, turn: Turn, request: Request) -> Order:
@@ -254,6 +258,7 @@ class Prober:
             headers={"User-Agent": USER_AGENT, **target.headers, **carried.headers},
             subprotocols=(*job.profile.subprotocols, *carried.subprotocols),
             ip_protocol=target.ip_protocol,
+            failed_addresses=self._target(job).addresses.failed,
         )
 
     async def _token(self, turn: Turn, run: str, subject: str) -> tuple[str, Carried]:

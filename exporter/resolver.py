@@ -9,7 +9,7 @@ import asyncio
 import errno
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
@@ -19,38 +19,47 @@ FAMILIES: Final = {"any": socket.AF_UNSPEC, "ip4": socket.AF_INET, "ip6": socket
 IN_FLIGHT: Final = 128
 """Look-ups that may hang at once; a host beyond them fails as `dns`."""
 
+AGAIN: Final = 10
+"""Answered connects to other addresses after which one that failed is tried again."""
+
+MOST: Final = 64
+"""Failed addresses of one name that are remembered."""
+
 LookUp = Callable[..., list[tuple[Any, ...]]]
 _Question = tuple[str, str]
+_Found = tuple[Address, ...]
 
 
 class Resolver:
-    """Resolves by the operating system (RFC 6724 order) and takes the first address: what is probed is one address."""
+    """Resolves by the operating system; the addresses of a name stand in the order of RFC 6724, each once."""
 
     def __init__(self, look_up: LookUp = socket.getaddrinfo) -> None:
         self._look_up = look_up
-        self._asked: dict[_Question, asyncio.Future[Address]] = {}
+        self._asked: dict[_Question, asyncio.Future[_Found]] = {}
 
-    async def resolve(self, host: str, port: int, protocol: str) -> Address:
-        """The address of `host`; `protocol` is any, ip4 or ip6. Raises Fault (dns), OSError if no thread can start."""
+    async def resolve(self, host: str, port: int, protocol: str) -> _Found:
+        """The addresses of `host`, at least one; `protocol` is any, ip4 or ip6.
+
+        Raises Fault (dns), OSError if no thread can start.
+        """
         literal = _literal(host, port, protocol)
         if literal is not None:
-            return literal
+            return (literal,)
         question = (host, protocol)
         answer = self._asked.get(question)
         if answer is None:
             answer = self._ask(question)
-        family, where = await asyncio.shield(answer)
-        return family, (where[0], port, *where[2:])
+        return tuple((family, (where[0], port, *where[2:])) for family, where in await asyncio.shield(answer))
 
-    def _ask(self, question: _Question) -> "asyncio.Future[Address]":
+    def _ask(self, question: _Question) -> "asyncio.Future[_Found]":
         if len(self._asked) >= IN_FLIGHT:
             raise Fault(Kind.DNS, "too many look-ups hang")
         loop = asyncio.get_running_loop()
-        answer: asyncio.Future[Address] = loop.create_future()
+        answer: asyncio.Future[_Found] = loop.create_future()
         answer.add_done_callback(lambda done: done.cancelled() or done.exception())  # nobody need be waiting any more
         self._asked[question] = answer
 
-        def tell(found: Address | Exception) -> None:
+        def tell(found: _Found | Exception) -> None:
             self._asked.pop(question, None)
             if answer.done():
                 return
@@ -60,7 +69,7 @@ class Resolver:
                 answer.set_result(found)
 
         def work() -> None:
-            found = self._first(question)
+            found = self._all(question)
             with suppress(RuntimeError):  # the loop has closed: nobody waits
                 loop.call_soon_threadsafe(tell, found)
 
@@ -71,8 +80,8 @@ class Resolver:
             raise OSError(errno.EAGAIN, "no thread for a look-up") from None
         return answer
 
-    def _first(self, question: _Question) -> Address | Exception:
-        """The first address; else a Fault, or the OSError that keeps this process from asking at all."""
+    def _all(self, question: _Question) -> _Found | Exception:
+        """All addresses; else a Fault, or the OSError that keeps this process from asking at all."""
         host, protocol = question
         try:
             found = self._look_up(host, None, FAMILIES[protocol], socket.SOCK_STREAM)
@@ -80,7 +89,45 @@ class Resolver:
             return _own_trouble() or Fault(Kind.DNS, f"gaierror {error.errno}")
         except (OSError, ValueError) as error:  # UnicodeError too: a label that IDNA cannot encode
             return _own_trouble() or Fault(Kind.DNS, type(error).__name__)
-        return (found[0][0], found[0][4]) if found else Fault(Kind.DNS, "no address")
+        addresses = tuple(dict.fromkeys((family, where) for family, _, _, _, where in found))
+        return addresses or Fault(Kind.DNS, "no address")
+
+
+def shown(address: Address) -> str:
+    """An address as text, without its port."""
+    return str(address[1][0])
+
+
+class Addresses:
+    """Which addresses of one name took no TCP connection when they were last tried.
+
+    A client that cannot connect to one address goes on to the next (RFC 8305 section 5); a session tries one only, so
+    the next session goes on. One that failed is tried again after `AGAIN` connects elsewhere, counted and not timed:
+    so it is tried again whatever the schedule, and a name that half works does not fail in every second session.
+    """
+
+    def __init__(self) -> None:
+        self._failed: dict[str, int] = {}  # the address, and how many connects elsewhere were answered since
+
+    @property
+    def failed(self) -> tuple[str, ...]:
+        """Those to be tried after all others, the one that failed longest ago first."""
+        return tuple(self._failed)
+
+    def note(self, address: str, *, answered: bool) -> None:
+        """Keep whether the address took a TCP connection; what came of the connection does not matter."""
+        self._failed.pop(address, None)
+        if answered:
+            self._failed = {other: times + 1 for other, times in self._failed.items() if times + 1 < AGAIN}
+        else:
+            self._failed[address] = 0
+            if len(self._failed) > MOST:
+                del self._failed[next(iter(self._failed))]
+
+
+def chosen(found: Sequence[Address], failed: Sequence[str]) -> Address:
+    """The first address that is not among those that failed; if all are, the one that failed longest ago."""
+    return min(found, key=lambda address: failed.index(text) + 1 if (text := shown(address)) in failed else 0)
 
 
 def _own_trouble() -> OSError | None:

@@ -257,7 +257,8 @@ class Facts:
     `phases`: seconds of each completed phase. `ended`: the phase the session was in when it was over (`CLOSE` when
     it got all it came for). `refusal`: the error frame, a JSON object. `notices`: kinds of the frames that were
     passed over during admission. `marks`: seconds from the start of `resolve` to the end of each phase. `late`: seconds
-    by which we came late at worst: to what had arrived, to the deadline.
+    by which we came late at worst: to what had arrived, to the deadline. `address`, `address_number`,
+    `addresses`, `failed_addresses`: see `Evidence`.
     """
 
     phases: Mapping[Phase, float]
@@ -271,6 +272,9 @@ class Facts:
     passed_over: Mapping[str, int] = field(default_factory=dict)
     certificate_expiry: float | None = None
     address: str | None = None
+    address_number: int | None = None
+    addresses: int | None = None
+    failed_addresses: tuple[str, ...] = ()
     slot_taken: bool = False
     late: float = 0.0
     transcript: tuple[Frame, ...] = ()
@@ -279,7 +283,12 @@ class Facts:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What only a live server can have told us, and what it says of itself (times in unix seconds, sizes in bytes)."""
+    """What only a live server can have told us, and what it says of itself (times in unix seconds, sizes in bytes).
+
+    `address`: the one that was tried. `address_number`: its place among the `addresses` that the name has, in the order
+    in which the system wants them tried; the first is 1. `failed_addresses`: those of them that took no TCP connection
+    when they were last tried before.
+    """
 
     connection_id: str | None = None
     server_time: float | None = None
@@ -288,6 +297,9 @@ class Evidence:
     max_message_size: float | None = None
     certificate_expiry: float | None = None
     address: str | None = None
+    address_number: int | None = None
+    addresses: int | None = None
+    failed_addresses: tuple[str, ...] = ()
 
 
 Address = tuple[int, Any]
@@ -333,6 +345,17 @@ class Result:
     def failed(self) -> bool:
         """True if any probe of this session failed."""
         return Verdict.FAIL in self.verdicts.values()
+
+    @property
+    def untried_addresses(self) -> int:
+        """How many addresses of the name may take connections although this one took none.
+
+        0 whenever the address took one: a client that is connected tries no other.
+        """
+        if self.phase is not Phase.TCP:
+            return 0
+        told = self.evidence
+        return max(0, (told.addresses or 0) - len({told.address, *told.failed_addresses}))
 
 
 @dataclass(frozen=True, slots=True)

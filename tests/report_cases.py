@@ -48,6 +48,8 @@ WITNESS = Evidence(
     max_message_size=8192,
     certificate_expiry=STARTED + 41.5 * 86_400,
     address="203.0.113.7",
+    address_number=1,
+    addresses=1,
 )
 EXCHANGE = (
     Frame(0.21, Direction.IN, Opcode.TEXT, 412, "welcome"),
@@ -93,7 +95,17 @@ def failed(phase, reason, verdicts, **known):
     rest = {"close": None, "passed_over": {}, "transcript": (), "phases": until(phase), "durations": won, **known}
     if phase is Phase.ADMISSION:
         rest["durations"] = {Probe.CONNECT: 0.097}
-    rest.setdefault("evidence", Evidence(certificate_expiry=WITNESS.certificate_expiry, address=WITNESS.address))
+    rest.setdefault(
+        "evidence",
+        replace(
+            WITNESS,
+            connection_id=None,
+            server_time=None,
+            clock_skew=None,
+            heartbeat_interval=None,
+            max_message_size=None,
+        ),
+    )
     return replace(PASSED, verdicts=found, phase=phase, reason=reason, **rest)
 
 

@@ -51,12 +51,12 @@ def planned(*targets, **settings):
 class Rig:
     """A prober over a fresh ledger; `run` drives one session of a job."""
 
-    def __init__(self, *, clock=None, state=None):
+    def __init__(self, *, clock=None, state=None, resolver=None):
         self.clock = clock or Clock()
         self.state = state or State.in_memory()
         self.open = 0
         self.opened = asyncio.Event()
-        self.prober = Prober(self.state, KeyRing(), Resolver(), self.clock, self._opened)
+        self.prober = Prober(self.state, KeyRing(), resolver or Resolver(), self.clock, self._opened)
 
     def _opened(self, _name, change):
         self.open += change

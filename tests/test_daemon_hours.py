@@ -51,7 +51,7 @@ class Names:
     async def resolve(self, _host, port, _protocol):
         if self.gone:
             raise Fault(Kind.DNS, "no name server")
-        return socket.AF_INET, ("127.0.0.1", port)
+        return ((socket.AF_INET, ("127.0.0.1", port)),)
 
 
 def test_an_hour_without_names_is_a_failure_each_cycle_and_over_with_the_next():

@@ -12,7 +12,7 @@ import time
 import pytest
 from wire import both_loops, until
 
-from exporter.resolver import IN_FLIGHT, Resolver
+from exporter.resolver import AGAIN, IN_FLIGHT, MOST, Addresses, Resolver, chosen
 from exporter.result import Fault, Kind
 
 FOUND = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.7", 0))]
@@ -62,7 +62,7 @@ def dns_fault():
 )
 async def test_an_address_needs_no_look_up(names, host, protocol, address):
     """What is an address already is not looked up."""
-    assert await Resolver(names).resolve(host, 81, protocol) == address
+    assert await Resolver(names).resolve(host, 81, protocol) == (address,)
     assert names.asked == []
 
 
@@ -76,7 +76,7 @@ async def test_an_address_of_the_other_family_is_a_dns_fault(names, host, protoc
 @both_loops
 async def test_the_machines_own_names_resolve():
     """The operating system's look-up is the one in use."""
-    family, where = await Resolver().resolve("localhost", 8443, "ip4")
+    ((family, where),) = await Resolver().resolve("localhost", 8443, "ip4")
 
     assert (family, where) == (socket.AF_INET, ("127.0.0.1", 8443))
 
@@ -91,11 +91,57 @@ async def test_the_family_asked_for_is_the_one_chosen(names, protocol, family):
     assert names.asked == [("alive", None, family, socket.SOCK_STREAM)]
 
 
-async def test_the_first_address_is_taken_with_its_scope():
-    """What is probed is one address, the first; an IPv6 scope survives, the port is the target's."""
-    resolver = Resolver(NameServer(FOUND_IP6 + FOUND))
+async def test_all_addresses_are_told_in_their_order_each_once():
+    """An IPv6 scope survives, the port is the target's, and an address that the system gives twice counts once."""
+    resolver = Resolver(NameServer(FOUND_IP6 + FOUND + FOUND))
 
-    assert await resolver.resolve("alive", 443, "any") == (socket.AF_INET6, ("::7", 443, 5, 9))
+    assert await resolver.resolve("alive", 443, "any") == (
+        (socket.AF_INET6, ("::7", 443, 5, 9)),
+        (socket.AF_INET, ("127.0.0.7", 443)),
+    )
+
+
+ADDRESSES = tuple((socket.AF_INET, (f"127.0.0.{number}", 80)) for number in (1, 2, 3))
+
+
+@pytest.mark.parametrize(
+    ("failed", "last"),
+    [((), 1), (("127.0.0.1",), 2), (("127.0.0.2",), 1), (("127.0.0.2", "127.0.0.1"), 3), (("127.0.0.9",), 1)],
+)
+def test_an_address_that_has_not_failed_is_tried_first(failed, last):
+    """The system's order counts among those that have not failed; what the name has no more does not matter."""
+    assert chosen(ADDRESSES, failed) == ADDRESSES[last - 1]
+
+
+def test_when_all_have_failed_they_are_tried_in_turn():
+    """The one whose failure is the oldest is the next, so that the recovery of any is seen."""
+    memory, tried = Addresses(), []
+    for _ in range(6):
+        tried.append(chosen(ADDRESSES, memory.failed)[1][0])
+        memory.note(tried[-1], answered=False)
+
+    assert tried == ["127.0.0.1", "127.0.0.2", "127.0.0.3"] * 2
+
+
+def test_an_address_that_failed_is_tried_again_after_some_connects_elsewhere():
+    """A dead first address of two is met once in `AGAIN` sessions and one more, and used again once it answers."""
+    memory, tried = Addresses(), []
+    for number in range(2 * AGAIN + 4):
+        address = chosen(ADDRESSES[:2], memory.failed)[1][0]
+        tried.append(address)
+        memory.note(address, answered=address == "127.0.0.2" or number > AGAIN)
+
+    elsewhere = ["127.0.0.2"] * AGAIN
+    assert tried == ["127.0.0.1", *elsewhere, "127.0.0.1", *["127.0.0.1"] * (AGAIN + 2)]
+
+
+def test_failed_addresses_are_bounded_in_number():
+    """A name that has new dead addresses for ever costs no memory for ever; the oldest are forgotten."""
+    memory = Addresses()
+    for number in range(MOST + 3):
+        memory.note(f"10.0.0.{number}", answered=False)
+
+    assert memory.failed == tuple(f"10.0.0.{number}" for number in range(3, MOST + 3))
 
 
 @pytest.mark.parametrize(
@@ -138,7 +184,7 @@ async def test_a_look_up_that_hangs_delays_no_other_host(names):
     assert time.monotonic() - started < 1
     assert not any(task.done() for task in hanging)
     names.alive.set()
-    assert await asyncio.gather(*hanging) == [(socket.AF_INET, ("127.0.0.7", 81))] * 40
+    assert await asyncio.gather(*hanging) == [((socket.AF_INET, ("127.0.0.7", 81)),)] * 40
 
 
 async def test_one_look_up_per_host_answers_all_who_ask(names):
@@ -149,7 +195,7 @@ async def test_one_look_up_per_host_answers_all_who_ask(names):
     await until(lambda: len(names.asked) == 2)
     names.alive.set()
 
-    assert [where[1] for _, where in await asyncio.gather(*asking)] == [80, 81, 81, 80]
+    assert [where[1] for ((_, where),) in await asyncio.gather(*asking)] == [80, 81, 81, 80]
     assert len(names.asked) == 2
 
 
@@ -186,7 +232,7 @@ async def test_who_gives_up_takes_nothing_from_the_others(names):
             await resolver.resolve("dead", 81, "any")
     names.alive.set()
 
-    assert await patient == (socket.AF_INET, ("127.0.0.7", 81))
+    assert await patient == ((socket.AF_INET, ("127.0.0.7", 81)),)
 
 
 async def test_a_failure_that_nobody_waits_for_is_no_noise():
@@ -221,7 +267,7 @@ async def test_a_machine_without_a_thread_to_spare_says_so_and_recovers(names, m
         with pytest.raises(OSError, match="no thread"):
             await resolver.resolve("alive", 81, "any")
 
-    assert await resolver.resolve("alive", 81, "any") == (socket.AF_INET, ("127.0.0.7", 81))
+    assert await resolver.resolve("alive", 81, "any") == ((socket.AF_INET, ("127.0.0.7", 81)),)
 
 
 def test_an_answer_after_the_loops_end_is_dropped(names):

@@ -359,12 +359,11 @@ def _examine(facts: Facts, case: Case) -> tuple[Evidence, _Cause | None]:
     """What the welcome tells and the first thing that is wrong with it."""
     rules, welcome = case.profile.welcome, facts.welcome
     if rules is None or welcome is None:
-        return Evidence(certificate_expiry=facts.certificate_expiry, address=facts.address), None
+        return _of_wire(facts), None
     arrived = case.started_at + facts.marks.get(Phase.ADMISSION, 0.0)
     server_time = unix_time(_field(welcome, rules.server_time))
-    evidence = Evidence(
-        certificate_expiry=facts.certificate_expiry,
-        address=facts.address,
+    evidence = replace(
+        _of_wire(facts),
         connection_id=evidence_text(_field(welcome, rules.connection_id)),
         server_time=server_time,
         clock_skew=None if server_time is None else server_time - arrived,
@@ -377,6 +376,17 @@ def _examine(facts: Facts, case: Case) -> tuple[Evidence, _Cause | None]:
         return evidence, None
     auth = Verdict.FAIL if wrong is FactoryReason.USER_MISMATCH else Verdict.PASS
     return evidence, _Cause(Phase.ADMISSION, Reason.FACTORY, auth, wrong)
+
+
+def _of_wire(facts: Facts) -> Evidence:
+    """What every session tells, whatever the profile."""
+    return Evidence(
+        certificate_expiry=facts.certificate_expiry,
+        address=facts.address,
+        address_number=facts.address_number,
+        addresses=facts.addresses,
+        failed_addresses=facts.failed_addresses,
+    )
 
 
 def _misfits(

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from exporter.report.addresses import tried
 from exporter.report.context import ORIGIN, USER_AGENT, Context
 from exporter.report.words import closed, counts, expiry, moment
 from exporter.result import Result
@@ -26,8 +27,7 @@ def evidence(result: Result, now: float) -> Iterator[tuple[str, str]]:
     yield from _limits(result)
     if told.certificate_expiry is not None:
         yield "certificate", expiry(told.certificate_expiry, now)
-    if told.address is not None:
-        yield "address", told.address
+    yield from (("address", words) for words in tried(told))
 
 
 def circumstances(context: Context) -> Iterator[tuple[str, str]]:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from exporter.report.addresses import others
 from exporter.report.causes import Alert, Cause, page
 from exporter.report.causes_connect import CONNECT_CAUSES
 from exporter.report.causes_factory import FACTORY_CAUSES
@@ -141,6 +142,7 @@ def _notes(situation: Situation, row: Cause | None) -> Iterator[str]:
         yield f"`profile: {situation.context.profile}` was assumed: the target names none."
     if result.distorted:
         yield "The exporter's host was held up meanwhile: do not trust the seconds."
+    yield from others(result)
 
 
 def _odd_close(result: Result) -> Iterator[str]:

@@ -64,10 +64,13 @@ def trusted(result: Result) -> Result:
     if (
         (told.connection_id is None or evidence_text(told.connection_id))
         and not (result.close and result.close.text)
-        and all(map(_is_fit, (told.address, *result.passed_over, *words)))
+        and all(map(_is_fit, (told.address, *told.failed_addresses, *result.passed_over, *words)))
     ):
         return result
-    evidence = replace(told, connection_id=evidence_text(told.connection_id), address=_fit(told.address))
+    failed = tuple(filter(_fit, told.failed_addresses))
+    evidence = replace(
+        told, connection_id=evidence_text(told.connection_id), address=_fit(told.address), failed_addresses=failed
+    )
     close = result.close and Close(result.close.code, result.close.initiator, result.close.phase)
     passed_over = {kind: number for kind, number in result.passed_over.items() if _fit(kind)}
     transcript = tuple(map(_trusted_frame, result.transcript))

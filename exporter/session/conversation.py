@@ -7,7 +7,7 @@ from math import inf
 from typing import Any, Final
 
 from exporter.profiles import Asked, matches
-from exporter.resolver import Resolver
+from exporter.resolver import Resolver, chosen, shown
 from exporter.result import Close, Facts, Fault, Initiator, Kind, Phase, Probe
 from exporter.session.kinds import kind_of
 from exporter.session.messages import INTERNAL, NORMAL, Messages
@@ -60,6 +60,9 @@ class Session:
         self._overslept = 0.0  # seconds from the deadline to when it struck
         self._expiry: float | None = None
         self._address: str | None = None
+        self._number: int | None = None
+        self._addresses: int | None = None
+        self._failed: tuple[str, ...] = ()
 
     async def run(self) -> Facts:
         """Converse, close, and tell what was met. Raises OSError only if our own machine is in trouble."""
@@ -80,6 +83,9 @@ class Session:
             passed_over=dict(self._messages.passed_over) if self._messages else {},
             certificate_expiry=self._expiry,
             address=self._address,
+            address_number=self._number,
+            addresses=self._addresses,
+            failed_addresses=self._failed,
             slot_taken=self._slot_taken(),
             late=max(self._overslept, self._link.late if self._link else 0.0),
             transcript=self._messages.transcript.frames(self._track.started) if self._messages else (),
@@ -149,8 +155,10 @@ class Session:
 
     async def _connected(self) -> Link:
         order, track = self._order, self._track
-        address = await self._resolver.resolve(order.connect_to or order.host, order.port, order.ip_protocol)
-        self._address = str(address[1][0])
+        found = await self._resolver.resolve(order.connect_to or order.host, order.port, order.ip_protocol)
+        address = chosen(found, order.failed_addresses)
+        self._address, self._number, self._addresses = shown(address), found.index(address) + 1, len(found)
+        self._failed = tuple(text for text in order.failed_addresses if text in map(shown, found))
         track.end(self._clock())
         track.begin(Phase.TCP, self._clock())
         link = await Link.connect(address, self._clock, kernel_stamps=self._kernel_stamps, held=self._held)

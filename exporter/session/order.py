@@ -14,8 +14,9 @@ class Order:
     """What one session needs. Durations in seconds; `resource` is path and query, the token's parameter included.
 
     `host`, `port`: of the URL, as they stand in Host, SNI and the certificate. `connect_to`: the name or address to
-    connect to, where it is another. `whole`: from the start until all is over, the close included, if that must come
-    before `close_timeout` is used up.
+    connect to, where it is another. `failed_addresses`: those of its addresses that are tried last, the one that failed
+    first before the others. `whole`: from the start until all is over, the close included, if that must come before
+    `close_timeout` is used up.
 
     One maker, one reader, one session: to freeze it would cost more than to make it.
     """
@@ -34,6 +35,7 @@ class Order:
     subprotocols: tuple[str, ...] = field(default=(), repr=False)
     ip_protocol: str = "any"
     connect_to: str | None = None
+    failed_addresses: tuple[str, ...] = ()
     whole: float = inf
 
     @property

@@ -7,7 +7,19 @@ import pytest
 from exporter.classify import Cause, Outages, Watched, possible_causes
 from exporter.config import Profile
 from exporter.profiles import BUILT_IN
-from exporter.result import Close, FactoryReason, Impairment, Initiator, Phase, Probe, Reason, Result, Trigger, Verdict
+from exporter.result import (
+    Close,
+    Evidence,
+    FactoryReason,
+    Impairment,
+    Initiator,
+    Phase,
+    Probe,
+    Reason,
+    Result,
+    Trigger,
+    Verdict,
+)
 
 FACTORY = BUILT_IN["factory"]
 POOL = ("pool-001", "pool-002", "uuid-001")
@@ -21,6 +33,18 @@ def remote(code, phase):
 MEETS = {
     ".": {},
     "C": {"verdicts": (FAIL, FAIL, FAIL), "phase": Phase.TCP, "reason": Reason.REFUSED},
+    "1": {  # the first of two addresses; the other one is not tried yet
+        "verdicts": (FAIL, FAIL, FAIL),
+        "phase": Phase.TCP,
+        "reason": Reason.REFUSED,
+        "evidence": Evidence(address="192.0.2.1", address_number=1, addresses=2),
+    },
+    "2": {
+        "verdicts": (FAIL, FAIL, FAIL),
+        "phase": Phase.TCP,
+        "reason": Reason.TIMEOUT,
+        "evidence": Evidence(address="192.0.2.2", address_number=2, addresses=2, failed_addresses=("192.0.2.1",)),
+    },
     "H": {"verdicts": (FAIL, FAIL, FAIL), "phase": Phase.UPGRADE, "reason": Reason.HTTP_STATUS},
     "L": {"verdicts": (FAIL, FAIL, FAIL), "phase": Phase.UPGRADE, "reason": Reason.RATE_LIMITED},
     "R": {"verdicts": (PASS, FAIL, FAIL), "phase": Phase.ADMISSION, "reason": Reason.AUTH_REJECTED},
@@ -268,6 +292,13 @@ def test_a_refusal_for_want_of_a_token_that_was_kept_back_says_nothing():
     assert all(stands == {Cause.AUTH_REJECTED} for stands in history[7:])
     assert Target().after("......" + "aaa") == {Cause.CONNECT}
     assert resting.after("CCC") == {Cause.CONNECT}
+
+
+def test_one_dead_address_of_two_is_no_outage():
+    """Clients go on to the other one; only when none is left untried can nobody connect."""
+    assert not any(Target().feed("......" + "1.........." * 10))
+    assert not any(Target().feed("......" + "1." * 20))
+    assert Target().after("......" + "1222") == {Cause.CONNECT}
 
 
 def test_a_rate_limit_ends_no_outage_and_begins_none():

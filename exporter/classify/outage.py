@@ -114,14 +114,17 @@ def _usual(phase: Phase, reason: Reason) -> Cause:
 
 
 def says_nothing(result: Result, *, withheld: bool) -> bool:
-    """Whether the session is no sign of anything: nothing was judged, or the backend only asked for what we kept back.
+    """Whether the session is no sign of anything.
+
+    Nothing was judged, an address took no connection while the name has others that may, or the backend only asked for
+    what we kept back.
 
     `withheld`: a session that only connects leaves out the token that deeper ones hold in the upgrade request. Then a
     refusal for want of it (RFC 9110 section 15.5.2, or what the profile calls so) says nothing of those that send it.
     """
     wanted = result.http_status == UNAUTHORIZED or result.reason in REFUSALS
     asked_for = withheld and result.depth is Probe.CONNECT and result.phase is Phase.UPGRADE and wanted
-    return result.void or result.impairment is not None or asked_for
+    return result.void or result.impairment is not None or result.untried_addresses > 0 or asked_for
 
 
 def causes_of(result: Result) -> frozenset[Cause]:

@@ -153,13 +153,13 @@ def input_series(samples):
     for (name, labels), values in samples.items():
         if any(values) or name.startswith(kept):
             pairs = ",".join(f'{label}="{value}"' for label, value in (("job", JOB), ("instance", "a"), *labels))
-            yield {"series": f"{name}{{{pairs}}}", "values": " ".join(_runs(values))}
+            yield {"series": f"{name}{{{pairs}}}", "values": " ".join(runs(values))}
     whole = len(next(iter(samples.values())))
     yield {"series": f'process_start_time_seconds{{job="{JOB}",instance="a"}}', "values": f"0x{whole - 1}"}
     yield {"series": f'up{{job="{JOB}",instance="a"}}', "values": f"1x{whole - 1}"}
 
 
-def _runs(values):
+def runs(values):
     for value, run in groupby(values):
         repeats = len(list(run)) - 1
         if value is None:
@@ -178,13 +178,16 @@ ORDER = ["ws-factory.slo", "ws-factory.targets", "ws-factory.exporter"]
 
 @dataclass
 class Judged:
-    """`first`: (target, alert/severity) → second at which it began to fire; `last`: what still fires at the end.
+    """`first`, `end`: (target, alert/severity) → second of the first and of the last evaluation at which it fired.
+
+    `last`: what still fires at the end.
 
     `gaps`: (target, alert/severity) → evaluations at which it did not fire between its first and its last; `texts`:
     (target, alert/severity) → description at the end of the fault.
     """
 
     first: dict
+    end: dict
     last: set
     gaps: dict
     texts: dict
@@ -192,21 +195,27 @@ class Judged:
 
 def judge(samples, rows, folder, *, healthy=HEALTHY, ill=ILL, after=AFTER):
     """Ask promtool. It compares and does not tell: so all is expected to be silent, and its complaint is read."""
-    whole = math.floor((healthy + ill + after) / SCRAPE) * SCRAPE
-    firing = 'ALERTS{alertstate="firing",target!=""}'
-    moments = f"timestamp({firing})[{whole:.0f}s:{SCRAPE:.0f}s]"
-    span = f"max_over_time({moments}) - min_over_time({moments})"
-    asked = (f"min_over_time({moments})", firing, f"({span}) / {SCRAPE} + 1 - count_over_time({moments})")
     names = sorted({alert.partition("/")[0] for row in rows for alert in row.get("firing", ())})
     at_worst = f"{math.floor((healthy + ill) / SCRAPE) * SCRAPE:.0f}s"
+    texts = [{"eval_time": at_worst, "alertname": name, "exp_alerts": []} for name in names]
+    return asked(list(input_series(samples)), healthy + ill + after, folder, texts=texts)
+
+
+def asked(series, seconds, folder, *, scrape=SCRAPE, step=SCRAPE, texts=()):
+    """What the rules make of `input_series`, one sample in `scrape` seconds, if they are evaluated every `step`."""
+    whole = math.floor(seconds / step) * step
+    firing = 'ALERTS{alertstate="firing",target!=""}'
+    moments = f"timestamp({firing})[{whole:.0f}s:{step:.0f}s]"
+    first, end = f"min_over_time({moments})", f"max_over_time({moments})"
+    expressions = (first, end, firing, f"({end} - {first}) / {step} + 1 - count_over_time({moments})")
     test = {
-        "interval": f"{SCRAPE:.0f}s",
-        "input_series": list(input_series(samples)),
-        "promql_expr_test": [{"expr": f"{WORST} ({expression})", "eval_time": f"{whole:.0f}s"} for expression in asked],
-        "alert_rule_test": [{"eval_time": at_worst, "alertname": name, "exp_alerts": []} for name in names],
+        "interval": f"{scrape:.0f}s",
+        "input_series": series,
+        "promql_expr_test": [{"expr": f"{WORST} ({one})", "eval_time": f"{whole:.0f}s"} for one in expressions],
+        "alert_rule_test": list(texts),
     }
     file = folder / "test.yml"
-    root = {"rule_files": [str(DATA.parent.parent / "alerts.yml")], "evaluation_interval": f"{SCRAPE:.0f}s"}
+    root = {"rule_files": [str(DATA.parent.parent / "alerts.yml")], "evaluation_interval": f"{step:.0f}s"}
     file.write_text(json.dumps({**root, "group_eval_order": ORDER, "tests": [test]}))
     done = subprocess.run(
         [binary("promtool", "prometheus"), "test", "rules", str(file)], capture_output=True, text=True, check=False
@@ -222,15 +231,15 @@ def _read(said):
             r'expr: "(.*?)", time.*?got:(.*?)(?=\n\s*(?:expr|alertname):|\Z)', said, re.DOTALL
         )
     }
-    began, last, gaps = (
+    began, end, last, gaps = (
         next((got for expression, got in values.items() if expression.startswith(f"{WORST} ({head}")), {})
-        for head in ("min_over_time", "ALERTS", "(max_over_time")
+        for head in ("min_over_time", "max_over_time", "ALERTS", "(max_over_time")
     )
     texts = {
         _key(labels): dict(LABEL.findall(texts))["description"]
         for labels, texts in re.findall(r"Labels:\{(.*?)\}\n\s+Annotations:\{(.*)\}", said)
     }
-    return Judged(began, set(last), gaps, texts)
+    return Judged(began, end, set(last), gaps, texts)
 
 
 def _key(labels):

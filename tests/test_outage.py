@@ -112,12 +112,12 @@ MEETS = {
 class Target:
     """The outages of a target; `feed` a text of sessions, one letter each."""
 
-    def __init__(self, profile=FACTORY, interval=20.0, pool=POOL, every=None, withheld=False):
+    def __init__(self, profile=FACTORY, interval=20.0, pool=POOL, *, every=None, withheld=False, confirm_after=0.0):
         every = every or {}
         self.intervals = {probe: interval * every.get(probe, 1) for probe in Probe}
         self.pool = pool
         causes = possible_causes(profile, tls=True, factory=profile is FACTORY)
-        self.outages = Outages(Watched(causes, self.intervals, len(pool), withheld))
+        self.outages = Outages(Watched(causes, self.intervals, len(pool), withheld, confirm_after))
         self.stands = {}
         self.turn = 0
 
@@ -185,6 +185,13 @@ def test_no_pause_between_blips_makes_one_outage_of_two():
     """Six cycles after the first, the second is judged for itself; and a blip after an outage for itself too."""
     assert not any(Target().feed("......C(C.).....C(C.)....."))
     assert not any(Target().feed("CCCCCC.......C(C.).......")[9:])
+
+
+def test_a_confirm_run_that_answers_a_cycle_counts_as_one():
+    """At 5 s, what took confirm runs after 6 s and 12 s is as long ago as what took cycles."""
+    assert Target(interval=5.0).after("......C(C.)....C(C)") == {Cause.CONNECT}
+    often = Target(interval=5.0, confirm_after=6.0)
+    assert not any(often.feed("......C(C.)....C(C.)....C(C.)...."))
 
 
 @pytest.mark.parametrize(("interval", "passes"), [(5.0, 3), (20.0, 3), (30.0, 2), (60.0, 1), (360.0, 1), (86_400.0, 1)])
@@ -298,7 +305,9 @@ def test_one_dead_address_of_two_is_no_outage():
     """Clients go on to the other one; only when none is left untried can nobody connect."""
     assert not any(Target().feed("......" + "1.........." * 10))
     assert not any(Target().feed("......" + "1." * 20))
-    assert Target().after("......" + "1222") == {Cause.CONNECT}
+    assert Target().after("......" + "12") == set()
+    assert Target().after("......" + "122") == {Cause.CONNECT}
+    assert Target().after("......" + "1.22") == set()
 
 
 def test_a_rate_limit_ends_no_outage_and_begins_none():

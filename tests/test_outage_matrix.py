@@ -99,7 +99,14 @@ class Play:
         """Run the schedule, and judge each session as it ends."""
         job = self.job()
         intervals = {probe: job.interval * job.every(probe) for probe in job.probes}
-        outages = Outages(Watched(possible_causes(FACTORY, tls=False, factory=True), intervals, len(ALIASES)))
+        outages = Outages(
+            Watched(
+                possible_causes(FACTORY, tls=False, factory=True),
+                intervals,
+                len(ALIASES),
+                confirm_after=job.confirm_after,
+            )
+        )
         scheduler = Scheduler([job], self.session, _Sinks(self, outages, loop), loop.clock)
         scheduler.start()
         await asyncio.sleep(self.seconds)
@@ -189,11 +196,10 @@ MATRIX = [
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize(("interval", "scrape", "step", "letters", "chance"), MATRIX)
-def test_an_outage_pages_within_three_cycles_until_it_ends_and_a_blip_never(
-    interval, scrape, step, letters, chance, tmp_path
-):
+@pytest.mark.parametrize("row", MATRIX, ids=lambda row: "-".join(map(str, row[:2])))
+def test_an_outage_pages_within_three_cycles_until_it_ends_and_a_blip_never(row, tmp_path):
     """Whatever the number of confirm runs; one page for it, without a gap, and none of another name."""
+    interval, scrape, step, letters, chance = row
     outages = [outage(interval, confirm, letter, scrape) for confirm in range(3) for letter in letters]
     outages += [outage(interval, 2, "Z", scrape, every=3)] if interval <= 60.0 else []
     quiet = [blips(interval, confirm, letter) for confirm in range(3) for letter in chance]

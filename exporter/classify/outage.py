@@ -116,15 +116,14 @@ def _usual(phase: Phase, reason: Reason) -> Cause:
 def says_nothing(result: Result, *, withheld: bool) -> bool:
     """Whether the session is no sign of anything.
 
-    Nothing was judged, an address took no connection while the name has others that may, or the backend only asked for
-    what we kept back.
+    Nothing was judged, or the backend only asked for what we kept back.
 
     `withheld`: a session that only connects leaves out the token that deeper ones hold in the upgrade request. Then a
     refusal for want of it (RFC 9110 section 15.5.2, or what the profile calls so) says nothing of those that send it.
     """
     wanted = result.http_status == UNAUTHORIZED or result.reason in REFUSALS
     asked_for = withheld and result.depth is Probe.CONNECT and result.phase is Phase.UPGRADE and wanted
-    return result.void or result.impairment is not None or result.untried_addresses > 0 or asked_for
+    return result.void or result.impairment is not None or asked_for
 
 
 def causes_of(result: Result) -> frozenset[Cause]:
@@ -149,9 +148,10 @@ def _causes(result: Result) -> Iterator[Cause]:
 
 
 class _Session(NamedTuple):
-    """What is kept of one."""
+    """What is kept of one; `cycles`: how many it answers."""
 
     scheduled: bool
+    cycles: int
     causes: frozenset[Cause]
     identity: str | None
 
@@ -173,22 +173,27 @@ class Watched(NamedTuple):
     """What of a target decides how its sessions are judged.
 
     `intervals`: seconds between two scheduled runs of each probe that the target asks. `pool`: how many identities it
-    has. `withheld`: see `says_nothing`.
+    has. `withheld`: see `says_nothing`. `confirm_after`: seconds from a first failure to a confirm run.
     """
 
     causes: tuple[Cause, ...]
     intervals: Mapping[Probe, float]
     pool: int
     withheld: bool = False
+    confirm_after: float = 0.0
 
 
 class Outages:
-    """The outages of one target: `observe` every finished session of its schedule, in the order of their ends."""
+    """The outages of one target: `observe` every finished session of its schedule, in the order of their ends.
+
+    An address that takes no connection is a sign once the name has none left that may (RFC 8305 section 5).
+    """
 
     def __init__(self, watched: Watched) -> None:
         self._states = {cause: _State() for cause in watched.causes}
         self._windows: dict[Probe, deque[_Session]] = {probe: deque() for probe in watched.intervals}
         self._probe = {cause: _telling(PROBE_OF[cause], watched.intervals) for cause in self._states}
+        self._untried: deque[Result] = deque(maxlen=MOST)
         self._plan(watched)
 
     def follow(self, watched: Watched) -> bool:
@@ -201,14 +206,21 @@ class Outages:
     def _plan(self, watched: Watched) -> None:
         self._withheld = watched.withheld
         self._calm = {probe: max(1, min(MOST, int(CALM / each))) for probe, each in watched.intervals.items()}
+        self._owed = {probe: int(watched.confirm_after / each) for probe, each in watched.intervals.items()}
         self._slots = max(1, min(MOST, watched.pool))
 
     def observe(self, result: Result) -> dict[Cause, bool]:
         """One more session, of the schedule or a confirm run; the causes that began or ended to stand by it."""
         if says_nothing(result, withheld=self._withheld):
             return {}
+        if result.untried_addresses:
+            self._untried.append(result)
+            return {}
+        earlier = tuple(self._untried) if Cause.CONNECT in causes_of(result) else ()
+        self._untried.clear()
         before = {cause: state.stands for cause, state in self._states.items()}
-        self._count(result)
+        for one in (*earlier, result):
+            self._count(one)
         return {
             cause: state.stands
             for cause, state in self._states.items()
@@ -228,7 +240,8 @@ class Outages:
         asked = [probe for probe in self._windows if self._tells(result, causes, probe)]
         handed_over = self._is_handed_over(causes, asked)
         for probe in asked:
-            self._note(probe, _Session(result.trigger is not Trigger.CONFIRM, causes, result.identity))
+            scheduled = result.trigger is not Trigger.CONFIRM
+            self._note(probe, _Session(scheduled, 1 if scheduled else self._owed[probe], causes, result.identity))
         for cause, state in self._states.items():
             if self._probe[cause] in asked:
                 self._judge(cause, state, shown=cause in causes)
@@ -245,12 +258,12 @@ class Outages:
         return (verdict is not Verdict.NONE and not limited) or any(self._probe[cause] is probe for cause in causes)
 
     def _note(self, probe: Probe, session: _Session) -> None:
-        """Keep the sessions of the last cycles: a scheduled one and the confirm runs after it."""
+        """Keep the sessions of the last cycles: scheduled ones, and confirm runs, which may answer cycles too."""
         window = self._windows[probe]
         window.append(session)
-        beyond = sum(one.scheduled for one in window) - CYCLES
+        beyond = sum(one.cycles for one in window) - CYCLES
         while beyond > 0 or (len(window) > CYCLES and not window[0].scheduled):
-            beyond -= window.popleft().scheduled
+            beyond -= window.popleft().cycles
 
     def _judge(self, cause: Cause, state: _State, *, shown: bool) -> None:
         state.over += 1

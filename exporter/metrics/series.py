@@ -35,7 +35,7 @@ class TargetSeries:
 
     `identities`: aliases. `interval`, `timeout`: seconds. `every`: a probe runs in every n-th cycle.
     `tokenless`: a session that only connects sends no token; `withheld`: and deeper ones send it in the upgrade.
-    `has_token`: its deepest sessions send one.
+    `has_token`: its deepest sessions send one. `confirm_after`: seconds from a first failure to a confirm run.
     """
 
     name: str
@@ -48,6 +48,7 @@ class TargetSeries:
     tokenless: bool
     withheld: bool
     has_token: bool = False
+    confirm_after: float = 0.0
 
 
 def target_series(target: Target, profile: Profile) -> TargetSeries:
@@ -63,6 +64,7 @@ def target_series(target: Target, profile: Profile) -> TargetSeries:
         tokenless=connects_without_token(target.auth, profile),
         withheld=withholds_token(target.auth, profile),
         has_token=target.auth is not None,
+        confirm_after=target.confirm.after,
     )
 
 
@@ -80,7 +82,7 @@ def intervals(target: TargetSeries) -> dict[Probe, float]:
 def watched(target: TargetSeries) -> Watched:
     """What decides how the target's sessions make outages."""
     causes = possible_causes(target.profile, tls=target.tls, factory=has_factory(target.profile))
-    return Watched(causes, intervals(target), len(target.identities), target.withheld)
+    return Watched(causes, intervals(target), len(target.identities), target.withheld, target.confirm_after)
 
 
 def own() -> dict[Key, Start]:

@@ -42,7 +42,9 @@ from exporter.report import (
     read_document,
     series_exit_code,
     skip_line,
+    worth_a_line,
 )
+from exporter.report.words import count
 from exporter.result import Probe, Result, Skip
 from exporter.state import State
 from exporter.web import Address, Doorway, ListenProblem
@@ -169,6 +171,7 @@ UNSHARED = (
 def _check_series(options: argparse.Namespace, on_call: OnCall, depth: Probe) -> int:
     """A file that cannot be read or written is found before the first session, not after ten minutes."""
     rounds = _rounds(options)
+    _check_room(on_call.least(depth), rounds)
     earlier = _earlier(options.compare) if options.compare else None
     if options.report:
         _write(Path(options.report), "", mode="a")
@@ -184,6 +187,15 @@ def _check_series(options: argparse.Namespace, on_call: OnCall, depth: Probe) ->
     if on_call.interrupted:
         raise Unusable(f"interrupted: {len(series.results)} of {rounds.runs} runs took place, which is no verdict")
     return series_exit_code(series, options.fail_on)
+
+
+def _check_room(least: int, rounds: Rounds) -> None:
+    """Raise Unusable for a gate that nothing can pass."""
+    if rounds.until_healthy is not None and rounds.most < least:
+        raise Unusable(
+            f"--until-healthy: healthy means {count(least, 'run')} in a row that pass, each identity among them, and "
+            f"there is room for {rounds.most}: give more --runs, more time, or a shorter --every"
+        )
 
 
 def _check_together(options: argparse.Namespace) -> None:
@@ -242,10 +254,8 @@ def _job(what: Plan, options: argparse.Namespace) -> Job:
 
 def _rounds(options: argparse.Namespace) -> Rounds:
     """`--until-healthy` alone means as many runs as fit into it."""
-    longest = options.until_healthy
-    fits = 1 if longest is None else min(arguments.MOST_RUNS, int(longest // options.every) + 1)
-    runs = fits if options.runs is None else options.runs
-    return Rounds(runs, options.every, longest)
+    rounds = Rounds(arguments.MOST_RUNS, options.every, options.until_healthy)
+    return Rounds(rounds.most if options.runs is None else options.runs, options.every, options.until_healthy)
 
 
 def _earlier(path: str) -> Earlier:
@@ -265,8 +275,11 @@ def _asked_of(options: argparse.Namespace) -> Checked:
 
 
 def _progress(results: list[Result], total: int, left: float) -> None:
-    """One line that is rewritten, on a terminal only: reports go to stdout, this does not."""
-    if sys.stderr.isatty():
+    """One line that is rewritten on a terminal, a few lines in a log: reports go to stdout, this does not."""
+    if not sys.stderr.isatty():
+        if worth_a_line(results, total):
+            print(progress(results, total, left), file=sys.stderr, flush=True)
+    else:
         print(f"\r\x1b[K{progress(results, total, left)}", end="\n" if left == 0 else "", file=sys.stderr, flush=True)
 
 

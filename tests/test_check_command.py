@@ -601,6 +601,20 @@ async def test_until_healthy_waits_for_nobody_who_does_not_speak(tmp_path, words
     assert len(json.loads(said.out)["results"]) == 3
 
 
+@pytest.mark.parametrize(
+    ("words", "room"), [(("--runs=2", "--until-healthy=5m"), 2), (("--until-healthy=50ms", "--every=50ms"), 2)]
+)
+async def test_a_gate_that_nothing_can_pass_is_refused_before_the_first_session(tmp_path, words, room):
+    """Three runs in a row, each identity among them, are health: fewer can be no verdict, and it says what to give."""
+    async with backend(tmp_path) as there:
+        said = await check(there.config, *words)
+
+    assert said.code == 3, said
+    assert "healthy means 3 runs in a row that pass" in said.err
+    assert f"there is room for {room}: give more --runs, more time, or a shorter --every" in said.err
+    assert (said.out, there.standin.finished) == ("", 0)
+
+
 async def test_not_healthy_in_time_is_critical(tmp_path):
     """It gives up after the time given, not after the last run."""
     async with backend(tmp_path, "internal_error") as there:
@@ -623,7 +637,7 @@ async def test_a_series_says_beforehand_what_the_budget_will_not_let_happen(tmp_
 
 
 async def test_the_progress_line_is_for_terminals(tmp_path):
-    """A pipe gets no rewritten line; a terminal does, while stdout stays the report alone."""
+    """A pipe gets lines now and then and none rewritten; a terminal does, while stdout stays the report alone."""
     async with backend(tmp_path) as there:
         piped = await check(there.config, "--runs=2", *QUICKLY)
         master, slave = pty.openpty()
@@ -637,6 +651,8 @@ async def test_the_progress_line_is_for_terminals(tmp_path):
         os.close(master)
 
     assert "\r" not in piped.err
+    assert "1/2 · 1 passed" in piped.err, "a CI job's log is not mute"
+    assert "2/2 · 2 passed" in piped.err
     assert "\r\x1b[K0/2" in shown
     assert "done" in shown
     assert len(json.loads(out)["results"]) == 2

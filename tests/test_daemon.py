@@ -148,6 +148,24 @@ def test_where_it_listens_is_said_once(caplog):
     assert (line.keys["url"], line.keys["targets"]) == (url, 1)
 
 
+@pytest.mark.parametrize(("delay", "longest"), [(15.0, "1 min"), (600.0, "10 min")])
+def test_what_the_first_sessions_wait_for_is_said(caplog, delay, longest):
+    """In the log, and on the page until they begin: no session for a minute is no fault."""
+    caplog.set_level(logging.INFO, "exporter.daemon")
+
+    async def main(loop):
+        async with running(loop, delay=delay) as (daemon, _):
+            await asyncio.sleep(1)
+            return (await get(daemon, "/"))[1]
+
+    page = virtual.run(main)
+
+    said = [record.getMessage() for record in caplog.records if record.name == "exporter.daemon"]
+    wait = f"the first sessions wait for a scrape of /metrics, {longest} at most; --startup.delay=0s: for nothing"
+    assert said == ["listening", wait]
+    assert "<dt>last scrape</dt><dd>none yet; the first sessions wait for one until <time" in page
+
+
 def test_a_port_in_use_is_a_sentence_and_leaves_nothing(tmp_path):
     """ListenProblem names the address; a stop after it closes what was made before."""
 

@@ -61,6 +61,8 @@ CONTEXTS = [
     cases.context(auth={"jwt": {"token_file": "token"}}, allow_auth_bypass=True, headers={"X-Test": "1"}),
 ]
 ERROR = Frame(0.3, Direction.IN, Opcode.TEXT, 99, "error", "NO_TOKEN")
+UNKNOWN = Frame(0.3, Direction.IN, Opcode.TEXT, 99, "error")
+PART = Frame(0.3, Direction.IN, Opcode.TEXT, 99)
 PASSED_OVER = [{}, {"ping": 1}, {"binary": 2}, {"other": 1, "ping": 2}]
 FAIL = {Probe.CONNECT: Verdict.PASS, Probe.AUTH: Verdict.NONE, Probe.SEND: Verdict.FAIL}
 STATUSES = [None, 200, 301, 307, 400, 401, 403, 404, 405, 410, 418, 426, 429, 500, 501, 502, 503, 504, 505, 599]
@@ -110,7 +112,8 @@ def heard(result):
     """The same failure where nothing, pings, bytes and strange messages were passed over; or an error frame came."""
     if result.phase in (Phase.ADMISSION, Phase.AUTH, Phase.REPLY):
         yield from (replace(result, passed_over=kinds, phases=cases.until(result.phase)) for kinds in PASSED_OVER)
-        yield replace(result, passed_over={}, phases=cases.until(Phase.ADMISSION), transcript=())
+        for came in ((), (UNKNOWN,), (PART,)):
+            yield replace(result, passed_over={}, phases=cases.until(Phase.ADMISSION), transcript=came)
     yield replace(result, transcript=(ERROR,), retry_after=30.0)
 
 

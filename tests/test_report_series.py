@@ -20,11 +20,12 @@ from exporter.report import (
     summarise,
     until_healthy,
     verdict_line,
+    worth_a_line,
 )
 from exporter.report.findings import findings
 from exporter.report.summary import spread
 from exporter.report.words import span
-from exporter.result import FactoryReason, Impairment, Phase, Probe, Skip, SkipCause, Trigger, Verdict
+from exporter.result import Evidence, FactoryReason, Impairment, Phase, Probe, Skip, SkipCause, Trigger, Verdict
 
 OK, BAD, OURS = cases.PASSED, cases.SLOT_LIMIT, cases.IMPAIRED
 CONFIRM = replace(OK, trigger=Trigger.CONFIRM)
@@ -523,3 +524,26 @@ def test_a_report_tells_each_cause_once():
 
     assert shown.count("WebSocketFactorySlotsExhausted.md") == 1
     assert "## admission: factory (slot_limit) (20 of 20 runs)" in shown
+
+
+def lines_of(results, total):
+    return [number for number in range(len(results) + 1) if worth_a_line(results[:number], total)]
+
+
+def test_a_log_has_some_twenty_lines_of_progress_and_each_turn():
+    """The first run, every twentieth part, and where passing turns into failing or back."""
+    bad, good = cases.INTERNAL_ERROR, cases.PASSED
+
+    assert lines_of([good] * 3, 3) == [1, 2, 3]
+    assert lines_of([good] * 100, 100) == [1, *range(5, 101, 5)]
+    assert lines_of([good] * 6 + [bad] * 2 + [good], 100) == [1, 5, 7, 9]
+    assert lines_of([], 3) == []
+
+
+def test_evidence_is_told_of_what_was_there_to_see():
+    """A profile without ids, server time and message has no such lines."""
+    bare = replace(cases.PASSED, depth=Probe.CONNECT, evidence=Evidence(), phases=cases.until(Phase.ADMISSION))
+    shown = SERIES_FORMATS["text"](cases.series(*[bare] * 3), cases.VIEW)
+
+    assert "Evidence that it was real" not in shown
+    assert "Server clock" not in shown

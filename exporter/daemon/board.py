@@ -81,6 +81,7 @@ class Board:
             distorted=own.distorted,
             skips={cause.value: number for cause, number in news.skips.items()},
             last_scrape=news.last_scrape,
+            begins_by=news.begins_by,
             ill=self._ill(),
         )
 

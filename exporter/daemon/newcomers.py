@@ -34,6 +34,11 @@ class Newcomers:
         self._died = died
         self._waiting: dict[asyncio.Task[None], _Batch] = {}
 
+    @property
+    def longest(self) -> float:
+        """Seconds that they wait at most."""
+        return max(self._delay, FIRST_SCRAPE) if self._delay > 0 else 0.0
+
     def expect(self, names: Iterable[str]) -> None:
         """These have just come."""
         batch = _Batch(asyncio.get_running_loop().time(), dict.fromkeys(names))

@@ -10,11 +10,12 @@ from exporter.result import SkipCause
 
 @dataclass(slots=True)
 class News:
-    """`last_scrape` in unix seconds, None before the first."""
+    """`last_scrape` in unix seconds, None before the first; `begins_by`: until when the first sessions wait for it."""
 
     sessions: int = 0
     skips: Counter[SkipCause] = field(default_factory=Counter)
     last_scrape: float | None = None
+    begins_by: float | None = None
     _count: int = 0
     _changed: dict[str, int] = field(default_factory=dict)
 

@@ -22,7 +22,7 @@ from exporter.host import Clock, LoopWatch, Notifier, collect_garbage, descripto
 from exporter.metrics import Metrics
 from exporter.plan import Plan
 from exporter.probing import Prober
-from exporter.report.words import count
+from exporter.report.words import count, span
 from exporter.resolver import Resolver
 from exporter.result import Result, Skip
 from exporter.scheduler import Scheduler
@@ -39,6 +39,9 @@ SPARE_DESCRIPTORS: Final = 64 + MOST
 
 ASKED_PART: Final = 4
 """Of all sessions that may be open at once, a quarter may be asked for over HTTP: the schedule is not crowded out."""
+
+FIRST: Final = "the first sessions wait for a scrape of /metrics, %s at most; --startup.delay=0s: for nothing"
+"""So that counters are seen at 0 before they count: an increase from nothing is none to Prometheus."""
 
 TIDY: Final = 5.0
 """Seconds between two looks at what the ledger says of each identity."""
@@ -155,6 +158,8 @@ class Daemon:
         where = {"listen": self._server.addresses, "url": self.url}
         keys = {"version": __version__, "targets": len(self._ground.jobs), **where}
         LOG.info("listening", extra={"keys": keys})
+        if self._newcomers.longest:
+            LOG.info(FIRST, span(self._newcomers.longest))
         await self._notifier.tell("READY=1", self._status)
 
     def reload(self) -> None:
@@ -187,6 +192,7 @@ class Daemon:
             await self._file.load(tuple(self._ground.jobs))
             for name in self._ground.jobs:
                 self._ground.news.of(name)
+        self._ground.news.begins_by = self._ground.clock.wall() + self._newcomers.longest
         self._newcomers.expect(self._ground.jobs)
         self._reloading.open()
 

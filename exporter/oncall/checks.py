@@ -16,7 +16,7 @@ from exporter.files import KeyRing
 from exporter.host import Clock
 from exporter.plan import Job
 from exporter.probing import UNHURRIED, Prober, Turn, Within
-from exporter.report import Checked, Context, Series, name_shape, public_url, until_healthy
+from exporter.report import NEEDED, Checked, Context, Series, name_shape, public_url, until_healthy
 from exporter.report.words import count, span
 from exporter.resolver import Resolver
 from exporter.result import Probe, Result, Skip, SkipCause, Trigger
@@ -40,6 +40,11 @@ class Rounds:
     runs: int
     every: float
     until_healthy: float | None = None
+
+    @property
+    def most(self) -> int:
+        """Runs that can begin."""
+        return self.runs if self.until_healthy is None else min(self.runs, int(self.until_healthy // self.every) + 1)
 
     def longest(self, session: float) -> float:
         """Seconds it takes at most, if a session takes `session`."""
@@ -126,6 +131,10 @@ class OnCall:
             skips += [outcome] if isinstance(outcome, Skip) else []
             if rounds.until_healthy is not None and until_healthy(results, identities=shapes):
                 return
+
+    def least(self, depth: Probe) -> int:
+        """Runs that it takes at least to show health (`until_healthy`)."""
+        return max(NEEDED, len(self._speakers(depth)))
 
     def takes_slot(self, depth: Probe) -> bool:
         """Whether a session of this depth takes one of a limited number of slots."""

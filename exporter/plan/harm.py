@@ -62,7 +62,7 @@ def rate_problems(jobs: Sequence[Job], rates: dict[str, int]) -> Iterator[Proble
             safe = _safe_rate([job for _, job in there], first.rate)
             yield Problem(
                 _path(index, first, "interval"),
-                f"{host} would see up to {rate} connects a minute from {_many(len(there), 'target')}, but "
+                f"{host} would see up to {_many(rate, 'connect')} a minute from {_many(len(there), 'target')}, but "
                 f"max_connects_per_minute is {first.rate}. Safe: "
                 + (f"interval {safe}s" + (" for each of them" if len(there) > 1 else "") if safe else "fewer targets"),
             )
@@ -111,7 +111,7 @@ def _too_many(job: Job, own: int, others: int, tied: Sequence[Job]) -> str:
     return (
         f"up to {_many(sessions, 'session')} would begin within the {job.window:g}s that a slot may be held "
         f"(slot_release {limits.slot_release:g}s + timeout {target.timeout:g}s + close_timeout "
-        f"{target.close_timeout:g}s): over {_many(pool, 'identity')} that is {own} slots of one user at once"
+        f"{target.close_timeout:g}s): over {_many(pool, 'identity')} that is {_many(own, 'slot')} of one user at once"
         f"{shared}, but slots_per_identity {limits.slots_per_identity} less reserve {limits.reserve} allows "
         f"{job.allowed}. Safe: {', or '.join(_ways_out(job, others, tied))}"
     )

@@ -16,13 +16,23 @@ from exporter.report.formats import FORMATS, SERIES_FORMATS
 from exporter.report.line import line, skip_line
 from exporter.report.reading import Earlier, read_document
 from exporter.report.record import NotOurs, packed, unpacked
-from exporter.report.series import Series, progress, series_exit_code, series_status, until_healthy, verdict_line
+from exporter.report.series import (
+    NEEDED,
+    Series,
+    progress,
+    series_exit_code,
+    series_status,
+    until_healthy,
+    verdict_line,
+    worth_a_line,
+)
 from exporter.report.shapes import name_shape
 from exporter.report.summary import summarise
 from exporter.report.words import span
 
 __all__ = [
     "FORMATS",
+    "NEEDED",
     "NEUTRAL",
     "SERIES_FORMATS",
     "Checked",
@@ -57,4 +67,5 @@ __all__ = [
     "unpacked",
     "until_healthy",
     "verdict_line",
+    "worth_a_line",
 ]

@@ -50,6 +50,10 @@ def _reply(
 
 _REJECTED: Final = "{keys} Two refusals in a row stop it for {auth_retry}.{dropped}{auth_500}"
 _UNAVAILABLE: Final = "Look at the auth service and the backend's way to it.{after_breaker}"
+_UNKNOWN: Final = (
+    "Read the backend's log at this second for that error, and name it in a rule of `errors` of {profile}: until then "
+    "nothing says that the {credential} is to blame, or that it is not."
+)
 _RATE: Final = "Add up who connects and sends from this address and as this user; slow down, or raise the limit."
 _RESTART: Final = "Look for a deploy, a scale-in or worker recycling at this second; three in 15 min are not normal."
 _OVERLOAD: Final = "Look at the backend's load and dependencies."
@@ -88,6 +92,21 @@ REFUSALS: Final = (
         Phase.ADMISSION,
         Reason.AUTH_REJECTED,
         words=NO_TOKEN,
+    ),
+    _admission(
+        Reason.AUTH_REJECTED,
+        "The WebSocket opened, then the server refused the login with an error that no rule of {profile} names.",
+        _UNKNOWN + " Two refusals in a row stop it for {auth_retry}.",
+        Alert.AUTH_FAILING,
+        given=(Fact.UNKNOWN_ERROR,),
+    ),
+    _admission(
+        Reason.AUTH_UNAVAILABLE,
+        "The WebSocket opened, then the server answered with an error that no rule of {profile} names, and did not "
+        "let us in.",
+        _UNKNOWN,
+        Alert.AUTH_UNAVAILABLE,
+        given=(Fact.UNKNOWN_ERROR,),
     ),
     _admission(
         Reason.AUTH_REJECTED,
@@ -141,6 +160,12 @@ SILENCE: Final = (
         "login either.",
         "Look for a start-up or readiness wait inside the backend's handshake and for a hanging "
         "auth service; if it never welcomed, compare {profile} and its subprotocols.",
+        given=(Fact.MUTE,),
+    ),
+    _admission(
+        Reason.TIMEOUT,
+        "The upgrade succeeded, and parts of a message came, but no whole one before the deadline.",
+        "Look for a proxy that holds frames back, and for a backend that hangs while it writes its welcome.",
     ),
     _admission(
         Reason.RESET,
@@ -192,6 +217,19 @@ SILENCE: Final = (
 LOGIN: Final = (
     _auth(
         Reason.AUTH_REJECTED,
+        "{open}, then the server refused our login message with an error that no rule of {profile} names.",
+        _UNKNOWN + " Two refusals in a row stop it for {auth_retry}.",
+        Alert.AUTH_FAILING,
+        given=(Fact.UNKNOWN_ERROR,),
+    ),
+    _auth(
+        Reason.AUTH_UNAVAILABLE,
+        "{open}, then the server answered our login message with an error that no rule of {profile} names.",
+        _UNKNOWN,
+        given=(Fact.UNKNOWN_ERROR,),
+    ),
+    _auth(
+        Reason.AUTH_REJECTED,
         "{open}, then the server refused the {credential} in our login message.",
         _REJECTED,
         Alert.AUTH_FAILING,
@@ -228,7 +266,7 @@ LOGIN: Final = (
     ),
     _auth(
         Reason.TIMEOUT,
-        "Our login message got no answer before the deadline, though the connection is open.",
+        "Our login message got no answer before the deadline{besides}, though the connection is open.",
         "Look at the auth service's latency; see whether other identities get an answer.",
     ),
     _auth(
@@ -301,15 +339,15 @@ REPLY: Final = (
     ),
     _reply(
         Reason.TIMEOUT,
-        "{open}, but our message got NO REPLY, while the socket stays open: a zombie connection (its message loop "
-        "has ended), a deaf one (its manager was evicted), or a router that drops the message.",
+        "{open}, but our message got NO REPLY{besides}, while the socket stays open: a zombie connection (its message "
+        "loop has ended), a deaf one (its manager was evicted), or a router that drops the message.",
         "Check again: every time means all messages are lost, now and then a zombie after five bad messages. The "
         "backend's log shows whether our message arrived; protocol pings prove nothing.",
         given=(Fact.FACTORY,),
     ),
     _reply(
         Reason.TIMEOUT,
-        "{open}, but our message got NO REPLY before the deadline, while the socket stays open.",
+        "{open}, but our message got NO REPLY before the deadline{besides}, while the socket stays open.",
         "Check again: every time means that all messages are lost, now and then that single connections are. The "
         "backend's log shows whether our message arrived; protocol pings prove nothing.",
     ),
@@ -373,7 +411,10 @@ REPLY: Final = (
     ),
 )
 
-ANSWERS: Final = (*REFUSALS, *LOGIN[:3])
+_SAID: Final = 5
+"""Rows of `LOGIN` in which the server says why."""
+
+ANSWERS: Final = (*REFUSALS, *LOGIN[:_SAID])
 """Refusals that say their cause themselves: they are asked before the factory."""
 
-SESSION_CAUSES: Final = (*SILENCE, *LOGIN[3:], *REPLY)
+SESSION_CAUSES: Final = (*SILENCE, *LOGIN[_SAID:], *REPLY)

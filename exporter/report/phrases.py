@@ -16,6 +16,7 @@ IF: Final[Mapping[str, tuple[tuple[Fact, ...], str]]] = {
     "or_subprotocol": ((Fact.OFFERED,), ", or it chose none of the subprotocols offered, or another one"),
     "after_breaker": ((Fact.BREAKER,), " If it comes and goes, a circuit breaker before the login opens and shuts."),
     "auth_500": ((Fact.BREAKER,), " An auth service that answers 500 is told as a refusal, too."),
+    "besides": ((Fact.HEARD,), " (other messages came: {came})"),
     "heard": ((Fact.HEARD,), " after other messages ({came})"),
     "dropped": ((Fact.TOKEN_SENT,), " All identities at once after a change in front of it: {carrier} may be lost."),
 }

@@ -47,8 +47,10 @@ def sections(series: Series, comparison: Comparison | None = None) -> Iterator[S
         yield _identities(series, summary)
     if summary.closes:
         yield Section("Closes", heads=("close", "sessions"), rows=_numbers(summary.closes))
+    real = tuple(_reality(summary.reality, len(series.results)))
+    if real:
+        yield Section("Evidence that it was real", real)
     if series.results:
-        yield Section("Evidence that it was real", tuple(_reality(summary.reality, len(series.results))))
         yield _runs(series.results)
 
 
@@ -115,10 +117,15 @@ def _numbers(counts: Mapping[str, int]) -> tuple[tuple[str, ...], ...]:
 
 
 def _reality(reality: Reality, runs: int) -> Iterator[str]:
+    """Only of what was there to see: not every profile has ids, a server time or a message to send."""
     welcomes, pairs, sent = reality.welcomes, reality.clock_pairs, reality.sent
-    yield f"Connection ids: {welcomes} in {count(runs, 'run')}, {reality.distinct} of them distinct."
-    yield f"Server clock: moved on {reality.clock_moved} times out of {pairs}, between sessions 2 s apart or more."
-    yield f"Nonce: our own came back in {reality.echoed} of {count(sent, 'session')} that sent one."
+    if welcomes:
+        yield f"Connection ids: {welcomes} in {count(runs, 'run')}, {reality.distinct} of them distinct."
+    if pairs:
+        moved = f"{reality.clock_moved} of {count(pairs, 'time')}"
+        yield f"Server clock: moved on {moved}, between sessions 2 s apart or more."
+    if sent:
+        yield f"Nonce: our own came back in {reality.echoed} of {count(sent, 'session')} that sent one."
 
 
 def _runs(results: Sequence[Result]) -> Section:

@@ -12,6 +12,8 @@ from exporter.result import Probe, Result, Skip, Trigger
 
 NEEDED: Final = 3
 PROGRESS_WIDTH: Final = 100
+LINES: Final = 20
+"""Lines of progress in a log, if the outcome never turns."""
 TOLD: Final = 3
 """Causes that the verdict names."""
 
@@ -110,6 +112,13 @@ def in_words(result: Result) -> str:
     if result.impairment is not None:
         return f"our own failure: {result.impairment}"
     return cause(result) or (f"factory ({result.factory_reason})" if result.factory_reason else "nothing was proved")
+
+
+def worth_a_line(results: Sequence[Result], total: int) -> bool:
+    """True after the first run, where the outcome has turned, and some twenty times in between: for a log."""
+    number = len(results)
+    turned = number > 1 and passed(results[-1]) is not passed(results[-2])
+    return number == 1 or turned or (number > 0 and number % max(1, total // LINES) == 0)
 
 
 def progress(results: Sequence[Result], total: int, eta: float) -> str:

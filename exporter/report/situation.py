@@ -81,6 +81,7 @@ class Fact(StrEnum):
     LET_IN = "the auth probe passed"
     USER = "the session spoke as a user"
     RETRY_AFTER = "the server asks to wait"
+    UNKNOWN_ERROR = "an error frame came that no rule of the profile names"
 
 
 def _kinds(situation: Situation) -> frozenset[str]:
@@ -92,6 +93,11 @@ def _is_mute(situation: Situation) -> bool:
     result = situation.result
     came = any(frame.direction is Direction.IN and frame.opcode in DATA for frame in result.transcript)
     return not came and not result.passed_over and not set(OPEN) & set(result.phases)
+
+
+def _is_unknown_error(situation: Situation) -> bool:
+    errors = [frame.code for frame in situation.result.transcript if frame.kind == "error"]
+    return bool(errors) and errors[-1] is None
 
 
 HOLDS: Final[Mapping[Fact, Callable[[Situation], object]]] = {
@@ -111,6 +117,7 @@ HOLDS: Final[Mapping[Fact, Callable[[Situation], object]]] = {
     Fact.LET_IN: lambda it: it.result.verdicts.get(Probe.AUTH) is Verdict.PASS,
     Fact.USER: lambda it: it.result.identity is not None,
     Fact.RETRY_AFTER: lambda it: it.result.retry_after is not None,
+    Fact.UNKNOWN_ERROR: _is_unknown_error,
 }
 
 

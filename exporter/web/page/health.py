@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 from exporter.web.page.markup import Child, Markup, element, joined
-from exporter.web.page.moments import age_of, ago
+from exporter.web.page.moments import age_of, ago, clock
 from exporter.web.page.values import Health
 
 LATE: Final = 0.05
@@ -43,9 +43,17 @@ def _lines(own: Health, now: float) -> Iterator[tuple[str, Child, bool]]:
     yield "version", joined([own.version, ", up for ", age_of(own.started_at, now)]), False
     loaded = "loaded " if own.config_ok else "the last one did NOT load; this one did "
     yield "config", joined([loaded, ago(own.config_at, now)]), not own.config_ok
-    scraped = "never" if own.last_scrape is None else joined([age_of(own.last_scrape, now), " ago"])
-    yield "last scrape", scraped, own.last_scrape is None
+    yield _scraped(own, now)
     yield "late at worst, last minute", f"{own.loop_lag * 1000:.0f} ms", own.loop_lag > LATE
     yield "sessions", f"{own.sessions:,}, {own.distorted:,} distorted", False
     skips = ", ".join(f"{number:,} {cause}" for cause, number in own.skips.items() if number)
     yield "cycles skipped", skips or "none", False
+
+
+def _scraped(own: Health, now: float) -> tuple[str, Child, bool]:
+    name = "last scrape"
+    if own.last_scrape is not None:
+        return name, joined([age_of(own.last_scrape, now), " ago"]), False
+    if own.begins_by is not None and now < own.begins_by:
+        return name, joined(["none yet; the first sessions wait for one until ", clock(own.begins_by, now)]), False
+    return name, "never", True

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from urllib.parse import quote
 
+from exporter.report.words import count
 from exporter.web.page.failures import headline
 from exporter.web.page.markup import Child, Markup, element, joined
 from exporter.web.page.moments import age_of, since, took
@@ -70,5 +71,6 @@ def _pool(identities: Sequence[Identity]) -> str:
     """`12 of 57 slots, 1 resting`."""
     resting = sum(identity.resting for identity in identities)
     budgets = [identity.budget for identity in identities if identity.budget is not None]
-    said = [f"{sum(identity.held for identity in identities)} of {sum(budgets)} slots"] if budgets else []
+    held = sum(identity.held for identity in identities)
+    said = [f"{held} of {count(sum(budgets), 'slot')}"] if budgets else []
     return ", ".join([*said, f"{resting} resting"] if resting else said)

@@ -66,7 +66,7 @@ class Health:
     """How the exporter itself does. `ill`: a sentence if it does not do its work; `skips`, `sessions` since the start.
 
     `loop_lag`: seconds by which the loop was late at worst in the last minute; `distorted`: sessions that suffered by
-    it. `last_scrape` None: none since the start.
+    it. `last_scrape` None: none since the start; `begins_by`: when the first sessions wait for one no more.
     """
 
     version: str
@@ -78,4 +78,5 @@ class Health:
     distorted: int = 0
     skips: Mapping[str, int] = field(default_factory=dict)
     last_scrape: float | None = None
+    begins_by: float | None = None
     ill: str | None = None

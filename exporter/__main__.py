@@ -45,7 +45,7 @@ from exporter.report import (
     worth_a_line,
 )
 from exporter.report.words import count
-from exporter.result import Probe, Result, Skip
+from exporter.result import Holdup, Probe, Result
 from exporter.state import State
 from exporter.web import Address, Doorway, ListenProblem
 
@@ -147,7 +147,9 @@ def _early_hangups() -> list[int]:
 
 def _check(options: argparse.Namespace) -> int:
     configure("warn", "logfmt")
-    _check_together(options)
+    problem = arguments.of_no_effect(options)
+    if problem:
+        raise Unusable(problem)
     if options.source:
         return _show_checked(options, _asked_of(options))
     loaded = _load(options)
@@ -196,20 +198,6 @@ def _check_room(least: int, rounds: Rounds) -> None:
             f"--until-healthy: healthy means {count(least, 'run')} in a row that pass, each identity among them, and "
             f"there is room for {rounds.most}: give more --runs, more time, or a shorter --every"
         )
-
-
-def _check_together(options: argparse.Namespace) -> None:
-    """Raise Unusable for flags that would have no effect: somebody relies on them."""
-    series = {"--runs": options.runs, "--until-healthy": options.until_healthy}
-    told = {"--report": options.report, "--compare": options.compare}
-    for flag, value in {**series, **told, "--identity": options.identity}.items() if options.source else ():
-        if value is not None:
-            raise Unusable(f"{flag}: not together with --from: the exporter there runs one session, as whom it can")
-    if options.http_config and not options.source:
-        raise Unusable("--http.config.file: needs --from: it says how another exporter is asked")
-    for flag, value in told.items() if set(series.values()) == {None} else ():
-        if value is not None:
-            raise Unusable(f"{flag}: needs a series: add --runs or --until-healthy")
 
 
 async def _until_asked(work: Coroutine[Any, Any, T]) -> T:
@@ -410,8 +398,13 @@ async def _demonstrate(options: argparse.Namespace) -> int:
         stack.push_async_callback(standin.close)
         standin.set_fault("*", *options.fault)
         what = checked(demo_config(standin.url(), str(standin.key_file)), folder / "demo.yml").plan
-        shown = Options(Address("127.0.0.1", options.port), startup_delay=0.0, on_result=_show, on_skip=_show_skip)
-        daemon = Daemon(what, shown)
+        shown = Options(
+            Address("127.0.0.1", options.port),
+            startup_delay=0.0,
+            on_result=lambda result: _show(result, daemon.rest_of(result)),
+            on_skip=lambda skip: _paint(skip_line(skip), YELLOW),
+        )
+        daemon: Daemon = Daemon(what, shown)
         stack.push_async_callback(daemon.stop)
         try:
             await daemon.start()
@@ -469,12 +462,9 @@ def _check_faults(specs: list[str]) -> None:
 RED, GREEN, YELLOW, PLAIN = "\x1b[31m", "\x1b[32m", "\x1b[33m", "\x1b[0m"
 
 
-def _show(result: Result) -> None:
-    _paint(line(result), RED if result.failed else YELLOW if result.impairment else GREEN)
-
-
-def _show_skip(skip: Skip) -> None:
-    _paint(skip_line(skip), YELLOW)
+def _show(result: Result, resting: tuple[Holdup, float | None] | None) -> None:
+    """A session that sent no token is no proof that all is well: it is not green."""
+    _paint(line(result, resting), RED if result.failed else YELLOW if result.impairment or resting else GREEN)
 
 
 def _paint(text: str, colour: str) -> None:

@@ -202,6 +202,21 @@ def _is_figure(text: str) -> bool:
     return text.isascii() and text.isdecimal()
 
 
+def of_no_effect(options: argparse.Namespace) -> str | None:
+    """A sentence about a flag of `check` that would have no effect, since somebody relies on it; None: all have one."""
+    series = {"--runs": options.runs, "--until-healthy": options.until_healthy}
+    told = {"--report": options.report, "--compare": options.compare}
+    for flag, value in {**series, **told, "--identity": options.identity}.items() if options.source else ():
+        if value is not None:
+            return f"{flag}: not together with --from: the exporter there runs one session, as whom it can"
+    if options.http_config and not options.source:
+        return "--http.config.file: needs --from: it says how another exporter is asked"
+    for flag, value in told.items() if set(series.values()) == {None} else ():
+        if value is not None:
+            return f"{flag}: needs a series: add --runs or --until-healthy"
+    return None
+
+
 def _count(text: str) -> int:
     if not _is_figure(text) or not 1 <= int(text) <= MOST_RUNS:
         raise argparse.ArgumentTypeError(f"must be 1 to {MOST_RUNS}")

@@ -10,6 +10,7 @@ from exporter.result import (
     Direction,
     FactoryReason,
     Frame,
+    Holdup,
     Initiator,
     Opcode,
     Phase,
@@ -45,7 +46,12 @@ def at(name, result, ago):
 
 
 def slots(held=(4, 4, 3), resting=()):
-    return tuple(Identity(alias, number, 19, alias in resting) for alias, number in zip(POOL, held, strict=True))
+    return tuple(
+        Identity(alias, number, 19, resting=True, holdup=Holdup.IDENTITY, until=NOW + 240)
+        if alias in resting
+        else Identity(alias, number, 19, resting=False)
+        for alias, number in zip(POOL, held, strict=True)
+    )
 
 
 def marks(*spans, interval=20.0, until=NOW - 4):

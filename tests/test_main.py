@@ -439,6 +439,7 @@ async def test_the_demo_shows_the_incident():
     """Connect and auth pass, send fails at admission for want of a slot, 1011 by the server; then the faults go."""
     async with command("demo", "--port", "0", "--fault", "slot_limit") as running:
         (line, *_) = await running.said("send FAIL")
+        await running.said("closed 1000 by us  no token")
         switch = next(line for line in running.out if "its faults" in line)
         control = re.search(r"http://[^']+", switch)[0]
         await fetch(control, method="PUT", body=b'["none"]')
@@ -448,8 +449,11 @@ async def test_the_demo_shows_the_incident():
     assert code == 0
     assert re.fullmatch(
         r"\S+  connect pass \S+  auth pass( \S+)?  send FAIL  admission: factory \(slot_limit\)  "
-        r"closed 1011 by the server",
+        r"closed 1011 by the server  no token: the identity rests after a slot limit, until \S+ \S+ UTC",
         line,
+    )
+    assert any(
+        re.search(r"connect pass \S+  closed 1000 by us  no token: the identity rests", one) for one in running.out
     )
 
 

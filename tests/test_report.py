@@ -5,9 +5,11 @@ from dataclasses import replace
 import pytest
 
 from exporter.report import line, skip_line
+from exporter.report.resting import HOLDUPS
 from exporter.result import (
     Close,
     FactoryReason,
+    Holdup,
     Impairment,
     Initiator,
     Phase,
@@ -82,3 +84,25 @@ def test_a_session_is_one_line(wanted, result):
 def test_a_skip_says_its_cause(cause):
     """A cycle that opened no session is a line as well."""
     assert skip_line(Skip("staging", cause)) == f"-  skipped: {cause}"
+
+
+def test_a_line_says_what_rests():
+    """A session without a token, and a cycle that opened none, say why and until when."""
+    shallow = replace(PASSED, depth=Probe.CONNECT)
+    until = 1757372530.0
+
+    assert line(shallow, (Holdup.IDENTITY, until)).endswith(
+        "no token: the identity rests after a slot limit, until 2025-09-08 23:02:10 UTC"
+    )
+    assert line(shallow, (Holdup.BREAKER_TOKEN, None)).endswith(
+        "no token: one failed login more may open a circuit breaker of the backend"
+    )
+    assert skip_line(Skip("staging", SkipCause.RATE, Holdup.ENDPOINT, until)) == (
+        "-  skipped: rate (the endpoint limits the rate of our connects, until 2025-09-08 23:02:10 UTC)"
+    )
+
+
+def test_every_holdup_has_words():
+    """Of each word of the ledger's list there is a sentence."""
+    assert set(HOLDUPS) == set(Holdup)
+    assert len(set(HOLDUPS.values())) == len(Holdup)

@@ -84,7 +84,7 @@ def words_of(said):
     return f"{said.sentence} {said.next_step} {said.page}"
 
 
-@settings(max_examples=2000)
+@settings(max_examples=600)
 @given(failures(), st.sampled_from(CONTEXTS))
 def test_no_sentence_says_what_the_facts_speak_against(result, context):
     """No silence where messages came, no factory where none is known, no key where it is not the key."""
@@ -105,7 +105,7 @@ def test_no_sentence_says_what_the_facts_speak_against(result, context):
         assert KEYS not in words, said
 
 
-@settings(max_examples=200)
+@settings(max_examples=100)
 @given(failures(), st.sampled_from(CONTEXTS), st.sampled_from([*FORMATS]))
 def test_every_format_names_the_target_and_explains(result, context, output):
     """Whatever happened is shown, with the target's name; what is read by people says what to do next."""

@@ -267,6 +267,7 @@ def test_a_card_has_all_that_is_known():
         "admission: factory (slot_limit)42",
         "pool-001resting19 of 19",
         "pool-002ready17 of 19",
+        "No token of pool-001 is sent: the identity rests after a slot limit, until 2025-09-09 03:10:00 UTC.",
         "The backend says that it keeps 20 slots per user.",
         "23 times since 02:58:36 UTC",
         "wss://staging.example.com/ws · every 20 s · last 60 cycles: 16 passed, 42 failed, 2 skipped",

@@ -144,7 +144,15 @@ class Ledger:
 
     def resting(self, request: Request, now: float) -> bool:
         """Whether this identity's turns send no token for now, for its own or its key's sake."""
-        return self.identity_rests(request.user, now) or self.token_rest(request, now) is not None
+        return self.rest(request, now) is not None
+
+    def rest(self, request: Request, now: float) -> TokenRest | None:
+        """Why this identity's turns send no token for now, for its own or its key's sake, and until when."""
+        own, tokens = self._book.resting_users.get(request.user or ""), self.token_rest(request, now)
+        if own is None or own.until <= now:
+            return tokens
+        longer = tokens is not None and (tokens.until is None or tokens.until > own.until)
+        return tokens if longer else TokenRest(Holdup.IDENTITY, own.until)
 
     def token_rest(self, request: Request, now: float) -> TokenRest | None:
         """Why no token of the request's key is sent because of logins that failed, and until when."""

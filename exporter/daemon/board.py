@@ -95,9 +95,12 @@ def identities(ground: Ground, job: Job, aliases: Iterable[str]) -> Iterator[Ide
     ledger, now = ground.state.ledger, ground.clock.wall()
     for alias in aliases:
         request = job.request("", Probe.SEND, alias, Trigger.SCHEDULE)
+        rest = ledger.rest(request, now)
         yield Identity(
             alias,
             held=ledger.held(request.user or "", now),
             budget=ledger.budget(request, now),
-            resting=ledger.resting(request, now),
+            resting=rest is not None,
+            holdup=None if rest is None else rest.holdup,
+            until=None if rest is None else rest.until,
         )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from exporter import __version__
 from exporter.daemon.asked import Sessions
+from exporter.daemon.board import identities
 from exporter.daemon.desk import Desk, Vitals
 from exporter.daemon.ground import Ground
 from exporter.daemon.newcomers import Newcomers
@@ -24,7 +25,7 @@ from exporter.plan import Plan
 from exporter.probing import Prober
 from exporter.report.words import count, span
 from exporter.resolver import Resolver
-from exporter.result import Result, Skip
+from exporter.result import Holdup, Result, Skip
 from exporter.scheduler import Scheduler
 from exporter.state import State
 from exporter.web import MOST, Address, Doorway, Server
@@ -161,6 +162,14 @@ class Daemon:
         if self._newcomers.longest:
             LOG.info(FIRST, span(self._newcomers.longest))
         await self._notifier.tell("READY=1", self._status)
+
+    def rest_of(self, result: Result) -> tuple[Holdup, float | None] | None:
+        """Why the next turns of the result's identity send no token, and until when; None: they do."""
+        job = self._ground.jobs.get(result.target)
+        if job is None or result.identity is None:
+            return None
+        (one,) = identities(self._ground, job, (result.identity,))
+        return None if one.holdup is None else (one.holdup, one.until)
 
     def reload(self) -> None:
         """Have the config read anew, soon; the log says how it went. Before the start is over it waits for that."""

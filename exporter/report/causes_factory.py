@@ -26,8 +26,9 @@ def _factory(
 REFUSED: Final = (
     _factory(
         FactoryReason.SLOT_LIMIT,
-        "This user is refused one more connection: {slots} are held already. Neither the login nor our message is "
-        "to blame: the backend keeps the slot of every past connection for a while, however cleanly it closed.",
+        "This user is refused one more connection: by the backend's count {slots} are held. Neither the login nor our "
+        "message is to blame: the backend keeps the slot of every past connection for a while, however cleanly it "
+        "closed.",
         "Let the identity rest for {slot_release}, then check again; find who else connects as this user. A "
         "restart frees all slots at once; a higher limit only delays the next refusal.",
         Alert.FACTORY_SLOTS_EXHAUSTED,

@@ -7,6 +7,7 @@ POST /forget[?path=P]    a fresh process; `live=restart` closes the open connect
 Rule 1: a mistake is a 400 with a sentence in `error`; it changes nothing.
 """
 
+import json
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict
 from typing import Any, Final, Protocol
@@ -92,7 +93,9 @@ class Control:
             await self._runner.cleanup()
 
     async def _list(self, _request: web.Request) -> web.Response:
-        return web.json_response({"table": table(), "active": self._standin.active()})
+        rows = ",\n".join(map(json.dumps, table()))
+        text = f'{{"table": [\n{rows}\n],\n"active": {json.dumps(self._standin.active())}}}\n'
+        return web.json_response(text=text)
 
     async def _switch(self, request: web.Request) -> web.Response:
         path = request.query.get("path")

@@ -204,14 +204,14 @@ ROWS: Final = (
         _delay(0.0, "seconds until the refusal"),
         _flag("breaker", "count the refusals in the auth breaker, as the backend does"),
     ), (Stage.AUTH,)),
-    Fault("relabelled_auth", "refuses every token by 1011 `SSOT Auth failed` (09-10)",
+    Fault("relabelled_auth", "refuses every token by 1011 `SSOT Auth failed`",
           (_flag("frame", "send the error frame first", default=True),), (Stage.AUTH,)),
     # The factory and what stands before it.
-    Fault("too_many", "1008 `Too many concurrent connections (n/m)` (09-10)",
+    Fault("too_many", "1008 `Too many concurrent connections (n/m)`",
           (_count("limit", 3, "n and m"),), (Stage.FACTORY,)),
-    Fault("rate_limit_close", "1008 `Rate limit exceeded - retry after Ns` (09-10)",
+    Fault("rate_limit_close", "1008 `Rate limit exceeded - retry after Ns`",
           (_count("retry_after", 30, "seconds to stay away"),), (Stage.FACTORY,)),
-    Fault("name_shape", "a format check refuses one shape of user name: 1011 `Internal error`, no frame (T2)", (
+    Fault("name_shape", "a format check refuses one shape of user name: 1011 `Internal error`, no frame", (
         _choice("shape", "pool: staging-e2e-user-001; digits: 18 to 21 of them", "pool", "uuid", "digits"),
     ), (Stage.FACTORY,)),
     Fault("slot_limit", "others hold all slots: FACTORY_INIT_FAILED (N), 1011", (
@@ -224,18 +224,18 @@ ROWS: Final = (
     # Between the factory and the welcome.
     Fault("startup_incomplete", "waits for a start-up that does not complete: STARTUP_INCOMPLETE, 1011",
           (_delay(None),), (Stage.STARTUP,)),
-    Fault("degraded", "sends degraded_mode, then nothing (T2)",
+    Fault("degraded", "sends degraded_mode, then nothing",
           (_flag("welcome", "go on to a welcome with startup_complete false"),), (Stage.STARTUP,)),
     Fault("internal_error", "1011 `Internal error` without an error frame", (AT_FRAME,)),
-    Fault("unavailable", "1013 in place of the welcome (09-10)",
+    Fault("unavailable", "1013 in place of the welcome",
           (_text("text", "Service temporarily unavailable", "the reason"),), (Stage.ADMISSION,)),
-    Fault("component", "a component's code in place of the welcome, on the wire even if 1004 to 1006 (09-10)", (
+    Fault("component", "a component's code in place of the welcome, on the wire even if 1004 to 1006", (
         _count("code", 1003, "1002 auth, 1003 factory, 1004 handler, 1005 database, 1006 dependencies, 1007 Redis, "
                "1008 supervisor, 1009 bridge, 1010 other"),
         _text("component", "", "the component's name; by code when absent"),
         _text("text", "initialization failed", "the rest of the reason, cut at 50 characters in all"),
     ), (Stage.ADMISSION,)),
-    Fault("recovery_frame", "connection_recovery in place of the welcome, then a zombie (09-10)",
+    Fault("recovery_frame", "connection_recovery in place of the welcome, then a zombie",
           stages=(Stage.ADMISSION,)),
     Fault("no_welcome", "never sends the welcome; pings and close are answered", stages=(Stage.ADMISSION,)),
     # The welcome.

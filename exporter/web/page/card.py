@@ -6,8 +6,9 @@ from typing import Final
 from exporter.history.history import OTHER_CODE, Ending
 from exporter.report import Explanation, explain, passed
 from exporter.report.evidence import evidence
+from exporter.report.resting import held_up
 from exporter.report.words import because, closed, count, span
-from exporter.result import Close, Result, Verdict
+from exporter.result import Close, Holdup, Result, Verdict
 from exporter.web.page.failures import failures, sentence
 from exporter.web.page.markup import Child, Markup, element, joined
 from exporter.web.page.moments import ago
@@ -114,7 +115,7 @@ def _counts(found: list[tuple[str, int, bool]]) -> Markup:
 def _identities(card: Card, now: float) -> Child:
     if not card.row.identities:
         return _none("This target has none.")
-    columns = {"alias": 1, "state": 1, "slots held": 2}
+    columns = {"alias": 1, "state": 1, "slots held by us": 2}
     head = element("tr", [element("th", name, scope="col", colspan=width) for name, width in columns.items()])
     table = element(
         "table", element("thead", head), element("tbody", list(map(_identity, card.row.identities))), class_="counts"
@@ -136,12 +137,23 @@ def _identity(identity: Identity) -> Markup:
     )
 
 
+def _rests(card: Card) -> Iterator[Markup]:
+    """Each reason to send no token once, with those whom it holds up."""
+    reasons: dict[tuple[Holdup, float | None], list[str]] = {}
+    for one in card.row.identities:
+        if one.holdup is not None:
+            reasons.setdefault((one.holdup, one.until), []).append(one.alias)
+    for why, aliases in reasons.items():
+        yield element("p", f"No token of {', '.join(aliases)} is sent: {held_up(*why)}.", class_="aside")
+
+
 def _notes(card: Card, now: float) -> Iterator[Markup]:
+    yield from _rests(card)
     if card.learned is not None:
         yield element("p", f"The backend says that it keeps {count(card.learned, 'slot')} per user.", class_="aside")
     until = card.host_rests_until
     if until is not None:
-        yield element("p", f"The host told us to stay away: no session for {span(until - now)}.", class_="aside")
+        yield element("p", f"The endpoint told us to stay away: no session for {span(until - now)}.", class_="aside")
 
 
 def _failures(card: Card, now: float, why: Explanation | None) -> Markup:

@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 from exporter.history import Mark, State, Word
 from exporter.history.history import Cause, Ending
 from exporter.report import NEUTRAL, Context
-from exporter.result import Result
+from exporter.result import Holdup, Result
 
 GRAVITY: Final = (Word.FAILING, Word.IMPAIRED, Word.UNKNOWN, Word.PASSING)
 """The words of a state, gravest first."""
@@ -22,12 +22,17 @@ class Standing(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What the ledger says of one identity. `budget`: slots that it may hold, None for no limit."""
+    """What the ledger says of one identity. `budget`: slots that it may hold, None for no limit.
+
+    `holdup`, `until`: why its turns send no token for now, and until when (None: by no time).
+    """
 
     alias: str
     held: int
     budget: int | None
     resting: bool
+    holdup: Holdup | None = None
+    until: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

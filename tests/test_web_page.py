@@ -7,7 +7,6 @@ import re
 from dataclasses import replace
 from html.parser import HTMLParser
 from itertools import pairwise
-from pathlib import Path
 
 import boards
 import pytest
@@ -18,7 +17,7 @@ from hypothesis import strategies as st
 from exporter.history import Mark, Outcome, State, Word
 from exporter.history.history import OTHER_CODE, Cause, Ending
 from exporter.report import explain
-from exporter.report.causes import Alert, page
+from exporter.report.causes import Alert
 from exporter.result import (
     Direction,
     FactoryReason,
@@ -31,7 +30,7 @@ from exporter.result import (
     Reason,
     Verdict,
 )
-from exporter.web.page import document, moments
+from exporter.web.page import document, markdown, moments
 from exporter.web.page.card import opened_card
 from exporter.web.page.failures import groups
 from exporter.web.page.head import head
@@ -480,11 +479,38 @@ def test_ids_stand_once_and_headings_in_order():
     assert "4500 more targets not shown" in found.said
 
 
-def test_every_runbook_page_is_at_hand():
-    """The pages that sentences lead to are packed with the exporter, and shown as they are written."""
-    for alert in Alert:
-        shown = Runbook().page(alert)
-        written = Path(__file__).parent.parent.joinpath(page(alert)).read_text("utf-8")
-        assert f"# {alert}\n\n" + html.unescape(re.search(r"<pre>(.*)</pre>", shown, re.DOTALL)[1]) == written
+def words_of(written):
+    """The words of a page of Markdown, without its marks."""
+    text = re.sub(r"^\|[-| ]+\|$|^#+ |^(?:-|\d\.) |</?(?:details|summary)>", " ", written, flags=re.MULTILINE)
+    return re.sub(r"\]\(\w+\.md\)|[`|*\[\]]", " ", text).split()
+
+
+@pytest.mark.parametrize("name", ["README", *(str(alert) for alert in Alert)])
+def test_every_runbook_page_is_at_hand(name):
+    """The pages that sentences lead to are packed with the exporter, whole, as headings, tables and links that lead."""
+    shown = Runbook().page(name)
+    main = re.search(r"<h1>.*</main>", shown, re.DOTALL)[0]
+    written = FOLDER.joinpath(f"{name}.md").read_text("utf-8")
+    said = html.unescape(re.sub(r"<[^>]+>", " ", main))
+
+    assert re.sub(r"[`|*\[\]]", " ", said).split() == words_of(written)
+    assert said.count("|---") == 0
+    assert set(re.findall(r'href="([^"]*)"', main)) == set(re.findall(r"\]\((\w+)\.md\)", written))
+    assert all(Runbook().page(link) for link in re.findall(r'href="([^"]*)"', main))
+    assert main.count("<table") == len(re.findall(r"^\|[-| ]+\|$", written, re.MULTILINE))
+
+
+def test_what_is_no_page_of_the_runbook_is_not_read():
+    """Nor is anything beside its folder."""
     assert FOLDER.is_dir()
     assert Runbook().page("../server") is None
+
+
+def test_markdown_of_a_page_is_harmless():
+    """What stands in a page is text, whatever it looks like; what is no mark of ours stays as it is written."""
+    shown = markdown.html("a <b>&</b> `<i>` [x](javascript:y)\n\n- <img src=x>\n\n| <a> |\n|---|\n| `b` |\n")
+
+    assert "<b>" not in shown
+    assert "<img" not in shown
+    assert "href" not in shown
+    assert "<code>&lt;i&gt;</code>" in shown

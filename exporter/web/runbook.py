@@ -1,6 +1,6 @@
 """The runbook, as it was when this version was made: its pages must be at hand when the network is not.
 
-Rule 1: what is no page of the folder is not read. Rule 2: Markdown is shown as it is written, which is what it is for.
+Rule 1: what is no page of the folder is not read.
 """
 
 from functools import cached_property

@@ -2,7 +2,6 @@
 
 import base64
 import hashlib
-from html import escape
 from pathlib import Path
 from typing import Final
 
@@ -10,6 +9,7 @@ from exporter.history import Word
 from exporter.report.words import count
 from exporter.web.page import icon
 from exporter.web.page.head import Head
+from exporter.web.page.markdown import html
 from exporter.web.page.markup import Markup, element, joined
 from exporter.web.page.values import Health
 
@@ -90,10 +90,10 @@ def summary(head: Head, ill: str | None) -> Markup:
 
 
 def reading(name: str, text: str) -> Markup:
-    """A page of the runbook, as it is written below its heading."""
+    """A page of the runbook."""
     way = element("p", element("a", "Status", href="../"), f" › Runbook › {name}", class_="aside")
-    written = text.removeprefix(f"# {name}").lstrip("\n")
-    main = element("main", way, element("h1", name), element("pre", Markup(escape(written))), class_="reading")
+    title, _, written = text.partition("\n")
+    main = element("main", way, element("h1", title.removeprefix("# ")), html(written), class_="reading")
     return Markup(f"{_start(name, f'../{icon.path(Word.UNKNOWN)}')}<body>{main}</body></html>\n")
 
 

@@ -222,6 +222,7 @@ class Prober:
             environment=target.environment,
             timeout=turn.timeout,
             late=self._late(began),
+            credential=request.key is not None and job.carrier is not None and job.carrier.in_upgrade,
         )
         judgement = judge(facts, case)
         if facts.address is not None and not judgement.void:

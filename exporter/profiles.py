@@ -23,6 +23,7 @@ from exporter.config import (
     Profile,
     Welcome,
     WelcomeCheck,
+    covers,
     regex,
 )
 from exporter.result import FactoryReason, Phase, Probe, Reason, evidence_text
@@ -111,6 +112,9 @@ FACTORY: Final = Profile(
         _error("WEBSOCKET_AUTH_ERROR", reason=Reason.AUTH_UNAVAILABLE),
         _error("WEBSOCKET_AUTH_EXCEPTION", reason=Reason.AUTH_UNAVAILABLE),
         _error("INVALID_WEBSOCKET_STATE", reason=Reason.AUTH_UNAVAILABLE),
+        _error("AUTH_CIRCUIT_BREAKER_OPEN", reason=Reason.AUTH_UNAVAILABLE),
+        _error("AUTH_RETRY_ERROR", reason=Reason.AUTH_UNAVAILABLE),
+        _error("AUTH_RETRY_EXHAUSTED", reason=Reason.AUTH_UNAVAILABLE),
     ],
     closes=[
         # Whatever the code: 1008 on T0, 1011 from 09-10 01:44, 1002 with the component codes of 09-10 00:37.
@@ -165,7 +169,7 @@ def probes_of(profile: Profile) -> tuple[Probe, ...]:
     """The questions this kind of backend can be asked, in order of depth."""
     asked = {
         Probe.CONNECT: True,
-        Probe.AUTH: profile.welcome is not None or profile.auth is not None,
+        Probe.AUTH: profile.welcome is not None or profile.auth is not None or profile.auth_by is not None,
         Probe.SEND: profile.send is not None,
     }
     return tuple(probe for probe, there in asked.items() if there)
@@ -314,12 +318,12 @@ def _figures(found: Iterable[Mapping[str, str | None]]) -> dict[str, Any]:
     return {"limit": named.get("limit") or None, "retry_after": named.get("retry_after")}
 
 
-def sort_error(profile: Profile, frame: Mapping[str, Any]) -> Ruling | None:
+def sort_error(profile: Profile, frame: Any) -> Ruling | None:
     """The first error rule that an error frame meets."""
     return _first_met(profile.errors, frame)
 
 
-def _first_met(rules: Sequence[ErrorRule], frame: Mapping[str, Any]) -> Ruling | None:
+def _first_met(rules: Sequence[ErrorRule], frame: Any) -> Ruling | None:
     for rule in rules:
         if not matches(rule.match, frame):
             continue
@@ -351,16 +355,21 @@ def _words(pattern: Any) -> Iterator[str]:
 
 
 class Asked(NamedTuple):
-    """An exchange of one session: the message to send, what its answer contains, and what a good one contains too."""
+    """An exchange of one session: the message to send, what its answer contains, and what a good one contains too.
+
+    `template`: `match` as the profile has it.
+    """
 
     message: Pattern
     match: Pattern
     expect: Pattern
+    template: Pattern
 
     @classmethod
     def of(cls, exchange: Exchange, values: Mapping[str, str]) -> Self:
         """An exchange of the profile with this session's values."""
-        return cls(fill(exchange.message, values), fill(exchange.match, values), fill(exchange.expect, values))
+        message, match, expect = (fill(part, values) for part in (exchange.message, exchange.match, exchange.expect))
+        return cls(message, match, expect, template=exchange.match)
 
 
 class Reader:
@@ -375,16 +384,29 @@ class Reader:
         known = profile.error
         self._beside = [rule for rule in profile.errors if known is None or not matches(known, rule.match)]
 
-    def is_welcome(self, message: Mapping[str, Any]) -> bool:
+    def is_welcome(self, message: Any) -> bool:
         """True for the frame that lets us in."""
         return self.profile.welcome is not None and matches(self.profile.welcome.match, message)
 
-    def is_error(self, message: Mapping[str, Any]) -> bool:
+    def is_error(self, message: Any) -> bool:
         """True for an error frame, sorted or not."""
         known = self.profile.error
         return (known is not None and matches(known, message)) or _first_met(self._beside, message) is not None
 
-    def error_word(self, message: Mapping[str, Any]) -> str | None:
+    def refuses(self, message: Any, match: Pattern) -> bool:
+        """True for an error frame, though it is what `match` of the profile waits for, unless `match` names the error.
+
+        JSON-RPC 2.0 section 5: an error carries the id of its request, so it looks like the reply.
+        """
+        if not self.is_error(message):
+            return False
+        known = self.profile.error
+        if known is not None and matches(known, message) and not covers(known, match):
+            return True
+        unnamed = [rule for rule in self.profile.errors if rule.text or not covers(rule.match, match)]
+        return _first_met(unnamed, message) is not None
+
+    def error_word(self, message: Any) -> str | None:
         """The word by which the profile knows an error frame (`FACTORY_INIT_FAILED`); None if it does not."""
         ruling = sort_error(self.profile, message)
         if ruling is None or not isinstance(ruling.rule, ErrorRule):
@@ -392,11 +414,11 @@ class Reader:
         common = set(_words(self.profile.error))
         return next((word for word in _words(ruling.rule.match) if word not in common), None)
 
-    def noise(self, message: Mapping[str, Any]) -> NoiseRule | None:
+    def noise(self, message: Any) -> NoiseRule | None:
         """The rule under which a message is passed over."""
         return next((rule for rule in self.profile.noise if matches(rule.match, message)), None)
 
-    def kind(self, message: Mapping[str, Any]) -> str:
+    def kind(self, message: Any) -> str:
         """The kind under which a message that no noise rule knows is counted."""
         if self.is_welcome(message):
             return "welcome"
@@ -410,5 +432,6 @@ class Script:
     def __init__(self, reader: Reader, values: Mapping[str, str]) -> None:
         self.reader = reader
         self.profile = profile = reader.profile
+        self.secret = values.get("token", "")
         self.auth = Asked.of(profile.auth, values) if profile.auth else None
         self.send = Asked.of(profile.send, values) if profile.send else None

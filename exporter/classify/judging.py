@@ -28,7 +28,9 @@ from exporter.result import (
 
 NORMAL: Final = 1000
 INTERNAL_ERROR: Final = 1011
+UNAUTHORIZED: Final = 401
 TOO_MANY_REQUESTS: Final = 429
+UNAVAILABLE: Final = 503
 REDIRECTS: Final = range(300, 400)
 
 REASONS: Final[Mapping[Kind, Reason]] = {
@@ -60,7 +62,7 @@ LEGAL_FAILURES: Final[Mapping[Phase, frozenset[Reason]]] = {
     Phase.RESOLVE: frozenset({Reason.DNS, Reason.TIMEOUT}),
     Phase.TCP: _NETWORK | {Reason.REFUSED, Reason.UNREACHABLE},
     Phase.TLS: _NETWORK | {Reason.TLS_CERTIFICATE, Reason.TLS_HANDSHAKE},
-    Phase.UPGRADE: _NETWORK | {Reason.HTTP_STATUS, Reason.RATE_LIMITED, Reason.REDIRECT, Reason.BAD_HANDSHAKE},
+    Phase.UPGRADE: _NETWORK | _REFUSALS | {Reason.HTTP_STATUS, Reason.REDIRECT, Reason.BAD_HANDSHAKE},
     Phase.ADMISSION: _WIRE | _REFUSALS | {Reason.FACTORY},
     Phase.AUTH: _ANSWERS | _REFUSALS,
     Phase.REPLY: _ANSWERS | {Reason.RATE_LIMITED},
@@ -158,7 +160,7 @@ class Case:
     """What a session was sent to find out.
 
     `started_at`: unix seconds of the start of `resolve`. `timeout`: seconds it had. `late`: seconds by which the event
-    loop was late meanwhile.
+    loop was late meanwhile. `credential`: the upgrade request held one.
     """
 
     profile: Profile
@@ -169,6 +171,7 @@ class Case:
     environment: str | None = None
     timeout: float = inf
     late: float = 0.0
+    credential: bool = False
 
 
 class Judgement(NamedTuple):
@@ -211,10 +214,12 @@ def judge(facts: Facts, case: Case) -> Judgement:
     if _is_void(facts, late, case.timeout):
         return Judgement(dict.fromkeys(Probe, Verdict.NONE), distorted=True, void=True)
     evidence, finding = _examine(facts, case)
-    cause = _first(finding, _stopped(facts, case.profile))
+    cause = _first(finding, _stopped(facts, case))
     phases = phases_of(case.profile, tls=True)
     verdicts = {
-        probe: _verdict(probe, cause, facts, phases) if rank <= case.depth.rank else Verdict.NONE
+        probe: _verdict(probe, cause, facts, phases, by_upgrade=case.profile.auth_by is not None)
+        if rank <= case.depth.rank
+        else Verdict.NONE
         for probe, rank in RANKS.items()
     }
     if cause is None:
@@ -245,9 +250,11 @@ def _first(finding: _Cause | None, stopped: _Cause | None) -> _Cause | None:
     return finding or stopped
 
 
-def _verdict(probe: Probe, cause: _Cause | None, facts: Facts, phases: Sequence[Phase]) -> Verdict:
+def _verdict(probe: Probe, cause: _Cause | None, facts: Facts, phases: Sequence[Phase], *, by_upgrade: bool) -> Verdict:
     """Failed by a cause in the probe's reach, passed by the end of its own last phase, else nothing was proved."""
     own = [phase for phase in OWN_PHASE[probe] if phase in phases]
+    if probe is Probe.AUTH and by_upgrade and not own:
+        own = [Phase.UPGRADE]  # to be let in with a token is the answer
     if not own:
         return Verdict.NONE
     if cause is None or cause.phase not in _REACH[probe]:
@@ -255,16 +262,17 @@ def _verdict(probe: Probe, cause: _Cause | None, facts: Facts, phases: Sequence[
     return cause.auth if probe is Probe.AUTH else Verdict.FAIL
 
 
-def _stopped(facts: Facts, profile: Profile) -> _Cause | None:
+def _stopped(facts: Facts, case: Case) -> _Cause | None:
     """What ended the session before it had all it came for; how it closes afterwards is no cause."""
-    fault = facts.fault
+    fault, profile = facts.fault, case.profile
     if fault is None:
         return None
     phase = fault.phase or facts.ended
     if phase not in LEGAL_FAILURES:
         return None
     if phase in OWN_PHASE[Probe.CONNECT]:
-        return _Cause(phase, _reason(fault, phase), retry_after=fault.retry_after)
+        reason = _by_status(fault, case) if fault.kind is Kind.STATUS else _reason(fault, phase)
+        return _Cause(phase, reason, retry_after=fault.retry_after)
     if facts.refusal is not None:
         fault = Fault(Kind.REFUSAL)  # the frame is asked first, whatever came after it
     ruling = _ruling(facts, profile)
@@ -275,16 +283,26 @@ def _stopped(facts: Facts, profile: Profile) -> _Cause | None:
 
 def _reason(fault: Fault, phase: Phase) -> Reason:
     """What a fault is called in the phase that must answer for it: only what that phase can have."""
-    usual = _by_status(fault.status) if fault.kind is Kind.STATUS else REASONS[fault.kind]
+    usual = REASONS[fault.kind]
     if usual in LEGAL_FAILURES[phase]:
         return usual
     broken = fault.kind in _BROKEN and Reason.RESET in LEGAL_FAILURES[phase]
     return Reason.RESET if broken else OTHERWISE[phase]
 
 
-def _by_status(status: int | None) -> Reason:
-    if status == TOO_MANY_REQUESTS:
+def _by_status(fault: Fault, case: Case) -> Reason:
+    """What an HTTP answer to the upgrade means: by the profile's `statuses`, else by RFC 9110 section 15.
+
+    A 401 judges the credential only if one was sent; a 503 that says when to come again is a limit.
+    """
+    status = fault.status
+    named = next((rule.reason for rule in case.profile.statuses if rule.status == status), None)
+    if named is not None:
+        return named
+    if status == TOO_MANY_REQUESTS or (status == UNAVAILABLE and fault.retry_after is not None):
         return Reason.RATE_LIMITED
+    if status == UNAUTHORIZED and case.credential:
+        return Reason.AUTH_REJECTED
     return Reason.REDIRECT if status in REDIRECTS else Reason.HTTP_STATUS
 
 

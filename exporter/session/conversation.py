@@ -175,6 +175,8 @@ class Session:
         protocol.receive_data(head)
         if protocol.handshake_exc is not None:
             raise Fault(kind_of(protocol.handshake_exc), type(protocol.handshake_exc).__name__)
+        if self._order.subprotocols and protocol.subprotocol is None:
+            raise Fault(Kind.UPGRADE, "no subprotocol")  # browsers fail the connection (WHATWG WebSockets section 4)
         self._track.end(self._early.at)
         self._track.begin(self._next_phase(), self._early.at)
         return Messages(protocol, link, self._script.profile.max_message_size)
@@ -190,13 +192,13 @@ class Session:
     async def _admitted(self, messages: Messages) -> None:
         while True:
             message, at = await messages.next()
-            if self._reader.is_error(message):
-                await self._refused(messages, message)
-            if self._reader.is_welcome(message):
+            if self._reader.is_welcome(message) and not self._reader.refuses(message, self._welcome_match):
                 messages.name("welcome")
                 self._welcome = message
                 self._track.end(at)
                 return
+            if self._reader.is_error(message):
+                await self._refused(messages, message)
             self._pass_over(messages, message, notice=True)
 
     async def _exchange(self, messages: Messages, exchange: Asked, phase: Phase, probe: Probe) -> None:
@@ -208,7 +210,7 @@ class Session:
         self._track.begin(phase, max(asked, messages.flush()))
         while True:
             message, at = await messages.next()
-            if matches(exchange.match, message):
+            if matches(exchange.match, message) and not self._reader.refuses(message, exchange.template):
                 good = matches(exchange.expect, message)
                 messages.name("reply" if good else "wrong_reply")
                 if not good:
@@ -232,6 +234,10 @@ class Session:
         messages.name("error", self._reader.error_word(message))
         if self._refusal is None:
             self._refusal = message
+
+    @property
+    def _welcome_match(self) -> Any:
+        return self._script.profile.welcome.match if self._script.profile.welcome else None
 
     def _is_noise(self, message: Mapping[str, Any]) -> bool:
         return not self._reader.is_error(message) and self._reader.noise(message) is not None

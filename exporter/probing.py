@@ -15,18 +15,18 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from math import inf
 from typing import Final, NamedTuple, Self
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from exporter import __version__
 from exporter.budget import PASSING, Grant, Refusal, Request, Settled, admit, key_print, settle
-from exporter.classify import OWN_PHASE, Case, Judgement, Memory, judge, told
+from exporter.classify import AGE, Case, Judgement, Memory, judge, own_phases, told
 from exporter.config import Target
 from exporter.files import TLS_CONTEXTS, FileProblem, KeyRing, source_name
 from exporter.host import TICK, Clock
 from exporter.plan import Job
 from exporter.profiles import Reader, Script
 from exporter.resolver import Addresses, Resolver
-from exporter.result import Facts, Impairment, Phase, Probe, Result, Skip, Trigger, Verdict
+from exporter.result import Facts, Handshake, Impairment, Kind, Phase, Probe, Result, Skip, Trigger, Verdict
 from exporter.session import Order, Session
 from exporter.state import State
 from exporter.tokens import Carried, KeyProblem, carry, is_slow, mint
@@ -34,6 +34,12 @@ from exporter.tokens import Carried, KeyProblem, carry, is_slow, mint
 LOG = logging.getLogger("exporter.probing")
 USER_AGENT: Final = f"wsfe/{__version__} (WebSocket monitoring)"
 """Says what we are, without a word on which a backend may switch its behaviour (factory, test, e2e)."""
+CREDENTIALS: Final = frozenset({"authorization", "cookie", "proxy-authorization", "x-api-key"})
+"""Headers that a target may set itself and that a 401 judges."""
+TELLING: Final = 8
+"""Characters from which a value of the url or of a header may be a secret."""
+SESSIONS: Final = 3
+"""How many sessions are remembered at least, where they are far apart."""
 NO_VERDICT: Final = dict.fromkeys(Probe, Verdict.NONE)
 
 
@@ -222,7 +228,7 @@ class Prober:
             environment=target.environment,
             timeout=turn.timeout,
             late=self._late(began),
-            credential=request.key is not None and job.carrier is not None and job.carrier.in_upgrade,
+            credential=_sends_credential(job, request),
         )
         judgement = judge(facts, case)
         if facts.address is not None and not judgement.void:
@@ -233,7 +239,10 @@ class Prober:
         place = _place(job)
         known = self._targets.get(place)
         if known is None or known.reader.profile is not job.profile:
-            kept = (Memory(), Addresses()) if known is None else (known.memory, known.addresses)
+            if known is None:
+                kept = (Memory(max(AGE, SESSIONS * job.interval)), Addresses())
+            else:
+                kept = (known.memory, known.addresses)
             known = self._targets[place] = _Target(Reader(job.profile), *kept)
         return known
 
@@ -258,6 +267,7 @@ class Prober:
             server_name=target.tls.server_name,
             headers={"User-Agent": USER_AGENT, **target.headers, **carried.headers},
             subprotocols=(*job.profile.subprotocols, *carried.subprotocols),
+            secrets=_secrets(target, token, carried),
             ip_protocol=target.ip_protocol,
             failed_addresses=self._target(job).addresses.failed,
         )
@@ -284,6 +294,20 @@ class Prober:
             return await asyncio.to_thread(TLS_CONTEXTS.context, target.tls) if fresh is None else fresh
         except FileProblem as problem:
             raise _Unable(Impairment.INTERNAL, str(problem)) from None
+
+
+def _sends_credential(job: Job, request: Request) -> bool:
+    """True if the upgrade request holds a credential: our token, or one that stands in the target's headers."""
+    carried = request.key is not None and job.carrier is not None and job.carrier.in_upgrade
+    return carried or not CREDENTIALS.isdisjoint(name.lower() for name in job.target.headers)
+
+
+def _secrets(target: Target, token: str, carried: Carried) -> tuple[str, ...]:
+    """Texts of this session that may be secrets: of what comes back, none of them is shown."""
+    url = urlsplit(target.url)
+    foreign = (*target.headers.values(), *(value for _, value in parse_qsl(url.query)), *url.path.split("/"))
+    telling = [*carried.headers.values(), *carried.subprotocols, *(text for text in foreign if len(text) >= TELLING)]
+    return tuple(filter(None, (token, *telling)))
 
 
 CHANGES: Final = {
@@ -337,8 +361,11 @@ def _impaired(turn: Turn, request: Request, started: float, impairment: Impairme
 
 
 def _result(turn: Turn, request: Request, started: float, facts: Facts, judgement: Judgement) -> Result:
+    profile, verdicts = turn.job.profile, judgement.verdicts
     decided = {
-        probe: _decided(facts, probe) for probe, verdict in judgement.verdicts.items() if verdict is Verdict.PASS
+        probe: _decided(facts, own_phases(probe, profile))
+        for probe, verdict in verdicts.items()
+        if verdict is Verdict.PASS
     }
     return Result(
         target=turn.job.name,
@@ -347,13 +374,13 @@ def _result(turn: Turn, request: Request, started: float, facts: Facts, judgemen
         depth=request.depth,
         trigger=turn.trigger,
         started_at=started,
-        verdicts=judgement.verdicts,
+        verdicts=verdicts,
         durations={probe: mark for probe, mark in decided.items() if mark is not None},
         phases=facts.phases,
         phase=judgement.phase,
         reason=judgement.reason,
         factory_reason=judgement.factory_reason,
-        close=told(facts, request.depth, turn.job.profile),
+        close=told(facts, request.depth, profile),
         http_status=facts.fault.status if facts.fault else None,
         passed_over=facts.passed_over,
         evidence=judgement.evidence,
@@ -363,9 +390,21 @@ def _result(turn: Turn, request: Request, started: float, facts: Facts, judgemen
         void=judgement.void,
         transcript=facts.transcript,
         frames_left_out=facts.frames_left_out,
+        handshake=_handshake(facts),
+        error_word=facts.error_word,
+        no_token=judgement.no_token,
+        refused_after=facts.refused_after,
+        credential_sent=_sends_credential(turn.job, request),
+        origin_sent="origin" in map(str.lower, turn.job.target.headers),
+        unknown_keys=facts.unknown_keys,
     )
 
 
-def _decided(facts: Facts, probe: Probe) -> float | None:
+def _handshake(facts: Facts) -> Handshake | None:
+    fault = facts.fault
+    return Handshake(fault.detail) if fault is not None and fault.kind is Kind.UPGRADE else None
+
+
+def _decided(facts: Facts, phases: Collection[Phase]) -> float | None:
     """Seconds from the start to the end of the last of the probe's own phases; None if none was completed."""
-    return max((facts.marks[phase] for phase in OWN_PHASE[probe] if phase in facts.marks), default=None)
+    return max((facts.marks[phase] for phase in phases if phase in facts.marks), default=None)

@@ -50,6 +50,12 @@ def _notice(event: str) -> Pattern:
     return {"type": "system_message", "data": {"event": event}}
 
 
+def _fallback(event: str) -> NoiseRule:
+    """The services are missing, and agents will not run, whatever the welcome says."""
+    match = {"type": "system_message", "data": {"event": event, "fallback_active": True}}
+    return NoiseRule(kind="degraded", match=match, factory=FactoryReason.DEGRADED, fails_welcome=True)
+
+
 # Protocol page sections 2 (frames), 4 (how a connection ends, and what changes within a day and a half), 5 (slots).
 FACTORY: Final = Profile(
     welcome=Welcome(
@@ -83,6 +89,8 @@ FACTORY: Final = Profile(
     ),
     noise=[
         NoiseRule(kind="ping", match={"type": "ping"}, answer={"type": "pong"}),
+        _fallback("service_info"),
+        _fallback("service_status"),
         NoiseRule(kind="notice", match=_notice("service_info")),
         NoiseRule(kind="notice", match=_notice("service_status")),
         NoiseRule(kind="notice", match={"type": "handshake_validation"}),
@@ -100,7 +108,7 @@ FACTORY: Final = Profile(
         _error("FACTORY_INIT_FAILED", factory=FactoryReason.INIT_FAILED, proves_auth=True),
         _error("FACTORY_CRITICAL_FAILURE", factory=FactoryReason.INIT_FAILED, proves_auth=True),
         _error("STARTUP_INCOMPLETE", factory=FactoryReason.STARTUP_INCOMPLETE, proves_auth=True),
-        _error("NO_TOKEN", reason=Reason.AUTH_REJECTED),
+        _error("NO_TOKEN", reason=Reason.AUTH_REJECTED, no_token=True),
         _error("INVALID_FORMAT", reason=Reason.AUTH_REJECTED),
         _error("AUTH_ERROR", reason=Reason.AUTH_REJECTED),
         _refused("VALIDATION_FAILED", "auth_service_unreachable", Reason.AUTH_UNAVAILABLE),
@@ -158,11 +166,17 @@ def has_factory(profile: Profile) -> bool:
     """
     welcome = profile.welcome
     looked_at = welcome is not None and any(
-        (welcome.required, welcome.checks, welcome.subject, welcome.environment, welcome.connection_id)
+        (
+            welcome.required,
+            welcome.checks,
+            welcome.subject,
+            welcome.environment,
+            welcome.connection_id,
+            welcome.server_time,
+        )
     )
     rules: tuple[ErrorRule | CloseRule | NoiseRule, ...] = (*profile.errors, *profile.closes, *profile.noise)
-    timed = welcome is not None and welcome.server_time is not None
-    return looked_at or timed or any(rule.factory is not None for rule in rules)
+    return looked_at or any(rule.factory is not None for rule in rules)
 
 
 def probes_of(profile: Profile) -> tuple[Probe, ...]:
@@ -355,21 +369,16 @@ def _words(pattern: Any) -> Iterator[str]:
 
 
 class Asked(NamedTuple):
-    """An exchange of one session: the message to send, what its answer contains, and what a good one contains too.
-
-    `template`: `match` as the profile has it.
-    """
+    """An exchange of one session: the message to send, what its answer contains, and what a good one contains too."""
 
     message: Pattern
     match: Pattern
     expect: Pattern
-    template: Pattern
 
     @classmethod
     def of(cls, exchange: Exchange, values: Mapping[str, str]) -> Self:
         """An exchange of the profile with this session's values."""
-        message, match, expect = (fill(part, values) for part in (exchange.message, exchange.match, exchange.expect))
-        return cls(message, match, expect, template=exchange.match)
+        return cls(fill(exchange.message, values), fill(exchange.match, values), fill(exchange.expect, values))
 
 
 class Reader:
@@ -394,10 +403,7 @@ class Reader:
         return (known is not None and matches(known, message)) or _first_met(self._beside, message) is not None
 
     def refuses(self, message: Any, match: Pattern) -> bool:
-        """True for an error frame, though it is what `match` of the profile waits for, unless `match` names the error.
-
-        JSON-RPC 2.0 section 5: an error carries the id of its request, so it looks like the reply.
-        """
+        """True for an error frame though it contains `match`, what is waited for, unless `match` names the error."""
         if not self.is_error(message):
             return False
         known = self.profile.error
@@ -405,6 +411,10 @@ class Reader:
             return True
         unnamed = [rule for rule in self.profile.errors if rule.text or not covers(rule.match, match)]
         return _first_met(unnamed, message) is not None
+
+    def sorts(self, message: Any) -> bool:
+        """True if an error rule knows the message."""
+        return sort_error(self.profile, message) is not None
 
     def error_word(self, message: Any) -> str | None:
         """The word by which the profile knows an error frame (`FACTORY_INIT_FAILED`); None if it does not."""
@@ -432,6 +442,5 @@ class Script:
     def __init__(self, reader: Reader, values: Mapping[str, str]) -> None:
         self.reader = reader
         self.profile = profile = reader.profile
-        self.secret = values.get("token", "")
         self.auth = Asked.of(profile.auth, values) if profile.auth else None
         self.send = Asked.of(profile.send, values) if profile.send else None

@@ -92,6 +92,21 @@ class FactoryReason(StrEnum):
     OTHER = "other"
 
 
+class Handshake(StrEnum):
+    """What is wrong with the answer to an upgrade request, where it is no refusal by status."""
+
+    NO_HTTP = "no_http"
+    TOO_LARGE = "too_large"
+    BAD_HEADER = "bad_header"
+    NO_UPGRADE = "no_upgrade"
+    WRONG_ACCEPT = "wrong_accept"
+    EXTENSION = "extension"
+    SUBPROTOCOL_NOT_CHOSEN = "subprotocol_not_chosen"
+    """Subprotocols were offered, and the server chose none of them: browsers refuse that."""
+    SUBPROTOCOL_NOT_OFFERED = "subprotocol_not_offered"
+    """It chose one that was not offered, or several."""
+
+
 class Impairment(StrEnum):
     """Our own failures: nobody's outage."""
 
@@ -194,10 +209,10 @@ class Kind(StrEnum):
 class Fault(Exception):  # noqa: N818
     """What went wrong, in facts: the one exception that leaves the rooms below `probing`.
 
-    `detail` is ours (a class name, an errno name), never a text of the network. `status` is the HTTP status of a
-    refused upgrade, `retry_after` the seconds its Retry-After asks for. `phase` is set when the phase that must
-    answer for the fault is not the one that met it: a TLS 1.3 server refuses a client certificate only after the
-    handshake (RFC 8446 section 4.4.2.4), so the alert arrives during the upgrade.
+    `detail` is ours (a class name, an errno name, a word of `Handshake`), never a text of the network. `status` is the
+    HTTP status of a refused upgrade, `retry_after` the seconds its Retry-After asks for. `phase` is set when the phase
+    that must answer for the fault is not the one that met it: a TLS 1.3 server refuses a client certificate only after
+    the handshake (RFC 8446 section 4.4.2.4), so the alert arrives during the upgrade.
     """
 
     def __init__(
@@ -255,10 +270,11 @@ class Facts:
     """What one session met, for `classify`: the only value with texts of the network; it never leaves `probing`.
 
     `phases`: seconds of each completed phase. `ended`: the phase the session was in when it was over (`CLOSE` when
-    it got all it came for). `refusal`: the error frame, a JSON object. `notices`: kinds of the frames that were
-    passed over during admission. `marks`: seconds from the start of `resolve` to the end of each phase. `late`: seconds
-    by which we came late at worst: to what had arrived, to the deadline. `address`, `address_number`,
-    `addresses`, `failed_addresses`: see `Evidence`.
+    it got all it came for). `refusal`: the error frame, a JSON value. `notices`: kinds of the frames that were
+    passed over. `marks`: seconds from the start of `resolve` to the end of each phase. `refused_after`: seconds from
+    the same start to when a refusal arrived: an HTTP status, an error frame, a wrong reply, a close.
+    `error_word`, `unknown_keys`: see `Result`. `address`, `address_number`, `addresses`, `failed_addresses`: see
+    `Evidence`. `late`: seconds by which we came late at worst: to what had arrived, to the deadline.
     """
 
     phases: Mapping[Phase, float]
@@ -267,9 +283,12 @@ class Facts:
     fault: Fault | None = None
     close: Close | None = None
     welcome: Mapping[str, Any] | None = field(default=None, repr=False)
-    refusal: Mapping[str, Any] | None = field(default=None, repr=False)
+    refusal: Any = field(default=None, repr=False)
     notices: tuple[str, ...] = ()
     passed_over: Mapping[str, int] = field(default_factory=dict)
+    unknown_keys: tuple[str, ...] = ()
+    refused_after: float | None = None
+    error_word: str | None = None
     certificate_expiry: float | None = None
     address: str | None = None
     address_number: int | None = None
@@ -313,8 +332,13 @@ class Result:
     `phases`: seconds of each completed phase. `durations`: seconds from the start to the verdict, passed probes only.
     `phase`, `reason`: where and why the deepest failing probe failed. `impairment`: set when our own failure left all
     verdicts at `-`. `distorted`: we were too busy for its durations to be believed; `void`: for its deadline either, so
-    that nothing is proved. `slot_limit`: N as read from a refusal. `retry_after`: seconds a 429 asks us to stay away.
+    that nothing is proved. `slot_limit`: N as read from a refusal. `retry_after`: seconds a limit asks us to stay away.
     `transcript`: the first and the last frames of the session; `frames_left_out`: how many there were in between.
+    `handshake`: what was wrong with an answer to the upgrade that is `bad_handshake`. `error_word`: the word by which
+    the profile knows the error frame. `no_token`: the server says that no token arrived. `refused_after`: seconds from
+    the start to when a refusal arrived (HTTP status, error frame, wrong reply, close). `credential_sent`,
+    `origin_sent`: the upgrade request held a credential, an Origin; None: unknown. `unknown_keys`: names of the
+    outermost fields of messages that the profile does not know, at most 8 that `key_name` lets through.
     """
 
     target: str
@@ -340,6 +364,13 @@ class Result:
     void: bool = False
     transcript: tuple[Frame, ...] = ()
     frames_left_out: int = 0
+    handshake: Handshake | None = None
+    error_word: str | None = None
+    no_token: bool = False
+    refused_after: float | None = None
+    credential_sent: bool | None = None
+    origin_sent: bool | None = None
+    unknown_keys: tuple[str, ...] = ()
 
     @property
     def failed(self) -> bool:
@@ -375,5 +406,21 @@ IDENTIFIER: Final = re.compile(r"[\w.:-]{1,64}", re.ASCII)
 
 
 def evidence_text(value: object) -> str | None:
-    """An identifier of the network that may be shown: at most 64 of `A-Z a-z 0-9 . _ : -`; else None."""
-    return value if isinstance(value, str) and IDENTIFIER.fullmatch(value) else None
+    """An identifier of the network that may be shown: at most 64 of `A-Z a-z 0-9 . _ : -`; else None.
+
+    A whole number is one, as its decimal text.
+    """
+    text = str(value) if type(value) is int and abs(value) < LARGEST_IDENTIFIER else value
+    return text if isinstance(text, str) and IDENTIFIER.fullmatch(text) else None
+
+
+LARGEST_IDENTIFIER: Final = 10**63
+"""A greater whole number has more digits than an identifier has letters."""
+
+KEY_NAME: Final = re.compile(r"\w{1,24}", re.ASCII)
+MOST_KEYS: Final = 8
+
+
+def key_name(value: object) -> str | None:
+    """The name of a field of a foreign message that may be shown: at most 24 letters, digits and `_`; else None."""
+    return value if isinstance(value, str) and KEY_NAME.fullmatch(value) else None

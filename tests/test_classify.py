@@ -156,6 +156,7 @@ INIT_FAILED = (PASS, Reason.FACTORY, FactoryReason.INIT_FAILED)
 STARTUP = (PASS, Reason.FACTORY, FactoryReason.STARTUP_INCOMPLETE)
 INTERNAL = (NONE, Reason.FACTORY, FactoryReason.INTERNAL_ERROR)
 OTHER = (NONE, Reason.FACTORY, FactoryReason.OTHER)
+RESTART = (NONE, Reason.CLOSED, None)
 REFUSALS = [
     (1008, "SSOT Auth failed", frame("NO_TOKEN"), REFUSED),
     (1008, "SSOT Auth failed", frame("INVALID_FORMAT"), REFUSED),
@@ -189,13 +190,14 @@ REFUSALS = [
     (1011, "", None, INTERNAL),
     (1008, "Origin not allowed", None, OTHER),
     (1009, "", None, OTHER),
-    (1012, "", None, OTHER),
+    (1001, "", None, RESTART),
+    (1012, "", None, RESTART),
     (1005, "", None, OTHER),
     # What changed on 2025-09-10: the same refusals under other codes.
     (1000, "Graceful restart", None, OTHER),
     (1000, "Connection establishment failed - graceful retry", None, OTHER),
-    (1013, "Service temporarily unavailable", None, OTHER),
-    (1013, "Service temporarily unavailable - retry in 30 seconds", None, OTHER),
+    (1013, "Service temporarily unavailable", None, RESTART),
+    (1013, "Service temporarily unavailable - retry in 30 seconds", None, RESTART),
     (1013, "Service temporarily unavailable", frame("SOMETHING_NEW"), OTHER),
     (1002, "Auth: token refused", None, REFUSED),
     (1003, "Factory: no manager", None, INIT_FAILED),
@@ -220,7 +222,7 @@ def test_every_refusal_on_record_has_its_reason(code, text, refusal, meaning):
 
 
 # Without those that say nothing: a bare close, and 4002, whose cause is the code itself.
-TELLING = [row[1:] for row in REFUSALS if row[0] != 4002 and row[3] not in (INTERNAL, OTHER)]
+TELLING = [row[1:] for row in REFUSALS if row[0] != 4002 and row[3] not in (INTERNAL, OTHER, RESTART)]
 
 
 @pytest.mark.parametrize("code", [1000, 1001, 1002, 1003, 1005, 1007, 1008, 1009, 1011, 1012, 1013, 3000, 4000])
@@ -236,7 +238,7 @@ def test_no_code_changes_what_frame_and_text_say(code, text, refusal, meaning):
         (frame("NO_TOKEN"), "Factory SSOT validation failed", REFUSED),
         (frame("FACTORY_INIT_FAILED"), "SSOT Auth failed", INIT_FAILED),
         (frame("AUTH_SERVICE_ERROR"), "Rate limit exceeded - retry after 30s", UNAVAILABLE),
-        (frame("SOMETHING_NEW"), "SSOT Auth failed", REFUSED),
+        (frame("SOMETHING_NEW"), "SSOT Auth failed", UNAVAILABLE),
         ({"type": "error_message"}, "Service startup incomplete", STARTUP),
     ],
 )
@@ -282,7 +284,7 @@ RATE = "Rate limit exceeded - retry after 30s"
         (session(Phase.REPLY, Kind.CLOSED, close=remote(1008, RATE, Phase.REPLY)), None, 30),
         (session(Phase.UPGRADE, Kind.STATUS, status=429, retry_after=7.0), None, 7),
         (session(Phase.UPGRADE, Kind.STATUS, status=429), None, None),
-        (session(Phase.UPGRADE, Kind.STATUS, status=503, retry_after=10.0), None, None),
+        (session(Phase.UPGRADE, Kind.STATUS, status=503, retry_after=10.0), None, 10),
         (session(Phase.ADMISSION, Kind.CLOSED, close=remote(1011)), None, None),
     ],
 )
@@ -653,7 +655,7 @@ def test_another_user_is_graver_than_a_refused_auth_message():
         ({"reason": Reason.RATE_LIMITED, "proves_auth": True}, (PASS, Reason.RATE_LIMITED, None)),
         ({"reason": Reason.PROTOCOL_ERROR}, (FAIL, Reason.PROTOCOL_ERROR, None)),
         ({"reason": Reason.DNS}, OTHER),
-        ({"reason": Reason.SERVER_ERROR, "proves_auth": True}, (PASS, Reason.FACTORY, FactoryReason.OTHER)),
+        ({"reason": Reason.SERVER_ERROR, "proves_auth": True}, (PASS, Reason.SERVER_ERROR, None)),
         ({"reason": Reason.FACTORY}, OTHER),
         ({"factory": FactoryReason.NOT_READY}, (NONE, Reason.FACTORY, FactoryReason.NOT_READY)),
         ({"factory": FactoryReason.NOT_READY, "proves_auth": True}, (PASS, Reason.FACTORY, FactoryReason.NOT_READY)),

@@ -3,7 +3,7 @@
 import tracemalloc
 
 import pytest
-from facts import STARTED, USER, WELCOME, case, session, verdicts, welcome
+from facts import STARTED, USER, WELCOME, case, remote, session, verdicts, welcome
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -83,11 +83,19 @@ def test_a_missing_field_makes_the_welcome_invalid(field, gone):
     assert finding(welcome(**{field: gone})) is INVALID
 
 
-@pytest.mark.parametrize("value", [7, 1.5, True, [], ["x"], {}, {"id": "x"}])
+@pytest.mark.parametrize("value", [1.5, True, [], ["x"], {}, {"id": "x"}])
 @pytest.mark.parametrize("field", ["user_id", "connection_id", "environment"])
 def test_a_field_of_the_wrong_type_makes_the_welcome_invalid(field, value):
-    """Where a text belongs, nothing else will do: least of all does it count as another user."""
+    """Where an identifier belongs, nothing else will do: least of all does it count as another user."""
     assert finding(welcome(**{field: value})) is INVALID
+
+
+def test_a_whole_number_is_an_identifier():
+    """Users and connections are numbers on many backends: 42 is the subject "42", another number another user."""
+    assert finding(welcome(user_id=42, connection_id=7), subject="42") is None
+    assert finding(welcome(user_id=43, connection_id=7), subject="42") is USER_MISMATCH
+    shown = judge(session(Phase.CLOSE, welcome=welcome(connection_id=7)), case()).evidence.connection_id
+    assert shown == "7"
 
 
 @pytest.mark.parametrize("value", [True, [], {}, ["2025-09-08T23:01:40"], {"iso": "2025-09-08T23:01:40"}])
@@ -133,7 +141,7 @@ ORDER = [
 def test_the_gravest_wrong_thing_names_the_reason(first, second):
     """Of two wrong things the graver one is told: another's context before none, a notice before what it explains."""
     memory = Memory()
-    memory.repeats("seen")
+    memory.repeats("seen", STARTED - 60)
     memory.frozen(unix_time("2025-09-08T23:00:00+00:00"), STARTED - 60)
     first, second = min(first, second), max(first, second)
     wrong = {**ORDER[second][0], **ORDER[first][0]}
@@ -218,18 +226,72 @@ def test_a_connection_id_seen_before_is_no_live_server():
     assert found == [None, DUPLICATE, None]
 
 
-def test_the_last_1024_connection_ids_are_known():
-    """The ring holds 1,024 ids: the oldest is forgotten by the next, and forgotten only then."""
-    memory = Memory()
-    for number in range(1024):
-        assert not memory.repeats(f"id-{number}")
+def seen(memory, names, every=15.0):
+    """Whether each of these ids, told one after the other, was known as a repetition."""
+    return [memory.repeats(name, STARTED + number * every) for number, name in enumerate(names)]
 
-    assert memory.repeats("id-0")
-    assert memory.repeats("id-1023")
-    assert not memory.repeats("id-1024")
-    assert not memory.repeats("id-0")
-    assert memory.repeats("id-2")
-    assert not memory.repeats("id-1")
+
+@pytest.mark.parametrize(
+    ("names", "found"),
+    [
+        (["a", "a", "b", "a"], [False, True, False, True]),
+        (["a", "b", "a", "b", "a"], [False, False, False, False, True]),
+        (["ws_9f3a2b11", "ws_9f3a2b11"], [False, True]),
+        (["4d1f9c7e-0b5a-4c1d-9f00-446655440000"] * 2, [False, True]),
+        (["c-1", "c-2", "c-3", "c-1", "c-2", "c-3", "c-4"], [False] * 7),
+        (["1", "2", "3", "1", "2", "1", "1"], [False] * 7),
+        (["c1", "c1", "c1", "c2", "c2", "c2"], [False] * 6),
+        (["7"] * 5, [False, False, False, True, True]),
+    ],
+)
+def test_a_sequence_that_begins_again_is_a_restart_and_one_id_over_and_over_is_none(names, found):
+    """Counters begin again with each process, and count in step on three instances: neither is a frozen context."""
+    assert seen(Memory(), names) == found
+
+
+def test_what_is_remembered_ends():
+    """After ten minutes an id proves nothing, and neither does a time; the ring of ids is bounded."""
+    memory = Memory(age=600.0)
+
+    assert seen(memory, ["a", "a"], every=600.0) == [False, True]
+    assert not memory.repeats("a", STARTED + 1200.1)
+    assert not memory.frozen(7.0, STARTED)
+    assert memory.frozen(7.0, STARTED + 600)
+    assert not memory.frozen(7.0, STARTED + 600.1)
+
+
+OTHER_SERVER = welcome(connection_id="new", server_time=STARTED - 3600)
+
+
+@pytest.mark.parametrize(
+    "ended",
+    [
+        session(Phase.TCP, Kind.REFUSED),
+        session(Phase.UPGRADE, Kind.RESET),
+        session(Phase.ADMISSION, Kind.EOF),
+        session(Phase.ADMISSION, Kind.CLOSED, close=remote(1001)),
+        session(Phase.CLOSE, welcome=OTHER_SERVER, close=remote(1012, phase=Phase.CLOSE)),
+        session(Phase.REPLY, Kind.CLOSED, welcome=OTHER_SERVER, close=remote(1013, phase=Phase.REPLY)),
+    ],
+)
+def test_a_server_that_may_have_restarted_is_another_one(ended):
+    """What the server showed is forgotten as soon as it refuses or breaks a connection, or says that it stops."""
+    memory = Memory()
+    memory.repeats("ws_staging-_1757372500_9f3a2b1c", STARTED - 60)
+    memory.frozen(unix_time(WELCOME["data"]["server_time"]), STARTED - 60)
+
+    judge(ended, case(memory=memory))
+    assert finding(WELCOME, memory=memory) is None
+
+
+def test_a_time_that_went_back_is_another_server():
+    """An earlier server time than the last: a restart or another instance, whose ids are its own."""
+    memory = Memory()
+    memory.repeats("a", STARTED)
+    memory.frozen(STARTED, STARTED)
+    memory.frozen(STARTED - 1, STARTED + 15)
+
+    assert not memory.repeats("a", STARTED + 15)
 
 
 def test_a_welcome_that_is_wrong_is_remembered_too():
@@ -237,7 +299,7 @@ def test_a_welcome_that_is_wrong_is_remembered_too():
     memory = Memory()
 
     assert finding(welcome(user_id="another"), memory=memory) is USER_MISMATCH
-    assert finding(welcome(server_time=7), memory=memory) is DUPLICATE
+    assert finding(welcome(server_time=STARTED + 1), memory=memory) is DUPLICATE
     assert finding(welcome(connection_id="new"), memory=memory, started_at=STARTED + 2) is FROZEN
 
 
@@ -246,11 +308,11 @@ def test_long_connection_ids_are_told_apart_and_not_kept():
     memory = Memory()
     tracemalloc.start()
     for number in range(100):
-        assert not memory.repeats("x" * 100_000 + str(number))
+        assert not memory.repeats("x" * 100_000 + str(number), STARTED)
     kept, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
 
-    assert memory.repeats("x" * 100_000 + "7")
+    assert seen(memory, ["x" * 100_000 + "7"] * 4)[-1]
     assert kept < 100_000
 
 
@@ -260,7 +322,8 @@ def test_long_connection_ids_are_told_apart_and_not_kept():
         (0.0, 0.0, False),
         (0.0, 1.99, False),
         (0.0, 2.0, True),
-        (0.0, 3600.0, True),
+        (0.0, 600.0, True),
+        (0.0, 600.1, False),
         (0.001, 60.0, False),
         (-1.0, 60.0, False),
         (0.0, -3600.0, False),
@@ -351,7 +414,7 @@ def test_a_connection_id_that_cannot_be_shown_is_not():
     judgement = judge(session(Phase.CLOSE, welcome=greeting), case(memory=memory))
 
     assert (judgement.factory_reason, judgement.evidence.connection_id) == (None, None)
-    assert memory.repeats("<script>alert(1)</script>")
+    assert memory.repeats("<script>alert(1)</script>", STARTED)
 
 
 @pytest.mark.parametrize(

@@ -76,7 +76,7 @@ async def test_it_names_what_is_passed_over_and_our_answers():
         text({"type": "echo_reply", "id": "somebody else's", "ok": True}),
         text({"type": "event"}),
         frame(Opcode.TEXT, b"not json"),
-        frame(Opcode.BINARY, b"123"),
+        frame(Opcode.BINARY, b"\x93\x01"),
     )
     facts = await session(UPGRADE, WELCOME, MESSAGE, *noise, MESSAGE, REPLY)
 

@@ -5,10 +5,11 @@ Rule 2: never by 1011 alone: an error frame is asked first, then close code and 
 Rule 3: what is not in `LEGAL_FAILURES` and `legal_closes` cannot come out, so these are the label values there are.
 Rule 4: a probe passes by a completed phase that proves it, never for want of a fault.
 
-`judging`: tables and function. `memory`: what a target has shown before. `outage`: when failures are an outage, and
-of which cause.
+`judging`: tables and function. `case`: what was asked. `welcome`: what it tells, and what is wrong with it. `memory`:
+what a target has shown before. `outage`: when failures are an outage, and of which cause.
 """
 
+from exporter.classify.case import Case
 from exporter.classify.judging import (
     ASLEEP,
     BLIND,
@@ -18,19 +19,20 @@ from exporter.classify.judging import (
     OWN_PHASE,
     REASONS,
     REMOTE_CODES,
-    Case,
     Judgement,
     close_label,
     failing_phases,
     judge,
     legal_closes,
+    own_phases,
     told,
-    unix_time,
 )
-from exporter.classify.memory import Memory
+from exporter.classify.memory import AGE, Memory
 from exporter.classify.outage import Cause, Outages, Watched, possible_causes
+from exporter.classify.welcome import unix_time
 
 __all__ = [
+    "AGE",
     "ASLEEP",
     "BLIND",
     "DISTORTED",
@@ -49,6 +51,7 @@ __all__ = [
     "failing_phases",
     "judge",
     "legal_closes",
+    "own_phases",
     "possible_causes",
     "told",
     "unix_time",

@@ -1,15 +1,13 @@
 """The tables, and the one function that reads them."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
-from itertools import chain
-from math import inf
-from typing import Any, Final, NamedTuple
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Final, NamedTuple
 
-from exporter.classify.memory import Memory
-from exporter.config import CloseRule, ErrorRule, Profile, Welcome
-from exporter.profiles import Ruling, lookup, matches, own_codes, phases_of, sort_close, sort_error
+from exporter.classify.case import Case
+from exporter.classify.welcome import by_notice, examine
+from exporter.config import CloseRule, ErrorRule, Profile
+from exporter.profiles import Ruling, has_factory, own_codes, phases_of, sort_close, sort_error
 from exporter.result import (
     RANKS,
     Close,
@@ -23,11 +21,12 @@ from exporter.result import (
     Probe,
     Reason,
     Verdict,
-    evidence_text,
 )
 
 NORMAL: Final = 1000
 INTERNAL_ERROR: Final = 1011
+RESTARTS: Final = frozenset({1001, 1012, 1013})
+"""A server that stops, or that says to come again (RFC 6455 section 7.4.1 and the registry it founded)."""
 UNAUTHORIZED: Final = 401
 TOO_MANY_REQUESTS: Final = 429
 UNAVAILABLE: Final = 503
@@ -56,6 +55,7 @@ REASONS: Final[Mapping[Kind, Reason]] = {
 _NETWORK: Final = frozenset({Reason.TIMEOUT, Reason.RESET})
 _WIRE: Final = _NETWORK | {Reason.PROTOCOL_ERROR, Reason.TOO_BIG}
 _REFUSALS: Final = frozenset({Reason.AUTH_REJECTED, Reason.AUTH_UNAVAILABLE, Reason.RATE_LIMITED})
+_LOGIN: Final = frozenset({Reason.AUTH_REJECTED, Reason.AUTH_UNAVAILABLE})
 _ANSWERS: Final = _WIRE | {Reason.CLOSED, Reason.SERVER_ERROR, Reason.BAD_REPLY}
 
 LEGAL_FAILURES: Final[Mapping[Phase, frozenset[Reason]]] = {
@@ -63,9 +63,9 @@ LEGAL_FAILURES: Final[Mapping[Phase, frozenset[Reason]]] = {
     Phase.TCP: _NETWORK | {Reason.REFUSED, Reason.UNREACHABLE},
     Phase.TLS: _NETWORK | {Reason.TLS_CERTIFICATE, Reason.TLS_HANDSHAKE},
     Phase.UPGRADE: _NETWORK | _REFUSALS | {Reason.HTTP_STATUS, Reason.REDIRECT, Reason.BAD_HANDSHAKE},
-    Phase.ADMISSION: _WIRE | _REFUSALS | {Reason.FACTORY},
+    Phase.ADMISSION: _ANSWERS | _REFUSALS | {Reason.FACTORY},
     Phase.AUTH: _ANSWERS | _REFUSALS,
-    Phase.REPLY: _ANSWERS | {Reason.RATE_LIMITED},
+    Phase.REPLY: _ANSWERS | _REFUSALS,
 }
 """Which reasons each phase can have; a probe can fail in the phases up to its own (`failing_phases`)."""
 
@@ -155,25 +155,6 @@ deadline by our doing. It takes the sum of several such delays to miss one; and 
 wait of ten seconds saw one hiccup, or because the server held us with a flood of small frames."""
 
 
-@dataclass(frozen=True, slots=True)
-class Case:
-    """What a session was sent to find out.
-
-    `started_at`: unix seconds of the start of `resolve`. `timeout`: seconds it had. `late`: seconds by which the event
-    loop was late meanwhile. `credential`: the upgrade request held one.
-    """
-
-    profile: Profile
-    depth: Probe
-    started_at: float
-    memory: Memory = field(repr=False)
-    subject: str | None = field(default=None, repr=False)
-    environment: str | None = None
-    timeout: float = inf
-    late: float = 0.0
-    credential: bool = False
-
-
 class Judgement(NamedTuple):
     """What the facts mean. `reason` and `phase` are those of every probe that failed.
 
@@ -186,6 +167,7 @@ class Judgement(NamedTuple):
     factory_reason: FactoryReason | None = None
     slot_limit: int | None = None
     retry_after: float | None = None
+    no_token: bool = False
     evidence: Evidence = Evidence()
     distorted: bool = False
     void: bool = False
@@ -201,6 +183,7 @@ class _Cause:
     factory: FactoryReason | None = None
     limit: int | None = None
     retry_after: float | None = None
+    no_token: bool = False
 
 
 def judge(facts: Facts, case: Case) -> Judgement:
@@ -213,13 +196,12 @@ def judge(facts: Facts, case: Case) -> Judgement:
     late = max(facts.late, case.late)
     if _is_void(facts, late, case.timeout):
         return Judgement(dict.fromkeys(Probe, Verdict.NONE), distorted=True, void=True)
-    evidence, finding = _examine(facts, case)
-    cause = _first(finding, _stopped(facts, case))
-    phases = phases_of(case.profile, tls=True)
+    if _may_have_restarted(facts):
+        case.memory.forget()
+    evidence, wrong = examine(facts, case)
+    cause = _first(_finding(wrong), _stopped(facts, case))
     verdicts = {
-        probe: _verdict(probe, cause, facts, phases, by_upgrade=case.profile.auth_by is not None)
-        if rank <= case.depth.rank
-        else Verdict.NONE
+        probe: _verdict(probe, cause, facts, case.profile) if rank <= case.depth.rank else Verdict.NONE
         for probe, rank in RANKS.items()
     }
     if cause is None:
@@ -232,6 +214,7 @@ def judge(facts: Facts, case: Case) -> Judgement:
         factory_reason=cause.factory,
         slot_limit=cause.limit,
         retry_after=cause.retry_after if cause.reason is Reason.RATE_LIMITED else None,
+        no_token=cause.no_token,
         evidence=evidence,
         distorted=late > DISTORTED,
     )
@@ -250,11 +233,30 @@ def _first(finding: _Cause | None, stopped: _Cause | None) -> _Cause | None:
     return finding or stopped
 
 
-def _verdict(probe: Probe, cause: _Cause | None, facts: Facts, phases: Sequence[Phase], *, by_upgrade: bool) -> Verdict:
+def own_phases(probe: Probe, profile: Profile) -> tuple[Phase, ...]:
+    """The phases that answer a probe of this profile; none: it cannot be asked. An opened WebSocket may be a login."""
+    phases = phases_of(profile, tls=True)
+    own = tuple(phase for phase in OWN_PHASE[probe] if phase in phases)
+    return own or ((Phase.UPGRADE,) if probe is Probe.AUTH and profile.auth_by is not None else ())
+
+
+def _finding(wrong: FactoryReason | None) -> _Cause | None:
+    if wrong is None:
+        return None
+    auth = Verdict.FAIL if wrong is FactoryReason.USER_MISMATCH else Verdict.PASS
+    return _Cause(Phase.ADMISSION, Reason.FACTORY, auth, wrong)
+
+
+def _may_have_restarted(facts: Facts) -> bool:
+    """True if the server says that it stops, nothing listens there, or the connection broke."""
+    close = facts.close
+    stopped = close is not None and close.initiator is Initiator.REMOTE and close.code in RESTARTS
+    return stopped or (facts.fault is not None and facts.fault.kind in (Kind.REFUSED, Kind.RESET, Kind.EOF))
+
+
+def _verdict(probe: Probe, cause: _Cause | None, facts: Facts, profile: Profile) -> Verdict:
     """Failed by a cause in the probe's reach, passed by the end of its own last phase, else nothing was proved."""
-    own = [phase for phase in OWN_PHASE[probe] if phase in phases]
-    if probe is Probe.AUTH and by_upgrade and not own:
-        own = [Phase.UPGRADE]  # to be let in with a token is the answer
+    own = own_phases(probe, profile)
     if not own:
         return Verdict.NONE
     if cause is None or cause.phase not in _REACH[probe]:
@@ -271,13 +273,14 @@ def _stopped(facts: Facts, case: Case) -> _Cause | None:
     if phase not in LEGAL_FAILURES:
         return None
     if phase in OWN_PHASE[Probe.CONNECT]:
-        reason = _by_status(fault, case) if fault.kind is Kind.STATUS else _reason(fault, phase)
+        by_status = fault.kind is Kind.STATUS and phase is Phase.UPGRADE
+        reason = _by_status(fault, case) if by_status else _reason(fault, phase)
         return _Cause(phase, reason, retry_after=fault.retry_after)
     if facts.refusal is not None:
         fault = Fault(Kind.REFUSAL)  # the frame is asked first, whatever came after it
     ruling = _ruling(facts, profile)
     if phase is not Phase.ADMISSION:
-        return _later(facts, fault, phase, ruling)
+        return _later(facts, fault, phase, ruling, profile)
     return _unsorted(facts, fault, profile) if ruling is None else _refused(ruling)
 
 
@@ -307,10 +310,21 @@ def _by_status(fault: Fault, case: Case) -> Reason:
 
 
 def _ruling(facts: Facts, profile: Profile) -> Ruling | None:
-    """What the profile's tables say of the error frame, else of the server's close frame."""
+    """What the profile's tables say of the error frame, else of the server's close frame.
+
+    An error that no rule knows, behind it a close whose text alone says that auth failed: why it failed is not known,
+    and least of all that the token is to blame.
+    """
     by_frame = sort_error(profile, facts.refusal) if facts.refusal is not None else None
     close = _server_close(facts)
-    return by_frame if by_frame or close is None else sort_close(profile, close.code, close.text)
+    if by_frame or close is None:
+        return by_frame
+    by_close = sort_close(profile, close.code, close.text)
+    if facts.refusal is None or by_close is None or by_close.rule.reason is not Reason.AUTH_REJECTED:
+        return by_close
+    vague = isinstance(by_close.rule, CloseRule) and by_close.rule.code is None
+    unavailable = by_close.rule.model_copy(update={"reason": Reason.AUTH_UNAVAILABLE})
+    return replace(by_close, rule=unavailable) if vague else by_close
 
 
 def _server_close(facts: Facts) -> Close | None:
@@ -332,18 +346,31 @@ def _refused(ruling: Ruling) -> _Cause:
         factory=rule.factory or FactoryReason.OTHER if by_factory else None,
         limit=ruling.limit,
         retry_after=ruling.retry_after,
+        no_token=rule.no_token,
     )
 
 
 def _unsorted(facts: Facts, fault: Fault, profile: Profile) -> _Cause:
-    """No row matches: a close is the factory's doing, a notice that no welcome followed says what; else the fault."""
-    if fault.kind in (Kind.CLOSED, Kind.REFUSAL):
+    """No row matches: a restart, else the factory's doing if there is one; a notice that no welcome followed; a fault.
+
+    A restart proves nothing about the login, unless the login is all that the profile asks for.
+    """
+    close = _server_close(facts)
+    if fault.kind is Kind.CLOSED and close is not None and close.code in RESTARTS:
+        return _Cause(Phase.ADMISSION, Reason.CLOSED, Verdict.NONE if profile.send else Verdict.FAIL)
+    if fault.kind in (Kind.CLOSED, Kind.REFUSAL) and has_factory(profile):
         factory = FactoryReason.INTERNAL_ERROR if _is_internal_error(facts) else FactoryReason.OTHER
         return _Cause(Phase.ADMISSION, Reason.FACTORY, Verdict.NONE, factory)
-    said = _by_notice(facts, profile) if fault.kind is Kind.DEADLINE else None
+    said = by_notice(facts, profile) if fault.kind is Kind.DEADLINE else None
     if said is not None:
         return _Cause(Phase.ADMISSION, Reason.FACTORY, Verdict.NONE, said)
-    return _Cause(Phase.ADMISSION, _reason(fault, Phase.ADMISSION))
+    return _Cause(Phase.ADMISSION, _met(facts, fault, Phase.ADMISSION))
+
+
+def _met(facts: Facts, fault: Fault, phase: Phase) -> Reason:
+    """What a fault of the open WebSocket is called that no row names."""
+    by_error = fault.kind is Kind.CLOSED and _is_internal_error(facts)
+    return Reason.SERVER_ERROR if by_error else _reason(fault, phase)
 
 
 def _is_internal_error(facts: Facts) -> bool:
@@ -351,125 +378,20 @@ def _is_internal_error(facts: Facts) -> bool:
     return close is not None and close.code == INTERNAL_ERROR
 
 
-def _by_notice(facts: Facts, profile: Profile, *, despite_welcome: bool = False) -> FactoryReason | None:
-    if not facts.notices:
-        return None
-    rules = {rule.kind: rule for rule in profile.noise if rule.factory and (rule.fails_welcome or not despite_welcome)}
-    return next((rules[kind].factory for kind in facts.notices if kind in rules), None)
+def _later(facts: Facts, fault: Fault, phase: Phase, ruling: Ruling | None, profile: Profile) -> _Cause:
+    """After the welcome: a close or an error frame; a rule's word counts where the phase can have it.
 
-
-def _later(facts: Facts, fault: Fault, phase: Phase, ruling: Ruling | None) -> _Cause:
-    """After the welcome: a close or an error frame; a rule's word counts where the phase can have it."""
-    reason = _reason(fault, phase)
-    if fault.kind is Kind.CLOSED and _is_internal_error(facts):
-        reason = Reason.SERVER_ERROR
+    What a rule says of the login counts in the reply only where nothing before it has answered for the login.
+    """
+    reason = _met(facts, fault, phase)
     if ruling is None:
         return _Cause(phase, reason)
-    if ruling.rule.reason in LEGAL_FAILURES[phase]:
-        reason = ruling.rule.reason or reason
-    return _Cause(phase, reason, Verdict.FAIL, ruling.rule.factory, ruling.limit, ruling.retry_after)
-
-
-# The welcome (design 3, protocol page section 2) -----------------------------------------------------------------
-
-
-def _examine(facts: Facts, case: Case) -> tuple[Evidence, _Cause | None]:
-    """What the welcome tells and the first thing that is wrong with it."""
-    rules, welcome = case.profile.welcome, facts.welcome
-    if rules is None or welcome is None:
-        return _of_wire(facts), None
-    arrived = case.started_at + facts.marks.get(Phase.ADMISSION, 0.0)
-    server_time = unix_time(_field(welcome, rules.server_time))
-    evidence = replace(
-        _of_wire(facts),
-        connection_id=evidence_text(_field(welcome, rules.connection_id)),
-        server_time=server_time,
-        clock_skew=None if server_time is None else server_time - arrived,
-        heartbeat_interval=_number(_field(welcome, rules.heartbeat_interval)),
-        max_message_size=_number(_field(welcome, rules.max_message_size)),
-    )
-    remembered = tuple(_repetitions(rules, welcome, case.memory, server_time, arrived))  # told, whatever else is wrong
-    wrong = next(chain(_misfits(rules, welcome, case, server_time), remembered, _own_word(rules, facts, case)), None)
-    if wrong is None:
-        return evidence, None
-    auth = Verdict.FAIL if wrong is FactoryReason.USER_MISMATCH else Verdict.PASS
-    return evidence, _Cause(Phase.ADMISSION, Reason.FACTORY, auth, wrong)
-
-
-def _of_wire(facts: Facts) -> Evidence:
-    """What every session tells, whatever the profile."""
-    return Evidence(
-        certificate_expiry=facts.certificate_expiry,
-        address=facts.address,
-        address_number=facts.address_number,
-        addresses=facts.addresses,
-        failed_addresses=facts.failed_addresses,
-    )
-
-
-def _misfits(
-    rules: Welcome, welcome: Mapping[str, Any], case: Case, server_time: float | None
-) -> Iterator[FactoryReason]:
-    """Another user's context, gravest of all; no sound one; another environment's."""
-    subject = _field(welcome, rules.subject)
-    if case.subject is not None and isinstance(subject, str) and subject not in ("", case.subject):
-        yield FactoryReason.USER_MISMATCH
-    if not _well_formed(rules, welcome, case, server_time):
-        yield FactoryReason.INVALID_WELCOME
-    if rules.environment and case.environment is not None and _field(welcome, rules.environment) != case.environment:
-        yield FactoryReason.ENVIRONMENT_MISMATCH
-
-
-def _repetitions(
-    rules: Welcome, welcome: Mapping[str, Any], memory: Memory, server_time: float | None, arrived: float
-) -> Iterator[FactoryReason]:
-    """What a live server would not say twice; the memory is told of this welcome."""
-    connection_id = _field(welcome, rules.connection_id)
-    if isinstance(connection_id, str) and memory.repeats(connection_id):
-        yield FactoryReason.DUPLICATE_CONNECTION_ID
-    if server_time is not None and memory.frozen(server_time, arrived):
-        yield FactoryReason.FROZEN_TIME
-
-
-def _own_word(rules: Welcome, facts: Facts, case: Case) -> Iterator[FactoryReason]:
-    """What the server itself says is wrong: by a notice before the welcome, then in the welcome."""
-    notice = _by_notice(facts, case.profile, despite_welcome=True)
-    if notice is not None:
-        yield notice
-    yield from (
-        check.factory for check in rules.checks if not matches(check.equals, lookup(facts.welcome, check.field))
-    )
-
-
-def _well_formed(rules: Welcome, welcome: Mapping[str, Any], case: Case, server_time: float | None) -> bool:
-    """True if what must be there is, our subject above all, and each field is of its kind."""
-    ours = [rules.subject] if rules.subject and case.subject is not None else []
-    there = all(lookup(welcome, path) is not None for path in (*rules.required, *ours))
-    told = [_field(welcome, path) for path in (rules.subject, rules.connection_id, rules.environment)]
-    texts = all(text is None or (isinstance(text, str) and text) for text in told)
-    times = _field(welcome, rules.server_time) is None or server_time is not None
-    return there and texts and times
-
-
-def _field(welcome: Mapping[str, Any], path: str | None) -> Any:
-    return lookup(welcome, path) if path else None
-
-
-def _number(value: Any) -> float | None:
-    """A finite non-negative figure, or None: JSON of a stranger may hold anything, `1e999` too."""
-    good = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1e15  # noqa: PLR2004
-    return float(value) if good else None
-
-
-def unix_time(value: Any) -> float | None:
-    """Unix seconds of an ISO 8601 text (UTC if it names no zone) or a number; None if it is neither."""
-    if isinstance(value, str):
-        try:
-            moment = datetime.fromisoformat(value[:64])
-            return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-        except (ValueError, OverflowError):
-            return None
-    return _number(value)
+    named = ruling.rule.reason
+    answered = phase is Phase.REPLY and named in _LOGIN and own_phases(Probe.AUTH, profile)
+    if named in LEGAL_FAILURES[phase] and not answered:
+        reason = named or reason
+    rule = ruling.rule
+    return _Cause(phase, reason, Verdict.FAIL, rule.factory, ruling.limit, ruling.retry_after, rule.no_token)
 
 
 def told(facts: Facts, depth: Probe, profile: Profile) -> Close | None:

@@ -48,12 +48,14 @@ class Model(BaseModel):
 class Outcome(Model):
     """What a rule's match means: a failure `reason`, or a `factory` reason; exactly one of them.
 
-    `proves_auth`: the server says this only to clients whose token it has verified, so auth passed.
+    `proves_auth`: the server says this only to clients whose token it has verified, so auth passed. `no_token`: it says
+    this to clients whose token did not arrive.
     """
 
     reason: Annotated[Reason | None, Field(strict=False)] = None
     factory: Annotated[FactoryReason | None, Field(strict=False)] = None
     proves_auth: bool = False
+    no_token: bool = False
 
     @model_validator(mode="after")
     def _one(self) -> Self:

@@ -20,11 +20,10 @@ from exporter.metrics.series import (
     legal,
     own,
     passed_over_kinds,
-    validates,
     watched,
 )
 from exporter.metrics.storage import Shelf, Storage
-from exporter.profiles import probes_of
+from exporter.profiles import has_factory, probes_of
 from exporter.result import Phase, Probe, Result, Skip, Verdict
 
 SWITCHING_PROTOCOLS: Final = 101
@@ -53,7 +52,7 @@ class _Known:
         self.probes = probes_of(target.profile)
         self.tokenless = target.tokenless
         self.kinds = passed_over_kinds(target.profile)
-        self.validates = validates(target.profile)
+        self.validates = has_factory(target.profile)
         self.shelf.arrange(legal(target), target.identities)
         if not self.outages.follow(watched(target)):
             self.forget_outages()

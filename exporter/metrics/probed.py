@@ -18,7 +18,7 @@ from prometheus_client.openmetrics import exposition as openmetrics
 
 from exporter.config import Profile
 from exporter.metrics.exposition import Form
-from exporter.metrics.series import validates
+from exporter.profiles import has_factory
 from exporter.result import Phase, Probe, Result, Verdict
 
 SWITCHING_PROTOCOLS: Final = 101
@@ -120,7 +120,7 @@ def _failure(probed: Probed) -> Iterator[Sample]:
 
 def _factory_valid(probed: Probed) -> list[Sample]:
     """As `ws_factory_valid`: a welcome that nothing is wrong with, or a reason why not."""
-    if not validates(probed.profile):
+    if not has_factory(probed.profile):
         return []
     if probed.result.factory_reason is not None:
         return _known(0)

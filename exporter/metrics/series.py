@@ -71,7 +71,7 @@ def target_series(target: Target, profile: Profile) -> TargetSeries:
 def legal(target: TargetSeries) -> dict[Key, Start]:
     """Every series the target can have, in no order that matters."""
     parts = (_by_target(target), _by_probe(target), _failures(target), _closes(target), _by_identity(target))
-    return dict(chain(*parts, _factory(target) if validates(target.profile) else ()))
+    return dict(chain(*parts, _factory(target) if has_factory(target.profile) else ()))
 
 
 def intervals(target: TargetSeries) -> dict[Probe, float]:
@@ -88,12 +88,6 @@ def watched(target: TargetSeries) -> Watched:
 def own() -> dict[Key, Start]:
     """Every series of the exporter itself; `BUILD_INFO` comes with its labels."""
     return {(f.LOOP_LAG,): 0, (f.DISTORTED_RUNS,): 0, (f.RELOAD_OK,): 0, (f.RELOADED_AT,): 0}
-
-
-def validates(profile: Profile) -> bool:
-    """True if sessions of this profile tell whether the factory is valid."""
-    reasons = [rule.factory for rules in (profile.errors, profile.closes, profile.noise) for rule in rules]
-    return profile.welcome is not None or any(reasons)
 
 
 def http_code(status: int) -> str:

@@ -10,7 +10,7 @@ from typing import Final
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
 
-from exporter.result import Close, Frame, Result, evidence_text
+from exporter.result import MOST_KEYS, Close, Frame, Result, evidence_text, key_name
 
 
 @with_config(ConfigDict(allow_inf_nan=False, hide_input_in_errors=True))
@@ -64,7 +64,9 @@ def trusted(result: Result) -> Result:
     if (
         (told.connection_id is None or evidence_text(told.connection_id))
         and not (result.close and result.close.text)
-        and all(map(_is_fit, (told.address, *told.failed_addresses, *result.passed_over, *words)))
+        and all(map(_is_fit, (told.address, *told.failed_addresses, result.error_word, *result.passed_over, *words)))
+        and len(result.unknown_keys) <= MOST_KEYS
+        and all(map(key_name, result.unknown_keys))
     ):
         return result
     failed = tuple(filter(_fit, told.failed_addresses))
@@ -74,7 +76,15 @@ def trusted(result: Result) -> Result:
     close = result.close and Close(result.close.code, result.close.initiator, result.close.phase)
     passed_over = {kind: number for kind, number in result.passed_over.items() if _fit(kind)}
     transcript = tuple(map(_trusted_frame, result.transcript))
-    return replace(result, evidence=evidence, close=close, passed_over=passed_over, transcript=transcript)
+    return replace(
+        result,
+        evidence=evidence,
+        close=close,
+        passed_over=passed_over,
+        transcript=transcript,
+        error_word=_fit(result.error_word),
+        unknown_keys=tuple(filter(key_name, result.unknown_keys))[:MOST_KEYS],
+    )
 
 
 def _is_fit(word: str | None) -> bool:

@@ -3,17 +3,20 @@
 import asyncio
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import partial
 from math import inf
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
+from websockets.utils import generate_key
+
+from exporter.config import Pattern, Welcome
 from exporter.profiles import Asked, matches
 from exporter.resolver import Resolver, chosen, shown
 from exporter.result import Close, Facts, Fault, Initiator, Kind, Phase, Probe
-from exporter.session.kinds import kind_of
 from exporter.session.messages import INTERNAL, NORMAL, Messages
 from exporter.session.order import Order
 from exporter.session.track import Track
-from exporter.session.upgrade import offer, read_head
+from exporter.session.upgrade import objection, opened, read_head, request
 from exporter.transport import Clock, Link, Received
 
 DRAIN: Final = 16
@@ -23,6 +26,9 @@ AFTER_HOURS: Final = 0.05
 """Seconds that a deadline may strike late without our having been away."""
 
 NOTHING: Final = Received(b"", 0.0)
+
+UNKNOWN: Final = "other"
+"""The kind of what no rule knows."""
 
 ABNORMAL: Final = 1006
 """No close frame passed in either direction (RFC 6455 section 7.1.5)."""
@@ -54,8 +60,13 @@ class Session:
         self._fault: Fault | None = None
         self._close: Close | None = None
         self._welcome: Mapping[str, Any] | None = None
-        self._refusal: Mapping[str, Any] | None = None
-        self._notices: list[str] = []
+        self._refusal: Any = None
+        self._error_word: str | None = None
+        self._ending: Kind | None = None  # a refusal or a wrong reply, once it came
+        self._awaited: Pattern | None = None  # what the profile waits for now
+        self._refused_at: float | None = None  # when that came
+        self._stopped_at = 0.0  # when a fault was met
+        self._notices: dict[str, None] = {}
         self._asked = False
         self._overslept = 0.0  # seconds from the deadline to when it struck
         self._expiry: float | None = None
@@ -81,6 +92,9 @@ class Session:
             refusal=self._refusal,
             notices=tuple(self._notices),
             passed_over=dict(self._messages.passed_over) if self._messages else {},
+            unknown_keys=tuple(self._messages.unknown_keys) if self._messages else (),
+            refused_after=self._refused_after(),
+            error_word=self._error_word,
             certificate_expiry=self._expiry,
             address=self._address,
             address_number=self._number,
@@ -101,7 +115,7 @@ class Session:
             self._fault = Fault(Kind.DEADLINE)
             self._overslept = self._clock() - self._track.started - self._order.timeout
         except Fault as fault:
-            self._fault = self._blame(fault)
+            self._fault, self._stopped_at = self._blame(fault), self._clock()
         met = self._track.phase
         if self._fault is None:
             self._track.begin(Phase.CLOSE, self._clock())
@@ -109,6 +123,21 @@ class Session:
             self._drain()
         self._note_close(met)
         self._name_cause()
+
+    def _refused_after(self) -> float | None:
+        """Seconds from the start to when the server said no; None if it did not."""
+        kind = None if self._fault is None else self._fault.kind
+        at = (
+            {
+                Kind.STATUS: self._stopped_at,
+                Kind.REFUSAL: self._refused_at,
+                Kind.WRONG_REPLY: self._refused_at,
+                Kind.CLOSED: self._messages.heard_at if self._messages else None,
+            }.get(kind)
+            if kind
+            else None
+        )
+        return None if at is None else max(0.0, at - self._track.started)
 
     def _blame(self, fault: Fault) -> Fault:
         """A TLS alert before the 101 belongs to the handshake; after it, the connection is broken.
@@ -146,8 +175,9 @@ class Session:
         await self._asked_all(messages)
 
     async def _asked_all(self, messages: Messages) -> None:
-        if self._script.profile.welcome is not None:
-            await self._admitted(messages)
+        welcome = self._script.profile.welcome
+        if welcome is not None:
+            await self._admitted(messages, welcome)
         if self._script.auth is not None:
             await self._exchange(messages, self._script.auth, Phase.AUTH, Probe.AUTH)
         if self._order.depth is Probe.SEND and self._script.send is not None:
@@ -167,19 +197,17 @@ class Session:
 
     async def _upgraded(self, link: Link) -> Messages:
         """Ask for the upgrade; the open WebSocket. Raises Fault (status, upgrade, eof, reset)."""
-        protocol = offer(self._order)
+        key = generate_key()
         self._asked, asked = True, self._clock()
-        link.write(b"".join(protocol.data_to_send()))
+        link.write(request(self._order, key))
         self._track.begin(Phase.UPGRADE, max(asked, link.sent_at))
         head, self._early = await read_head(link)
-        protocol.receive_data(head)
-        if protocol.handshake_exc is not None:
-            raise Fault(kind_of(protocol.handshake_exc), type(protocol.handshake_exc).__name__)
-        if self._order.subprotocols and protocol.subprotocol is None:
-            raise Fault(Kind.UPGRADE, "no subprotocol")  # browsers fail the connection (WHATWG WebSockets section 4)
+        wrong = objection(head, key, self._order.subprotocols)
+        if wrong is not None:
+            raise Fault(Kind.UPGRADE, wrong)
         self._track.end(self._early.at)
         self._track.begin(self._next_phase(), self._early.at)
-        return Messages(protocol, link, self._script.profile.max_message_size)
+        return Messages(opened(self._order), link, self._script.profile.max_message_size, self._order.secrets)
 
     def _next_phase(self) -> Phase:
         if self._order.depth is not Probe.CONNECT:
@@ -189,17 +217,18 @@ class Session:
                 return Phase.AUTH
         return Phase.REPLY if self._order.depth is Probe.SEND and self._script.send is not None else Phase.CLOSE
 
-    async def _admitted(self, messages: Messages) -> None:
+    async def _admitted(self, messages: Messages, welcome: Welcome) -> None:
+        self._awaited = welcome.match
         while True:
             message, at = await messages.next()
-            if self._reader.is_welcome(message) and not self._reader.refuses(message, self._welcome_match):
+            if self._is_error(message):
+                message, at = await self._refused(messages, message, at)
+            if self._reader.is_welcome(message):
                 messages.name("welcome")
                 self._welcome = message
                 self._track.end(at)
                 return
-            if self._reader.is_error(message):
-                await self._refused(messages, message)
-            self._pass_over(messages, message, notice=True)
+            self._pass_over(messages, message)
 
     async def _exchange(self, messages: Messages, exchange: Asked, phase: Phase, probe: Probe) -> None:
         """Send a message and read until *its* answer."""
@@ -208,47 +237,94 @@ class Session:
         messages.send(exchange.message, probe.value)
         asked = self._clock()
         self._track.begin(phase, max(asked, messages.flush()))
+        self._awaited = exchange.match
         while True:
             message, at = await messages.next()
-            if matches(exchange.match, message) and not self._reader.refuses(message, exchange.template):
-                good = matches(exchange.expect, message)
-                messages.name("reply" if good else "wrong_reply")
-                if not good:
-                    raise Fault(Kind.WRONG_REPLY)
+            if self._is_error(message):
+                await self._refused(messages, message, at)
+            if matches(exchange.match, message):
+                if not matches(exchange.expect, message):
+                    await self._answered_wrongly(messages, at)
+                messages.name("reply")
                 self._track.end(at)
                 return
-            if self._reader.is_error(message):
-                await self._refused(messages, message)
             self._pass_over(messages, message)
 
-    async def _refused(self, messages: Messages, message: Mapping[str, Any]) -> None:
-        """An error frame: the close that follows it (at once, or 0.1 s later) belongs to the story."""
-        self._refuse(messages, message)
+    def _is_error(self, message: Any) -> bool:
+        """True for an error frame, though it may look like what we wait for, unless that names the error.
+
+        JSON-RPC 2.0 section 5: an error carries the id of its request.
+        """
+        awaited = self._awaited
+        if awaited is None or not matches(awaited, message):
+            return self._reader.is_error(message)
+        return self._reader.refuses(message, awaited)
+
+    async def _refused(self, messages: Messages, message: Any, at: float) -> tuple[Any, float]:
+        """An error frame: the close that follows it (at once, or 0.1 s later) belongs to the story. Raises Fault.
+
+        The welcome, if it follows an error that no rule knows: that one refused nothing.
+        """
+        self._refuse(messages, message, at)
+        if self._track.phase is not Phase.ADMISSION or self._reader.sorts(message):
+            await self._aftermath(messages, lambda *_: False)
+        elif (welcome := await self._aftermath(messages, partial(self._is_let_in, messages))) is not None:
+            messages.passed_over[UNKNOWN] += 1
+            self._refusal = self._error_word = self._ending = None
+            return welcome
+        raise Fault(Kind.REFUSAL)
+
+    def _is_let_in(self, messages: Messages, message: Any, at: float) -> bool:
+        """True for the welcome behind an error that no rule knows; one that a rule knows says more, and is final."""
+        if self._is_error(message):
+            if self._reader.sorts(message) and not self._reader.sorts(self._refusal):
+                self._refusal = None
+                self._refuse(messages, message, at)
+        elif self._reader.is_welcome(message):
+            return not self._reader.sorts(self._refusal)
+        else:
+            self._pass_over(messages, message)
+        return False
+
+    async def _answered_wrongly(self, messages: Messages, at: float) -> NoReturn:
+        """The same for a reply that does not hold what it must: the close says why, whenever it comes."""
+        messages.name("wrong_reply")
+        self._ending, self._refused_at = Kind.WRONG_REPLY, at
+        await self._aftermath(messages, partial(self._note_error, messages))
+        raise Fault(self._ending)
+
+    def _note_error(self, messages: Messages, message: Any, at: float) -> bool:
+        if self._is_error(message):
+            self._refuse(messages, message, at)
+        return False
+
+    async def _aftermath(self, messages: Messages, wanted: Callable[[Any, float], bool]) -> tuple[Any, float] | None:
+        """What is wanted of what still comes, until the close, after the session's fate seemed decided; else None."""
         with suppress(Fault, TimeoutError):
             async with asyncio.timeout(self._order.close_timeout):
                 while True:
-                    await messages.next()
-        raise Fault(Kind.REFUSAL)
+                    message, at = await messages.next()
+                    if wanted(message, at):
+                        return message, at
+        return None
 
-    def _refuse(self, messages: Messages, message: Mapping[str, Any]) -> None:
-        messages.name("error", self._reader.error_word(message))
+    def _refuse(self, messages: Messages, message: Any, at: float) -> None:
+        word = self._reader.error_word(message)
+        messages.name("error", word)
         if self._refusal is None:
-            self._refusal = message
+            self._refusal, self._refused_at, self._error_word = message, at, word
+        self._ending = Kind.REFUSAL
 
-    @property
-    def _welcome_match(self) -> Any:
-        return self._script.profile.welcome.match if self._script.profile.welcome else None
-
-    def _is_noise(self, message: Mapping[str, Any]) -> bool:
+    def _is_noise(self, message: Any) -> bool:
         return not self._reader.is_error(message) and self._reader.noise(message) is not None
 
-    def _pass_over(self, messages: Messages, message: Mapping[str, Any], *, notice: bool = False) -> None:
+    def _pass_over(self, messages: Messages, message: Any) -> None:
         rule = self._reader.noise(message)
         messages.pass_over(self._reader.kind(message) if rule is None else rule.kind)
         if rule is None:
+            messages.note_keys(message)
             return
-        if notice:
-            self._notices.append(rule.kind)
+        self._notices.setdefault(rule.kind)
         if rule.answer is not None:
             messages.send(rule.answer, "answer")
 
@@ -266,8 +342,7 @@ class Session:
                     break
                 messages.feed(*received)
         for message in messages.arrived(lambda _: True):
-            if self._reader.is_error(message):
-                self._refuse(messages, message)
+            self._note_error(messages, message, messages.heard_at)
 
     def _is_after_hours(self, at: float) -> bool:
         """True for what came after the deadline while we were not there to see it strike: the answer to our silence."""
@@ -292,8 +367,8 @@ class Session:
         fault = self._fault
         if fault is None or fault.kind not in (Kind.DEADLINE, Kind.RESET, Kind.EOF, Kind.CLOSED):
             return
-        if self._refusal is not None:
-            self._fault = Fault(Kind.REFUSAL)
+        if self._ending is not None:
+            self._fault = Fault(self._ending)
         elif self._close is not None:
             remote = self._close.initiator is Initiator.REMOTE
             violation = self._messages.violation if self._messages else None

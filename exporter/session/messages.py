@@ -1,19 +1,22 @@
-"""Frames become JSON objects, each with the moment it arrived; JSON objects become frames.
+"""Frames become JSON values, each with the moment it arrived; JSON values become frames.
 
 Rule 1: never raises for what the server sends until what came before it has been handed out.
-Rule 2: what a server may make us keep is bounded: bytes, frames, fragments.
+Rule 2: what a server may make us keep is bounded: bytes, frames, fragments, values.
+Rule 3: text or binary makes no difference: what is JSON in UTF-8 is a message, and values that white space separates
+in one frame are messages in turn.
 """
 
 import json
+import re
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Final
+from collections.abc import Callable, Collection, Iterator
+from itertools import islice
+from typing import Any, Final, NoReturn
 
-from websockets.client import ClientProtocol
 from websockets.frames import Frame, Opcode
-from websockets.protocol import OPEN
+from websockets.protocol import OPEN, Protocol
 
-from exporter.result import Fault, Kind
+from exporter.result import MOST_KEYS, Fault, Kind, key_name
 from exporter.session.kinds import kind_of
 from exporter.session.transcript import CODE, KIND, Entry, Transcript
 from exporter.transport import Link
@@ -22,11 +25,27 @@ FLOOD: Final = 16
 """A session that receives this many times its message limit is ended as `too_big`."""
 
 FRAMES: Final = 50_000
-"""A session that receives more is ended as `too_big`: of the smallest frames, 16 MiB keep the loop busy for 30 s."""
+"""A session that receives more is ended as `too_big`: of the smallest frames, 16 MiB keep the loop busy for 30 s. So is
+one that receives more values."""
 
 FRAGMENTS: Final = 1024
 """Fragments of one message; empty ones cost the sender two bytes and us an object each."""
 
+KEYS: Final = 32
+"""Fields of one unknown message whose names are looked at."""
+
+LOOKED_AT: Final = 64
+"""Unknown messages of a session whose fields are looked at."""
+
+SPACE: Final = re.compile(r"[ \t\n\r]*")
+"""RFC 8259 section 2."""
+
+
+def _no_number(_: str) -> NoReturn:
+    raise ValueError("NaN and Infinity are no JSON")
+
+
+FROM_JSON: Final = json.JSONDecoder(parse_constant=_no_number)
 TO_JSON: Final = json.JSONEncoder(separators=(",", ":")).encode
 
 NORMAL: Final = 1000
@@ -35,25 +54,47 @@ INVALID_DATA: Final = 1007
 TOO_BIG: Final = 1009
 
 
+def _values(text: str) -> Iterator[Any]:
+    """The JSON values of a text, white space between them; raises ValueError, RecursionError for anything else."""
+    at = _past_space(text, 0)
+    while at < len(text):
+        value, end = FROM_JSON.raw_decode(text, at)
+        at = _past_space(text, end)
+        if at == end < len(text):
+            raise ValueError("no white space after a value")
+        yield value
+
+
+def _past_space(text: str, at: int) -> int:
+    found = SPACE.match(text, at)
+    return found.end() if found else at
+
+
 class Messages:
     """The open WebSocket of a link. `limit`: bytes of a message. `passed_over`: messages of no use, by kind.
 
-    Whoever takes a message says what it was (`name`, `pass_over`): the transcript tells.
+    Whoever takes a message says what it was (`name`, `pass_over`): the transcript tells. `unknown_keys`: names of
+    fields of messages that no rule knows, none that stands in one of the `secrets` or holds one. `heard_at`: when the
+    last bytes arrived.
     """
 
-    def __init__(self, protocol: ClientProtocol, link: Link, limit: int) -> None:
+    def __init__(self, protocol: Protocol, link: Link, limit: int, secrets: Collection[str]) -> None:
         self.protocol = protocol
         self.passed_over: Counter[str] = Counter()
+        self.unknown_keys: dict[str, None] = {}
+        self.heard_at = 0.0
+        self._secrets = secrets
         self.transcript = Transcript()
         self.violation: Fault | None = None
         self._link = link
         self._most = FLOOD * limit
-        self._inbox: deque[tuple[Mapping[str, Any], float, Entry]] = deque()
+        self._inbox: deque[tuple[Any, float, Entry]] = deque()
         self._taken: Entry = []
         self._parts: list[bytes] = []
         self._text = False
         self._received = 0
         self._frames = 0
+        self._values = 0
 
     @property
     def is_open(self) -> bool:
@@ -63,7 +104,7 @@ class Messages:
     @property
     def is_flood(self) -> bool:
         """True once more has arrived than a backend in its right mind sends."""
-        return self._received > self._most or self._frames > FRAMES
+        return self._received > self._most or self._frames > FRAMES or self._values > FRAMES
 
     @property
     def gave_up(self) -> bool:
@@ -71,8 +112,8 @@ class Messages:
         received, sent = self.protocol.close_rcvd, self.protocol.close_sent
         return sent is not None and sent.code == INTERNAL and (received is None or received.code != INTERNAL)
 
-    def send(self, message: Mapping[str, Any], kind: str) -> None:
-        """Have a JSON object sent by the next `flush`, which comes at the latest before we wait for more.
+    def send(self, message: Any, kind: str) -> None:
+        """Have a JSON value sent by the next `flush`, which comes at the latest before we wait for more.
 
         After a close frame nothing is: that shows when the inbox is empty.
         """
@@ -94,8 +135,8 @@ class Messages:
             self.transcript.sent(self._link.sent_at, self.protocol.close_sent)
         return self._link.sent_at
 
-    async def next(self) -> tuple[Mapping[str, Any], float]:
-        """The next JSON object and when it arrived; raises Fault (closed, eof, reset, protocol, too_big)."""
+    async def next(self) -> tuple[Any, float]:
+        """The next JSON value and when it arrived; raises Fault (closed, eof, reset, protocol, too_big)."""
         while not self._inbox:
             self._raise_if_over()
             self.flush()
@@ -111,14 +152,25 @@ class Messages:
         """Say that the message that was handed out last is of no use."""
         self._pass(self._taken, kind)
 
-    def arrived(self, wanted: Callable[[Mapping[str, Any]], bool]) -> Iterator[Mapping[str, Any]]:
-        """The JSON objects at the head of what has arrived, as long as they are wanted."""
+    def note_keys(self, message: Any) -> None:
+        """Keep the names of an unknown message's outermost fields, if they may be shown."""
+        if not isinstance(message, dict) or self.passed_over.total() > LOOKED_AT:
+            return
+        for name in map(key_name, islice(message, KEYS)):
+            if len(self.unknown_keys) >= MOST_KEYS:
+                return
+            if name is not None and not any(name in secret or secret in name for secret in self._secrets):
+                self.unknown_keys[name] = None
+
+    def arrived(self, wanted: Callable[[Any], bool]) -> Iterator[Any]:
+        """The JSON values at the head of what has arrived, as long as they are wanted."""
         while self._inbox and wanted(self._inbox[0][0]):
             message, _, self._taken = self._inbox.popleft()
             yield message
 
     def feed(self, data: bytes, at: float) -> None:
         """Take bytes in; none is the end of the stream, which raises Fault (eof) unless a close frame came first."""
+        self.heard_at = at
         if not data:
             self.protocol.receive_eof()
             if self.protocol.close_rcvd is None and self.protocol.close_sent is None:
@@ -151,7 +203,7 @@ class Messages:
             raise Fault(kind_of(error), type(error).__name__)
 
     def _frame(self, frame: Frame, at: float, entry: Entry) -> None:
-        """Join fragments (RFC 6455 section 5.4), keep JSON objects; raises UnicodeDecodeError (section 8.1), Fault."""
+        """Join fragments (RFC 6455 section 5.4), keep JSON values; raises UnicodeDecodeError (section 8.1), Fault."""
         if self.is_flood:
             raise Fault(Kind.TOO_BIG, "flood")
         if frame.opcode in (Opcode.TEXT, Opcode.BINARY):
@@ -164,24 +216,31 @@ class Messages:
         if not frame.fin:
             return
         whole, self._parts = b"".join(self._parts), []
-        if self._text:
-            self._message(whole.decode(), at, entry)
-        else:
-            self._pass(entry, "binary")
-
-    def _message(self, text: str, at: float, entry: Entry) -> None:
         try:
-            message = json.loads(text)
+            text = whole.decode()
+        except UnicodeDecodeError:
+            if self._text:
+                raise
+            self._pass(entry, "binary")
+            return
+        self._values_of(text, at, entry)
+
+    def _values_of(self, text: str, at: float, entry: Entry) -> None:
+        """Keep the JSON values of a message; raises Fault for too many."""
+        try:
+            values = list(islice(_values(text), FRAMES - self._values + 1))
         except (ValueError, RecursionError):
-            message = None
-        if isinstance(message, dict):
-            self._inbox.append((message, at, entry))
-        else:
-            self._pass(entry, "not_json")
+            values = []
+        self._values += len(values)
+        if self.is_flood:
+            raise Fault(Kind.TOO_BIG, "flood")
+        self._inbox.extend((value, at, entry) for value in values)
+        if not values:
+            self._pass(entry, "not_json" if self._text else "binary")
 
     def _pass(self, entry: Entry, kind: str) -> None:
         self.passed_over[kind] += 1
-        entry[KIND] = kind
+        entry[KIND] = entry[KIND] or kind  # of several messages in a frame, the one that matters came to be named
 
     def _fail(self, code: int, fault: Fault) -> None:
         """RFC 6455 section 7.1.7: what follows is not looked at; what came before it still counts."""

@@ -33,6 +33,8 @@ class Order:
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Beside those of the upgrade itself; of names that differ in case only the last counts."""
     subprotocols: tuple[str, ...] = field(default=(), repr=False)
+    secrets: tuple[str, ...] = field(default=(), repr=False)
+    """Texts of which nothing may be shown, not even where they come back."""
     ip_protocol: str = "any"
     connect_to: str | None = None
     failed_addresses: tuple[str, ...] = ()

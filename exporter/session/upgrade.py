@@ -1,89 +1,178 @@
 """The opening handshake (RFC 6455 section 4.1): what we ask for, and the head of the answer.
 
 Rule 1: an answer is judged when its head is complete; the body of a refusal is never awaited.
+Rule 2: one place decides what is a 101: here. What Chromium, Node and curl accept is accepted: heads of up to 256 KiB,
+any number of headers, `HTTP/1.0 101`, a status line without a reason phrase.
 """
 
 import logging
 import re
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC
+from email.utils import parsedate_to_datetime
 from typing import Final
 
-from websockets.client import ClientProtocol
 from websockets.datastructures import Headers
 from websockets.http11 import Request
-from websockets.typing import Subprotocol
-from websockets.uri import WebSocketURI
+from websockets.protocol import OPEN, Protocol, Side
+from websockets.utils import accept_key
 
-from exporter.result import Fault, Kind
+from exporter.result import Fault, Handshake, Kind
 from exporter.session.order import Order
 from exporter.transport import Link, Received
 
 SILENT: Final = logging.getLogger("exporter.websockets")
-"""The library's logger prints Authorization headers and frames at debug level: it gets one that never speaks."""
+"""The library's logger prints frames at debug level: it gets one that never speaks."""
 SILENT.disabled = True
 
-HEAD_LIMIT: Final = 32_768
-"""Bytes of an upgrade answer's status line and headers, those of all 1xx before it included; more is no answer."""
+HEAD_LIMIT: Final = 262_144
+"""Bytes of an upgrade answer's status line and headers, those of all 1xx before it included; more is no answer. As many
+as Chromium takes (net/http/http_stream_parser.cc, kMaxHeaderBufSize)."""
 
 SWITCHING: Final = 101
 STATUS_LINE: Final = re.compile(rb"HTTP/1\.[01] ([1-5]\d\d)(?: [^\r\n]*)?\r?\n")
 HEAD_END: Final = re.compile(rb"\r?\n\r?\n")
-RETRY_AFTER: Final = re.compile(rb"\nretry-after:[ \t]*(\d{1,9})[ \t]*\r?\n", re.IGNORECASE)
+LONGEST_END: Final = 4
+HEADER: Final = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([^\r\n\0]*?)[ \t]*")
+"""A header line without its line end (RFC 9112 section 5); a folded one and a space before the colon are refused, as
+Node does."""
+DELAY: Final = re.compile(r"\d{1,9}")
+LONGEST_DATE: Final = 64
 
 
-def offer(order: Order) -> ClientProtocol:
-    """The protocol with our request ready to be sent; no extension is offered, permessage-deflate neither."""
-    protocol = ClientProtocol(
-        WebSocketURI(order.tls is not None, order.host, order.port, order.resource, ""),
-        subprotocols=[Subprotocol(name) for name in order.subprotocols] or None,
-        max_size=order.script.profile.max_message_size,
-        logger=SILENT,
-    )
+def request(order: Order, key: str) -> bytes:
+    """Our request; no extension is offered, permessage-deflate neither."""
     asked = {
         "Host": order.authority,
         "Upgrade": "websocket",
         "Connection": "Upgrade",
-        "Sec-WebSocket-Key": protocol.key,
+        "Sec-WebSocket-Key": key,
         "Sec-WebSocket-Version": "13",
         **({"Sec-WebSocket-Protocol": ", ".join(order.subprotocols)} if order.subprotocols else {}),
         **dict({name.lower(): (name, value) for name, value in order.headers.items()}.values()),  # the last of a name
     }
-    protocol.send_request(Request(order.resource, Headers(asked)))
-    return protocol
+    return Request(order.resource, Headers(asked)).serialize()
+
+
+def opened(order: Order) -> Protocol:
+    """The library's side of a WebSocket that is open: it never sees the handshake."""
+    return Protocol(Side.CLIENT, state=OPEN, max_size=order.script.profile.max_message_size, logger=SILENT)
 
 
 async def read_head(link: Link) -> tuple[bytes, Received]:
     """The complete head of a 101, and what came with its end. Raises Fault for any other answer."""
-    head, heard = b"", 0
+    heads, heard = _Heads(), 0
     while True:
         data, at = await link.read()
         if not data:
             raise Fault(Kind.EOF, "before the answer to the upgrade")
         heard += len(data)
-        head = _skip_informational(head + data)
-        end = HEAD_END.search(head)
+        end = heads.feed(data)
         if end is not None:
-            return head[: end.end()], Received(head[end.end() :], at)
+            return bytes(heads.waiting[:end]), Received(bytes(heads.waiting[end:]), at)
         if heard > HEAD_LIMIT:
-            raise Fault(Kind.UPGRADE, "endless head")
+            raise Fault(Kind.UPGRADE, Handshake.TOO_LARGE)
 
 
-def _skip_informational(head: bytes) -> bytes:
-    """The answer's bytes without complete 1xx heads before it (103 may precede 101, RFC 8297).
+class _Heads:
+    """The answer's bytes without complete 1xx heads before it (103 may precede 101, RFC 8297); each is looked at once.
 
-    Raises Fault (upgrade) for what cannot become an HTTP/1 answer, and (status) once a refusal's head is complete.
+    `feed` gives the end of the 101's head; it raises Fault (upgrade) for what cannot become an HTTP/1 answer, and
+    (status) once a refusal's head is complete.
     """
-    while True:
-        if not head.startswith(b"HTTP/1.") and not b"HTTP/1.".startswith(head[:7]):
-            raise Fault(Kind.UPGRADE, "no HTTP answer")
-        line, end = STATUS_LINE.match(head), HEAD_END.search(head)
-        if line is None and b"\n" in head:
-            raise Fault(Kind.UPGRADE, "no status line")
-        if line is None or end is None:
-            return head
-        status = int(line[1])
-        if status == SWITCHING:
-            return head
-        if not 100 <= status < 200:  # noqa: PLR2004
-            asked = RETRY_AFTER.search(head, 0, end.end())
-            raise Fault(Kind.STATUS, status=status, retry_after=float(asked[1]) if asked else None)
-        head = head[end.end() :]
+
+    def __init__(self) -> None:
+        self.waiting = bytearray()
+        self._looked_at = 0
+        self._status: int | None = None
+
+    def feed(self, data: bytes) -> int | None:
+        self.waiting += data
+        while True:
+            if self._status is None and not self._has_status():
+                return None
+            end = HEAD_END.search(self.waiting, max(0, self._looked_at - LONGEST_END))
+            if end is None:
+                self._looked_at = len(self.waiting)
+                return None
+            if self._status == SWITCHING:
+                return end.end()
+            if self._status is not None and self._status >= 200:  # noqa: PLR2004 - RFC 9110 section 15.2
+                fields = _fields(bytes(self.waiting[: end.end()]))
+                raise Fault(Kind.STATUS, status=self._status, retry_after=_retry_after(fields))
+            del self.waiting[: end.end()]
+            self._looked_at, self._status = 0, None
+
+    def _has_status(self) -> bool:
+        if not self.waiting.startswith(b"HTTP/1.") and not b"HTTP/1.".startswith(self.waiting[:7]):
+            raise Fault(Kind.UPGRADE, Handshake.NO_HTTP)
+        if self.waiting.find(b"\n", self._looked_at) < 0:
+            self._looked_at = len(self.waiting)
+            return False
+        line = STATUS_LINE.match(self.waiting)
+        if line is None:
+            raise Fault(Kind.UPGRADE, Handshake.NO_HTTP)
+        self._status, self._looked_at = int(line[1]), 0
+        return True
+
+
+def _fields(head: bytes) -> Mapping[str, list[str]]:
+    """The header fields of a head by their names in lower case; a line that is none stands under the empty name."""
+    found: dict[str, list[str]] = {}
+    for line in head.split(b"\n")[1:-2]:
+        field = HEADER.fullmatch(line.removesuffix(b"\r"))
+        name, value = ("", "") if field is None else (field[1].decode("latin-1").lower(), field[2].decode("latin-1"))
+        found.setdefault(name, []).append(value)
+    return found
+
+
+def objection(head: bytes, key: str, offered: Sequence[str]) -> Handshake | None:
+    """Why the head of a 101 does not open the WebSocket that was asked for (RFC 6455 section 4.1); None if it does."""
+    fields = _fields(head)
+    return next((word for word, holds in CONDITIONS.items() if not holds(fields, key, offered)), None)
+
+
+def _values(fields: Mapping[str, list[str]], name: str) -> list[str]:
+    """The members of a field that is a list (RFC 9110 section 5.6.1)."""
+    return [part.strip(" \t") for value in fields.get(name, []) for part in value.split(",") if part.strip(" \t")]
+
+
+def _lowered(fields: Mapping[str, list[str]], name: str) -> list[str]:
+    return [value.lower() for value in _values(fields, name)]
+
+
+CHOICE: Final = "sec-websocket-protocol"
+
+CONDITIONS: Final[Mapping[Handshake, Callable[[Mapping[str, list[str]], str, Sequence[str]], bool]]] = {
+    Handshake.BAD_HEADER: lambda fields, _, __: "" not in fields,
+    Handshake.NO_UPGRADE: lambda fields, _, __: (
+        _lowered(fields, "upgrade") == ["websocket"] and "upgrade" in _lowered(fields, "connection")
+    ),
+    Handshake.WRONG_ACCEPT: lambda fields, key, _: fields.get("sec-websocket-accept") == [accept_key(key)],
+    Handshake.EXTENSION: lambda fields, _, __: "sec-websocket-extensions" not in fields,
+    Handshake.SUBPROTOCOL_NOT_CHOSEN: lambda fields, _, offered: not offered or CHOICE in fields,
+    Handshake.SUBPROTOCOL_NOT_OFFERED: lambda fields, _, offered: (
+        CHOICE not in fields or (len(fields[CHOICE]) == 1 and fields[CHOICE][0] in offered)
+    ),
+}
+"""What an opening 101 must fulfil, by the word for its breach. Browsers demand that one of the offered subprotocols is
+chosen (WHATWG WebSockets section 2.1 "establish a WebSocket connection")."""
+
+
+def _retry_after(fields: Mapping[str, list[str]]) -> float | None:
+    """Seconds that Retry-After asks for: a delay, or a date beside the answer's own (RFC 9110 section 10.2.3)."""
+    values = fields.get("retry-after", [])
+    if len(values) != 1:
+        return None
+    if DELAY.fullmatch(values[0]):
+        return float(values[0])
+    until, now = _moment(values[0]), _moment(fields.get("date", [""])[0])
+    return None if until is None or now is None else max(0.0, until - now)
+
+
+def _moment(value: str) -> float | None:
+    try:
+        moment = parsedate_to_datetime(value[:LONGEST_DATE])
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, OverflowError, TypeError, IndexError):
+        return None

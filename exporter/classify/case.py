@@ -1,0 +1,27 @@
+"""What a session was sent to find out, as a value."""
+
+from dataclasses import dataclass, field
+from math import inf
+
+from exporter.classify.memory import Memory
+from exporter.config import Profile
+from exporter.result import Probe
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """What a session was sent to find out.
+
+    `started_at`: unix seconds of the start of `resolve`. `timeout`: seconds it had. `late`: seconds by which the event
+    loop was late meanwhile. `credential`: the upgrade request held one.
+    """
+
+    profile: Profile
+    depth: Probe
+    started_at: float
+    memory: Memory = field(repr=False)
+    subject: str | None = field(default=None, repr=False)
+    environment: str | None = None
+    timeout: float = inf
+    late: float = 0.0
+    credential: bool = False

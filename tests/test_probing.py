@@ -143,7 +143,10 @@ async def test_a_session_that_only_connects_takes_no_slot_and_sends_no_token(sta
 
 async def chatting(peer):
     """A backend that lets everybody in and answers what it is sent."""
-    await peer.upgrade(wire.WELCOME)
+    await peer.request()
+    offered = peer.headers.get("sec-websocket-protocol")
+    chosen = f"Sec-WebSocket-Protocol: {offered.split(',')[0]}\r\n" if offered else ""
+    peer.send(peer.switching(chosen), wire.WELCOME)
     message = await peer.message()
     peer.send(wire.text({"type": "echo_reply", "id": message["id"], "ok": True}))
 

@@ -300,6 +300,9 @@ FRAMES = [
     (frame("WEBSOCKET_AUTH_ERROR"), UNAVAILABLE, None, False),
     (frame("WEBSOCKET_AUTH_EXCEPTION"), UNAVAILABLE, None, False),
     (frame("INVALID_WEBSOCKET_STATE"), UNAVAILABLE, None, False),
+    (frame("AUTH_CIRCUIT_BREAKER_OPEN"), UNAVAILABLE, None, False),
+    (frame("AUTH_RETRY_ERROR"), UNAVAILABLE, None, False),
+    (frame("AUTH_RETRY_EXHAUSTED"), UNAVAILABLE, None, False),
 ]
 
 
@@ -502,7 +505,7 @@ def test_a_profile_has_its_phases(profile, phases):
 
 def test_kinds_of_passed_over_messages_are_a_closed_list():
     """The kinds are those of the profile's rules, each once, and those that every profile has."""
-    assert kinds_of(FACTORY) == ("ping", "notice", "degraded", "recovery", *OTHER_KINDS)
+    assert kinds_of(FACTORY) == ("ping", "degraded", "notice", "recovery", *OTHER_KINDS)
     assert kinds_of(ECHO) == OTHER_KINDS
     assert kinds_of(Profile(noise=[NoiseRule(kind="other", match={"type": "x"})])).count("other") == 1
 

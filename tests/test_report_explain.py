@@ -246,10 +246,9 @@ INCIDENTS = yaml.safe_load((cases.DATA / "signatures.yml").read_text("utf-8"))["
 PAIRS = [
     (incident, [row for row in ROWS if row["fault"] in incident["faults"]])
     for incident in INCIDENTS
-    if incident["name"] not in ("crash-loop", "uuid-refused")
+    if incident["name"] != "uuid-refused"
 ]
-"""Left out: a 1012 in every session pages as a failing factory, one 1012 is a restart; and one identity's refusal is
-told as its cause, where the alert can only say that one identity fails."""
+"""Left out: one identity's refusal is told as its cause, where the alert can only say that one identity fails."""
 
 
 @pytest.mark.parametrize("pair", [pair for pair in PAIRS if pair[1]], ids=lambda pair: pair[0]["name"])

@@ -194,6 +194,7 @@ SILENCE: Final = (
         Reason.CLOSED,
         "The server turned us away as overloaded or not available for now: it closed with {code}, no welcome came.",
         _OVERLOAD,
+        Alert.SERVER_RESTARTING,
         codes=OVERLOAD,
     ),
     _admission(
@@ -402,6 +403,18 @@ REPLY: Final = (
         Reason.TOO_BIG,
         "The reply is larger than any may be.",
         "See what the backend echoes, and what else it pushes to this user.",
+    ),
+    _reply(
+        Reason.AUTH_REJECTED,
+        "{open}, then the server refused our {credential}.",
+        _REJECTED,
+        Alert.AUTH_FAILING,
+    ),
+    _reply(
+        Reason.AUTH_UNAVAILABLE,
+        "{open}, then the server could not check our {credential}, which itself may be good.",
+        _UNAVAILABLE,
+        Alert.AUTH_UNAVAILABLE,
     ),
     _reply(
         Reason.RATE_LIMITED,

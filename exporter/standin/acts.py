@@ -277,13 +277,13 @@ async def _close(talk: Conversation, values: Values, _stage: Stage) -> None:
 
 NOISE: Final[tuple[Callable[[float], frames.Frame], ...]] = (
     frames.ping,
-    frames.service_info,
+    partial(frames.service_info, fallback=False),
     frames.handshake_validation,
     partial(frames.ack, "somebody_elses_request", STRANGER),
     partial(frames.agent_event, "agent_started", STRANGER),
     partial(frames.message_ack, "somebody-elses-message"),
     partial(frames.agent_event, "agent_thinking", STRANGER),
-    partial(frames.service_info, event="service_status"),
+    partial(frames.service_info, event="service_status", fallback=False),
 )
 
 

@@ -82,14 +82,14 @@ def message_ack(message_id: object, now: float) -> Frame:
     )
 
 
-def service_info(now: float, event: str = "service_info") -> Frame:
+def service_info(now: float, event: str = "service_info", *, fallback: bool = True) -> Frame:
     """Says that something was missing at start-up; T2 calls the event `service_status`."""
     data = {
         "event": event,
         "message": "Some services are not available, fallback handlers are active",
         "environment": ENVIRONMENT,
         "missing_dependencies": ["agent_supervisor", "thread_service"],
-        "fallback_active": True,
+        "fallback_active": fallback,
     }
     return system(data, now)
 

@@ -30,7 +30,8 @@ FAULTS = {
 }
 # fmt: on
 SPEC = re.compile(r"(?P<name>[a-z0-9_]+)(?::(?P<parameters>[a-z_]+=[^,=]+(?:,[a-z_]+=[^,=]+)*))?")
-SOURCE = re.compile(r"\b(?:protocol \d|design \d|issue 2|RFC \d+|IANA|ruling)")
+SOURCE = re.compile(r"\b(?:protocol \d|design \d|issue \d+|RFC \d+|IANA|ruling)")
+BY_STATUS = {"http_status", "rate_limited", "redirect", "auth_rejected", "auth_unavailable"}
 PROBES = tuple(probe.value for probe in Probe)
 OUT_OF_REACH = {Reason.DNS, Reason.UNREACHABLE}  # a server on loopback cannot make these
 
@@ -119,7 +120,7 @@ def close_stands_where_a_websocket_was(row):
 
 def http_status_and_tls_stand_where_they_can(row):
     """A status belongs to a refused upgrade, and the phase tls to a wss target."""
-    by_status = row["phase"] == Phase.UPGRADE and row["reason"] in {"http_status", "rate_limited", "redirect"}
+    by_status = row["phase"] == Phase.UPGRADE and row["reason"] in BY_STATUS
     assert (row["http_status"] is not None) == by_status
     if row["phase"] == Phase.TLS:
         assert row["over"] == ["tls"]

@@ -18,6 +18,7 @@ from exporter.result import (
     Evidence,
     FactoryReason,
     Frame,
+    Handshake,
     Impairment,
     Initiator,
     Opcode,
@@ -46,12 +47,6 @@ ALERTS = {
     "WebSocketProbeImpaired",
     "WebSocketProbeBudgetSkips",
 }
-COMING = {
-    Phase.UPGRADE: {Reason.AUTH_REJECTED, Reason.AUTH_UNAVAILABLE},
-    Phase.ADMISSION: {Reason.CLOSED, Reason.SERVER_ERROR, Reason.BAD_REPLY},
-}
-"""What a profile's `statuses`, and a profile without a factory, make of the same facts."""
-FAILURES = {phase: reasons | COMING.get(phase, set()) for phase, reasons in LEGAL_FAILURES.items()}
 CONTEXTS = [
     NEUTRAL,
     cases.STAGING,
@@ -60,7 +55,7 @@ CONTEXTS = [
     cases.context("echo", auth={"secret_env": "KEY"}, headers={"Origin": "https://app.example.com"}),
     cases.context(auth={"jwt": {"token_file": "token"}}, allow_auth_bypass=True, headers={"X-Test": "1"}),
 ]
-ERROR = Frame(0.3, Direction.IN, Opcode.TEXT, 99, "error", "NO_TOKEN")
+ERROR = Frame(0.3, Direction.IN, Opcode.TEXT, 99, "error", "INVALID_FORMAT")
 UNKNOWN = Frame(0.3, Direction.IN, Opcode.TEXT, 99, "error")
 PART = Frame(0.3, Direction.IN, Opcode.TEXT, 99)
 PASSED_OVER = [{}, {"ping": 1}, {"binary": 2}, {"other": 1, "ping": 2}]
@@ -80,7 +75,7 @@ def closes(phase):
 
 def failures():
     """Every failure there can be, and more: legal phase and reason, with any factory reason, close and status."""
-    for phase, reasons in FAILURES.items():
+    for phase, reasons in LEGAL_FAILURES.items():
         statuses = STATUSES if phase is Phase.UPGRADE else [None]
         for reason, factory, close in product(reasons, (None, *FactoryReason), closes(phase)):
             for status in statuses if reason in (Reason.HTTP_STATUS, Reason.RATE_LIMITED, Reason.REDIRECT) else [None]:
@@ -115,6 +110,9 @@ def heard(result):
         for came in ((), (UNKNOWN,), (PART,)):
             yield replace(result, passed_over={}, phases=cases.until(Phase.ADMISSION), transcript=came)
     yield replace(result, transcript=(ERROR,), retry_after=30.0)
+    yield from (replace(result, no_token=True, credential_sent=sent) for sent in (None, True))
+    if result.reason is Reason.BAD_HANDSHAKE:
+        yield from (replace(result, handshake=handshake) for handshake in Handshake)
 
 
 def every_situation():
@@ -158,12 +156,12 @@ def test_the_alerts_are_those_of_the_issue():
     assert {str(alert) for alert in Alert} == ALERTS
 
 
-@pytest.mark.parametrize("phase", FAILURES)
+@pytest.mark.parametrize("phase", LEGAL_FAILURES)
 def test_reasons_of_one_phase_are_told_apart(phase):
     """Within a phase, each reason has its own sentence."""
     met = {
         reason: explain(replace(cases.PASSED, verdicts=FAIL, phase=phase, reason=reason, close=None)).sentence
-        for reason in FAILURES[phase] - {Reason.FACTORY}
+        for reason in LEGAL_FAILURES[phase] - {Reason.FACTORY}
     }
 
     assert len(set(met.values())) == len(met)

@@ -7,8 +7,9 @@ import pytest
 import report_cases as cases
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_report_explain import CONTEXTS, FAILURES, NUMBERS, STATUSES
+from test_report_explain import CONTEXTS, NUMBERS, STATUSES
 
+from exporter.classify import LEGAL_FAILURES
 from exporter.history import State, Word
 from exporter.report import FORMATS, SERIES_FORMATS, explain, verdict_line
 from exporter.report.context import Credential
@@ -18,6 +19,7 @@ from exporter.result import (
     Direction,
     FactoryReason,
     Frame,
+    Handshake,
     Initiator,
     Opcode,
     Phase,
@@ -43,15 +45,15 @@ frames = st.builds(
     st.sampled_from(Opcode),
     st.integers(0, 9999),
     st.sampled_from((None, "error", "wrong_reply", "welcome", "other")),
-    st.sampled_from((None, "NO_TOKEN", "INVALID_FORMAT")),
+    st.sampled_from((None, "INVALID_FORMAT")),
 )
 
 
 @st.composite
 def failures(draw):
     """A session that failed somewhere, with any facts beside: phase and reason are such as there are."""
-    phase = draw(st.sampled_from([*FAILURES]))
-    reason = draw(st.sampled_from(sorted(FAILURES[phase])))
+    phase = draw(st.sampled_from([*LEGAL_FAILURES]))
+    reason = draw(st.sampled_from(sorted(LEGAL_FAILURES[phase])))
     code = draw(st.sampled_from(NUMBERS))
     close = draw(st.sampled_from([None, *(Close(code, who, where) for who in Initiator for where in OPEN)]))
     return replace(
@@ -69,6 +71,12 @@ def failures(draw):
         else {},
         transcript=tuple(draw(st.lists(frames, max_size=4))) if phase in OPEN else (),
         identity=draw(st.sampled_from((None, "pool-001"))),
+        handshake=draw(st.sampled_from((None, *Handshake))) if reason is Reason.BAD_HANDSHAKE else None,
+        no_token=draw(st.booleans()) and reason is Reason.AUTH_REJECTED,
+        credential_sent=draw(st.sampled_from((None, True, False))),
+        origin_sent=draw(st.sampled_from((None, True, False))),
+        refused_after=draw(st.sampled_from((None, 0.0, 1.0))),
+        unknown_keys=draw(st.sampled_from(((), ("type", "data")))),
         distorted=draw(st.booleans()),
     )
 
@@ -99,8 +107,11 @@ def test_no_sentence_says_what_the_facts_speak_against(result, context):
     if not context.factory and result.factory_reason is None:
         assert not [each for each in LORE if each in words], said
     errors = [frame.code for frame in result.transcript if frame.kind == "error"]
-    if errors and errors[-1] != "INVALID_FORMAT" and result.phase is Phase.ADMISSION:
+    unnamed = bool(errors) and errors[-1] is None
+    if (unnamed or result.no_token) and result.phase is Phase.ADMISSION:
         assert KEYS not in words, said
+    if result.origin_sent:
+        assert "Origin header" not in words, said
     if context.credential not in (None, Credential.SIGNED):
         assert KEYS not in words, said
 

@@ -13,6 +13,7 @@ from exporter.result import (
     Direction,
     FactoryReason,
     Frame,
+    Handshake,
     Initiator,
     Opcode,
     Phase,
@@ -33,7 +34,6 @@ BYPASSING = cases.context(auth=cases.SIGNED, allow_auth_bypass=True, headers={"X
 
 OURS = Close(1000, Initiator.LOCAL, Phase.ADMISSION)
 PING = Frame(0.2, Direction.IN, Opcode.TEXT, 20, "ping")
-NO_TOKEN = Frame(0.2, Direction.IN, Opcode.TEXT, 90, "error", "NO_TOKEN")
 
 
 def refused(status, **known):
@@ -42,6 +42,10 @@ def refused(status, **known):
 
 def upgrade(reason, **known):
     return cases.failed(Phase.UPGRADE, reason, "fail/fail/fail", **known)
+
+
+def broken(handshake):
+    return upgrade(Reason.BAD_HANDSHAKE, handshake=handshake)
 
 
 def silent(**passed_over):
@@ -64,6 +68,11 @@ RATE = upgrade(Reason.RATE_LIMITED, http_status=503, retry_after=120.0)
 SAYS = [
     # what came is said, by kind (reports 10, 11, 12; newcomer 4)
     (silent(other=2), ASSUMED, "messages came before the deadline (other: 2)"),
+    (
+        replace(silent(other=2), unknown_keys=("hello", "users")),
+        ASSUMED,
+        "came before the deadline (other: 2, with the fields hello, users), but none of them is the welcome",
+    ),
     (silent(other=2), ASSUMED, "`profile: factory` was assumed"),
     (silent(binary=2), OWN, "the server speaks, but not JSON (binary: 2)"),
     (silent(ping=3), OWN, "messages came before the deadline (ping: 3), but no welcome"),
@@ -81,19 +90,24 @@ SAYS = [
     (refused(403), OWN, "or the server wants an Origin header"),
     (refused(404), OWN, "or the server wants an Origin header"),
     (refused(403), SIGNED, "or the server refused the token before it accepted"),
-    (refused(401), OWN, "this session sent no credential"),
+    (refused(401), OWN, "this request carried no credential"),
     (refused(401), SIGNED, "refuses the token or did not get it"),
     (refused(503), OWN, "or a limit of connects"),
-    (refused(503, retry_after=120.0), OWN, "a time to wait (it asks us to wait 2 min)"),
-    (RATE, OWN, "with HTTP 503: too many connects from this address (it asks us to wait 2 min)"),
+    (RATE, OWN, "with HTTP 503 and a time to wait (it asks us to wait 2 min): a limit of connects, or maintenance"),
+    (replace(RATE, http_status=429), OWN, "with HTTP 429: too many connects from this address (it asks us to wait 2 m"),
+    (refused(403, origin_sent=False), NEUTRAL, "or the server wants an Origin header"),
+    (refused(401, credential_sent=False), RPC, "this request carried no credential"),
+    (refused(401, credential_sent=True), NEUTRAL, "refuses the token or did not get it"),
     (upgrade(Reason.AUTH_REJECTED, http_status=401), SIGNED, "refused the token with HTTP 401, before it accepted"),
-    (upgrade(Reason.BAD_HANDSHAKE), OFFERING, "chose none of the subprotocols offered, or another one"),
+    (broken(Handshake.SUBPROTOCOL_NOT_CHOSEN), OFFERING, "chose none of the subprotocols offered: browsers refuse"),
+    (broken(Handshake.SUBPROTOCOL_NOT_OFFERED), OFFERING, "chose a subprotocol that was not offered"),
+    (broken(Handshake.TOO_LARGE), OWN, "larger than the exporter takes: its limit, and not by itself a fault"),
     (upgrade(Reason.RESET), OWN, "refuses the request's terms"),
     (upgrade(Reason.TIMEOUT, phases=PLAIN), OWN, "TCP is fine, but"),
     (upgrade(Reason.TIMEOUT), OWN, "TCP and TLS are fine, but"),
     # refused logins (realbackend G)
-    (replace(REJECTED, transcript=(NO_TOKEN,)), cases.STAGING, "NO token arrived, though one was sent"),
-    (replace(REJECTED, transcript=(NO_TOKEN,)), NEUTRAL, "said that no token arrived"),
+    (replace(REJECTED, no_token=True), cases.STAGING, "NO token arrived, though one was sent"),
+    (replace(REJECTED, no_token=True), NEUTRAL, "said that no token arrived"),
     (REJECTED, cases.STAGING, "refused our token: the login failed."),
     (unlogged(Reason.AUTH_REJECTED), RPC, "refused the secret in our login message"),
     # restarts and errors (13; protocols 6)
@@ -123,7 +137,8 @@ SAYS_NOT = [
     (refused(403), OWN, "token"),
     (REJECTED, cases.STAGING, "factory"),
     (cases.DEGRADED, cases.STAGING, "agents"),
-    (upgrade(Reason.BAD_HANDSHAKE), OWN, "subprotocols offered"),
+    (upgrade(Reason.BAD_HANDSHAKE), OWN, "subprotocol"),
+    (refused(403, origin_sent=True), NEUTRAL, "Origin"),
     (replace(cases.PASSED, verdicts={**cases.PASSED.verdicts, Probe.AUTH: Verdict.NONE}), ECHO, "user"),
     (unlogged(Reason.AUTH_REJECTED, phases=PLAIN), RPC, "elcomed"),
 ]
@@ -149,7 +164,7 @@ NEXT = [
     (REJECTED, cases.STAGING, "`iss` and `aud`"),
     (REJECTED, cases.context(auth={"jwt": {"token_file": "t"}}), "the token of `token_file`"),
     (unlogged(Reason.AUTH_REJECTED), RPC, "the secret with the backend's"),
-    (replace(REJECTED, transcript=(NO_TOKEN,)), cases.STAGING, "drops the header Authorization"),
+    (replace(REJECTED, no_token=True), cases.STAGING, "drops the header Authorization"),
     (
         cases.failed(Phase.TLS, Reason.TLS_CERTIFICATE, "fail/fail/fail"),
         OWN,
@@ -199,6 +214,15 @@ def test_a_refusal_has_its_time():
 
 def replace_at(frame, at):
     return frame._replace(at=at)
+
+
+def test_a_refused_upgrade_has_its_time():
+    """Seconds of the request until its answer, from what the session measured."""
+    start = sum(cases.REFUSED_UPGRADE.phases.values())
+    late = replace(cases.REFUSED_UPGRADE, refused_after=start + 1.25)
+
+    assert refused_after(late) == pytest.approx(1.25)
+    assert "upgrade      1.250 s" in FORMATS["text"](cases.checked(late), cases.VIEW)
 
 
 @pytest.mark.parametrize("result", [cases.NO_WELCOME, cases.PASSED, cases.REFUSED_UPGRADE, cases.IMPAIRED])

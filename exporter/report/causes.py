@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from exporter.report.situation import Fact, Situation, holds
-from exporter.result import FactoryReason, Impairment, Phase, Reason
+from exporter.result import FactoryReason, Handshake, Impairment, Phase, Reason
 
 
 class Alert(StrEnum):
@@ -40,8 +40,7 @@ def page(alert: Alert) -> str:
 class Cause:
     """One row: what is left out fits anything.
 
-    `codes`: of a close that the server sent, or 1006 that nobody did. `words`: the profile's words for the error frame
-    that ended the session. `given`: facts that must all be known to hold.
+    `codes`: of a close that the server sent, or 1006 that nobody did. `given`: facts that must all be known to hold.
     """
 
     sentence: str
@@ -53,7 +52,7 @@ class Cause:
     impairment: Impairment | None = None
     codes: Container[int] | None = None
     statuses: Container[int] | None = None
-    words: Container[str] | None = None
+    handshake: Handshake | None = None
     given: tuple[Fact, ...] = ()
 
     def fits(self, situation: Situation) -> bool:
@@ -66,6 +65,6 @@ class Cause:
             and (self.impairment is None or self.impairment is result.impairment)
             and (self.codes is None or situation.server_code in self.codes)
             and (self.statuses is None or result.http_status in self.statuses)
-            and (self.words is None or situation.error_word in self.words)
+            and (self.handshake is None or self.handshake is result.handshake)
             and all(holds(fact, situation) for fact in self.given)
         )

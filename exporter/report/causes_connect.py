@@ -4,7 +4,7 @@ from typing import Final
 
 from exporter.report.causes import Alert, Cause
 from exporter.report.situation import Fact
-from exporter.result import Phase, Reason
+from exporter.result import Handshake, Phase, Reason
 
 _CONNECT: Final = Alert.CONNECT_FAILING
 
@@ -25,6 +25,10 @@ def _upgrade(
     reason: Reason, sentence: str, next_step: str, *statuses: int, alert: Alert = _CONNECT, given: tuple[Fact, ...] = ()
 ) -> Cause:
     return Cause(sentence, alert, next_step, Phase.UPGRADE, reason, statuses=statuses or None, given=given)
+
+
+def _handshake(handshake: Handshake | None, sentence: str, next_step: str) -> Cause:
+    return Cause(sentence, _CONNECT, next_step, Phase.UPGRADE, Reason.BAD_HANDSHAKE, handshake=handshake)
 
 
 NAME: Final = (
@@ -115,8 +119,9 @@ LOGIN: Final = (
 STATUS: Final = (
     _upgrade(
         Reason.HTTP_STATUS,
-        "The upgrade was refused{status}: the server wants a login, and this session sent no credential.",
-        "Give the target `auth`, or see what asks for a login in front of the backend.",
+        "The upgrade was refused{status}: the server wants a login, and this request carried no credential.",
+        "Give the target `auth`, with a `carry` that stands in the upgrade request (header, query, subprotocol), or "
+        "see what asks for a login in front of the backend.",
         401,
         given=(Fact.NO_CREDENTIAL,),
     ),
@@ -157,13 +162,6 @@ STATUS: Final = (
     ),
     _upgrade(
         Reason.HTTP_STATUS,
-        "The upgrade was refused{status} and a time to wait{wait}: a limit of connects, or maintenance.",
-        "Look for a limit on connects in front of the backend, and add up what leaves through this address.",
-        503,
-        given=(Fact.RETRY_AFTER,),
-    ),
-    _upgrade(
-        Reason.HTTP_STATUS,
         "The upgrade was refused{status}: no healthy instance, a failing start-up, a crash loop, or a limit of "
         "connects (nginx answers 503 for its limits).",
         "Look at the instances: do they start, and with what exit code? /health may still say healthy. If refusals "
@@ -191,7 +189,63 @@ STATUS: Final = (
     ),
 )
 
+HANDSHAKES: Final = (
+    _handshake(
+        Handshake.SUBPROTOCOL_NOT_CHOSEN,
+        "The server accepted, but chose none of the subprotocols offered: browsers refuse such a connection.",
+        "Have the server answer with one of those offered in Sec-WebSocket-Protocol (in most frameworks an argument of "
+        "the accept).",
+    ),
+    _handshake(
+        Handshake.SUBPROTOCOL_NOT_OFFERED,
+        "The server accepted, but chose a subprotocol that was not offered, or several: browsers refuse such a "
+        "connection.",
+        "Compare what the server can speak with the `subprotocols` that the target's profile offers.",
+    ),
+    _handshake(
+        Handshake.TOO_LARGE,
+        "The head of the answer to the upgrade is larger than the exporter takes: its limit, and not by itself a "
+        "fault of the backend.",
+        "See what makes it so large (cookies?): curl -i on the same URL; proxies have limits of their own.",
+    ),
+    _handshake(
+        Handshake.NO_HTTP,
+        "The answer to the upgrade is no HTTP: another protocol is spoken at {server}.",
+        "See what listens there, and whether the port speaks TLS (wss:// or ws://).",
+    ),
+    _handshake(
+        Handshake.WRONG_ACCEPT,
+        "The answer to the upgrade does not belong to our request (Sec-WebSocket-Accept): a cached or canned one.",
+        "Look for a cache or mock in front of the backend; browsers refuse this, too.",
+    ),
+    _handshake(
+        Handshake.NO_UPGRADE,
+        "The server answered 101, but did not upgrade to a WebSocket (Upgrade, Connection): browsers refuse that.",
+        "Look for a proxy that takes these headers off the answer.",
+    ),
+    _handshake(
+        Handshake.EXTENSION,
+        "The server chose an extension that was not asked for: browsers refuse such a connection.",
+        "Look at the compression settings of the server and of proxies in front of it.",
+    ),
+    _handshake(
+        None,
+        "The answer to the upgrade is no WebSocket handshake that a browser takes: a proxy or another service "
+        "speaks here, or a header of the answer is wrong.",
+        "See what answers (curl -i on the same URL), and whether the load balancer passes the upgrade headers.",
+    ),
+)
+
 UPGRADE: Final = (
+    _upgrade(
+        Reason.RATE_LIMITED,
+        "The upgrade was refused{status} and a time to wait{wait}: a limit of connects, or maintenance.",
+        "Look for a limit on connects in front of the backend, and add up what leaves through this address. Probing "
+        "goes on when the rest is over.",
+        503,
+        alert=Alert.RATE_LIMITED,
+        given=(Fact.RETRY_AFTER,),
+    ),
     _upgrade(
         Reason.RATE_LIMITED,
         "The upgrade was refused{status}: too many connects from this address{wait}. It may be our own ban, not an "
@@ -204,13 +258,7 @@ UPGRADE: Final = (
         "The upgrade was redirected{status}: WebSocket clients do not follow, so they do not get in.",
         "See where it leads (curl -i): a login page, a moved path, or http to https. Correct the URL or the redirect.",
     ),
-    _upgrade(
-        Reason.BAD_HANDSHAKE,
-        "The answer to the upgrade is no WebSocket handshake that a browser takes: a proxy or another service "
-        "speaks here, or a header of the answer is wrong{or_subprotocol}.",
-        "See what answers (curl -i on the same URL): compare Sec-WebSocket-Protocol with what the target offers, and "
-        "see whether the load balancer passes the upgrade headers.",
-    ),
+    *HANDSHAKES,
     _upgrade(
         Reason.TIMEOUT,
         "{transport} fine, but the upgrade got no answer before the deadline: the backend accepts connections "

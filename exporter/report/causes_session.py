@@ -8,9 +8,6 @@ from exporter.report.causes_factory import OVERLOAD, RESTARTS
 from exporter.report.situation import Fact
 from exporter.result import Phase, Reason
 
-NO_TOKEN: Final = frozenset({"NO_TOKEN"})
-"""The words of an error frame that says that no token arrived."""
-
 
 def _admission(
     reason: Reason,
@@ -73,25 +70,22 @@ _OTHER: Final = (
 )
 
 REFUSALS: Final = (
-    Cause(
+    _admission(
+        Reason.AUTH_REJECTED,
         "The WebSocket opened, then the server said that NO token arrived, though one was sent: something in between "
         "took it.",
-        Alert.AUTH_FAILING,
         "See what stands in front of the backend and drops {carrier} on upgrades (load balancer, proxy, CDN), and "
         "whether its configuration has just changed.",
-        Phase.ADMISSION,
-        Reason.AUTH_REJECTED,
-        words=NO_TOKEN,
-        given=(Fact.TOKEN_SENT,),
-    ),
-    Cause(
-        "The WebSocket opened, then the server said that no token arrived.",
         Alert.AUTH_FAILING,
+        given=(Fact.NO_TOKEN, Fact.TOKEN_SENT),
+    ),
+    _admission(
+        Reason.AUTH_REJECTED,
+        "The WebSocket opened, then the server said that no token arrived.",
         "See whether the target has `auth`; if it has, look at what stands in front of the backend and may drop the "
         "token.",
-        Phase.ADMISSION,
-        Reason.AUTH_REJECTED,
-        words=NO_TOKEN,
+        Alert.AUTH_FAILING,
+        given=(Fact.NO_TOKEN,),
     ),
     _admission(
         Reason.AUTH_REJECTED,
@@ -133,8 +127,8 @@ REFUSALS: Final = (
 SILENCE: Final = (
     _admission(
         Reason.TIMEOUT,
-        "The upgrade succeeded, and messages came before the deadline ({came}), but none of them is the welcome of "
-        "this profile.",
+        "The upgrade succeeded, and messages came before the deadline ({came}{fields}), but none of them is the "
+        "welcome of this profile.",
         "Is {profile} right for this backend, and its `welcome.match`? Compare it with the first messages that a "
         "browser gets there.",
         given=(Fact.STRANGE,),
@@ -249,7 +243,7 @@ LOGIN: Final = (
     ),
     _auth(
         Reason.TIMEOUT,
-        "{open}, and messages came after our login message ({came}), but none is the answer that is waited for.",
+        "{open}, and messages came after our login message ({came}{fields}), but none is the answer to it.",
         "Compare `auth.match` of {profile} with what the backend answers; then look at the auth service's latency.",
         given=(Fact.STRANGE,),
     ),
@@ -321,7 +315,8 @@ LOGIN: Final = (
 REPLY: Final = (
     _reply(
         Reason.TIMEOUT,
-        "{open}, and messages came ({came}), but none is the reply to our message, while the socket stays open.",
+        "{open}, and messages came ({came}{fields}), but none is the reply to our message, while the socket "
+        "stays open.",
         "Compare `send.match` of {profile} with what the backend answers; if it fits, our message was dropped: the "
         "backend's log shows whether it arrived.",
         given=(Fact.STRANGE,),

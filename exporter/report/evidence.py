@@ -56,3 +56,5 @@ def _limits(result: Result) -> Iterator[tuple[str, str]]:
         yield "server says", ", ".join(part for part in said if part)
     if result.passed_over:
         yield "passed over", counts(result.passed_over)
+    if result.unknown_keys:
+        yield "fields", f"{', '.join(result.unknown_keys)}, in messages that the profile does not know"

@@ -35,13 +35,11 @@ class Situation:
         return None if close is None or own else close.code
 
     @property
-    def error_word(self) -> str | None:
-        """The profile's word for the error frame that ended the session (`NO_TOKEN`)."""
-        return next((frame.code for frame in reversed(self.result.transcript) if frame.kind == "error"), None)
-
-    @property
     def token_sent(self) -> bool | None:
-        """Whether this session sent a credential; None if that is not known."""
+        """Whether this session sent a credential, in its upgrade request if that was refused; None: not known."""
+        in_request = self.result.credential_sent
+        if in_request is not None and (in_request or self.result.phase is Phase.UPGRADE):
+            return in_request
         credential = self.context.credential
         if credential is None:
             return None
@@ -50,9 +48,13 @@ class Situation:
 
 
 def refused_after(result: Result) -> float | None:
-    """Seconds in the failed phase until the frame came that ended it; None if none did."""
+    """Seconds in the failed phase until the answer or the frame came that ended it; None if none did."""
     start = sum(result.phases.values())
-    if result.phase not in OPEN or result.phase in result.phases or result.reason in UNANSWERED:
+    if result.phase in result.phases or result.reason in UNANSWERED:
+        return None
+    if result.refused_after is not None:
+        return max(0.0, result.refused_after - start)
+    if result.phase not in OPEN:
         return None
     ends = (frame.at - start for frame in result.transcript if _refuses(frame) and frame.at >= start)
     return next(ends, None)
@@ -71,6 +73,7 @@ class Fact(StrEnum):
     MUTE = "nothing ever came"
     TOKEN_SENT = "a credential was sent"  # noqa: S105
     NO_CREDENTIAL = "no credential was sent"
+    NO_TOKEN = "the server says that no token arrived"  # noqa: S105
     NO_ORIGIN = "no Origin was sent"
     OFFERED = "subprotocols were offered"
     FACTORY = "the profile knows of a factory"
@@ -81,6 +84,7 @@ class Fact(StrEnum):
     LET_IN = "the auth probe passed"
     USER = "the session spoke as a user"
     RETRY_AFTER = "the server asks to wait"
+    FIELDS = "field names of unknown messages are known"
     UNKNOWN_ERROR = "an error frame came that no rule of the profile names"
 
 
@@ -107,7 +111,10 @@ HOLDS: Final[Mapping[Fact, Callable[[Situation], object]]] = {
     Fact.MUTE: _is_mute,
     Fact.TOKEN_SENT: lambda it: it.token_sent is True,
     Fact.NO_CREDENTIAL: lambda it: it.token_sent is False,
-    Fact.NO_ORIGIN: lambda it: it.context.sets(ORIGIN) is False,
+    Fact.NO_TOKEN: lambda it: it.result.no_token,
+    Fact.NO_ORIGIN: lambda it: (
+        (it.context.sets(ORIGIN) if it.result.origin_sent is None else it.result.origin_sent) is False
+    ),
     Fact.OFFERED: lambda it: it.context.offered,
     Fact.FACTORY: lambda it: it.context.factory,
     Fact.BREAKER: lambda it: it.context.breaker,
@@ -117,6 +124,7 @@ HOLDS: Final[Mapping[Fact, Callable[[Situation], object]]] = {
     Fact.LET_IN: lambda it: it.result.verdicts.get(Probe.AUTH) is Verdict.PASS,
     Fact.USER: lambda it: it.result.identity is not None,
     Fact.RETRY_AFTER: lambda it: it.result.retry_after is not None,
+    Fact.FIELDS: lambda it: it.result.unknown_keys,
     Fact.UNKNOWN_ERROR: _is_unknown_error,
 }
 

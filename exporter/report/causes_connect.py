@@ -143,8 +143,9 @@ STATUS: Final = (
     _upgrade(
         Reason.HTTP_STATUS,
         "The upgrade was answered{status}: there is no WebSocket at this path{or_origin}.",
-        "Compare the path in the URL with the backend's routes, the load balancer's rules for it, and the host name: "
-        "it may lead to another site.{set_origin}",
+        "Compare the path in the URL with the backend's routes and the load balancer's rules, the host name with the "
+        "site it leads to, and see whether a proxy drops the upgrade: a plain request finds nothing there."
+        "{set_origin}",
         404,
         405,
         410,

@@ -1,12 +1,13 @@
 """One sentence is chosen by all facts of a result, and says nothing that they do not show."""
 
+import json
 from dataclasses import replace
 
 import pytest
 import report_cases as cases
 from test_report_explain import CONTEXTS, every_situation
 
-from exporter.report import FORMATS, NEUTRAL, explain, result_document
+from exporter.report import FORMATS, NEUTRAL, explain, read_document, result_document
 from exporter.report.situation import refused_after
 from exporter.result import (
     Close,
@@ -252,3 +253,23 @@ def test_the_document_explains_by_the_same_context(context):
     document = result_document(cases.NO_WELCOME, context)
 
     assert document["explanation"]["sentence"] == explain(cases.NO_WELCOME, context).sentence
+
+
+@pytest.mark.parametrize("context", CONTEXTS, ids=range(len(CONTEXTS)))
+def test_what_is_read_back_is_explained_alike(context):
+    """`check --from` knows of the target what the exporter there knows."""
+    written = FORMATS["json"](cases.checked(cases.NO_WELCOME, context=context), cases.VIEW)
+
+    assert read_document(written).context == context
+
+
+@pytest.mark.parametrize("hostile", ["\x1b[31mred", "a\nb", "x" * 400, "\u202e"])
+def test_a_context_of_a_stranger_is_not_shown(hostile):
+    """A text that no config can have is not taken from a document; without a context nothing is known."""
+    document = json.loads(FORMATS["json"](cases.checked(cases.NO_WELCOME), cases.VIEW))
+    known = document["context"]
+    for field in ({"profile": hostile}, {"carrier": hostile}, {"headers": [hostile]}, {"host": hostile}):
+        document["context"] = {**known, **field}
+        assert read_document(json.dumps(document)).context == NEUTRAL
+    del document["context"]
+    assert read_document(json.dumps(document)).context == NEUTRAL

@@ -75,7 +75,7 @@ def asked_of(source: str, target: str, probe: str | None, client: HttpClient | N
         raise NoAnswer(str(refused)) from None
     except NotOurs as problem:
         raise NoAnswer(f"{shown} does not answer as an exporter does: {problem}") from None
-    return Checked(earlier.target, shown, earlier.results, earlier.started_at, __version__)
+    return Checked(earlier.target, shown, earlier.results, earlier.started_at, __version__, context=earlier.context)
 
 
 def healthy_at(source: str, client: HttpClient | None = None) -> str:

@@ -1,7 +1,7 @@
 """What a sentence may take for granted of a target: its settings in force, and what its profile knows.
 
-A result says what a session met, never how the target is configured. Where only the result exists (a report that is
-read back, `check --from`) the context is `NEUTRAL`: nothing is known, and the sentences say less.
+A result says what a session met, never how the target is configured. Where only the result exists (an old report that
+is read back) the context is `NEUTRAL`: nothing is known, and the sentences say less.
 """
 
 from collections.abc import Mapping

@@ -72,6 +72,7 @@ def head(kind: str, checked: Checked, view: View) -> dict[str, Any]:
         "url": checked.url,
         "profile": checked.context.profile,
         "profile_assumed": checked.context.assumed,
+        "context": asdict(checked.context),
         "started_at": iso(checked.started_at),
         "written_at": iso(view.now),
     }

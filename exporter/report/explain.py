@@ -33,7 +33,8 @@ IMPAIRED: Final = (
     Cause(
         "No session: OUR OWN token could not be made, so this says nothing about the backend.",
         Alert.PROBE_IMPAIRED,
-        "Read the exporter's log line of this run: the key or token file is missing, unreadable or of the wrong kind.",
+        "Read the exporter's log line of this run: the key or token file is missing, unreadable or of the wrong kind, "
+        "or its token has expired.",
         impairment=Impairment.TOKEN,
     ),
     Cause(

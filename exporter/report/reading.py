@@ -5,6 +5,7 @@ It may have been written by hand, by another tool or by a later version of this 
 """
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,21 +13,25 @@ from typing import Any, Final
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
 
+from exporter.report.context import NEUTRAL, Context
 from exporter.report.document import MOMENTS, SCHEMA_VERSION, TOOL
 from exporter.report.record import NotOurs, trusted
 from exporter.result import Result, evidence_text
 
 KINDS: Final = ("check", "series")
 NAME_LIMIT: Final = 64
+TEXT: Final = re.compile(r"[\x20-\x7e]{0,300}", re.ASCII)
+"""Names of profiles, hosts, headers and settings, and what carries a token in words."""
 
 
 @dataclass(frozen=True, slots=True)
 class Earlier:
-    """An earlier check or series. `started_at` in unix seconds."""
+    """An earlier check or series. `started_at` in unix seconds. `context`: what its exporter knew of the target."""
 
     target: str
     started_at: float
     results: tuple[Result, ...]
+    context: Context = NEUTRAL
 
 
 @with_config(ConfigDict(allow_inf_nan=False, hide_input_in_errors=True))
@@ -37,6 +42,7 @@ class _Document:
     target: str
     started_at: float
     results: tuple[Result, ...]
+    context: Context = NEUTRAL
 
 
 _READER: Final = TypeAdapter(_Document)
@@ -52,7 +58,13 @@ def read_document(text: str | bytes) -> Earlier:
         raise NotOurs(_sentence(error)) from None
     if evidence_text(whole.target) is None:
         raise NotOurs("it names a target as no config can")
-    return Earlier(whole.target, whole.started_at, tuple(map(trusted, whole.results)))
+    return Earlier(whole.target, whole.started_at, tuple(map(trusted, whole.results)), _fit(whole.context))
+
+
+def _fit(context: Context) -> Context:
+    """What was read, if every text of it is one that a config can have; else nothing is known."""
+    texts = [context.profile, context.host, context.carrier, *(context.headers or ()), *context.settings]
+    return context if all(text is None or TEXT.fullmatch(text) for text in texts) else NEUTRAL
 
 
 def _parsed(text: str | bytes) -> Any:

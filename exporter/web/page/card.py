@@ -5,7 +5,7 @@ from typing import Final
 
 from exporter.history.history import OTHER_CODE, Ending
 from exporter.report import Explanation, explain, passed
-from exporter.report.evidence import evidence
+from exporter.report.evidence import circumstances, evidence
 from exporter.report.resting import held_up
 from exporter.report.words import because, closed, count, span
 from exporter.result import Close, Holdup, Result, Verdict
@@ -166,6 +166,7 @@ def _foot(card: Card) -> Markup:
         "p",
         element("code", row.url),
         f" · every {span(row.interval)} · {in_words(row.marks)} · ",
+        "".join(f"profile {words} · " for name, words in circumstances(card.context) if name == "profile"),
         element("a", f"Link to {row.name}", href=query(row.name)),
         " · ",
         element("a", "Results", href=f"api/results{query(row.name)}"),

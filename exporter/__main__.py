@@ -156,7 +156,7 @@ def _check(options: argparse.Namespace) -> int:
     job = _job(loaded.plan, options)
     depth = Probe(options.probe) if options.probe else job.probes[-1]
     with closing(_state(options, loaded.config)) as state:
-        on_call = OnCall(job, state, identity=options.identity)
+        on_call = OnCall(job, state, identity=options.identity, send_token=options.send_token)
         if not (options.state_file or loaded.config.state_file or on_call.has_own_users) and on_call.takes_slot(depth):
             _complain(Unusable(UNSHARED))
         if options.runs is None and options.until_healthy is None:

@@ -138,6 +138,11 @@ def _add_check(parser: argparse.ArgumentParser) -> None:
     add("--state.file", dest="state_file", metavar="FILE", help="the ledger that the exporter on this machine keeps")
     add("--probe", choices=[probe.value for probe in Probe], help="how deep; default: as deep as the profile goes")
     add("--identity", metavar="ALIAS", help="speak as this one; default: the first with a slot to spare")
+    add(
+        "--send-token",
+        action="store_true",
+        help="send a token that rests after rejections too; one more in a row may open a breaker of the backend",
+    )
     add("--output", choices=list(FORMATS), default="text", help="default: %(default)s")
     add("--fail-on", choices=["warning", "critical"], default="warning", help="default: %(default)s")
     add("--runs", type=_count, metavar="N", help="a series of sessions, each as the next identity")
@@ -206,7 +211,8 @@ def of_no_effect(options: argparse.Namespace) -> str | None:
     """A sentence about a flag of `check` that would have no effect, since somebody relies on it; None: all have one."""
     series = {"--runs": options.runs, "--until-healthy": options.until_healthy}
     told = {"--report": options.report, "--compare": options.compare}
-    for flag, value in {**series, **told, "--identity": options.identity}.items() if options.source else ():
+    here = {**series, **told, "--identity": options.identity, "--send-token": options.send_token or None}
+    for flag, value in here.items() if options.source else ():
         if value is not None:
             return f"{flag}: not together with --from: the exporter there runs one session, as whom it can"
     if options.http_config and not options.source:

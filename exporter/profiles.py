@@ -116,6 +116,7 @@ FACTORY: Final = Profile(
         _refused("VALIDATION_FAILED", "inter_service_auth_failed", Reason.AUTH_UNAVAILABLE),
         _error("VALIDATION_FAILED", reason=Reason.AUTH_REJECTED),
         _error("AUTH_SERVICE_ERROR", reason=Reason.AUTH_UNAVAILABLE),
+        _error("AUTH_CIRCUIT_BREAKER_OPEN", reason=Reason.AUTH_UNAVAILABLE),
         _error("UNEXPECTED_ERROR", reason=Reason.AUTH_UNAVAILABLE),
         _error("WEBSOCKET_AUTH_ERROR", reason=Reason.AUTH_UNAVAILABLE),
         _error("WEBSOCKET_AUTH_EXCEPTION", reason=Reason.AUTH_UNAVAILABLE),

@@ -310,7 +310,7 @@ def test_a_resting_identity_is_told_and_the_page_goes_on_saying_why():
     async def main(loop):
         pool = {"one": "a-single-user"}
         async with running(loop, fault="slot_limit:limit=5", identities=pool) as (daemon, standin):
-            await standin.wait_sessions(4, timeout=200)
+            await standin.wait_sessions(3, timeout=200)
             await asyncio.sleep(1)
             resting, page = await figures(daemon), (await get(daemon, "/"))[1]
             standin.clear()
@@ -328,17 +328,21 @@ def test_a_resting_identity_is_told_and_the_page_goes_on_saying_why():
     assert "The one target passes" in passing
 
 
-def test_a_resting_token_is_told_as_long_as_none_is_sent():
-    """From the rejection that puts it to rest until one is sent again; what rejects it is an outage at once."""
+def test_a_resting_token_is_told_as_long_as_none_is_sent(tmp_path):
+    """From the rejection that puts it to rest until another key is in the file; it is an outage at once."""
+    key_file = tmp_path / "key"
+    key_file.write_bytes(b"another secret, long enough for HS256!")
 
     async def main(loop):
-        async with running(loop, fault="auth_rejected") as (daemon, standin):
+        auth = {"jwt": {"key_file": str(key_file), "claims": rig.CLAIMS}}
+        async with running(loop, auth=auth) as (daemon, standin):
             before = await figures(daemon)
-            await standin.wait_sessions(4, timeout=200)
+            await standin.wait_sessions(2, timeout=200)
             await asyncio.sleep(1)
             resting = await figures(daemon)
             standin.clear()
-            await asyncio.sleep(330)
+            key_file.write_bytes(standin.key + b"\n")
+            await asyncio.sleep(200)
             return before, resting, await figures(daemon)
 
     before, resting, rested = virtual.run(main)

@@ -9,7 +9,7 @@ import rig
 
 from exporter.oncall import REFUSALS, OnCall, Rounds
 from exporter.probing import Turn, Within
-from exporter.result import Phase, Probe, Reason, SkipCause, Trigger
+from exporter.result import Holdup, Phase, Probe, Reason, Trigger, Verdict
 from exporter.standin import Pace, StandIn
 from exporter.state import State
 
@@ -18,9 +18,9 @@ TIGHT = {"slots_per_identity": 2, "slot_release": "300s"}
 """Less the reserve of 1, one slot for an identity."""
 
 
-def on_call(standin, state, *, identity=None, **changes):
+def on_call(standin, state, *, identity=None, send_token=False, **changes):
     (job,) = rig.planned(rig.target(standin, **{"interval": "10m", **changes})).jobs
-    return OnCall(job, state, identity=identity)
+    return OnCall(job, state, identity=identity, send_token=send_token)
 
 
 def quiet(*_):
@@ -38,7 +38,7 @@ async def test_a_slot_that_the_schedule_needs_is_not_taken():
         checks = [await OnCall(job, mine.state).once(Probe.SEND) for _ in range(2)]
 
     assert [check.refusal is None for check in checks] == [True, False]
-    assert REFUSALS[SkipCause.BUDGET] in checks[1].refusal
+    assert REFUSALS[Holdup.SLOTS] in checks[1].refusal
     assert "check_identities" in checks[1].refusal
 
 
@@ -50,7 +50,7 @@ async def test_beside_a_schedule_its_slots_are_kept_from_the_first_session_on():
         beside = await OnCall(job, mine.state, beside=mine.prober).once(Probe.SEND)
         alone = await OnCall(job, mine.state).once(Probe.SEND)
 
-    assert REFUSALS[SkipCause.BUDGET] in beside.refusal
+    assert REFUSALS[Holdup.SLOTS] in beside.refusal
     assert alone.refusal is None
 
 
@@ -83,17 +83,20 @@ async def test_a_session_may_have_less_time_than_the_target_gives_it():
     assert Within() == Within(inf, inf)
 
 
-async def test_a_connection_that_is_open_is_said_and_no_slot_is_advised():
-    """An identity in use is free again in seconds: nothing else needs to be done."""
+async def test_an_identity_in_use_is_waited_for():
+    """Its connection is over within seconds; who has less time than that is told so, and nothing else is advised."""
     async with StandIn.start(pace=Pace.quick(), tls_port=None) as standin:
         standin.set_fault("/ws", "no_welcome")
         state = State.in_memory()
         first = asyncio.create_task(on_call(standin, state, identities=ONE).once(Probe.SEND))
         await rig.until(lambda: standin.open_connections)
-        second = await on_call(standin, state, identities=ONE).once(Probe.SEND)
+        second = await on_call(standin, state, identities=ONE).once(Probe.SEND, Within(0.01, 0.02))
+        standin.clear()
+        third = await on_call(standin, state, identities=ONE).once(Probe.SEND)
         await first
 
-    assert second.refusal == REFUSALS[SkipCause.OVERLAP]
+    assert second.refusal == REFUSALS[Holdup.BUSY]
+    assert (third.refusal, third.results[0].failed) == (None, False)
 
 
 async def test_a_host_that_rests_is_left_alone_even_by_connect():
@@ -105,22 +108,31 @@ async def test_a_host_that_rests_is_left_alone_even_by_connect():
         refusals = [(await on_call(standin, state).once(depth)).refusal for depth in (Probe.SEND, Probe.CONNECT)]
 
     assert first.results[0].http_status == 429
-    assert refusals == [REFUSALS[SkipCause.RATE]] * 2
+    said = [refusal.partition(". The next try is at ") for refusal in refusals]
+    assert [words for words, _, _ in said] == [REFUSALS[Holdup.ENDPOINT]] * 2
+    assert all("UTC, in 1" in until or "UTC, in 9 min" in until for _, _, until in said), "600 s from the refusal"
 
 
 async def test_a_rejected_token_is_tried_by_a_check_only_as_often_as_the_breaker_bears():
-    """Two rejected tokens in a row: the third check is refused, whoever speaks, and connect is advised."""
+    """The breaker opens at 3, and one try is kept for another key: what is advised is what the ledger would grant."""
     async with StandIn.start(pace=Pace.quick(), tls_port=None) as standin:
         standin.set_fault("/ws", "auth_rejected")
-        check = on_call(standin, State.in_memory())
-        told = [await check.once(Probe.SEND) for _ in range(3)]
+        state = State.in_memory()
+        check = on_call(standin, state)
+        told = [await check.once(Probe.SEND) for _ in range(2)]
+        connects = [await check.once(Probe.CONNECT) for _ in range(3)]
+        later = await check.once(Probe.SEND)
         standin.clear()
-        connect = await check.once(Probe.CONNECT)
+        sent = await on_call(standin, state, send_token=True).once(Probe.SEND)
+        after = await check.once(Probe.SEND)
 
-    assert [bool(one.results) for one in told] == [True, True, False]
-    assert REFUSALS[SkipCause.RESTING] in told[2].refusal
-    assert "--probe connect" in told[2].refusal
-    assert connect.results[0].identity is None
+    assert [bool(one.results) for one in (*told, *connects, later)] == [True, False, True, True, False, False]
+    assert told[1].refusal.startswith(REFUSALS[Holdup.BREAKER_TOKEN])
+    assert "--probe connect" in told[1].refusal
+    assert "check --send-token" in told[1].refusal
+    assert connects[2].refusal == REFUSALS[Holdup.BREAKER_CONNECT]
+    assert "--probe connect" not in later.refusal, "it would be refused as well"
+    assert [dict(one.results[0].verdicts)[Probe.AUTH] for one in (sent, after)] == [Verdict.PASS] * 2
 
 
 async def test_the_refusal_told_is_the_one_over_soonest():
@@ -135,10 +147,10 @@ async def test_the_refusal_told_is_the_one_over_soonest():
         standin.set_fault("/ws", "no_welcome")
         first = asyncio.create_task(on_call(standin, state, identities=two, identity="pool-001").once(Probe.SEND))
         await rig.until(lambda: standin.open_connections)
-        second = await on_call(standin, state, identities=two).once(Probe.SEND)
+        second = await on_call(standin, state, identities=two).once(Probe.SEND, Within(0.01, 0.02))
         await first
 
-    assert second.refusal == REFUSALS[SkipCause.OVERLAP]
+    assert second.refusal == REFUSALS[Holdup.BUSY]
 
 
 async def test_a_cancelled_series_keeps_what_it_found():

@@ -128,7 +128,9 @@ def test_every_due_cycle_ends_as_exactly_one_thing(seed, tmp_path, caplog):
             key_file.write_bytes(standin.key)
             auth = {"jwt": {"key_file": str(key_file), "claims": rig.CLAIMS}}
             made = [mapping(standin, name=name, auth=auth, **shape) for name, shape in shapes.items()]
-            jobs = rig.planned(*made).jobs
+            # A breaker would keep the token back for the rest of the hour after the first rejection.
+            unbroken = {job.name: job.profile.model_copy(update={"breaker": []}) for job in rig.planned(*made).jobs}
+            jobs = [replace(job, profile=unbroken[job.name]) for job in rig.planned(*made).jobs]
             begin = loop.wall()
             stormy = asyncio.ensure_future(storm(loop, standin, key_file, weather))
             async with scheduled(loop, *jobs) as (_, told):

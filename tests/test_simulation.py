@@ -1,14 +1,17 @@
 """The exporter does no harm: hours of schedule against the stand-in's real slots and breaker, on a virtual clock."""
 
 import asyncio
+import contextlib
 import random
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 import rig
 import virtual
 
 from exporter.config import Config
+from exporter.oncall import OnCall
 from exporter.plan import plan
 from exporter.profiles import BUILT_IN
 from exporter.result import FactoryReason, Probe, Reason, Result, SkipCause, Trigger
@@ -129,35 +132,135 @@ def test_the_plan_refuses_what_would_meet_the_limit():
     assert "interval" in refused[0].path
 
 
-def test_a_wrong_key_for_an_hour_shuts_nobody_out(tmp_path):
-    """Another user is let in at least 95 % of the time, and nothing of ours reads `auth_unavailable`."""
-    wrong = tmp_path / "key"
-    wrong.write_bytes(b"another secret, long enough for HS256!")
+WRONG = b"another secret, long enough for HS256!"
+DAY = 86_400.0
+
+
+class Week:
+    """Seven days of an exporter whose key is wrong, restarted daily, with checks; before both breakers of a backend.
+
+    `story`: `wrong` from the start; `wrong again`: another wrong one each day; `rotated`: right for an hour.
+    """
+
+    def __init__(self, loop, standin, folder, story):
+        self.loop, self.standin, self.story = loop, standin, story
+        self.key_file, self.state_file = folder / "key", folder / "state"
+        self.key_file.write_bytes(standin.key if story == "rotated" else WRONG)
+        auth = {"jwt": {"key_file": str(self.key_file), "claims": rig.CLAIMS}}
+        (self.job,) = rig.planned(mapping(standin, "60s", slots=20, auth=auth)).jobs
+        self.results, self.let_in = [], []
+
+    async def live(self):
+        for day in range(7):
+            async with self.exporter() as state:
+                await asyncio.sleep(3600)
+                if self.story == "wrong again":
+                    self.key_file.write_bytes(WRONG + str(day).encode())
+                elif self.story == "rotated":
+                    self.standin.set_fault("/ws", "auth_rejected:breaker=true")
+                for depth in (Probe.SEND, Probe.CONNECT):
+                    checked = await OnCall(self.job, state, clock=self.loop.clock).once(depth)
+                    self.results += checked.results
+                await asyncio.sleep(DAY - 3600)
+
+    @contextlib.asynccontextmanager
+    async def exporter(self):
+        """One life; what it knew is in the state file."""
+        state = State.open(self.state_file, wall=self.loop.wall)
+        scheduler, told = rig.Rig(clock=self.loop.clock, state=state).schedule(self.job)
+        yield state
+        await scheduler.stop()
+        state.close()
+        self.results += told.results
+
+    async def bystander(self):
+        """Another client of the backend, every six hours; it knows nothing of us."""
+        (job,) = rig.planned(mapping(self.standin, "60s", slots=0, identities={"a": "somebody-else"})).jobs
+        while True:
+            await asyncio.sleep(6 * 3600)
+            self.let_in.append(not (await rig.Rig(clock=self.loop.clock).run(job, identity="a")).failed)
+
+    @property
+    def openings(self):
+        process = self.standin._house.backend("/ws")
+        return process.breaker.openings, process.login_breaker.openings
+
+    @property
+    def rejected(self):
+        return sum(result.reason is Reason.AUTH_REJECTED for result in self.results)
+
+    async def recovers(self):
+        """With the right key in the file: whether the exporter passes by itself; else, after a check that is sent."""
+        self.standin.clear("/ws")
+        self.key_file.write_bytes(self.standin.key)
+        self.results.clear()
+        async with self.exporter() as state:
+            await asyncio.sleep(200)
+            if await self.passes(state):
+                return "by itself"
+            await OnCall(self.job, state, clock=self.loop.clock, send_token=True).once(Probe.SEND)
+            await asyncio.sleep(200)
+            return "after a check" if await self.passes(state) else "never"
+
+    async def passes(self, state):
+        request = self.job.request("", Probe.SEND, "pool-001", Trigger.SCHEDULE)
+        return not state.ledger.resting(request, self.loop.wall())
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize(
+    ("story", "others", "rejected", "recovers"),
+    [
+        ("wrong", False, 1, "by itself"),
+        ("wrong", True, None, "by itself"),
+        ("wrong again", False, 2, "after a check"),
+        ("rotated", False, 2, "after a check"),
+    ],
+)
+def test_a_week_of_wrong_keys_opens_no_breaker(story, others, rejected, recovers, tmp_path):
+    """Neither the auth client's nor the endpoint's own, over schedule, checks and restarts; nobody is shut out."""
 
     async def main(loop):
-        standin = await backend(loop)
-        bad = rig.target(standin, interval="20s", timeout="10s", close_timeout="2s", name="wrong-key")
-        bad["auth"]["jwt"]["key_file"] = str(wrong)
-        bystander = rig.target(
-            standin, interval="5s", timeout="2s", close_timeout="1s", name="bystander", confirm={"runs": 0},
-            identities={f"user-{n}": f"somebody-else-{n}" for n in range(5)},
-        )  # fmt: skip
-        ours = rig.Rig(clock=loop.clock).schedule(rig.planned(bad).jobs[0])
-        theirs = rig.Rig(clock=loop.clock).schedule(rig.planned(bystander).jobs[0])
-        await asyncio.sleep(3600)
-        for scheduler, _ in (ours, theirs):
-            await scheduler.stop()
+        standin = await backend(loop, login_breaker=True)
+        week = Week(loop, standin, tmp_path, story)
+        bystander = asyncio.ensure_future(week.bystander()) if others else None
+        await week.live()
+        if bystander is not None:
+            bystander.cancel()
+        told = week.openings, week.rejected, await week.recovers(), week.let_in
         await standin.close()
-        return ours[1], theirs[1]
+        return told
 
-    ours, theirs = virtual.run(main)
+    openings, sent, recovered, let_in = virtual.run(main)
 
-    let_in = sum(not result.failed for result in theirs.results)
-    reasons = Counter(result.reason for result in ours.results)
-    assert let_in >= 0.95 * len(theirs.results) > 600
-    assert reasons[Reason.AUTH_UNAVAILABLE] == 0
-    assert 2 <= reasons[Reason.AUTH_REJECTED] <= 15
-    assert not any(result.trigger is Trigger.CONFIRM for result in ours.results)
+    assert openings == (0, 0)
+    assert sent == rejected if rejected is not None else sent <= 7 * DAY / 300
+    assert recovered == recovers
+    assert all(let_in)
+    assert len(let_in) == (27 if others else 0)
+
+
+def test_a_careless_client_opens_both_breakers():
+    """Three wrong tokens in a row, five connects without one: the stand-in does shut others out."""
+
+    async def main(loop):
+        standin = await backend(loop, login_breaker=True)
+        (job,) = rig.planned(mapping(standin, "60s", slots=0)).jobs
+        careless = replace(job, profile=job.profile.model_copy(update={"breaker": []}))
+        standin.set_fault("/ws", "auth_rejected:breaker=true")
+        for _ in range(3):
+            await rig.Rig(clock=loop.clock).run(careless)
+        standin.clear()
+        shut = [await rig.Rig(clock=loop.clock).run(careless)]
+        await asyncio.sleep(11)
+        shut.append(await rig.Rig(clock=loop.clock).run(careless))
+        for _ in range(5):
+            await rig.Rig(clock=loop.clock).run(careless, depth=Probe.CONNECT)
+        shut.append(await rig.Rig(clock=loop.clock).run(careless))
+        await standin.close()
+        return [result.reason for result in shut]
+
+    assert virtual.run(main) == [Reason.AUTH_UNAVAILABLE, None, Reason.AUTH_UNAVAILABLE]
 
 
 def test_after_a_slot_refusal_the_identity_rests_in_its_own_turns():

@@ -66,10 +66,14 @@ class Learned:
 
 @dataclass(slots=True)
 class Guard:
-    """One key at one backend: its rejections in a row, its rest, its tokens in flight by run. `judged`: when last."""
+    """One key at one backend: its rejections in a row, its rest, its tokens in flight by run.
+
+    `proven`: let in last; `good`: let in once. `judged`: when last.
+    """
 
     rejected: int = 0
     proven: bool = False
+    good: bool = False
     seen: float = -math.inf
     judged: float = -math.inf
     rest: Span = field(default_factory=Span)
@@ -92,6 +96,7 @@ class Guard:
     def judge(self, *, rejected: bool, now: float, retry: float) -> None:
         """Take in the backend's verdict on a token; from the second rejection in a row on, the key rests."""
         self.proven = not rejected
+        self.good |= self.proven
         self.judged = now
         self.rejected = self.rejected + 1 if rejected else 0
         self.rest = Span(now, retry) if self.rejected >= REJECTED_IN_A_ROW else Span()

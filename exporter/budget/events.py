@@ -79,7 +79,7 @@ SHAPES: Final[Mapping[str, Mapping[str, Callable[[Any], bool]]]] = {
 OPTIONAL: Final[Mapping[str, Mapping[str, Callable[[Any], bool]]]] = {
     "open": {"authority": _text, "login": _kind, "sure": _flag},
     "close": {"authority": _text, "outcome": _outcome},
-    "key": {"judged": _number},
+    "key": {"judged": _number, "good": _flag},
 }
 """Fields that an event may have besides, the first of which brings the others; older versions wrote none."""
 
@@ -156,7 +156,7 @@ def _key(book: Book, event: Fields) -> None:
     guard = book.guard(event["key"], event["t"])
     guard.rejected, guard.proven = event["rejected"], event["proven"]
     guard.rest = Span(event["t"], event["for"]) if event["for"] else Span()
-    guard.judged = event.get("judged", event["t"])
+    guard.judged, guard.good = event.get("judged", event["t"]), event.get("good", event["proven"])
 
 
 def _counted(book: Book, event: Fields) -> None:
@@ -212,7 +212,7 @@ def _keys(book: Book, now: float) -> Iterator[Event]:
         start, length = (guard.rest.start, guard.rest.length) if rests else (guard.seen, 0.0)
         standing = {"rejected": guard.rejected, "proven": guard.proven, "for": length}
         if math.isfinite(guard.judged):
-            standing["judged"] = guard.judged
+            standing |= {"judged": guard.judged, "good": guard.good}
         yield {"event": "key", "t": start, "key": key, **standing}
         for run, flight in guard.flights.items():
             yield _opening(flight, {"run": run, "user": None, "key": key, "release": 0.0, "extra": False})

@@ -35,14 +35,19 @@ class Ledger:
 
     def ask(self, request: Request, now: float) -> Grant | Refusal:
         """Decide on one session, at exactly the depth it asks for, and write a grant into the book."""
-        self._book.forget(request.user or "", now)
-        checks = self._endpoint, self._rate, self._key, self._breakers, self._identity, self._slots, self._memory
-        for check in checks:
-            refusal = check(request, now)
-            if refusal is not None:
-                return refusal
+        refusal = self.refusal(request, now)
+        if refusal is not None:
+            return refusal
         self._open(request, now)
         return Grant(request)
+
+    def refusal(self, request: Request, now: float) -> Refusal | None:
+        """What stands against a session of exactly this depth; None: nothing."""
+        self._book.forget(request.user or "", now)
+        checks = self._endpoint, self._rate, self._key, self._breakers, self._identity, self._slots, self._memory
+        found = [refusal for check in checks if (refusal := check(request, now)) is not None]
+        # What else stands against it lasts longer, or is nearer to what was asked.
+        return next((refusal for refusal in found if refusal.holdup is not Holdup.VERDICT), found[0] if found else None)
 
     def _endpoint(self, request: Request, now: float) -> Refusal | None:
         until = self.endpoint_rests_until(request.place, now)
@@ -76,7 +81,7 @@ class Ledger:
         if not request.breakers or request.forced:
             return None
         streak, guard = self._book.streak(request.authority), self._guard(request)
-        return breaker_refusal(request, streak, guard, born=self._book.since, now=now)
+        return breaker_refusal(request, streak, guard, now)
 
     def _guard(self, request: Request) -> Guard | None:
         """The page of this very key; of what stands in its place, if it is not known which key that is."""

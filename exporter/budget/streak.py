@@ -1,7 +1,7 @@
 """What a backend's circuit breakers have counted of ours: failed logins in a row, and those that may become one.
 
 Rule 1: events only; which of them a breaker counts, and how many it bears, is said by the profile (`config.Breaker`).
-Rule 2: a doubt is decided for the backend: an attempt whose end nobody saw counts as failed.
+Rule 2: a doubt is decided for the backend: an attempt whose end nobody saw counts as failed, for `DOUBTED_FOR`.
 """
 
 import math
@@ -21,6 +21,8 @@ RESETS: Final = frozenset({SUCCESS, RESTART})
 OUTCOMES: Final = frozenset({REJECTED, NO_TOKEN, *RESETS})
 MOST: Final = 1000
 """Events kept of one backend: no breaker bears more."""
+DOUBTED_FOR: Final = 3600.0
+"""Seconds for which a login counts as failed that a crash cut off, unless its key was let in before."""
 KEPT_FOR: Final = 30 * 86_400.0
 """Seconds after which a backend that nobody connects to is forgotten: what its breaker counted does not decay."""
 
@@ -40,6 +42,11 @@ class Attempt:
     kind: str
     span: Span
     sure: bool
+
+    @property
+    def doubted_until(self) -> float:
+        """Until when it counts as failed if nobody sees its end."""
+        return self.span.until if self.sure else self.span.until + DOUBTED_FOR
 
 
 @dataclass(slots=True)
@@ -73,21 +80,21 @@ class Streak:
         self.attempts = {run: one for run, one in self.attempts.items() if one.span.until > moment}
 
     def height(self, breaker: Breaker, now: float, *, in_flight: bool = True) -> int:
-        """How high the breaker may stand; `in_flight`: with logins under way counted as failed."""
+        """How high the breaker may stand; `in_flight`: with logins that are under way counted as failed."""
         after = -math.inf if breaker.window is None else now - breaker.window
         failed = sum(event.kind in breaker.counts and event.at > after for event in self.counted)
-        return failed + (sum(one.kind in breaker.counts for one in self._open(now)) if in_flight else 0)
-
-    def _open(self, now: float) -> Iterator[Attempt]:
-        return (one for one in self.attempts.values() if one.span.until > now or not one.sure)
+        unseen = (one for one in self.attempts.values() if one.kind in breaker.counts and now < one.doubted_until)
+        return failed + sum(in_flight or one.span.until <= now for one in unseen)
 
     def turning_points(self, breaker: Breaker) -> Iterator[float]:
         """Moments at which `height` may fall by time alone."""
-        yield from (one.span.until for one in self.attempts.values())
+        yield from (one.doubted_until for one in self.attempts.values())
         if breaker.window is not None:
             yield from (event.at + breaker.window for event in self.counted)
 
     def matters(self, now: float) -> bool:
         """Whether it must be kept."""
-        latest = max([self.reset, *(event.at for event in self.counted), *(one.span.until for one in self._open(now))])
+        latest = max(
+            [self.reset, *(event.at for event in self.counted), *(one.span.until for one in self.attempts.values())]
+        )
         return latest + KEPT_FOR > now

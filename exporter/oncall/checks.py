@@ -11,26 +11,44 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from exporter import __version__
-from exporter.budget import Request
+from exporter.budget import PASSING, Request
 from exporter.files import KeyRing
 from exporter.host import Clock
 from exporter.plan import Job
 from exporter.probing import UNHURRIED, Prober, Turn, Within
 from exporter.report import NEEDED, Checked, Context, Series, name_shape, public_url, until_healthy
-from exporter.report.words import count, span
+from exporter.report.words import count, moment, span
 from exporter.resolver import Resolver
-from exporter.result import Probe, Result, Skip, SkipCause, Trigger
+from exporter.result import Holdup, Probe, Result, Skip, Trigger
 from exporter.state import State
 
 REFUSALS: Final = {
-    SkipCause.OVERLAP: "the identity has a connection open at this moment; ask again in a few seconds",
-    SkipCause.RATE: "the host rests after a rate limit, or is at its rate of connects; wait: any connect counts there",
-    SkipCause.BUDGET: "no slot to spare: those that are left are kept for the schedule; wait until one is released",
-    SkipCause.RESTING: "the identity or its key rests: a session now would only make it worse; wait until that is over",
+    Holdup.BUSY: "the identity has a connection open at this moment; ask again in a few seconds",
+    Holdup.VERDICT: "the backend has not answered yet to another login of ours; ask again in a few seconds",
+    Holdup.RATE: "the host is at its max_connects_per_minute; wait: any connect counts there",
+    Holdup.ENDPOINT: "this URL answered that it gets too many connects, and rests; wait: any connect counts there",
+    Holdup.MEMORY: "which slots were held before the start is not known yet; wait until it is",
+    Holdup.SLOTS: "no slot to spare: those that are left are kept for the schedule; wait until one is released",
+    Holdup.IDENTITY: "the identity rests after a slot limit; wait until its slots are released",
+    Holdup.REJECTED: "the backend rejected the token of late, and it rests; put another key or token into its file",
+    Holdup.BREAKER_CONNECT: (
+        "connects without a token count in the backend's login breaker: one more may shut everybody out; wait until a "
+        "token is let in"
+    ),
+    Holdup.BREAKER_TOKEN: (
+        "the backend rejected tokens in a row: one more may open its login breaker and shut everybody out; put another "
+        "key or token into its file, or wait until another one is let in"
+    ),
 }
 """What the ledger answered, the one first that is over soonest."""
-TAKES_NONE: Final = ", or ask with --probe connect (HTTP: probe=connect), which takes no slot and sends no token"
+OWN: Final = frozenset({Holdup.SLOTS, Holdup.IDENTITY})
+"""What users of its own are spared."""
+TOKENS: Final = frozenset({Holdup.REJECTED, Holdup.BREAKER_TOKEN})
 OWN_USERS: Final = ", name users of its own under check_identities"
+TAKES_NONE: Final = ", or ask with --probe connect (HTTP: probe=connect), which takes no slot and sends no token"
+SEND_IT: Final = ", or send it all the same with check --send-token, if nobody else can be harmed"
+PATIENT_PART: Final = 4
+"""The part of a session's time, where that is bounded, that may be waited for another connection's end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +79,7 @@ class OnCall:
 
     `beside`: the prober for sessions in the process that runs the schedule, for which they leave room from the first
     on; absent: this process has no schedule. `turn`: whose turn it is to speak first, counted from any number on.
+    `send_token`: send one that rests after rejections too.
     `interrupted`: a series was cancelled before its end.
     """
 
@@ -73,6 +92,7 @@ class OnCall:
         clock: Clock | None = None,
         beside: Prober | None = None,
         turn: int = 0,
+        send_token: bool = False,
     ) -> None:
         self._job = _with_check_users(job)
         self._identity = identity
@@ -81,13 +101,14 @@ class OnCall:
         self._beside = beside is not None
         self._prober = beside or Prober(state, KeyRing(), Resolver(), self._clock, lambda *_: None)
         self._turns = turn
+        self._send_token = send_token
         self.interrupted = False
 
     async def once(self, depth: Probe, within: Within = UNHURRIED) -> Checked:
         """One session now, within so much time; a `Checked` with the refusal's sentence if there is no room for it."""
         started = self._clock.wall()
         outcome = await self._session(depth, within)
-        refusal = self._refusal(outcome.cause) if isinstance(outcome, Skip) else None
+        refusal = self._refusal(outcome, depth) if isinstance(outcome, Skip) else None
         checked = self._checked(started, (outcome,) if isinstance(outcome, Result) else (), refusal)
         return replace(checked, timeout=min(self._job.target.timeout, within.verdict))
 
@@ -185,24 +206,45 @@ class OnCall:
         return [self._identity] if self._identity else [*self._job.identities]
 
     async def _session(self, depth: Probe, within: Within = UNHURRIED) -> Result | Skip:
-        """The first identity, in turn, that the ledger lets speak."""
+        """The first identity, in turn, that the ledger lets speak; who is merely in use is waited for, then."""
         pool = self._speakers(depth)
         turn, self._turns = self._turns % len(pool), self._turns + 1
+        turns = [self._turn(depth, alias, within) for alias in pool[turn:] + pool[:turn]]
         skips = []
-        for alias in pool[turn:] + pool[:turn]:
-            cycle = self._job.cycle_at(self._clock.wall())
-            turn_of = Turn(self._job, cycle, Trigger.CHECK, depth, alias, within, beside=self._beside)
+        for turn_of in turns:
             outcome = await self._prober.run(turn_of)
             if isinstance(outcome, Result):
                 return outcome
-            skips.append(outcome)
-        return min(skips, key=lambda skip: [*REFUSALS].index(skip.cause))
+            skips.append((outcome, turn_of))
+        skip, turn_of = min(skips, key=lambda pair: _rank(pair[0]))
+        patience = min(self._job.open_for, within.verdict / PATIENT_PART)
+        return await self._prober.run(turn_of._replace(patience=patience)) if skip.holdup in PASSING else skip
 
-    def _refusal(self, cause: SkipCause) -> str:
-        """Why not, and what helps against that."""
-        spared = cause in (SkipCause.BUDGET, SkipCause.RESTING)
-        own = OWN_USERS if spared and not self.has_own_users else ""
-        return REFUSALS[cause] + own + (TAKES_NONE if spared and self._job.tokenless else "")
+    def _turn(self, depth: Probe, alias: str | None, within: Within) -> Turn:
+        cycle = self._job.cycle_at(self._clock.wall())
+        mine = {"beside": self._beside, "forced": self._send_token}
+        return Turn(self._job, cycle, Trigger.CHECK, depth, alias, within, **mine)
+
+    def _refusal(self, skip: Skip, depth: Probe) -> str:
+        """Why not, until when, and what helps against that: nothing that would be refused as well."""
+        holdup = skip.holdup or Holdup.BUSY
+        own = OWN_USERS if holdup in OWN and not self.has_own_users else ""
+        send_it = SEND_IT if holdup in TOKENS and not self._beside else ""
+        connect = TAKES_NONE if self._can_connect(holdup, depth) else ""
+        return REFUSALS[holdup] + own + connect + send_it + self._until(holdup, skip.until)
+
+    def _can_connect(self, holdup: Holdup, depth: Probe) -> bool:
+        if depth is Probe.CONNECT or holdup in PASSING or not self._job.tokenless:
+            return False
+        with self._state.transaction() as ledger:
+            return ledger.refusal(self._request(Probe.CONNECT, None), self._clock.wall()) is None
+
+    def _until(self, holdup: Holdup, until: float | None) -> str:
+        if holdup in PASSING:
+            return ""
+        if until is None:
+            return ". No time ends this" if holdup in TOKENS else ""
+        return f". The next try is at {moment(until)}, in {span(max(1.0, until - self._clock.wall()))}"
 
     def _checked(self, started: float, results: tuple[Result, ...], refusal: str | None) -> Checked:
         target = self._job.target
@@ -216,6 +258,10 @@ class OnCall:
             refusal=refusal,
             context=Context.of(self._job),
         )
+
+
+def _rank(skip: Skip) -> int:
+    return [*REFUSALS].index(skip.holdup or Holdup.BUSY)
 
 
 def _with_check_users(job: Job) -> Job:

@@ -200,6 +200,7 @@ class Job:
             due=due,
             tokenless=self.tokenless,
             endpoint=self.endpoint,
+            breakers=tuple(self.profile.breaker),
         )
 
     def own_peaks(self) -> Iterable[tuple[str, str, int]]:

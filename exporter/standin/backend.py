@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from exporter.standin import frames
-from exporter.standin.breaker import Breaker
+from exporter.standin.breaker import LOGIN_FAILURES, Breaker
 from exporter.standin.credentials import Knock, refusal, unverified_subject, well_formed
 from exporter.standin.pace import Pace
 from exporter.standin.slots import Managers
@@ -57,15 +57,21 @@ class Service:
 
 
 class Backend:
-    """The state of one process. `key` is the HMAC secret of its auth service; `rng` makes ids."""
+    """The state of one process. `key` is the HMAC secret of its auth service; `rng` makes ids.
 
-    def __init__(self, key: bytes, *, slots: int, pace: Pace, rng: random.Random, now: float) -> None:
+    `login_breaker`: it is of a tree whose endpoint has a breaker of its own.
+    """
+
+    def __init__(
+        self, key: bytes, *, slots: int, pace: Pace, rng: random.Random, now: float, login_breaker: bool = False
+    ) -> None:
         self._key = key
         self._pace = pace
         self._rng = rng
         self._fresh = True
         self._cached: dict[str, tuple[float, str]] = {}
         self.breaker = Breaker(pace.breaker_open)
+        self.login_breaker = Breaker(pace.login_breaker_open, LOGIN_FAILURES, by_rate=False) if login_breaker else None
         self.managers = Managers(
             slots, release=pace.slot_release, idle=pace.slot_idle, cleanup=pace.slot_cleanup, now=now
         )
@@ -79,6 +85,20 @@ class Backend:
 
     def authenticate(self, knock: Knock, *, now: float, wall: float, service: Service | None = None) -> str:
         """Step 2: the user of the token; raises Refused (1008 `SSOT Auth failed`)."""
+        own = self.login_breaker
+        if own is None:
+            return self._let_in(knock, now=now, wall=wall, service=service)
+        if not own.allows(now):
+            raise _not_let_in(knock, "AUTH_CIRCUIT_BREAKER_OPEN", "circuit_breaker_open | Too many failures", wall)
+        try:
+            user = self._let_in(knock, now=now, wall=wall, service=service)
+        except Refused:
+            own.record(now, ok=False)
+            raise
+        own.record(now, ok=True)
+        return user
+
+    def _let_in(self, knock: Knock, *, now: float, wall: float, service: Service | None) -> str:
         token = knock.token()
         if token is None:
             raise _not_let_in(knock, "NO_TOKEN", "no_token_provided | No JWT token found in the request", wall)

@@ -1,4 +1,4 @@
-"""The circuit breaker before the auth service (protocol page section 1, "What happens to the token").
+"""The circuit breakers before the login (docs/backend-protocol.md, "Two circuit breakers").
 
 Rule 1: no clock: the time comes in. Rule 2: malformed and missing tokens never come here.
 """
@@ -11,6 +11,8 @@ FAILURES: Final = 3
 RATE: Final = 0.8
 """Share of failures among the last calls that opens it, once there were `LEAST` calls."""
 LEAST: Final = 3
+LOGIN_FAILURES: Final = 5
+"""Consecutive logins that fail, for whatever cause, which open the endpoint's own breaker on later trees."""
 WINDOW: Final = 10
 """Calls the rate is taken over. Not observed; alternating good and bad tokens must not trip it."""
 
@@ -18,11 +20,15 @@ WINDOW: Final = 10
 class Breaker:
     """Closed, open for `open_for` seconds, then half-open: one success closes it, one failure opens it again.
 
-    The second breaker inside the first (5 failures, 5 s) is left out: it can never be seen from outside.
+    `failures`: how many in a row open it; `by_rate`: so does a share of them. `openings`: how often it has opened.
+    A third one (5 failures, 5 s) inside that of the auth service is left out: it can never be seen from outside.
     """
 
-    def __init__(self, open_for: float) -> None:
+    def __init__(self, open_for: float, failures: int = FAILURES, *, by_rate: bool = True) -> None:
         self._open_for = open_for
+        self._failures = failures
+        self._by_rate = by_rate
+        self.openings = 0
         self._opened: float | None = None
         self._calls: deque[bool] = deque(maxlen=WINDOW)
 
@@ -32,16 +38,16 @@ class Breaker:
 
     def record(self, now: float, *, ok: bool) -> None:
         """Tell how an allowed call went."""
-        if self._opened is not None:
-            self._opened = None if ok else now
-            self._calls.clear()
-            return
+        half_open = self._opened is not None
         self._calls.append(ok)
-        if self._trips():
-            self._opened = now
+        trips = not ok if half_open else self._trips()
+        self._opened = now if trips else None
+        self.openings += trips
+        if trips or half_open:
             self._calls.clear()
 
     def _trips(self) -> bool:
         calls = list(self._calls)
-        consecutive = len(calls) >= FAILURES and not any(calls[-FAILURES:])
-        return consecutive or (len(calls) >= LEAST and calls.count(False) >= RATE * len(calls))
+        consecutive = len(calls) >= self._failures and not any(calls[-self._failures :])
+        by_rate = self._by_rate and len(calls) >= LEAST and calls.count(False) >= RATE * len(calls)
+        return consecutive or by_rate

@@ -15,7 +15,10 @@ from exporter.standin.transport_paths import TRANSPORT_PATHS
 
 @dataclass(slots=True)
 class House:
-    """The state behind the sockets. `key` is the HMAC secret, `slots` the limit of every path."""
+    """The state behind the sockets. `key` is the HMAC secret, `slots` the limit of every path.
+
+    `login_breaker`: its endpoints have a breaker of their own.
+    """
 
     key: bytes = field(repr=False)
     pace: Pace
@@ -25,13 +28,21 @@ class House:
     ids: random.Random
     weather: random.Random
     switchboard: Switchboard
+    login_breaker: bool = False
     backends: dict[str, Backend] = field(default_factory=dict)
 
     def backend(self, path: str) -> Backend | None:
         """The process behind a path, started on its first use; None if nothing is there."""
         path = ALIASES.get(path, path)
         if path not in self.backends and self._serves(path):
-            self.backends[path] = Backend(self.key, slots=self.slots, pace=self.pace, rng=self.ids, now=self.clock())
+            self.backends[path] = Backend(
+                self.key,
+                slots=self.slots,
+                pace=self.pace,
+                rng=self.ids,
+                now=self.clock(),
+                login_breaker=self.login_breaker,
+            )
         return self.backends.get(path)
 
     def _serves(self, path: str) -> bool:

@@ -50,6 +50,8 @@ class Pace:
     """Between two background clean-ups (section 5)."""
     breaker_open: float = 10.0
     """How long the auth breaker stays open (section 1)."""
+    login_breaker_open: float = 30.0
+    """How long the endpoint's own login breaker stays open, on trees that have one."""
     verdict_cache: float = 300.0
     """How long a positive verdict on a token is remembered (section 1)."""
 

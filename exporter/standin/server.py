@@ -82,14 +82,16 @@ class StandIn:
         slots: int = 20,
         seed: int = 0,
         client_ca: bool = False,
+        login_breaker: bool = False,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
     ) -> "Starting":
         """Start one: `await` the answer, or `async with` it.
 
         `tls_port` None: no TLS; `control_port` None: no control endpoint; 0: any port. `slots`: managers per user
-        and path. `client_ca`: the TLS port wants a client certificate of `ca_file`. Raises ValueError unless `host`
-        is a loopback address, OSError if a port is taken.
+        and path. `client_ca`: the TLS port wants a client certificate of `ca_file`. `login_breaker`: as trees from
+        2025-09-09 22:36 UTC, five logins in a row that fail, `NO_TOKEN` included, shut everybody out for 30 s. Raises
+        ValueError unless `host` is a loopback address, OSError if a port is taken.
         """
         check_loopback(host)
         options = Options(host, port, tls_port, control_port, client_ca)
@@ -102,6 +104,7 @@ class StandIn:
             random.Random(seed),
             random.Random(seed + 1),
             Switchboard(random.Random(seed + 2)),
+            login_breaker,
         )
         return Starting(cls, options, house)
 

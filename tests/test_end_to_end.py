@@ -147,7 +147,7 @@ async def test_an_exporter_that_was_told_too_many_slots_meets_the_limit_once():
         limits = {"slots_per_identity": 20, "slot_release": f"{RELEASE}s", "reserve": 1}
         async with running(rig.target(standin, **QUICK, limits=limits)) as (daemon, told):
             refused, shown = await after_a_refusal(daemon, told)
-            await wire.until(lambda: len(told) > 8, timeout=20.0)
+            await wire.until(lambda: len(told) > 7, timeout=20.0)
             resting = await figures(daemon.url)
             held = standin.held("staging-e2e-user-001")
             await wire.until(lambda: told[-1].depth is Probe.SEND, timeout=20.0)
@@ -155,7 +155,7 @@ async def test_an_exporter_that_was_told_too_many_slots_meets_the_limit_once():
     assert_it_is_the_incident(refused, shown)
     assert [dict(result.verdicts) for result in told[:6]] == [PASSED] * 5 + [REFUSED]
     assert held == 5
-    assert {result.depth for result in told[6:9]} == {Probe.CONNECT}, "a resting identity takes no slot"
+    assert {result.depth for result in told[6:8]} == {Probe.CONNECT}, "a resting identity takes no slot"
     assert resting['ws_factory_slots_budget{identity="pool-001"}'] == 4.0, "one below what the backend keeps"
     assert resting['ws_probe_closes_total{code="1011",initiator="remote",phase="admission"}'] == 1.0
     assert dict(told[-1].verdicts) == PASSED, "after the release it is let in again"

@@ -1,7 +1,8 @@
 """Whether one login more may be tried without opening a circuit breaker of the backend.
 
 Rule 1: the event that would be number `opens_at` in a row is never sent: logins that fail, those under way and the one
-that is asked for are `opens_at` − 1 at most. A connect without a token leaves two of them to a token and to another.
+that is asked for are `opens_at` − 1 at most. A connect without a token leaves two of them, to a token and to another;
+of a person who asks, one.
 Rule 2: the last one is kept for another key. A key that was rejected has it only if it was let in before and
 `RETRIES` times `auth_retry` are over: then nobody has changed it, and the backend's trouble may have passed.
 A key that was let in last is not held up by sessions under way: of many targets, none would wait for one that hangs.
@@ -43,6 +44,7 @@ class _Limit:
         self._breaker = breaker
         self._streak = streak
         self._tokenless = request.key is None
+        self._extra = request.extra
         self._proven = guard is not None and guard.proven
         self._reserved_until = _reserved_until(request, guard)
 
@@ -57,7 +59,7 @@ class _Limit:
     def _limit(self, moment: float) -> int:
         most = self._breaker.opens_at - 1
         if self._tokenless:
-            kept = 1 if any(event.kind == REJECTED for event in self._streak.counted) else 2
+            kept = 1 if self._extra or any(event.kind == REJECTED for event in self._streak.counted) else 2
             return max(most - kept, min(1, most - 1))
         return max(1, most - 1) if moment < self._reserved_until else most
 

@@ -121,7 +121,6 @@ FACTORY: Final = Profile(
         _error("WEBSOCKET_AUTH_ERROR", reason=Reason.AUTH_UNAVAILABLE),
         _error("WEBSOCKET_AUTH_EXCEPTION", reason=Reason.AUTH_UNAVAILABLE),
         _error("INVALID_WEBSOCKET_STATE", reason=Reason.AUTH_UNAVAILABLE),
-        _error("AUTH_CIRCUIT_BREAKER_OPEN", reason=Reason.AUTH_UNAVAILABLE),
         _error("AUTH_RETRY_ERROR", reason=Reason.AUTH_UNAVAILABLE),
         _error("AUTH_RETRY_EXHAUSTED", reason=Reason.AUTH_UNAVAILABLE),
     ],

@@ -2,16 +2,22 @@
 
     python scaled_exporter.py 1/15 run --config.file …
 
-Rule 1: constants only; what they are for is the product's. The rests of a host, the waits of the daemon.
+Rule 1: constants only; what they are for is the product's. The rests of an endpoint, the waits of the daemon, how long a cut-off login counts.
 """
 
 import sys
 from fractions import Fraction
 
 from exporter import __main__, daemon
-from exporter.budget import ledger
+from exporter.budget import ledger, streak
 
-CONSTANTS = ((daemon, "FIRST_SCRAPE"), (daemon, "TIDY"), (ledger, "HOST_REST"), (ledger, "LONGEST_HOST_REST"))
+CONSTANTS = (
+    (daemon, "FIRST_SCRAPE"),
+    (daemon, "TIDY"),
+    (ledger, "ENDPOINT_REST"),
+    (ledger, "LONGEST_ENDPOINT_REST"),
+    (streak, "DOUBTED_FOR"),
+)
 
 
 def scale(factor):

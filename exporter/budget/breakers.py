@@ -19,7 +19,7 @@ from exporter.budget.streak import NO_TOKEN, REJECTED, Streak
 from exporter.config import Breaker
 from exporter.result import Holdup, SkipCause
 
-RETRIES: Final = 12
+RETRIES: Final = 6
 """Times `auth_retry` after the rejection of a key that was good until which the last try is kept for another key."""
 WORDS: Final = {
     Holdup.VERDICT: "the backend's breaker waits for the end of another login",

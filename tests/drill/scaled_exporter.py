@@ -2,7 +2,8 @@
 
     python scaled_exporter.py 1/15 run --config.file …
 
-Rule 1: constants only; what they are for is the product's. The rests of an endpoint, the waits of the daemon, how long a cut-off login counts.
+Rule 1: constants only; what they are for is the product's. The rests of an endpoint, the waits of the
+daemon, how long a login counts that was cut off.
 """
 
 import sys

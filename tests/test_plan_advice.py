@@ -132,7 +132,7 @@ def test_what_is_meant_is_not_warned_of(target, profile):
 def test_the_notes_say_what_was_assumed_and_what_can_change_what_is_measured():
     """The profile of a target that names none, and the headers by which a backend may treat us otherwise."""
     notes = [str(note) for note in plan_notes(jobs({"auth": {"jwt": {"key_env": "K"}}}, {"profile": "echo"}))]
-    assumed, headers = notes
+    assumed, headers, *_ = notes
     assert assumed == "targets[0] (t0).profile: factory was assumed: the target names none"
     assert headers.startswith(
         "targets[0] (t0).headers and of 1 more: a backend may treat a session by what these say: "
@@ -143,9 +143,50 @@ def test_the_notes_say_what_was_assumed_and_what_can_change_what_is_measured():
 def test_a_user_agent_by_which_backends_switch_is_noted():
     """A word in the configured User-Agent that backends are known to act on is named."""
     headers = {"User-Agent": "my-E2E-probe", "Origin": "https://a.example"}
-    (note,) = plan_notes(jobs({"profile": "echo", "headers": headers}))
+    note, _ = plan_notes(jobs({"profile": "echo", "headers": headers}))
     assert note.path == "targets[0] (t0).headers"
     assert "User-Agent (from headers), Origin (from headers); the User-Agent holds `e2e`" in note.sentence
+
+
+THREE = {"a": "u1", "b": "u2", "c": "u3"}
+ON_TOP = "; a scrape and an evaluation of the rules come on top"
+
+
+@pytest.mark.parametrize(
+    ("target", "sentence"),
+    [
+        ({"profile": "echo", "interval": "20s"}, "an outage pages 40 to 70 s after it begins"),
+        ({"profile": "echo", "interval": "20s", "identities": {}}, "an outage pages 12 to 56 s after it begins"),
+        ({"profile": "echo", "interval": "20s", "identities": THREE}, "an outage pages 12 to 56 s after it begins"),
+        (
+            {"profile": "echo", "interval": "20s", "identities": THREE, "confirm": {"runs": 1}},
+            "an outage pages 20 to 70 s after it begins",
+        ),
+        ({"profile": "echo", "interval": "6m"}, "an outage pages 12 to 18.2 min after it begins"),
+        ({"profile": "echo", "interval": "24h"}, "an outage pages 48 to 72 h after it begins"),
+        (
+            {"profile": "echo", "interval": "20s", "identities": THREE, "probes": {"send": {"every": 3}}},
+            "an outage pages 12 to 56 s after it begins; what only send sees, 12 to 96 s",
+        ),
+        (
+            {"interval": "20s", "identities": THREE, "auth": {"jwt": {"key_env": "K"}}},
+            "an outage pages 12 to 56 s after it begins; refused tokens, 20 to 50 s",
+        ),
+        (
+            {
+                "interval": "16s",
+                "timeout": "10s",
+                "identities": {"a": "u1", "b": "u2"},
+                "auth": {"jwt": {"key_env": "K"}},
+            },
+            "an outage pages 12 to 52 s after it begins; refused tokens, 16 to 42 s",
+        ),
+    ],
+)
+def test_the_notes_say_what_a_schedule_means_for_detection(target, sentence):
+    """How long an outage goes on before it pages, at least and at most, in units that fit."""
+    notes = [note.sentence for note in plan_notes(jobs(target)) if note.path.endswith(").interval")]
+    assert notes == [sentence + ON_TOP]
 
 
 def test_the_example_of_the_readme_is_used_without_a_warning():

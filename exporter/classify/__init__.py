@@ -28,7 +28,7 @@ from exporter.classify.judging import (
     told,
 )
 from exporter.classify.memory import AGE, Memory
-from exporter.classify.outage import Cause, Outages, Watched, possible_causes
+from exporter.classify.outage import ENOUGH, MOST, Cause, Outages, Watched, possible_causes
 from exporter.classify.welcome import unix_time
 
 __all__ = [
@@ -36,7 +36,9 @@ __all__ = [
     "ASLEEP",
     "BLIND",
     "DISTORTED",
+    "ENOUGH",
     "LEGAL_FAILURES",
+    "MOST",
     "OTHERWISE",
     "OWN_PHASE",
     "REASONS",

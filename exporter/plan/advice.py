@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 from exporter.config import Problem, Profile, has_token_message, unreachable_rules
+from exporter.plan.detection import in_words
 from exporter.plan.job import Job
 
 FAR_BELOW: Final = 0.5
@@ -111,6 +112,10 @@ def _measured_by(job: Job) -> Iterator[Found]:
     yield "headers", sentence
 
 
+def _detection(job: Job) -> Iterator[Found]:
+    yield "interval", in_words(job)
+
+
 MISSING: Final = {"User-Agent": "User-Agent (the exporter's own)", "Origin": "no Origin, which browsers send"}
 
 JOB_WARNINGS: Final[tuple[Callable[[Job], Iterator[Found]], ...]] = (
@@ -119,4 +124,4 @@ JOB_WARNINGS: Final[tuple[Callable[[Job], Iterator[Found]], ...]] = (
     _clear_credential,
     _short_release,
 )
-JOB_NOTES: Final[tuple[Callable[[Job], Iterator[Found]], ...]] = (_assumed_profile, _measured_by)
+JOB_NOTES: Final[tuple[Callable[[Job], Iterator[Found]], ...]] = (_assumed_profile, _measured_by, _detection)

@@ -17,7 +17,7 @@ SECRET = "twenty-bytes-secret."
 GATEWAY = "https://gateway.example/claims"
 
 app = FastAPI()
-connections = itertools.count(1)
+numbers = {"of connections": itertools.count(1)}
 seen = {"good": 0, "bad": 0, "none": 0, "headers": []}
 
 
@@ -53,6 +53,13 @@ async def ready():
 async def what_was_seen():
     """How many tokens were good, bad or missing, and the headers of the last upgrades."""
     return seen
+
+
+@app.get("/begins-again")
+async def begins_again():
+    """The numbers of connections begin again, as with each process."""
+    numbers["of connections"] = itertools.count(1)
+    return PlainTextResponse("again")
 
 
 @app.websocket("/open")
@@ -171,14 +178,16 @@ async def closes_before_the_hello(ws: WebSocket, code: int):
 @app.websocket("/numbered")
 async def connection_ids_are_a_counter(ws: WebSocket):
     await ws.accept()
-    await ws.send_json({"type": "hello", "connection_id": f"c-{next(connections)}", "user_id": 1})
+    await ws.send_json({"type": "hello", "connection_id": f"c-{next(numbers['of connections'])}", "user_id": 1})
     await echo(ws)
 
 
 @app.websocket("/whole-numbers")
 async def ids_are_whole_numbers(ws: WebSocket):
     await ws.accept()
-    await ws.send_json({"type": "hello", "connectionID": 1700000000000000000 + next(connections), "user_id": 1})
+    await ws.send_json(
+        {"type": "hello", "connectionID": 1700000000000000000 + next(numbers["of connections"]), "user_id": 1}
+    )
     await echo(ws)
 
 

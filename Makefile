@@ -63,6 +63,7 @@ bench: install
 
 soak: install packages
 	$(BIN)/pytest -s -m soak --timeout 7200 tests
+	SEEDS=10 $(BIN)/pytest tests/test_session_random.py
 
 # Every incident signature on the real servers, scaled by 1/12, in 3 minutes; DRILL_FACTOR=1/5 for a busy machine.
 drill: install packages

@@ -20,7 +20,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 from exporter import __version__
 from exporter.budget import PASSING, Grant, Refusal, Request, Settled, admit, key_print, settle
 from exporter.classify import AGE, Case, Judgement, Memory, judge, own_phases, told
-from exporter.config import Target
+from exporter.config import Target, withholds_token
 from exporter.files import TLS_CONTEXTS, FileProblem, KeyRing, source_name
 from exporter.host import TICK, Clock
 from exporter.plan import Job
@@ -229,6 +229,7 @@ class Prober:
             timeout=turn.timeout,
             late=self._late(began),
             credential=_sends_credential(job, request),
+            withheld=request.key is None and withholds_token(target.auth, job.profile),
         )
         judgement = judge(facts, case)
         if facts.address is not None and not judgement.void:

@@ -7,6 +7,7 @@ import rig
 from backend_servers import go_backend, needs_go, needs_node, node_backend, python_backend
 from test_backends_carry import KEY, file, job, seen
 
+from exporter.report import explain
 from exporter.result import Handshake, Initiator, Phase, Probe, Reason, Verdict
 
 RPC = {
@@ -165,6 +166,18 @@ async def test_a_401_without_a_token_is_a_status(tmp_path):
         result = await rig.Rig().run(open_job(f"{url}/denied/401", ECHO))
     assert told(result) == ("fail/-/fail", Phase.UPGRADE, Reason.HTTP_STATUS)
     assert result.credential_sent is False
+
+
+async def test_a_token_that_was_kept_back_is_not_missed(tmp_path):
+    """A session that only connects sends no token: a 401 to it says nothing of those that send one."""
+    async with python_backend("fastapi_app", tmp_path) as url:
+        profile = {**ECHO, "connect_without_token": True}
+        made = job(f"{url}/denied/401", profile, {"jwt": {"key_file": file(tmp_path, KEY)}})
+        prober = rig.Rig()
+        connect = await prober.run(made, depth=Probe.CONNECT, identity="pool-001")
+        assert told(connect) == ("-/-/-", None, None)
+        assert "kept its token back" in explain(connect).sentence
+        assert told(await prober.run(made, identity="pool-001"))[0] == "pass/-/pass"
 
 
 async def test_an_upgrade_with_a_token_may_be_the_login(tmp_path):

@@ -13,7 +13,8 @@ class Case:
     """What a session was sent to find out.
 
     `started_at`: unix seconds of the start of `resolve`. `timeout`: seconds it had. `late`: seconds by which the event
-    loop was late meanwhile. `credential`: the upgrade request held one.
+    loop was late meanwhile. `credential`: the upgrade request held one. `withheld`: it did not hold the token that
+    sessions of other depths put there.
     """
 
     profile: Profile
@@ -25,3 +26,4 @@ class Case:
     timeout: float = inf
     late: float = 0.0
     credential: bool = False
+    withheld: bool = False

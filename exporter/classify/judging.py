@@ -200,6 +200,8 @@ def judge(facts: Facts, case: Case) -> Judgement:
         case.memory.forget()
     evidence, wrong = examine(facts, case)
     cause = _first(_finding(wrong), _stopped(facts, case))
+    if cause is not None and case.withheld and _asks_for_token(facts, cause):
+        return Judgement(dict.fromkeys(Probe, Verdict.NONE), evidence=evidence, distorted=late > DISTORTED)
     verdicts = {
         probe: _verdict(probe, cause, facts, case.profile) if rank <= case.depth.rank else Verdict.NONE
         for probe, rank in RANKS.items()
@@ -245,6 +247,12 @@ def _finding(wrong: FactoryReason | None) -> _Cause | None:
         return None
     auth = Verdict.FAIL if wrong is FactoryReason.USER_MISMATCH else Verdict.PASS
     return _Cause(Phase.ADMISSION, Reason.FACTORY, auth, wrong)
+
+
+def _asks_for_token(facts: Facts, cause: _Cause) -> bool:
+    """True if the upgrade was refused for want of a credential (RFC 9110 section 15.5.2), or as the profile says."""
+    status = facts.fault.status if facts.fault else None
+    return cause.phase is Phase.UPGRADE and (status == UNAUTHORIZED or cause.reason in _LOGIN)
 
 
 def _may_have_restarted(facts: Facts) -> bool:

@@ -67,6 +67,13 @@ NOTHING: Final = Explanation(
     "Check again; if it stays so, ask at a greater depth (`--probe send`).",
 )
 
+KEPT_BACK: Final = Explanation(
+    "Nothing was proved: the backend wants a login before it opens a WebSocket, and this session kept its token back.",
+    page(Alert.AUTH_FAILING),
+    "Ask at a greater depth (`--probe auth`), or set `connect_without_token: false` in the profile, so that every "
+    "session sends its token.",
+)
+
 VOID: Final = Explanation(
     "Nothing was proved: the deadline struck while the exporter's host was held up.",
     page(Alert.PROBE_DISTORTED),
@@ -89,7 +96,7 @@ def explain(result: Result, context: Context = NEUTRAL) -> Explanation:
     situation = Situation(result, context)
     row = cause_of(situation)
     if row is None and result.verdicts.get(result.depth) is not Verdict.PASS:
-        return NOTHING
+        return NOTHING if result.http_status is None else KEPT_BACK
     sentence = _passed(situation) if row is None else filled(row.sentence, situation)
     whole = " ".join([sentence, *_notes(situation, row)])
     return Explanation(whole) if row is None else Explanation(whole, page(row.alert), filled(row.next_step, situation))

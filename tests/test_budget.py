@@ -28,6 +28,7 @@ from exporter.result import (
     Trigger,
     Verdict,
 )
+from exporter.standin.breaker import Breaker as StandInBreaker
 
 NOW = 1_800_000_000.0
 FAILED = ("rejected", "no_token", None, None)
@@ -973,3 +974,61 @@ def test_what_the_breakers_make_of_a_session(told, key, outcome):
     ledger.take_pending()
     settle(ledger, asked, result(**{"phase": None, **told}), NOW + 1, slot_taken=False)
     assert [event["outcome"] for event in ledger.take_pending() if event["event"] == "close"] == [outcome]
+
+
+# --- Whatever happens
+
+
+STEPS = st.tuples(
+    st.sampled_from(("login", "login", "login", "connect", "mend", "change", "restart")),
+    st.sampled_from(("one", "two", "three")),
+    st.floats(0.0, 2000.0),
+    st.sampled_from(list(Trigger)),
+)
+
+
+@given(st.lists(STEPS, max_size=120), st.booleans())
+def test_no_order_of_events_opens_a_breaker_or_repeats_a_rejected_token(steps, declared):
+    """Three keys of one backend that go bad and are changed, connects, restarts of the exporter with its state file.
+
+    With the breakers stated: neither ever opens. With or without: no rejected token goes more than twice within
+    auth_retry. The backend is that of the stand-in, in a row; sessions come one after the other.
+    """
+    ledger, now, good, version = Ledger(), NOW, {}, dict.fromkeys(("one", "two", "three"), 0)
+    before_auth, of_the_endpoint = StandInBreaker(10.0, by_rate=False), StandInBreaker(30.0, 5, by_rate=False)
+    rejections = {}
+    for number, (what, key, seconds, trigger) in enumerate(steps):
+        now += seconds
+        token = key, str(version[key])
+        if what == "mend":
+            good[token] = not good.get(token, False)
+        elif what == "change":
+            version[key] += 1
+        elif what == "restart":
+            ledger = restored(ledger, now)
+        else:
+            asked = request(str(number), user=None, key=key, key_print=token[1], trigger=trigger)
+            asked = asked._replace(breakers=BREAKERS if declared else ())
+            asked = asked.without_token() if what == "connect" else asked
+            if isinstance(ledger.ask(asked, now), Refusal):
+                continue
+            let_in = what == "login" and good.get(token, False)
+            outcome = "success" if let_in else "rejected" if what == "login" else "no_token"
+            ledger.release(asked, now, rejected=None if what == "connect" else not let_in, outcome=outcome)
+            of_the_endpoint.record(now, ok=let_in)
+            if what == "login":
+                before_auth.record(now, ok=let_in)
+                rejections.setdefault(token, []).extend([] if let_in else [now])
+    if declared:
+        assert (before_auth.openings, of_the_endpoint.openings) == (0, 0)
+    elif not any(what == "mend" for what, *_ in steps):  # one that was let in between begins a new row
+        for moments in rejections.values():
+            assert not [one for one, third in zip(moments, moments[2:], strict=False) if third - one < 300.0]
+
+
+def restored(ledger, now):
+    """What a new process knows by the state file."""
+    copy = Ledger()
+    for event in ledger.snapshot(now):
+        assert copy.apply(event)
+    return copy

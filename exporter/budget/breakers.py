@@ -5,7 +5,8 @@ that is asked for are `opens_at` − 1 at most. A connect without a token leaves
 of a person who asks, one.
 Rule 2: the last one is kept for another key. A key that was rejected has it only if it was let in before and
 `RETRIES` times `auth_retry` are over: then nobody has changed it, and the backend's trouble may have passed.
-A key that was let in last is not held up by sessions under way: of many targets, none would wait for one that hangs.
+A key that was let in last is never held up, neither by sessions under way nor by what other keys have done: it would be
+blind for their sake, and its success is what resets the breaker.
 Rule 3: what came before the ledger's birth is not known, and counts as nothing: a state file is what knows it.
 """
 
@@ -51,10 +52,9 @@ class _Limit:
     def allows(self, moment: float, *, in_flight: bool = True) -> bool:
         """Whether it bears this login at that moment; `in_flight` False: if those under way all went well."""
         kind = NO_TOKEN if self._tokenless else REJECTED
-        if kind not in self._breaker.counts:
+        if self._proven or kind not in self._breaker.counts:
             return True
-        height = self._streak.height(self._breaker, moment, in_flight=in_flight and not self._proven)
-        return height + 1 <= self._limit(moment)
+        return self._streak.height(self._breaker, moment, in_flight=in_flight) + 1 <= self._limit(moment)
 
     def _limit(self, moment: float) -> int:
         most = self._breaker.opens_at - 1

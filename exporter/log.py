@@ -28,7 +28,7 @@ from math import isfinite
 from typing import Any, Final, Literal, TextIO
 
 from exporter.report.address import public_path
-from exporter.result import FactoryReason, Impairment, Initiator, Phase, Probe, Reason, Result, Verdict
+from exporter.result import FactoryReason, Impairment, Initiator, Phase, Probe, Reason, Result, TlsVerify, Verdict
 
 LEVELS: Final = {"debug": logging.DEBUG, "info": logging.INFO, "warn": logging.WARNING, "error": logging.ERROR}
 NAMES: Final = {logging.DEBUG: "debug", logging.INFO: "info", logging.WARNING: "warn"}
@@ -57,7 +57,7 @@ TEXT_LIMIT: Final = 16_384
 HEAD: Final = ("time", "level", "source", "msg")
 ENDS: Final = re.compile(r'[ ="]')
 WORDS: Final = {None: "-", True: "true", False: "false"}
-PLAIN: Final = frozenset({int, float, FactoryReason, Impairment, Initiator, Phase, Probe, Reason, Verdict})
+PLAIN: Final = frozenset({int, float, FactoryReason, Impairment, Initiator, Phase, Probe, Reason, TlsVerify, Verdict})
 """Types whose values are written as they are: figures and closed words hold nothing that could end a value."""
 PROBES: Final = tuple(Probe)
 
@@ -310,7 +310,8 @@ def configure(
 def session_line(result: Result) -> dict[str, object]:
     """The keys of a session's line, in the order that is promised; durations in seconds.
 
-    After the promised ones, when there is something to say: `failed_phase`, `http_status`, `impairment`, `void`.
+    After the promised ones, when there is something to say: `failed_phase`, `http_status`, `tls_verify`, `impairment`,
+    `void`, and for a name with several addresses the `address` that was tried.
     """
     close = result.close
     line: dict[str, object] = {
@@ -330,8 +331,10 @@ def session_line(result: Result) -> dict[str, object]:
     extras = {
         "failed_phase": result.phase,
         "http_status": result.http_status,
+        "tls_verify": result.tls_verify,
         "impairment": result.impairment,
         "void": result.void or None,
+        "address": result.evidence.address if (result.evidence.addresses or 1) > 1 else None,
     }
     return line | {key: value for key, value in extras.items() if value is not None}
 

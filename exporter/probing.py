@@ -26,7 +26,7 @@ from exporter.host import TICK, Clock
 from exporter.plan import Job
 from exporter.profiles import Reader, Script
 from exporter.resolver import Addresses, Resolver
-from exporter.result import Facts, Handshake, Impairment, Kind, Phase, Probe, Result, Skip, Trigger, Verdict
+from exporter.result import Facts, Handshake, Impairment, Kind, Phase, Probe, Reason, Result, Skip, Trigger, Verdict
 from exporter.session import Order, Session
 from exporter.state import State
 from exporter.tokens import Carried, KeyProblem, carry, is_slow, mint
@@ -383,6 +383,7 @@ def _result(turn: Turn, request: Request, started: float, facts: Facts, judgemen
         factory_reason=judgement.factory_reason,
         close=told(facts, request.depth, profile),
         http_status=facts.fault.status if facts.fault else None,
+        tls_verify=facts.fault.tls_verify if facts.fault and judgement.reason is Reason.TLS_CERTIFICATE else None,
         passed_over=facts.passed_over,
         evidence=judgement.evidence,
         slot_limit=judgement.slot_limit,

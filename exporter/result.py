@@ -206,6 +206,35 @@ class Kind(StrEnum):
     WRONG_REPLY = "wrong_reply"
 
 
+class TlsVerify(StrEnum):
+    """Why a server's certificate is refused. A closed list, and no label: nine series for each target would be dear."""
+
+    EXPIRED = "expired"
+    NOT_YET_VALID = "not_yet_valid"
+    WRONG_NAME = "wrong_name"
+    UNKNOWN_ISSUER = "unknown_issuer"
+    SELF_SIGNED = "self_signed"
+    INCOMPLETE_CHAIN = "incomplete_chain"
+    WRONG_PURPOSE = "wrong_purpose"
+    WEAK = "weak"
+    OTHER = "other"
+
+
+class CertificatePlace(StrEnum):
+    """Where a certificate stands in the chain from the server's own to a trusted one."""
+
+    LEAF = "leaf"
+    INTERMEDIATE = "intermediate"
+    ROOT = "root"
+
+
+class CertificateEnd(NamedTuple):
+    """The earliest end in a chain, unix seconds; `place`: whose it is, None if only the server's own was looked at."""
+
+    at: float
+    place: CertificatePlace | None
+
+
 class Fault(Exception):  # noqa: N818
     """What went wrong, in facts: the one exception that leaves the rooms below `probing`.
 
@@ -223,6 +252,7 @@ class Fault(Exception):  # noqa: N818
         status: int | None = None,
         retry_after: float | None = None,
         phase: Phase | None = None,
+        tls_verify: TlsVerify | None = None,
     ) -> None:
         super().__init__(kind, detail)
         self.kind = kind
@@ -230,6 +260,7 @@ class Fault(Exception):  # noqa: N818
         self.status = status
         self.retry_after = retry_after
         self.phase = phase
+        self.tls_verify = tls_verify
 
     def __str__(self) -> str:
         return f"{self.kind.value} {self.detail}".rstrip()
@@ -289,7 +320,7 @@ class Facts:
     unknown_keys: tuple[str, ...] = ()
     refused_after: float | None = None
     error_word: str | None = None
-    certificate_expiry: float | None = None
+    certificate_end: CertificateEnd | None = None
     address: str | None = None
     address_number: int | None = None
     addresses: int | None = None
@@ -304,9 +335,10 @@ class Facts:
 class Evidence:
     """What only a live server can have told us, and what it says of itself (times in unix seconds, sizes in bytes).
 
-    `address`: the one that was tried. `address_number`: its place among the `addresses` that the name has, in the order
-    in which the system wants them tried; the first is 1. `failed_addresses`: those of them that took no TCP connection
-    when they were last tried before.
+    `certificate_expiry`: the earliest end in the chain that was verified, or refused as expired; `certificate_place`:
+    which certificate of it ends then. `address`: the one that was tried. `address_number`: its place among the
+    `addresses` that the name has, in the order in which the system wants them tried; the first is 1.
+    `failed_addresses`: those of them that took no TCP connection when they were last tried before.
     """
 
     connection_id: str | None = None
@@ -319,6 +351,7 @@ class Evidence:
     address_number: int | None = None
     addresses: int | None = None
     failed_addresses: tuple[str, ...] = ()
+    certificate_place: CertificatePlace | None = None
 
 
 Address = tuple[int, Any]
@@ -333,6 +366,7 @@ class Result:
     `phase`, `reason`: where and why the deepest failing probe failed. `impairment`: set when our own failure left all
     verdicts at `-`. `distorted`: we were too busy for its durations to be believed; `void`: for its deadline either, so
     that nothing is proved. `slot_limit`: N as read from a refusal. `retry_after`: seconds a limit asks us to stay away.
+    `tls_verify`: why the server's certificate is refused, if it is.
     `transcript`: the first and the last frames of the session; `frames_left_out`: how many there were in between.
     `handshake`: what was wrong with an answer to the upgrade that is `bad_handshake`. `error_word`: the word by which
     the profile knows the error frame. `no_token`: the server says that no token arrived. `refused_after`: seconds from
@@ -356,6 +390,7 @@ class Result:
     impairment: Impairment | None = None
     close: Close | None = None
     http_status: int | None = None
+    tls_verify: TlsVerify | None = None
     passed_over: Mapping[str, int] = field(default_factory=dict)
     evidence: Evidence = Evidence()
     slot_limit: int | None = None

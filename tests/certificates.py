@@ -8,7 +8,7 @@ import ssl
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from cryptography.x509.oid import NameOID
+from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID, NameOID
 
 NOW = dt.datetime.now(dt.UTC).replace(microsecond=0)
 DAY = dt.timedelta(days=1)
@@ -25,35 +25,69 @@ def _pem(certificate):
 KEYS = {
     "ec": lambda: ec.generate_private_key(ec.SECP256R1()),
     "rsa": lambda: rsa.generate_private_key(public_exponent=65_537, key_size=2048),
+    "weak": lambda: rsa.generate_private_key(public_exponent=65_537, key_size=1024),
 }
+USAGES = {"server": ExtendedKeyUsageOID.SERVER_AUTH, "client": ExtendedKeyUsageOID.CLIENT_AUTH}
+PUBLISHED = x509.AuthorityInformationAccess(
+    [
+        x509.AccessDescription(
+            AuthorityInformationAccessOID.CA_ISSUERS, x509.UniformResourceIdentifier("http://authority.example/ca.crt")
+        )
+    ]
+)
+"""Where the issuer's certificate is to be had (RFC 5280 section 4.2.2.1)."""
 
 
 class Authority:
-    """Issues certificates for EC keys; `pem` is what those trust who trust it."""
+    """Issues certificates for EC keys; `pem` is what those trust who trust it, or what a server sends of it."""
 
-    def __init__(self, name="Test Authority"):
+    def __init__(self, name="Test Authority", above=None, until=None):
         self.key = ec.generate_private_key(ec.SECP256R1())
         self.name = _name(name)
-        builder = self._builder(self.name, self.key.public_key(), NOW + 30 * DAY)
-        certificate = builder.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        self.pem = _pem(certificate.sign(self.key, hashes.SHA256()))
+        self.above = above or self
+        self.pem = self.again(until=until or NOW + 30 * DAY)
 
-    def _builder(self, subject, key, until):
+    def authority(self, name, *, until):
+        """An intermediate authority under this one."""
+        return Authority(name, above=self, until=until)
+
+    def again(self, *, until):
+        """PEM of another certificate of the same authority and key."""
+        return self.above.cross_sign(self, until=until)
+
+    def cross_sign(self, other, *, until):
+        """PEM of another authority's key and name, signed by this one."""
+        builder = self._builder(other.name, other.key.public_key(), until)
+        builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        return _pem(builder.sign(self.key, hashes.SHA256()))
+
+    def _builder(self, subject, key, until, since=NOW - 60 * DAY):
         builder = x509.CertificateBuilder().subject_name(subject).issuer_name(self.name).public_key(key)
-        return (
-            builder.serial_number(x509.random_serial_number()).not_valid_before(NOW - 60 * DAY).not_valid_after(until)
-        )
+        return builder.serial_number(x509.random_serial_number()).not_valid_before(since).not_valid_after(until)
 
-    def issue(self, *names, until=None, kind="ec"):
-        """PEM of a fresh key (`ec` or `rsa`) and its certificate for host names, addresses, URIs and e-mail ones."""
+    def issue(self, *names, until=None, since=NOW - 60 * DAY, kind="ec", usage=None, published=False):
+        """PEM of a fresh key (of KEYS) and its certificate for host names, addresses, URIs and e-mail ones."""
         key = KEYS[kind]()
         alternatives = [_alternative(name) for name in names]
-        builder = self._builder(_name(names[0]), key.public_key(), until or NOW + 7 * DAY)
+        builder = self._builder(_name(names[0]), key.public_key(), until or NOW + 7 * DAY, since)
         builder = builder.add_extension(x509.SubjectAlternativeName(alternatives), critical=False)
-        text = key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
-        return text + _pem(builder.sign(self.key, hashes.SHA256()))
+        if usage is not None:
+            builder = builder.add_extension(x509.ExtendedKeyUsage([USAGES[usage]]), critical=False)
+        if published:
+            builder = builder.add_extension(PUBLISHED, critical=False)
+        return _key_pem(key) + _pem(builder.sign(self.key, hashes.SHA256()))
+
+
+def _key_pem(key):
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+
+
+def self_signed(name):
+    """PEM of a key and of the certificate that it signed itself, as proxies make one for want of another."""
+    own = Authority(name)
+    return _key_pem(own.key) + own.pem
 
 
 def _alternative(name):
@@ -67,8 +101,13 @@ def _alternative(name):
         return x509.DNSName(name)
 
 
-@functools.cache
 def authority(name="Test Authority"):
+    """The one authority of a name."""
+    return _authority(name)
+
+
+@functools.cache
+def _authority(name):
     return Authority(name)
 
 
@@ -76,6 +115,7 @@ def server_context(folder, pem, *, client_ca=None, maximum=ssl.TLSVersion.TLSv1_
     """A server's context that shows `pem`, and demands a client certificate of `client_ca` if given."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.maximum_version = maximum
+    context.set_ciphers("DEFAULT:@SECLEVEL=0")  # a server that shows what a client refuses
     load(context, folder, pem)
     if client_ca is not None:
         context.verify_mode = ssl.CERT_REQUIRED

@@ -10,7 +10,18 @@ from hypothesis import strategies as st
 from exporter.classify import Memory, judge, unix_time
 from exporter.config import Profile, Welcome, WelcomeCheck
 from exporter.profiles import FACTORY
-from exporter.result import Evidence, FactoryReason, Kind, Phase, Probe, Reason, Verdict, evidence_text
+from exporter.result import (
+    CertificateEnd,
+    CertificatePlace,
+    Evidence,
+    FactoryReason,
+    Kind,
+    Phase,
+    Probe,
+    Reason,
+    Verdict,
+    evidence_text,
+)
 
 calm = settings(deadline=None, database=None)  # a busy machine is no finding
 
@@ -370,12 +381,14 @@ def test_the_time_of_arrival_decides_how_far_apart_two_welcomes_are():
     assert judge(late, case(memory=memory)).factory_reason is FROZEN
 
 
+END = CertificateEnd(1.8e9, CertificatePlace.INTERMEDIATE)
+
 # Evidence ---------------------------------------------------------------------------------------------------------
 
 
 def test_the_welcome_tells_of_the_server():
     """Connection id, time, skew against the moment of arrival, heartbeat interval and message size are read."""
-    facts = session(Phase.CLOSE, certificate_expiry=1.8e9, address="127.0.0.1")
+    facts = session(Phase.CLOSE, certificate_end=END, address="127.0.0.1")
     evidence = judge(facts, case(started_at=STARTED - 3)).evidence
 
     assert evidence.connection_id == "ws_staging-_1757372500_9f3a2b1c"
@@ -388,9 +401,11 @@ def test_the_welcome_tells_of_the_server():
 @pytest.mark.parametrize(("ended", "kind"), [(Phase.UPGRADE, Kind.EOF), (Phase.ADMISSION, Kind.DEADLINE)])
 def test_without_a_welcome_the_wire_tells_what_it_can(ended, kind):
     """A session that failed early still tells its address and the certificate's end, and nothing it was not told."""
-    evidence = judge(session(ended, kind, certificate_expiry=1.8e9, address="127.0.0.1"), case()).evidence
+    evidence = judge(session(ended, kind, certificate_end=END, address="127.0.0.1"), case()).evidence
 
-    assert evidence == Evidence(certificate_expiry=1.8e9, address="127.0.0.1")
+    assert evidence == Evidence(
+        certificate_expiry=1.8e9, address="127.0.0.1", certificate_place=CertificatePlace.INTERMEDIATE
+    )
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import logging
 import re
 import threading
 import time
+from dataclasses import replace
 from datetime import datetime
 
 import pytest
@@ -16,6 +17,7 @@ from exporter import log, tokens
 from exporter.config import Auth, Jwt, Profile, carrier_of
 from exporter.result import (
     Close,
+    Evidence,
     FactoryReason,
     Impairment,
     Initiator,
@@ -23,6 +25,7 @@ from exporter.result import (
     Probe,
     Reason,
     Result,
+    TlsVerify,
     Trigger,
     Verdict,
 )
@@ -99,6 +102,17 @@ def test_the_keys_of_a_session_are_the_promised_ones_in_order():
     """Design 8: these keys, this order, and what is more comes after."""
     assert " ".join(list(log.session_line(PASSED))) == KEYS
     assert list(log.session_line(REFUSED))[: len(KEYS.split())] == KEYS.split()
+
+
+def test_a_refused_certificate_and_one_address_of_several_are_told(written):
+    """Why the certificate is refused, and which address it was; an address alone is not worth its bytes."""
+    evidence = Evidence(address="192.0.2.7", address_number=2, addresses=2)
+    refused = replace(REFUSED, tls_verify=TlsVerify.WRONG_NAME, evidence=evidence)
+    (line,) = written(lambda: log.session(refused))
+
+    assert parse(line)["tls_verify"] == "wrong_name"
+    assert parse(line)["address"] == "192.0.2.7"
+    assert "address" not in log.session_line(replace(refused, evidence=replace(evidence, addresses=1)))
 
 
 def test_a_failed_session_reads_back_from_logfmt(written):

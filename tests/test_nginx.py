@@ -11,7 +11,7 @@ import wire
 from realservers import nginx
 
 from exporter.metrics import Metrics, target_series
-from exporter.result import Close, Initiator, Phase, Probe, Reason, Verdict
+from exporter.result import CertificatePlace, Close, Initiator, Phase, Probe, Reason, TlsVerify, Verdict
 from exporter.standin import Pace, StandIn
 
 USER = "staging-e2e-user-001"
@@ -84,7 +84,8 @@ class Site:
 async def site(tmp_path):
     authority = certificates.authority()
     (tmp_path / "ca.pem").write_bytes(authority.pem)
-    (tmp_path / "proxy.pem").write_bytes(authority.issue("localhost"))
+    between = authority.authority("Intermediate", until=certificates.NOW + 3 * certificates.DAY)
+    (tmp_path / "proxy.pem").write_bytes(between.issue("localhost") + between.pem)
     (tmp_path / "client.pem").write_bytes(authority.issue("exporter"))
     (tmp_path / "stranger.pem").write_bytes(certificates.authority("Strangers").issue("exporter"))
     async with StandIn.start(pace=Pace.quick(), tls_port=None) as standin:
@@ -105,7 +106,9 @@ async def test_a_healthy_session_passes_through_nginx(site):
     assert dict(result.verdicts) == PASSED
     assert result.close == Close(1000, Initiator.LOCAL, Phase.CLOSE)
     assert {Phase.TCP, Phase.TLS, Phase.UPGRADE, Phase.ADMISSION, Phase.REPLY, Phase.CLOSE} <= set(result.phases)
-    assert result.evidence.certificate_expiry == pytest.approx(certificates.NOW.timestamp() + 7 * 86_400, abs=1)
+    until = (certificates.NOW + 3 * certificates.DAY).timestamp()
+    assert result.evidence.certificate_place is CertificatePlace.INTERMEDIATE, "the server's own ends in 7 days"
+    assert result.evidence.certificate_expiry == until
     assert (seen.how, seen.close_received, seen.answered) == ("close", 1000, 1)
 
 
@@ -266,3 +269,4 @@ async def test_a_proxy_of_another_name_is_a_certificate_fault(site):
     result = await site.probe(host="127.0.0.1")
 
     assert (result.phase, result.reason) == (Phase.TLS, Reason.TLS_CERTIFICATE)
+    assert result.tls_verify is TlsVerify.WRONG_NAME

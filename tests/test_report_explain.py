@@ -13,6 +13,7 @@ from exporter.report.causes import Alert
 from exporter.report.explain import CAUSES, NOTHING, cause_of
 from exporter.report.situation import Situation
 from exporter.result import (
+    CertificatePlace,
     Close,
     Direction,
     Evidence,
@@ -26,6 +27,7 @@ from exporter.result import (
     Probe,
     Reason,
     Result,
+    TlsVerify,
     Verdict,
 )
 
@@ -88,6 +90,11 @@ def failures():
                     close=close,
                     http_status=status,
                 )
+    for verify in TlsVerify:
+        refused = {"phase": Phase.TLS, "reason": Reason.TLS_CERTIFICATE, "tls_verify": verify}
+        for place in (None, *CertificatePlace):
+            evidence = replace(cases.WITNESS, certificate_place=place)
+            yield replace(cases.PASSED, verdicts=FAIL, close=None, evidence=evidence, **refused)
 
 
 def others():

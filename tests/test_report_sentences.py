@@ -8,8 +8,10 @@ import report_cases as cases
 from test_report_explain import CONTEXTS, every_situation
 
 from exporter.report import FORMATS, NEUTRAL, explain, read_document, result_document
+from exporter.report.evidence import evidence as witnessed
 from exporter.report.situation import refused_after
 from exporter.result import (
+    CertificatePlace,
     Close,
     Direction,
     FactoryReason,
@@ -20,6 +22,7 @@ from exporter.result import (
     Phase,
     Probe,
     Reason,
+    TlsVerify,
     Verdict,
 )
 
@@ -157,6 +160,48 @@ def test_the_sentence_says_nothing_else(result, context, words):
     assert words not in explain(result, context).sentence
 
 
+def untrusted(verify, place=None, **told):
+    """A certificate that was refused."""
+    evidence = replace(cases.WITNESS, certificate_place=place, **told)
+    return cases.failed(Phase.TLS, Reason.TLS_CERTIFICATE, "fail/fail/fail", tls_verify=verify, evidence=evidence)
+
+
+CERTIFICATES = [
+    (TlsVerify.EXPIRED, CertificatePlace.LEAF, "The TLS certificate of the server has expired (2025-10-20"),
+    (TlsVerify.EXPIRED, CertificatePlace.INTERMEDIATE, "of an intermediate authority above the server's has expired"),
+    (TlsVerify.NOT_YET_VALID, None, "is not valid yet"),
+    (TlsVerify.WRONG_NAME, None, "is not for api.staging.example.com."),
+    (TlsVerify.UNKNOWN_ISSUER, None, "leads to no authority that the exporter trusts"),
+    (TlsVerify.SELF_SIGNED, None, "is self-signed"),
+    (TlsVerify.INCOMPLETE_CHAIN, None, "without the intermediate one above it"),
+    (TlsVerify.WRONG_PURPOSE, None, "not issued for servers"),
+    (TlsVerify.WEAK, None, "too weak"),
+    (TlsVerify.OTHER, None, "for a reason that has no word here"),
+]
+
+
+@pytest.mark.parametrize(("verify", "place", "words"), CERTIFICATES, ids=range(len(CERTIFICATES)))
+def test_a_refused_certificate_says_why(verify, place, words):
+    """One sentence for each reason, and the word of the closed list among the evidence."""
+    result = untrusted(verify, place)
+
+    assert words in explain(result, OWN).sentence
+    assert dict(witnessed(result, 0.0))["certificate refused"] == verify.value.replace("_", " ")
+
+
+def test_the_certificate_that_ends_first_is_named_if_it_is_not_the_servers():
+    """The evidence says that the end is an intermediate's, so that the right one is renewed."""
+    above = replace(cases.WITNESS, certificate_place=CertificatePlace.INTERMEDIATE)
+    own = replace(cases.WITNESS, certificate_place=CertificatePlace.LEAF)
+
+    assert dict(witnessed(replace(cases.PASSED, evidence=above), cases.NOW))["certificate"] == (
+        "expires in 41 days (2025-10-20): an intermediate above the server's, which itself ends later"
+    )
+    assert dict(witnessed(replace(cases.PASSED, evidence=own), cases.NOW))["certificate"] == (
+        "expires in 41 days (2025-10-20)"
+    )
+
+
 NEXT = [
     (cases.SLOT_LIMIT, cases.context(limits={"slot_release": "30s"}), "slot_release (30 s)"),
     (cases.SLOT_LIMIT, NEUTRAL, "rest for slot_release, then"),
@@ -166,15 +211,23 @@ NEXT = [
     (REJECTED, cases.context(auth={"jwt": {"token_file": "t"}}), "the token of `token_file`"),
     (unlogged(Reason.AUTH_REJECTED), RPC, "the secret with the backend's"),
     (replace(REJECTED, no_token=True), cases.STAGING, "drops the header Authorization"),
+    (untrusted(TlsVerify.WRONG_NAME), OWN, "-connect 203.0.113.7:443 -servername api.staging.example.com -showcerts"),
+    (untrusted(TlsVerify.WRONG_NAME), OWN, "If api.staging.example.com is right"),
     (
-        cases.failed(Phase.TLS, Reason.TLS_CERTIFICATE, "fail/fail/fail"),
-        OWN,
-        "api.staging.example.com:443 -servername api.",
+        untrusted(TlsVerify.EXPIRED),
+        cases.context(url="wss://api.example.com.:8443/"),
+        ":8443 -servername api.example.com ",
     ),
     (
-        cases.failed(Phase.TLS, Reason.TLS_CERTIFICATE, "fail/fail/fail"),
+        untrusted(TlsVerify.WEAK, address="2001:db8::7"),
         cases.context(url="wss://[::1]:1/"),
-        "[::1]:1 ",
+        "[2001:db8::7]:1 -showcerts",
+    ),
+    (untrusted(None, address=None), NEUTRAL, "-connect HOST:PORT -servername NAME"),
+    (
+        untrusted(TlsVerify.WRONG_NAME),
+        cases.context(url="wss://192.0.2.1/", tls={"server_name": "inner.example"}),
+        "-servername inner.example ",
     ),
     (refused(403), OWN, "Compare the path of the URL with the backend's routes"),
     (silent(other=2), OWN, "`profile: own`"),

@@ -49,7 +49,17 @@ def test_every_list_of_label_values_is_held():
     """No list of words is left out of the test above, but those that no label shows."""
     lists = {value for value in vars(r).values() if isinstance(value, type) and issubclass(value, r.StrEnum)}
 
-    assert lists - {r.StrEnum, Kind, Trigger, r.Direction, r.Opcode} == set(LISTS)
+    assert lists - {
+        r.StrEnum,
+        Kind,
+        Trigger,
+        r.Direction,
+        r.Opcode,
+        r.CertificatePlace,
+        r.Handshake,
+        r.Holdup,
+        r.TlsVerify,
+    } == set(LISTS)
 
 
 def test_probes_are_ranked_by_depth():
@@ -89,12 +99,15 @@ def test_texts_of_the_network_are_not_shown_by_accident():
 
 
 def test_a_result_has_no_place_for_a_text_of_the_network():
-    """Its texts are names of ours, kinds and words of the profile, an address we looked up, an id fit to be shown."""
+    """Its texts are names of ours, kinds and words of the profile, addresses we looked up, names and ids fit to be shown."""
     fields = {**r.Result.__annotations__, **r.Evidence.__annotations__, **r.Frame.__annotations__}
 
     texts = [name for name, kind in fields.items() if "str" in str(kind)]
 
-    assert texts == ["target", "identity", "run", "passed_over", "connection_id", "address", "kind", "code"]
+    assert texts == [
+        "target", "identity", "run", "passed_over", "error_word", "unknown_keys",
+        "connection_id", "address", "failed_addresses", "kind", "code",
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -125,7 +138,8 @@ def test_a_fault_says_its_kind_and_our_detail(fault, words):
         ("١", None),
         ("<b>", None),
         ("a/b", None),
-        (7, None),
+        (7, "7"),
+        (10**64, None),
         (True, None),
         (None, None),
         (["a"], None),

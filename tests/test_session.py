@@ -74,7 +74,7 @@ async def test_a_session_answers_all_probes():
     order_of = [Phase.RESOLVE, Phase.TCP, Phase.UPGRADE, Phase.ADMISSION, Phase.REPLY, Phase.CLOSE]
     assert list(facts.phases) == order_of
     assert [facts.marks[phase] for phase in order_of] == sorted(facts.marks.values())
-    assert (facts.address, facts.slot_taken, facts.certificate_expiry) == ("127.0.0.1", True, None)
+    assert (facts.address, facts.slot_taken, facts.certificate_end) == ("127.0.0.1", True, None)
     assert peer.messages == [{"type": "echo", "id": NONCE}]
     assert peer.codes == [1000]
 

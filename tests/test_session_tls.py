@@ -23,7 +23,7 @@ from wire import (
     upgrade_with,
 )
 
-from exporter.result import Kind, Phase, Reason
+from exporter.result import CertificatePlace, Kind, Phase, Reason
 
 NORMAL = (None, (1000, "local", "close"))
 BROKEN_RECORD = b"\x17\x03\x03\x00\x20" + b"\x00" * 32
@@ -42,7 +42,7 @@ async def test_a_session_over_tls_times_its_handshake(tmp_path, maximum):
 
     assert ending(facts) == NORMAL
     assert list(facts.phases)[:4] == [Phase.RESOLVE, Phase.TCP, Phase.TLS, Phase.UPGRADE]
-    assert facts.certificate_expiry == until.timestamp()
+    assert facts.certificate_end == (until.timestamp(), CertificatePlace.LEAF)
     assert server.peer.codes == [1000]
 
 

@@ -11,7 +11,6 @@ import time
 import pytest
 from wire import both_loops, busy, leaves_nothing, open_fds, until
 
-from exporter import transport
 from exporter.result import Fault, Kind
 from exporter.transport import BACKLOG, CHUNK, ERRNOS, UNSENT, Link, broken_by, fault_of
 
@@ -375,7 +374,7 @@ async def test_a_step_of_the_wall_clock_is_no_stamp(monkeypatch, step):
     wall = time.time
     async with linked() as (link, peer):
         peer.sendall(b"x")
-        monkeypatch.setattr(transport.time, "time", lambda: wall() + step)
+        monkeypatch.setattr(time, "time", lambda: wall() + step)
         before = time.monotonic()
         received = await link.read()
 

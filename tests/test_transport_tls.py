@@ -5,13 +5,14 @@ import contextlib
 import socket
 import ssl
 import time
+from dataclasses import dataclass
 
 import pytest
-from certificates import DAY, NOW, Authority, authority, client_context, load, server_context
+from certificates import DAY, NOW, Authority, authority, client_context, load, self_signed, server_context
 from tlsend import over_tls, saying_why
 from wire import both_loops, busy, leaves_nothing, serving
 
-from exporter.result import Fault, Kind
+from exporter.result import CertificateEnd, CertificatePlace, Fault, Kind, TlsVerify
 from exporter.transport import Link
 
 V1_2, V1_3 = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3
@@ -72,40 +73,125 @@ async def test_hands_are_shaken_and_the_expiry_is_told(tmp_path, maximum):
     async with serving(echo, tls=context) as server, link_to(server) as link:
         link.write(b"hello")
         assert (await link.read()).data == b"hello"
-        assert link.certificate_expiry == until.timestamp()
+        assert link.certificate_end == CertificateEnd(until.timestamp(), CertificatePlace.LEAF)
 
 
 async def test_without_tls_there_is_no_expiry():
     """A plain connection has no certificate that could expire."""
     async with serving(nothing) as server, link_to(server, context=False) as link:
-        assert link.certificate_expiry is None
+        assert link.certificate_end is None
 
 
-@pytest.mark.parametrize(
-    ("issuer", "names", "until"),
-    [
-        ("Test Authority", ["localhost"], NOW - DAY),
-        ("Somebody Else", ["localhost"], None),
-        ("Test Authority", ["other.example"], None),
-        ("Test Authority", ["127.0.0.2"], None),
-    ],
-    ids=["expired", "untrusted", "wrong host", "wrong address"],
-)
+@dataclass(frozen=True)
+class Shown:
+    """A chain that a server shows, and the name that is expected."""
+
+    pem: bytes
+    name: str = "localhost"
+
+
+SOON, LATER = NOW + 3 * DAY, NOW + 20 * DAY
+OVER = NOW - DAY
+
+
+def chain(*, until=LATER, above=SOON, published=False, sent=True, more=b"", **leaf):
+    """A certificate and, if it is `sent`, the one between it and the trusted root; then `more` that nobody needs."""
+    between = authority().authority("Intermediate", until=above)
+    own = between.issue("localhost", until=until, published=published, **leaf)
+    return Shown(own + (between.pem if sent else b"") + more)
+
+
+def direct(*names, name="localhost", issuer="Test Authority", **leaf):
+    """A certificate that the root itself has issued."""
+    return Shown(authority(issuer).issue(*(names or ("localhost",)), **leaf), name)
+
+
+OTHER_ROOT = Authority("Somebody Else")
+REFUSED = {
+    "expired": (direct(until=OVER), TlsVerify.EXPIRED),
+    "an intermediate expired": (chain(above=OVER), TlsVerify.EXPIRED),
+    "not yet valid": (direct(since=NOW + DAY), TlsVerify.NOT_YET_VALID),
+    "another name": (direct("other.example"), TlsVerify.WRONG_NAME),
+    "another address": (direct("127.0.0.2", name="127.0.0.1"), TlsVerify.WRONG_NAME),
+    "a name where an address is expected": (direct("localhost", name="127.0.0.1"), TlsVerify.WRONG_NAME),
+    "unknown issuer": (Shown(OTHER_ROOT.issue("localhost")), TlsVerify.UNKNOWN_ISSUER),
+    "unknown root, sent along": (Shown(OTHER_ROOT.issue("localhost") + OTHER_ROOT.pem), TlsVerify.UNKNOWN_ISSUER),
+    "self-signed": (Shown(self_signed("localhost")), TlsVerify.SELF_SIGNED),
+    "incomplete chain": (chain(sent=False, published=True), TlsVerify.INCOMPLETE_CHAIN),
+    "an issuer that is named nowhere": (chain(sent=False), TlsVerify.UNKNOWN_ISSUER),
+    "for clients only": (direct(usage="client"), TlsVerify.WRONG_PURPOSE),
+    "too weak a key": (direct(kind="weak"), TlsVerify.WEAK),
+}
+
+
+@pytest.mark.parametrize(("shown", "verify"), REFUSED.values(), ids=REFUSED)
 @both_loops
-async def test_a_certificate_that_we_refuse_is_a_certificate_fault(tmp_path, issuer, names, until):
-    """Expired, of an unknown authority, for another host: kind `certificate`, and nothing stays behind."""
-    context = server_context(tmp_path, authority(issuer).issue(*names, until=until))
-    async with serving(nothing, tls=context) as server, leaves_nothing():
-        fault = await refused(server)
+async def test_a_certificate_that_we_refuse_says_why(tmp_path, shown, verify):
+    """Kind `certificate`, and which of the closed list it is; nothing stays behind."""
+    ours = client_context()
+    ours.set_ciphers("DEFAULT:@SECLEVEL=2")
+    async with serving(nothing, tls=server_context(tmp_path, shown.pem)) as server, leaves_nothing():
+        fault = await refused(server, context=ours, name=shown.name)
 
-    assert (fault.kind, fault.detail) == (Kind.CERTIFICATE, "certificate_verify_failed")
+    assert (fault.kind, fault.detail, fault.tls_verify) == (Kind.CERTIFICATE, "certificate_verify_failed", verify)
+
+
+@both_loops
+async def test_only_an_authority_is_missing_where_only_an_intermediate_is_trusted(tmp_path):
+    """A `ca_file` that holds an intermediate without the root above it."""
+    between = authority().authority("Intermediate", until=SOON)
+    async with serving(nothing, tls=server_context(tmp_path, between.issue("localhost"))) as server:
+        fault = await refused(server, context=client_context(between))
+
+    assert fault.tls_verify is TlsVerify.UNKNOWN_ISSUER
+
+
+CROSS_SIGNED = Authority("Old Root").cross_sign(authority(), until=OVER)
+"""The trusted root's key once more, signed by a root that nobody trusts, and long over."""
+
+ENDS = {
+    "the server's own": (chain(until=SOON, above=LATER), SOON, CertificatePlace.LEAF),
+    "an intermediate": (chain(), SOON, CertificatePlace.INTERMEDIATE),
+    "the root": (chain(until=NOW + 40 * DAY, above=NOW + 50 * DAY), NOW + 30 * DAY, CertificatePlace.ROOT),
+    "not what is sent beside the chain": (chain(more=CROSS_SIGNED), SOON, CertificatePlace.INTERMEDIATE),
+    "not an old intermediate sent first": (
+        Shown(
+            (between := authority().authority("Renewed", until=SOON)).issue("localhost", until=LATER)
+            + between.again(until=OVER)
+            + between.pem
+        ),
+        SOON,
+        CertificatePlace.INTERMEDIATE,
+    ),
+}
+
+
+@pytest.mark.parametrize(("shown", "until", "place"), ENDS.values(), ids=ENDS)
+@pytest.mark.parametrize("maximum", [V1_2, V1_3])
+async def test_the_end_is_that_of_the_verified_chains_earliest(tmp_path, shown, until, place, maximum):
+    """Clients get in until the first certificate ends of the chain that they verify, whichever it is."""
+    context = server_context(tmp_path, shown.pem, maximum=maximum)
+    async with serving(nothing, tls=context) as server, link_to(server) as link:
+        assert link.certificate_end == CertificateEnd(until.timestamp(), place)
+
+
+async def test_an_expired_certificate_tells_its_end(tmp_path):
+    """The end that is over, of the intermediate here, is told with the refusal."""
+    context = server_context(tmp_path, chain(above=OVER).pem)
+    async with serving(nothing, tls=context) as server:
+        link = await Link.connect((socket.AF_INET, ("127.0.0.1", server.port)), time.monotonic)
+        with pytest.raises(Fault):
+            await link.start_tls(client_context(), "localhost")
+        link.close()
+
+    assert link.certificate_end == CertificateEnd(OVER.timestamp(), CertificatePlace.INTERMEDIATE)
 
 
 async def test_an_address_is_a_name_too(tmp_path):
     """A url with an address is checked against the addresses of the certificate."""
     context = server_context(tmp_path, authority().issue("127.0.0.1"))
     async with serving(nothing, tls=context) as server, link_to(server, name="127.0.0.1") as link:
-        assert link.certificate_expiry is not None
+        assert link.certificate_end is not None
 
 
 async def test_the_server_is_told_the_name_we_expect(tmp_path):

@@ -211,7 +211,7 @@ FINDINGS = Row(
         Panel(
             "gauges",
             "Certificate: days left",
-            "Until the certificate expires that the target showed last. Below 14 it is a ticket; at 0 nobody connects.",
+            "Until the first certificate of the target's chain expires. Below 14 it is a ticket; at 0 nobody connects.",
             "d",
             (
                 Query(

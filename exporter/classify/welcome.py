@@ -35,8 +35,10 @@ def examine(facts: Facts, case: Case) -> tuple[Evidence, FactoryReason | None]:
 
 def _of_wire(facts: Facts) -> Evidence:
     """What every session tells, whatever the profile."""
+    end = facts.certificate_end
     return Evidence(
-        certificate_expiry=facts.certificate_expiry,
+        certificate_expiry=None if end is None else end.at,
+        certificate_place=None if end is None else end.place,
         address=facts.address,
         address_number=facts.address_number,
         addresses=facts.addresses,

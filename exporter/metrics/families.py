@@ -151,7 +151,7 @@ CERTIFICATE_EXPIRY: Final = Family(
     "ws_probe_certificate_expiry_timestamp_seconds",
     "gauge",
     _BY_TARGET,
-    "Unix time in seconds at which the target's certificate expires, as seen by the last scheduled session over TLS.",
+    "Unix time in seconds at which the first certificate of the target's chain ends, as verified by the last session.",
 )
 IDENTITY_ATTEMPTS: Final = Family(
     "ws_probe_identity_attempts_total",

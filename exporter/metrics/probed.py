@@ -175,7 +175,7 @@ GAUGES: Final = (
     _Gauge("probe_ip_addr_hash", "Hash of the address that was probed, to see when it changes.", _ip_hash),
     _Gauge(
         "probe_ssl_earliest_cert_expiry",
-        "Unix time in seconds at which the server's own certificate expires.",
+        "Unix time in seconds at which the first certificate ends of the chain that was verified.",
         lambda probed: _known(probed.result.evidence.certificate_expiry),
     ),
     # blackbox_exporter's WebSocket prober's

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from exporter.report.situation import Fact, Situation, holds
-from exporter.result import FactoryReason, Handshake, Impairment, Phase, Reason
+from exporter.result import FactoryReason, Handshake, Impairment, Phase, Reason, TlsVerify
 
 
 class Alert(StrEnum):
@@ -40,7 +40,8 @@ def page(alert: Alert) -> str:
 class Cause:
     """One row: what is left out fits anything.
 
-    `codes`: of a close that the server sent, or 1006 that nobody did. `given`: facts that must all be known to hold.
+    `codes`: of a close that the server sent, or 1006 that nobody did. `verify`: why the certificate is refused. `given`:
+    facts that must all be known to hold.
     """
 
     sentence: str
@@ -53,6 +54,7 @@ class Cause:
     codes: Container[int] | None = None
     statuses: Container[int] | None = None
     handshake: Handshake | None = None
+    verify: TlsVerify | None = None
     given: tuple[Fact, ...] = ()
 
     def fits(self, situation: Situation) -> bool:
@@ -66,5 +68,6 @@ class Cause:
             and (self.codes is None or situation.server_code in self.codes)
             and (self.statuses is None or result.http_status in self.statuses)
             and (self.handshake is None or self.handshake is result.handshake)
+            and (self.verify is None or self.verify is result.tls_verify)
             and all(holds(fact, situation) for fact in self.given)
         )

@@ -4,7 +4,7 @@ from typing import Final
 
 from exporter.report.causes import Alert, Cause
 from exporter.report.situation import Fact
-from exporter.result import Handshake, Phase, Reason
+from exporter.result import Handshake, Phase, Reason, TlsVerify
 
 _CONNECT: Final = Alert.CONNECT_FAILING
 
@@ -19,6 +19,10 @@ def _tcp(reason: Reason, sentence: str, next_step: str) -> Cause:
 
 def _tls(reason: Reason, sentence: str, next_step: str) -> Cause:
     return Cause(sentence, _CONNECT, next_step, Phase.TLS, reason)
+
+
+def _certificate(verify: TlsVerify | None, sentence: str, next_step: str) -> Cause:
+    return Cause(sentence, _CONNECT, next_step, Phase.TLS, Reason.TLS_CERTIFICATE, verify=verify)
 
 
 def _upgrade(
@@ -72,14 +76,59 @@ SOCKET: Final = (
     ),
 )
 
-TRUST: Final = (
-    _tls(
-        Reason.TLS_CERTIFICATE,
-        "The server's certificate is not trusted: it is expired, for another name, or signed by an authority that "
-        "the exporter does not know.",
-        "Look at the certificate: openssl s_client -connect {server} -servername {host}. Renew it, or set "
-        "`tls.ca_file`.",
+CERTIFICATE: Final = (
+    _certificate(
+        TlsVerify.EXPIRED,
+        "The TLS certificate {whose} has expired{since}. Browsers refuse it as well.",
+        "Renew it, and reload whatever ends TLS: the old one may still be in its memory. {look}",
     ),
+    _certificate(
+        TlsVerify.NOT_YET_VALID,
+        "The server's TLS certificate, or one above it, is not valid yet.",
+        "Compare the clock of the exporter's host with another one, then the start date of the certificate. {look}",
+    ),
+    _certificate(
+        TlsVerify.WRONG_NAME,
+        "The server's TLS certificate is not for {tls_name}. Browsers refuse it as well.",
+        "See which names it has. If {tls_name} is right, the certificate of another site is served: look at the "
+        "configuration of whatever ends TLS; else correct the URL or `tls.server_name`. {look}",
+    ),
+    _certificate(
+        TlsVerify.UNKNOWN_ISSUER,
+        "The server's TLS certificate leads to no authority that the exporter trusts.",
+        "If the authority is your own, name its root certificate in `tls.ca_file`; else see whether the server sends "
+        "the intermediate certificates too: browsers may have them already. {look}",
+    ),
+    _certificate(
+        TlsVerify.SELF_SIGNED,
+        "The server's TLS certificate is self-signed, so no authority vouches for it.",
+        "If it is the one that clients expect, name it in `tls.ca_file`; else it may be a proxy's default. {look}",
+    ),
+    _certificate(
+        TlsVerify.INCOMPLETE_CHAIN,
+        "The server sends its own TLS certificate without the intermediate one above it, so the chain is incomplete. "
+        "Browsers may have that one already, or fetch it; most other clients refuse.",
+        "Give whatever ends TLS the whole chain (nginx: the intermediates behind the server's in `ssl_certificate`), "
+        "or, if the issuer is your own root, name it in `tls.ca_file`. {look}",
+    ),
+    _certificate(
+        TlsVerify.WRONG_PURPOSE,
+        "The server's TLS certificate, or one above it, was not issued for servers.",
+        "See its extended key usage: serverAuth is needed. {look}",
+    ),
+    _certificate(
+        TlsVerify.WEAK,
+        "The server's TLS certificate, or one above it, has a key or a signature too weak for this OpenSSL.",
+        "Renew it with RSA of 2,048 bits at least, or an elliptic curve, and SHA-256. {look}",
+    ),
+    _certificate(
+        None,
+        "The server's TLS certificate is refused, for a reason that has no word here.",
+        "OpenSSL says the reason in its last lines. {look}",
+    ),
+)
+
+TLS: Final = (
     _tls(
         Reason.TLS_HANDSHAKE,
         "TCP is fine, but the TLS handshake failed: no common version or cipher, a missing client certificate, or "
@@ -276,4 +325,4 @@ UPGRADE: Final = (
     ),
 )
 
-CONNECT_CAUSES: Final = (*NAME, *SOCKET, *TRUST, *LOGIN, *STATUS, *UPGRADE)
+CONNECT_CAUSES: Final = (*NAME, *SOCKET, *CERTIFICATE, *TLS, *LOGIN, *STATUS, *UPGRADE)

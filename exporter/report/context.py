@@ -47,7 +47,8 @@ class Configured(Protocol):
 class Context:
     """A target as it is configured; None: not known.
 
-    `assumed`: the target names no profile. `host`, `port`: of its URL. `factory`, `breaker`: whether its profile knows
+    `assumed`: the target names no profile. `host`, `port`: of its URL. `server_name`: what its
+    certificate must be for. `factory`, `breaker`: whether its profile knows
     of a factory, of a circuit breaker before the login. `carrier`: what carries the token, in words. `tokenless`: a
     session that only connects sends no token. `offered`: whether subprotocols are offered. `headers`: names of the
     headers that the target sets, as it writes them. `bypass`: the backend is asked to skip the login. `settings`:
@@ -58,6 +59,7 @@ class Context:
     assumed: bool = False
     host: str | None = None
     port: int | None = None
+    server_name: str | None = None
     factory: bool | None = None
     breaker: bool | None = None
     credential: Credential | None = None
@@ -79,6 +81,7 @@ class Context:
             assumed="profile" not in target.model_fields_set,
             host=url.hostname,
             port=url.port or PORTS.get(url.scheme),
+            server_name=(target.tls.server_name or url.hostname or "").removesuffix("."),
             factory=has_factory(profile),
             breaker=bool(profile.breaker),
             credential=_credential(target.auth),

@@ -1,11 +1,17 @@
 """What a session brought back, as named lines: every format that is read by people shows these."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Final
 
 from exporter.report.addresses import tried
 from exporter.report.context import ORIGIN, USER_AGENT, Context
 from exporter.report.words import closed, counts, expiry, moment
-from exporter.result import Result
+from exporter.result import CertificatePlace, Result
+
+ABOVE: Final[Mapping[CertificatePlace | None, str]] = {
+    CertificatePlace.INTERMEDIATE: "an intermediate",
+    CertificatePlace.ROOT: "the root",
+}
 
 
 def evidence(result: Result, now: float) -> Iterator[tuple[str, str]]:
@@ -26,8 +32,17 @@ def evidence(result: Result, now: float) -> Iterator[tuple[str, str]]:
         yield "server time", f"{moment(told.server_time)}{skew}"
     yield from _limits(result)
     if told.certificate_expiry is not None:
-        yield "certificate", expiry(told.certificate_expiry, now)
+        yield "certificate", f"{expiry(told.certificate_expiry, now)}{_whose(told.certificate_place)}"
+    if result.tls_verify is not None:
+        yield "certificate refused", result.tls_verify.replace("_", " ")
     yield from (("address", words) for words in tried(told))
+
+
+def _whose(place: CertificatePlace | None) -> str:
+    """Whose end it is; the server's own needs no words."""
+    if place not in ABOVE:
+        return ""
+    return f": {ABOVE[place]} above the server's, which itself ends later"
 
 
 def circumstances(context: Context) -> Iterator[tuple[str, str]]:

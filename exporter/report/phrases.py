@@ -5,8 +5,8 @@ from typing import Final
 
 from exporter.report.context import Credential
 from exporter.report.situation import Fact, Situation, holds
-from exporter.report.words import code, counts, span
-from exporter.result import Phase
+from exporter.report.words import code, counts, moment, span
+from exporter.result import CertificatePlace, Phase
 
 IF: Final[Mapping[str, tuple[tuple[Fact, ...], str]]] = {
     "or_origin": ((Fact.NO_ORIGIN,), ", or the server wants an Origin header, and none was sent"),
@@ -34,6 +34,12 @@ OPENED: Final = (
     ((), "The connection is open"),
 )
 CREDENTIALS: Final[Mapping[Credential | None, str]] = {Credential.SECRET: "secret"}
+WHOSE: Final[Mapping[CertificatePlace | None, str]] = {
+    None: "of the server, or one above it,",
+    CertificatePlace.LEAF: "of the server",
+    CertificatePlace.INTERMEDIATE: "of an intermediate authority above the server's",
+    CertificatePlace.ROOT: "of the root authority above the server's",
+}
 KEYS: Final[Mapping[Credential | None, str]] = {
     Credential.SIGNED: "Compare the signing key, `iss` and `aud` with the auth service's, and the clocks.",
     Credential.READY: "See whether the token of `token_file` is revoked, replaced, or for another environment.",
@@ -113,6 +119,20 @@ def _bracketed(host: str) -> str:
     return f"[{host}]" if ":" in host else host
 
 
+def _since(situation: Situation) -> str:
+    ended = situation.result.evidence.certificate_expiry
+    return "" if ended is None else f" ({moment(ended)})"
+
+
+def _look(situation: Situation) -> str:
+    """How to see what the server shows: at the address that was tried, which `address` of the target may have named."""
+    told, context = situation.result.evidence, situation.context
+    at = f"{_bracketed(told.address or context.host or 'HOST')}:{context.port or 'PORT'}"
+    name = context.server_name or "NAME"
+    named = "" if ":" in name or name.rpartition(".")[2].isdigit() else f" -servername {name}"
+    return f"Look at it: openssl s_client -connect {at}{named} -showcerts </dev/null"
+
+
 MADE: Final[Mapping[str, Callable[[Situation], str]]] = {
     "code": lambda it: "no code" if it.server_code is None else code(it.server_code),
     "ended": _ended,
@@ -130,4 +150,8 @@ MADE: Final[Mapping[str, Callable[[Situation], str]]] = {
     "profile": _profile,
     "host": lambda it: it.context.host or "HOST",
     "server": _server,
+    "whose": lambda it: WHOSE[it.result.evidence.certificate_place],
+    "since": _since,
+    "tls_name": lambda it: it.context.server_name or "the name that the target expects",
+    "look": _look,
 }

@@ -69,7 +69,6 @@ class Session:
         self._notices: dict[str, None] = {}
         self._asked = False
         self._overslept = 0.0  # seconds from the deadline to when it struck
-        self._expiry: float | None = None
         self._address: str | None = None
         self._number: int | None = None
         self._addresses: int | None = None
@@ -95,7 +94,7 @@ class Session:
             unknown_keys=tuple(self._messages.unknown_keys) if self._messages else (),
             refused_after=self._refused_after(),
             error_word=self._error_word,
-            certificate_expiry=self._expiry,
+            certificate_end=self._link.certificate_end if self._link else None,
             address=self._address,
             address_number=self._number,
             addresses=self._addresses,
@@ -150,7 +149,14 @@ class Session:
             phase = Phase.TLS
         elif kind in (Kind.TLS, Kind.CERTIFICATE) and self._track.phase is not Phase.TLS:
             kind = Kind.RESET
-        return Fault(kind, fault.detail, status=fault.status, retry_after=fault.retry_after, phase=phase)
+        return Fault(
+            kind,
+            fault.detail,
+            status=fault.status,
+            retry_after=fault.retry_after,
+            phase=phase,
+            tls_verify=fault.tls_verify,
+        )
 
     def _slot_taken(self) -> bool:
         """True unless the server cannot have created anything for us; a wrong 101 may have let us in."""
@@ -164,7 +170,6 @@ class Session:
         if self._order.tls is not None:
             self._track.begin(Phase.TLS, self._clock())
             at = await link.start_tls(self._order.tls, self._order.server_name or self._order.host)
-            self._expiry = link.certificate_expiry
             self._track.end(at)
         messages = self._messages = await self._upgraded(link)
         if self._track.phase is Phase.CLOSE:

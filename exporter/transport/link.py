@@ -18,7 +18,8 @@ from contextlib import suppress
 from math import inf
 from typing import Any, Final, NamedTuple
 
-from exporter.result import Address, Fault, Kind
+from exporter.result import Address, CertificateEnd, Fault, Kind, TlsVerify
+from exporter.transport.chain import earliest_end, verdict_of
 
 Clock = Callable[[], float]
 
@@ -57,12 +58,6 @@ ERRNOS: Final = {
 """What an errno means for a connection. What is missing (EMFILE, ENOBUFS …) is our own trouble: it stays OSError."""
 
 
-EXPIRIES: Final[dict[bytes, float | None]] = {}
-"""Unix seconds at which certificates (DER) end: to read one costs as much as a tenth of the handshake."""
-
-MOST_EXPIRIES: Final = 1024
-
-
 class Received(NamedTuple):
     """Bytes of one read and when they arrived, by the clock given to `Link`; no bytes: the peer has ended its side."""
 
@@ -84,15 +79,18 @@ def broken_by(error: OSError) -> Fault:
     return Fault(kind, errno.errorcode.get(error.errno or 0, ""))
 
 
-def tls_fault_of(error: ssl.SSLError) -> Fault:
+def tls_fault_of(error: ssl.SSLError, tls: ssl.SSLObject) -> Fault:
     """The fault of the peer's certificate that we refuse, else of the handshake: an alert, or bytes that are no TLS."""
-    certificate = isinstance(error, ssl.SSLCertVerificationError)
-    return Fault(Kind.CERTIFICATE if certificate else Kind.TLS, (error.reason or type(error).__name__).lower())
+    detail = (error.reason or type(error).__name__).lower()
+    if not isinstance(error, ssl.SSLCertVerificationError):
+        return Fault(Kind.TLS, detail)
+    return Fault(Kind.CERTIFICATE, detail, tls_verify=verdict_of(error, tls))
 
 
 class Link:
     """One connection. Never shared by two readers. `close` is idempotent and leaves no socket behind.
 
+    `certificate_end`: the earliest end in the chain that the handshake verified, or refused as expired.
     `kernel_stamps=False` is for loops whose clock is not the machine's. `held` tells by how many seconds the loop can
     have been late at worst; it is asked only about bytes that waited longer than `UNNOTICED`.
     """
@@ -118,6 +116,7 @@ class Link:
         self._tls: _Tls | None = None
         self.sent_at = -inf  # when bytes of ours were last given to the kernel
         self.late = 0.0  # seconds by which we came late to read what had arrived, at worst
+        self.certificate_end: CertificateEnd | None = None
         self.closed = False
 
     @classmethod
@@ -158,28 +157,19 @@ class Link:
                 self._send(tls.outgoing.read())
             except ssl.SSLError as error:
                 self._send(tls.outgoing.read())  # the alert that tells the peer why
-                raise tls_fault_of(error) from None
+                fault = tls_fault_of(error, tls.object)
+                if fault.tls_verify is TlsVerify.EXPIRED:
+                    self.certificate_end = earliest_end(tls.object)
+                raise fault from None
             else:
                 self._tls = tls
+                self.certificate_end = earliest_end(tls.object)
                 self._keep_first(Received(tls.incoming.read(), at))  # sent before we asked: it is read again, in turn
                 return at
             data, at = await self._raw()
             if not data:
                 raise Fault(Kind.EOF, "during the TLS handshake")
             tls.incoming.write(data)
-
-    @property
-    def certificate_expiry(self) -> float | None:
-        """Unix seconds at which the peer's certificate ends; None without TLS."""
-        certificate = self._tls.object.getpeercert(binary_form=True) if self._tls else None
-        if self._tls is None or certificate is None:
-            return None
-        if certificate not in EXPIRIES:
-            until = (self._tls.object.getpeercert() or {}).get("notAfter")
-            if len(EXPIRIES) >= MOST_EXPIRIES:
-                EXPIRIES.clear()
-            EXPIRIES[certificate] = float(ssl.cert_time_to_seconds(until)) if isinstance(until, str) else None
-        return EXPIRIES[certificate]
 
     async def read(self) -> Received:
         """The next bytes; empty at the end of the stream. Raises Fault (reset, certificate, tls) after the last."""
@@ -425,7 +415,7 @@ class _Tls:
             except ssl.SSLZeroReturnError:
                 part = b""
             except ssl.SSLError as error:
-                self.failed = tls_fault_of(error)
+                self.failed = tls_fault_of(error, self.object)
                 break
             self.ended = not part
             plain += part

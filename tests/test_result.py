@@ -99,7 +99,7 @@ def test_texts_of_the_network_are_not_shown_by_accident():
 
 
 def test_a_result_has_no_place_for_a_text_of_the_network():
-    """Its texts are names of ours, kinds and words of the profile, addresses we looked up, names and ids fit to be shown."""
+    """Its texts are names of ours, words of the profile, addresses we looked up, names and ids fit to be shown."""
     fields = {**r.Result.__annotations__, **r.Evidence.__annotations__, **r.Frame.__annotations__}
 
     texts = [name for name, kind in fields.items() if "str" in str(kind)]

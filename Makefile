@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 # systemd: systemd-analyze judges the unit. Debian's kubectl is of 2021, any newer one on the path is preferred.
-DEBIAN := prometheus prometheus-alertmanager nginx-light chromium fonts-dejavu-core faketime iproute2 systemd \
+DEBIAN := prometheus prometheus-alertmanager nginx-light chromium fonts-dejavu-core faketime dnsmasq-base iproute2 systemd \
   $(if $(shell command -v kubectl),,kubernetes-client)
 
 .PHONY: install packages backends demo test lint types bench soak drill drill-real screenshots lock prometheusrule clean

@@ -40,8 +40,8 @@ def page(alert: Alert) -> str:
 class Cause:
     """One row: what is left out fits anything.
 
-    `codes`: of a close that the server sent, or 1006 that nobody did. `verify`: why the certificate is refused. `given`:
-    facts that must all be known to hold.
+    `codes`: of a close that the server sent, or 1006 that nobody did. `verify`: why the certificate is refused.
+    `given`: facts that must all be known to hold.
     """
 
     sentence: str

@@ -94,7 +94,7 @@ async def test_a_name_that_half_works_fails_once_in_a_while(standin):
     """The dead address is tried again after `AGAIN` connects elsewhere: its recovery is seen, and no outage is said."""
     prober, job = rig.Rig(resolver=named(DEAD, ALIVE)), the_job(standin)
 
-    results = [await prober.run(job, depth=Probe.CONNECT) for _ in range(AGAIN + 2)]
+    results = [await prober.run(job) for _ in range(AGAIN + 2)]
 
     failed = [number for number, result in enumerate(results) if result.failed]
     assert failed == [0, AGAIN + 1]

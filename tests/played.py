@@ -38,7 +38,7 @@ HEALTHY = 330.0
 """Seconds until the fault: not a multiple of the scrape interval and of the cycle's at once."""
 ILL = 780.0
 AFTER = 1320.0
-"""Long enough for the last try of a rejected key, six times `auth_retry` after its rejection, and for what resolves then."""
+"""The last try of a rejected key comes six times `auth_retry` after its rejection; then the alerts resolve."""
 END = HEALTHY + ILL + AFTER
 
 

@@ -9,7 +9,7 @@ from exporter.files import KeyRing
 from exporter.host import Clock
 from exporter.plan import plan
 from exporter.probing import Prober, Turn
-from exporter.profiles import BUILT_IN
+from exporter.profiles import BUILT_IN, FACTORY
 from exporter.resolver import Resolver
 from exporter.result import Probe, Trigger
 from exporter.scheduler import Scheduler
@@ -41,9 +41,13 @@ def target(standin, path="/ws", *, tls=False, name="staging", **changes):
     return {field: value for field, value in mapping.items() if value is not None}
 
 
-def planned(*targets, **settings):
+UNGUARDED = {**BUILT_IN, "factory": FACTORY.model_copy(update={"breaker": []})}
+"""The profiles for tests in which many targets of one stand-in are refused at once: no breaker holds any up."""
+
+
+def planned(*targets, built_in=BUILT_IN, **settings):
     """The plan of targets' mappings."""
-    made = plan(Config.model_validate({"targets": list(targets), **settings}), BUILT_IN)
+    made = plan(Config.model_validate({"targets": list(targets), **settings}), built_in)
     assert not isinstance(made, tuple), made
     return made
 

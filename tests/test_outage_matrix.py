@@ -199,8 +199,9 @@ MATRIX = [
     *((interval, scrape, 15.0, "CRNFSWZ", "CNFZ") for interval in (5.0, 20.0) for scrape in (5.0, 15.0, 30.0, 60.0)),
     *((60.0, scrape, 15.0, "CRNFSWZ", "CNFZ") for scrape in (15.0, 60.0)),
     *((360.0, scrape, 30.0, "CRWZ", "CF") for scrape in (5.0, 60.0)),
-    *((interval, 60.0, 120.0, "CRWZ", "CF") for interval in (1800.0, 3600.0)),
-    (86_400.0, 60.0, 1800.0, "CRZ", "C"),
+    (1800.0, 60.0, 120.0, "CRWZ", "CF"),
+    pytest.param((3600.0, 60.0, 120.0, "CRWZ", "CF"), marks=pytest.mark.soak, id="3600.0-60.0"),
+    pytest.param((86_400.0, 60.0, 1800.0, "CRZ", "C"), marks=pytest.mark.soak, id="86400.0-60.0"),
 ]
 
 

@@ -125,17 +125,15 @@ class Session:
 
     def _refused_after(self) -> float | None:
         """Seconds from the start to when the server said no; None if it did not."""
-        kind = None if self._fault is None else self._fault.kind
-        at = (
-            {
-                Kind.STATUS: self._stopped_at,
-                Kind.REFUSAL: self._refused_at,
-                Kind.WRONG_REPLY: self._refused_at,
-                Kind.CLOSED: self._messages.heard_at if self._messages else None,
-            }.get(kind)
-            if kind
-            else None
-        )
+        if self._fault is None:
+            return None
+        moments = {
+            Kind.STATUS: self._stopped_at,
+            Kind.REFUSAL: self._refused_at,
+            Kind.WRONG_REPLY: self._refused_at,
+            Kind.CLOSED: self._messages.heard_at if self._messages else None,
+        }
+        at = moments.get(self._fault.kind)
         return None if at is None else max(0.0, at - self._track.started)
 
     def _blame(self, fault: Fault) -> Fault:

@@ -7,7 +7,8 @@ a thread.
 Rule 3: what is read is believed or skipped, whole; only a file that is ours, or empty, is written to.
 
 `ledger_file` the ledger and its journal · `history_file` when the history is read and written · `database` how: SQLite,
-loaded by who keeps a history (so not from here).
+loaded by who keeps a history (so not from here) · `errors` what an error of
+the operating system means.
 """
 
 from exporter.state.ledger_file import State

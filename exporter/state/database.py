@@ -10,7 +10,6 @@ read at the start, and looked through when the old ones go. Every method is call
 or `Damage` if the file is ours and broken.
 """
 
-import errno
 import json
 import os
 import sqlite3
@@ -22,6 +21,8 @@ from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, NamedTuple
+
+from exporter.state.errors import unusable
 
 MODE: Final = 0o600
 APPLICATION: Final = 0x77736678
@@ -137,7 +138,7 @@ class Database:
             self._db = _connected(self._path)
             self._inode = self._path.stat().st_ino
         except OSError as error:
-            raise Trouble(_words(error)) from None
+            raise Trouble(unusable(error)) from None
         except sqlite3.Error as error:
             raise _trouble(error, UNREADABLE) from None
         return is_new
@@ -186,7 +187,7 @@ class Database:
                     self._path.with_name(self._path.name + ending).replace(aside.with_name(aside.name + ending))
             self._path.replace(aside)
         except OSError as error:
-            raise Trouble(_words(error)) from None
+            raise Trouble(unusable(error)) from None
         return aside
 
     def close(self) -> None:
@@ -209,7 +210,7 @@ class Database:
         except FileNotFoundError:
             gone = True
         except OSError as error:
-            raise Trouble(_words(error)) from None
+            raise Trouble(unusable(error)) from None
         if gone and self._db is not None:
             self.close()
             raise Trouble("was removed while it was in use")
@@ -312,12 +313,6 @@ WORDS: Final = {
     sqlite3.SQLITE_NOMEM: "cannot be used: no memory left",
 }
 """What SQLite's codes mean for who reads the log (SQLite, "Result and Error Codes")."""
-
-
-def _words(error: OSError) -> str:
-    if error.errno == errno.ENOENT:
-        return "cannot be used: its folder does not exist: create it, or correct the path"
-    return f"cannot be used: {error.strerror or errno.errorcode.get(error.errno or 0, 'unknown error')}"
 
 
 def _is_sound(kept: Kept, body: object, checksum: object) -> bool:

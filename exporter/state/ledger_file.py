@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Final
 
 from exporter.budget import Event, Ledger
+from exporter.state.errors import unusable
 
 PATIENCE: Final = 0.05
 """Seconds a lock is asked for again and again; once in vain, it is asked for only once until it is got."""
@@ -202,14 +203,9 @@ class _Transaction:
         self._state.leave()
 
 
-NO_FOLDER = "cannot be used: its folder does not exist: create it, or correct the path"
-
-
 def _words(error: OSError) -> str:
-    words = error.strerror or "unknown error"
-    if error.errno == errno.ENOENT:
-        return NO_FOLDER
-    return words if error.errno == errno.EINVAL else f"cannot be used: {words}"
+    """`EINVAL` is our own, with a sentence of its own: what is there is no file of ours."""
+    return str(error.strerror) if error.errno == errno.EINVAL and error.strerror else unusable(error)
 
 
 class _Journal:

@@ -5,7 +5,7 @@ import socket
 
 import pytest
 import virtual
-from test_daemon import INTERVAL, figures, get, made, mapping, running
+from test_daemon import INTERVAL, figures, get, made, mapping, running, total
 
 from exporter.result import Fault, Kind
 from exporter.standin import Pace, StandIn
@@ -82,3 +82,36 @@ def test_an_hour_without_names_is_a_failure_each_cycle_and_over_with_the_next():
     assert came("ws_probe_cycles_total", during, after) == 1
     assert came("ws_probe_cycle_failures_total", during, after) == 0
     assert after["ws_probe_success", "send"] == 1
+
+
+@pytest.mark.parametrize(("away", "stands"), [(30, 1), (3 * 3600, None)])
+def test_a_restart_in_the_middle_of_an_outage_is_no_second_page(tmp_path, away, stands):
+    """Before any session of its own the exporter knows of the outage, unless what it knew is too old to be true."""
+    changes = {"interval": "5m", "confirm": {"runs": 0}}
+
+    async def main(loop):
+        async with StandIn.start(tls_port=None, clock=loop.time, wall=loop.wall, pace=Pace.quick()) as standin:
+            standin.set_fault("/ws", "no_welcome")
+            options = {"history_file": tmp_path / "history"}
+            first = made(loop, mapping(standin, **changes), **options)
+            await first.start()
+            await asyncio.sleep(1800)
+            before = await figures(first)
+            await first.stop()
+            await asyncio.sleep(away)
+            second = made(loop, mapping(standin, **changes), delay=60.0, **options)
+            await second.start()
+            await asyncio.sleep(20)
+            early = await figures(second)
+            standin.clear()
+            await asyncio.sleep(1800)
+            after = await figures(second)
+            await second.stop()
+            return before, early, after
+
+    before, early, after = virtual.run(main)
+
+    assert before["ws_probe_outage", "not_admitted"] == 1
+    assert early.get(("ws_probe_outage", "not_admitted")) == stands
+    assert total(early, "ws_probe_cycles_total") == 0
+    assert after["ws_probe_outage", "not_admitted"] == 0

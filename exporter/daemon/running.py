@@ -21,7 +21,7 @@ from exporter.files import FRESH, TLS_CONTEXTS, KeyRing
 from exporter.history import History
 from exporter.host import Clock, LoopWatch, Notifier, collect_garbage, descriptors, in_slices
 from exporter.metrics import Metrics
-from exporter.plan import Plan
+from exporter.plan import Job, Plan
 from exporter.probing import Prober
 from exporter.report.words import count, span
 from exporter.resolver import Resolver
@@ -43,6 +43,10 @@ ASKED_PART: Final = 4
 
 FIRST: Final = "the first sessions wait for a scrape of /metrics, %s at most; --startup.delay=0s: for nothing"
 """So that counters are seen at 0 before they count: an increase from nothing is none to Prometheus."""
+
+STALE: Final = 300.0
+STALE_CYCLES: Final = 3
+"""Sessions of an earlier process say nothing of now if so many seconds, and intervals, have passed since the last."""
 
 TIDY: Final = 5.0
 """Seconds between two looks at what the ledger says of each identity."""
@@ -199,11 +203,19 @@ class Daemon:
         """What the history's file holds is read before the first session."""
         if self._file is not None:
             await self._file.load(tuple(self._ground.jobs))
-            for name in self._ground.jobs:
-                self._ground.news.of(name)
+            for job in self._ground.jobs.values():
+                self._recall_outages(job)
+                self._ground.news.of(job.name)
         self._ground.news.begins_by = self._ground.clock.wall() + self._newcomers.longest
         self._newcomers.expect(self._ground.jobs)
         self._reloading.open()
+
+    def _recall_outages(self, job: Job) -> None:
+        """An outage that stood a moment ago stands: a restart in the middle of one is no second page."""
+        results = self._ground.history.recent(job.name)
+        begin = self._ground.clock.wall() - max(STALE, STALE_CYCLES * job.interval)
+        if results and results[-1].started_at >= begin:
+            self._ground.metrics.recall(job.name, results)
 
     async def _tidy(self) -> None:
         while True:

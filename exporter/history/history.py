@@ -153,6 +153,11 @@ class History:
         known = self._targets.get(target)
         return known.shelf.newest_first() if known else ()
 
+    def recent(self, target: str) -> Sequence[Result]:
+        """The last sessions without a gap, oldest first."""
+        known = self._targets.get(target)
+        return known.shelf.recent() if known else ()
+
     def failures(self, target: str, limit: int) -> Sequence[Result]:
         """The failures that are kept, newest first, so many at most."""
         known = self._targets.get(target)

@@ -61,6 +61,10 @@ class Shelf:
         """Every result, none twice."""
         return [*reversed(self._recent), *reversed(self._failures)]
 
+    def recent(self) -> list[Result]:
+        """The last results without a gap, oldest first."""
+        return list(self._recent)
+
     def failures(self) -> Iterator[Result]:
         """Those that failed, newest first."""
         return (result for result in self.newest_first() if result.failed)

@@ -5,10 +5,10 @@ Rule 3: a result of a target that is gone is dropped: a series never comes back 
 """
 
 import platform
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from typing import Final, NamedTuple
 
-from exporter.classify import Outages, close_label
+from exporter.classify import Cause, Outages, close_label
 from exporter.metrics import families as f
 from exporter.metrics.exposition import Form, Machine, figures
 from exporter.metrics.series import (
@@ -96,6 +96,20 @@ class Metrics:
         """Drop every series of the target."""
         if self._targets.pop(name, None) is not None:
             self._storage.remove(name)
+
+    def recall(self, name: str, results: Iterable[Result]) -> None:
+        """Go on with the outages that an earlier process saw: its last results of a target, oldest first.
+
+        They count in no other series. A cause that they know nothing of stays absent.
+        """
+        known = self._known(name)
+        if known is None:
+            return
+        stands: dict[Cause, bool] = {}
+        for result in results:
+            stands |= known.outages.observe(result)
+        for cause, one in stands.items():
+            known.shelf.set(one, f.OUTAGE, cause)
 
     def elsewhere(self, name: str) -> None:
         """Forget what the target's backend has told of itself: it is another one now."""

@@ -427,6 +427,10 @@ BACKENDS = {
     "factory": (FACTORY, [None, WELCOME, OTHERS, {}], [None, LIMIT, frame("NO_TOKEN"), frame("SOMETHING_NEW")]),
     "echo": (ECHO, [None, {}], [None, {"type": "error"}]),
     "chat": (CHAT, [None, {"id": 1}, {}], [None, {"type": "error", "why": "token"}, {"type": "error"}]),
+    "factory, no send": (FACTORY.model_copy(update={"send": None}), [None, WELCOME, OTHERS, {}], [None, LIMIT]),
+    "chat, no send": (CHAT.model_copy(update={"send": None}), [None, {"id": 1}, {}], [None, {"type": "error"}]),
+    "greeting": (Profile(welcome=Welcome(match={"type": "hello"})), [None, {}], [None]),
+    "greeting of a factory": (Profile(welcome=Welcome(match={"type": "hello"}, required=["id"])), [None, {}], [None]),
 }
 NOTICES = [(), ("recovery",), ("degraded", "sorry")]
 
@@ -442,13 +446,19 @@ def combinations(kind, backend):
             yield Facts(done, done, ended, fault, *met)
 
 
-def contradictions(judgement, asked, reach):
-    """What is wrong with a judgement, whatever it was made of."""
+def stopped(facts):
+    """Whether the session ended by a fault of the backend before it had all it came for."""
+    return facts.fault is not None and (facts.fault.phase or facts.ended) in LEGAL_FAILURES
+
+
+def contradictions(judgement, asked, reach, *, wrong=False):
+    """What is wrong with a judgement, whatever it was made of; `wrong`: a session as deep as any met a fault."""
     given, where, why = judgement.verdicts, judgement.phase, judgement.reason
     failed = [probe for probe in Probe if given[probe] is FAIL]
     return {
         "a verdict that was not asked for": any(given[probe] is not NONE for probe in Probe if probe not in asked),
         "failed without phase and reason": len({bool(failed), where is not None, why is not None}) > 1,
+        "a cause that no probe answers for": wrong and not failed and not judgement.void,
         "not legal": bool(failed) and why not in LEGAL_FAILURES[where],
         "failed beyond its own phase": any(where not in reach[probe] for probe in failed),
         "passed deeper than it failed": any(
@@ -468,7 +478,10 @@ def test_no_combination_of_facts_is_beyond_the_tables(kind, backend):
     asked = {depth: [probe for probe in probes_of(profile) if probe.rank <= depth.rank] for depth in Probe}
     reach = {probe: failing_phases(probe, profile, tls=True) for probe in Probe}
     for facts, depth in itertools.product(combinations(kind, backend), Probe):
-        wrong = contradictions(judge(facts, case(profile, depth)), asked[depth], reach)
+        judgement = judge(facts, case(profile, depth))
+        deep = depth.rank >= probes_of(profile)[-1].rank
+        met = deep and (stopped(facts) or judgement.factory_reason is not None)
+        wrong = contradictions(judgement, asked[depth], reach, wrong=met)
 
         assert not any(wrong.values()), (wrong, facts, depth)
 

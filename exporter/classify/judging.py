@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 from exporter.classify.case import Case
 from exporter.classify.welcome import by_notice, examine
 from exporter.config import CloseRule, ErrorRule, Profile
-from exporter.profiles import Ruling, has_factory, own_codes, phases_of, sort_close, sort_error
+from exporter.profiles import Ruling, has_factory, own_codes, phases_of, probes_of, sort_close, sort_error
 from exporter.result import (
     RANKS,
     Close,
@@ -191,7 +191,8 @@ def judge(facts: Facts, case: Case) -> Judgement:
 
     A deadline that we slept through proves nothing. Else the order of design 3: what stopped the session before the
     welcome; what is wrong with the welcome; what became of the reply. The case's memory is told of the welcome, so a
-    session is judged once.
+    session is judged once. Every cause is the failure of some probe in a session as deep as the profile goes: where
+    nothing is sent after the login, what a reply would else have failed for fails the login.
     """
     late = max(facts.late, case.late)
     if _is_void(facts, late, case.timeout):
@@ -208,6 +209,9 @@ def judge(facts: Facts, case: Case) -> Judgement:
     }
     if cause is None:
         return Judgement(verdicts, evidence=evidence, distorted=late > DISTORTED)
+    deepest = probes_of(case.profile)[-1]
+    if Verdict.FAIL not in verdicts.values() and case.depth.rank >= deepest.rank:
+        verdicts[deepest] = Verdict.FAIL  # nothing deeper is ever asked that could answer for the cause
     failed = Verdict.FAIL in verdicts.values()
     return Judgement(
         verdicts=verdicts,
@@ -361,11 +365,11 @@ def _refused(ruling: Ruling) -> _Cause:
 def _unsorted(facts: Facts, fault: Fault, profile: Profile) -> _Cause:
     """No row matches: a restart, else the factory's doing if there is one; a notice that no welcome followed; a fault.
 
-    A restart proves nothing about the login, unless the login is all that the profile asks for.
+    A restart proves nothing about the login.
     """
     close = _server_close(facts)
     if fault.kind is Kind.CLOSED and close is not None and close.code in RESTARTS:
-        return _Cause(Phase.ADMISSION, Reason.CLOSED, Verdict.NONE if profile.send else Verdict.FAIL)
+        return _Cause(Phase.ADMISSION, Reason.CLOSED, Verdict.NONE)
     if fault.kind in (Kind.CLOSED, Kind.REFUSAL) and has_factory(profile):
         factory = FactoryReason.INTERNAL_ERROR if _is_internal_error(facts) else FactoryReason.OTHER
         return _Cause(Phase.ADMISSION, Reason.FACTORY, Verdict.NONE, factory)

@@ -64,10 +64,11 @@ class FileProblem(Exception):  # noqa: N818
 
 
 class Watched:
-    """A small file, read again only when its modification time, size or inode has changed."""
+    """A file of at most so many bytes, read again only when its modification time, size or inode has changed."""
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, most: int = MAX_BYTES) -> None:
         self.path = Path(path)
+        self._most = most
         self._stamp: Stamp | None = None
         self._content = b""
         self._settled = False
@@ -87,9 +88,9 @@ class Watched:
             found = os.fstat(file.fileno())
             if not stat.S_ISREG(found.st_mode):
                 raise FileProblem(f"{self.path} {NO_FILE}")
-            content = file.read(MAX_BYTES + 1)
-        if len(content) > MAX_BYTES:
-            raise FileProblem(f"{self.path} is larger than {MAX_BYTES} bytes: is it the right file?")
+            content = file.read(self._most + 1)
+        if len(content) > self._most:
+            raise FileProblem(f"{self.path} is larger than {self._most} bytes: is it the right file?")
         self._content, self._stamp = content, _stamp(found)
         self._settled = time.time() - found.st_mtime > SETTLED
 

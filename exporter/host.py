@@ -19,6 +19,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
+from exporter.threads import apart
+
 T = TypeVar("T")
 
 STEP: Final = 1.0
@@ -101,7 +103,7 @@ async def aside(work: Callable[[], T]) -> T:
     before = sys.getswitchinterval()
     sys.setswitchinterval(SLICE)
     try:
-        return await asyncio.to_thread(work)
+        return await apart(work)
     finally:
         sys.setswitchinterval(before)
 

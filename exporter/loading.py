@@ -9,11 +9,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from exporter.config import Config, Problem, YamlProblem, examine, load_yaml
-from exporter.files import key_problems, key_warnings, mode_warnings
+from exporter.config import MAX_CHARACTERS, Config, Problem, YamlProblem, examine, load_yaml
+from exporter.files import FileProblem, Watched, key_problems, key_warnings, mode_warnings
 from exporter.host import Clock
 from exporter.plan import Plan, Shard, plan, plan_notes, plan_warnings, shard_of
 from exporter.profiles import BUILT_IN
+from exporter.threads import in_time
+
+MAX_BYTES: Final = 4 * MAX_CHARACTERS
+"""Of a config file: no character takes more in UTF-8."""
+
+PATIENCE: Final = 10.0
+"""Seconds for the config's bytes to come from the disk."""
 
 KEPT: Final = ("state_file", "history_file")
 """Settings that name what we write to."""
@@ -57,10 +64,12 @@ class Loaded:
 def load(path: Path, shard: Shard | None = None) -> Loaded:
     """The config in a file, and the share of its plan that is this shard's; raises Unloadable."""
     try:
-        raw = load_yaml(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise Unloadable([f"{path}: {error.strerror}; name the config with --config.file"]) from None
-    except (YamlProblem, UnicodeDecodeError) as problem:
+        raw = load_yaml(in_time(Watched(path, MAX_BYTES).read, PATIENCE, name="config"))
+    except FileProblem as problem:
+        raise Unloadable([f"--config.file: {problem.sentence}"]) from None
+    except TimeoutError:
+        raise Unloadable([f"--config.file: {path} was not read within {PATIENCE:g} s: is its disk stuck?"]) from None
+    except YamlProblem as problem:
         raise Unloadable([f"{path}: {problem}"]) from None
     loaded = checked(raw, path)
     if shard is None:

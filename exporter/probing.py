@@ -29,6 +29,7 @@ from exporter.resolver import Addresses, Resolver
 from exporter.result import Facts, Handshake, Impairment, Kind, Phase, Probe, Reason, Result, Skip, Trigger, Verdict
 from exporter.session import Order, Session
 from exporter.state import State
+from exporter.threads import apart
 from exporter.tokens import Carried, KeyProblem, carry, is_slow, mint
 
 LOG = logging.getLogger("exporter.probing")
@@ -292,7 +293,7 @@ class Prober:
     async def _context(self, target: Target) -> ssl.SSLContext:
         try:
             fresh = TLS_CONTEXTS.fresh(target.tls)
-            return await asyncio.to_thread(TLS_CONTEXTS.context, target.tls) if fresh is None else fresh
+            return await apart(lambda: TLS_CONTEXTS.context(target.tls)) if fresh is None else fresh
         except FileProblem as problem:
             raise _Unable(Impairment.INTERNAL, str(problem)) from None
 

@@ -169,7 +169,7 @@ WRONG = {
     "identity elsewhere": (("--from=http://127.0.0.1:1", "--identity=pool-001"), "--identity: not together"),
     "from a file": (("--from=file:///etc/hostname",), "must be the URL of an exporter"),
     "from a name": (("--from=exporter:11011",), "must be the URL of an exporter"),
-    "missing config": (("--config.file=nowhere.yml",), "nowhere.yml: No such file"),
+    "missing config": (("--config.file=nowhere.yml",), "--config.file: nowhere.yml does not exist"),
     "missing comparison": (("--runs=1", "--compare=nowhere.json"), "--compare: nowhere.json: No such file"),
     "report into nowhere": (("--runs=1", "--report=nowhere/report.md"), "--report: nowhere/report.md: No such file"),
 }

@@ -25,6 +25,7 @@ FLOORS = (
     ("probing",),
     ("session",),
     ("transport", "resolver", "host", "files", "state", "log"),
+    ("threads",),
     ("metrics", "history", "report", "tokens", "plan"),
     ("budget", "classify"),
     ("profiles",),

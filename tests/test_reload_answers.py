@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import threading
+from types import SimpleNamespace
 
 import pytest
 import rig
@@ -13,7 +14,9 @@ from reloads import OK, OK_AT, Exporter, Source, ended, own, running
 from test_daemon import Nowhere
 from test_scheduler import dues
 
-from exporter.daemon import TIDY
+from exporter.daemon import TIDY, reloading
+from exporter.daemon.reloading import SLOW
+from exporter.host import Clock
 from exporter.loading import Loaded
 from exporter.metrics import Metrics, target_series
 
@@ -275,6 +278,32 @@ def test_what_is_asked_before_the_start_is_over_waits_for_it():
         return early, source.loads
 
     assert virtual.run(main) == (0, 1)
+
+
+async def test_a_disk_that_does_not_answer_blocks_neither_the_next_reload_nor_the_stop(monkeypatch):
+    """On the machine's clock, since the virtual one stands still while a thread reads."""
+    monkeypatch.setattr(reloading, "PATIENCE", 0.2)
+    source, back = Source(own(Nowhere)), threading.Event()
+
+    def stuck():
+        back.wait()
+        return source()
+
+    loads = [source, stuck]
+
+    def load():
+        return loads.pop()()
+
+    exporter = Exporter(SimpleNamespace(clock=Clock()), source, load=load, delay=100.0)
+    await exporter.daemon.start()
+    first = await exporter.daemon._desk.reload()
+    source.targets = [own(Nowhere, "other")]
+    second = await exporter.daemon._desk.reload()
+    await exporter.daemon.stop()
+    back.set()
+
+    assert (first.status, first.text) == (500, f"{GOES_ON}\n{SLOW}\n")
+    assert (second.status, second.text) == (200, "reloaded: 1 came (other), 1 went (staging)\n")
 
 
 def test_a_stop_gives_up_what_is_being_reloaded():

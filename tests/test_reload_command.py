@@ -150,17 +150,34 @@ async def test_every_mistake_is_answered_and_logged_and_the_old_config_goes_on(s
     assert mended == (200, "reloaded: no target has changed\n")
 
 
-@pytest.mark.parametrize("content", [None, b"targets: [", b""], ids=["gone", "half a file", "empty"])
-async def test_a_file_that_is_gone_or_half_written_is_refused(content, standin, tmp_path):
-    """One sentence that names it."""
+BROKEN = {
+    "gone": lambda _: None,
+    "half a file": lambda path: path.write_bytes(b"targets: ["),
+    "empty": lambda path: path.write_bytes(b""),
+    "a pipe": os.mkfifo,
+    "a folder": lambda path: path.mkdir(),
+    "no end": lambda path: path.symlink_to("/dev/zero"),
+}
+
+
+@pytest.mark.parametrize("made", BROKEN)
+async def test_a_file_that_is_gone_or_half_written_is_refused(made, standin, tmp_path):
+    """One sentence that names it, at once; the next reload and the stop do not notice."""
     async with exporting(tmp_path, own(standin, "stays")) as running:
+        good = running.config.read_bytes()
         running.config.unlink()
-        if content is not None:
-            running.config.write_bytes(content)
+        BROKEN[made](running.config)
         status, text = await running.ask("/-/reload", "POST")
+        running.config.rename(tmp_path / "broken") if made != "gone" else None
+        running.config.write_bytes(good)
+        mended = await running.ask("/-/reload", "POST")
+        code, _ = await running.process.signalled(signal.SIGTERM)
 
     assert status == 500
-    assert text.startswith(f"{GOES_ON}\n{running.config}: ")
+    assert text.startswith(f"{GOES_ON}\n")
+    assert str(running.config) in text
+    assert mended == (200, "reloaded: no target has changed\n")
+    assert code == 0
 
 
 async def test_reload_by_http_is_off_unless_asked_for(standin, tmp_path):
@@ -172,24 +189,45 @@ async def test_reload_by_http_is_off_unless_asked_for(standin, tmp_path):
     assert get[0] == 405
 
 
+HELD = """
+import exporter.loading
+
+now = exporter.loading.load_yaml
+
+
+def held(text):
+    with open({pipe!r}) as pipe:
+        pipe.read()
+    return now(text)
+
+
+exporter.loading.load_yaml = held
+"""
+
+
 async def test_a_sighup_while_the_first_config_is_read_is_not_the_end(standin, tmp_path):
     """It is kept, and the file is read once more when the start is over: nothing that was written meanwhile is lost."""
-    pipe = tmp_path / "exporter.yml"
+    pipe, config = tmp_path / "pipe", tmp_path / "exporter.yml"
     os.mkfifo(pipe)
-    targets = [[own(standin, "first")], [own(standin, "second")]]
+    (tmp_path / "sitecustomize.py").write_text(HELD.format(pipe=str(pipe)))
+    first, second = (yaml.safe_dump({"targets": [own(standin, name)]}) for name in ("first", "second"))
+    config.write_text(first)
 
-    def feed(number):
-        with pipe.open("w") as file:  # opens when the command reads
-            if number == 0:
-                process.process.send_signal(signal.SIGHUP)
-            file.write(yaml.safe_dump({"targets": targets[number]}))
+    def go(before=lambda: None):
+        with pipe.open("w"):  # opens when the command holds what it has read
+            before()
+
+    def changed():
+        process.process.send_signal(signal.SIGHUP)
+        config.write_text(second)
 
     async with command(
-        "run", f"--config.file={pipe}", "--web.listen-address=127.0.0.1:0", "--startup.delay=0s"
-    ) as process:
-        await asyncio.to_thread(feed, 0)
+        "run", f"--config.file={config}", "--web.listen-address=127.0.0.1:0", "--startup.delay=0s",
+        PYTHONPATH=str(tmp_path),
+    ) as process:  # fmt: skip
+        await asyncio.to_thread(go, changed)
         await process.said("msg=listening")
-        await asyncio.to_thread(feed, 1)
+        await asyncio.to_thread(go)
         (line,) = await process.said('msg="reloaded: ')
         code, _ = await process.signalled(signal.SIGTERM)
 

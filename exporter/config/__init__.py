@@ -16,7 +16,7 @@ from exporter.config.carrying import (
     has_token_message,
     withholds_token,
 )
-from exporter.config.document import YamlProblem, load_yaml
+from exporter.config.document import MAX_CHARACTERS, YamlProblem, load_yaml
 from exporter.config.http_client import BasicAuth, HttpClient, parse_http_client
 from exporter.config.model import (
     Auth,
@@ -56,6 +56,7 @@ from exporter.config.web import CIPHERS, CURVES, RateLimit, TlsServer, WebConfig
 __all__ = [
     "CIPHERS",
     "CURVES",
+    "MAX_CHARACTERS",
     "Auth",
     "BasicAuth",
     "Breaker",

@@ -22,6 +22,14 @@ LOG = logging.getLogger("exporter.daemon")
 NAMES: Final = 10
 """Names of targets that are said in one line."""
 
+PATIENCE: Final = 120.0
+"""Seconds in which the config and the files that it names are read and checked: 10,000 targets take 8 s."""
+
+SLOW: Final = (
+    f"the config and the files that it names were not read and checked within {PATIENCE:g} s: "
+    "is a disk stuck that holds one of them?"
+)
+
 BROKEN: Final = "the reload broke on our side: please report this, with the traceback that the log shows"
 STOPPED: Final = "the exporter is stopping"
 GOES_ON: Final = "the config is not reloaded, the one before goes on"
@@ -113,7 +121,10 @@ class Reloading:
     async def _reloaded(self) -> Reloaded:
         self.reads = True
         try:
-            change, warnings = await aside(self._compared)
+            async with asyncio.timeout(PATIENCE):
+                change, warnings = await aside(self._compared)
+        except TimeoutError:
+            raise Unloadable([SLOW]) from None
         finally:
             self.reads = False
         await self._swap.make(change)

@@ -9,7 +9,6 @@ import logging
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -22,6 +21,7 @@ from exporter.history import FAILURES, LAST, History, Snapshot
 from exporter.report import NotOurs, packed, unpacked
 from exporter.result import Result
 from exporter.state.database import Damage, Database, Kept, Limits, Row, Trouble
+from exporter.threads import DaemonThread
 
 LOG: Final = logging.getLogger("exporter.state")
 
@@ -84,7 +84,7 @@ class HistoryFile:
         self._wall = wall
         self._report = report or LOG.warning
         self._database = Database(path, Limits(LAST, FAILURES, max_bytes))
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="history")
+        self._thread = DaemonThread("history")
         self._waiting: deque[Result] = deque()
         self._changed: set[str] = set()
         self._writes = 0
@@ -124,7 +124,7 @@ class HistoryFile:
                 if self._waiting or self._database.is_open:
                     await self._attempt(self._write(at_last=True))
                 await self._in_thread(self._database.close)
-        self._thread.shutdown(wait=False)
+        self._thread.shutdown()
 
     async def _in_thread(self, work: Callable[..., T], *arguments: Any) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work, *arguments)

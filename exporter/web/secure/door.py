@@ -11,7 +11,6 @@ import asyncio
 import logging
 import math
 from collections.abc import Awaitable, Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from http import HTTPStatus
 from pathlib import Path
 from ssl import SSLContext
@@ -19,6 +18,7 @@ from typing import Final, Self, TypeVar
 
 from aiohttp import web
 
+from exporter.threads import DaemonThread
 from exporter.web.connection import Connection
 from exporter.web.secure.limit import Limit
 from exporter.web.secure.passwords import Overrun, Passwords, credentials
@@ -60,7 +60,7 @@ class Door:
     def __init__(self, path: Path | None, sites: Sites) -> None:
         self._sites = sites
         self._files = Files(path) if path is not None else None
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="web-config")
+        self._thread = DaemonThread("web-config")
         self._passwords = Passwords()
         self._limit: Limit | None = None
         self._terms: Terms | None = Terms()
@@ -83,7 +83,7 @@ class Door:
 
     async def close(self) -> None:
         """Let go of the threads."""
-        self._thread.shutdown(wait=False, cancel_futures=True)
+        self._thread.shutdown()
         await self._passwords.close()
 
     # Connections ----------------------------------------------------------------------------------------------------

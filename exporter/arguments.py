@@ -1,6 +1,6 @@
 """The words of the command line: commands, flags, defaults, and the sentences about wrong ones.
 
-Rule 1: knows names and types of flags, and nothing of what the commands do: `__main__` looks that up by `command`.
+Rule 1: knows names and types of flags, and nothing of what the commands do: `commands` looks that up by `command`.
 """
 
 import argparse

@@ -20,6 +20,7 @@ ROOT = Path(__file__).parent.parent
 
 FLOORS = (
     ("__main__",),
+    ("commands",),
     ("daemon",),
     ("arguments", "loading", "oncall", "scheduler", "web", "standin"),
     ("probing",),
@@ -55,7 +56,7 @@ ONLY = {
     "re2": {"config"},
     "jwt": {"tokens"},
     "prometheus_client": {"metrics", "web", "daemon"},
-    "signal": {"__main__"},
+    "signal": {"commands"},
     "sqlite3": {"state"},
     "time": {
         "host",
@@ -256,14 +257,14 @@ def each_library_has_its_rooms(house: House) -> Iterator[str]:
 
 
 def one_room_speaks_and_exits(house: House) -> Iterator[str]:
-    """Only `__main__` prints, exits and takes signals."""
+    """Only `commands` and `__main__` print, exit and take signals."""
     forbidden = re.compile(r"print|exit|quit|sys\.exit|os\._exit|os\.abort|SystemExit|.*\.add_signal_handler")
     for path, tree in house.rooms.items():
-        for node in ast.walk(tree) if room_of(path) != "__main__" else ():
+        for node in ast.walk(tree) if room_of(path) not in {"__main__", "commands"} else ():
             called = node.func if isinstance(node, ast.Call) else node.exc if isinstance(node, ast.Raise) else None
             name = name_of(called) if called is not None else ""
             if forbidden.fullmatch(name):
-                yield f"{path}:{node.lineno}: {name}: print, exits and signals stand in `__main__`"
+                yield f"{path}:{node.lineno}: {name}: print, exits and signals stand in `commands`"
 
 
 def every_room_opens_with_its_rules(house: House) -> Iterator[str]:
@@ -462,12 +463,14 @@ def test_a_house_that_keeps_the_rules_is_let_alone(tmp_path):
         "exporter/config.py": RULED + "from datetime import datetime\nfrom pathlib import PurePath\n"
         "def at(x):\n    return datetime.fromisoformat(x)\n" + "import exporter.result\n",
         "exporter/result.py": RULED,
-        "exporter/__main__.py": RULED + "import signal, sys\nfrom exporter import daemon\nsys.exit(print(1))",
+        "exporter/__main__.py": RULED + "import sys\nfrom exporter import commands\nsys.exit(commands.run())",
+        "exporter/commands/run.py": "import signal\nfrom exporter import daemon\nprint(1)",
+        "exporter/commands/__init__.py": RULED,
         "exporter/daemon.py": RULED + "from prometheus_client import CollectorRegistry\nfrom exporter import web",
         ".gitignore": "*.egg-info/\n",
         "x.egg-info/SOURCES": "/ho" + "me/me/x",
         "tests/test_web_pages.py": 'import virtual\ndef test_x():\n """X is true."""\n sleep(0)\n asyncio.sleep(9)',
-        **{f"tests/test_{room}.py": "def helper(): ..." for room in ("config", "result", "main", "daemon")},
+        **{f"tests/test_{room}.py": "def helper(): ..." for room in ("config", "result", "main", "daemon", "commands")},
     }
 
     house = build(tmp_path, right)

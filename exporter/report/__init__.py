@@ -1,6 +1,6 @@
 """A result in words, for people and for machines.
 
-Rule 1: pure: results and a time go in, text comes out; files, terminals and colours are `__main__`'s.
+Rule 1: pure: results and a time go in, text comes out; files, terminals and colours are `commands`'s.
 Rule 2: one table explains results (`causes_*`); each format shows its words and has none of its own.
 Rule 3: each format escapes all that it is given, wherever it came from (`escape`).
 Rule 4: the JSON is a contract (`schema_version`): it is extended, never changed.

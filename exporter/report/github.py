@@ -1,6 +1,6 @@
 """A check as GitHub workflow commands: an annotation for each session, escaped by the rules of GitHub's toolkit.
 
-The job summary is Markdown: `markdown` gives it, `__main__` appends it to the file of GITHUB_STEP_SUMMARY.
+The job summary is Markdown: `markdown` gives it, `commands` appends it to the file of GITHUB_STEP_SUMMARY.
 """
 
 from collections.abc import Iterator, Mapping

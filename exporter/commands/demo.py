@@ -1,0 +1,104 @@
+"""`demo` and `standin`: the stand-in backend, with an exporter that probes it or alone."""
+
+import argparse
+import asyncio
+import tempfile
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+from exporter.commands.stop_signals import stop_requested
+from exporter.commands.terminal import GREEN, RED, YELLOW, UsageError, paint, say
+from exporter.daemon import Daemon, Options
+from exporter.loading import checked
+from exporter.log import configure
+from exporter.report import line, skip_line
+from exporter.result import Holdup, Result
+from exporter.web import Address, ListenProblem
+
+
+def demo(options: argparse.Namespace) -> int:
+    """Stand-in and exporter in one process, until a signal."""
+    _check_faults(options.fault)
+    configure("error", "logfmt")
+    return asyncio.run(_demonstrate(options))
+
+
+def standin(options: argparse.Namespace) -> int:
+    """The stand-in alone, until a signal."""
+    _check_faults(options.fault)
+    return asyncio.run(_stand_in(options))
+
+
+async def _demonstrate(options: argparse.Namespace) -> int:
+    """A stand-in and an exporter that probes it, until a signal."""
+    from exporter.standin import DEMO_PACE, StandIn, demo_config  # noqa: PLC0415 - `run` need not load it
+
+    asked = stop_requested()
+    async with AsyncExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ws-factory-demo-")))
+        standin = await StandIn.start(pace=DEMO_PACE, control_port=0, tls_port=None)
+        stack.push_async_callback(standin.close)
+        standin.set_fault("*", *options.fault)
+        what = checked(demo_config(standin.url(), str(standin.key_file)), folder / "demo.yml").plan
+        shown = Options(
+            Address("127.0.0.1", options.port),
+            startup_delay=0.0,
+            on_result=lambda result: _show(result, daemon.rest_of(result)),
+            on_skip=lambda skip: paint(skip_line(skip), YELLOW),
+        )
+        daemon: Daemon = Daemon(what, shown)
+        stack.push_async_callback(daemon.stop)
+        try:
+            await daemon.start()
+        except ListenProblem as problem:
+            raise UsageError(problem, "choose another port with --port") from None
+        print(
+            f"stand-in backend   {standin.url()}\n"
+            f"its faults         curl -X PUT '{standin.control_url}/faults?path=*' -d '[\"slot_limit\"]'\n"
+            f"exporter           {daemon.url}/\n"
+            f"metrics            curl -s {daemon.url}/metrics | grep ^ws_\n"
+            "stop               Ctrl-C\n",
+            flush=True,
+        )
+        await asked.wait()
+    say("stopped")
+    return 0
+
+
+async def _stand_in(options: argparse.Namespace) -> int:
+    from exporter.standin import Pace, StandIn  # noqa: PLC0415 - `run` need not load it
+
+    asked = stop_requested()
+    try:
+        standin = await StandIn.start(
+            port=options.port, tls_port=options.tls_port, control_port=options.control_port, pace=Pace()
+        )
+    except OSError as error:
+        raise UsageError(f"the stand-in cannot listen: {error.strerror}; choose other ports") from None
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(standin.close)
+        standin.set_fault("*", *options.fault)
+        print(
+            f"backend            {standin.url()}  {standin.url(tls=True)}\n"
+            f"signing key        {standin.key_file}\n"
+            f"CA certificate     {standin.ca_file}\n"
+            f"control            curl {standin.control_url}/faults",
+            flush=True,
+        )
+        await asked.wait()
+    return 0
+
+
+def _check_faults(specs: list[str]) -> None:
+    from exporter.standin import parse  # noqa: PLC0415 - `run` need not load it
+
+    for spec in specs:
+        try:
+            parse(spec)
+        except ValueError as problem:
+            raise UsageError(f"--fault: {problem}") from None
+
+
+def _show(result: Result, resting: tuple[Holdup, float | None] | None) -> None:
+    """A session that sent no token is no proof that all is well: it is not green."""
+    paint(line(result, resting), RED if result.failed else YELLOW if result.impairment or resting else GREEN)

@@ -1,0 +1,62 @@
+"""`check --runs N --until-healthy D`: a series of sessions as a gate after a deployment."""
+
+import argparse
+import asyncio
+import sys
+from pathlib import Path
+
+from exporter import arguments
+from exporter.commands.flag_files import earlier_report, write
+from exporter.commands.outputs import summarise
+from exporter.commands.stop_signals import cancelled_by_signal
+from exporter.commands.terminal import UsageError, complain, say
+from exporter.host import Clock
+from exporter.oncall import OnCall, Rounds
+from exporter.report import SERIES_FORMATS, View, compare, progress, series_exit_code, worth_a_line
+from exporter.report.words import count
+from exporter.result import Probe, Result
+
+
+def run_gate(options: argparse.Namespace, on_call: OnCall, depth: Probe) -> int:
+    """A file that cannot be read or written is found before the first session, not after ten minutes."""
+    rounds = _rounds(options)
+    _check_room(on_call.least(depth), rounds)
+    earlier = earlier_report(options.compare) if options.compare else None
+    if options.report:
+        write(Path(options.report), "", mode="a")
+    complain(UsageError(on_call.announce(depth, rounds)))
+    series = asyncio.run(cancelled_by_signal(on_call.series(depth, rounds, _progress)))
+    comparison = compare(earlier, series) if earlier else None
+    view = View(Clock().wall(), options.fail_on)
+    summarise(options, lambda: SERIES_FORMATS["markdown"](series, view, comparison))
+    say(SERIES_FORMATS[options.output](series, view, comparison).rstrip("\n"))
+    if options.report:
+        kind = "json" if options.report.endswith(".json") else "markdown"
+        write(Path(options.report), SERIES_FORMATS[kind](series, view, comparison))
+    if on_call.interrupted:
+        raise UsageError(f"interrupted: {len(series.results)} of {rounds.runs} runs took place, which is no verdict")
+    return series_exit_code(series, options.fail_on)
+
+
+def _check_room(least: int, rounds: Rounds) -> None:
+    """Raise UsageError for a gate that nothing can pass."""
+    if rounds.until_healthy is not None and rounds.most < least:
+        raise UsageError(
+            f"--until-healthy: healthy means {count(least, 'run')} in a row that pass, each identity among them, and "
+            f"there is room for {rounds.most}: give more --runs, more time, or a shorter --every"
+        )
+
+
+def _rounds(options: argparse.Namespace) -> Rounds:
+    """`--until-healthy` alone means as many runs as fit into it."""
+    rounds = Rounds(arguments.MOST_RUNS, options.every, options.until_healthy)
+    return Rounds(rounds.most if options.runs is None else options.runs, options.every, options.until_healthy)
+
+
+def _progress(results: list[Result], total: int, left: float) -> None:
+    """One line that is rewritten on a terminal, a few lines in a log: reports go to stdout, this does not."""
+    if not sys.stderr.isatty():
+        if worth_a_line(results, total):
+            print(progress(results, total, left), file=sys.stderr, flush=True)
+    else:
+        print(f"\r\x1b[K{progress(results, total, left)}", end="\n" if left == 0 else "", file=sys.stderr, flush=True)

@@ -11,6 +11,7 @@ from results import connected, failed, impaired, passed, void
 
 from exporter.report import FORMATS, NotOurs, packed, unpacked
 from exporter.result import Close, Direction, Frame, Initiator, Opcode, Phase, Result, evidence_text
+from exporter.web.page.waterfall import waterfall
 
 calm = settings(deadline=None, database=None)  # a busy machine is no finding
 
@@ -100,6 +101,44 @@ def test_what_is_no_line_of_ours_is_refused(line):
         unpacked(line)
 
     assert "SECRET" not in str(refused.value)
+
+
+def figures(value, place=()):
+    """Where in a JSON value a number stands."""
+    if isinstance(value, dict | list):
+        for key, each in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from figures(each, (*place, key))
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        yield place
+
+
+def with_figure(line, place, figure):
+    """The line with another number there."""
+    whole = json.loads(line)
+    inner = whole
+    for key in place[:-1]:
+        inner = inner[key]
+    inner[place[-1]] = figure
+    return json.dumps(whole).encode()
+
+
+@pytest.mark.parametrize("figure", [1e308, -1e308, -1.0, 1e16, 10**40, 253_402_300_800])
+@pytest.mark.parametrize("result", [cases.PASSED, cases.SLOT_LIMIT], ids=["passed", "slot limit"])
+def test_a_figure_that_no_session_can_have_is_refused_or_shown(result, figure):
+    """Wherever it stands: what is believed can be drawn and written in every form."""
+    line = packed(replace(result, retry_after=7.0, frames_left_out=3, transcript=cases.EXCHANGE))
+    places = list(figures(json.loads(line)))
+    assert len(places) > 12
+    refused = 0
+    for place in places:
+        try:
+            read = unpacked(with_figure(line, place, figure))
+        except NotOurs:
+            refused += 1
+            continue
+        assert waterfall(read) is not None
+        assert all(write(cases.checked(read), cases.VIEW) for write in FORMATS.values())
+    assert refused > len(places) / 2
 
 
 @calm

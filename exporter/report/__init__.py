@@ -15,7 +15,7 @@ from exporter.report.explain import Explanation, explain, likeness
 from exporter.report.formats import FORMATS, SERIES_FORMATS
 from exporter.report.line import line, skip_line
 from exporter.report.reading import Earlier, read_document
-from exporter.report.record import NotOurs, packed, unpacked
+from exporter.report.record import YEAR_9999, NotOurs, packed, unpacked
 from exporter.report.series import (
     NEEDED,
     Series,
@@ -35,6 +35,7 @@ __all__ = [
     "NEEDED",
     "NEUTRAL",
     "SERIES_FORMATS",
+    "YEAR_9999",
     "Checked",
     "Comparison",
     "Context",

@@ -4,6 +4,7 @@ What has its default is left out, moments are unix seconds, a frame is a row. It
 a tenth as dear: a history writes one for every session.
 """
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 from typing import Final
@@ -55,8 +56,10 @@ def unpacked(line: bytes) -> Result:
 def trusted(result: Result) -> Result:
     """A result that was read, held to the rules again: names and ids to `evidence_text`, a close carries no text.
 
-    Raises NotOurs if it names what no config can.
+    Raises NotOurs if it names what no config can, or holds a figure that no session can have.
     """
+    if not all(low <= figure <= high for low, high, figures in _figures(result) for figure in figures):
+        raise NotOurs("it holds a figure that no session can have")
     if not (_fit(result.target) and evidence_text(result.run) and _is_fit(result.identity)):
         raise NotOurs("it names a target, identity or run as no config can")
     told = result.evidence
@@ -85,6 +88,36 @@ def trusted(result: Result) -> Result:
         error_word=_fit(result.error_word),
         unknown_keys=tuple(filter(key_name, result.unknown_keys))[:MOST_KEYS],
     )
+
+
+YEAR_9999: Final = 253_402_300_799.0
+LONG: Final = 1e9
+"""Seconds: longer than any timeout."""
+
+LARGE: Final = 1e15
+"""What a backend may say of itself (`classify.welcome`), and more than can be counted or sent."""
+
+HTTP_STATUS: Final = 999
+CLOSE_CODE: Final = 0xFFFF
+
+
+def _figures(result: Result) -> Iterator[tuple[float, float, Iterable[float]]]:
+    """The least and the greatest that figures can be, and what they are: a page divides and adds them."""
+    told, frames = result.evidence, result.transcript
+    moments = (result.started_at, told.server_time, told.certificate_expiry)
+    seconds = (result.retry_after, result.refused_after, *result.durations.values(), *result.phases.values())
+    said = (told.heartbeat_interval, told.max_message_size, told.address_number, told.addresses, result.slot_limit)
+    counts = (result.frames_left_out, *result.passed_over.values(), *(frame.size for frame in frames))
+    yield 0.0, YEAR_9999, _there(moments)
+    yield 0.0, LONG, (*_there(seconds), *(frame.at for frame in frames))
+    yield 0.0, LARGE, (*_there(said), *counts)
+    yield -LARGE, LARGE, _there((told.clock_skew,))
+    yield 100, HTTP_STATUS, _there((result.http_status,))
+    yield 0, CLOSE_CODE, () if result.close is None else (result.close.code,)
+
+
+def _there(figures: Iterable[float | None]) -> Iterator[float]:
+    return (figure for figure in figures if figure is not None)
 
 
 def _is_fit(word: str | None) -> bool:

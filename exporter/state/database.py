@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from exporter.state.errors import unusable
 
@@ -72,6 +72,9 @@ DELETE FROM results WHERE id IN (
 """
 """At least what `history.shelf` keeps. When that is too long, the newest pass and the newest failure of each target
 stay, then failures, then passes, the newest of each target first: a chatty one takes nothing from the others."""
+
+WHOLE: Final = "PRAGMA integrity_check(1)"
+"""Finds what no checksum of a row can: a page that has lost rows, or is another one (SQLite, "Pragma statements")."""
 
 GONE: Final = """
 DELETE FROM {table} WHERE at < :before AND target NOT IN (SELECT value FROM json_each(:known))
@@ -139,7 +142,7 @@ class Database:
             self._inode = self._path.stat().st_ino
         except OSError as error:
             raise Trouble(unusable(error)) from None
-        except sqlite3.Error as error:
+        except RAISED as error:
             raise _trouble(error, UNREADABLE) from None
         return is_new
 
@@ -148,15 +151,16 @@ class Database:
         kept = Kept()
         try:
             with _Transaction(self, UNREADABLE) as db:
-                for target, body, checksum in db.execute("SELECT target, body, checksum FROM targets"):
-                    if _is_sound(kept, body, checksum):
-                        kept.snapshots[target] = body
-                for target, body, checksum in db.execute("SELECT target, body, checksum FROM results ORDER BY id"):
-                    if _is_sound(kept, body, checksum):
-                        kept.results[target].append(body)
+                for *row, checksum in db.execute("SELECT at, target, 0, body, checksum FROM targets"):
+                    if _is_sound(kept, row, checksum):
+                        kept.snapshots[row[1]] = row[3]
+                for *row, checksum in db.execute("SELECT at, target, failed, body, checksum FROM results ORDER BY id"):
+                    if _is_sound(kept, row, checksum):
+                        kept.results[row[1]].append(row[3])
                 names = {"known": json.dumps(known), "before": now - ABANDONED}
                 for table in ("results", "targets"):
                     db.execute(GONE.format(table=table), names)
+                kept.whole = db.execute(WHOLE).fetchone() == ("ok",)
         except Damage:
             kept.whole = False
         return kept
@@ -168,9 +172,9 @@ class Database:
         """
         self._raise_if_gone()
         with _Transaction(self, BROKEN) as db:
-            rows = [(at, target, failed, body, zlib.crc32(body)) for at, target, body, failed in results]
-            db.executemany(INSERT, rows)
-            db.executemany(REPLACE, [(at, target, body, zlib.crc32(body)) for at, target, body, _ in snapshots])
+            rows = [(at, target, int(failed), body) for at, target, body, failed in results]
+            db.executemany(INSERT, [(*row, _checksum(*row)) for row in rows])
+            db.executemany(REPLACE, [(at, name, body, _checksum(at, name, 0, body)) for at, name, body, _ in snapshots])
             self._unswept += sum(len(row.body) for row in results)
             if tidy or self._unswept * SWEEP > self._limits.max_bytes:
                 last, failures, most = self._limits.last, self._limits.failures, self._limits.max_bytes
@@ -251,13 +255,13 @@ class _Transaction:
             self._attempt(self._database.use(), "COMMIT")
             return
         self._database.close()  # SQLite takes back what was not committed
-        if isinstance(error, sqlite3.Error):
+        if isinstance(error, RAISED):
             raise _trouble(error, self._damage) from None
 
     def _attempt(self, db: sqlite3.Connection, statement: str) -> None:
         try:
             db.execute(statement)
-        except sqlite3.Error as error:
+        except RAISED as error:
             self._database.close()
             raise _trouble(error, self._damage) from None
 
@@ -296,8 +300,14 @@ UNREADABLE: Final = BROKEN | {sqlite3.SQLITE_ERROR}
 """Codes of a file that is broken; when it is read, a statement of ours that makes no sense shows a broken schema."""
 
 
-def _trouble(error: sqlite3.Error, damage: frozenset[int]) -> Trouble:
+RAISED: Final = (sqlite3.Error, UnicodeDecodeError)
+"""What comes of a file: Python decodes SQLite's messages, and those may quote a schema that is no text any more."""
+
+
+def _trouble(error: Exception, damage: frozenset[int]) -> Trouble:
     """What went wrong, in words; the library's own may quote the file."""
+    if isinstance(error, UnicodeDecodeError):
+        return Damage("is damaged")
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
     return Damage("is damaged") if code in damage else Trouble(WORDS.get(code, f"cannot be used: SQLite says {code}"))
 
@@ -315,7 +325,15 @@ WORDS: Final = {
 """What SQLite's codes mean for who reads the log (SQLite, "Result and Error Codes")."""
 
 
-def _is_sound(kept: Kept, body: object, checksum: object) -> bool:
-    sound = isinstance(body, bytes) and zlib.crc32(body) == checksum
+def _checksum(at: float, target: str, failed: int, body: bytes) -> int:
+    """Of a whole row: the body's own goes on over the rest."""
+    return zlib.crc32(f"{at!r} {target} {failed}".encode(), zlib.crc32(body))
+
+
+def _is_sound(kept: Kept, row: Sequence[Any], checksum: object) -> bool:
+    """Whether a row is as it was written; files of before have a checksum of the body alone."""
+    at, target, failed, body = row
+    whole = isinstance(body, bytes) and isinstance(target, str)
+    sound = whole and checksum in (_checksum(at, target, failed, body), zlib.crc32(body))
     kept.damaged += not sound
     return sound

@@ -18,7 +18,7 @@ from typing import Any, Final, TypeVar
 from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
 
 from exporter.history import FAILURES, LAST, History, Snapshot
-from exporter.report import NotOurs, packed, unpacked
+from exporter.report import YEAR_9999, NotOurs, packed, unpacked
 from exporter.result import Result
 from exporter.state.database import Damage, Database, Kept, Limits, Row, Trouble
 from exporter.threads import DaemonThread
@@ -249,7 +249,15 @@ async def _believed(kept: Kept, target: str) -> AsyncIterator[Result]:
 def _snapshot(kept: Kept, target: str) -> Snapshot | None:
     body = kept.snapshots.get(target)
     try:
-        return None if body is None else _LINE.validate_json(body).snapshot
+        snapshot = None if body is None else _LINE.validate_json(body).snapshot
     except ValidationError:
-        kept.damaged += 1
-        return None
+        snapshot = None
+    sound = snapshot is not None and all(0 <= moment <= YEAR_9999 for moment in _moments(snapshot))
+    kept.damaged += body is not None and not sound
+    return snapshot if sound else None
+
+
+def _moments(snapshot: Snapshot) -> Iterator[float]:
+    """Those that a page shows."""
+    yield from (snapshot.at, snapshot.since, snapshot.impaired_since or 0.0)
+    yield from (mark.at for mark in snapshot.marks)

@@ -4,7 +4,8 @@ Rule 1: knows names and types of flags, and nothing of what the commands do: `co
 """
 
 import argparse
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 from exporter import __version__
 from exporter.config import seconds
@@ -20,6 +21,16 @@ CHECK_CODES: Final = (
     "exit codes: 0 OK, 1 warning, 2 critical, 3 unknown: "
     "wrong usage, no room in the budget, interrupted, a defect of ours"
 )
+
+
+def _file(text: str) -> str:
+    """A path. Text that is empty, as of a variable that is not set, would pass for a flag that is not given."""
+    if not text:
+        raise argparse.ArgumentTypeError("is empty: name a file, or leave the flag out")
+    return text
+
+
+FILE: Final[Mapping[str, Any]] = {"type": _file, "metavar": "FILE"}
 
 
 def parser() -> argparse.ArgumentParser:
@@ -41,7 +52,14 @@ def parser() -> argparse.ArgumentParser:
 
 def _add_run(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("--config.file", dest="config_file", default="exporter.yml", metavar="FILE", help="default: %(default)s")
+    add(
+        "--config.file",
+        dest="config_file",
+        default="exporter.yml",
+        type=_file,
+        metavar="FILE",
+        help="default: %(default)s",
+    )
     add(
         "--config.check",
         dest="config_check",
@@ -54,12 +72,14 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     add(
         "--state.file",
         dest="state_file",
+        type=_file,
         metavar="FILE",
         help="keeps the ledger of slots over restarts; shared by all here",
     )
     add(
         "--history.file",
         dest="history_file",
+        type=_file,
         metavar="FILE",
         help="keeps the last results and failures over restarts; one exporter's alone",
     )
@@ -103,7 +123,13 @@ def _add_web(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="listen on the sockets that systemd hands over, in place of addresses",
     )
-    add("--web.config.file", dest="web_config", metavar="FILE", help="TLS, users, headers, rate limit; default: none")
+    add(
+        "--web.config.file",
+        dest="web_config",
+        type=_file,
+        metavar="FILE",
+        help="TLS, users, headers, rate limit; default: none",
+    )
     add("--web.external-url", dest="external", metavar="URL", help="under which others reach us; default: none")
     add(
         "--web.allowed-host",
@@ -127,7 +153,14 @@ def _add_check(parser: argparse.ArgumentParser) -> None:
     parser.epilog = CHECK_CODES
     add = parser.add_argument
     add("--target", required=True, metavar="NAME", help="a target of the config")
-    add("--config.file", dest="config_file", default="exporter.yml", metavar="FILE", help="default: %(default)s")
+    add(
+        "--config.file",
+        dest="config_file",
+        default="exporter.yml",
+        type=_file,
+        metavar="FILE",
+        help="default: %(default)s",
+    )
     add(
         "--from",
         dest="source",
@@ -135,7 +168,13 @@ def _add_check(parser: argparse.ArgumentParser) -> None:
         help="ask the exporter that runs there, for example http://exporter:11011",
     )
     _add_http_config(parser)
-    add("--state.file", dest="state_file", metavar="FILE", help="the ledger that the exporter on this machine keeps")
+    add(
+        "--state.file",
+        dest="state_file",
+        type=_file,
+        metavar="FILE",
+        help="the ledger that the exporter on this machine keeps",
+    )
     add("--probe", choices=[probe.value for probe in Probe], help="how deep; default: as deep as the profile goes")
     add("--identity", metavar="ALIAS", help="speak as this one; default: the first with a slot to spare")
     add(
@@ -153,8 +192,8 @@ def _add_check(parser: argparse.ArgumentParser) -> None:
         metavar="DURATION",
         help="stop when three in a row passed, each identity among them; give up after this",
     )
-    add("--report", metavar="FILE", help="write the series there too: .json, else Markdown")
-    add("--compare", metavar="FILE", help="an earlier report in JSON to compare the series with")
+    add("--report", **FILE, help="write the series there too: .json, else Markdown")
+    add("--compare", **FILE, help="an earlier report in JSON to compare the series with")
 
 
 def _add_healthcheck(parser: argparse.ArgumentParser) -> None:
@@ -172,6 +211,7 @@ def _add_http_config(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--http.config.file",
         dest="http_config",
+        type=_file,
         metavar="FILE",
         help="how it is asked: user and password, CA, client certificate; in the format of promtool",
     )

@@ -64,8 +64,9 @@ PROBES: Final = tuple(Probe)
 SECRETS: Final = re.compile(
     r"(?P<name>token(?:_prefix|_suffix)?|secret|password|authorization|api[_-]?key)(?P<mid>\\?[\"']?\s*[=:]\s*\\?[\"']?)"
     r"(?:(?:bearer|basic)\s+)?[^\s&\"'\\,;#]{3,}"
-    r"|(?:bearer|basic)(?:\s|%20|\+)+[\w.~+/=-]{6,}"  # RFC 6750 section 2.1, RFC 7617
-    r"|\bjwt\.[a-z0-9_=-]{6,}"  # a token as a subprotocol
+    r"|(?<!target=)(?:bearer|basic)(?:\s|%20|\+)+[\w.~+/=-]{6,}"  # RFC 6750 section 2.1, RFC 7617
+    # a token as a subprotocol; no setting of `auth.jwt`
+    r"|\bjwt\.(?!(?:key_file|key_env|token_file|algorithm|lifetime|claims|headers)(?![a-z0-9_=-]))[a-z0-9_=-]{6,}"
     # RFC 7519, or the head of one: base64 of `{"`, the same in base64 again, and a header with white space
     r"|(?-i:eyJ|ZXlK|(?<![A-Za-z0-9_-])(?:eyA|ewo))[a-z0-9_-]{6,}(?:\.[a-z0-9_-]*)*",
     re.IGNORECASE,

@@ -48,6 +48,19 @@ def test_a_timeout_offset_in_bare_seconds_is_refused(capsys):
     assert "--timeout-offset: must be a duration such as 15s" in refused(capsys, "run", "--timeout-offset=0.5")
 
 
+FILES = [
+    *(f"run {flag}" for flag in ("--config.file", "--state.file", "--history.file", "--web.config.file")),
+    *(f"check {flag}" for flag in ("--config.file", "--state.file", "--http.config.file", "--report", "--compare")),
+    "healthcheck --http.config.file",
+]
+
+
+@pytest.mark.parametrize("flag", FILES)
+def test_an_empty_file_name_is_no_missing_flag(flag, capsys):
+    """As of a variable that is not set: nothing would be kept, and nobody would know."""
+    assert refused(capsys, *f"{flag}=".split()).endswith("is empty: name a file, or leave the flag out")
+
+
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [

@@ -325,6 +325,10 @@ def test_no_token_passes(written, template, form, place):
         "the api is up",
         "jwt.io",
         "host=eya.example",
+        "targets[0] (a).auth.jwt.key_file: /run/key can be read by everybody (mode 0644): chmod o-rwx",
+        "auth.jwt.claims.tenant: must be text",
+        "auth.jwt.algorithm: must be one of",
+        "target=Bearer identity=pool-001",
     ],
 )
 def test_plain_words_stay(text):

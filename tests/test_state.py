@@ -11,6 +11,7 @@ import sys
 import time
 from contextlib import contextmanager, suppress
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 
@@ -282,11 +283,13 @@ def test_a_folder_a_pipe_or_a_giant_is_refused_in_words(opened, tmp_path):
         "giant": "is larger than 64 MiB: is it the right file?",
         "no/such/place": "cannot be used: its folder does not exist: create it, or correct the path",
     }
-    for name, words in sentences.items():
+    places = {tmp_path / name: words for name, words in sentences.items()}
+    for place, words in (places | {Path("/"): "cannot be used: Is a directory"}).items():
         told = []
-        state = opened(tmp_path / name, report=told.append)
+        state = opened(place, report=told.append)
         assert session(state, "1")
-        assert [sentence.partition(";")[0] for sentence in told] == [f"state file {tmp_path / name} {words}"]
+        assert [sentence.partition(";")[0] for sentence in told] == [f"state file {place} {words}"]
+    assert not (tmp_path / "folder.lock").exists()
 
 
 def test_a_file_that_vanishes_is_written_anew_from_memory(opened, tmp_path):

@@ -213,7 +213,7 @@ class _Journal:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._lock_path = path.with_name(path.name + ".lock")
+        self._lock_path = Path(f"{path}.lock")
         self._lock: int | None = None
         self._file: int | None = None
         self._read_to = 0
@@ -227,6 +227,8 @@ class _Journal:
         if self._lock is not None and not _same(self._lock, self._lock_path):
             self._close_lock()  # somebody removed it: others may hold a new one
         if self._lock is None:
+            if self.path.is_dir():  # else a lock would be made beside it, and for `/` in the root folder
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
             self._lock = os.open(self._lock_path, os.O_RDWR | os.O_CREAT, MODE)
         until = time.monotonic() + patience
         while True:

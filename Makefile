@@ -9,11 +9,26 @@ DEBIAN := prometheus prometheus-alertmanager nginx-light chromium fonts-dejavu-c
 
 install: .venv/installed
 
-.venv/installed: requirements.lock pyproject.toml
-	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
-	touch $@
+# What the tests need as well. On a terminal pip shows its own progress.
+.venv/installed: requirements.lock pyproject.toml | .venv/bin/pip
+	@$(call packages_of,requirements.lock) "a few minutes"
+	@$(PIP) --require-hashes -r requirements.lock
+	@$(PIP) --no-deps --no-build-isolation -e .
+	@touch $@
+
+# What runs, for the demo: .venv/installed adds the rest to the same .venv later.
+.venv/runs: requirements-run.lock requirements-build.lock pyproject.toml | .venv/bin/pip
+	@$(call packages_of,requirements-run.lock requirements-build.lock) "about 30 s"
+	@$(PIP) --no-compile --require-hashes -r requirements-run.lock -r requirements-build.lock
+	@$(PIP) --no-deps --no-build-isolation -e .
+	@touch $@
+
+.venv/bin/pip:
+	@echo "making .venv, once: about 10 s"
+	@$(PYTHON) -m venv .venv
+
+PIP = $(BIN)/pip --disable-pip-version-check install $$([ -t 1 ] || echo --quiet)
+packages_of = printf 'installing %s packages into .venv, once: %s\n' $$(cat $(1) | grep -c '^[a-z].*==')
 
 # The real servers of the tests. RUNLEVEL=1 keeps Debian from starting them as services.
 packages:
@@ -40,9 +55,12 @@ backends: .backends/python/installed $(if $(CI)$(shell command -v npm),.backends
 	mkdir -p .backends/go
 	cd tests/backends/go && go build -o ../../../.backends/go/backends .
 
-# On a terminal the demo gets a process group of its own (bash -m): Ctrl-C ends it, with exit code 0, and not make.
-demo: install
-	@if [ -t 0 ]; then bash -mc '$(BIN)/ws-factory-exporter demo; exit $$?'; else $(BIN)/ws-factory-exporter demo; fi
+# `make demo PORT=0` takes any free port. On a terminal the demo gets a process group of its own (bash -m): Ctrl-C ends it, with exit code 0, and not make.
+demo: $(if $(wildcard .venv/installed),.venv/installed,.venv/runs)
+	@echo "starting the demo"
+	@if [ -t 0 ]; then bash -mc '$(DEMO); exit $$?'; else $(DEMO); fi
+
+DEMO = $(BIN)/ws-factory-exporter demo $(if $(PORT),--port $(PORT))
 
 # The drill first: it wants both cores for itself.
 test: install packages backends
@@ -84,7 +102,7 @@ lock: install
 	$(BIN)/pip install --quiet pip-tools
 	$(COMPILE) --extra dev --output-file requirements.lock pyproject.toml
 	$(COMPILE) --constraint requirements.lock --output-file requirements-run.lock pyproject.toml
-	$(COMPILE) --constraint requirements.lock --only-build-deps --build-deps-for wheel --output-file requirements-build.lock pyproject.toml
+	$(COMPILE) --constraint requirements.lock --only-build-deps --build-deps-for wheel --build-deps-for editable --output-file requirements-build.lock pyproject.toml
 
 # The rules as the Prometheus operator wants them: alerts.yml, indented under a head.
 prometheusrule:

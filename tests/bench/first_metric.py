@@ -7,9 +7,12 @@ Pip has no cache, and neither Node nor Go is on the path. One run prints one tim
 
 import asyncio
 import os
+import shutil
 import signal
+import sys
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from realservers import get, stop, until
@@ -17,8 +20,8 @@ from realservers import get, stop, until
 ROOT = Path(__file__).parent.parent.parent
 TRUE = 'ws_probe_success{target="demo",probe="send"} 1'
 """The line of /metrics that only a session with a reply can have made."""
-PROGRAMS = ("bash", "git", "grep", "make", "python3", "cat", "touch", "sh")
-"""What the path holds. Debian's make calls sh by its path."""
+PROGRAMS = ("bash", "cat", "git", "grep", "make", "sh", "touch")
+"""What the path holds, with python3."""
 STEPS = (
     ("venv", "making .venv"),
     ("install", "installing"),
@@ -30,20 +33,18 @@ STEPS = (
 LONGEST = 600.0
 
 
-def only(folder, programs=PROGRAMS):
+def only(folder):
     """A folder for the path that holds these programs and no others."""
-    for program in programs:
-        there = next(Path(part) / program for part in os.get_exec_path() if (Path(part) / program).exists())
-        (folder / program).symlink_to(there)
+    folder.mkdir()
+    (folder / "python3").symlink_to(Path(sys.executable).resolve())
+    for program in PROGRAMS:
+        (folder / program).symlink_to(shutil.which(program))
     return folder
 
 
 async def measure(folder, *make_flags):
     """Seconds since the start by name of the moment, in order, and the lines that were printed."""
-    (folder / "path").mkdir()
-    environment = {
-        **os.environ, "PATH": str(only(folder / "path")), "PIP_NO_CACHE_DIR": "1", "PIP_CACHE_DIR": str(folder / "cache")
-    }  # fmt: skip
+    environment = {**os.environ, "PATH": str(only(folder / "path")), "PIP_NO_CACHE_DIR": "1"}
     began, moments, lines = time.perf_counter(), {}, []
     clone = await asyncio.create_subprocess_exec("git", "clone", "--quiet", ROOT, folder / "clone")
     assert await clone.wait() == 0
@@ -63,7 +64,8 @@ async def measure(folder, *make_flags):
             await until(lambda: has_passed(url))
             moments["first true metric"] = time.perf_counter() - began
     finally:
-        os.killpg(demo.pid, signal.SIGINT)
+        with suppress(ProcessLookupError):
+            os.killpg(demo.pid, signal.SIGINT)
         await stop(demo)
     return moments, lines
 

@@ -55,6 +55,11 @@ backends: .backends/python/installed $(if $(CI)$(shell command -v npm),.backends
 	mkdir -p .backends/go
 	cd tests/backends/go && go build -o ../../../.backends/go/backends .
 
+# Newer engines than the machine's, from the mirror that its apt uses: unpacked beside the installed ones, not installed.
+.engines/%.version: tests/engines/packages.lock
+	$(PYTHON) tests/engines/unpack.py $*
+	touch $@
+
 # `make demo PORT=0` takes any free port. On a terminal the demo gets a process group of its own (bash -m): Ctrl-C ends it, with exit code 0, and not make.
 demo: $(if $(wildcard .venv/installed),.venv/installed,.venv/runs)
 	@echo "starting the demo"
@@ -63,7 +68,7 @@ demo: $(if $(wildcard .venv/installed),.venv/installed,.venv/runs)
 DEMO = $(BIN)/ws-factory-exporter demo $(if $(PORT),--port $(PORT))
 
 # The drill first: it wants both cores for itself.
-test: install packages backends
+test: install packages backends .engines/sid/promtool.version
 	$(BIN)/pytest -s -p no:xdist tests/test_drill.py
 	$(BIN)/pytest -n auto tests --ignore tests/test_drill.py
 
@@ -109,4 +114,4 @@ prometheusrule:
 	{ cat deploy/kubernetes/prometheusrule.head.yaml; sed 's/^./  &/' alerts.yml; } > deploy/kubernetes/base/prometheusrule.yaml
 
 clean:
-	rm -rf .venv .backends .mypy_cache .ruff_cache
+	rm -rf .venv .backends .engines .mypy_cache .ruff_cache

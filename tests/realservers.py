@@ -7,12 +7,17 @@ import asyncio
 import json
 import shutil
 import socket
+import sys
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from http.client import HTTPException
+from pathlib import Path
 from urllib.error import URLError
 from urllib.parse import urlencode, urlsplit
 from urllib.request import urlopen
+
+ENGINES = Path(__file__).parent.parent / ".engines"
+"""What tests/engines/unpack.py unpacks."""
 
 PATIENCE = 30.0
 """Seconds until a server must be up, or a condition be met."""
@@ -28,6 +33,13 @@ def binary(name, package):
     found = shutil.which(name)
     assert found, f"{name} is not installed: apt-get install {package}, or make packages"
     return found
+
+
+def newer(name, suite):
+    """The path of a program of a newer Debian than the machine's, unpacked beside it, or a failure that says how."""
+    found = ENGINES / suite / "usr/bin" / name
+    assert found.exists(), f"{found} is not there: {sys.executable} tests/engines/unpack.py, or make test"
+    return str(found)
 
 
 def free_port():

@@ -1,4 +1,7 @@
-"""The alert rules and Prometheus' example config: valid, linted, each alert with a case that fires and one not."""
+"""The alert rules and Prometheus' example config: valid, linted, each alert with a case that fires and one not.
+
+On Debian 12's promtool and on that of Prometheus 3; and with a label more on what the rules make.
+"""
 
 import re
 import subprocess
@@ -6,7 +9,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-from realservers import binary
+from engines.labelled import KINDS, case_expecting, labelled
+from realservers import binary, newer
 
 ROOT = Path(__file__).parent.parent
 CASES = sorted(path.name for path in (ROOT / "tests/data").glob("alerts-*.yml"))
@@ -15,15 +19,23 @@ ALERTS = [rule for group in GROUPS for rule in group["rules"] if "alert" in rule
 ALWAYS = "Watchdog"
 
 
-def promtool(*arguments):
+PROGRAMS = {
+    "installed": lambda: binary("promtool", "prometheus"),
+    "prometheus-3": lambda: newer("promtool", "sid"),
+}
+each_promtool = pytest.mark.parametrize("program", PROGRAMS)
+
+
+def promtool(*arguments, program="installed"):
     return subprocess.run(
-        [binary("promtool", "prometheus"), *arguments], cwd=ROOT, capture_output=True, text=True, check=False
+        [PROGRAMS[program](), *map(str, arguments)], cwd=ROOT, capture_output=True, text=True, check=False
     )
 
 
-def test_the_rules_are_valid_and_linted():
-    """`promtool check rules --lint=all --lint-fatal` of Debian's 2.42 is clean."""
-    checked = promtool("check", "rules", "--lint=all", "--lint-fatal", "alerts.yml")
+@each_promtool
+def test_the_rules_are_valid_and_linted(program):
+    """`promtool check rules --lint=all --lint-fatal` is clean."""
+    checked = promtool("check", "rules", "--lint=all", "--lint-fatal", "alerts.yml", program=program)
     assert checked.returncode == 0, checked.stdout + checked.stderr
 
 
@@ -45,10 +57,37 @@ def test_the_example_of_a_probe_is_valid_and_no_job_of_the_rules():
     assert job["metrics_path"] == "/probe"
 
 
+@each_promtool
 @pytest.mark.parametrize("case", CASES)
-def test_the_rules_fire_and_stay_silent_as_their_cases_say(case):
+def test_the_rules_fire_and_stay_silent_as_their_cases_say(case, program):
     """`promtool test rules`, annotations included."""
-    tested = promtool("test", "rules", f"tests/data/{case}")
+    tested = promtool("test", "rules", f"tests/data/{case}", program=program)
+    assert tested.returncode == 0, tested.stdout + tested.stderr
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("case", CASES)
+def test_a_label_that_an_engine_adds_to_what_rules_make_changes_nothing(case, kind, tmp_path):
+    """The same cases, with a label on every recorded series (vmalert, Thanos), or on every rule (the operator)."""
+    rules = tmp_path / "alerts.yml"
+    rules.write_text(labelled((ROOT / "alerts.yml").read_text(), kind))
+    text = (ROOT / "tests/data" / case).read_text()
+    document = case_expecting(yaml.load(text, Loader=yaml.BaseLoader), kind)  # 0x20 is no number, but 21 samples
+    file = tmp_path / case
+    file.write_text(yaml.safe_dump({**document, "rule_files": [str(rules)]}))
+    tested = promtool("test", "rules", file)
+    assert tested.returncode == 0, tested.stdout + tested.stderr
+
+
+@each_promtool
+def test_a_bound_of_a_histogram_may_be_pushed_as_a_whole_number(program, tmp_path):
+    """`le` is "2.0" when scraped, "2" from an OpenTelemetry collector or Telegraf: both are judged alike."""
+    text = (ROOT / "tests/data/alerts-slow.yml").read_text()
+    pushed = re.sub(r'(le="\d+)[.]0"', r'\1"', text).replace("../../alerts.yml", str(ROOT / "alerts.yml"))
+    assert pushed.count('le="2"') == text.count('le="2.0"') > 0
+    file = tmp_path / "pushed.yml"
+    file.write_text(pushed)
+    tested = promtool("test", "rules", file, program=program)
     assert tested.returncode == 0, tested.stdout + tested.stderr
 
 

@@ -298,6 +298,38 @@ def test_no_rule_is_there_twice():
 # --- Our own
 
 
+def kept_by(expression):
+    """Selectors of an expression whose labels all reach its result: those under no aggregation."""
+    return [one.node.name for one in found(expression, promql.VectorSelector) if not one.under(promql.AggregateExpr)]
+
+
+def is_number(expression):
+    return isinstance(expression, promql.NumberLiteral) or not selectors(expression)
+
+
+@each(RULES)
+def test_what_rules_make_is_joined_by_labels_that_are_named(rule):
+    """An engine may put a label of its own on recorded series and on ALERTS, and then nothing else matches them."""
+    made = RECORDED | {"ALERTS"}
+    for one in found(expression_of(rule), promql.BinaryExpr):
+        node = one.node
+        if is_number(node.lhs) or is_number(node.rhs) or str(node.op) == "or":
+            continue
+        by_name = node.modifier is not None and node.modifier.matching is not None
+        if by_name:
+            assert node.modifier.matching.type == promql.LabelModifierType.Include, node
+        else:
+            assert not made & {*kept_by(node.lhs), *kept_by(node.rhs)}, node
+
+
+@each(RULES)
+def test_what_is_put_together_by_or_is_aggregated(rule):
+    """`or` matches by all labels too, unless it names them: an aggregation makes one of them again."""
+    for one in found(expression_of(rule), promql.BinaryExpr):
+        if str(one.node.op) == "or":
+            assert one.under(promql.AggregateExpr), one.node
+
+
 @each(ALERTS)
 def test_an_increase_is_compared_with_at_least(rule):
     """Extrapolation gives 3.2 for 3, and another figure in Prometheus 3: never `>`, `==` or `<` a count."""
@@ -307,26 +339,48 @@ def test_an_increase_is_compared_with_at_least(rule):
             assert str(one.node.op) == ">=", one.node
 
 
+def bounds_of(pattern):
+    """The bound that a matcher of `le` means: "2.0" as it is scraped, and "2" as collectors and Telegraf push it."""
+    bound = float(pattern.partition("(")[0])
+    assert all(re.fullmatch(pattern, text) for text in (f"{bound:g}", f"{bound:.1f}"))
+    assert not re.fullmatch(pattern, f"{bound:g}x0")
+    return bound
+
+
 @each(ALERTS)
 def test_thresholds_of_durations_lie_on_a_boundary(rule):
     """Between two boundaries a quantile is a guess."""
     expression = expression_of(rule)
     for selector in selectors(expression):
         for name, _, value in matchers(selector):
-            assert name != "le" or float(value) in families.PROBE_BUCKETS
+            assert name != "le" or bounds_of(value) in families.PROBE_BUCKETS
     for one in found(expression, promql.BinaryExpr):
         if str(one.node.op) == ">" and "histogram_quantile" in str(one.node.lhs):
             assert one.node.rhs.val in families.PROBE_BUCKETS
 
 
 def test_counters_need_no_for():
-    """The window is the memory: `for` would only delay. Two rules wait on purpose, and say why."""
+    """The window is the memory: `for` would only delay. Those that wait for what has been told, say why.
+
+    On vmalert a rule sees what others recorded and which alerts fire an evaluation later, at each step of three.
+    """
     waiting = {
         name_of(rule)
         for rule in ALERTS
         if "for" in rule and any(call.node.func.name in COUNTED for call in found(expression_of(rule), promql.Call))
     }
-    assert waiting == {"WebSocketInternalErrorSpike-warning", "WebSocketServerRestarting-warning"}
+    assert waiting == {
+        "WebSocketInternalErrorSpike-warning",
+        "WebSocketServerRestarting-warning",
+        "WebSocketErrorBudgetBurn-critical",
+        "WebSocketErrorBudgetBurn-warning",
+    }
+
+
+@each([rule for rule in ALERTS if "_alerts:max" in rule["expr"] and "for" in rule])
+def test_a_rule_that_waits_for_what_has_been_told_outlasts_vmalert(rule):
+    """Four evaluations and half a minute of delay, by default, and one evaluation to spare."""
+    assert promql.parse_duration(rule["for"]).total_seconds() >= 5 * SCRAPE + 30
 
 
 def test_a_window_that_decides_a_page_is_two_minutes():

@@ -308,3 +308,29 @@ async def test_a_large_101_is_taken(size, tmp_path):
     """A cookie of 60 kB in the 101: Chromium and node open it, and so do we."""
     async with python_backend("fastapi_app", tmp_path) as url:
         assert told(await rig.Rig().run(open_job(f"{url}/cookie-of/{size}", ECHO)))[0] == "pass/-/pass"
+
+
+# A close of ours that gets no answer ------------------------------------------------------------------------------
+
+
+ECHO_SEND = {"send": {"message": {"echo": "${nonce}"}, "match": {"echo": "${nonce}"}}}
+
+
+@needs_node
+@pytest.mark.parametrize(
+    ("path", "verdicts", "said"),
+    [
+        ("after", "pass/-/pass", "our close got no answer (1006)"),
+        ("before", "pass/-/fail", "our message got NO REPLY, and then our close got no answer either"),
+    ],
+)
+async def test_a_handler_that_threw_and_left_its_connection_open_is_seen_by_the_close(path, verdicts, said, tmp_path):
+    """Its process lives and takes new connections; RFC 6455 section 5.5.1 asks it to answer our close."""
+    async with node_backend("throws", tmp_path) as url:
+        short = {"timeout": "2s", "close_timeout": "1s"}
+        result = await rig.Rig().run(open_job(f"{url}/{path}", ECHO_SEND, **short))
+
+    close = result.close
+    assert told(result)[0] == verdicts
+    assert (close.code, close.initiator, close.phase) == (1006, Initiator.NONE, Phase.CLOSE)
+    assert said in explain(result).sentence

@@ -72,7 +72,8 @@ def closes(phase):
     if phase in (Phase.ADMISSION, Phase.AUTH, Phase.REPLY):
         yield from (Close(code, Initiator.REMOTE, phase) for code in NUMBERS)
         yield Close(1006, Initiator.NONE, phase)
-        yield Close(1000, Initiator.LOCAL, phase)
+        yield Close(1000, Initiator.LOCAL, Phase.CLOSE)
+        yield Close(1006, Initiator.NONE, Phase.CLOSE)
 
 
 def failures():

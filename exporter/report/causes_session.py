@@ -150,8 +150,8 @@ SILENCE: Final = (
     ),
     _admission(
         Reason.TIMEOUT,
-        "The upgrade succeeded, then SILENCE: no message and no close before the deadline, so nothing was said of the "
-        "login either.",
+        "The upgrade succeeded, then SILENCE: no message and no close before the deadline{deaf}, so nothing was said "
+        "of the login either.",
         "Look for a start-up or readiness wait inside the backend's handshake and for a hanging "
         "auth service; if it never welcomed, compare {profile} and its subprotocols.",
         given=(Fact.MUTE,),
@@ -329,21 +329,29 @@ REPLY: Final = (
     ),
     _reply(
         Reason.TIMEOUT,
+        "{open}, but our message got NO REPLY{besides}, and then our close got no answer either: nothing at the server "
+        "reads this connection any more, while the socket stays open.",
+        "Read the backend's log at this second for an exception in the handler of this connection: some servers leave "
+        "the socket open when it ends. Check again: every time means that the process hangs, or a proxy holds frames.",
+        given=(Fact.CLOSE_UNANSWERED,),
+    ),
+    _reply(
+        Reason.TIMEOUT,
         "{open}, but the server has sent no message at all, not even a reply to ours, while the socket stays open.",
         _OTHER + "see whether our message is in the backend's log.",
         given=(Fact.MUTE,),
     ),
     _reply(
         Reason.TIMEOUT,
-        "{open}, but our message got NO REPLY{besides}, while the socket stays open: a zombie connection (its message "
-        "loop has ended), a deaf one (its manager was evicted), or a router that drops the message.",
+        "{open}, but our message got NO REPLY{besides}, while the socket stays open{answered}: a zombie connection "
+        "(its message loop has ended), a deaf one (its manager was evicted), or a router that drops the message.",
         "Check again: every time means all messages are lost, now and then a zombie after five bad messages. The "
         "backend's log shows whether our message arrived; protocol pings prove nothing.",
         given=(Fact.FACTORY,),
     ),
     _reply(
         Reason.TIMEOUT,
-        "{open}, but our message got NO REPLY before the deadline{besides}, while the socket stays open.",
+        "{open}, but our message got NO REPLY before the deadline{besides}, while the socket stays open{answered}.",
         "Check again: every time means that all messages are lost, now and then that single connections are. The "
         "backend's log shows whether our message arrived; protocol pings prove nothing.",
     ),

@@ -161,4 +161,7 @@ def _odd_close(result: Result) -> Iterator[str]:
         before = "" if close.phase is Phase.CLOSE else " before ours"
         yield f"But the server closed with {code(close.code)}{before}, not with 1000."
     elif close.initiator is Initiator.NONE:
-        yield "But the connection was lost at the end: our close got no answer (1006)."
+        yield (
+            "But our close got no answer (1006): nothing at the server reads the connection any more after its reply, "
+            "or it ends connections without a close frame."
+        )

@@ -18,6 +18,8 @@ IF: Final[Mapping[str, tuple[tuple[Fact, ...], str]]] = {
     "fields": ((Fact.FIELDS,), ", with the fields {field_names}"),
     "besides": ((Fact.HEARD,), " (other messages came: {came})"),
     "heard": ((Fact.HEARD,), " after other messages ({came})"),
+    "answered": ((Fact.CLOSE_ANSWERED,), " and its WebSocket layer answered our close"),
+    "deaf": ((Fact.CLOSE_UNANSWERED,), ", and no answer to our close"),
     "dropped": ((Fact.TOKEN_SENT,), " All identities at once after a change in front of it: {carrier} may be lost."),
 }
 """By name: the facts that must be known to hold, and what is said then; else nothing is."""

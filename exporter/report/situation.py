@@ -85,6 +85,8 @@ class Fact(StrEnum):
     USER = "the session spoke as a user"
     RETRY_AFTER = "the server asks to wait"
     FIELDS = "field names of unknown messages are known"
+    CLOSE_ANSWERED = "the server answered our close"
+    CLOSE_UNANSWERED = "our close got no answer in its time"
     UNKNOWN_ERROR = "an error frame came that no rule of the profile names"
 
 
@@ -102,6 +104,11 @@ def _is_mute(situation: Situation) -> bool:
 def _is_unknown_error(situation: Situation) -> bool:
     errors = [frame.code for frame in situation.result.transcript if frame.kind == "error"]
     return bool(errors) and errors[-1] is None
+
+
+def _closed(situation: Situation, initiator: Initiator) -> bool:
+    close = situation.result.close
+    return close is not None and close.phase is Phase.CLOSE and close.initiator is initiator
 
 
 HOLDS: Final[Mapping[Fact, Callable[[Situation], object]]] = {
@@ -125,6 +132,8 @@ HOLDS: Final[Mapping[Fact, Callable[[Situation], object]]] = {
     Fact.USER: lambda it: it.result.identity is not None,
     Fact.RETRY_AFTER: lambda it: it.result.retry_after is not None,
     Fact.FIELDS: lambda it: it.result.unknown_keys,
+    Fact.CLOSE_ANSWERED: lambda it: _closed(it, Initiator.LOCAL) and Phase.CLOSE in it.result.phases,
+    Fact.CLOSE_UNANSWERED: lambda it: _closed(it, Initiator.NONE),
     Fact.UNKNOWN_ERROR: _is_unknown_error,
 }
 

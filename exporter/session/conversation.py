@@ -31,7 +31,7 @@ UNKNOWN: Final = "other"
 """The kind of what no rule knows."""
 
 ABNORMAL: Final = 1006
-"""No close frame passed in either direction (RFC 6455 section 7.1.5)."""
+"""No close frame came (RFC 6455 section 7.1.5), be it of the server's own or in answer to ours (section 5.5.1)."""
 
 
 class Session:
@@ -68,6 +68,8 @@ class Session:
         self._stopped_at = 0.0  # when a fault was met
         self._notices: dict[str, None] = {}
         self._asked = False
+        self._closed_at = inf  # when our close went out
+        self._crossed = False  # the server's close cannot be an answer to ours
         self._overslept = 0.0  # seconds from the deadline to when it struck
         self._address: str | None = None
         self._number: int | None = None
@@ -381,14 +383,18 @@ class Session:
         """Close with 1000 within the budget; how the close goes cannot change what was proved."""
         if self._link is None:
             return
+        seconds, over = self._closing_time(), False
         try:
             if self._messages is not None:
-                async with asyncio.timeout(self._closing_time()):
+                async with asyncio.timeout(seconds):
                     await self._closed(self._messages, self._link)
-        except (TimeoutError, Fault):
-            pass
+                over = True
+        except TimeoutError:
+            over = seconds >= self._order.close_timeout
+        except Fault:
+            over = True
         finally:
-            self._settle()
+            self._settle(over=over)
             self._link.close()
 
     def _closing_time(self) -> float:
@@ -401,7 +407,7 @@ class Session:
         ours = messages.is_open and not broken
         if ours:
             self._track.begin(Phase.CLOSE, self._clock())
-            messages.close()
+            self._closed_at = messages.close()
         data, at = self._early
         while not messages.is_flood and not messages.gave_up:
             if data:
@@ -410,18 +416,22 @@ class Session:
                 messages.flush()
             if ours and messages.protocol.close_rcvd is not None and Phase.CLOSE not in self._track.phases:
                 self._track.end(at)
+                self._crossed = at < self._closed_at + link.round_trip
             data, at = await link.read()
             if not data:
                 return
 
-    def _settle(self) -> None:
-        """The close as recorded: the first frame; a different answer to ours is the server's; none is 1006."""
+    def _settle(self, *, over: bool) -> None:
+        """The close as recorded: the first frame, if it was the server's; else ours, or 1006 if that got no answer.
+
+        A server's close that came sooner than an answer to ours can is one of its own. `over`: the answer had its time.
+        """
         if self._close is not None or self._messages is None:
             return
         received, sent = self._messages.protocol.close_rcvd, self._messages.protocol.close_sent
-        if received is not None and received.code != NORMAL:
-            self._close = Close(int(received.code), Initiator.REMOTE, Phase.CLOSE, received.reason)
-        elif sent is not None and sent.code == NORMAL:
-            self._close = Close(NORMAL, Initiator.LOCAL, Phase.CLOSE)
-        else:
+        if received is None and (over or sent is None or sent.code != NORMAL):
             self._close = Close(ABNORMAL, Initiator.NONE, self._track.phase)
+        elif received is not None and self._crossed:
+            self._close = Close(int(received.code), Initiator.REMOTE, Phase.CLOSE, received.reason)
+        else:
+            self._close = Close(NORMAL, Initiator.LOCAL, Phase.CLOSE)

@@ -122,10 +122,10 @@ class Messages:
             self.protocol.send_text(data)
             self.transcript.sending(len(data), kind)
 
-    def close(self) -> None:
-        """Send our close frame."""
+    def close(self) -> float:
+        """Send our close frame; when it went out."""
         self.protocol.send_close(NORMAL)
-        self.flush()
+        return self.flush()
 
     def flush(self) -> float:
         """Hand over what the protocol wants sent, but never a 1011 of the library's own; when we last did."""

@@ -11,6 +11,7 @@ import errno
 import socket
 import ssl
 import struct
+import sys
 import time
 from collections import deque
 from collections.abc import Callable
@@ -34,6 +35,9 @@ UNSENT: Final = 64 * CHUNK
 
 SO_TIMESTAMPNS: Final = 35  # Linux's asm-generic/socket.h; the socket module has no name for it
 STAMP: Final = struct.Struct("@qq")
+MIN_RTT_AT: Final = 148
+"""Where `tcpi_min_rtt` stands in Linux's struct tcp_info (uapi/linux/tcp.h, since 4.6): microseconds."""
+
 OLDEST: Final = 60.0  # a kernel stamp older than this is not believed: the wall clock has stepped
 UNNOTICED: Final = 0.025  # seconds that a loop may be held without the timer that watches it knowing
 APART: Final = 2e-5  # seconds that two clocks may be read apart and still tell of one moment
@@ -170,6 +174,15 @@ class Link:
             if not data:
                 raise Fault(Kind.EOF, "during the TLS handshake")
             tls.incoming.write(data)
+
+    @property
+    def round_trip(self) -> float:
+        """Seconds that no answer of the peer's host can take less than; 0.0 if the kernel does not say."""
+        with suppress(OSError):
+            told = self._sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, MIN_RTT_AT + 4)
+            if len(told) == MIN_RTT_AT + 4:
+                return int.from_bytes(told[MIN_RTT_AT:], sys.byteorder) / 1e6
+        return 0.0
 
     async def read(self) -> Received:
         """The next bytes; empty at the end of the stream. Raises Fault (reset, certificate, tls) after the last."""

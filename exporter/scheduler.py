@@ -382,7 +382,11 @@ class Scheduler:
                 if await self._called_off(lane, start + number * lane.job.confirm_after - loop.time()):
                     return
                 result = await self._another(lane, failed.depth, others)
-                if result is None or result.void or result.impairment is not None:
+                if isinstance(result, Skip):  # what kept the confirm run away is what those that waited for it lack
+                    missed, lane.owed = lane.owed[:-1], lane.owed[-1:]
+                    self._skip(lane, result.cause, len(missed))
+                    return
+                if result.void or result.impairment is not None:
                     return
                 self._answer(lane, result)
                 if not result.failed or result.reason in NO_CONFIRM:
@@ -398,19 +402,21 @@ class Scheduler:
                 await lane.called_off.wait()
         return lane.called_off.is_set()
 
-    async def _another(self, lane: _Lane, depth: Probe, others: list[str | None]) -> Result | None:
-        """One confirm run on the first of `others` with a spare slot, who then stands last; None if there is none."""
-        job = lane.job
+    async def _another(self, lane: _Lane, depth: Probe, others: list[str | None]) -> Result | Skip:
+        """One confirm run on the first of `others` with a spare slot, who then stands last; a skip if there is none."""
+        job, outcome = lane.job, Skip(lane.job.name, SkipCause.BUDGET)
         self.look()  # a ledger of yesterday's clock would think slots free
         for alias in tuple(others):
             deepest = max([depth, *map(job.depth, lane.owed)], key=lambda probe: probe.rank)
-            outcome = await self._run(Turn(job, job.cycle_at(self._clock.wall()), Trigger.CONFIRM, deepest, alias))
-            if isinstance(outcome, Result):
-                lane.sinks.observe(outcome)
+            turn = Turn(job, job.cycle_at(self._clock.wall()), Trigger.CONFIRM, deepest, alias)
+            answer = await self._run(turn)
+            if isinstance(answer, Result):
+                lane.sinks.observe(answer)
                 others.remove(alias)
                 others.append(alias)
-                return outcome
-        return None
+                return answer
+            outcome = answer
+        return outcome
 
     def _answer(self, lane: _Lane, result: Result) -> None:
         """Tell the owed cycles that asked no more than this session did; deeper ones are still owed."""

@@ -495,7 +495,7 @@ def failing_from(moment, loop, *, confirm):
 
 @pytest.mark.parametrize(("pool", "missed"), [({"one": "a-single-user"}, 0), (rig.POOL, 3)], ids=["one", "three"])
 def test_a_confirm_run_that_finds_no_room_costs_no_cycle_unsaid(pool, missed):
-    """Cycles that waited for it in vain are `overlap`, but for the last; a pool of one waits for nothing."""
+    """Cycles that waited in vain are skips of the cause that kept it away, but for the last; a pool of one has none."""
 
     async def main(loop):
         (job,) = rig.planned(
@@ -512,7 +512,7 @@ def test_a_confirm_run_that_finds_no_room_costs_no_cycle_unsaid(pool, missed):
     told = virtual.run(main)
 
     due = dues("staging", 2.0, virtual.EPOCH, virtual.EPOCH + 100)
-    assert causes(told) == ({SkipCause.OVERLAP: missed} if missed else {})
+    assert causes(told) == ({SkipCause.BUDGET: missed} if missed else {})
     assert len(told.cycles) + len(told.skips) == len(due)
 
 

@@ -39,7 +39,10 @@ SCRAPE = 15
 COUNTED = ("rate", "increase")
 COMPARISONS = ("==", "!=", ">", "<", ">=", "<=")
 OF_PROMETHEUS = {
-    "up": {"job": {"ws-factory-exporter"}, "instance": set()},
+    **{
+        name: {"job": {"ws-factory-exporter"}, "instance": set()}
+        for name in ("up", "scrape_samples_scraped", "scrape_samples_post_metric_relabeling")
+    },
     "ALERTS": {
         "alertname": {rule["alert"] for rule in ALERTS},
         "alertstate": {"firing"},

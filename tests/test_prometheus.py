@@ -1,8 +1,12 @@
 """A real Prometheus scrapes the web server, and its query API returns what was observed."""
 
 import asyncio
+from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
+import yaml
+from aiohttp import web
 from realservers import prometheus
 from shown import Shown
 
@@ -45,6 +49,9 @@ INCIDENT = Result(
     evidence=Evidence(),
 )
 
+RULES = yaml.safe_load((Path(__file__).parent.parent / "alerts.yml").read_text())["groups"]
+EMPTY = next(rule["expr"] for group in RULES for rule in group["rules"] if rule.get("alert", "").endswith("Empty"))
+
 STEPS = [
     'increase(ws_probe_failures_total{probe="send",phase="admission",reason="factory"}[1m]) > 0',
     'increase(ws_probe_closes_total{code="1011",initiator="remote",phase="admission"}[1m]) > 0',
@@ -82,3 +89,34 @@ async def test_a_real_prometheus_sees_a_counter_step_from_zero(exporter, tmp_pat
         assert await real.query("up{job='ws-factory-exporter'} == 1")
         (_, lines), *_ = await real.query("scrape_samples_scraped")
         assert lines < 400
+
+
+@asynccontextmanager
+async def swallower():
+    """A proxy that answers every request 200 and without a body: its port."""
+
+    async def answer(_):
+        return web.Response(content_type="text/plain")
+
+    application = web.Application()
+    application.router.add_get("/metrics", answer)
+    runner = web.AppRunner(application, access_log=None)
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        yield runner.addresses[0][1]
+    finally:
+        await runner.cleanup()
+
+
+async def test_a_scrape_that_is_200_and_empty_is_up_and_told_from_one_that_is_not(exporter, tmp_path):
+    """WebSocketExporterEmpty finds the instance whose page is swallowed, and not the one beside it."""
+    _, server, _ = exporter
+    async with swallower() as port:
+        config = CONFIG.format(port=f'{server.port}", "127.0.0.1:{port}')
+        async with prometheus(config, tmp_path) as real:
+            await real.until('count(up{job="ws-factory-exporter"} == 1) == 2')
+            await real.until("ws_exporter_build_info")
+            found = await real.until(EMPTY)
+    assert [labels["instance"] for labels, _ in found] == [f"127.0.0.1:{port}"]

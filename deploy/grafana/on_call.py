@@ -82,13 +82,19 @@ FIVE_SECONDS = Row(
         Panel(
             "figure",
             "Exporters down",
-            "Exporters that do not answer a scrape; 1 too if Prometheus knows of none. Then nobody is watching.",
+            """Exporters that do not answer a scrape, or answer without their figures; 1 too if Prometheus knows of
+            none. Then nobody is watching.""",
             "short",
-            (Query(f"(count({OUR_UP} == 0) or vector(0)) + (count(absent({OUR_UP})) or vector(0))"),),
+            (
+                Query(
+                    f"""(count({OUR_UP} == 0) or vector(0)) + (count(absent({OUR_UP})) or vector(0))
+                    + (count({OUR_UP} == 1 unless on (job, instance) ws_exporter_build_info{{OWN}}) or vector(0))"""
+                ),
+            ),
             width=4,
             height=4,
             steps=BAD_FROM_ONE,
-            alerts=("WebSocketExporterDown", "WebSocketExporterAbsent"),
+            alerts=("WebSocketExporterDown", "WebSocketExporterAbsent", "WebSocketExporterEmpty"),
         ),
         Panel(
             "states",

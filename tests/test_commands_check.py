@@ -602,16 +602,21 @@ async def test_until_healthy_waits_for_nobody_who_does_not_speak(tmp_path, words
 
 
 @pytest.mark.parametrize(
-    ("words", "room"), [(("--runs=2", "--until-healthy=5m"), 2), (("--until-healthy=50ms", "--every=50ms"), 2)]
+    ("words", "room", "help_"),
+    [
+        (("--runs=2", "--until-healthy=5m"), 2, "give --runs 3 or more, or leave it out"),
+        (("--until-healthy=50ms", "--every=50ms"), 2, "give --until-healthy 1s or more, or a shorter --every"),
+        (("--until-healthy=30s",), 2, "give --until-healthy 40s or more, or a shorter --every"),
+    ],
 )
-async def test_a_gate_that_nothing_can_pass_is_refused_before_the_first_session(tmp_path, words, room):
+async def test_a_gate_that_nothing_can_pass_is_refused_before_the_first_session(tmp_path, words, room, help_):
     """Three runs in a row, each identity among them, are health: fewer can be no verdict, and it says what to give."""
     async with backend(tmp_path) as there:
         said = await check(there.config, *words)
 
     assert said.code == 3, said
     assert "healthy means 3 runs in a row that pass" in said.err
-    assert f"there is room for {room}: give more --runs, more time, or a shorter --every" in said.err
+    assert f"there is room for {room}: {help_}" in said.err
     assert (said.out, there.standin.finished) == ("", 0)
 
 

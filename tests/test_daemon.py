@@ -3,8 +3,10 @@
 import asyncio
 import contextlib
 import logging
+import re
 import socket
 from collections import Counter
+from datetime import datetime
 from urllib.parse import urlsplit
 
 import pytest
@@ -87,7 +89,7 @@ def test_it_is_ready_and_healthy_before_the_first_session():
     (ready, healthy, page), shown, connections, now = virtual.run(main)
 
     assert (ready, healthy) == ((200, "ready\n"), (200, "healthy\n"))
-    assert "not probed yet" in page[1]
+    assert re.search("first session by|not probed yet", page[1])
     assert shown["ws_probe_cycles_total", "connect"] == 0
     assert ("ws_probe_success", "connect") not in shown
     assert shown["ws_exporter_config_last_reload_successful",] == 1
@@ -164,6 +166,27 @@ def test_what_the_first_sessions_wait_for_is_said(caplog, delay, longest):
     wait = f"the first sessions wait for a scrape of /metrics, {longest} at most; --startup.delay=0s: for nothing"
     assert said == ["listening", wait]
     assert "<dt>last scrape</dt><dd>none yet; the first sessions wait for one until <time" in page
+
+
+@pytest.mark.parametrize("scraped", [False, True])
+def test_a_row_says_when_its_first_session_comes(scraped):
+    """A moment that the first session keeps, to the interval after the wait; with a scrape it is a sooner one."""
+
+    async def main(loop):
+        async with running(loop, delay=15.0) as (daemon, standin):
+            await asyncio.sleep(1)
+            if scraped:
+                await get(daemon, "/metrics")
+            page, now = (await get(daemon, "/"))[1], loop.wall()
+            said = re.search(r'first session by <time datetime="([^"]+)"', page)[1]
+            await standin.wait_sessions(1, timeout=120)
+            return datetime.fromisoformat(said).timestamp() - now, loop.wall() - now
+
+    promised, took = virtual.run(main)
+
+    longest = 14.0 if scraped else FIRST_SCRAPE - 1
+    assert longest <= promised <= longest + INTERVAL + 1
+    assert took - 1 < promised < took + 2
 
 
 def test_a_port_in_use_is_a_sentence_and_leaves_nothing(tmp_path):

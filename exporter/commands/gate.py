@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import sys
+from math import ceil
 from pathlib import Path
 
 from exporter import arguments
@@ -20,7 +21,7 @@ from exporter.result import Probe, Result
 def run_gate(options: argparse.Namespace, on_call: OnCall, depth: Probe) -> int:
     """A file that cannot be read or written is found before the first session, not after ten minutes."""
     rounds = _rounds(options)
-    _check_room(on_call.least(depth), rounds)
+    _check_room(on_call.least(depth), rounds, options.runs)
     earlier = earlier_report(options.compare) if options.compare else None
     if options.report:
         write(Path(options.report), "", mode="a")
@@ -38,13 +39,19 @@ def run_gate(options: argparse.Namespace, on_call: OnCall, depth: Probe) -> int:
     return series_exit_code(series, options.fail_on)
 
 
-def _check_room(least: int, rounds: Rounds) -> None:
-    """Raise UsageError for a gate that nothing can pass."""
-    if rounds.until_healthy is not None and rounds.most < least:
-        raise UsageError(
-            f"--until-healthy: healthy means {count(least, 'run')} in a row that pass, each identity among them, and "
-            f"there is room for {rounds.most}: give more --runs, more time, or a shorter --every"
-        )
+def _check_room(least: int, rounds: Rounds, runs: int | None) -> None:
+    """Raise UsageError for a gate that nothing can pass; `runs`: as the flag says."""
+    if rounds.until_healthy is None or rounds.most >= least:
+        return
+    needed = (least - 1) * rounds.every
+    advice = {
+        f"--runs {least} or more, or leave it out": runs is not None and runs < least,
+        f"--until-healthy {ceil(needed)}s or more, or a shorter --every": rounds.until_healthy < needed,
+    }
+    raise UsageError(
+        f"--until-healthy: healthy means {count(least, 'run')} in a row that pass, each identity among them, and "
+        f"there is room for {rounds.most}: give {'; and '.join(words for words, helps in advice.items() if helps)}"
+    )
 
 
 def _rounds(options: argparse.Namespace) -> Rounds:

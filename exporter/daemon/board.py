@@ -19,11 +19,18 @@ FAILURES: Final = 20
 
 
 class Board:
-    """Fulfils `web.Board`. `ill`: a sentence if we do not do our work."""
+    """Fulfils `web.Board`.
 
-    def __init__(self, ground: Ground, ill: Callable[[], str | None]) -> None:
+    `ill`: a sentence if we do not do our work. `starts_within`: seconds until a target begins at the latest; None: it
+    does not wait.
+    """
+
+    def __init__(
+        self, ground: Ground, ill: Callable[[], str | None], starts_within: Callable[[str], float | None]
+    ) -> None:
         self._ground = ground
         self._ill = ill
+        self._starts_within = starts_within
         self._started_at = ground.clock.wall()
 
     def now(self) -> float:
@@ -48,7 +55,13 @@ class Board:
             marks=history.strip(name, CYCLES),
             last=history.latest(name),
             identities=tuple(identities(self._ground, job, job.identities)),
+            first_by=self._first_by(job),
         )
+
+    def _first_by(self, job: Job) -> float | None:
+        """When the first session begins at the latest; None: the target does not wait for its start."""
+        wait = self._starts_within(job.name)
+        return None if wait is None else min(job.next_due(self.now() + wait).values())
 
     def card(self, name: str) -> Card | None:
         """All that is known of a target; None if there is none of this name."""

@@ -8,6 +8,7 @@ from typing import Final
 from exporter.daemon.asked import Sessions
 from exporter.daemon.board import Board
 from exporter.daemon.ground import Ground
+from exporter.daemon.newcomers import Newcomers
 from exporter.daemon.probes import Probes, Wrong, named
 from exporter.daemon.reloading import Reloaded
 from exporter.report import FORMATS, NEUTRAL, Context, View
@@ -29,25 +30,25 @@ class Vitals:
 class Desk:
     """Fulfils `web.Site`.
 
-    `on_scrape` is told of each served scrape, and of which moment it was; `reload` is there if clients may ask for it.
+    `newcomers` wait for a scrape that is served; `reload` is there if clients may ask for it.
     """
 
     def __init__(
         self,
         ground: Ground,
         vitals: Vitals,
-        on_scrape: Callable[[float], None],
+        newcomers: Newcomers,
         *,
         sessions: Sessions,
         timeout_offset: float,
         reload: Callable[[], Awaitable[Reloaded]] | None,
     ) -> None:
         self.figures = ground.metrics
-        self.board = Board(ground, vitals.ill)
+        self.board = Board(ground, vitals.ill, newcomers.starts_within)
         self._ground = ground
         self._jobs = ground.jobs
         self._vitals = vitals
-        self._on_scrape = on_scrape
+        self._newcomers = newcomers
         self._sessions = sessions
         self._probes = Probes(ground.jobs, sessions, ground.clock.wall, offset=timeout_offset)
         self._reload = reload
@@ -55,7 +56,7 @@ class Desk:
     def scraped(self, since: float) -> None:
         """A scrape has been served, of the figures at a moment of the loop's clock."""
         self._ground.news.last_scrape = self._ground.clock.wall()
-        self._on_scrape(since)
+        self._newcomers.scraped(since)
 
     def ready(self) -> Answer:
         """Not ready while stopping."""

@@ -39,6 +39,15 @@ class Newcomers:
         """Seconds that they wait at most."""
         return max(self._delay, FIRST_SCRAPE) if self._delay > 0 else 0.0
 
+    def starts_within(self, name: str) -> float | None:
+        """Seconds until this target begins at the latest; None: it does not wait."""
+        now = asyncio.get_running_loop().time()
+        for batch in self._waiting.values():
+            if name in batch.names:
+                longest = self._delay if batch.scraped.is_set() else self.longest
+                return max(0.0, batch.since + longest - now)
+        return None
+
     def expect(self, names: Iterable[str]) -> None:
         """These have just come."""
         batch = _Batch(asyncio.get_running_loop().time(), dict.fromkeys(names))

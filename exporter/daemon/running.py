@@ -113,7 +113,7 @@ class Daemon:
         self._desk = Desk(
             ground,
             Vitals(stopping=lambda: self._stopping, ill=self._ill, look=self._scheduler.look),
-            self._newcomers.scraped,
+            self._newcomers,
             sessions=self._sessions,
             timeout_offset=options.timeout_offset,
             reload=self._reloading.reload if options.lifecycle else None,

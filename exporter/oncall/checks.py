@@ -170,7 +170,8 @@ class OnCall:
     def announce(self, depth: Probe, rounds: Rounds) -> str:
         """How long a series will take at most, and whether the ledger can have room for all of it."""
         longest = span(rounds.longest(self._job.open_for))
-        took = f"{count(rounds.runs, 'run')}, one every {span(rounds.every)}: {longest} at most"
+        paced = f", one every {span(rounds.every)}" if rounds.runs > 1 else ""
+        took = f"{count(rounds.runs, 'run')}{paced}: {longest} at most"
         room = self._room(depth)
         if room is None:
             return took

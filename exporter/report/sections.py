@@ -58,11 +58,12 @@ def _frame(series: Series, summary: Summary) -> Section:
     ended = moment(series.finished_at)
     took = span(series.finished_at - series.checked.started_at)
     gate = "" if series.until_healthy is None else f", until {series.needed} in a row pass, all identities among them"
+    pace = f", every {span(series.every)}" if series.planned > 1 else ""
     outcome = f"{summary.passed} passed, {summary.failed} failed, {summary.unproved} proved nothing"
     return Section(
         "Runs",
         (
-            f"{count(summary.runs, 'run')} of {series.planned} planned, every {span(series.every)}{gate}: {outcome}.",
+            f"{count(summary.runs, 'run')} of {series.planned} planned{pace}{gate}: {outcome}.",
             f"From {moment(series.checked.started_at)} to {ended} ({took}).",
         ),
     )

@@ -6,7 +6,7 @@ from urllib.parse import quote
 from exporter.report.words import count
 from exporter.web.page.failures import headline
 from exporter.web.page.markup import Child, Markup, element, joined
-from exporter.web.page.moments import age_of, since, took
+from exporter.web.page.moments import age_of, clock, since, took
 from exporter.web.page.strip import strip
 from exporter.web.page.values import Identity, Row
 
@@ -45,7 +45,7 @@ def _line(row: Row, now: float, *, told: bool) -> Markup:
     parts = [
         element("span", word, class_=f"badge {word}"),
         element("h3", row.name),
-        element("span", since(at, now) if at else _why_unknown(row), class_="since"),
+        element("span", since(at, now) if at else _why_unknown(row, now), class_="since"),
         strip(row.marks, told=told),
         element("span", _last(row, now), class_="last"),
         element("span", _pool(row.identities), class_="pool"),
@@ -54,8 +54,10 @@ def _line(row: Row, now: float, *, told: bool) -> Markup:
     return joined([*parts, element("span", said, class_="cause") if said else None], " ")
 
 
-def _why_unknown(row: Row) -> str:
-    return "not probed yet" if row.last is None else "nothing proved yet"
+def _why_unknown(row: Row, now: float) -> Child:
+    if row.last is not None:
+        return "nothing proved yet"
+    return "not probed yet" if row.first_by is None else joined(["first session by ", clock(row.first_by, now)])
 
 
 def _last(row: Row, now: float) -> Markup:

@@ -37,7 +37,10 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What one line shows. `url` as `report.public_url` makes it; `last`: the last session; `marks`: oldest first."""
+    """What one line shows. `url` as `report.public_url` makes it; `last`: the last session; `marks`: oldest first.
+
+    `first_by`: when the first session begins at the latest, while the target waits for its start.
+    """
 
     name: str
     url: str
@@ -46,6 +49,7 @@ class Row:
     marks: Sequence[Mark] = ()
     last: Result | None = None
     identities: tuple[Identity, ...] = ()
+    first_by: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ BIN := .venv/bin
 DEBIAN := prometheus prometheus-alertmanager nginx-light chromium fonts-dejavu-core faketime dnsmasq-base iproute2 systemd \
   $(if $(shell command -v kubectl),,kubernetes-client)
 
-.PHONY: install packages backends demo test lint types bench soak drill drill-real screenshots lock prometheusrule clean
+.PHONY: install packages backends demo test lint types docs bench soak drill drill-real screenshots lock prometheusrule clean
 
 install: .venv/installed
 
@@ -79,6 +79,10 @@ lint: install
 
 types: install
 	$(BIN)/mypy
+
+# The site of docs/, in build/site. NO_MKDOCS_2_WARNING: the theme advertises its successor at every build.
+docs: install
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 
 # Fidelity, scale and cost, and BENCHMARKS.md: half an hour, on a machine that does nothing else.
 bench: install

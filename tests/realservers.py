@@ -136,9 +136,9 @@ class Prometheus:
 
 
 @asynccontextmanager
-async def prometheus(config_text, tmp_path, *flags):
-    """Debian's Prometheus with this config and more flags, in `tmp_path`."""
-    program = binary("prometheus", "prometheus")
+async def prometheus(config_text, tmp_path, *flags, program=None):
+    """Debian's Prometheus, or `program`, with this config and more flags, in `tmp_path`."""
+    program = program or binary("prometheus", "prometheus")
     config = tmp_path / "prometheus.yml"
     config.write_text(config_text)
 
@@ -160,9 +160,9 @@ async def prometheus(config_text, tmp_path, *flags):
 
 
 @asynccontextmanager
-async def alertmanager(config_text, tmp_path):
-    """Debian's Alertmanager with this config, in `tmp_path`, alone and without a cluster; its URL."""
-    program = binary("prometheus-alertmanager", "prometheus-alertmanager")
+async def alertmanager(config_text, tmp_path, program=None):
+    """Debian's Alertmanager, or `program`, with this config, in `tmp_path`, alone and without a cluster; its URL."""
+    program = program or binary("prometheus-alertmanager", "prometheus-alertmanager")
     config = tmp_path / "alertmanager.yml"
     config.write_text(config_text)
 

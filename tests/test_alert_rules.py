@@ -286,7 +286,6 @@ def test_recording_rules_are_named_level_metric_operation(rule):
     labels = labels_of(expression_of(rule))
     words = {
         "instance_target_probe": {"job", "instance", "target", "probe"},
-        "target_cause": {"job", "target", "cause"},
     }
     assert labels == words.get(level, {"job", "target"})
 
@@ -408,7 +407,7 @@ def tells(rule, metric, **labels):
 @pytest.mark.parametrize("cause", Cause)
 def test_every_cause_of_an_outage_is_told_by_one_alert(cause):
     """And by one rule: a page, but for a context that is worse than it should be, which is a ticket."""
-    told = [rule for rule in ALERTS if tells(rule, "target_cause:ws_probe_outage:max", cause=cause.value)]
+    told = [rule for rule in ALERTS if tells(rule, "ws_probe_outage", cause=cause.value)]
     severity = "warning" if cause is Cause.FACTORY_DEGRADED else "critical"
     assert [rule["labels"]["severity"] for rule in told] == [severity]
 

@@ -108,7 +108,7 @@ async def _took_over(real):
     firing = 'ALERTS{{target="chat",alertstate="firing",alertname="{name}"}}'
     last = max(await samples(real, firing.format(name="WebSocketConnectFailing")))
     new = min(await samples(real, firing.format(name="WebSocketNoWelcome")))
-    evaluations = await samples(real, 'target_cause:ws_probe_outage:max{target="chat",cause="connect"}')
+    evaluations = await samples(real, 'ALERTS{alertname="Watchdog"}')
     assert sum(last < moment <= new for moment in evaluations) <= 2
 
 

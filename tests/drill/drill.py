@@ -17,8 +17,9 @@ from pathlib import Path
 
 import yaml
 from drill.backends import Backends
-from drill.stack import stack
+from drill.stack import stacks
 from drill.webhook import named
+from engines.engines import INSTALLED
 from realservers import until
 
 LEAST = Fraction(1, 15)
@@ -133,27 +134,34 @@ class Outcome:
 
 
 async def play(folder, factor=FACTOR, only=None):
-    """Run the drill; the outcome. `only`: names of rows, for a drill of a few."""
+    """Run the drill on the installed servers; the outcome. `only`: names of rows, for a drill of a few."""
+    (outcome,) = await play_beside(folder, (INSTALLED,), factor, only)
+    return outcome
+
+
+async def play_beside(folder, engines, factor=FACTOR, only=None):
+    """Run the drill once, judged by each of the engines; their outcomes."""
     started = time.monotonic()
     incidents, quiet = signatures()
     rows = [row for row in [*incidents, *quiet] if only is None or row["name"] in only]
     async with Backends(folder, factor) as backends, _watched() as lag:
         for row in rows:
             await backends.add(row)
-        async with stack([backend.mapping for backend in backends.all], folder, factor) as running:
+        async with stacks(engines, [backend.mapping for backend in backends.all], folder, factor) as beside:
             since = time.time()
-            await _healthy(running, backends, factor)
+            await _healthy(beside, backends, factor)
             for backend in backends.all:
                 backend.break_()
-            await _hold(running, backends, factor)
+            await _hold(beside, backends, factor)
             for backend in backends.all:
                 await backend.heal()
-            await _resolved(running, backends, factor)
-            fired = await running.fired(time.time() - since)
-            heard = list(running.heard)
+            await _resolved(beside, backends, factor)
+            fired = [await running.fired(time.time() - since) for running in beside]
+            heard = [list(running.heard) for running in beside]
         crashes = [crash for standin in backends.standins for crash in standin.crashes]
-        played, others = _judged(backends.all, fired, heard, factor, since)
-        return Outcome(played, others, crashes, time.monotonic() - started, max(lag) / float(factor))
+        judged = [_judged(backends.all, *one, factor, since) for one in zip(fired, heard, strict=True)]
+        took = time.monotonic() - started
+        return [Outcome(played, others, crashes, took, max(lag) / float(factor)) for played, others in judged]
 
 
 @asynccontextmanager
@@ -174,20 +182,21 @@ async def _watched():
         task.cancel()
 
 
-async def _healthy(running, backends, factor):
+async def _healthy(beside, backends, factor):
     begun, wanted = time.monotonic(), len(backends.all)
     all_pass = f'count(ws_probe_success{{probe="send"}} == 1) == {wanted}'
-    await running.prometheus.until(all_pass, float(WARM_UP * factor) + 30)
+    for running in beside:
+        await running.prometheus.until(all_pass, float(WARM_UP * factor) + 30)
     await asyncio.sleep(max(0.0, begun + float(WARM_UP * factor) - time.monotonic()))
 
 
-async def _hold(running, backends, factor):
+async def _hold(beside, backends, factor):
     """The outage lasts, and longer if a notification is still missing."""
     await asyncio.sleep(float(INCIDENT * factor))
     wanted = {backend.name for backend in backends.all if "notify" in backend.row}
 
     async def told():
-        return wanted <= {one.target for one in running.heard}
+        return all(wanted <= {one.target for one in running.heard} for running in beside)
 
     try:
         await until(told, float((PATIENCE - INCIDENT) * factor), STEP)
@@ -195,16 +204,19 @@ async def _hold(running, backends, factor):
         return  # the comparison will say which
 
 
-async def _resolved(running, backends, factor):
-    """Wait until nothing fires but what must, and the pager has been told so."""
+async def _resolved(beside, backends, factor):
+    """Wait until nothing fires but what must, and the pagers have been told so."""
     lasting = {backend.name for backend in backends.all if backend.lasting}
 
-    async def calm():
+    async def calm(running):
         firing = [labels for labels in await running.firing() if named(labels) != STANDING]
         return all(labels.get("target") in lasting for labels in firing) and not _open(running.heard) - lasting
 
+    async def all_calm():
+        return all([await calm(running) for running in beside])
+
     try:
-        await until(calm, float(RESOLVED * factor), STEP)
+        await until(all_calm, float(RESOLVED * factor), STEP)
     except TimeoutError:
         return
 

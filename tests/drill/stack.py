@@ -1,6 +1,7 @@
-"""One stack: exporters, Prometheus, Alertmanager with the shipped files, scaled, and a webhook that hears the pages.
+"""One stack: exporters, an engine and Alertmanager with the shipped files, scaled, and a webhook that hears the pages.
 
 Rule 1: only addresses, paths and external labels are put in; everything else is what stands in deploy/ and alerts.yml.
+Rule 2: several engines may judge the same exporters, each with a pager of its own: what they say stands side by side.
 """
 
 import json
@@ -14,10 +15,11 @@ from urllib.parse import urlencode
 import yaml
 from drill.scaler import duration, scaled
 from drill.webhook import webhook
-from realservers import Prometheus, alertmanager, get, prometheus, started, stop
+from engines.engines import INSTALLED, Judged
+from realservers import Prometheus, alertmanager, get, started, stop
 
 ROOT = Path(__file__).parents[2]
-RULES, SCRAPES, ROUTES = ROOT / "alerts.yml", ROOT / "deploy/prometheus.yml", ROOT / "deploy/alertmanager.yml"
+ROUTES = ROOT / "deploy/alertmanager.yml"
 EACH = 16
 """Targets of one exporter: few enough that a page of figures does not hold up sessions that are scaled down."""
 
@@ -47,23 +49,6 @@ class Stack:
         query = urlencode({"query": f"{selector}[{int(seconds) + 1}s]"})
         result = json.loads(await get(f"{self.prometheus.url}/api/v1/query?{query}"))["data"]["result"]
         return [(series["metric"], [at for at, _ in series["values"]]) for series in result]
-
-
-def prometheus_text(exporters, rules, alertmanager_url, factor, labels):
-    """The shipped prometheus.yml for these addresses; a placeholder that is gone is a failure."""
-    text = scaled("prometheus", SCRAPES.read_text(), factor)
-    indent = "\n          - "
-    text = _put(text, "127.0.0.1:11011", indent.join(url.removeprefix("http://") for url in exporters))
-    text = _put(text, "../alerts.yml", str(rules))
-    if labels:
-        text = _put(text, "global:\n", f"global:\n  external_labels: {json.dumps(labels)}\n")
-    address = alertmanager_url.removeprefix("http://")
-    return f"{text}\nalerting:\n  alertmanagers:\n    - static_configs:\n        - targets: [{address}]\n"
-
-
-def _put(text, old, new):
-    assert text.count(old) == 1, f"the shipped file no longer holds one {old!r}"
-    return text.replace(old, new)
 
 
 def alertmanager_text(hook, factor):
@@ -98,25 +83,48 @@ async def exporter(mappings, folder, factor):
 
 
 @asynccontextmanager
-async def stack(mappings, folder, factor=Fraction(1), *, labels=None):
-    """All of it in `folder`, for these targets. `labels`: external labels, which move the offsets of scrapes."""
+async def exporters(mappings, folder, factor):
+    """Exporters for these targets, `EACH` to one: their URLs and their logs."""
     async with AsyncExitStack() as running:
-        hook, heard = await running.enter_async_context(webhook())
-        exporters, logs = [], []
+        urls, logs = [], []
         for start in range(0, len(mappings), EACH):
             part = folder / f"exporter-{start // EACH}"
             part.mkdir(parents=True)
             logs.append(part / "exporter.log")
-            exporters.append(await running.enter_async_context(exporter(mappings[start : start + EACH], part, factor)))
-        pager = await running.enter_async_context(alertmanager(alertmanager_text(hook, factor), folder))
-        rules = folder / "alerts.yml"
-        rules.write_text(scaled("alerts", RULES.read_text(), factor))
-        text = prometheus_text(exporters, rules, pager, factor, labels)
-        flags = [
-            f"--query.lookback-delta={duration('5m', factor)}",
-            f"--rules.alert.resend-delay={duration('1m', factor)}",
-            f"--rules.alert.for-outage-tolerance={duration('1h', factor)}",
-            f"--rules.alert.for-grace-period={duration('10m', factor)}",
-        ]
-        server = await running.enter_async_context(prometheus(text, folder, *flags))
-        yield Stack(server, heard, tuple(logs))
+            urls.append(await running.enter_async_context(exporter(mappings[start : start + EACH], part, factor)))
+        yield tuple(urls), tuple(logs)
+
+
+@asynccontextmanager
+async def watched(engine, urls, logs, folder, factor, *, labels=None):
+    """The exporters watched by an engine, its Alertmanager and its webhook, in `folder`."""
+    async with AsyncExitStack() as running:
+        hook, heard = await running.enter_async_context(webhook())
+        routes = alertmanager_text(hook, factor)
+        program = engine.program("prometheus-alertmanager")
+        pager = await running.enter_async_context(alertmanager(routes, folder, program))
+        judged = Judged(urls, pager, folder, factor, labels, engine.extra)
+        server = await running.enter_async_context(engine.judge(judged, engine.program))
+        yield Stack(server, heard, logs)
+
+
+@asynccontextmanager
+async def stacks(engines, mappings, folder, factor):
+    """The same exporters watched by each of the engines, in the order of `engines`."""
+    async with exporters(mappings, folder, factor) as (urls, logs), AsyncExitStack() as running:
+        beside = []
+        for engine in engines:
+            place = folder / engine.name
+            place.mkdir()
+            beside.append(await running.enter_async_context(watched(engine, urls, logs, place, factor)))
+        yield beside
+
+
+@asynccontextmanager
+async def stack(mappings, folder, factor=Fraction(1), *, labels=None):
+    """All of it in `folder`, for these targets. `labels`: external labels, which move the offsets of scrapes."""
+    async with (
+        exporters(mappings, folder, factor) as (urls, logs),
+        watched(INSTALLED, urls, logs, folder, factor, labels=labels) as one,
+    ):
+        yield one

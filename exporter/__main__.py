@@ -6,6 +6,7 @@ all of these are 3, unknown.
 """
 
 import asyncio
+import io
 import os
 import sys
 import traceback
@@ -25,6 +26,8 @@ MULTIPROCESS = frozenset({"PROMETHEUS_MULTIPROC_DIR", "prometheus_multiproc_dir"
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; the exit code."""
     no_core_dumps()
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a terminal that is not UTF-8 is no defect
     words = sys.argv[1:] if argv is None else list(argv)
     if words[:1] == ["check"]:
         return _unknown_if_broken(words)

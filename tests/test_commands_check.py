@@ -56,10 +56,10 @@ async def command(*words, env=None):
         await process.communicate()
 
 
-async def ended(process):
+async def ended(process, encoding="utf-8"):
     async with asyncio.timeout(30):
         out, err = await process.communicate()
-    return Said(process.returncode, out.decode(), err.decode())
+    return Said(process.returncode, out.decode(encoding), err.decode(encoding))
 
 
 async def check(config, *words, env=None):
@@ -739,3 +739,17 @@ async def test_an_interrupted_question_is_unknown():
             said = await ended(process)
 
     assert_unknown(said, "interrupted")
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+async def test_a_terminal_that_is_not_utf_8_gets_the_report(encoding, tmp_path):
+    """What it cannot show is written as an escape; the finding and the exit code are the same."""
+    async with backend(tmp_path) as place:
+        words = ("check", f"--config.file={place.config}", "--target=staging")
+        async with command(*words, env={"PYTHONIOENCODING": encoding, "PYTHONUTF8": "0"}) as process:
+            said = await ended(process, encoding)
+
+    assert said.code == 0
+    assert "OK" in said.out
+    assert ("\\xb7" in said.out) == (encoding == "ascii")
+    assert "broke on our side" not in said.err

@@ -1,10 +1,14 @@
 """Bug reports of others, on the real servers that showed them: what is an error, a refusal, a message, a restart."""
 
+import asyncio
 import urllib.request
+from contextlib import asynccontextmanager
 
 import pytest
 import rig
 from backend_servers import go_backend, needs_go, needs_node, node_backend, python_backend
+from browsing import ARGUMENTS
+from realservers import binary, stop, until
 from test_backends_carry import KEY, file, job, seen
 
 from exporter.report import explain
@@ -334,3 +338,44 @@ async def test_a_handler_that_threw_and_left_its_connection_open_is_seen_by_the_
     assert told(result)[0] == verdicts
     assert (close.code, close.initiator, close.phase) == (1006, Initiator.NONE, Phase.CLOSE)
     assert said in explain(result).sentence
+
+
+# Chromium as a server: its DevTools -------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def devtools(folder):
+    """Chromium with its DevTools on a port of its own; the URL of the browser's WebSocket."""
+    flags = (*ARGUMENTS, "--headless", "--remote-debugging-port=0", f"--user-data-dir={folder}", "about:blank")
+    process = await asyncio.create_subprocess_exec(
+        binary("chromium", "chromium"), *flags, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL
+    )
+    port = folder / "DevToolsActivePort"  # two lines: the port, the path
+
+    async def both():
+        words = port.read_text().split() if port.exists() else []
+        return words if len(words) == 2 else None
+
+    try:
+        number, path = await until(both, 60.0)
+        yield f"ws://127.0.0.1:{number}{path}"
+    finally:
+        await stop(process)
+
+
+@pytest.mark.parametrize(
+    ("number", "expected"),
+    [("${number}", ("pass/-/pass", None, None)), ("${nonce}", ("pass/-/fail", Phase.REPLY, Reason.TIMEOUT))],
+)
+async def test_a_server_that_wants_whole_numbers_gets_one(number, expected, tmp_path):
+    """Chromium's DevTools answer an `id` that is text with an error that has no `id` at all."""
+    asked = {
+        "message": {"id": number, "method": "Browser.getVersion"},
+        "match": {"id": number},
+        "expect": {"result": {"product": "${any}"}},
+    }
+    async with devtools(tmp_path) as url:
+        result = await rig.Rig().run(open_job(url, {"send": asked}, timeout="3s"))
+
+    assert told(result) == expected
+    assert result.passed_over == ({} if expected[1] is None else {"other": 1})

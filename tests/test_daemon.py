@@ -31,10 +31,11 @@ def mapping(standin, **changes):
     return rig.target(standin, **{"interval": "20s", "timeout": "5s", "close_timeout": "1s", **changes})
 
 
-def made(loop, *mappings, delay=0.0, listen=HERE, state=None, **options):
+def made(loop, *mappings, delay=0.0, listen=HERE, state=None, profiles=None, **options):
     """A daemon that is not started."""
     wanted = Options(listen, startup_delay=delay, **options)
-    return Daemon(rig.planned(*mappings), wanted, state=state, clock=loop.clock)
+    plan = rig.planned(*mappings, **({"profiles": profiles} if profiles else {}))
+    return Daemon(plan, wanted, state=state, clock=loop.clock)
 
 
 @contextlib.asynccontextmanager
@@ -394,6 +395,48 @@ def test_the_status_page_says_how_each_target_does(fault, state):
             return (await get(daemon, "/"))[1]
 
     assert state in virtual.run(main)
+
+
+GREETS = {"welcome": {"match": {"data": {"event": "connection_established"}}, "required": ["data.connection_id"]}}
+
+
+@pytest.mark.parametrize(
+    ("fault", "cause"),
+    [
+        ("close:code=1000", "factory"),
+        ("close:code=1011", "factory"),
+        ("close:code=1012", "restarting"),
+        ("abort", "not_admitted"),
+        ("no_welcome", "not_admitted"),
+        ("invalid_welcome:missing=connection_id", "factory"),
+    ],
+)
+def test_a_target_that_sends_nothing_fails_for_whatever_keeps_its_users_out(fault, cause):
+    """Whether it is the factory's doing or not: its page, its counters and its outage say so, and so does `auth`."""
+
+    async def main(loop):
+        async with StandIn.start(tls_port=None, clock=loop.time, wall=loop.wall, pace=Pace.quick()) as standin:
+            target = mapping(standin, profile="greets", confirm={"runs": 0})
+            daemon = made(loop, target, profiles={"greets": GREETS})
+            await daemon.start()
+            await asyncio.sleep(3 * INTERVAL)
+            healthy = await figures(daemon)
+            standin.set_fault("/ws", fault)
+            await asyncio.sleep(10 * INTERVAL)
+            shown, page = await figures(daemon), await get(daemon, "/")
+            strays = daemon._ground.metrics.unprimed()
+            await daemon.stop()
+            return healthy, shown, page, strays
+
+    healthy, shown, (_, page), strays = virtual.run(main)
+
+    assert healthy["ws_probe_success", "auth"] == 1
+    assert shown["ws_probe_success", "auth"] == 0
+    failures = [value for key, value in shown.items() if key[0] == "ws_probe_cycle_failures_total" and "auth" in key]
+    assert sum(failures) >= 9
+    assert shown["ws_probe_outage", cause] == 1
+    assert "1 of 1 target failing: " in page
+    assert strays == []
 
 
 def test_the_status_page_tells_our_own_failure_apart(tmp_path):

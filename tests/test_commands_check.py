@@ -57,7 +57,7 @@ async def command(*words, env=None):
 
 
 async def ended(process, encoding="utf-8"):
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(120):
         out, err = await process.communicate()
     return Said(process.returncode, out.decode(encoding), err.decode(encoding))
 
@@ -85,7 +85,7 @@ async def each(commands):
         sys.executable, "-c", BATCH, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
     )
     try:
-        async with asyncio.timeout(40):
+        async with asyncio.timeout(240):
             out, _ = await process.communicate(json.dumps(list(commands)).encode())
     finally:
         await realservers.stop(process)
@@ -734,7 +734,7 @@ async def test_an_interrupted_question_is_unknown():
     async with await asyncio.start_server(silent, "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
         async with command("check", f"--from=http://127.0.0.1:{port}", "--target=staging") as process:
-            await asyncio.wait_for(arrived.wait(), 20)
+            await asyncio.wait_for(arrived.wait(), 120)
             process.send_signal(signal.SIGINT)
             said = await ended(process)
 
@@ -744,7 +744,7 @@ async def test_an_interrupted_question_is_unknown():
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
 async def test_a_terminal_that_is_not_utf_8_gets_the_report(encoding, tmp_path):
     """What it cannot show is written as an escape; the finding and the exit code are the same."""
-    async with backend(tmp_path) as place:
+    async with backend(tmp_path, interval="60s", timeout="30s") as place:
         words = ("check", f"--config.file={place.config}", "--target=staging")
         async with command(*words, env={"PYTHONIOENCODING": encoding, "PYTHONUTF8": "0"}) as process:
             said = await ended(process, encoding)

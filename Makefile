@@ -5,7 +5,7 @@ BIN := .venv/bin
 DEBIAN := prometheus prometheus-alertmanager nginx-light chromium fonts-dejavu-core faketime dnsmasq-base iproute2 systemd \
   $(if $(shell command -v kubectl),,kubernetes-client)
 
-.PHONY: install packages backends demo test lint types docs bench soak drill drill-real screenshots lock prometheusrule clean
+.PHONY: install packages backends demo test lint types docs docs-pages bench soak drill drill-real screenshots lock prometheusrule clean
 
 install: .venv/installed
 
@@ -83,6 +83,10 @@ types: install
 # The site of docs/, in build/site. NO_MKDOCS_2_WARNING: the theme advertises its successor at every build.
 docs: install
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+
+# The pages that are made from the code; a test compares the two.
+docs-pages: install
+	$(BIN)/python docs/site/generate.py
 
 # Fidelity, scale and cost, and BENCHMARKS.md: half an hour, on a machine that does nothing else.
 bench: install

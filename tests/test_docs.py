@@ -1,4 +1,4 @@
-"""The documentation: the site builds without a warning, and takes nothing from another host."""
+"""The documentation: it builds without a warning, takes nothing from another host, and agrees with the code."""
 
 import os
 import re
@@ -7,8 +7,20 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
+
+from exporter.config import examine
+from exporter.metrics import families
+from exporter.profiles import BUILT_IN
 
 ROOT = Path(__file__).parent.parent
+DOCS = ROOT / "docs"
+sys.path.insert(0, str(DOCS / "site"))  # scripts, no package: they import each other by name
+
+import configuration_page  # noqa: E402
+import generate  # noqa: E402
+import metrics_page  # noqa: E402
+
 RESOURCE = re.compile(
     r"""<(?:script|img|iframe|source)\b[^>]*?\ssrc=["']?(?:https?:)?//[^"'\s>]+|<link\b[^>]*?rel=["']?(?:stylesheet|preload|preconnect)[^>]*?href=["']?(?:https?:)?//[^"'\s>]+"""
 )
@@ -55,3 +67,38 @@ def test_the_site_takes_nothing_from_another_host(site):
 
     assert foreign == set()
     assert RESOURCE.search('<script src="https://unpkg.com/iframe-worker/shim"></script>')
+
+
+@pytest.mark.parametrize("name", generate.PAGES)
+def test_a_generated_page_is_what_the_code_says(name):
+    """`make docs-pages` would change nothing."""
+    assert (DOCS / name).read_text("utf-8") == generate.PAGES[name](), "run: make docs-pages"
+
+
+def test_every_setting_has_a_meaning():
+    """Each field of each model has its line in meanings.yml, and each line its field."""
+    assert sorted(configuration_page.keys()) == sorted(configuration_page.MEANINGS)
+
+
+def test_every_label_value_has_a_meaning():
+    """Each value of a closed list has its line in label_values.yml, and each line its value."""
+    known = {name: list(map(str, values)) for name, values in metrics_page.CLOSED_LISTS.items()}
+
+    assert {name: list(meanings) for name, meanings in metrics_page.VALUES.items()} == known
+
+
+def test_every_family_says_when_it_is_absent():
+    """Each family has its sentence, and no other has one."""
+    assert set(metrics_page.ABSENT) == set(families.ALL)
+
+
+EXAMPLES = re.findall(r"```yaml\n# example: (\w+)\n(.*?)```", (DOCS / "profiles.md").read_text("utf-8"), re.DOTALL)
+
+
+@pytest.mark.parametrize(("name", "text"), EXAMPLES, ids=[name for name, _ in EXAMPLES])
+def test_an_example_of_a_profile_is_a_good_config(name, text):
+    """The check of the config finds nothing wrong with it."""
+    examined = examine(yaml.safe_load(text), BUILT_IN)
+
+    assert examined.problems == ()
+    assert name in examined.good.config.profiles

@@ -1,0 +1,59 @@
+"""commands.md: every command and flag, from the parser of the command line."""
+
+import argparse
+from collections.abc import Iterator
+from typing import Final
+
+from cells import code, page, plain, table
+
+from exporter.arguments import parser
+
+INTRO: Final = """\
+`ws-factory-exporter COMMAND --help` prints the same. A wrong flag is exit code 2, for `check` 3. Durations are written
+`15s`, `1m30s` or `250ms`."""
+
+
+def commands_page() -> str:
+    """The whole page."""
+    parts = [INTRO]
+    subparsers = next(one for one in parser()._actions if isinstance(one, argparse._SubParsersAction))  # noqa: SLF001
+    helps = {one.dest: one.help or "" for one in subparsers._choices_actions}  # noqa: SLF001
+    for name, command in subparsers.choices.items():
+        parts += _command(name, helps[name], command)
+    return page("Commands", *parts)
+
+
+def _command(name: str, purpose: str, command: argparse.ArgumentParser) -> Iterator[str]:
+    yield f"## {name}"
+    yield plain(f"{purpose[0].upper()}{purpose[1:]}.")
+    yield from (plain(text) for text in (command.description, command.epilog) if text)
+    rows = [
+        (
+            " ".join([code(action.option_strings[-1]), *_metavar(action)]),
+            _default(action),
+            plain(_help(action, command)),
+        )
+        for action in command._actions  # noqa: SLF001
+        if action.option_strings and action.dest != "help"
+    ]
+    yield table(("flag", "default", "meaning"), rows)
+
+
+def _metavar(action: argparse.Action) -> list[str]:
+    if action.nargs == 0:
+        return []
+    if action.choices is not None:
+        return [code("|".join(map(str, action.choices)))]
+    metavar = action.metavar if isinstance(action.metavar, str) else action.dest.upper()
+    return [code(metavar)]
+
+
+def _default(action: argparse.Action) -> str:
+    if action.required:
+        return "required"
+    return "" if action.default in (None, False, []) else code(str(action.default))
+
+
+def _help(action: argparse.Action, command: argparse.ArgumentParser) -> str:
+    text = (action.help or "") % {"default": action.default, "prog": command.prog}
+    return text.removesuffix(f"default: {action.default}").rstrip("; ")

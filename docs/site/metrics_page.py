@@ -1,0 +1,162 @@
+"""metrics.md: every family with its labels, all their values, and when a series is absent."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Final
+
+import yaml
+from cells import code, codes, page, plain, table
+
+from exporter.classify import LEGAL_FAILURES, OWN_PHASE, Cause, legal_closes
+from exporter.config import Profile
+from exporter.metrics import families as f
+from exporter.metrics.probed import GAUGES
+from exporter.metrics.series import HTTP_CODES
+from exporter.profiles import FACTORY, OTHER_KINDS
+from exporter.result import FactoryReason, Impairment, Initiator, Phase, Probe, Reason, SkipCause
+
+VALUES: Final[Mapping[str, Mapping[str, str]]] = yaml.safe_load(
+    Path(__file__).with_name("label_values.yml").read_text("utf-8")
+)
+CLOSED_LISTS: Final[Mapping[str, Iterable[str]]] = {
+    **{each.__name__: each for each in (Probe, Reason, FactoryReason, Impairment, SkipCause, Cause, Initiator)},
+    "Phase": [phase for phase in Phase if phase is not Phase.PREPARE],
+    "Kind": OTHER_KINDS,
+}
+TITLES: Final = {
+    "Probe": "Probes",
+    "Phase": "Phases",
+    "Reason": "Failure reasons",
+    "FactoryReason": "Factory reasons",
+    "Impairment": "Reasons of impairment",
+    "SkipCause": "Causes of skips",
+    "Cause": "Causes of outages",
+    "Initiator": "Initiators",
+    "Kind": "Kinds of messages",
+}
+
+_FROM_START: Final = "Never: it starts at 0 before the first session."
+_FACTORY: Final = "For profiles without a factory. Otherwise never: it starts at 0."
+_UNKNOWN_FACTORY: Final = "For profiles without a factory, and until a welcome has told it."
+_FIRST: Final = "Until the first session that had a verdict for the probe."
+ABSENT: Final[Mapping[f.Family, str]] = {
+    **dict.fromkeys(
+        (f.ATTEMPTS, f.FAILURES, f.CYCLES, f.CYCLE_FAILURES, f.IMPAIRED, f.SKIPS, f.DURATION, f.CLOSES), _FROM_START
+    ),
+    **dict.fromkeys((f.PHASE_DURATION, f.HTTP_REJECTIONS, f.PASSED_OVER, f.OPEN_CONNECTIONS), _FROM_START),
+    **dict.fromkeys((f.IDENTITY_ATTEMPTS, f.IDENTITY_FAILURES, f.IDENTITY_RESTING), "For targets without identities."),
+    **dict.fromkeys((f.INTERVAL, f.TIMEOUT), "Never."),
+    **dict.fromkeys((f.LOOP_LAG, f.DISTORTED_RUNS, f.RELOAD_OK, f.RELOADED_AT, f.BUILD_INFO), "Never."),
+    **dict.fromkeys((f.HEARTBEAT_INTERVAL, f.MAX_MESSAGE_SIZE, f.CLOCK_SKEW), _UNKNOWN_FACTORY),
+    f.SUCCESS: _FIRST,
+    f.LAST_RUN: "Until the first session that asked for the probe.",
+    f.LAST_SUCCESS: "Until the first session that passed the probe.",
+    f.DUE: "While nothing is scheduled.",
+    f.OUTAGE: "Until sessions have shown whether there is one; causes that the profile cannot show.",
+    f.CERTIFICATE_EXPIRY: "For `ws://` targets, and until a certificate was verified.",
+    f.TOKEN_RESTING: "For targets that send no token.",
+    f.FACTORY_FAILURES: _FACTORY,
+    f.AUTH_BYPASSED: _FACTORY,
+    f.SLOTS_HELD: _FACTORY,
+    f.FACTORY_VALID: "For profiles without a factory, and until a session could tell.",
+    f.SLOT_LIMIT: "For profiles without a factory, and until a refusal has named the limit.",
+    f.SLOTS_BUDGET: "For profiles without a factory, and where slots are unlimited.",
+}
+"""When a series of the family is not on the page."""
+
+_LINKS: Final = {key: f"[{title.lower()}](#{title.lower().replace(' ', '-')})" for key, title in TITLES.items()}
+_CONFIG: Final = "a name from the config"
+_LABELS: Final = {
+    "target": _CONFIG,
+    "identity": "an alias from the config",
+    "probe": _LINKS["Probe"],
+    "phase": f"one of the {_LINKS['Phase']}",
+    "initiator": _LINKS["Initiator"],
+    "version": "the exporter's version",
+    "pythonversion": "the interpreter's version",
+}
+_OF_FAMILY: Final = {
+    (f.FAILURES, "reason"): _LINKS["Reason"],
+    (f.IMPAIRED, "reason"): _LINKS["Impairment"],
+    (f.FACTORY_FAILURES, "reason"): _LINKS["FactoryReason"],
+    (f.SKIPS, "cause"): _LINKS["SkipCause"],
+    (f.OUTAGE, "cause"): _LINKS["Cause"],
+    (f.CLOSES, "code"): "[close codes](#close-codes)",
+    (f.HTTP_REJECTIONS, "code"): codes(HTTP_CODES),
+    (f.PASSED_OVER, "kind"): f"the profile's `noise[].kind`, and {_LINKS['Kind']}",
+}
+
+INTRO: Final = """\
+Values on `/metrics` are counted when a session ends, not when Prometheus scrapes. Every counter that a target can have
+starts at 0 before its first session, so `increase()` sees the first failure. Only scheduled sessions and their confirm
+runs are counted here; `/probe` and `check` change nothing on this page. No text from the network is ever a label value:
+each value is a name from the config or a word of a closed list."""
+
+
+def metrics_page() -> str:
+    """The whole page."""
+    return page(
+        "Metrics",
+        INTRO,
+        "## Families of /metrics",
+        *_families(),
+        "## Label values",
+        *_closed_lists(),
+        *_combinations(),
+        *_probe(),
+    )
+
+
+def _families() -> Iterator[str]:
+    for family in f.ALL:
+        yield f"### {family.name}"
+        unit = f" Buckets: {', '.join(f'{bound:g}' for bound in family.buckets)} s." if family.buckets else ""
+        yield f"{family.kind.capitalize()}. {plain(family.help)}{unit}"
+        if family.labels:
+            rows = [(code(label), _OF_FAMILY.get((family, label)) or _LABELS[label]) for label in family.labels]
+            yield table(("label", "values"), rows)
+        yield f"Absent: {ABSENT[family][0].lower()}{ABSENT[family][1:]}"
+
+
+def _closed_lists() -> Iterator[str]:
+    for name, title in TITLES.items():
+        yield f"### {title}"
+        yield table(("value", "meaning"), [(code(value), VALUES[name][value]) for value in CLOSED_LISTS[name]])
+
+
+def _combinations() -> Iterator[str]:
+    yield "### Failures: phases and reasons"
+    yield "A probe can fail in its own phases and in those of the probes before it. A series exists for each of these:"
+    owner = {phase: probe for probe, phases in OWN_PHASE.items() for phase in phases}
+    rows = [
+        (code(phase), code(owner[phase]), codes(reason for reason in Reason if reason in LEGAL_FAILURES[phase]))
+        for phase in Phase
+        if phase in LEGAL_FAILURES
+    ]
+    yield table(("phase", "first probe that fails", "reasons"), rows)
+    yield "### Close codes"
+    yield (
+        "The first close frame of a session counts. 1005 is a close frame without a code, 1006 a connection that ended "
+        "without a close frame. A code from 4000 to 4999 that the profile's `closes` names is a value of its own; the "
+        "rest are `3xxx` and `4xxx`."
+    )
+    found: dict[tuple[str, str], list[str]] = {}
+    for phase, label, initiator in legal_closes(
+        Profile(welcome=FACTORY.welcome, auth=FACTORY.send, send=FACTORY.send), tls=True
+    ):
+        found.setdefault((phase, initiator), []).append(label)
+    yield table(
+        ("phase", "initiator", "codes"),
+        [(code(phase), code(initiator), codes(labels)) for (phase, initiator), labels in found.items()],
+    )
+
+
+def _probe() -> Iterator[str]:
+    yield "## Families of /probe"
+    yield (
+        "`/probe` answers with gauges of one session, under blackbox_exporter's names where it has them. What is not "
+        "known is absent."
+    )
+    yield table(
+        ("family", "labels", "meaning"), [(code(each.name), codes(each.labels), plain(each.help)) for each in GAUGES]
+    )

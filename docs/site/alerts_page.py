@@ -14,7 +14,7 @@ GROUPS: Final = yaml.safe_load((ROOT / "alerts.yml").read_text("utf-8"))["groups
 ALERTMANAGER: Final = yaml.safe_load((ROOT / "deploy/alertmanager.yml").read_text("utf-8"))
 RULES: Final[list[Mapping[str, Any]]] = [rule for group in GROUPS for rule in group["rules"] if "alert" in rule]
 MATCHER: Final = re.compile(r'(\w+)(=~|=)"(.*)"')
-CAUSE: Final = re.compile(r'target_cause:ws_probe_outage:max\{cause="(\w+)"\}')
+CAUSE: Final = re.compile(r'ws_probe_outage\{cause="(\w+)"\}')
 SEVERITIES: Final = {"critical": "page", "warning": "ticket", "none": "heartbeat"}
 
 INTRO: Final = """\

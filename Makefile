@@ -5,7 +5,7 @@ BIN := .venv/bin
 DEBIAN := prometheus prometheus-alertmanager nginx-light chromium fonts-dejavu-core faketime dnsmasq-base iproute2 systemd \
   $(if $(shell command -v kubectl),,kubernetes-client)
 
-.PHONY: install packages backends demo test lint types docs docs-pages bench soak drill drill-real screenshots lock prometheusrule clean
+.PHONY: install packages backends demo test lint types docs docs-pages bench soak drill drill-real engines screenshots lock prometheusrule clean
 
 install: .venv/installed
 
@@ -56,9 +56,11 @@ backends: .backends/python/installed $(if $(CI)$(shell command -v npm),.backends
 	cd tests/backends/go && go build -o ../../../.backends/go/backends .
 
 # Newer engines than the machine's, from the mirror that its apt uses: unpacked beside the installed ones, not installed.
-.engines/%.version: tests/engines/packages.lock
-	$(PYTHON) tests/engines/unpack.py $*
-	touch $@
+ENGINES := .engines/sid/promtool.version .engines/sid/victoria-metrics.version
+
+$(ENGINES) &: tests/engines/packages.lock
+	$(PYTHON) tests/engines/unpack.py $(ENGINES:.engines/%.version=%)
+	touch $(ENGINES)
 
 # `make demo PORT=0` takes any free port. On a terminal the demo gets a process group of its own (bash -m): Ctrl-C ends it, with exit code 0, and not make.
 demo: $(if $(wildcard .venv/installed),.venv/installed,.venv/runs)
@@ -68,7 +70,7 @@ demo: $(if $(wildcard .venv/installed),.venv/installed,.venv/runs)
 DEMO = $(BIN)/ws-factory-exporter demo $(if $(PORT),--port $(PORT))
 
 # The drill first: it wants both cores for itself.
-test: install packages backends .engines/sid/promtool.version
+test: install packages backends $(ENGINES)
 	@$(BIN)/pytest -s -p no:xdist tests/test_drill.py; drill=$$?; \
 	  $(BIN)/pytest -n auto tests --ignore tests/test_drill.py; rest=$$?; \
 	  [ $$drill = 0 ] || echo "the drill failed: its table is above"; exit $$((drill | rest))
@@ -100,6 +102,12 @@ soak: install packages
 # Every incident signature on the real servers, scaled by 1/12, in 3 minutes; DRILL_FACTOR=1/5 for a busy machine.
 drill: install packages
 	$(if $(DRILL_FACTOR),DRILL_FACTOR=$(DRILL_FACTOR)) $(BIN)/pytest -s -p no:xdist tests/test_drill.py
+
+# The rules and the drill on Debian's newer Prometheus, Alertmanager and VictoriaMetrics: a quarter of an hour.
+engines: install packages
+	$(PYTHON) tests/engines/unpack.py
+	$(BIN)/pytest -n 2 tests/engines/cases.py
+	cd tests && ../$(BIN)/python -m engines.table $(if $(DRILL_FACTOR),--factor $(DRILL_FACTOR))
 
 # The same servers on the shipped intervals, and how long an outage waits for its page: `make drill-real MINUTES=15`.
 drill-real: install packages

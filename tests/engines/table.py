@@ -58,6 +58,8 @@ async def main(arguments):
     for engine, outcome in judged:
         print(f"\n{engine.title}\n{table(outcome)}")
     print(f"\n{summary(judged)}")
+    if any(outcome.busy for outcome in outcomes):
+        print("this machine was too busy: play it again with a larger factor (make engines DRILL_FACTOR=1/3)")
     return all(not outcome.faults for outcome in outcomes)
 
 

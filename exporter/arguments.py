@@ -152,7 +152,9 @@ def _add_web(parser: argparse.ArgumentParser) -> None:
 def _add_check(parser: argparse.ArgumentParser) -> None:
     parser.epilog = CHECK_CODES
     add = parser.add_argument
-    add("--target", required=True, metavar="NAME", help="a target of the config")
+    add("--target", metavar="NAME", help="a target of the config; default: one session of each")
+    add("--url", metavar="URL", help="probe this ws:// or wss:// URL instead, without config, token or message")
+    add("--profile", metavar="NAME", help="how --url is spoken to: echo sends a message and expects it back")
     add(
         "--config.file",
         dest="config_file",
@@ -251,12 +253,29 @@ def of_no_effect(options: argparse.Namespace) -> str | None:
     """A sentence about a flag of `check` that would have no effect, since somebody relies on it; None: all have one."""
     series = {"--runs": options.runs, "--until-healthy": options.until_healthy}
     told = {"--report": options.report, "--compare": options.compare}
-    here = {**series, **told, "--identity": options.identity, "--send-token": options.send_token or None}
-    for flag, value in here.items() if options.source else ():
-        if value is not None:
-            return f"{flag}: not together with --from: the exporter there runs one session, as whom it can"
-    if options.http_config and not options.source:
-        return "--http.config.file: needs --from: it says how another exporter is asked"
+    somebody = {"--identity": options.identity, "--send-token": options.send_token or None}
+    named = {"--target": options.target, "--from": options.source, **somebody}
+    excluded = (
+        (
+            "--from",
+            options.source,
+            {**series, **told, **somebody},
+            "the exporter there runs one session, as whom it can",
+        ),
+        ("--url", options.url, named, "a URL alone is one target, without identity or token"),
+    )
+    for main, given, others, why in excluded:
+        for flag, value in others.items() if given else ():
+            if value is not None:
+                return f"{flag}: not together with {main}: {why}"
+    needs = (
+        ("--http.config.file", options.http_config, options.source, "--from: it says how another exporter is asked"),
+        ("--profile", options.profile, options.url, "--url: a target of the config names its profile itself"),
+        ("--from", options.source, options.target, "--target: the exporter there checks one target at a time"),
+    )
+    for flag, given, needed, what in needs:
+        if given is not None and needed is None:
+            return f"{flag}: needs {what}"
     for flag, value in told.items() if set(series.values()) == {None} else ():
         if value is not None:
             return f"{flag}: needs a series: add --runs or --until-healthy"

@@ -18,9 +18,9 @@ def refused(capsys, *words):
     return capsys.readouterr().err.splitlines()[-1]
 
 
-def test_a_check_needs_its_target_only():
+def test_a_check_needs_no_flag():
     """All other flags have the defaults of the design."""
-    options = read("check", "--target=staging")
+    options = read("check")
 
     assert (options.config_file, options.output, options.fail_on, options.every) == (
         "exporter.yml",

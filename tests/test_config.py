@@ -129,7 +129,16 @@ def test_built_in_profiles_keep_the_rules(name):
 
 @pytest.mark.parametrize(
     ("text", "expected"),
-    [("15s", 15), ("1m30s", 90), ("250ms", 0.25), ("1h", 3600), ("1.5s", 1.5), ("0s", 0), ("24h", 86_400)],
+    [
+        ("15s", 15),
+        ("1m30s", 90),
+        ("250ms", 0.25),
+        ("1h", 3600),
+        ("1.5s", 1.5),
+        ("0s", 0),
+        ("24h", 86_400),
+        ("1d", 86_400),
+    ],
 )
 def test_durations_are_seconds(text, expected):
     """A duration is written with units and read in seconds."""
@@ -137,7 +146,7 @@ def test_durations_are_seconds(text, expected):
 
 
 @pytest.mark.parametrize(
-    "value", ["abc", "", "15", 15, None, "s", True, "-5s", "1s1m", "١٥s", "1e3s", " 1s", "1s\n", []]
+    "value", ["abc", "", "15", 15, None, "s", True, "-5s", "1s1m", "1h1d", "١٥s", "1e3s", " 1s", "1s\n", []]
 )
 def test_a_duration_without_a_unit_is_refused(value):
     """What is no duration is refused with a sentence that shows one."""
@@ -145,7 +154,7 @@ def test_a_duration_without_a_unit_is_refused(value):
         seconds(value)
 
 
-@pytest.mark.parametrize("value", ["24h1ms", "999999999h", "86401s"])
+@pytest.mark.parametrize("value", ["24h1ms", "999999999h", "86401s", "1d1s", "1w", "1y"])
 def test_a_duration_over_a_day_is_refused(value):
     """Nothing here lasts longer than a day."""
     with pytest.raises(ValueError, match="at most 24h"):

@@ -5,6 +5,7 @@ import asyncio
 from contextlib import closing
 
 from exporter import arguments
+from exporter.commands.bare_url import config_of_url
 from exporter.commands.flag_files import http_client, load_config, open_state
 from exporter.commands.gate import run_gate
 from exporter.commands.outputs import summarise
@@ -12,9 +13,18 @@ from exporter.commands.stop_signals import cancelled_by_signal
 from exporter.commands.terminal import UsageError, complain, say
 from exporter.host import Clock
 from exporter.log import configure
-from exporter.oncall import NoAnswer, OnCall, asked_of, healthy_at
+from exporter.oncall import NoAnswer, OnCall, asked_of, check_each, healthy_at
 from exporter.plan import Job, Plan
-from exporter.report import FORMATS, Checked, View, exit_code
+from exporter.report import (
+    FORMATS,
+    SEVERAL_FORMATS,
+    Checked,
+    View,
+    exit_code,
+    explained,
+    several_exit_code,
+    target_line,
+)
 from exporter.result import Probe
 
 UNSHARED = (
@@ -31,16 +41,37 @@ def check(options: argparse.Namespace) -> int:
         raise UsageError(problem)
     if options.source:
         return _show_checked(options, _asked_of(options))
-    loaded = load_config(options)
-    job = _job(loaded.plan, options)
-    depth = Probe(options.probe) if options.probe else job.probes[-1]
+    loaded = config_of_url(options.url, options.profile) if options.url else load_config(options)
+    jobs = _jobs(loaded.plan, options)
     with closing(open_state(options, loaded.config)) as state:
-        on_call = OnCall(job, state, identity=options.identity, send_token=options.send_token)
-        if not (options.state_file or loaded.config.state_file or on_call.has_own_users) and on_call.takes_slot(depth):
+        named = {"identity": options.identity, "send_token": options.send_token}
+        asked = [(OnCall(job, state, **named), _depth(job, options.probe)) for job in jobs]
+        is_shared = options.state_file or loaded.config.state_file
+        if not is_shared and any(not one.has_own_users and one.takes_slot(depth) for one, depth in asked):
             complain(UsageError(UNSHARED))
+        if len(asked) > 1:
+            return _check_several(options, jobs, asked)
+        on_call, depth = asked[0]
         if options.runs is None and options.until_healthy is None:
             return _show_checked(options, asyncio.run(cancelled_by_signal(on_call.once(depth))))
         return run_gate(options, on_call, depth)
+
+
+def _check_several(options: argparse.Namespace, jobs: list[Job], asked: list[tuple[OnCall, Probe]]) -> int:
+    """A line for each target as soon as it is checked, where people read them; then what explains the others."""
+    width = max(len(job.name) for job in jobs)
+
+    def tell(checked: Checked) -> None:
+        if options.output == "text":
+            say(target_line(checked, width))
+
+    checks = asyncio.run(cancelled_by_signal(check_each(asked, tell)))
+    view = View(Clock().wall(), options.fail_on)
+    summarise(options, lambda: SEVERAL_FORMATS["markdown"](checks, view))
+    rest = explained(checks, view) if options.output == "text" else SEVERAL_FORMATS[options.output](checks, view)
+    if rest:
+        say(rest.rstrip("\n"))
+    return several_exit_code(checks, view)
 
 
 def _show_checked(options: argparse.Namespace, checked: Checked) -> int:
@@ -50,18 +81,30 @@ def _show_checked(options: argparse.Namespace, checked: Checked) -> int:
     return exit_code(checked, options.fail_on)
 
 
-def _job(what: Plan, options: argparse.Namespace) -> Job:
-    """The target that is asked for; raises UsageError with the names there are."""
-    job = next((job for job in what.jobs if job.name == options.target), None)
+def _jobs(what: Plan, options: argparse.Namespace) -> list[Job]:
+    """The target that is asked for, or all; raises UsageError with the names there are."""
+    known = ", ".join(job.name for job in what.jobs)
+    if options.target is None and len(what.jobs) > 1:
+        for_one = {"--runs": options.runs, "--until-healthy": options.until_healthy, "--identity": options.identity}
+        for flag, value in for_one.items():
+            if value is not None:
+                raise UsageError(f"{flag}: is for one target: add --target; the config has {known}")
+        return list(what.jobs)
+    job = next((job for job in what.jobs if options.target in (None, job.name)), None)
     if job is None:
-        known = ", ".join(job.name for job in what.jobs)
         raise UsageError(f"--target: {options.config_file} has no such target; it has {known}")
     users = job.target.check_identities or job.target.identities
     if options.identity is not None and options.identity not in users:
         raise UsageError(f"--identity: target {job.name} has no such alias; it has {', '.join(users)}")
     if options.probe is not None and options.probe not in job.probes:
         raise UsageError(f"--probe: target {job.name} has {', '.join(job.probes)}")
-    return job
+    return [job]
+
+
+def _depth(job: Job, wished: str | None) -> Probe:
+    """The deepest probe of the target that goes no deeper than is wished for."""
+    most = Probe(wished).rank if wished else job.probes[-1].rank
+    return [probe for probe in job.probes if probe.rank <= most][-1]
 
 
 def _asked_of(options: argparse.Namespace) -> Checked:

@@ -47,7 +47,7 @@ from exporter.config.model import (
 )
 from exporter.config.parsing import Examined, Part, examine, parse
 from exporter.config.problem import Problem
-from exporter.config.profile_checks import covers, profile_problems
+from exporter.config.profile_checks import covers, needs_token, profile_problems
 from exporter.config.regexes import regex
 from exporter.config.scalars import Duration, FieldPath, Message, Name, Pattern, Period, seconds
 from exporter.config.unreachable import unreachable_rules
@@ -104,6 +104,7 @@ __all__ = [
     "examine",
     "has_token_message",
     "load_yaml",
+    "needs_token",
     "parse",
     "parse_http_client",
     "parse_web",

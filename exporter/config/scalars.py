@@ -12,10 +12,13 @@ from typing import Annotated, Any, Final
 from pydantic import AfterValidator, BeforeValidator, PlainValidator
 
 DURATION = re.compile(
-    r"(?:(?P<h>\d{1,9})h)?(?:(?P<m>\d{1,9})m)?(?:(?P<s>\d{1,9}(?:\.\d{1,9})?)s)?(?:(?P<ms>\d{1,9})ms)?", re.ASCII
+    r"(?:(?P<y>\d{1,9})y)?(?:(?P<w>\d{1,9})w)?(?:(?P<d>\d{1,9})d)?"
+    r"(?:(?P<h>\d{1,9})h)?(?:(?P<m>\d{1,9})m)?(?:(?P<s>\d{1,9}(?:\.\d{1,9})?)s)?(?:(?P<ms>\d{1,9})ms)?",
+    re.ASCII,
 )
-UNITS: Final = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
+UNITS: Final = {"y": 31_536_000.0, "w": 604_800.0, "d": 86_400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 DAY: Final = 86_400.0
+YEAR: Final = 31_536_000.0
 
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:-]{0,62}")
 FIELD_PATH = re.compile(r"[^.\s]{1,64}(\.[^.\s]{1,64}){0,15}")
@@ -33,14 +36,17 @@ MAX_TEXT: Final = 4_096
 MAX_PATTERN: Final = 1_000
 
 
-def seconds(value: object) -> float:
-    """Seconds of a duration such as `15s`, `1m30s`, `250ms`; raises ValueError with the sentence for the user."""
+def seconds(value: object, most: float = DAY) -> float:
+    """Seconds of a duration such as `15s`, `1m30s`, `250ms`, `1d`, as Prometheus writes them.
+
+    Raises ValueError with the sentence for the user, if it is more than `most` seconds too.
+    """
     match = DURATION.fullmatch(value) if isinstance(value, str) and value else None
     if match is None:
         raise ValueError("must be a duration such as 15s, 1m30s or 250ms")
     total = sum(float(amount) * UNITS[unit] for unit, amount in match.groupdict().items() if amount)
-    if total > DAY:
-        raise ValueError("must be at most 24h")
+    if total > most:
+        raise ValueError("must be at most 24h" if most == DAY else f"must be at most {most / YEAR:g}y")
     return total
 
 

@@ -3,10 +3,11 @@
 Rule 1: a check takes no slot that the schedule needs; it is refused with a cause, never queued.
 Rule 2: its sessions enter the ledger and no counter.
 
-`checks` runs sessions · `asking` asks another exporter.
+`checks` runs sessions of a target, `several` of more · `asking` asks another exporter.
 """
 
 from exporter.oncall.asking import NoAnswer, asked_of, client_of, healthy_at
 from exporter.oncall.checks import REFUSALS, OnCall, Rounds
+from exporter.oncall.several import check_each
 
-__all__ = ["REFUSALS", "NoAnswer", "OnCall", "Rounds", "asked_of", "client_of", "healthy_at"]
+__all__ = ["REFUSALS", "NoAnswer", "OnCall", "Rounds", "asked_of", "check_each", "client_of", "healthy_at"]

@@ -26,6 +26,7 @@ from exporter.report.series import (
     verdict_line,
     worth_a_line,
 )
+from exporter.report.several import SEVERAL_FORMATS, explained, several_exit_code, target_line
 from exporter.report.shapes import name_shape
 from exporter.report.summary import summarise
 from exporter.report.words import span
@@ -35,6 +36,7 @@ __all__ = [
     "NEEDED",
     "NEUTRAL",
     "SERIES_FORMATS",
+    "SEVERAL_FORMATS",
     "YEAR_9999",
     "Checked",
     "Comparison",
@@ -50,6 +52,7 @@ __all__ = [
     "compare",
     "exit_code",
     "explain",
+    "explained",
     "likeness",
     "line",
     "name_shape",
@@ -61,10 +64,12 @@ __all__ = [
     "result_document",
     "series_exit_code",
     "series_status",
+    "several_exit_code",
     "skip_line",
     "span",
     "status",
     "summarise",
+    "target_line",
     "unpacked",
     "until_healthy",
     "verdict_line",

@@ -1,5 +1,6 @@
 """A check as JUnit XML: a test case for each probe of each session; what was not proved is skipped, not passed."""
 
+from collections.abc import Iterable
 from typing import Final
 from xml.etree import ElementTree as ET
 
@@ -17,6 +18,18 @@ COUNTED: Final = {"failures": "failure", "errors": "error", "skipped": "skipped"
 
 def junit(checked: Checked, view: View) -> str:
     """The document; a failed probe is a failure, our own failure or the budget's refusal an error."""
+    return junit_of((checked,), view)
+
+
+def junit_of(checks: Iterable[Checked], view: View) -> str:
+    """A document with a suite for each check."""
+    whole = ET.Element("testsuites")
+    whole.extend(_suite(checked, view) for checked in checks)
+    ET.indent(whole)
+    return HEADER + ET.tostring(whole, encoding="unicode") + "\n"
+
+
+def _suite(checked: Checked, view: View) -> ET.Element:
     suite = ET.Element("testsuite", {"name": plain(f"{TOOL} {checked.target}")})
     _properties(suite, checked, view)
     for number, result in enumerate(checked.results, 1):
@@ -26,10 +39,7 @@ def junit(checked: Checked, view: View) -> str:
         case = ET.SubElement(suite, "testcase", {"classname": plain(checked.target), "name": "budget", "time": "0.000"})
         _say(case, "error", "budget", refusal)
     suite.attrib.update(_totals(suite, checked))
-    whole = ET.Element("testsuites")
-    whole.append(suite)
-    ET.indent(whole)
-    return HEADER + ET.tostring(whole, encoding="unicode") + "\n"
+    return suite
 
 
 def _totals(suite: ET.Element, checked: Checked) -> dict[str, str]:

@@ -3,7 +3,6 @@
 Rule 1: what a client wrote is quoted only if it is fit to be shown.
 """
 
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from heapq import heappush, heapreplace
@@ -17,8 +16,8 @@ from exporter.result import FactoryReason, Impairment, Probe, Reason, Result, Ve
 
 LIMIT: Final = 50
 MOST: Final = 500
-DAYS: Final = re.compile(r"(?P<number>\d{1,4})(?P<unit>[dw])", re.ASCII)
-UNITS: Final = {"d": 86_400, "w": 7 * 86_400}
+OLDEST: Final = 100 * 31_536_000.0
+"""Seconds: a hundred years ago is before any result."""
 NAMED: Final = 20
 """Targets that a sentence names at most."""
 
@@ -94,15 +93,9 @@ def _since(value: str, recent: Recent) -> float:
     if value.isascii() and value.replace(".", "", 1).isdecimal():
         return float(value)
     try:
-        return recent.now - _stretch(value)
+        return recent.now - seconds(value, OLDEST)
     except ValueError as problem:
-        raise Wrong(f"since: {problem}; or days or weeks such as 2d or 1w, or unix seconds") from None
-
-
-def _stretch(value: str) -> float:
-    """Seconds of a duration of the config, or of days or weeks; raises ValueError."""
-    whole = DAYS.fullmatch(value)
-    return int(whole["number"]) * UNITS[whole["unit"]] if whole else seconds(value)
+        raise Wrong(f"since: {problem}, or unix seconds; days and weeks: 2d, 1w") from None
 
 
 def _limit(value: str, _: Recent) -> int:

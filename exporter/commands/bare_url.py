@@ -1,0 +1,48 @@
+"""`check --url`: a config of one target, made of nothing but a URL and the name of a built-in profile."""
+
+import re
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+from exporter.commands.terminal import UsageError
+from exporter.config import needs_token
+from exporter.loading import Loaded, Unloadable, checked
+from exporter.profiles import BUILT_IN
+
+PLAIN: Final = "plain"
+"""The profile that only opens and closes a WebSocket: any server answers to it, and none gets a message."""
+
+FORBIDDEN: Final = re.compile(r"[^A-Za-z0-9_.:-]+")
+LONGEST_NAME: Final = 63
+PATH: Final = re.compile(r"targets\[0\] \([^)]*\)\.url: ")
+
+
+def config_of_url(url: str, profile: str | None) -> Loaded:
+    """The config and plan of a URL; raises UsageError for one that cannot be probed, or a profile that cannot be used.
+
+    Without a profile, the session is opened and closed, and no message is sent.
+    """
+    known = ", ".join(name for name, each in BUILT_IN.items() if not needs_token(each))
+    if profile is not None and profile not in BUILT_IN:
+        raise UsageError(f"--profile: is not built in; --url takes {known}, or none to open and close a WebSocket")
+    if profile is not None and needs_token(BUILT_IN[profile]):
+        raise UsageError(
+            f"--profile: {profile} logs in with a token, which a URL alone does not have: write a config, whose target "
+            f"names the token's file; --url takes {known}"
+        )
+    target = {"name": _name(url), "url": url, "profile": profile or PLAIN}
+    raw = {"targets": [target], **({} if profile else {"profiles": {PLAIN: {}}})}
+    try:
+        return checked(raw, Path("--url"))
+    except Unloadable as problem:
+        raise UsageError(*(PATH.sub("", sentence) for sentence in problem.sentences)) from None
+
+
+def _name(url: str) -> str:
+    """The host as the name of a target."""
+    try:
+        host = urlsplit(url).hostname or ""
+    except ValueError:
+        host = ""
+    return FORBIDDEN.sub("-", host).lstrip(".:-")[:LONGEST_NAME] or "url"

@@ -9,6 +9,7 @@ import rig
 import yaml
 from commands import command
 
+from exporter.__main__ import main
 from exporter.standin import Pace, StandIn
 
 
@@ -89,13 +90,14 @@ async def test_a_lone_target_needs_no_name(standin, tmp_path):
 
 
 @pytest.mark.parametrize("word", ["--runs=3", "--until-healthy=5m", "--identity=pool-001"])
-async def test_what_is_for_one_target_names_those_there_are(standin, tmp_path, word):
+def test_what_is_for_one_target_names_those_there_are(tmp_path, word, capsys):
     """A gate and an identity belong to one target: nothing is opened, and the names are said."""
-    code, out, err = await check(config_of(tmp_path, *three(standin)), word)
+    targets = [{"name": name, "url": "ws://a.example.com/", "profile": "echo"} for name in ("good", "full", "gone")]
+    code = main(["check", config_of(tmp_path, *targets), word])
 
+    out, err = capsys.readouterr()
     assert (code, out) == (3, "")
     assert f"{word.partition('=')[0]}: is for one target: add --target; the config has good, full, gone" in err
-    assert standin.finished == 0
 
 
 async def test_a_url_alone_is_opened_and_closed(standin):
@@ -121,9 +123,10 @@ async def test_a_url_alone_is_opened_and_closed(standin):
         (("--from=http://127.0.0.1:1",), "--from: needs --target"),
     ],
 )
-async def test_wrong_words_are_sentences(words, said):
+def test_wrong_words_are_sentences(words, said, capsys):
     """Each names the flag and what to do; what was written is not quoted; nothing is opened."""
-    code, out, err = await check(*words)
+    code = main(["check", *words])
+    out, err = capsys.readouterr()
 
     assert (code, out) == (3, "")
     assert said in err

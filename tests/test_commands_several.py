@@ -2,15 +2,21 @@
 
 import json
 import socket
+from dataclasses import replace
 from xml.etree import ElementTree as ET
 
 import pytest
+import report_cases as cases
 import rig
 import yaml
 from commands import command
 
 from exporter.__main__ import main
+from exporter.report import FORMATS, SEVERAL_FORMATS
 from exporter.standin import Pace, StandIn
+
+SLOW_MACHINE = {"interval": "40s", "timeout": "20s"}
+"""A session has so much time that a busy machine is in no deadline's way."""
 
 
 async def check(*words):
@@ -38,8 +44,8 @@ def three(standin):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         gone = f"ws://127.0.0.1:{taken.getsockname()[1]}/"
     return (
-        rig.target(standin, "/ws/good", name="good"),
-        rig.target(standin, "/ws/full", name="full"),
+        rig.target(standin, "/ws/good", name="good", **SLOW_MACHINE),
+        rig.target(standin, "/ws/full", name="full", **SLOW_MACHINE),
         {"name": "gone", "url": gone, "profile": "echo"},
     )
 
@@ -59,28 +65,41 @@ async def test_without_a_target_all_are_checked_and_those_that_fail_explained(st
     assert standin.finished == 2
 
 
-async def test_every_format_tells_all_targets(standin, tmp_path):
-    """JSON and JUnit parse back, Nagios has one status line first, Markdown and GitHub name each."""
-    flag = config_of(tmp_path, *three(standin))
-    said = {name: await check(flag, f"--output={name}") for name in ("json", "nagios", "markdown", "junit", "github")}
+def named(name, *results, **known):
+    return replace(cases.checked(*results, **known), target=name)
 
-    assert {code for code, _, _ in said.values()} == {2}
-    document = json.loads(said["json"][1])
+
+def test_every_format_tells_all_targets():
+    """JSON and JUnit parse back, Nagios has one status line first, Markdown and GitHub name each."""
+    checks = (
+        named("good", cases.PASSED),
+        named("full", cases.SLOT_LIMIT),
+        named("held", refusal="no slot to spare"),
+    )
+    said = {name: form(checks, cases.VIEW) for name, form in SEVERAL_FORMATS.items()}
+
+    assert [*said] == [*FORMATS]
+    document = json.loads(said["json"])
     assert (document["kind"], document["status"], document["exit_code"]) == ("checks", "critical", 2)
-    assert [each["target"] for each in document["checks"]] == ["good", "full", "gone"]
-    suites = ET.fromstring(said["junit"][1].partition("\n")[2])
-    assert [suite.get("name").split()[-1] for suite in suites] == ["good", "full", "gone"]
-    first, *rest = said["nagios"][1].splitlines()
-    assert first.startswith("WEBSOCKET CRITICAL - 1 of 3 targets OK: full (")
-    assert first.endswith("| 'ok'=1;;;0;3")
-    assert [line.split(" - ")[1].partition(":")[0] for line in rest] == ["good", "full", "gone"]
-    for name in ("markdown", "github"):
-        assert all(target in said[name][1] for target in ("good", "full", "gone"))
+    assert [each["target"] for each in document["checks"]] == ["good", "full", "held"]
+    suites = ET.fromstring(said["junit"].partition("\n")[2])
+    assert [suite.get("name").split()[-1] for suite in suites] == ["good", "full", "held"]
+    first, *rest = said["nagios"].splitlines()
+    assert first == (
+        "WEBSOCKET CRITICAL - 1 of 3 targets OK: full (admission: factory (slot_limit)), held (not checked) "
+        "| 'ok'=1;;;0;3"
+    )
+    assert [line.split(" - ")[1].partition(":")[0] for line in rest] == ["good", "full", "held"]
+    for name in ("text", "markdown", "github"):
+        assert all(target in said[name] for target in ("full", "held"))
+    lines = said["text"].splitlines()
+    assert [line.split()[:2] for line in lines[:3]] == [["OK", "good"], ["CRITICAL", "full"], ["UNKNOWN", "held"]]
+    assert all(len(line) <= 100 for line in lines)
 
 
 async def test_a_lone_target_needs_no_name(standin, tmp_path):
     """It is explained as if it had been named, and can be a gate."""
-    flag = config_of(tmp_path, rig.target(standin))
+    flag = config_of(tmp_path, rig.target(standin, **SLOW_MACHINE))
     code, out, _ = await check(flag)
     gate, report, _ = await check(flag, "--runs=2", "--every=100ms")
 

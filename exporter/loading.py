@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from exporter.config import MAX_CHARACTERS, Config, Problem, YamlProblem, examine, load_yaml
+from exporter.config import MAX_CHARACTERS, Config, Problem, YamlProblem, examine, load_yaml, located
 from exporter.files import FileProblem, Watched, key_problems, key_warnings, mode_warnings
 from exporter.host import Clock
 from exporter.plan import Plan, Shard, plan, plan_notes, plan_warnings, shard_of
@@ -91,7 +91,7 @@ def checked(raw: object, path: Path) -> Loaded:
     schedule = () if isinstance(planned, Plan) else seen.sound.placed(planned)
     problems: list[Problem] = [*seen.problems, *files, *schedule]
     if problems or not isinstance(planned, Plan):
-        raise Unloadable([f"{path}: {problem}" for problem in dict.fromkeys(problems)])
+        raise Unloadable([f"{path}: {problem}" for problem in located(problems, raw)])
     found = (*mode_warnings(sound), *key_warnings(sound, Clock().wall()), *plan_warnings(planned.jobs))
     warnings = tuple(map(str, found))
     return Loaded(sound, planned, warnings, tuple(map(str, plan_notes(planned.jobs))))

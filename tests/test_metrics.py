@@ -34,7 +34,7 @@ from exporter.result import (
 )
 
 FACTORY = BUILT_IN["factory"]
-LINES = 344
+LINES = 351
 PASS = dict.fromkeys(Probe, Verdict.PASS)
 REFUSED = {Probe.CONNECT: Verdict.PASS, Probe.AUTH: Verdict.PASS, Probe.SEND: Verdict.FAIL}
 UNPROVED = {Probe.CONNECT: Verdict.PASS, Probe.AUTH: Verdict.NONE, Probe.SEND: Verdict.FAIL}
@@ -148,6 +148,9 @@ ws_probe_last_success_timestamp_seconds gauge target probe
 ws_probe_due_timestamp_seconds gauge target probe
 ws_probe_interval_seconds gauge target probe
 ws_probe_timeout_seconds gauge target
+ws_probe_target_info gauge target
+ws_probe_slow_total counter target probe
+ws_probe_slow_threshold_seconds gauge target probe
 ws_probe_open_connections gauge target
 ws_probe_certificate_expiry_timestamp_seconds gauge target
 ws_probe_identity_attempts_total counter target identity
@@ -298,7 +301,7 @@ def test_a_backend_without_welcome_has_no_factory_series_and_no_auth():
 
 
 def test_no_target_takes_more_lines_than_we_promise():
-    """With everything known, one wss target of the factory with three identities adds at most 344 lines."""
+    """With everything known, one wss target of the factory with three identities adds at most 351 lines."""
     metrics = Metrics("1")
     nothing = len(figures.page(metrics).splitlines())
     target = series_of()
@@ -313,6 +316,51 @@ def test_no_target_takes_more_lines_than_we_promise():
     histograms = sum(len(key[0].buckets) + 2 for key in legal(target) if key[0].kind == "histogram")
     assert lines == len(legal(target)) + histograms
     assert lines <= LINES
+
+
+def test_labels_of_the_config_stand_on_the_info_series_alone():
+    """Whatever a value holds, the page parses back to it; every other series stays as it is."""
+    value = 'pay "100%s" \\ü{}'
+    plain, labelled = Metrics("1"), Metrics("1")
+    plain.add_target(series_of())
+    labelled.add_target(series_of(labels={"team": value, "env": "x"}))
+
+    families = {family.name: family for family in parse_text(figures.page(labelled))}
+    (info,) = families["ws_probe_target_info"].samples
+    assert (info.labels, info.value) == ({"target": "staging", "team": value, "env": "x"}, 1)
+    shown = [
+        [line for line in figures.page(each).splitlines() if "target_info{" not in line] for each in (plain, labelled)
+    ]
+    ours = [[line for line in lines if line.startswith("ws_")] for lines in shown]
+    assert ours[0] == ours[1]
+
+
+def test_labels_change_and_no_count_is_lost():
+    """A reload gives another value: the series is another one, the counts of the target go on."""
+    metrics = Metrics("1")
+    metrics.add_target(series_of(labels={"team": "one"}))
+    metrics.observe(passed())
+    metrics.add_target(series_of(labels={"team": "two"}, slow_over="1s"))
+
+    page = figures.page(metrics)
+    assert 'ws_probe_target_info{target="staging",team="two"} 1' in page
+    assert 'team="one"' not in page
+    assert 'ws_probe_attempts_total{target="staging",probe="send"} 1' in page
+    assert 'ws_probe_slow_threshold_seconds{target="staging",probe="send"} 1.0' in page
+
+
+@pytest.mark.parametrize(("limit", "slow"), [("50ms", 1), ("20s", 0)])
+def test_a_passed_probe_that_takes_longer_than_slow_over_counts_as_slow(limit, slow):
+    """By the target's own threshold, for each probe that is in the histogram."""
+    metrics = Metrics("1")
+    metrics.add_target(series_of(slow_over=limit))
+    result = passed()
+    metrics.observe(replace(result, durations=dict.fromkeys(result.durations, 0.06)))
+    metrics.observe(replace(result, durations=dict.fromkeys(result.durations, 9.0), distorted=True))
+
+    page = figures.page(metrics)
+    for probe in Probe:
+        assert f'ws_probe_slow_total{{target="staging",probe="{probe}"}} {slow}\n' in page
 
 
 # Results ----------------------------------------------------------------------------------------------------------

@@ -110,19 +110,22 @@ HOW_LONG = Row(
             "lines",
             "Seconds to the verdict",
             """From the start of a session to the verdict of each probe: the median, and what one in twenty exceeds.
-            From 2 s on the backend is slow.""",
+            Above the dashed lines, the target's slow_over, the backend is slow.""",
             "s",
-            tuple(
-                Query(
-                    f"""histogram_quantile({quantile}, sum by (le, probe) (
-                      rate(ws_probe_duration_seconds_bucket{{OF}}[$__rate_interval])
-                    ))""",
-                    f"{{{{probe}}}} {name}",
-                )
-                for quantile, name in ((0.5, "median"), (0.95, "p95"))
+            (
+                *(
+                    Query(
+                        f"""histogram_quantile({quantile}, sum by (le, probe) (
+                          rate(ws_probe_duration_seconds_bucket{{OF}}[$__rate_interval])
+                        ))""",
+                        f"{{{{probe}}}} {name}",
+                    )
+                    for quantile, name in ((0.5, "median"), (0.95, "p95"))
+                ),
+                Query("max by (probe) (ws_probe_slow_threshold_seconds{OF})", "{{probe}} slow_over"),
             ),
             least=0,
-            steps=((None, "green"), (2, "orange")),
+            dashed="/ slow_over$/",
             alerts=("WebSocketProbeSlow",),
         ),
         Panel(

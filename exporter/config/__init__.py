@@ -3,10 +3,10 @@
 Rule 1: reads no file and no environment. Rule 2: every refusal names the path of the field and what to do, and
 quotes no value. Rule 3: knows no backend by name: a profile is data (`Profile`), the built-in ones stand in `profiles`.
 
-`scalars` single values · `model` the shape · `carrying` which way a token goes · `document` YAML text ·
-`sentences` pydantic's errors in our words · `target_checks`, `profile_checks` what fields must agree on · `regexes` of
-rules · `unreachable` rules that never apply · `parsing` all of it together · `web`, `http_client` the files of
-`--web.config.file` and `--http.config.file`.
+`scalars` single values · `model` the shape · `carrying` which way a token goes · `document` YAML text · `sentences`
+pydantic's errors in our words · `target_checks`, `profile_checks` what fields must agree on · `regexes` of rules ·
+`defaults` what holds for every target · `unreachable` rules that never apply · `parsing` all of it together · `web`,
+`http_client` the files of `--web.config.file` and `--http.config.file`.
 """
 
 from exporter.config.carrying import (
@@ -16,6 +16,7 @@ from exporter.config.carrying import (
     has_token_message,
     withholds_token,
 )
+from exporter.config.defaults import located
 from exporter.config.document import MAX_CHARACTERS, YamlProblem, load_yaml
 from exporter.config.http_client import BasicAuth, HttpClient, parse_http_client
 from exporter.config.model import (
@@ -38,6 +39,7 @@ from exporter.config.model import (
     Probes,
     Profile,
     Secret,
+    SlowOver,
     StatusRule,
     Target,
     TargetLimits,
@@ -89,6 +91,7 @@ __all__ = [
     "Profile",
     "RateLimit",
     "Secret",
+    "SlowOver",
     "StatusRule",
     "Target",
     "TargetLimits",
@@ -104,6 +107,7 @@ __all__ = [
     "examine",
     "has_token_message",
     "load_yaml",
+    "located",
     "needs_token",
     "parse",
     "parse_http_client",

@@ -28,6 +28,8 @@ from exporter.config.scalars import (
     FieldPath,
     FilePath,
     HeaderName,
+    LabelName,
+    LabelValue,
     Message,
     Name,
     Pattern,
@@ -367,10 +369,24 @@ class Tls(Model):
     server_name: Text | None = None
 
 
+class SlowOver(Model):
+    """Seconds to a probe's verdict from which a passed session counts as slow."""
+
+    connect: Period = 2.0
+    auth: Period = 2.0
+    send: Period = 2.0
+
+
+def _each_probe(value: object) -> object:
+    """Let one duration stand for all probes."""
+    return dict.fromkeys(SlowOver.model_fields, value) if isinstance(value, str) else value
+
+
 class Target(Model):
     """A named backend URL and how it is probed. Durations in seconds.
 
     `check_identities`: users that only the `check` command speaks as, so that it takes none of the schedule's slots.
+    `labels`: of `ws_probe_target_info`, to join with. `slow_over`: one duration or one for each probe.
     `address`: a name or IP address to connect to instead of the url's host, which stays in Host, SNI and certificate.
     """
 
@@ -393,10 +409,14 @@ class Target(Model):
     environment: Text | None = None
     tls: Tls = Tls()
     ip_protocol: Literal["any", "ip4", "ip6"] = "any"
+    slow_over: Annotated[SlowOver, BeforeValidator(_each_probe)] = SlowOver()
+    labels: dict[LabelName, LabelValue] = {}
 
 
 class Config(Model):
-    """The whole file. `max_connects_per_minute` holds for each host, over all targets; loopback is exempt.
+    """The whole file. `defaults` are in the targets by the time this is read (`defaults.with_defaults`).
+
+    `max_connects_per_minute` holds for each host, over all targets; loopback is exempt.
 
     `max_sessions`: connections that may be open at once, over all targets. `state_file`: where the ledger is kept over
     restarts and shared with every `check` on the machine. `history_file`: where the history is kept over restarts; one
@@ -404,6 +424,7 @@ class Config(Model):
     """
 
     targets: Annotated[list[Target], Field(min_length=1)]
+    defaults: dict[str, Any] = {}
     profiles: dict[Name, Profile] = {}
     max_connects_per_minute: Annotated[int, Field(ge=1, le=60_000)] = 60
     max_sessions: Annotated[int, Field(ge=1, le=100_000)] = 1000

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
+from exporter.config.defaults import located, own_problems, with_defaults
 from exporter.config.model import Config, Profile, Target
 from exporter.config.problem import Problem
 from exporter.config.profile_checks import profile_problems
@@ -18,6 +19,7 @@ from exporter.config.sentences import Place, field_problems, path_of, target_nam
 from exporter.config.target_checks import target_problems
 
 TARGET = re.compile(r"^targets\[(\d+)\]")
+MAX_LABELS: Final = 10
 PLAIN: Final = ("max_connects_per_minute", "max_sessions", "state_file", "history_file")
 """Settings beside `targets` and `profiles`: a good one holds for what is left of a file with problems."""
 
@@ -65,11 +67,16 @@ def parse(raw: object, built_in: Mapping[str, Profile]) -> Config | tuple[Proble
     Files' paths stay as written: `Config.resolved` says where relative ones start.
     """
     examined = examine(raw, built_in)
-    return examined.problems or examined.sound.config
+    return located(examined.problems, raw) or examined.sound.config
 
 
 def examine(raw: object, built_in: Mapping[str, Profile]) -> Examined:
-    """As `parse`, with what is left of a file that has problems, so that rooms above can add theirs to the list."""
+    """As `parse`, with what is left of a file that has problems, so that rooms above can add theirs to the list.
+
+    Problems of `defaults` are still those of the targets that have them (see `located`).
+    """
+    misplaced = tuple(own_problems(raw))
+    raw = with_defaults(raw)
     fields, good = _fields(raw)
     mistakes = {name: tuple(_profile(name, profile, built_in)) for name, profile in good.profiles.items()}
     profiles = {name: profile for name, profile in good.profiles.items() if not mistakes[name]}
@@ -82,7 +89,14 @@ def examine(raw: object, built_in: Mapping[str, Profile]) -> Examined:
         if not found[index] and index not in twins and target.profile in known
     ]
     return Examined(
-        (*fields, *chain(*mistakes.values()), *twins.values(), *chain(*found.values())),
+        (
+            *misplaced,
+            *fields,
+            *_label_problems(good, raw),
+            *chain(*mistakes.values()),
+            *twins.values(),
+            *chain(*found.values()),
+        ),
         _part(good, good.targets, profiles),
         _part(good, sound, profiles),
     )
@@ -133,6 +147,19 @@ def _target(index: int, target: Target, raw: object, good: _Good, known: Mapping
         yield Problem(f"{place}.profile", f"unknown profile, known here: {', '.join(names)}")
     for path, sentence in target_problems(target, known.get(target.profile)):
         yield Problem(f"{place}.{path}", sentence)
+
+
+def _label_problems(good: _Good, raw: object) -> Iterator[Problem]:
+    """All targets have the labels of all others, empty where they set none: so their number is bounded together."""
+    known: dict[str, None] = {}
+    for index, target in good.targets.items():
+        known |= dict.fromkeys(target.labels)
+        if len(known) > MAX_LABELS:
+            yield Problem(
+                path_of(("targets", index, "labels"), raw),
+                f"all targets together have more than {MAX_LABELS} label names: {', '.join(known)}",
+            )
+            return
 
 
 def _twins(raw: object) -> Iterator[tuple[int, Problem]]:

@@ -34,6 +34,16 @@ MAX_DEPTH: Final = 16
 MAX_VALUES: Final = 2_000
 MAX_TEXT: Final = 4_096
 MAX_PATTERN: Final = 1_000
+MAX_LABEL: Final = 128
+
+LABEL_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
+# fmt: off
+OUR_LABELS: Final = frozenset({
+    "alertname", "alertstate", "cause", "code", "identity", "initiator", "instance", "job", "kind", "le", "phase",
+    "probe", "pythonversion", "quantile", "reason", "severity", "target", "version",
+})
+# fmt: on
+"""Labels that series, Prometheus and alerts have already."""
 
 
 def seconds(value: object, most: float = DAY) -> float:
@@ -121,6 +131,20 @@ def _header_name(value: str) -> str:
     return value
 
 
+def _label_name(value: str) -> str:
+    if not LABEL_NAME.fullmatch(value) or value.startswith("__"):
+        raise ValueError("must be a label name: at most 63 letters, digits and _, no digit and no __ at the beginning")
+    if value in OUR_LABELS:
+        raise ValueError("is a label of the exporter, of Prometheus or of its alerts: choose another name")
+    return value
+
+
+def _label_value(value: str) -> str:
+    if len(_text(value)) > MAX_LABEL:
+        raise ValueError(f"must be at most {MAX_LABEL} characters long")
+    return value
+
+
 def _json_scalar(value: object) -> Any:
     if isinstance(value, float) or not _plain(value):
         raise ValueError("must be text, a whole number, true or false")
@@ -180,6 +204,9 @@ Regex = Annotated[str, AfterValidator(_regex)]
 Claim = Annotated[Any, PlainValidator(_claim)]
 """Any JSON value but null."""
 HeaderName = Annotated[str, AfterValidator(_header_name)]
+LabelName = Annotated[str, AfterValidator(_label_name)]
+"""A Prometheus label that a config may set."""
+LabelValue = Annotated[str, AfterValidator(_label_value)]
 Scalar = Annotated[bool | str | int, PlainValidator(_json_scalar)]
 Message = Annotated[Any, PlainValidator(_message)]
 """A JSON value to send."""

@@ -158,6 +158,9 @@ EXAMPLES: Final = {
     "headers": "name: value, such as {Origin: https://app.example.com}",
     "claims": "name: value, such as {iss: my-issuer}",
     "profiles": "name: profile",
+    "labels": "name: value, such as {team: payments}",
+    "defaults": "settings that hold for every target, such as {interval: 1m}",
+    "slow_over": "probe: duration, such as {connect: 500ms, send: 3s}, or one duration",
 }
 """What a mapping holds, by the name of its field."""
 
@@ -181,7 +184,7 @@ WORDS: Final[Mapping[str, Callable[[Any], str]]] = {
     "bool_type": _said("must be true or false, without quotes"),
     "list_type": _shape("a list"),
     "dict_type": _mapping,
-    "model_type": _shape("a mapping"),
+    "model_type": _mapping,
     "model_attributes_type": _shape("a mapping"),
     "too_short": _said("must not be empty"),
     "literal_error": _choices,

@@ -101,6 +101,16 @@ def _times(target: Target) -> Iterator[Found]:
         )
 
 
+def _slow_over(target: Target) -> Iterator[Found]:
+    names = sorted(target.slow_over.model_fields_set) if "slow_over" in target.model_fields_set else []
+    limits = {name: getattr(target.slow_over, name) for name in names}
+    if len(limits) == len(type(target.slow_over).model_fields) and len({*limits.values()}) == 1:
+        limits = {"": limits[names[0]]}
+    for name, limit in limits.items():
+        if limit >= target.timeout:
+            yield f"slow_over.{name}".rstrip("."), f"{limit:g}s is never exceeded: timeout is {target.timeout:g}s"
+
+
 def _jwt(target: Target) -> Jwt | None:
     return target.auth.jwt if target.auth else None
 
@@ -334,6 +344,7 @@ def _missing_parts(target: Target, profile: Profile) -> Iterator[Found]:
 TARGET_CHECKS: Final[tuple[Callable[[Target], Iterator[Found]], ...]] = (
     _url,
     _times,
+    _slow_over,
     _lifetime,
     _subjects,
     _ready_token,

@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 from exporter.classify import Cause, Outages, close_label
 from exporter.metrics import families as f
 from exporter.metrics.exposition import Form, Machine, figures
+from exporter.metrics.layout import labels_text
 from exporter.metrics.series import (
     LEARNED,
     OTHER,
@@ -53,7 +54,7 @@ class _Known:
         self.tokenless = target.tokenless
         self.kinds = passed_over_kinds(target.profile)
         self.validates = has_factory(target.profile)
-        self.shelf.arrange(legal(target), target.identities)
+        self.shelf.arrange(legal(target), target.identities, labels_text(target.labels))
         if not self.outages.follow(watched(target)):
             self.forget_outages()
 
@@ -260,6 +261,8 @@ def _durations(known: _Known, result: Result) -> None:
     for probe, seconds in result.durations.items():
         if probe in known.probes and result.verdicts.get(probe) is Verdict.PASS:
             known.shelf.observe(seconds, f.DURATION, probe)
+            if seconds > known.target.slow_over[probe]:
+                known.shelf.add(f.SLOW, probe)
     for phase, seconds in result.phases.items():
         if phase is not Phase.PREPARE:
             known.shelf.observe(seconds, f.PHASE_DURATION, phase)

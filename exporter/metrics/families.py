@@ -13,7 +13,7 @@ default timeout, 10 s, and the thresholds of alerts lie on a boundary. With +Inf
 
 PHASE_BUCKETS: Final = (0.005, 0.05, 0.25, 1.0, 4.0, 10.0)
 """Seconds of one phase: an ack on loopback 0.002-0.004, a round trip to staging 0.05-0.8. With +Inf 7 buckets: there
-are seven phases, and the room for lines is 344 a target."""
+are seven phases, and the room for lines is 351 a target."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -25,6 +25,8 @@ class Family:
     labels: tuple[str, ...]
     help: str
     buckets: tuple[float, ...] = ()
+    with_config_labels: bool = False
+    """The labels that the config gives the target follow."""
 
 
 _BY_PROBE: Final = ("target", "probe")
@@ -140,6 +142,25 @@ TIMEOUT: Final = Family(
     "gauge",
     _BY_TARGET,
     "Seconds a scheduled session may take.",
+)
+TARGET_INFO: Final = Family(
+    "ws_probe_target_info",
+    "gauge",
+    _BY_TARGET,
+    "Always 1; beside the target, the labels that the config gives it, to join with.",
+    with_config_labels=True,
+)
+SLOW: Final = Family(
+    "ws_probe_slow_total",
+    "counter",
+    _BY_PROBE,
+    "Passed probes of scheduled sessions that took longer than the target's slow_over, of those in the histogram.",
+)
+SLOW_OVER: Final = Family(
+    "ws_probe_slow_threshold_seconds",
+    "gauge",
+    _BY_PROBE,
+    "Seconds to the verdict above which a passed probe of the target counts as slow.",
 )
 OPEN_CONNECTIONS: Final = Family(
     "ws_probe_open_connections",

@@ -20,6 +20,18 @@ NAME: Final = "\0"
 (`config.scalars.NAME`), so none holds it, a quote, or a `%`."""
 
 
+LABELS: Final = "\2"
+"""Stands in a template where the labels go that the config gives a target (`labels_text`)."""
+
+
+def labels_text(labels: Mapping[str, str]) -> str:
+    """`,team="payments"`, escaped for the page and for the template that it comes into."""
+    return "".join(f',{name}="{value.translate(ESCAPES)}"' for name, value in labels.items())
+
+
+ESCAPES: Final = str.maketrans({"\\": r"\\", '"': r"\"", "%": "%%"})
+
+
 def alias(number: int) -> str:
     """Stands in a layout where the alias of the `number`-th identity goes."""
     return f"\x01{number}\x01"
@@ -38,7 +50,8 @@ Figure = int | float | None
 class Block:
     """The text of one family: a template for each line, all of them in one, and the slots of their figures.
 
-    `zeros`: the whole text where every figure is 0, as most are: failures that never happened.
+    `by_name`: other names than the target's stand in it. `zeros`: the whole text where every figure is 0, as most are:
+    failures that never happened.
     """
 
     lines: tuple[str, ...]
@@ -48,7 +61,7 @@ class Block:
     end: int
     buckets: int
     may_be_unknown: bool
-    by_identity: bool
+    by_name: bool
 
     def text(self, names: Mapping[str, str], figures: Sequence[Figure]) -> str:
         """The lines of a target; `names` says what stands for each placeholder, its own name for `NAME`."""
@@ -65,7 +78,7 @@ class Block:
         return self._named(template, names) % tuple(known)  # no name holds a `%`
 
     def _named(self, template: str, names: Mapping[str, str]) -> str:
-        for placeholder, name in names.items() if self.by_identity else ((NAME, names[NAME]),):
+        for placeholder, name in names.items() if self.by_name else ((NAME, names[NAME]),):
             template = template.replace(placeholder, name)
         return template
 
@@ -102,7 +115,7 @@ class Layout:
             end=self.size,
             buckets=len(family.buckets),
             may_be_unknown=family.kind == "gauge",
-            by_identity=family in BY_IDENTITY,
+            by_name=family in BY_IDENTITY or family.with_config_labels,
         )
 
 
@@ -130,7 +143,8 @@ def _lines(key: Key) -> list[str]:
     family, *values = key
     named = [NAME, *values] if "target" in family.labels else values
     labels = [f'{label}="{value}"' for label, value in zip(family.labels, named, strict=True)]
-    return [f"{family.name}{end}{_braced([*labels, *more])} %s\n" for end, more in _samples(family)]
+    after = LABELS if family.with_config_labels else ""
+    return [f"{family.name}{end}{_braced([*labels, *more], after)} %s\n" for end, more in _samples(family)]
 
 
 def _samples(family: Family) -> Iterator[tuple[str, list[str]]]:
@@ -143,5 +157,5 @@ def _samples(family: Family) -> Iterator[tuple[str, list[str]]]:
     yield from (("_count", []), ("_sum", []))
 
 
-def _braced(labels: Sequence[str]) -> str:
-    return f"{{{','.join(labels)}}}" if labels else ""
+def _braced(labels: Sequence[str], after: str) -> str:
+    return f"{{{','.join(labels)}{after}}}" if labels else ""

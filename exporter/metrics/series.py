@@ -5,7 +5,7 @@ that `increase()` sees its first step. Rule 2: what is not known yet is absent, 
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain, product
 from typing import Any, Final
 
@@ -34,6 +34,7 @@ class TargetSeries:
     """What the metrics need to know of a target.
 
     `identities`: aliases. `interval`, `timeout`: seconds. `every`: a probe runs in every n-th cycle.
+    `labels`: of the config. `slow_over`: seconds above which a passed probe is slow.
     `tokenless`: a session that only connects sends no token; `withheld`: and deeper ones send it in the upgrade.
     `has_token`: its deepest sessions send one. `confirm_after`: seconds from a first failure to a confirm run.
     """
@@ -47,6 +48,8 @@ class TargetSeries:
     every: Mapping[Probe, int]
     tokenless: bool
     withheld: bool
+    labels: Mapping[str, str] = field(default_factory=dict)
+    slow_over: Mapping[Probe, float] = field(default_factory=dict)
     has_token: bool = False
     confirm_after: float = 0.0
 
@@ -63,6 +66,8 @@ def target_series(target: Target, profile: Profile) -> TargetSeries:
         every={Probe.CONNECT: 1, Probe.AUTH: target.probes.auth.every, Probe.SEND: target.probes.send.every},
         tokenless=connects_without_token(target.auth, profile),
         withheld=withholds_token(target.auth, profile),
+        labels=target.labels,
+        slow_over={probe: getattr(target.slow_over, probe) for probe in Probe},
         has_token=target.auth is not None,
         confirm_after=target.confirm.after,
     )
@@ -104,6 +109,7 @@ def passed_over_kinds(profile: Profile) -> frozenset[str]:
 
 def _by_target(target: TargetSeries) -> Iterator[tuple[Key, Start]]:
     yield (f.TIMEOUT,), target.timeout
+    yield (f.TARGET_INFO,), 1
     yield (f.OPEN_CONNECTIONS,), 0
     if target.tls:
         yield (f.CERTIFICATE_EXPIRY,), None
@@ -126,6 +132,7 @@ def _by_probe(target: TargetSeries) -> Iterator[tuple[Key, Start]]:
         f.ATTEMPTS: 0,
         f.CYCLES: 0,
         f.CYCLE_FAILURES: 0,
+        f.SLOW: 0,
         f.DURATION: 0,
         f.SUCCESS: None,
         f.LAST_RUN: None,
@@ -135,6 +142,7 @@ def _by_probe(target: TargetSeries) -> Iterator[tuple[Key, Start]]:
     for probe, interval in intervals(target).items():
         yield from (((family, probe), start) for family, start in starts.items())
         yield (f.INTERVAL, probe), interval
+        yield (f.SLOW_OVER, probe), target.slow_over[probe]
 
 
 def _failures(target: TargetSeries) -> Iterator[tuple[Key, Start]]:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from exporter.metrics.families import Family
-from exporter.metrics.layout import BY_IDENTITY, NAME, Figure, Layout, alias, layout_of, slots
+from exporter.metrics.layout import BY_IDENTITY, LABELS, NAME, Figure, Layout, alias, layout_of, slots
 from exporter.metrics.series import Key, Start
 
 
@@ -25,15 +25,16 @@ class Shelf:
         self._strays: set[Key] = set()
         self._kept: tuple[object, Mapping[str, str], Layout, list[Figure]] | None = None
 
-    def arrange(self, legal: Mapping[Key, Start], aliases: Sequence[str] = ()) -> None:
+    def arrange(self, legal: Mapping[Key, Start], aliases: Sequence[str] = (), labels: str = "") -> None:
         """Make the series that have a start, keep those that are there, drop those that are legal no more.
 
-        `aliases`: those of the identities, in their order.
+        `aliases`: those of the identities, in their order. `labels`: see `layout.labels_text`.
         """
         self._strays.clear()
         before = {key: self._slice(key) for key in self._keys()}
         self._aliases = {name: alias(number) for number, name in enumerate(aliases)}
-        self._names = {NAME: self._names[NAME], **{mark: name for name, mark in self._aliases.items()}}
+        marks = {mark: name for name, mark in self._aliases.items()}
+        self._names = {NAME: self._names[NAME], **marks, LABELS: labels}
         self._lay_out(layout_of(tuple(map(self._placed, legal))), before)
         for key, start in legal.items():
             at = self._layout.at[self._placed(key)]

@@ -3,10 +3,10 @@
 Rule 1: each target first as if alone, then what they do together.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from exporter.config import Config, Problem, Profile
+from exporter.config import Config, Problem, Profile, Target
 from exporter.plan.harm import host_rates, rate_problems, slot_problems, user_peaks
 from exporter.plan.job import Job
 
@@ -33,10 +33,20 @@ def plan(config: Config, built_in: Mapping[str, Profile]) -> Plan | tuple[Proble
     )
     if unknown:
         return unknown
-    jobs = [Job.of(target, profiles[target.profile], config.max_connects_per_minute) for target in config.targets]
+    targets = _with_all_labels(config.targets)
+    jobs = [Job.of(target, profiles[target.profile], config.max_connects_per_minute) for target in targets]
     peaks, rates = user_peaks(jobs), host_rates(jobs)
     problems = (*slot_problems(jobs, peaks), *rate_problems(jobs, rates))
     return problems or Plan(tuple(_together(job, peaks, rates) for job in jobs), config.max_sessions)
+
+
+def _with_all_labels(targets: Sequence[Target]) -> Sequence[Target]:
+    """Each target with the labels of all, empty where it sets none: the series of one metric have the same labels."""
+    names = sorted({name for target in targets for name in target.labels})
+    if not names:
+        return targets
+    filled = ({name: target.labels.get(name, "") for name in names} for target in targets)
+    return [target.model_copy(update={"labels": labels}) for target, labels in zip(targets, filled, strict=True)]
 
 
 def _together(job: Job, peaks: Mapping[str, int], rates: Mapping[str, int]) -> Job:

@@ -6,9 +6,9 @@ Rule 1: text in, text out: nothing else changes, and by factor 1 nothing at all.
 - in prometheus.yml and alertmanager.yml: the value of a key that ends in `_interval`, `_timeout` or `_wait`;
 - in exporter.yml: every plain value that is written as a duration.
 Rule 3: not scaled: names of recorded series, prose, counts, ratios, multiples of `ws_probe_interval_seconds`; the skew
-of two clocks and the days of a certificate (they compare dates, they do not wait); the 2 s and the bucket of ProbeSlow
-(what a session lasts, and a busy machine would make 133 ms of it: slow rows are played in full seconds, on a longer
-interval); the minute of `max_connects_per_minute`, which loopback is exempt from.
+of two clocks and the days of a certificate (they compare dates, they do not wait); the 2 s
+above which a session is slow (what a session lasts, and a busy machine would make 133 ms of it: slow rows are played in
+full seconds, on a longer interval); the minute of `max_connects_per_minute`, which loopback is exempt from.
 """
 
 import re

@@ -41,11 +41,12 @@ _UNKNOWN_FACTORY: Final = "For profiles without a factory, and until a welcome h
 _FIRST: Final = "Until the first session that had a verdict for the probe."
 ABSENT: Final[Mapping[f.Family, str]] = {
     **dict.fromkeys(
-        (f.ATTEMPTS, f.FAILURES, f.CYCLES, f.CYCLE_FAILURES, f.IMPAIRED, f.SKIPS, f.DURATION, f.CLOSES), _FROM_START
+        (f.ATTEMPTS, f.FAILURES, f.CYCLES, f.CYCLE_FAILURES, f.IMPAIRED, f.SKIPS, f.DURATION, f.CLOSES, f.SLOW),
+        _FROM_START,
     ),
     **dict.fromkeys((f.PHASE_DURATION, f.HTTP_REJECTIONS, f.PASSED_OVER, f.OPEN_CONNECTIONS), _FROM_START),
     **dict.fromkeys((f.IDENTITY_ATTEMPTS, f.IDENTITY_FAILURES, f.IDENTITY_RESTING), "For targets without identities."),
-    **dict.fromkeys((f.INTERVAL, f.TIMEOUT), "Never."),
+    **dict.fromkeys((f.INTERVAL, f.TIMEOUT, f.TARGET_INFO, f.SLOW_OVER), "Never."),
     **dict.fromkeys((f.LOOP_LAG, f.DISTORTED_RUNS, f.RELOAD_OK, f.RELOADED_AT, f.BUILD_INFO), "Never."),
     **dict.fromkeys((f.HEARTBEAT_INTERVAL, f.MAX_MESSAGE_SIZE, f.CLOCK_SKEW), _UNKNOWN_FACTORY),
     f.SUCCESS: _FIRST,
@@ -86,6 +87,13 @@ _OF_FAMILY: Final = {
     (f.PASSED_OVER, "kind"): f"the profile's `noise[].kind`, and {_LINKS['Kind']}",
 }
 
+JOIN: Final = """\
+Every target has the label names of all targets, empty where it sets none. No other series has them: join with this one,
+for example the failures of one team:
+
+    sum by (target) (increase(ws_probe_failures_total[1h]))
+    * on (target) group_left (team) max by (target, team) (ws_probe_target_info{team="payments"})"""
+
 INTRO: Final = """\
 Values on `/metrics` are counted when a session ends, not when Prometheus scrapes. Every counter that a target can have
 starts at 0 before its first session, so `increase()` sees the first failure. Only scheduled sessions and their confirm
@@ -114,7 +122,10 @@ def _families() -> Iterator[str]:
         yield f"{family.kind.capitalize()}. {plain(family.help)}{unit}"
         if family.labels:
             rows = [(code(label), _OF_FAMILY.get((family, label)) or _LABELS[label]) for label in family.labels]
+            rows += [("`labels` of the config", "as the config has them")] if family.with_config_labels else []
             yield table(("label", "values"), rows)
+        if family is f.TARGET_INFO:
+            yield JOIN
         yield f"Absent: {ABSENT[family][0].lower()}{ABSENT[family][1:]}"
 
 

@@ -61,10 +61,10 @@ mistakes of a file are reported at once. `run --config.check` reads the file, it
 connecting anywhere. A reload applies the same checks and changes nothing if one of them fails.
 
 **Types.** A *duration* is written `15s`, `1m30s`, `250ms` or `1d`, at most `24h`. A *name* has at most 63 letters,
-digits and `_ . : -`, and becomes a label value. A *field path* leads to a value inside a message, such as `data.user_id`. A
-*pattern* is a JSON value that a message must contain: objects contain, lists agree item by item, `${any}` is any value
-that is there. Relative paths of files start at the folder of the config file. No `${…}` is filled in from the
-environment.
+digits and `_ . : -`, and becomes a label value. A *field path* leads to a value inside a message, such as
+`data.user_id`. A *pattern* is a JSON value that a message must contain: objects contain, lists agree item by item,
+`${any}` is any value that is there. Relative paths of files start at the folder of the config file. No `${…}` is filled
+in from the environment.
 
 The schedule itself is checked as well: see [Budget](design.md#budget)."""
 

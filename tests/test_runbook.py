@@ -126,19 +126,19 @@ def short(alert):
 
 def rows_of_the_front_page():
     """The table as Markdown."""
-    yield "| what happened | in the protocol page | notifies | in its text | fires too, muted |"
-    yield "|---|---|---|---|---|"
+    yield "| what happened | notifies | in its text | fires too, muted |"
+    yield "|---|---|---|---|"
     for row in TABLE["incidents"]:
         muted = ", ".join(short(alert) for alert in row["firing"] if alert != row["notify"])
         words = ", ".join(f"`{word}`" for word in row["text"])
-        yield f"| {row['what']} | {row['row']} | {short(row['notify'])} | {words} | {muted} |"
+        yield f"| {row['what']} | {short(row['notify'])} | {words} | {muted} |"
 
 
 def rows_that_stay_quiet():
     """The second table."""
-    yield "| what happened | in the protocol page | remark |"
-    yield "|---|---|---|"
-    yield from (f"| {row['what']} | {row['row']} | {row.get('note', '')} |" for row in TABLE["quiet"])
+    yield "| what happened | remark |"
+    yield "|---|---|"
+    yield from (f"| {row['what']} | {row.get('note', '')} |" for row in TABLE["quiet"])
 
 
 @pytest.mark.parametrize("rows", [rows_of_the_front_page, rows_that_stay_quiet])

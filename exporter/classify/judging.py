@@ -189,10 +189,10 @@ class _Cause:
 def judge(facts: Facts, case: Case) -> Judgement:
     """The verdict of each probe up to the case's depth, and one (phase, reason) for those that failed.
 
-    A deadline that we slept through proves nothing. Else the order of design 3: what stopped the session before the
-    welcome; what is wrong with the welcome; what became of the reply. The case's memory is told of the welcome, so a
-    session is judged once. Every cause is the failure of some probe in a session as deep as the profile goes: where
-    nothing is sent after the login, what a reply would else have failed for fails the login.
+    A deadline that we slept through proves nothing. Else, in this order (docs/design.md#classification): what stopped
+    the session before the welcome; what is wrong with the welcome; what became of the reply. The case's memory is told
+    of the welcome, so a session is judged once. Every cause is the failure of some probe in a session as deep as the
+    profile goes: where nothing is sent after the login, what a reply would else have failed for fails the login.
     """
     late = max(facts.late, case.late)
     if _is_void(facts, late, case.timeout):
@@ -346,7 +346,10 @@ def _server_close(facts: Facts) -> Close | None:
 
 
 def _refused(ruling: Ruling) -> _Cause:
-    """Design 3: refusals met during admission, by the profile's tables; a rule's word counts if admission has it."""
+    """Refusals met during admission, by the profile's tables; a rule's word counts if admission has it.
+
+    See docs/design.md#classification.
+    """
     rule: ErrorRule | CloseRule = ruling.rule
     reason = rule.reason if rule.reason in LEGAL_FAILURES[Phase.ADMISSION] else Reason.FACTORY
     by_factory = reason is Reason.FACTORY
@@ -409,7 +412,8 @@ def _later(facts: Facts, fault: Fault, phase: Phase, ruling: Ruling | None, prof
 def told(facts: Facts, depth: Probe, profile: Profile) -> Close | None:
     """The close as a `Result` carries it: without the peer's text, and without the refusal we asked for.
 
-    A connect-deep session without a token is refused for want of one (design 4): its close is ours, whoever was faster.
+    A connect-deep session without a token is refused for want of one (docs/design.md#connecting-without-a-token): its
+    close is ours, whoever was faster.
     """
     close = facts.close
     if close is None:

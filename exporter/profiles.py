@@ -56,7 +56,8 @@ def _fallback(event: str) -> NoiseRule:
     return NoiseRule(kind="degraded", match=match, factory=FactoryReason.DEGRADED, fails_welcome=True)
 
 
-# Protocol page sections 2 (frames), 4 (how a connection ends, and what changes within a day and a half), 5 (slots).
+# Sources: docs/backend-protocol.md#frames, docs/backend-protocol.md#how-connections-end,
+# docs/backend-protocol.md#what-was-re-labelled, docs/backend-protocol.md#the-manager-factory.
 FACTORY: Final = Profile(
     welcome=Welcome(
         match=_notice("connection_established"),
@@ -125,7 +126,7 @@ FACTORY: Final = Profile(
         _error("AUTH_RETRY_EXHAUSTED", reason=Reason.AUTH_UNAVAILABLE),
     ],
     closes=[
-        # Whatever the code: 1008 on T0, 1011 from 09-10 01:44, 1002 with the component codes of 09-10 00:37.
+        # Whatever the code: 1008 at first, 1011 from 09-10 01:44, 1002 with the component codes of 09-10 00:37.
         CloseRule(text=r"^(SSOT )?Auth failed", reason=Reason.AUTH_REJECTED),
         CloseRule(text=r"^Auth(entication)?: ", reason=Reason.AUTH_REJECTED),
         CloseRule(text=r"^Authentication (failed|required)", reason=Reason.AUTH_REJECTED),

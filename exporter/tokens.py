@@ -27,7 +27,7 @@ from exporter.profiles import fill
 BACKDATED: Final = 5
 """Seconds by which `iat` lies in the past: a verifier whose clock is behind ours refuses a token of the future."""
 IAT_AHEAD: Final = 60
-"""Seconds an `iat` may lie ahead of the verifier (protocol page section 1)."""
+"""Seconds an `iat` may lie ahead of the verifier (docs/backend-protocol.md#limits)."""
 MAX_AGE: Final = 24 * 3600
 LATEST: Final = 2**53
 LATEST_MOMENT: Final = 253_402_300_799.0

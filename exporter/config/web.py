@@ -5,7 +5,7 @@ fields. What the files that it names hold is looked at by `web.secure`, which ha
 
 Rule 1: what Go's TLS can and Python's cannot is refused with a sentence, never done by halves.
 Rule 2: no value is quoted: keys and hashes may stand here.
-Source: exporter-toolkit, docs/web-configuration.md and web/tls_config.go.
+Source: exporter-toolkit, web-configuration.md of its documentation, and web/tls_config.go.
 """
 
 import re

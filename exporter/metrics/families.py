@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 PROBE_BUCKETS: Final = (0.025, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 10.0)
-"""Seconds to a verdict. Loopback takes 0.1, staging 0.6-1.3, a cold start 1.1-3.9 (protocol page section 2); the
-default timeout, 10 s, and the thresholds of alerts lie on a boundary. With +Inf 9 buckets."""
+"""Seconds to a verdict. Loopback takes 0.1, staging 0.6-1.3, a cold start 1.1-3.9
+(docs/backend-protocol.md#the-handshake-step-by-step); the default timeout, 10 s, and the thresholds of alerts lie on a
+boundary. With +Inf 9 buckets."""
 
 PHASE_BUCKETS: Final = (0.005, 0.05, 0.25, 1.0, 4.0, 10.0)
 """Seconds of one phase: an ack on loopback 0.002-0.004, a round trip to staging 0.05-0.8. With +Inf 7 buckets: there

@@ -1,4 +1,4 @@
-"""Config → jobs: when, how deep, as whom; and the proof that the schedule does no harm (design 4).
+"""Config → jobs: when, how deep, as whom; and the proof that the schedule does no harm (docs/design.md#budget).
 
 Rule 1: same config, same plan, after every restart and on every machine. No clock: time comes in.
 Rule 2: which cycle goes how deep with which identity is a function of the cycle's absolute number, never of what ran

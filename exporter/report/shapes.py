@@ -1,4 +1,4 @@
-"""The shape of a user's name: backends have refused whole shapes of user ids (protocol page section 7, case 22).
+"""The shape of a user's name: backends have refused whole shapes of user ids (docs/backend-protocol.md#incidents, 22).
 
 A subject stands in no report; its shape does.
 """

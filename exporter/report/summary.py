@@ -13,7 +13,7 @@ from exporter.report.words import closed
 from exporter.result import Phase, Probe, Result, Verdict
 
 APART: Final = 2.0
-"""Seconds after which a live server's clock has moved on (design 3)."""
+"""Seconds after which a live server's clock has moved on (docs/design.md#evidence)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -370,7 +370,7 @@ class Scheduler:
         return outcome if first and outcome.reason not in NO_CONFIRM else None
 
     async def _confirm(self, lane: _Lane, failed: Result) -> None:
-        """Up to two more sessions on other identities (design 4); they answer the cycles that fall due meanwhile."""
+        """Run up to two sessions as other identities; they answer cycles due then (docs/design.md#confirm-runs)."""
         others = list(lane.job.others(failed.identity))
         if not others:
             return

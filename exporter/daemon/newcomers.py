@@ -1,7 +1,8 @@
 """Targets that wait before their first session: all at the start, those that a reload adds later.
 
 Rule 1: they wait for the delay and for one scrape that shows their zeros, `FIRST_SCRAPE` at most; for nothing if the
-delay is 0 (design 8). Rule 2: who was taken away meanwhile does not begin, even if one of its name came after it.
+delay is 0 (docs/design.md#schedule). Rule 2: who was taken away meanwhile does not begin, even if one of its name came
+after it.
 """
 
 import asyncio

@@ -4,8 +4,8 @@
         standin.set_fault("/ws", "slot_limit:limit=5")
         ...  # probe standin.url()
 
-It behaves as the protocol page says the backend of T1 does. Every path `/ws/NAME` (a-z, 0-9, -) is a backend process
-of its own; `/ws` and `/websocket` share one.
+It behaves as the backend with 20 slots (docs/backend-protocol.md#versions). Every path `/ws/NAME` (a-z, 0-9, -) is a
+backend process of its own; `/ws` and `/websocket` share one.
 
 Rule 1: imports nothing from above `tokens`, and nothing of the house but `tokens`. Rule 2: the model (`backend`,
 `slots`, `breaker`, `replies`, `credentials`, `frames`, `faults`) does no I/O and has no clock.

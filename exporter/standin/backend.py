@@ -1,4 +1,6 @@
-"""One backend process: who is let in, who gets a manager, and in which order (protocol page sections 1, 2 and 5).
+"""One backend process: who is let in, who gets a manager, and in which order.
+
+Source: docs/backend-protocol.md#the-handshake-step-by-step.
 
 Rule 1: a pure model: no I/O, no waiting; `now` is the monotonic clock, `wall` unix seconds.
 Rule 2: every path of the stand-in is a process of its own: own managers, own breaker, own cache.

@@ -1,4 +1,4 @@
-"""The circuit breakers before the login (docs/backend-protocol.md, "Two circuit breakers").
+"""The circuit breakers before the login (docs/backend-protocol.md#breakers).
 
 Rule 1: no clock: the time comes in. Rule 2: malformed and missing tokens never come here.
 """

@@ -1,4 +1,4 @@
-"""What the backend says on one connection to `/ws` (protocol page section 2, steps 2 to 11).
+"""What the backend says on one connection to `/ws` (docs/backend-protocol.md#the-handshake-step-by-step).
 
 Rule 1: the steps stand in one place and in the backend's order; a fault acts between them, at its stage, and nowhere
 else. Rule 2: every wait is a sleep of the running loop; the times of `Pace` are the only figures.

@@ -1,4 +1,4 @@
-"""Who knocks: the credentials of an upgrade request, in the order the server looks (protocol page section 1).
+"""The credentials of an upgrade request, in the order in which the server looks (docs/backend-protocol.md#connecting).
 
 Rule 1: pure: headers in, words out.
 """

@@ -1,4 +1,4 @@
-"""The backend's frames as JSON objects (protocol page section 2, "Frames", and section 4).
+"""The backend's frames as JSON objects (docs/backend-protocol.md#frames).
 
 Rule 1: shapes only: nothing here knows when a frame is sent. `now` is always unix seconds.
 Rule 2: the error frames of a refused token leak what the real ones leak. That is wanted: it keeps tests for secrets
@@ -83,7 +83,7 @@ def message_ack(message_id: object, now: float) -> Frame:
 
 
 def service_info(now: float, event: str = "service_info", *, fallback: bool = True) -> Frame:
-    """Says that something was missing at start-up; T2 calls the event `service_status`."""
+    """Says that something was missing at start-up; the readiness version calls the event `service_status`."""
     data = {
         "event": event,
         "message": "Some services are not available, fallback handlers are active",
@@ -95,7 +95,7 @@ def service_info(now: float, event: str = "service_info", *, fallback: bool = Tr
 
 
 def degraded(now: float) -> Frame:
-    """T2: start-up did not complete, the backend goes on without."""
+    """Readiness version: start-up did not complete, the backend goes on without."""
     return system({"event": "degraded_mode", "startup_wait_time": 5.0, "fallback_active": True}, now)
 
 
@@ -105,7 +105,7 @@ def recovery(now: float) -> Frame:
 
 
 def handshake_validation(now: float) -> Frame:
-    """T2: the handshake check, before or just after the welcome."""
+    """Readiness version: the handshake check, before or just after the welcome."""
     return {"type": "handshake_validation", "timestamp": now, "validation_id": f"test_{int(now * 1000)}"}
 
 

@@ -1,4 +1,4 @@
-"""HTTP answers to an upgrade, well-formed and not (protocol page section 4, "HTTP answers to the upgrade").
+"""HTTP answers to an upgrade, well-formed and not (docs/backend-protocol.md#http-answers).
 
 Rule 1: pure: values in, bytes out.
 """

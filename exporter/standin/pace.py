@@ -9,10 +9,10 @@ from typing import Self
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """Every duration of the backend, in seconds. The defaults are those of T1 (protocol page sections 2, 5 and 6)."""
+    """Every duration of the backend, in seconds. The defaults: docs/backend-protocol.md#calibration."""
 
     cold_start: float = 0.0
-    """Added to the first connection of a fresh process; about 1.0 at T0, off here (section 2, "cold-start")."""
+    """Added to the first connection of a fresh process; about 1.0 on the backend, off here."""
     auth_pause: float = 0.1
     """Between the error frame of an auth refusal and its close (section 2, step 2)."""
     services: float = 3.0

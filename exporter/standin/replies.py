@@ -1,4 +1,4 @@
-"""What the backend answers to a message (protocol page section 2, "Frames" and "No reply at all").
+"""What the backend answers to a message (docs/backend-protocol.md#frames, docs/backend-protocol.md#no-reply-at-all).
 
 Rule 1: pure: a message in, frames out. Rule 2: what is no error and has no reply is silence.
 """
@@ -60,7 +60,7 @@ REPLIES: Final[dict[str, Reply]] = {
     **dict.fromkeys(CHATS, lambda message, _user, now: [frames.message_ack(message.get("message_id"), now)]),
     **dict.fromkeys(SILENT, lambda _message, _user, _now: []),
 }
-"""By type; whatever is not here is unknown and gets the generic ack, `auth` and (at T1) `chat_message` included."""
+"""By type; whatever is not here is unknown and gets the generic ack, `auth` included."""
 
 
 def answer(message: str | None, user: str, now: float) -> Answer:

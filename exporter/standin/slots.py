@@ -1,4 +1,6 @@
-"""The manager factory's memory: one manager per connection, leaked however cleanly it ends (protocol page section 5).
+"""The manager factory's memory: one manager per connection, leaked however cleanly it ends.
+
+Source: docs/backend-protocol.md#the-manager-factory.
 
 Rule 1: no clock: the time comes in, in seconds of any monotonic clock. Rule 2: nothing is ever taken out because a
 connection ended; that is the fault of the incident.

@@ -1,4 +1,4 @@
-"""The paths without authentication and without a manager (protocol page sections 1 and 3).
+"""The paths without authentication and without a manager (docs/backend-protocol.md#connecting).
 
 Rule 1: nothing here knows users, slots or tokens.
 """
@@ -38,7 +38,7 @@ def _beat(talk: Conversation) -> None:
 
 
 async def _isolated(talk: Conversation) -> None:
-    """`/ws/isolated`: broken at T0: opens, says nothing, never closes."""
+    """`/ws/isolated`: broken: opens, says nothing, never closes."""
     talk.zombie()
 
 

@@ -28,7 +28,7 @@ from exporter.standin.tls import TlsLayer
 
 SILENT: Final = logging.Logger("standin", logging.CRITICAL + 1)  # noqa: LOG001 - registered nowhere, so it never speaks
 LIBRARY_LIMIT: Final = 16 * 1024 * 1024
-"""Bytes of a message beyond which the WebSocket library closes with 1009 (protocol page section 4)."""
+"""Bytes of a message beyond which the WebSocket library closes with 1009 (docs/backend-protocol.md#limits)."""
 INBOX: Final = 64
 """Messages kept for the conversation; beyond them reading rests."""
 NO_LINGER: Final = struct.pack("ii", 1, 0)
@@ -451,7 +451,7 @@ def close_frame(code: int, reason: str = "") -> bytes:
 
 
 def _select_subprotocol(_protocol: ServerProtocol, offers: Sequence[Subprotocol]) -> Subprotocol | None:
-    """`jwt-auth` if offered, else none, even if `jwt.…` was (protocol page section 1)."""
+    """`jwt-auth` if offered, else none, even if `jwt.…` was (docs/backend-protocol.md#connecting)."""
     return Subprotocol("jwt-auth") if "jwt-auth" in offers else None
 
 

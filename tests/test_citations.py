@@ -1,0 +1,58 @@
+"""A rule that the code refers to is there: each reference to a page of docs/ leads to a heading of it."""
+
+import re
+from pathlib import Path
+
+import pytest
+from markdown.extensions.toc import slugify
+
+ROOT = Path(__file__).parent.parent
+CITED = re.compile(r"\bdocs/(?P<page>[\w/.-]+\.md)(?:#(?P<heading>[\w-]+))?")
+HEADING = re.compile(r"^#{1,6} (.+?)\s*$", re.MULTILINE)
+ELSEWHERE = re.compile(r"\b[Dd]esign \d|\b[Pp]rotocol (?:page|\d)|\bissue \d|\bT[0-4]\b(?![\w:-])|\bthe seed\b")
+"""Words of papers that are not in the repository."""
+SOURCES = [
+    path
+    for folder, pattern in (("exporter", "*.py"), ("deploy", "*"), ("docs", "*.md"), (".", "*.md"), (".", "*.yml"))
+    for path in sorted((ROOT / folder).glob(pattern) if folder == "." else (ROOT / folder).rglob(pattern))
+    if path.is_file() and path.suffix in {".py", ".md", ".yml", ".yaml", ".service", ".default", ".socket"}
+]
+
+
+def headings(page):
+    """The anchors of a page, as the site makes them."""
+    text = re.sub(r"^```.*?^```", "", page.read_text("utf-8"), flags=re.DOTALL | re.MULTILINE)
+    return {slugify(re.sub(r"[`*]", "", title), "-") for title in HEADING.findall(text)}
+
+
+def places(pattern, paths):
+    """File, line and match of a pattern."""
+    for path in paths:
+        for number, line in enumerate(path.read_text("utf-8").splitlines(), 1):
+            for found in pattern.finditer(line):
+                yield f"{path.relative_to(ROOT)}:{number}", found
+
+
+def test_each_reference_leads_to_a_heading():
+    """The page is there, and the heading is on it."""
+    tests = [path for path in sorted((ROOT / "tests").rglob("*.py")) if path != Path(__file__)]
+    cited = list(places(CITED, [*SOURCES, *tests]))
+    broken = []
+    for place, found in cited:
+        page = ROOT / "docs" / found["page"]
+        if not page.is_file() or (found["heading"] and found["heading"] not in headings(page)):
+            broken.append(f"{place}: {found[0]}")
+
+    assert len(cited) > 20
+    assert broken == []
+
+
+def test_no_reference_leads_out_of_the_repository():
+    """What was written elsewhere when the code was made cannot be read by those who read the code."""
+    assert [f"{place}: {found[0]}" for place, found in places(ELSEWHERE, SOURCES)] == []
+
+
+@pytest.mark.parametrize("text", ["as design 4 says", "(protocol page section 7)", "see issue 3", "at T1.", "the seed"])
+def test_a_reference_out_of_the_repository_is_found(text):
+    """The pattern knows the ways in which such papers were referred to."""
+    assert ELSEWHERE.search(text)

@@ -23,11 +23,11 @@ WELCOME = {
     "server_id": None,
     "correlation_id": None,
 }
-"""The welcome of protocol page section 2."""
+"""The welcome of docs/backend-protocol.md#frames."""
 
 
 def frame(code, text="", error=""):
-    """An error frame of the factory (protocol page section 2)."""
+    """An error frame of the factory (docs/backend-protocol.md#frames)."""
     return {
         "type": "error_message",
         "error_code": code,

@@ -1,4 +1,4 @@
-"""Checks as `check` would hand them in, made by hand: the seed's incident and its neighbours.
+"""Checks as `check` would hand them in, made by hand: the slot-limit incident and its neighbours.
 
 `python tests/report_cases.py` writes the golden files tests/data/report-* anew.
 """
@@ -227,7 +227,7 @@ def series(*results, **known):
 
 
 ONE_SHAPE = series(*runs(*(PASSED if number % 3 == 2 else INTERNAL_ERROR for number in range(9))))
-"""Case 22 of protocol page section 7: the pool's users refused, the UUID let in."""
+"""Case 22 of docs/backend-protocol.md#incidents: the pool's users refused, the UUID let in."""
 
 MENDED = series(*runs(*[INTERNAL_ERROR] * 2, *[PASSED] * 4), planned=30, until_healthy=600.0)
 SERIES = {"one-shape": (ONE_SHAPE, None), "mended": (MENDED, ONE_SHAPE)}

@@ -56,7 +56,7 @@ CHAT = {
     "send": {"message": {"nonce": "${nonce}"}, "match": {"nonce": "${nonce}"}},
 }
 PROFILES = {"factory": BUILT_IN["factory"], "chat": Profile.model_validate(CHAT)}
-"""The backend of the seed, and one where users log in by a message."""
+"""The backend of profile `factory`, and one where users log in by a message."""
 
 
 def name_of(rule):

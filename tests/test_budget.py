@@ -658,7 +658,7 @@ def test_memory_stays_bounded():
 
 @dataclass
 class Backend:
-    """The manager factory of the protocol page section 5: slots leak on a clean close and are dropped only when a
+    """docs/backend-protocol.md#the-manager-factory: slots leak on a clean close and are dropped only when a
     connect meets the limit, if their last activity was over `release` seconds ago.
     """
 

@@ -63,7 +63,7 @@ def admitted(*seen, **met):
     return judgement.verdicts[Probe.AUTH], judgement.reason, judgement.factory_reason
 
 
-# Design 3, the table ----------------------------------------------------------------------------------------------
+# The table of docs/design.md#classification --------------------------------------------------------------------------
 
 ADMISSION = {
     "auth refused, by its frame": (
@@ -131,7 +131,7 @@ ADMISSION = {
 
 @pytest.mark.parametrize("row", ADMISSION)
 def test_what_is_met_during_admission_is_sorted_by_the_table(row):
-    """Each row of design 3 gives auth and send their verdicts, in phase admission, and the factory its reason."""
+    """Each row has verdicts of auth and send, in phase admission, and a reason (docs/design.md#classification)."""
     facts, (verdict, reason, factory) = ADMISSION[row]
     judgement = judge(facts, case())
 
@@ -149,7 +149,7 @@ def test_the_incident_of_the_seed_is_told_as_it_was():
     assert (judgement.factory_reason, judgement.slot_limit) == (FactoryReason.SLOT_LIMIT, 5)
 
 
-# Protocol page section 4: close code, reason text, error frame before it → auth, reason, factory reason.
+# docs/backend-protocol.md#how-connections-end: close code, reason text, error frame before it → auth, reason, factory.
 REFUSED = (FAIL, Reason.AUTH_REJECTED, None)
 UNAVAILABLE = (FAIL, Reason.AUTH_UNAVAILABLE, None)
 INIT_FAILED = (PASS, Reason.FACTORY, FactoryReason.INIT_FAILED)

@@ -1,6 +1,6 @@
 """Every fault of the stand-in, over plain and TLS, through the whole way of a session: what must come of it.
 
-The expectations stand in `data/faults.yml`, written from the backend's protocol page before the code.
+The expectations stand in `data/faults.yml`, written from what is known of the backend, before the code.
 """
 
 import asyncio
@@ -95,7 +95,7 @@ async def meet(row, over, tmp_path):
 
 @pytest.mark.parametrize(("row", "over"), CASES, ids=[f"{name_of(row)}-{over}" for row, over in CASES])
 async def test_a_fault_is_told_for_what_it_is(row, over, tmp_path):
-    """Verdicts, phase, reason, factory reason, close and rests are those of the protocol page."""
+    """Verdicts, phase, reason, factory reason, close and rests are those of the table."""
     job, result, rests, seen = await meet(row, over, tmp_path)
 
     got = {probe.value: result.verdicts[probe].value for probe in Probe}

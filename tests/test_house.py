@@ -1,4 +1,4 @@
-"""The house keeps its plan (design 5): floors, only-rooms, sizes and names, a test for every room.
+"""The house keeps its plan (docs/style.md#code): floors, only-rooms, sizes and names, a test for every room.
 
 Each rule is a function from a `House` to sentences that name file and line. Each is held against the real house, and
 against a small wrong one that it must refuse.
@@ -30,7 +30,7 @@ FLOORS = (
     ("metrics", "history", "report", "tokens", "plan"),
     ("budget", "classify"),
     ("profiles",),
-    ("config",),  # above `result`, although design 5 puts them side by side: its rules are written in result's words
+    ("config",),  # above `result`: its rules are written in result's words
     ("result",),
     ("",),  # the package itself: a version, nothing else
 )
@@ -245,7 +245,7 @@ def pure_rooms_do_nothing(house: House) -> Iterator[str]:
 
 
 def each_library_has_its_rooms(house: House) -> Iterator[str]:
-    """A library is known to the rooms that design 5 names, and to no other."""
+    """A library is known to the rooms that `ONLY` names, and to no other."""
     for found in house.imports:
         allowed = ONLY.get(found.top)
         if allowed is not None and room_of(found.path) not in allowed:

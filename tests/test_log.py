@@ -99,7 +99,7 @@ def line_of(msg, form="logfmt", **keys):
 
 
 def test_the_keys_of_a_session_are_the_promised_ones_in_order():
-    """Design 8: these keys, this order, and what is more comes after."""
+    """These keys, this order, and what is more comes after."""
     assert " ".join(list(log.session_line(PASSED))) == KEYS
     assert list(log.session_line(REFUSED))[: len(KEYS.split())] == KEYS.split()
 

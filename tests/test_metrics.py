@@ -175,7 +175,7 @@ ws_exporter_config_last_reload_success_timestamp_seconds gauge
 
 
 def test_the_families_are_those_of_the_design():
-    """Names, types and the order of labels are a contract (design 7)."""
+    """Names, types and the order of labels are a contract (docs/design.md#metrics-contract)."""
     assert [" ".join((family.name, family.kind, *family.labels)) for family in f.ALL] == DESIGN.split("\n")[1:-1]
 
 

@@ -274,7 +274,7 @@ def test_what_is_called_safe_is_safe_and_the_nearest(interval, pool, slots, rele
 
 
 def test_the_default_schedule_is_the_one_of_the_protocol_page():
-    """Three identities, every 60 s, on a backend of 5 slots: each connects once per 180 s (protocol page section 5)."""
+    """Three identities, every 60 s, on a backend of 5 slots: each connects once per 180 s."""
     made = job(interval="60s", limits={"slots_per_identity": 5})
     assert set(made.peaks.values()) == {2}
     assert set(job().peaks.values()) == {6}

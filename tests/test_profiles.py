@@ -239,7 +239,7 @@ def test_the_built_in_profiles_pass_the_checks_of_the_config(name):
 
 
 def test_the_factory_is_handled_with_the_care_of_the_design():
-    """Design 4: 20 slots of 300 s with one in reserve, no token where none is needed, no header that bypasses it."""
+    """20 slots of 300 s, one in reserve, no token where none is needed, no header that bypasses it."""
     limits = FACTORY.limits
 
     assert (limits.slots_per_identity, limits.slot_release, limits.reserve) == (20, 300, 1)
@@ -248,7 +248,7 @@ def test_the_factory_is_handled_with_the_care_of_the_design():
     assert ECHO.limits.slots_per_identity == 0
 
 
-# Protocol page section 2: types that a T0 server routes somewhere. An unknown one is answered by a bare ack.
+# docs/backend-protocol.md#frames: types that the server routes somewhere. An unknown one is answered by a bare ack.
 ROUTED = {
     *("start_agent", "agent_request", "user_message", "user", "user_input", "chat", "chat_message", "message"),
     *("connect", "disconnect", "broadcast", "ping", "pong", "heartbeat", "jsonrpc_request", "auth", "typing"),
@@ -267,7 +267,7 @@ def test_our_message_cannot_start_an_agent():
 
 
 def frame(code, text="", error=""):
-    """An error frame as the protocol page shows it."""
+    """An error frame as docs/backend-protocol.md#frames shows it."""
     details = {"error_message": error, "error_type": "FactoryInitializationError"}
     return {"type": "error_message", "error_code": code, "error_message": text, "details": details, "timestamp": 1.5}
 
@@ -276,7 +276,7 @@ LIMIT = "User has reached the maximum number of WebSocket managers (5). Emergenc
 REJECTED, UNAVAILABLE = Reason.AUTH_REJECTED, Reason.AUTH_UNAVAILABLE
 INIT, SLOTS, STARTUP = FactoryReason.INIT_FAILED, FactoryReason.SLOT_LIMIT, FactoryReason.STARTUP_INCOMPLETE
 
-# Protocol page section 4: error frame → what it means, the slot limit it names, whether the token was verified first.
+# docs/backend-protocol.md#login-refusals: error frame → meaning, slot limit, whether the token was verified.
 FRAMES = [
     (frame("FACTORY_INIT_FAILED", error=LIMIT), SLOTS, 5, True),
     (frame("FACTORY_INIT_FAILED", error=LIMIT.replace("5", "20")), SLOTS, 20, True),
@@ -335,7 +335,7 @@ def test_an_error_frame_that_no_rule_knows_has_no_ruling(message):
     assert sort_error(FACTORY, message) is None
 
 
-# Protocol page section 4: (code, reason text) → what it means, slot limit, seconds to stay away.
+# docs/backend-protocol.md#how-connections-end: (code, reason text) → what it means, slot limit, seconds to stay away.
 CLOSES = [
     (1008, "SSOT Auth failed", REJECTED, None, None),
     (1011, "SSOT Auth failed", REJECTED, None, None),
@@ -377,7 +377,7 @@ def test_a_close_that_says_no_cause_has_no_ruling(code, text):
 
 
 def test_no_rule_of_the_factory_is_shadowed():
-    """Every rule is met by some frame of the protocol page: none stands behind one that takes it all."""
+    """Every rule is met by some frame of docs/backend-protocol.md: none stands behind one that takes it all."""
     rules = [sort_error(FACTORY, row[0]).rule for row in FRAMES] + [
         sort_close(FACTORY, *row[:2]).rule for row in CLOSES
     ]
@@ -534,7 +534,7 @@ profiles:
 
 @pytest.fixture
 def chat():
-    """The second profile of design 6, as a config file brings it."""
+    """The profile `chat` of the documentation, as a config file brings it."""
     return parse(load_yaml(CHAT), BUILT_IN).profiles["chat"]
 
 
@@ -592,7 +592,7 @@ def test_a_script_is_bound_to_one_session():
     ],
 )
 def test_a_script_of_the_factory_knows_its_frames(message, welcome, error, noise):
-    """Each frame of the protocol page is the welcome, an error, or passed over under its kind."""
+    """Each frame of docs/backend-protocol.md is the welcome, an error, or passed over under its kind."""
     script = Script(Reader(FACTORY), VALUES)
     rule = script.reader.noise(message)
 

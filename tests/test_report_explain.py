@@ -31,7 +31,7 @@ from exporter.result import (
     Verdict,
 )
 
-# Of issue 3, point 2: the alerts that a result can point to; a page of no such name would never be opened.
+# The alerts that a result can point to; a page of no such name would never be opened.
 ALERTS = {
     "WebSocketInternalErrorSpike",
     "WebSocketFactoryValidationFailing",
@@ -192,7 +192,7 @@ LOOK_ALIKES = {
 
 
 def test_the_look_alikes_are_told_apart():
-    """The signatures of protocol page section 7 that look alike have sentences and pages of their own."""
+    """The signatures of docs/backend-protocol.md#incidents that look alike have sentences and pages of their own."""
     said = {number: explain(result) for number, result in LOOK_ALIKES.items()}
 
     assert len({each.sentence for each in said.values()}) == len(said)

@@ -31,7 +31,7 @@ def test_no_golden_file_is_left_over():
 
 
 def test_the_formats_are_those_of_the_issue():
-    """`--output` takes the six formats of issue 3, for a check and for a series."""
+    """`--output` takes six formats, for a check and for a series."""
     assert list(FORMATS) == list(SERIES_FORMATS) == ["text", "json", "nagios", "markdown", "junit", "github"]
 
 

@@ -12,7 +12,7 @@ from exporter.result import Close, Facts, Fault, Initiator, Kind, Phase, Probe, 
 
 calm = settings(deadline=None, database=None)  # a busy machine is no finding
 
-# Design 2 and 7: what stands here is a label value somebody's alert is written on.
+# docs/design.md#metrics-contract: what stands here is a label value somebody's alert is written on.
 LISTS = {
     r.Phase: "prepare resolve tcp tls upgrade admission auth reply close",
     r.Probe: "connect auth send",

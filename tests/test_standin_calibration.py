@@ -1,4 +1,4 @@
-"""The stand-in against what was observed of the real backend: protocol page section 9, row by row, in virtual time."""
+"""The stand-in against what was observed of the real backend: docs/backend-protocol.md#calibration, in virtual time."""
 
 import asyncio
 import json
@@ -18,7 +18,7 @@ BYPASS = ["X-E2E-Test: true"]
 
 
 def scene(play, *, slots=5, **options):
-    """Play against a stand-in of T0 (limit 5) on a virtual clock."""
+    """Play against a stand-in with limit 5 on a virtual clock."""
 
     async def main(loop):
         async with StandIn.start(clock=loop.time, wall=loop.wall, slots=slots, **options) as standin:
@@ -133,7 +133,7 @@ def test_the_word_garbage_gets_an_invented_user_under_bypass():
     ],
 )
 def test_only_names_with_test_or_e2e_and_a_usual_value_bypass(header, bypassed):
-    """The name and the value both count (section 0.6)."""
+    """The name and the value both count (docs/backend-protocol.md#connecting)."""
     told = scene(lambda stage: stage.story(stage.forged(), [header]))
     assert told == (FINE if bypassed else REJECTED)
 
@@ -152,7 +152,7 @@ def test_only_names_with_test_or_e2e_and_a_usual_value_bypass(header, bypassed):
     ids=["iss", "aud", "token_type", "no token_type", "env", "svc_id", "signature"],
 )
 def test_a_token_that_is_wrong_anywhere_is_rejected(claims, options):
-    """Forged, or without exactly the claims of section 1: VALIDATION_FAILED token_rejected, 1008 after 0.1 s."""
+    """Forged, or other claims than docs/backend-protocol.md#limits: VALIDATION_FAILED token_rejected, 1008 after 0.1 s."""
 
     async def play(stage):
         frame = await stage.first_error(stage.token(claims=claims, **options))
@@ -538,7 +538,7 @@ def test_a_worker_told_to_stop_closes_with_1012_and_a_killed_one_resets(live, ex
 
 
 def test_a_name_shape_of_t2_meets_only_its_shape():
-    """The pool's name is refused by a bare 1011, another shape is let in (section 7 row 22)."""
+    """The pool's name is refused by a bare 1011, another shape is let in (docs/backend-protocol.md#incidents, 22)."""
 
     async def play(stage):
         stage.standin.set_fault("/ws", "name_shape:shape=pool")

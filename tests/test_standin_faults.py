@@ -247,7 +247,7 @@ def test_frozen_time_stands_still():
     ],
 )
 def test_the_cause_of_a_factory_refusal_stands_in_the_error_frame(spec, path, text):
-    """The close reason is the same for all; `details` says which it was (protocol page section 4)."""
+    """The close reason is the same for all; `details` differ (docs/backend-protocol.md#the-manager-factory)."""
 
     async def look(peer):
         return await first(peer, "FACTORY_INIT_FAILED")

@@ -25,7 +25,7 @@ def fill(held, count, at=0.0, user=USER):
     return [held.take(user, f"{user}-{at}-{number}", at) for number in range(count)]
 
 
-# Slots (protocol page section 5) ----------------------------------------------------------------------------------
+# Slots (docs/backend-protocol.md#the-manager-factory) --------------------------------------------------------------
 
 
 @pytest.mark.parametrize("limit", [5, 20])
@@ -103,7 +103,7 @@ def test_activity_after_the_background_pass_does_not_undo_it():
 
 @pytest.mark.parametrize(("limit", "every"), [(5, 60), (20, 15)])
 def test_the_sustainable_rate_is_one_per_release_over_limit(limit, every):
-    """T0 bears one connect of a user per 60 s, T1 one per 15 s; a little faster meets the limit (section 5)."""
+    """5 slots bear one connect of a user per 60 s, 20 one per 15 s; a little faster meets the limit."""
 
     def refusals(gap):
         held = managers(limit)

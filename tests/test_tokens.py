@@ -305,7 +305,7 @@ def test_a_token_travels_in_the_header():
 
 
 def test_a_token_travels_as_a_subprotocol():
-    """As a subprotocol a token is offered in base64url without padding, as protocol page section 1 says."""
+    """As a subprotocol a token is offered in base64url without padding (docs/backend-protocol.md#connecting)."""
     carried = carry(carrier("subprotocol"), "abcd")
     assert (carried.headers, carried.subprotocols, carried.query) == ({}, ("jwt-auth", "jwt.YWJjZA"), {})
 

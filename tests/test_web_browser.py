@@ -217,7 +217,7 @@ async def test_a_fault_is_seen_without_a_reload(browser):
 
 
 async def test_bare_internal_errors_are_told_as_such(browser):
-    """The other half of the seed's incident: 1011 without an error frame."""
+    """The other half of the slot-limit incident: 1011 without an error frame."""
     async with probing(one="internal_error") as (daemon, standin):
         await standin.wait_sessions(1, timeout=20)
         async with tab(browser, daemon.url) as shown:

@@ -160,7 +160,7 @@ class Samples(dict):
 
     @property
     def accounted(self):
-        """Cycles that fell due and were told as something (design 7)."""
+        """Cycles that fell due and were told as something (docs/design.md#schedule)."""
         cycles = self.total("ws_probe_cycles_total", probe="connect")
         return cycles + self.total("ws_probe_skips_total") + self.total("ws_probe_impaired_total")
 

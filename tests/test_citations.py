@@ -8,6 +8,7 @@ from markdown.extensions.toc import slugify
 
 ROOT = Path(__file__).parent.parent
 CITED = re.compile(r"\bdocs/(?P<page>[\w/.-]+\.md)(?:#(?P<heading>[\w-]+))?")
+NAMED = re.compile(r"`((?:exporter|tests|deploy|docs)/[\w./-]*\w)`")
 HEADING = re.compile(r"^#{1,6} (.+?)\s*$", re.MULTILINE)
 ELSEWHERE = re.compile(r"\b[Dd]esign \d|\b[Pp]rotocol (?:page|\d)|\bissue \d|\bT[0-4]\b(?![\w:-])|\bthe seed\b")
 """Words of papers that are not in the repository."""
@@ -47,6 +48,17 @@ def test_each_reference_leads_to_a_heading():
 
     assert len(cited) > 20
     assert broken == []
+
+
+GUIDES = [ROOT / "CONTRIBUTING.md", ROOT / "ARCHITECTURE.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+def test_each_file_that_is_named_is_there():
+    """A path of the repository in a guide leads to a file or a folder."""
+    named = list(places(NAMED, GUIDES))
+
+    assert len(named) > 20
+    assert [f"{place}: {found[1]}" for place, found in named if not (ROOT / found[1]).exists()] == []
 
 
 def test_no_reference_leads_out_of_the_repository():

@@ -152,7 +152,7 @@ def test_only_names_with_test_or_e2e_and_a_usual_value_bypass(header, bypassed):
     ids=["iss", "aud", "token_type", "no token_type", "env", "svc_id", "signature"],
 )
 def test_a_token_that_is_wrong_anywhere_is_rejected(claims, options):
-    """Forged, or other claims than docs/backend-protocol.md#limits: VALIDATION_FAILED token_rejected, 1008 after 0.1 s."""
+    """Forged, or not as docs/backend-protocol.md#limits says: VALIDATION_FAILED token_rejected, 1008 after 0.1 s."""
 
     async def play(stage):
         frame = await stage.first_error(stage.token(claims=claims, **options))

@@ -43,11 +43,11 @@ def site(tmp_path_factory):
 
 
 def test_the_site_has_a_page_for_each_document_and_each_alert(site):
-    """Each page of docs/ and of the runbook is a page of the site."""
+    """Each page of docs/ and of the runbook is a page of the site, and so are the steps of a deployment."""
     written = [path.relative_to(ROOT / "docs") for path in (ROOT / "docs").rglob("*.md")]
     runbook = [Path("runbook", path.name) for path in (ROOT / "deploy" / "runbook").glob("*.md")]
 
-    missing = [page for page in (*written, *runbook) if not _built(site, page).is_file()]
+    missing = [page for page in (*written, *runbook, Path("deployment.md")) if not _built(site, page).is_file()]
 
     assert written
     assert missing == []

@@ -1,23 +1,35 @@
-"""Adds the runbook to the site: it stands in deploy/, from where the exporter ships it."""
+"""Adds what stands in deploy/, where it is shipped, to the site: the runbook, and the steps of a deployment."""
 
 import re
 from pathlib import Path
+from typing import Final
 
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 
-RUNBOOK = Path(__file__).parents[2] / "deploy" / "runbook"
-OUTSIDE = re.compile(r"\]\((?:\.\./)+deploy/runbook/")
-"""A link to a page of the runbook, as it is followed in the repository."""
+DEPLOY: Final = Path(__file__).parents[2] / "deploy"
+ADDED: Final = {
+    "deployment.md": DEPLOY / "README.md",
+    **{f"runbook/{page.name}": page for page in sorted((DEPLOY / "runbook").glob("*.md"))},
+}
+"""Page of the site → file."""
+
+OUTSIDE: Final = (
+    (re.compile(r"\]\(\.\./deploy/runbook/"), "](runbook/"),
+    (re.compile(r"\]\(\.\./deploy/README\.md"), "](deployment.md"),
+)
+"""Links as they are followed in the repository, and as on the site."""
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Add the pages of the runbook under `runbook/`."""
-    for page in sorted(RUNBOOK.glob("*.md")):
-        files.append(File.generated(config, f"runbook/{page.name}", abs_src_path=str(page)))
+    """Add the pages."""
+    for name, file in ADDED.items():
+        files.append(File.generated(config, name, abs_src_path=str(file)))
     return files
 
 
 def on_page_markdown(markdown: str, **_more: object) -> str:
-    """Lead links to the runbook to its pages on the site."""
-    return OUTSIDE.sub("](runbook/", markdown)
+    """Lead the links to the pages."""
+    for pattern, place in OUTSIDE:
+        markdown = pattern.sub(place, markdown)
+    return markdown

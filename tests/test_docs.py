@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from exporter.arguments import parser
 from exporter.config import examine
 from exporter.metrics import families
 from exporter.profiles import BUILT_IN
@@ -102,3 +104,35 @@ def test_an_example_of_a_profile_is_a_good_config(name, text):
 
     assert examined.problems == ()
     assert name in examined.good.config.profiles
+
+
+README = (ROOT / "README.md").read_text("utf-8")
+COMMANDS = re.findall(r"^    \.venv/bin/ws-factory-exporter (.*?)(?:\s+#.*)?$", README, re.MULTILINE)
+
+
+def test_the_readme_is_short():
+    """At most 120 lines: what is longer is a page of docs/."""
+    assert len(README.splitlines()) <= 120
+
+
+def test_the_config_of_the_readme_is_good_and_of_a_backend_that_is_not_built_in():
+    """What a reader copies first is taken as it is."""
+    (text,) = re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)
+
+    examined = examine(yaml.safe_load(text), BUILT_IN)
+
+    assert examined.problems == ()
+    assert {target.profile for target in examined.good.config.targets}.isdisjoint(BUILT_IN)
+
+
+def test_the_commands_of_the_readme_are_taken():
+    """Our parser takes each of them, flag by flag."""
+    assert {parser().parse_args(shlex.split(line)).command for line in COMMANDS} == {"demo", "run", "check"}
+
+
+def test_each_link_of_the_readme_leads_to_a_file():
+    """A page that the README names is there."""
+    links = re.findall(r"\]\(([^)#:]+)\)", README)
+
+    assert len(links) > 10
+    assert [link for link in links if not (ROOT / link).exists()] == []

@@ -100,12 +100,34 @@ starts at 0 before its first session, so `increase()` sees the first failure. On
 runs are counted here; `/probe` and `check` change nothing on this page. No text from the network is ever a label value:
 each value is a name from the config or a word of a closed list."""
 
+QUESTIONS: Final[tuple[tuple[str, tuple[f.Family, ...]], ...]] = (
+    ("Does it work now?", (f.SUCCESS,)),
+    ("Is it an outage, and of which cause?", (f.OUTAGE,)),
+    ("How often does it fail, where, and why?", (f.ATTEMPTS, f.FAILURES, f.HTTP_REJECTIONS)),
+    ("How did connections end?", (f.CLOSES,)),
+    ("Did the factory do its work?", (f.FACTORY_VALID, f.FACTORY_FAILURES, f.SLOT_LIMIT)),
+    ("How long does each phase take?", (f.PHASE_DURATION, f.DURATION)),
+    ("What is the error budget made of?", (f.CYCLES, f.CYCLE_FAILURES)),
+    ("What was not probed, and why?", (f.SKIPS, f.IMPAIRED)),
+    ("When did it run last, and when is it due?", (f.LAST_RUN, f.LAST_SUCCESS, f.DUE)),
+    (
+        "What does the exporter hold at the backend?",
+        (f.SLOTS_HELD, f.SLOTS_BUDGET, f.IDENTITY_RESTING, f.TOKEN_RESTING),
+    ),
+    ("Can the durations be believed?", (f.LOOP_LAG, f.DISTORTED_RUNS, f.SKIPS)),
+)
+"""What people ask, and the families that answer."""
+
 
 def metrics_page() -> str:
     """The whole page."""
     return page(
         "Metrics",
         INTRO,
+        table(
+            ("question", "families"),
+            [(asked, ", ".join(f"[{one.name}](#{one.name})" for one in answer)) for asked, answer in QUESTIONS],
+        ),
         "## Families of /metrics",
         *_families(),
         "## Label values",

@@ -205,7 +205,7 @@ MATRIX = [
 ]
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(1200)
 @pytest.mark.parametrize("row", MATRIX, ids=lambda row: "-".join(map(str, row[:2])))
 def test_an_outage_pages_within_three_cycles_until_it_ends_and_a_blip_never(row, tmp_path):
     """Whatever the number of confirm runs; one page for it, without a gap, and none of another name."""

@@ -153,7 +153,7 @@ class Holdup(StrEnum):
 
 
 class Initiator(StrEnum):
-    """Who sent the first close frame of a session; `NONE`: nobody did."""
+    """Who sent the first close frame of a session; `NONE`: none came, not even in answer to ours."""
 
     REMOTE = "remote"
     LOCAL = "local"

@@ -100,7 +100,7 @@ CLOSES: Final = Family(
     "ws_probe_closes_total",
     "counter",
     ("target", "phase", "code", "initiator"),
-    "First close frames of scheduled sessions, by phase, code and who sent it; 1006/none is a connection without one.",
+    "First close frames of scheduled sessions, by phase, code and who sent it; 1006/none: none came.",
 )
 HTTP_REJECTIONS: Final = Family(
     "ws_probe_http_rejections_total",

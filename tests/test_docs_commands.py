@@ -69,6 +69,27 @@ async def test_the_quickstart_works_as_it_is_written(tmp_path):
     assert 'ws_probe_attempts_total{target="my-backend",probe="send"}' in metrics
 
 
+async def test_the_refused_schedule_of_the_design_page_is_refused_in_those_words(tmp_path):
+    """The page quotes what the check of the config says."""
+    config = tmp_path / "exporter.yml"
+    target = {
+        "name": "staging",
+        "url": "wss://api.staging.example.com/ws",
+        "profile": "factory",
+        "interval": "13s",
+        "identities": {"pool-001": "exporter-user-001"},
+        "auth": {"jwt": {"key_env": "STAGING_KEY"}},
+    }
+    config.write_text(json.dumps({"targets": [target]}), encoding="utf-8")
+
+    async with command("run", "--config.file", str(config), "--config.check", STAGING_KEY="k" * 64) as checked:
+        code = await checked.ended()
+    said = " ".join(checked.err).partition("exporter.yml: ")[2]
+
+    assert (code, said.startswith("targets[0]")) == (1, True)
+    assert said in " ".join((ROOT / "docs/design.md").read_text("utf-8").split())
+
+
 @asynccontextmanager
 async def chat_server(token):
     """A server that speaks as the worked example of docs/profiles.md says; gives its port."""

@@ -4,12 +4,13 @@ The drill on all of them is `make engines`.
 """
 
 import subprocess
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
 import yaml
 from engines import unpack
-from engines.engines import ADVISED
+from engines.engines import ADVISED, DELAY, delayed
 from realservers import binary, newer
 
 ROOT = Path(__file__).parent.parent
@@ -65,10 +66,9 @@ def test_vmalert_takes_the_rules(rules):
 
 def test_the_drill_sets_the_flags_that_the_page_has_a_user_set():
     """And no others that a user would not know of."""
-    for program, flags in ADVISED.items():
-        assert flags
-        for flag in flags:
-            assert f"`{flag}`" in PAGE, f"{program} {flag}"
+    for program, flag in ADVISED.items():
+        assert f"`{flag}={DELAY}`" in PAGE, program
+        assert delayed(program, Fraction(1)) == f"{flag}={DELAY}"
 
 
 def test_every_engine_is_pinned_for_both_newer_releases():

@@ -10,15 +10,24 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
-from drill.scaler import duration, scaled
+from drill.scaler import duration, scaled, seconds
 from engines.labelled import EXTRA, labelled
 from realservers import ENGINES as UNPACKED
 from realservers import Prometheus, binary, newer, prometheus, started, stop
 
 ROOT = Path(__file__).parents[2]
 RULES, SCRAPES, SCRAPES_ALONE = ROOT / "alerts.yml", ROOT / "deploy/prometheus.yml", ROOT / "deploy/scrape.yml"
-ADVISED = {"victoria-metrics": ("-search.latencyOffset=1s",), "vmalert": ("-rule.evalDelay=1s",)}
-"""The flags of deploy/README.md."""
+ADVISED = {"victoria-metrics": "-search.latencyOffset", "vmalert": "-rule.evalDelay"}
+DELAY = "5s"
+"""The flags of deploy/README.md and their value: rules of one evaluation must see the same samples, or a page comes
+before the one that mutes it."""
+SEEN_AFTER = Fraction(2)
+"""Seconds until a query finds what VictoriaMetrics has scraped, however fast a drill is: none of its delays is less."""
+
+
+def delayed(program, factor):
+    """The advised flag, scaled."""
+    return f"{ADVISED[program]}={float(max(seconds(DELAY) * factor, SEEN_AFTER)):g}s"
 
 
 @dataclass(frozen=True)
@@ -93,7 +102,7 @@ async def of_victoria_metrics(judged, program):
             f"-storageDataPath={judged.folder / 'data'}",
             f"-httpListenAddr=127.0.0.1:{port}",
             "-loggerLevel=WARN",
-            *ADVISED["victoria-metrics"],
+            delayed("victoria-metrics", judged.factor),
         ]
 
     async with AsyncExitStack() as running:
@@ -111,7 +120,7 @@ async def of_victoria_metrics(judged, program):
                 f"-remoteWrite.flushInterval={duration('2s', judged.factor)}",
                 "-loggerLevel=WARN",
                 *(f"-external.label={name}={value}" for name, value in EXTRA.items() if judged.extra),
-                *ADVISED["vmalert"],
+                delayed("vmalert", judged.factor),
             ]
 
         judge, _ = await started(judging, "/health", judged.folder / "vmalert.log")

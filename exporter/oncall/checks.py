@@ -1,6 +1,7 @@
 """The check of the person on call: sessions now, by the plan, the prober and the ledger of the daemon.
 
-Rule 1: a check takes no slot that the schedule needs; it is refused with a cause, never queued.
+Rule 1: a check takes no slot that the schedule needs and costs it no cycle: it waits for a session that is under way, and
+is refused with a cause otherwise.
 Rule 2: its sessions enter the ledger and no counter.
 """
 
@@ -47,6 +48,8 @@ TOKENS: Final = frozenset({Holdup.REJECTED, Holdup.BREAKER_TOKEN})
 OWN_USERS: Final = ", name users of its own under check_identities"
 TAKES_NONE: Final = ", or ask with --probe connect (HTTP: probe=connect), which takes no slot and sends no token"
 SEND_IT: Final = ", or send it all the same with check --send-token, if nobody else can be harmed"
+CYCLE_BEGINS: Final = 0.5
+"""Seconds after it is due within which a cycle has its slot, on a busy machine too."""
 PATIENT_PART: Final = 4
 """The part of a session's time, where that is bounded, that may be waited for another connection's end."""
 
@@ -99,6 +102,7 @@ class OnCall:
         self._state = state
         self._clock = clock or Clock()
         self._beside = beside is not None
+        self._is_scheduled = self._beside or state.is_shared
         self._prober = beside or Prober(state, KeyRing(), Resolver(), self._clock, lambda *_: None)
         self._turns = turn
         self._send_token = send_token
@@ -210,9 +214,13 @@ class OnCall:
         """The first identity, in turn, that the ledger lets speak; who is merely in use is waited for, then."""
         pool = self._speakers(depth)
         turn, self._turns = self._turns % len(pool), self._turns + 1
-        turns = [self._turn(depth, alias, within) for alias in pool[turn:] + pool[:turn]]
+        ordered = pool[turn:] + pool[:turn]
+        waits = {alias: self._wait_for_schedule(alias, within) for alias in ordered}
+        ready = [alias for alias in ordered if not waits[alias]]
+        if not ready:
+            await asyncio.sleep(min(waits.values()))
         skips = []
-        for turn_of in turns:
+        for turn_of in [self._turn(depth, alias, within) for alias in ready or ordered]:
             outcome = await self._prober.run(turn_of)
             if isinstance(outcome, Result):
                 return outcome
@@ -220,6 +228,19 @@ class OnCall:
         skip, turn_of = min(skips, key=lambda pair: _rank(pair[0]))
         patience = min(self._job.open_for, within.verdict / PATIENT_PART)
         return await self._prober.run(turn_of._replace(patience=patience)) if skip.holdup in PASSING else skip
+
+    def _wait_for_schedule(self, alias: str | None, within: Within) -> float:
+        """Seconds until the schedule has begun its next cycle as this alias, if that is better waited for; else 0.
+
+        A cycle waits for our session. But if both take as long as they may, and ours begins just before the cycle,
+        the one after it finds the target busy and is lost.
+        """
+        job, now = self._job, self._clock.wall()
+        cycle = job.cycle_at(now) + 1
+        if alias is None or self.has_own_users or not self._is_scheduled or job.identity(cycle) != alias:
+            return 0.0
+        ends = now + min(job.open_for, within.end) + job.open_for
+        return job.due(cycle) + CYCLE_BEGINS - now if ends > job.due(cycle + 1) else 0.0
 
     def _turn(self, depth: Probe, alias: str | None, within: Within) -> Turn:
         cycle = self._job.cycle_at(self._clock.wall())

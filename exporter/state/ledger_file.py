@@ -69,6 +69,11 @@ class State:
         """Share it with nobody; a restart forgets it."""
         return cls(None, wall=wall)
 
+    @property
+    def is_shared(self) -> bool:
+        """Whether other processes may know the ledger."""
+        return self._journal is not None
+
     def transaction(self) -> "_Transaction":
         """Give the ledger as all processes know it, and keep what is decided inside. Never await inside."""
         return _Transaction(self)

@@ -1,7 +1,7 @@
 """The check of the person on call: a session now, here or asked of an exporter that runs.
 
-Rule 1: a check takes no slot that the schedule needs and costs it no cycle: it waits for a session that is under way, and
-is refused with a cause otherwise.
+Rule 1: a check takes no slot that the schedule needs and costs it no cycle: it waits for a session that is under way,
+and is refused with a cause otherwise.
 Rule 2: its sessions enter the ledger and no counter.
 
 `checks` runs sessions of a target, `several` of more · `asking` asks another exporter.

@@ -1,7 +1,7 @@
 """The check of the person on call: sessions now, by the plan, the prober and the ledger of the daemon.
 
-Rule 1: a check takes no slot that the schedule needs and costs it no cycle: it waits for a session that is under way, and
-is refused with a cause otherwise.
+Rule 1: a check takes no slot that the schedule needs and costs it no cycle: it waits for a session that is under way,
+and is refused with a cause otherwise.
 Rule 2: its sessions enter the ledger and no counter.
 """
 

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import report_cases as cases
 
+from exporter import __version__
 from exporter.history import Mark, Outcome, State, Word
 from exporter.history.history import Cause, Ending
 from exporter.result import (
@@ -163,7 +164,7 @@ def healthy(names=NAMES):
 
 
 HEALTH = Health(
-    version="0.4.0",
+    version=__version__,
     started_at=NOW - 86_400 * 6.2,
     config_ok=True,
     config_at=NOW - 86_400 * 1.3,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from exporter.config import Problem, Profile, load_yaml, parse, unreachable_rules
+from exporter.config import Config, Problem, Profile, load_yaml, parse, unreachable_rules
 from exporter.plan import plan, plan_notes, plan_warnings
 from exporter.profiles import BUILT_IN
 
@@ -193,3 +193,26 @@ def test_the_example_of_the_readme_is_used_without_a_warning():
     """A profile that the file brings, its noise in the short form."""
     text = "{send: {message: {id: '${nonce}'}, match: {id: '${nonce}'}}, noise: [{type: ping}, {type: pong}]}"
     assert list(unreachable_rules(Profile.model_validate(load_yaml(text)))) == []
+
+
+LOGIN = {"message": {"id": 1, "token": "${token}"}, "match": {"id": 1}}
+
+
+@pytest.mark.parametrize(
+    ("profile", "noted"),
+    [
+        ({"auth": LOGIN}, True),
+        ({"auth": {**LOGIN, "expect": {"result": "${any}"}}}, False),
+        ({"auth": LOGIN, "error": {"error": {}}}, False),
+        ({}, False),
+    ],
+)
+def test_a_login_that_any_answer_passes_is_noted(profile, noted):
+    """An error that carries the id of the login is an answer too, if the profile knows neither errors nor results."""
+    target = {"name": "a", "url": "ws://a.example.com/", "profile": "rpc", "identities": {"u": "v"}}
+    if "auth" in profile:
+        target["auth"] = {"secret_env": "SECRET"}
+    config = Config.model_validate({"targets": [target], "profiles": {"rpc": profile}})
+
+    notes = [note.sentence for note in plan_notes(plan(config, BUILT_IN).jobs)]
+    assert any(sentence.startswith("rpc.auth has no expect: ") for sentence in notes) is noted

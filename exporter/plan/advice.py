@@ -94,6 +94,19 @@ def _plain_text(profile: Profile) -> Iterator[Found]:
             yield f"{name}.message", "is sent as JSON, in quotes: a protocol of plain text is not spoken"
 
 
+ANY_ANSWER: Final = (
+    "any message that matches is a login that passed, an error with the same id too: say what a good answer holds, "
+    'such as expect: {result: "${any}"}, or how an error looks (error, errors)'
+)
+
+
+def _any_answer(job: Job) -> Iterator[Found]:
+    """A login whose answer need hold nothing, of a protocol in which errors are not known either."""
+    profile = job.profile
+    if profile.auth is not None and profile.auth.expect == "${any}" and profile.error is None and not profile.errors:
+        yield "profile", f"{job.target.profile}.auth has no expect: {ANY_ANSWER}"
+
+
 def _assumed_profile(job: Job) -> Iterator[Found]:
     if "profile" not in job.target.model_fields_set:
         yield "profile", f"{job.target.profile} was assumed: the target names none"
@@ -124,4 +137,9 @@ JOB_WARNINGS: Final[tuple[Callable[[Job], Iterator[Found]], ...]] = (
     _clear_credential,
     _short_release,
 )
-JOB_NOTES: Final[tuple[Callable[[Job], Iterator[Found]], ...]] = (_assumed_profile, _measured_by, _detection)
+JOB_NOTES: Final[tuple[Callable[[Job], Iterator[Found]], ...]] = (
+    _assumed_profile,
+    _any_answer,
+    _measured_by,
+    _detection,
+)

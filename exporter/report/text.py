@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from itertools import chain
+from pathlib import PurePosixPath
 from textwrap import wrap
 from typing import Final
 
@@ -64,7 +65,8 @@ def _verdict(result: Result, probe: Probe, checked: Checked) -> str:
 
 
 def _words(explanation: Explanation) -> Iterator[str]:
-    named = (("why", explanation.sentence), ("next", explanation.next_step), ("page", explanation.page))
+    page = explanation.page and f"{explanation.page} (/runbook/{PurePosixPath(explanation.page).stem} of the exporter)"
+    named = (("why", explanation.sentence), ("next", explanation.next_step), ("page", page))
     for name, words in named:
         if words is not None:
             label = "" if name == "why" and explanation.page is None else name

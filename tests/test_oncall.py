@@ -200,3 +200,6 @@ async def test_a_series_says_what_the_budget_bears():
     assert "of the first 5 the budget lets 3 happen at most" in said
     assert "--every 101s" in said
     assert not [other for other in others if "budget" in other]
+    waiting = on_call(standin, state).announce(Probe.SEND, Rounds(61, 1.0, 60.0))
+    assert waiting.startswith("until it is healthy, up to 61 runs, one every 1 s: ")
+    assert on_call(standin, state).announce(Probe.SEND, Rounds(1, 20.0)).startswith("1 run: ")

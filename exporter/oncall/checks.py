@@ -175,7 +175,8 @@ class OnCall:
         """How long a series will take at most, and whether the ledger can have room for all of it."""
         longest = span(rounds.longest(self._job.open_for))
         paced = f", one every {span(rounds.every)}" if rounds.runs > 1 else ""
-        took = f"{count(rounds.runs, 'run')}{paced}: {longest} at most"
+        until = "" if rounds.until_healthy is None else "until it is healthy, up to "
+        took = f"{until}{count(rounds.runs, 'run')}{paced}: {longest} at most"
         room = self._room(depth)
         if room is None:
             return took

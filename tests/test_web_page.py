@@ -14,6 +14,7 @@ import report_cases as cases
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from exporter import __version__
 from exporter.history import Mark, Outcome, State, Word
 from exporter.history.history import OTHER_CODE, Cause, Ending
 from exporter.report import explain
@@ -424,7 +425,7 @@ def test_a_session_without_a_phase_has_no_bars():
 def test_the_exporters_own_health_is_told():
     """Version, age, config, scrape, lateness, sessions, skips."""
     assert read(health(boards.HEALTH, NOW)).said == (
-        "This exporterversion0.4.0, up for 6 daysconfigloaded 7 Sep 19:54:00 UTC (31 h ago)last scrape7 s ago"
+        f"This exporterversion{__version__}, up for 6 daysconfigloaded 7 Sep 19:54:00 UTC (31 h ago)last scrape7 s ago"
         "late at worst, last minute3 mssessions318,402, 14 distortedcycles skipped12 budget, 3 late, 1 distorted"
     )
 

@@ -79,18 +79,6 @@ def test_a_label_that_an_engine_adds_to_what_rules_make_changes_nothing(case, ki
     assert tested.returncode == 0, tested.stdout + tested.stderr
 
 
-@each_promtool
-def test_a_bound_of_a_histogram_may_be_pushed_as_a_whole_number(program, tmp_path):
-    """`le` is "2.0" when scraped, "2" from an OpenTelemetry collector or Telegraf: both are judged alike."""
-    text = (ROOT / "tests/data/alerts-slow.yml").read_text()
-    pushed = re.sub(r'(le="\d+)[.]0"', r'\1"', text).replace("../../alerts.yml", str(ROOT / "alerts.yml"))
-    assert pushed.count('le="2"') == text.count('le="2.0"') > 0
-    file = tmp_path / "pushed.yml"
-    file.write_text(pushed)
-    tested = promtool("test", "rules", file, program=program)
-    assert tested.returncode == 0, tested.stdout + tested.stderr
-
-
 def test_every_alert_has_a_case_that_fires_and_one_that_does_not():
     """No rule without both; only the dead man's switch has nothing to be silent about."""
     fires, silent = set(), set()

@@ -69,8 +69,7 @@ def prometheus_text(judged, rules):
     text = put(judged.scrapes(SCRAPES), "../alerts.yml", str(rules))
     if judged.external:
         text = put(text, "global:\n", f"global:\n  external_labels: {json.dumps(judged.external)}\n")
-    address = judged.pager.removeprefix("http://")
-    return f"{text}\nalerting:\n  alertmanagers:\n    - static_configs:\n        - targets: [{address}]\n"
+    return put(text, "127.0.0.1:9093", judged.pager.removeprefix("http://"))
 
 
 @asynccontextmanager

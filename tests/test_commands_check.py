@@ -185,7 +185,7 @@ async def test_wrong_usage_is_unknown_and_opens_no_session(tmp_path):
         there.config.write_text("targets: [{name: staging, urll: ws://x}]")
         assert_unknown(await check(there.config), "urll")
         (bare,) = await each([["check"]])
-        assert_unknown(bare, "--target")
+        assert_unknown(bare, "--config.file: exporter.yml does not exist")
         assert there.standin.finished + there.standin.open_connections == 0
 
 

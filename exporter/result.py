@@ -413,6 +413,11 @@ class Result:
         return Verdict.FAIL in self.verdicts.values()
 
     @property
+    def decided(self) -> bool:
+        """True if any probe of this session passed or failed."""
+        return any(verdict is not Verdict.NONE for verdict in self.verdicts.values())
+
+    @property
     def untried_addresses(self) -> int:
         """How many addresses of the name may take connections although this one took none.
 

@@ -361,13 +361,13 @@ class Scheduler:
             lane.sinks.skip(outcome)
             return None
         lane.sinks.observe(outcome)
-        if outcome.void:
-            self._skip(lane, SkipCause.DISTORTED)
-        if outcome.void or outcome.impairment is not None:
+        if outcome.impairment is not None:
+            return None
+        if not outcome.decided:  # we slept through its deadline, or it was asked for the token that it kept back
+            self._skip(lane, SkipCause.DISTORTED if outcome.void else SkipCause.RESTING)
             return None
         lane.sinks.cycle(outcome)
-        first = lane.is_first_failure(outcome)
-        return outcome if first and outcome.reason not in NO_CONFIRM else None
+        return outcome if lane.is_first_failure(outcome) and outcome.reason not in NO_CONFIRM else None
 
     async def _confirm(self, lane: _Lane, failed: Result) -> None:
         """Run up to two sessions as other identities; they answer cycles due then (docs/design.md#confirm-runs)."""
@@ -386,7 +386,7 @@ class Scheduler:
                     missed, lane.owed = lane.owed[:-1], lane.owed[-1:]
                     self._skip(lane, result.cause, len(missed))
                     return
-                if result.void or result.impairment is not None:
+                if not result.decided:
                     return
                 self._answer(lane, result)
                 if not result.failed or result.reason in NO_CONFIRM:

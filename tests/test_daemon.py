@@ -704,3 +704,18 @@ def test_many_targets_are_told_apart():
 
     assert told == {f"t{n}": 3 for n in range(10)}
     assert all(f'ws_probe_cycles_total{{target="t{n}",probe="send"}} 3\n' in body for n in range(10))
+
+
+def test_a_cycle_whose_session_is_asked_for_the_token_it_kept_back_is_a_skip():
+    """A 401 to a session without its token proves nothing: the cycle is told all the same, or it would be lost."""
+
+    async def main(loop):
+        async with running(loop, fault="http:status=401", confirm={"runs": 0}) as (daemon, _):
+            await asyncio.sleep(30 * INTERVAL)
+            return await figures(daemon)
+
+    shown = virtual.run(main)
+
+    told = shown["ws_probe_cycles_total", "connect"] + total(shown, "ws_probe_skips_total")
+    assert told >= 29
+    assert shown["ws_probe_skips_total", "resting"] >= 20

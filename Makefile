@@ -69,10 +69,13 @@ demo: $(if $(wildcard .venv/installed),.venv/installed,.venv/runs)
 
 DEMO = $(BIN)/ws-factory-exporter demo $(if $(PORT),--port $(PORT))
 
+# What `make bench` runs besides: figures of a start and of an installation, which judge nothing.
+BENCHES := test_startup test_bench_smoke_first_metric
+
 # The drill first: it wants both cores for itself.
 test: install packages backends $(ENGINES)
 	@$(BIN)/pytest -s -p no:xdist tests/test_drill.py; drill=$$?; \
-	  $(BIN)/pytest -n auto tests --ignore tests/test_drill.py; rest=$$?; \
+	  $(BIN)/pytest -n auto tests --ignore tests/test_drill.py $(BENCHES:%=--ignore tests/bench/%.py); rest=$$?; \
 	  [ $$drill = 0 ] || echo "the drill failed: its table is above"; exit $$((drill | rest))
 
 lint: install
@@ -92,7 +95,7 @@ docs-pages: install
 
 # Fidelity, scale and cost, and BENCHMARKS.md: half an hour, on a machine that does nothing else.
 bench: install
-	$(BIN)/pytest -s -p no:xdist tests/bench/test_startup.py
+	$(BIN)/pytest -s -p no:xdist $(BENCHES:%=tests/bench/%.py)
 	cd tests && ../$(BIN)/python -m bench.everything
 
 soak: install packages

@@ -56,8 +56,7 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
         "--config.file",
         dest="config_file",
         default="exporter.yml",
-        type=_file,
-        metavar="FILE",
+        **FILE,
         help="default: %(default)s",
     )
     add(
@@ -72,15 +71,13 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     add(
         "--state.file",
         dest="state_file",
-        type=_file,
-        metavar="FILE",
+        **FILE,
         help="keeps the ledger of slots over restarts; shared by all here",
     )
     add(
         "--history.file",
         dest="history_file",
-        type=_file,
-        metavar="FILE",
+        **FILE,
         help="keeps the last results and failures over restarts; one exporter's alone",
     )
     add(
@@ -126,8 +123,7 @@ def _add_web(parser: argparse.ArgumentParser) -> None:
     add(
         "--web.config.file",
         dest="web_config",
-        type=_file,
-        metavar="FILE",
+        **FILE,
         help="TLS, users, headers, rate limit; default: none",
     )
     add("--web.external-url", dest="external", metavar="URL", help="under which others reach us; default: none")
@@ -159,8 +155,7 @@ def _add_check(parser: argparse.ArgumentParser) -> None:
         "--config.file",
         dest="config_file",
         default="exporter.yml",
-        type=_file,
-        metavar="FILE",
+        **FILE,
         help="default: %(default)s",
     )
     add(
@@ -173,8 +168,7 @@ def _add_check(parser: argparse.ArgumentParser) -> None:
     add(
         "--state.file",
         dest="state_file",
-        type=_file,
-        metavar="FILE",
+        **FILE,
         help="the ledger that the exporter on this machine keeps",
     )
     add("--probe", choices=[probe.value for probe in Probe], help="how deep; default: as deep as the profile goes")
@@ -213,8 +207,7 @@ def _add_http_config(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--http.config.file",
         dest="http_config",
-        type=_file,
-        metavar="FILE",
+        **FILE,
         help="how it is asked: user and password, CA, client certificate; in the format of promtool",
     )
 

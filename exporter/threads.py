@@ -26,9 +26,12 @@ class DaemonThread(Executor):
         self._name = name
         self._pieces: queue.SimpleQueue[Piece | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
+        self._shut = False
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> "Future[T]":
-        """Have `fn(*args, **kwargs)` done; its outcome."""
+        """Have `fn(*args, **kwargs)` done; its outcome. Raises RuntimeError after `shutdown`: nothing would do it."""
+        if self._shut:
+            raise RuntimeError(f"the thread {self._name} takes no more work")
         future: Future[T] = Future()
         self._pieces.put((future, partial(fn, *args, **kwargs)))
         if self._thread is None:
@@ -38,6 +41,7 @@ class DaemonThread(Executor):
 
     def shutdown(self, wait: bool = False, *, cancel_futures: bool = False) -> None:  # noqa: ARG002
         """Take no more work; never waits for what is under way."""
+        self._shut = True
         self._pieces.put(None)
 
     def _run(self) -> None:

@@ -29,6 +29,17 @@ def test_one_thread_does_one_piece_after_another_and_hands_on_what_went_wrong():
     assert done == []
 
 
+def test_a_thread_that_was_shut_refuses_work():
+    """It does what it was given, and what comes later is not waited for in vain."""
+    thread = DaemonThread("worker")
+    last = thread.submit(lambda: 7)
+    thread.shutdown()
+
+    assert last.result() == 7
+    with pytest.raises(RuntimeError, match="the thread worker takes no more work"):
+        thread.submit(list)
+
+
 async def test_work_apart_has_its_callers_context_and_hands_on_what_went_wrong():
     """As `asyncio.to_thread`."""
     SEEN.set("the caller's")

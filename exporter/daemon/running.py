@@ -203,7 +203,7 @@ class Daemon:
         """What the history's file holds is read before the first session."""
         if self._file is not None:
             await self._file.load(tuple(self._ground.jobs))
-            for job in self._ground.jobs.values():
+            async for job in in_slices(list(self._ground.jobs.values())):
                 self._recall_outages(job)
                 self._ground.news.of(job.name)
         self._ground.news.begins_by = self._ground.clock.wall() + self._newcomers.longest

@@ -1,5 +1,6 @@
 """What holds for all tests: those of a tool that is not installed are left out, and one line says so."""
 
+import logging
 import os
 from collections import Counter
 
@@ -11,6 +12,25 @@ settings.register_profile("busy", deadline=None)  # a test takes as long as the 
 settings.load_profile("busy")
 
 LEFT_OUT = pytest.StashKey[Counter]()
+
+
+@pytest.fixture(autouse=True)
+def _logging_is_left_alone():
+    """A test that leaves its set-up of logging behind makes some later test of the same worker fail, or see nothing."""
+    before = _logging()
+    yield
+    after = _logging()
+    if after != before:
+        logging.disable(logging.NOTSET)
+        logging.getLogger("exporter").setLevel(logging.NOTSET)
+        pytest.fail(f"this test changed logging: {before} → {after}")
+
+
+def _logging():
+    """What is switched off, the levels, and the handlers that are not pytest's."""
+    root, ours = logging.getLogger(), logging.getLogger("exporter")
+    handlers = [repr(one) for one in (*root.handlers, *ours.handlers) if not type(one).__module__.startswith("_pytest")]
+    return logging.root.manager.disable, root.level, ours.level, handlers
 
 
 def pytest_collection_modifyitems(config, items):

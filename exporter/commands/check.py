@@ -35,7 +35,11 @@ UNSHARED = (
 
 def check(options: argparse.Namespace) -> int:
     """Sessions now, explained; the exit code of what they found. Raises UsageError."""
-    configure("warn", "logfmt")
+    with closing(configure("warn", "logfmt")):
+        return _checked(options)
+
+
+def _checked(options: argparse.Namespace) -> int:
     problem = arguments.of_no_effect(options)
     if problem:
         raise UsageError(problem)

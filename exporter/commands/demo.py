@@ -3,7 +3,7 @@
 import argparse
 import asyncio
 import tempfile
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, closing
 from pathlib import Path
 
 from exporter.commands.stop_signals import stop_requested
@@ -19,8 +19,8 @@ from exporter.web import Address, ListenProblem
 def demo(options: argparse.Namespace) -> int:
     """Stand-in and exporter in one process, until a signal."""
     _check_faults(options.fault)
-    configure("error", "logfmt")
-    return asyncio.run(_demonstrate(options))
+    with closing(configure("error", "logfmt")):
+        return asyncio.run(_demonstrate(options))
 
 
 def standin(options: argparse.Namespace) -> int:

@@ -5,6 +5,7 @@ import asyncio
 import logging
 import signal
 import sys
+from contextlib import closing
 from functools import partial
 
 from exporter.commands.flag_files import history_path, listen_options, load_again, load_config, open_state
@@ -30,19 +31,19 @@ def run(options: argparse.Namespace) -> int:
         for warning in loaded.warnings:
             print(f"warning: {warning}", file=sys.stderr)
         return 0
-    configure(options.log_level, options.log_format)
-    for warning in loaded.warnings:
-        LOG.warning("%s", warning)
-    state = open_state(options, loaded.config)
-    wanted = Options(
-        listen,
-        startup_delay=options.startup_delay,
-        timeout_offset=options.timeout_offset,
-        history_file=history_file,
-        load=partial(load_again, options, loaded.config),
-        lifecycle=options.lifecycle,
-    )
-    return asyncio.run(_serve(loaded.plan, wanted, state, early))
+    with closing(configure(options.log_level, options.log_format)):
+        for warning in loaded.warnings:
+            LOG.warning("%s", warning)
+        state = open_state(options, loaded.config)
+        wanted = Options(
+            listen,
+            startup_delay=options.startup_delay,
+            timeout_offset=options.timeout_offset,
+            history_file=history_file,
+            load=partial(load_again, options, loaded.config),
+            lifecycle=options.lifecycle,
+        )
+        return asyncio.run(_serve(loaded.plan, wanted, state, early))
 
 
 async def _serve(what: Plan, options: Options, state: State, early: list[int]) -> int:

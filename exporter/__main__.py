@@ -17,7 +17,7 @@ from typing import NoReturn
 from exporter import arguments
 from exporter.commands import COMMANDS, UsageError, complain
 from exporter.host import no_core_dumps
-from exporter.report import Status
+from exporter.report import CheckStatus
 
 MULTIPROCESS = frozenset({"PROMETHEUS_MULTIPROC_DIR", "prometheus_multiproc_dir"})
 """Each of them, even when empty, switches prometheus_client over at its import."""
@@ -50,14 +50,14 @@ def _unknown_if_broken(words: list[str]) -> int:
         options = arguments.parser().parse_args(words)
         return COMMANDS[options.command](options)
     except SystemExit as end:
-        return 0 if end.code in (0, None) else int(Status.UNKNOWN)
+        return 0 if end.code in (0, None) else int(CheckStatus.UNKNOWN)
     except UsageError as problem:
         complain(problem)
     except (KeyboardInterrupt, asyncio.CancelledError):
         complain(UsageError("interrupted: nothing was found out"))
     except Exception as defect:  # noqa: BLE001 - Python's own exit code, 1, would be a warning about the backend
         complain(UsageError(f"the check broke on our side, please report this: {_where(defect)}"))
-    return int(Status.UNKNOWN)
+    return int(CheckStatus.UNKNOWN)
 
 
 def _where(defect: Exception) -> str:

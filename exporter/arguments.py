@@ -14,9 +14,9 @@ from exporter.plan import Shard
 from exporter.report import FORMATS
 from exporter.result import Probe
 
-LISTEN: Final = ":11011"
-MOST_RUNS: Final = 1_000
-MOST_SHARDS: Final = 1_000
+DEFAULT_LISTEN_ADDRESS: Final = ":11011"
+MAX_RUNS: Final = 1_000
+MAX_SHARDS: Final = 1_000
 CHECK_CODES: Final = (
     "exit codes: 0 OK, 1 warning, 2 critical, 3 unknown: "
     "wrong usage, no room in the budget, interrupted, a defect of ours"
@@ -30,7 +30,7 @@ def _file(text: str) -> str:
     return text
 
 
-FILE: Final[Mapping[str, Any]] = {"type": _file, "metavar": "FILE"}
+FILE_ARGUMENT: Final[Mapping[str, Any]] = {"type": _file, "metavar": "FILE"}
 
 
 def parser() -> argparse.ArgumentParser:
@@ -56,7 +56,7 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
         "--config.file",
         dest="config_file",
         default="exporter.yml",
-        **FILE,
+        **FILE_ARGUMENT,
         help="default: %(default)s",
     )
     add(
@@ -71,13 +71,13 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     add(
         "--state.file",
         dest="state_file",
-        **FILE,
+        **FILE_ARGUMENT,
         help="keeps the ledger of slots over restarts; shared by all here",
     )
     add(
         "--history.file",
         dest="history_file",
-        **FILE,
+        **FILE_ARGUMENT,
         help="keeps the last results and failures over restarts; one exporter's alone",
     )
     add(
@@ -112,7 +112,7 @@ def _add_web(parser: argparse.ArgumentParser) -> None:
         dest="listen",
         action="append",
         metavar="[HOST]:PORT",
-        help=f"may be given several times; default: {LISTEN}",
+        help=f"may be given several times; default: {DEFAULT_LISTEN_ADDRESS}",
     )
     add(
         "--web.systemd-socket",
@@ -123,7 +123,7 @@ def _add_web(parser: argparse.ArgumentParser) -> None:
     add(
         "--web.config.file",
         dest="web_config",
-        **FILE,
+        **FILE_ARGUMENT,
         help="TLS, users, headers, rate limit; default: none",
     )
     add("--web.external-url", dest="external", metavar="URL", help="under which others reach us; default: none")
@@ -155,7 +155,7 @@ def _add_check(parser: argparse.ArgumentParser) -> None:
         "--config.file",
         dest="config_file",
         default="exporter.yml",
-        **FILE,
+        **FILE_ARGUMENT,
         help="default: %(default)s",
     )
     add(
@@ -168,7 +168,7 @@ def _add_check(parser: argparse.ArgumentParser) -> None:
     add(
         "--state.file",
         dest="state_file",
-        **FILE,
+        **FILE_ARGUMENT,
         help="the ledger that the exporter on this machine keeps",
     )
     add("--probe", choices=[probe.value for probe in Probe], help="how deep; default: as deep as the profile goes")
@@ -188,8 +188,8 @@ def _add_check(parser: argparse.ArgumentParser) -> None:
         metavar="DURATION",
         help="stop when three in a row passed, each identity among them; give up after this",
     )
-    add("--report", **FILE, help="write the series there too: .json, else Markdown")
-    add("--compare", **FILE, help="an earlier report in JSON to compare the series with")
+    add("--report", **FILE_ARGUMENT, help="write the series there too: .json, else Markdown")
+    add("--compare", **FILE_ARGUMENT, help="an earlier report in JSON to compare the series with")
 
 
 def _add_healthcheck(parser: argparse.ArgumentParser) -> None:
@@ -199,7 +199,11 @@ def _add_healthcheck(parser: argparse.ArgumentParser) -> None:
         "verified."
     )
     add = parser.add_argument
-    add("--url", default=f"http://127.0.0.1{LISTEN}", help="where it listens, and its prefix; default: %(default)s")
+    add(
+        "--url",
+        default=f"http://127.0.0.1{DEFAULT_LISTEN_ADDRESS}",
+        help="where it listens, and its prefix; default: %(default)s",
+    )
     _add_http_config(parser)
 
 
@@ -207,7 +211,7 @@ def _add_http_config(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--http.config.file",
         dest="http_config",
-        **FILE,
+        **FILE_ARGUMENT,
         help="how it is asked: user and password, CA, client certificate; in the format of promtool",
     )
 
@@ -233,8 +237,8 @@ def _port(text: str) -> int:
 
 def _shard(text: str) -> Shard:
     index, slash, count = text.partition("/")
-    if not slash or not _is_figure(index) or not _is_figure(count) or not int(index) < int(count) <= MOST_SHARDS:
-        raise argparse.ArgumentTypeError(f"must be I/N, from 0/N to N-1/N, with N at most {MOST_SHARDS}: 0/3, 1/3, 2/3")
+    if not slash or not _is_figure(index) or not _is_figure(count) or not int(index) < int(count) <= MAX_SHARDS:
+        raise argparse.ArgumentTypeError(f"must be I/N, from 0/N to N-1/N, with N at most {MAX_SHARDS}: 0/3, 1/3, 2/3")
     return Shard(int(index), int(count))
 
 
@@ -276,8 +280,8 @@ def of_no_effect(options: argparse.Namespace) -> str | None:
 
 
 def _count(text: str) -> int:
-    if not _is_figure(text) or not 1 <= int(text) <= MOST_RUNS:
-        raise argparse.ArgumentTypeError(f"must be 1 to {MOST_RUNS}")
+    if not _is_figure(text) or not 1 <= int(text) <= MAX_RUNS:
+        raise argparse.ArgumentTypeError(f"must be 1 to {MAX_RUNS}")
     return int(text)
 
 

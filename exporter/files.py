@@ -21,37 +21,37 @@ from typing import Any, Final, TypeVar
 
 from exporter.config import Config, Jwt, Problem, Secret, Target, Tls, carrier_of
 from exporter.profiles import BUILT_IN
-from exporter.tokens import Key, KeyProblem, expired, load_key, unfit
+from exporter.tokens import KeyMaterial, SigningKeyError, expired, load_key, unfit
 
-MAX_BYTES: Final = 1_048_576
-SETTLED: Final = 2.0
+MAX_FILE_BYTES: Final = 1_048_576
+SETTLED_SECONDS: Final = 2.0
 """Seconds after which a file's time stamp tells one writing from the next: until then it is read each time (the
 stamps of some file systems step by 2 s, and git calls such an entry "racily clean")."""
 
-FRESH: Final = 1.0
+MAX_UNCHECKED_SECONDS: Final = 1.0
 """Seconds for which a daemon believes a key or certificate without looking at its file: a thousand targets share a few,
 and a look costs as much as the signature."""
 
-NO_FILE: Final = "is not a file: correct the path"
-READ_FAULTS: Final = {
+NOT_A_FILE: Final = "is not a file: correct the path"
+READ_ERROR_TEXTS: Final = {
     errno.ENOENT: "does not exist: create it, or correct the path",
     errno.ENOTDIR: "does not exist: a part of its path is no folder",
-    errno.EISDIR: NO_FILE,
-    errno.ENXIO: NO_FILE,
+    errno.EISDIR: NOT_A_FILE,
+    errno.ENXIO: NOT_A_FILE,
     errno.EACCES: "cannot be read by this user: correct its owner or mode",
     errno.EPERM: "cannot be read by this user: correct its owner or mode",
     errno.ELOOP: "is a link to itself: correct the path",
     errno.ENAMETOOLONG: "has a name that is too long: correct the path",
 }
 
-CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
+PEM_CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
 
 K = TypeVar("K")
 Stamp = tuple[int, int, int]
 """Modification time in ns, size in bytes, inode."""
 
 
-class FileProblem(Exception):  # noqa: N818
+class FileError(Exception):
     """A file or variable that cannot be used; the sentence names it and says what to do.
 
     `field`: which setting of several named it (`ca_file`, `cert_file`, `key_file`), if there are several.
@@ -63,10 +63,10 @@ class FileProblem(Exception):  # noqa: N818
         self.field = field
 
 
-class Watched:
+class WatchedFile:
     """A file of at most so many bytes, read again only when its modification time, size or inode has changed."""
 
-    def __init__(self, path: str | Path, most: int = MAX_BYTES) -> None:
+    def __init__(self, path: str | Path, most: int = MAX_FILE_BYTES) -> None:
         self.path = Path(path)
         self._most = most
         self._stamp: Stamp | None = None
@@ -80,19 +80,19 @@ class Watched:
                 self._load()
         except OSError as error:
             self._settled = False
-            raise FileProblem(f"{self.path} {_fault(error)}") from None
+            raise FileError(f"{self.path} {_fault(error)}") from None
         return self._content
 
     def _load(self) -> None:
         with io.FileIO(self.path, "rb", opener=_without_waiting) as file:
             found = os.fstat(file.fileno())
             if not stat.S_ISREG(found.st_mode):
-                raise FileProblem(f"{self.path} {NO_FILE}")
+                raise FileError(f"{self.path} {NOT_A_FILE}")
             content = file.read(self._most + 1)
         if len(content) > self._most:
-            raise FileProblem(f"{self.path} is larger than {self._most} bytes: is it the right file?")
+            raise FileError(f"{self.path} is larger than {self._most} bytes: is it the right file?")
         self._content, self._stamp = content, _stamp(found)
-        self._settled = time.time() - found.st_mtime > SETTLED
+        self._settled = time.time() - found.st_mtime > SETTLED_SECONDS
 
 
 def _without_waiting(path: str, flags: int) -> int:
@@ -106,7 +106,7 @@ def _stamp(found: os.stat_result) -> Stamp:
 
 def _fault(error: OSError) -> str:
     name = errno.errorcode.get(error.errno or 0, "an unknown error")
-    return READ_FAULTS.get(error.errno or 0, f"cannot be read: {name}")
+    return READ_ERROR_TEXTS.get(error.errno or 0, f"cannot be read: {name}")
 
 
 def file_mode_problem(path: str | Path) -> str | None:
@@ -134,12 +134,12 @@ class KeyRing:
         self._environment = environment
         self._fresh = fresh
         self._now = now
-        self._files: dict[str, Watched] = {}
-        self._parsed: dict[tuple[str, str, str], tuple[bytes, Key]] = {}
-        self._looked: dict[tuple[str, str, str], tuple[float, Key]] = {}
+        self._files: dict[str, WatchedFile] = {}
+        self._parsed: dict[tuple[str, str, str], tuple[bytes, KeyMaterial]] = {}
+        self._looked: dict[tuple[str, str, str], tuple[float, KeyMaterial]] = {}
         self._lock = threading.Lock()
 
-    def key(self, spec: Jwt | Secret) -> Key:
+    def key(self, spec: Jwt | Secret) -> KeyMaterial:
         """What `tokens.mint` needs for `spec`; raises FileProblem: not there, empty, of the wrong kind."""
         source = _source(spec)
         looked = self._looked.get(source)
@@ -155,7 +155,7 @@ class KeyRing:
             _keep(self._files, map(source_name, there))
             _keep(self._parsed, map(_source, there))
 
-    def _read(self, spec: Jwt | Secret) -> Key:
+    def _read(self, spec: Jwt | Secret) -> KeyMaterial:
         with self._lock:
             source, content = _source(spec), self._content(spec)
             known = self._parsed.get(source)
@@ -167,9 +167,9 @@ class KeyRing:
         field, name = secret_source(spec)
         if field.endswith("_env"):
             if name not in self._environment:
-                raise FileProblem(f"${name} is not set: set it, or use {field.removesuffix('_env')}_file")
+                raise FileError(f"${name} is not set: set it, or use {field.removesuffix('_env')}_file")
             return os.fsencode(self._environment[name])
-        return self._files.setdefault(name, Watched(name)).read()
+        return self._files.setdefault(name, WatchedFile(name)).read()
 
 
 SECRET_FIELDS: Final = ("key_env", "key_file", "token_file", "secret_env", "secret_file")
@@ -192,11 +192,11 @@ def _source(spec: Jwt | Secret) -> tuple[str, str, str]:
     return field, name, spec.algorithm if isinstance(spec, Jwt) else ""
 
 
-def _parse(spec: Jwt | Secret, content: bytes) -> Key:
+def _parse(spec: Jwt | Secret, content: bytes) -> KeyMaterial:
     try:
         return load_key(spec, content)
-    except KeyProblem as problem:
-        raise FileProblem(f"{source_name(spec)} {problem}") from None
+    except SigningKeyError as problem:
+        raise FileError(f"{source_name(spec)} {problem}") from None
 
 
 def _keep(kept: dict[K, Any], used: Iterable[K]) -> None:
@@ -208,15 +208,15 @@ class TlsContexts:
     """One client context for all targets of equal settings, built again when one of its files has another content."""
 
     def __init__(self) -> None:
-        self._files: dict[str, Watched] = {}
+        self._files: dict[str, WatchedFile] = {}
         self._built: dict[tuple[str | None, ...], tuple[dict[str, bytes], ssl.SSLContext]] = {}
         self._looked: dict[tuple[str | None, ...], float] = {}
         self._lock = threading.Lock()
 
     def fresh(self, tls: Tls) -> ssl.SSLContext | None:
-        """The context, if somebody had it made or looked at its files within `FRESH` seconds; touches none."""
+        """The context, if it was made or checked within the last `MAX_UNCHECKED_SECONDS`; touches no file."""
         settings = _settings(tls)
-        fresh = time.monotonic() - self._looked.get(settings, -FRESH) < FRESH
+        fresh = time.monotonic() - self._looked.get(settings, -MAX_UNCHECKED_SECONDS) < MAX_UNCHECKED_SECONDS
         known = self._built.get(settings)
         return known[1] if fresh and known is not None else None
 
@@ -244,9 +244,9 @@ class TlsContexts:
 
     def _read(self, field: str, path: str) -> bytes:
         try:
-            return self._files.setdefault(path, Watched(path)).read()
-        except FileProblem as problem:
-            raise FileProblem(problem.sentence, field) from None
+            return self._files.setdefault(path, WatchedFile(path)).read()
+        except FileError as problem:
+            raise FileError(problem.sentence, field) from None
 
 
 TLS_CONTEXTS: Final = TlsContexts()
@@ -271,15 +271,15 @@ def _build(tls: Tls, contents: Mapping[str, bytes]) -> ssl.SSLContext:
     if tls.ca_file is None:
         context.load_default_certs()
     else:
-        trust(context, Named("ca_file", tls.ca_file, contents["ca_file"]))
+        trust(context, NamedContent("ca_file", tls.ca_file, contents["ca_file"]))
     if tls.cert_file is not None and tls.key_file is not None:
-        certificate = Named("cert_file", tls.cert_file, contents["cert_file"])
-        identify(context, certificate, Named("key_file", tls.key_file, contents["key_file"]))
+        certificate = NamedContent("cert_file", tls.cert_file, contents["cert_file"])
+        identify(context, certificate, NamedContent("key_file", tls.key_file, contents["key_file"]))
     return context
 
 
 @dataclass(frozen=True, slots=True)
-class Named:
+class NamedContent:
     """What a setting brought: its field, how it is called in a sentence (the path of the file), and what it holds."""
 
     field: str
@@ -287,30 +287,30 @@ class Named:
     content: bytes
 
 
-def trust(context: ssl.SSLContext, authority: Named) -> None:
+def trust(context: ssl.SSLContext, authority: NamedContent) -> None:
     """Make a context trust the certificates of a PEM; raises FileProblem."""
     # Only the blocks: bundles have comments in any encoding between them.
-    blocks = b"\n".join(CERTIFICATE.findall(authority.content))
+    blocks = b"\n".join(PEM_CERTIFICATE.findall(authority.content))
     try:
         context.load_verify_locations(cadata=blocks.decode("ascii"))
     except (ssl.SSLError, UnicodeError, ValueError):
         sentence = f"{authority.name} holds no certificates: a PEM with those of the CA is expected"
-        raise FileProblem(sentence, authority.field) from None
+        raise FileError(sentence, authority.field) from None
 
 
-def identify(context: ssl.SSLContext, certificate: Named, key: Named) -> None:
+def identify(context: ssl.SSLContext, certificate: NamedContent, key: NamedContent) -> None:
     """Make a context show a certificate (and its chain) by its key, both in PEM; raises FileProblem."""
     if b"-----BEGIN CERTIFICATE-----" not in certificate.content:
-        raise FileProblem(f"{certificate.name} holds no certificate: a PEM is expected", certificate.field)
+        raise FileError(f"{certificate.name} holds no certificate: a PEM is expected", certificate.field)
     if b"PRIVATE KEY-----" not in key.content:
-        raise FileProblem(f"{key.name} holds no private key: a PEM is expected", key.field)
+        raise FileError(f"{key.name} holds no private key: a PEM is expected", key.field)
     try:
         with _as_file(certificate.content) as chain, _as_file(key.content) as private:
             context.load_cert_chain(chain, private, password=_no_passphrase)
-    except _Passphrase:
-        raise FileProblem(f"{key.name} is protected by a passphrase: store the key without one", key.field) from None
+    except _PassphraseRequiredError:
+        raise FileError(f"{key.name} is protected by a passphrase: store the key without one", key.field) from None
     except (ssl.SSLError, OSError, ValueError):
-        raise FileProblem(f"{key.name} is damaged, or not the key of {certificate.name}", key.field) from None
+        raise FileError(f"{key.name} is damaged, or not the key of {certificate.name}", key.field) from None
 
 
 @contextmanager
@@ -324,12 +324,12 @@ def _as_file(content: bytes) -> Iterator[str]:
         os.close(descriptor)
 
 
-class _Passphrase(Exception):  # noqa: N818
+class _PassphraseRequiredError(Exception):
     """OpenSSL wants a passphrase; left to itself it would ask on the terminal and wait."""
 
 
 def _no_passphrase() -> str:
-    raise _Passphrase
+    raise _PassphraseRequiredError
 
 
 def key_problems(config: Config, keys: KeyRing | None = None) -> list[Problem]:
@@ -361,7 +361,7 @@ def _key_problems(place: str, target: Target, config: Config, keys: KeyRing) -> 
     field = _secret_field(place, spec)
     try:
         key = keys.key(spec)
-    except FileProblem as problem:
+    except FileError as problem:
         yield Problem(field, problem.sentence)
         return
     profile = {**BUILT_IN, **config.profiles}.get(target.profile)
@@ -396,14 +396,14 @@ def _tls_problems(place: str, tls: Tls) -> Iterator[Problem]:
     unreadable = False
     for field, path in _tls_files(tls):
         try:
-            Watched(path).read()
-        except FileProblem as problem:
+            WatchedFile(path).read()
+        except FileError as problem:
             unreadable = True
             yield Problem(f"{place}.{field}", problem.sentence)
     try:
         if any(_tls_files(tls)) and not unreadable:
             TLS_CONTEXTS.context(tls)
-    except FileProblem as problem:
+    except FileError as problem:
         yield Problem(f"{place}.{problem.field}", problem.sentence)
 
 

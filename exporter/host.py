@@ -23,37 +23,37 @@ from exporter.threads import apart
 
 T = TypeVar("T")
 
-STEP: Final = 1.0
+CLOCK_STEP_SECONDS: Final = 1.0
 """Seconds the wall clock may move against the monotonic one between two looks before it is a step, not a slew."""
 
-SLICE: Final = 0.0005
+SLICE_SECONDS: Final = 0.0005
 """Seconds of work that may be done between two turns of the event loop."""
 
-TICK: Final = 0.025
+TICK_SECONDS: Final = 0.025
 """Seconds between two looks at the loop: by so much at most a hold is longer than it looks."""
 
-LOOK: Final = 0.5
+CLOCK_CHECK_SECONDS: Final = 0.5
 """Seconds between two looks at the clocks, and two tellings of how late the loop is."""
 
-NOTICED: Final = 0.001
+MIN_LAG_SECONDS: Final = 0.001
 """Seconds below which a look that comes late is on time."""
 
-REMEMBERED: Final = 16_384
+MAX_LAG_SAMPLES: Final = 16_384
 """Late looks that are remembered: those of more than six minutes."""
 
-GLANCE: Final = 0.1
+GARBAGE_CHECK_SECONDS: Final = 0.1
 """Seconds between two looks at how much garbage there may be."""
 
-MUCH: Final = 5_000
+MAX_YOUNG_OBJECTS: Final = 5_000
 """Objects that have come since the last collection and not gone: as garbage they hold the loop for a millisecond."""
 
-YOUNG: Final = 1.0
+YOUNG_COLLECTION_SECONDS: Final = 1.0
 """Seconds between two collections of young garbage while nothing is in flight; while something is, ten times that."""
 
-OLD: Final = 600.0
+FULL_COLLECTION_SECONDS: Final = 600.0
 """Seconds between two collections of all garbage."""
 
-SHOWN: Final = 60.0
+LAG_SHOWN_SECONDS: Final = 60.0
 """Seconds that a late loop stays to be seen: a gauge of the last look would hide most of them from every scrape."""
 
 
@@ -66,7 +66,7 @@ class Clock:
     kernel_stamps: bool = True
 
 
-class StepWatch:
+class ClockStepDetector:
     """Tells steps of the wall clock against the monotonic one; a slew is followed, not told."""
 
     def __init__(self, clock: Clock) -> None:
@@ -77,43 +77,43 @@ class StepWatch:
         """Seconds the wall clock has stepped since the last look, 0.0 if it has not."""
         apart = self._difference()
         moved, self._apart = apart - self._apart, apart
-        return moved if abs(moved) > STEP else 0.0
+        return moved if abs(moved) > CLOCK_STEP_SECONDS else 0.0
 
     def _difference(self) -> float:
         """Wall less monotonic, read again if the process was stopped in between: that would look like a step."""
         while True:
             before, wall, after = self._clock.monotonic(), self._clock.wall(), self._clock.monotonic()
-            if after - before < STEP / 2:
+            if after - before < CLOCK_STEP_SECONDS / 2:
                 return wall - after
 
 
-async def in_slices(items: Iterable[T]) -> AsyncIterator[T]:
-    """The items, with a turn for everybody else whenever `SLICE` is over."""
+async def cooperatively(items: Iterable[T]) -> AsyncIterator[T]:
+    """The items, with a turn for everybody else whenever `SLICE_SECONDS` is over."""
     now = asyncio.get_running_loop().time
-    end = now() + SLICE
+    end = now() + SLICE_SECONDS
     for item in items:
         yield item
         if now() >= end:
             await asyncio.sleep(0)
-            end = now() + SLICE
+            end = now() + SLICE_SECONDS
 
 
-async def aside(work: Callable[[], T]) -> T:
-    """Do work in a thread that leaves Python's lock to the event loop after `SLICE`, not after Python's own 5 ms."""
+async def run_in_thread(work: Callable[[], T]) -> T:
+    """Do work in a thread that gives Python's lock to the event loop after `SLICE_SECONDS`, not after 5 ms."""
     before = sys.getswitchinterval()
-    sys.setswitchinterval(SLICE)
+    sys.setswitchinterval(SLICE_SECONDS)
     try:
         return await apart(work)
     finally:
         sys.setswitchinterval(before)
 
 
-class LoopWatch:
+class LoopLagMonitor:
     """How late the event loop is, seen by a timer. `now`: the clock of sessions, in seconds."""
 
     def __init__(self, now: Callable[[], float]) -> None:
         self._now = now
-        self._late: deque[tuple[float, float]] = deque(maxlen=REMEMBERED)
+        self._late: deque[tuple[float, float]] = deque(maxlen=MAX_LAG_SAMPLES)
         self._due: float | None = None
 
     def worst(self, since: float) -> float:
@@ -126,15 +126,15 @@ class LoopWatch:
         return worst
 
     async def run(self, told: Callable[[float], None]) -> None:
-        """Look until cancelled; tell the worst within `SHOWN` every `LOOK` seconds."""
+        """Look until cancelled; tell the worst within `LAG_SHOWN_SECONDS` every `CLOCK_CHECK_SECONDS` seconds."""
         while True:
-            for _ in range(round(LOOK / TICK)):
-                self._due = self._now() + TICK
-                await asyncio.sleep(TICK)
+            for _ in range(round(CLOCK_CHECK_SECONDS / TICK_SECONDS)):
+                self._due = self._now() + TICK_SECONDS
+                await asyncio.sleep(TICK_SECONDS)
                 at = self._now()
-                if at - self._due > NOTICED:
+                if at - self._due > MIN_LAG_SECONDS:
                     self._late.append((at, at - self._due))
-            told(self.worst(self._now() - SHOWN))
+            told(self.worst(self._now() - LAG_SHOWN_SECONDS))
 
 
 async def collect_garbage(is_idle: Callable[[], bool], is_crowded: Callable[[], bool] = lambda: False) -> None:
@@ -152,17 +152,17 @@ async def collect_garbage(is_idle: Callable[[], bool], is_crowded: Callable[[], 
     young = old = now()
     try:
         while True:
-            await asyncio.sleep(GLANCE)
+            await asyncio.sleep(GARBAGE_CHECK_SECONDS)
             if is_crowded():
                 continue
             at = now()
-            if at - old >= OLD:
+            if at - old >= FULL_COLLECTION_SECONDS:
                 gc.collect()
                 young = old = at
-            elif at - young >= (YOUNG if is_idle() else 10 * YOUNG):
+            elif at - young >= (YOUNG_COLLECTION_SECONDS if is_idle() else 10 * YOUNG_COLLECTION_SECONDS):
                 gc.collect(1)
                 young = at
-            elif gc.get_count()[0] > MUCH:
+            elif gc.get_count()[0] > MAX_YOUNG_OBJECTS:
                 gc.collect(0)
     finally:
         gc.enable()
@@ -186,28 +186,28 @@ def no_core_dumps() -> None:
 
 # systemd --------------------------------------------------------------------------------------------------------------
 
-FIRST_HANDED_OVER: Final = 3
-HANDED_OVER: Final = ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES")
+FIRST_LISTEN_FD: Final = 3
+LISTEN_VARIABLES: Final = ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES")
 
-PATIENCE: Final = 5.0
+NOTIFY_TIMEOUT_SECONDS: Final = 5.0
 """Seconds that systemd may take to read what we tell it."""
 
 
-class NothingHandedOver(Exception):  # noqa: N818
+class NoListenFdsError(Exception):
     """Why there are no sockets of systemd, as the end of a sentence."""
 
 
-def handed_over(environment: MutableMapping[str, str] = os.environ) -> list[socket.socket]:
+def listen_fds(environment: MutableMapping[str, str] = os.environ) -> list[socket.socket]:
     """The listening sockets that systemd has opened for us; raises NothingHandedOver. They can be asked for once.
 
     sd_listen_fds(3): so many as LISTEN_FDS says, from descriptor 3 on, if LISTEN_PID is us. The variables are taken
     away: no child is meant by them.
     """
-    pid, count, _ = (environment.pop(name, "") for name in HANDED_OVER)
+    pid, count, _ = (environment.pop(name, "") for name in LISTEN_VARIABLES)
     if pid != str(os.getpid()) or not count.isdecimal() or not int(count):
-        raise NothingHandedOver("systemd has handed over no socket: start us by a socket unit, or leave the flag out")
+        raise NoListenFdsError("systemd has handed over no socket: start us by a socket unit, or leave the flag out")
     found = []
-    for descriptor in range(FIRST_HANDED_OVER, FIRST_HANDED_OVER + int(count)):
+    for descriptor in range(FIRST_LISTEN_FD, FIRST_LISTEN_FD + int(count)):
         try:
             found.append(socket.socket(fileno=descriptor))
             os.set_inheritable(descriptor, False)
@@ -215,11 +215,11 @@ def handed_over(environment: MutableMapping[str, str] = os.environ) -> list[sock
         except OSError:
             listens = 0
         if not listens or found[-1].type is not socket.SOCK_STREAM:
-            raise NothingHandedOver(f"descriptor {descriptor} is no listening stream socket: use ListenStream=")
+            raise NoListenFdsError(f"descriptor {descriptor} is no listening stream socket: use ListenStream=")
     return found
 
 
-class Notifier:
+class SystemdNotifier:
     """Tells systemd how we are, if it wants to know: sd_notify(3), `Type=notify` and `WatchdogSec=` of a unit."""
 
     def __init__(self, environment: MutableMapping[str, str] = os.environ) -> None:
@@ -236,7 +236,7 @@ class Notifier:
         with suppress(OSError, ValueError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
             sock.setblocking(False)
             sock.connect(self._address)
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(NOTIFY_TIMEOUT_SECONDS):
                 await asyncio.get_running_loop().sock_sendall(sock, "\n".join(fields).encode())
 
     async def watchdog(self, healthy: Callable[[], bool]) -> None:

@@ -9,24 +9,24 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from exporter.config import MAX_CHARACTERS, Config, Problem, YamlProblem, examine, load_yaml, located
-from exporter.files import FileProblem, Watched, key_problems, key_warnings, mode_warnings
+from exporter.config import MAX_CHARACTERS, Config, Problem, YamlError, examine, load_yaml, located
+from exporter.files import FileError, WatchedFile, key_problems, key_warnings, mode_warnings
 from exporter.host import Clock
 from exporter.plan import Plan, Shard, plan, plan_notes, plan_warnings, shard_of
 from exporter.profiles import BUILT_IN
 from exporter.threads import in_time
 
-MAX_BYTES: Final = 4 * MAX_CHARACTERS
+MAX_CONFIG_BYTES: Final = 4 * MAX_CHARACTERS
 """Of a config file: no character takes more in UTF-8."""
 
-PATIENCE: Final = 10.0
+CONFIG_READ_TIMEOUT_SECONDS: Final = 10.0
 """Seconds for the config's bytes to come from the disk."""
 
-KEPT: Final = ("state_file", "history_file")
+SETTINGS_KEPT_ON_RELOAD: Final = ("state_file", "history_file")
 """Settings that name what we write to."""
 
 
-class Unloadable(Exception):  # noqa: N818
+class ConfigLoadError(Exception):
     """A config that cannot be used: a sentence for each mistake."""
 
     def __init__(self, sentences: Sequence[str]) -> None:
@@ -35,7 +35,7 @@ class Unloadable(Exception):  # noqa: N818
 
 
 @dataclass(frozen=True, slots=True)
-class Loaded:
+class LoadedConfig:
     """A config and its plan.
 
     `warnings`: what should be said of them all the same, a sentence each; `notes`: what `--config.check` says besides.
@@ -46,12 +46,16 @@ class Loaded:
     warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
-    def keeping_state_of(self, first: Config, flags: Mapping[str, object]) -> "Loaded":
+    def keeping_state_of(self, first: Config, flags: Mapping[str, object]) -> "LoadedConfig":
         """The same, with a warning for what should now be kept elsewhere: such files are opened at the start only.
 
         What stands in `flags` is named there, whatever the config says.
         """
-        moved = [name for name in KEPT if not flags.get(name) and getattr(self.config, name) != getattr(first, name)]
+        moved = [
+            name
+            for name in SETTINGS_KEPT_ON_RELOAD
+            if not flags.get(name) and getattr(self.config, name) != getattr(first, name)
+        ]
         if not moved:
             return self
         sentences = (
@@ -61,16 +65,18 @@ class Loaded:
         return replace(self, warnings=(*self.warnings, *sentences))
 
 
-def load(path: Path, shard: Shard | None = None) -> Loaded:
+def load(path: Path, shard: Shard | None = None) -> LoadedConfig:
     """The config in a file, and the share of its plan that is this shard's; raises Unloadable."""
     try:
-        raw = load_yaml(in_time(Watched(path, MAX_BYTES).read, PATIENCE, name="config"))
-    except FileProblem as problem:
-        raise Unloadable([f"--config.file: {problem.sentence}"]) from None
+        raw = load_yaml(in_time(WatchedFile(path, MAX_CONFIG_BYTES).read, CONFIG_READ_TIMEOUT_SECONDS, name="config"))
+    except FileError as problem:
+        raise ConfigLoadError([f"--config.file: {problem.sentence}"]) from None
     except TimeoutError:
-        raise Unloadable([f"--config.file: {path} was not read within {PATIENCE:g} s: is its disk stuck?"]) from None
-    except YamlProblem as problem:
-        raise Unloadable([f"{path}: {problem}"]) from None
+        raise ConfigLoadError(
+            [f"--config.file: {path} was not read within {CONFIG_READ_TIMEOUT_SECONDS:g} s: is its disk stuck?"]
+        ) from None
+    except YamlError as problem:
+        raise ConfigLoadError([f"{path}: {problem}"]) from None
     loaded = checked(raw, path)
     if shard is None:
         return loaded
@@ -79,7 +85,7 @@ def load(path: Path, shard: Shard | None = None) -> Loaded:
     return replace(loaded, plan=share, warnings=(*loaded.warnings, *nothing))
 
 
-def checked(raw: object, path: Path) -> Loaded:
+def checked(raw: object, path: Path) -> LoadedConfig:
     """As `load`, of the values of a file (`load_yaml`).
 
     Every problem that can be seen at once: fields, then files and schedule of the targets whose fields are good.
@@ -91,7 +97,7 @@ def checked(raw: object, path: Path) -> Loaded:
     schedule = () if isinstance(planned, Plan) else seen.sound.placed(planned)
     problems: list[Problem] = [*seen.problems, *files, *schedule]
     if problems or not isinstance(planned, Plan):
-        raise Unloadable([f"{path}: {problem}" for problem in located(problems, raw)])
+        raise ConfigLoadError([f"{path}: {problem}" for problem in located(problems, raw)])
     found = (*mode_warnings(sound), *key_warnings(sound, Clock().wall()), *plan_warnings(planned.jobs))
     warnings = tuple(map(str, found))
-    return Loaded(sound, planned, warnings, tuple(map(str, plan_notes(planned.jobs))))
+    return LoadedConfig(sound, planned, warnings, tuple(map(str, plan_notes(planned.jobs))))

@@ -31,9 +31,9 @@ from exporter.report.address import public_path
 from exporter.result import FactoryReason, Impairment, Initiator, Phase, Probe, Reason, Result, TlsVerify, Verdict
 
 LEVELS: Final = {"debug": logging.DEBUG, "info": logging.INFO, "warn": logging.WARNING, "error": logging.ERROR}
-NAMES: Final = {logging.DEBUG: "debug", logging.INFO: "info", logging.WARNING: "warn"}
+LEVEL_NAMES: Final = {logging.DEBUG: "debug", logging.INFO: "info", logging.WARNING: "warn"}
 
-QUIET: Final = {
+LIBRARY_LEVELS: Final = {
     "websockets": logging.WARNING,
     "aiohttp": logging.WARNING,
     "aiohttp.server": logging.CRITICAL,
@@ -44,20 +44,22 @@ QUIET: Final = {
 frame in clear; `aiohttp.server` writes a traceback for whatever a port scanner sends, and `web` logs our own faults;
 `apscheduler` warns of what we count ourselves."""
 
-CAPACITY: Final = 10_000
-LINGER: Final = 0.05
+MAX_QUEUED_LINES: Final = 10_000
+BATCH_SECONDS: Final = 0.05
 """Seconds that lines gather before the next batch: waking the writer for each costs more than the line itself, most of
 it by the two threads' taking Python's lock from each other."""
 
-UNREAD: Final = ("_srcfile", "logThreads", "logProcesses", "logMultiprocessing")
+UNUSED_RECORD_FIELDS: Final = ("_srcfile", "logThreads", "logProcesses", "logMultiprocessing")
 """Switches of `logging` for what a record tells of its caller, and no line of ours holds (Python, "Logging HOWTO",
 section Optimization)."""
 
-TEXT_LIMIT: Final = 16_384
-HEAD: Final = ("time", "level", "source", "msg")
-ENDS: Final = re.compile(r'[ ="]')
-WORDS: Final = {None: "-", True: "true", False: "false"}
-PLAIN: Final = frozenset({int, float, FactoryReason, Impairment, Initiator, Phase, Probe, Reason, TlsVerify, Verdict})
+MAX_VALUE_CHARACTERS: Final = 16_384
+FIRST_KEYS: Final = ("time", "level", "source", "msg")
+NEEDS_QUOTES: Final = re.compile(r'[ ="]')
+LITERALS: Final = {None: "-", True: "true", False: "false"}
+UNQUOTED_TYPES: Final = frozenset(
+    {int, float, FactoryReason, Impairment, Initiator, Phase, Probe, Reason, TlsVerify, Verdict}
+)
 """Types whose values are written as they are: figures and closed words hold nothing that could end a value."""
 PROBES: Final = tuple(Probe)
 
@@ -71,7 +73,7 @@ SECRETS: Final = re.compile(
     r"|(?-i:eyJ|ZXlK|(?<![A-Za-z0-9_-])(?:eyA|ewo))[a-z0-9_-]{6,}(?:\.[a-z0-9_-]*)*",
     re.IGNORECASE,
 )
-SIGNS: Final = (
+SECRET_SIGNS: Final = (
     "token",
     "secret",
     "password",
@@ -86,25 +88,25 @@ SIGNS: Final = (
     "zxlk",
 )
 """No match of `SECRETS` is without one of these: most lines have none, and are done in a microsecond."""
-HIDDEN: Final = "<secret>"
+SECRET_PLACEHOLDER: Final = "<secret>"  # noqa: S105 - shown instead of one
 URL: Final = re.compile(
     r"\b(?P<scheme>(?:wss?|https?)://)(?:[^\s/?#\"'\\<>@]*@)?(?P<host>[^\s/?#\"'\\<>@]*)(?P<path>/[^\s?#\"'\\<>]*)?",
     re.IGNORECASE,
 )
 """What may stand in front of a query: user and password, and a path with a key in it."""
 
-_LOG: Final = logging.getLogger(__name__)
+_logger: Final = logging.getLogger(__name__)
 
 
 def redacted(line: str) -> str:
     """The line without what looks like a token, a password or an Authorization value."""
     lower = line.lower()
-    line = SECRETS.sub(_hidden, line) if any(sign in lower for sign in SIGNS) else line
+    line = SECRETS.sub(_hidden, line) if any(sign in lower for sign in SECRET_SIGNS) else line
     return URL.sub(_public, line) if "://" in line else line
 
 
 def _hidden(found: re.Match[str]) -> str:
-    return f"{found['name']}{found['mid']}{HIDDEN}" if found["name"] else HIDDEN
+    return f"{found['name']}{found['mid']}{SECRET_PLACEHOLDER}" if found["name"] else SECRET_PLACEHOLDER
 
 
 def _public(found: re.Match[str]) -> str:
@@ -118,7 +120,7 @@ def printable(line: str) -> str:
     return "".join(char if char.isprintable() else f"\\u{ord(char):04x}" for char in line)
 
 
-class Lines(logging.Formatter):
+class LineFormatter(logging.Formatter):
     """A record as one line, logfmt or JSON."""
 
     def __init__(self, form: Literal["logfmt", "json"]) -> None:
@@ -130,7 +132,7 @@ class Lines(logging.Formatter):
         keys = getattr(record, "keys", None)
         event = {_key(str(key)): value for key, value in keys.items()} if keys else {}
         if record.exc_info:
-            event["exception"] = redacted(self.formatException(record.exc_info))[-TEXT_LIMIT:]
+            event["exception"] = redacted(self.formatException(record.exc_info))[-MAX_VALUE_CHARACTERS:]
         return self.line(record.created, record.levelno, record.name, record.getMessage(), event)
 
     def line(self, at: float, level: int, logger: str, msg: str, event: dict[str, Any]) -> str:
@@ -138,9 +140,9 @@ class Lines(logging.Formatter):
         whole = int(at)
         head = {
             "time": f"{_second(whole)}.{int(at * 1000) - whole * 1000:03d}Z",
-            "level": NAMES.get(level, "error" if level > logging.WARNING else "debug"),
+            "level": LEVEL_NAMES.get(level, "error" if level > logging.WARNING else "debug"),
             "source": logger.removeprefix("exporter."),
-            "msg": msg[:TEXT_LIMIT],
+            "msg": msg[:MAX_VALUE_CHARACTERS],
         }
         return printable(redacted(self._render(head | event)))
 
@@ -154,7 +156,7 @@ def _second(moment: int) -> str:
 def _key(name: str) -> str:
     """The key as it can stand in a line: breaking none, hiding none of ours."""
     safe = re.sub(r"[\s=\"\x00-\x1f]", "_", name)
-    return f"{safe}_" if safe in HEAD else safe
+    return f"{safe}_" if safe in FIRST_KEYS else safe
 
 
 def _json(event: dict[str, Any]) -> str:
@@ -164,7 +166,7 @@ def _json(event: dict[str, Any]) -> str:
 def _plain(value: Any) -> Any:
     """The value as JSON knows it; what JSON does not know, as text."""
     if isinstance(value, str):
-        return value.value if isinstance(value, Enum) else value[:TEXT_LIMIT]
+        return value.value if isinstance(value, Enum) else value[:MAX_VALUE_CHARACTERS]
     if value is None or isinstance(value, int):
         return value
     if isinstance(value, float):
@@ -173,7 +175,7 @@ def _plain(value: Any) -> Any:
         return {_key(str(key)): _plain(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(inner) for inner in value]
-    return str(value)[:TEXT_LIMIT]
+    return str(value)[:MAX_VALUE_CHARACTERS]
 
 
 def _logfmt(event: dict[str, Any]) -> str:
@@ -185,12 +187,12 @@ def _logfmt(event: dict[str, Any]) -> str:
 
 def _put(flat: dict[str, Any], key: str, value: Any) -> None:
     """Put a value into a flat line: a dash if there is none; of a mapping, each by a key of its own."""
-    if type(value) in PLAIN:
+    if type(value) in UNQUOTED_TYPES:
         flat[key] = value
     elif isinstance(value, str):
         flat[key] = _quoted(value)
     elif value is None or isinstance(value, bool):
-        flat[key] = WORDS[value]
+        flat[key] = LITERALS[value]
     elif isinstance(value, dict):
         group = key.removesuffix("s")
         for inner, held in value.items():
@@ -203,16 +205,16 @@ def _put(flat: dict[str, Any], key: str, value: Any) -> None:
 
 def _quoted(text: str) -> str:
     """A value of logfmt: between quotes if it holds what could end it."""
-    text = text[:TEXT_LIMIT]
+    text = text[:MAX_VALUE_CHARACTERS]
     if text.isalnum():
         return text
-    if not ENDS.search(text):
+    if not NEEDS_QUOTES.search(text):
         return text.replace("\n", "\\n")
     escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
     return f'"{escaped}"'
 
 
-class Writer:
+class LineWriter:
     """A thread that writes lines to a stream, from a bounded queue; `close` it."""
 
     def __init__(self, stream: TextIO) -> None:
@@ -225,7 +227,7 @@ class Writer:
 
     def put(self, line: str) -> None:
         """Have a line written, or count it as dropped; never waits."""
-        if len(self._lines) >= CAPACITY:
+        if len(self._lines) >= MAX_QUEUED_LINES:
             self.dropped += 1
             return
         self._lines.append(line)
@@ -243,7 +245,7 @@ class Writer:
             self._some.wait()
             self._some.clear()
             self._write([self._lines.popleft() for _ in range(len(self._lines))])
-            self._closing.wait(LINGER)
+            self._closing.wait(BATCH_SECONDS)
 
     def _write(self, lines: list[str]) -> None:
         dropped, self.dropped = self.dropped, 0
@@ -256,8 +258,8 @@ class Writer:
             return  # a stream that is gone is no reason to stop probing
 
 
-class _Outlet(logging.Handler):
-    def __init__(self, writer: Writer, lines: Lines) -> None:
+class _QueueingHandler(logging.Handler):
+    def __init__(self, writer: LineWriter, lines: LineFormatter) -> None:
         super().__init__()
         self._writer = writer
         self._lines = lines
@@ -269,20 +271,20 @@ class _Outlet(logging.Handler):
             self._writer.put(f"level=error source=log msg=unprintable logger={record.name}")
 
     def session(self, level: int, event: dict[str, Any]) -> None:
-        self._writer.put(self._lines.line(time.time(), level, _LOG.name, "session", event))
+        self._writer.put(self._lines.line(time.time(), level, _logger.name, "session", event))
 
 
-class Logging:
+class LogSetup:
     """Logging as it is set up; `close` writes what is queued and takes it down."""
 
     def __init__(self, level: str, form: Literal["logfmt", "json"], stream: TextIO) -> None:
-        self._writer = Writer(stream)
-        self._outlet = _Outlet(self._writer, Lines(form))
-        self._switches = {name: getattr(logging, name) for name in UNREAD}
-        for name in UNREAD:
+        self._writer = LineWriter(stream)
+        self._outlet = _QueueingHandler(self._writer, LineFormatter(form))
+        self._switches = {name: getattr(logging, name) for name in UNUSED_RECORD_FIELDS}
+        for name in UNUSED_RECORD_FIELDS:
             setattr(logging, name, None)
-        self._levels = {name: logging.getLogger(name).level for name in ("", "exporter", *QUIET)}
-        for name, floor in {**QUIET, "": logging.WARNING, "exporter": LEVELS[level]}.items():
+        self._levels = {name: logging.getLogger(name).level for name in ("", "exporter", *LIBRARY_LEVELS)}
+        for name, floor in {**LIBRARY_LEVELS, "": logging.WARNING, "exporter": LEVELS[level]}.items():
             logging.getLogger(name).setLevel(floor)
         logging.getLogger().addHandler(self._outlet)
         atexit.register(self.close)
@@ -303,9 +305,9 @@ def configure(
     level: Literal["debug", "info", "warn", "error"] = "info",
     form: Literal["logfmt", "json"] = "logfmt",
     stream: TextIO | None = None,
-) -> Logging:
+) -> LogSetup:
     """Set up logging: ours from `level` on, everybody else's from warning on. To `stream`, or stderr."""
-    return Logging(level, form, stream or sys.stderr)
+    return LogSetup(level, form, stream or sys.stderr)
 
 
 def session_line(result: Result) -> dict[str, object]:
@@ -344,8 +346,8 @@ def session(result: Result) -> None:
     """Log one finished session: info if nothing failed, else a warning."""
     wrong = result.failed or result.void or result.impairment is not None
     level = logging.WARNING if wrong else logging.INFO
-    if not _LOG.isEnabledFor(level):
+    if not _logger.isEnabledFor(level):
         return
     for outlet in logging.getLogger().handlers:
-        if isinstance(outlet, _Outlet):
+        if isinstance(outlet, _QueueingHandler):
             outlet.session(level, session_line(result))

@@ -18,34 +18,54 @@ from typing import Final, NamedTuple, Self
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from exporter import __version__
-from exporter.budget import PASSING, Grant, Refusal, Request, Settled, admit, key_print, settle
-from exporter.classify import AGE, Case, Judgement, Memory, judge, own_phases, told
+from exporter.budget import MOMENTARY_HOLDUPS, Grant, Refusal, SessionCost, SettlementEffects, admit, key_print, settle
+from exporter.classify import (
+    REPLAY_WINDOW_SECONDS,
+    Classification,
+    ClassifyContext,
+    WelcomeReplayDetector,
+    classify,
+    own_phases,
+    told,
+)
 from exporter.config import Target, withholds_token
-from exporter.files import TLS_CONTEXTS, FileProblem, KeyRing, source_name
-from exporter.host import TICK, Clock
+from exporter.files import TLS_CONTEXTS, FileError, KeyRing, source_name
+from exporter.host import TICK_SECONDS, Clock
 from exporter.plan import Job
-from exporter.profiles import Reader, Script
-from exporter.resolver import Addresses, Resolver
-from exporter.result import Facts, Handshake, Impairment, Kind, Phase, Probe, Reason, Result, Skip, Trigger, Verdict
-from exporter.session import Order, Session
-from exporter.state import State
+from exporter.profiles import MessageMatcher, SessionMessages
+from exporter.resolver import AddressHealth, Resolver
+from exporter.result import (
+    ErrorKind,
+    Handshake,
+    Impairment,
+    Phase,
+    Probe,
+    Reason,
+    Result,
+    SessionObservation,
+    Skip,
+    Trigger,
+    Verdict,
+)
+from exporter.session import Session, SessionRequest
+from exporter.state import LedgerFile
 from exporter.threads import apart
-from exporter.tokens import Carried, KeyProblem, carry, is_slow, mint
+from exporter.tokens import SigningKeyError, TokenPlacement, carry, is_slow, mint
 
-LOG = logging.getLogger("exporter.probing")
+_logger = logging.getLogger("exporter.probing")
 USER_AGENT: Final = f"wsfe/{__version__} (WebSocket monitoring)"
 """Says what we are, without a word on which a backend may switch its behaviour (factory, test, e2e)."""
-CREDENTIALS: Final = frozenset({"authorization", "cookie", "proxy-authorization", "x-api-key"})
+CREDENTIAL_HEADERS: Final = frozenset({"authorization", "cookie", "proxy-authorization", "x-api-key"})
 """Headers that a target may set itself and that a 401 judges."""
-TELLING: Final = 8
+MIN_SECRET_CHARACTERS: Final = 8
 """Characters from which a value of the url or of a header may be a secret."""
-SESSIONS: Final = 3
+MIN_REMEMBERED_SESSIONS: Final = 3
 """How many sessions are remembered at least, where they are far apart."""
 NO_VERDICT: Final = dict.fromkeys(Probe, Verdict.NONE)
 
 
 @dataclass(frozen=True, slots=True)
-class Within:
+class TimeLimits:
     """Seconds that a session may take at most, where its target would give it more.
 
     `verdict`: until it has got what it came for. `end`: until it is over, the close included.
@@ -55,14 +75,14 @@ class Within:
     end: float = inf
 
 
-LOOK_AGAIN: Final = 0.25
+RECHECK_SECONDS: Final = 0.25
 """Seconds after which who waits for another session asks again: it may be one of another process."""
 
-UNHURRIED: Final = Within()
+NO_LIMITS: Final = TimeLimits()
 """As long as the target's own settings let it take."""
 
 
-class Turn(NamedTuple):
+class ProbeRequest(NamedTuple):
     """One session asked for: a job's cycle, perhaps with another identity or depth than its own turn has.
 
     `beside`: a session that no schedule asked for, in the process whose schedule it must leave room for. `patience`:
@@ -75,7 +95,7 @@ class Turn(NamedTuple):
     trigger: Trigger
     depth: Probe
     identity: str | None
-    within: Within = UNHURRIED
+    within: TimeLimits = NO_LIMITS
     beside: bool = False
     patience: float = 0.0
     forced: bool = False
@@ -85,7 +105,7 @@ class Turn(NamedTuple):
         """Seconds to a verdict; what the ledger counts on is the target's own, which is never less."""
         return min(self.job.target.timeout, self.within.verdict)
 
-    def request(self, run: str) -> Request:
+    def request(self, run: str) -> SessionCost:
         """What it would cost."""
         due = self.job.due(self.cycle) if self.trigger is Trigger.SCHEDULE else None
         request = self.job.request(run, self.depth, self.identity, self.trigger, due=due)
@@ -93,10 +113,10 @@ class Turn(NamedTuple):
 
     def after(self, waited: float) -> Self:
         """What is left of its time."""
-        return self._replace(within=Within(self.within.verdict - waited, self.within.end - waited))
+        return self._replace(within=TimeLimits(self.within.verdict - waited, self.within.end - waited))
 
 
-class _Unable(Exception):  # noqa: N818
+class _LocalSetupError(Exception):
     """Our own files do not let us open a session."""
 
     def __init__(self, impairment: Impairment, sentence: str) -> None:
@@ -104,12 +124,12 @@ class _Unable(Exception):  # noqa: N818
         self.impairment = impairment
 
 
-class _Target(NamedTuple):
+class _TargetMemory(NamedTuple):
     """What a target keeps from one session to the next."""
 
-    reader: Reader
-    memory: Memory
-    addresses: Addresses
+    reader: MessageMatcher
+    memory: WelcomeReplayDetector
+    addresses: AddressHealth
 
 
 class Prober:
@@ -121,7 +141,7 @@ class Prober:
 
     def __init__(
         self,
-        state: State,
+        state: LedgerFile,
         keys: KeyRing,
         resolver: Resolver,
         clock: Clock,
@@ -135,38 +155,38 @@ class Prober:
         self._clock = clock
         self._opened = opened
         self._late = late
-        self._targets: dict[tuple[str, str], _Target] = {}
+        self._targets: dict[tuple[str, str], _TargetMemory] = {}
         self._settlings = asyncio.Event()
 
-    async def run(self, turn: Turn) -> Result | Skip:
+    async def run(self, turn: ProbeRequest) -> Result | Skip:
         """Run one turn; a `Skip` if the ledger has no room for it."""
         request = turn.request(secrets.token_hex(8))
         request = request._replace(key_print=self._key_print(turn)) if request.key is not None else request
         began = self._clock.monotonic()
         answer = await self._admitted(request, began + turn.patience)
         if isinstance(answer, Refusal):
-            LOG.debug("skipped: %s", answer.words, extra={"keys": {"target": turn.job.name}})
+            _logger.debug("skipped: %s", answer.words, extra={"keys": {"target": turn.job.name}})
             return Skip(turn.job.name, answer.cause, answer.holdup, answer.until)
         return await self._granted(turn.after(self._clock.monotonic() - began), answer.request)
 
-    async def _admitted(self, request: Request, end: float) -> Grant | Refusal:
+    async def _admitted(self, request: SessionCost, end: float) -> Grant | Refusal:
         """The ledger's answer; what another session alone holds up is asked again until `end`."""
         while True:
             left = end - self._clock.monotonic()
             settled = self._settlings
             with self._state.transaction() as ledger:
                 answer = admit(ledger, request, self._clock.wall(), patient=left > 0)
-            if isinstance(answer, Grant) or answer.holdup not in PASSING or left <= 0:
+            if isinstance(answer, Grant) or answer.holdup not in MOMENTARY_HOLDUPS or left <= 0:
                 return answer
             with suppress(TimeoutError):  # sessions of other processes end without a word to us
-                await asyncio.wait_for(settled.wait(), min(left, LOOK_AGAIN))
+                await asyncio.wait_for(settled.wait(), min(left, RECHECK_SECONDS))
 
-    def _key_print(self, turn: Turn) -> str:
+    def _key_print(self, turn: ProbeRequest) -> str:
         """Tells the key that stands in its file now; empty if none can be had: the session will say why."""
         auth = turn.job.target.auth
         try:
             return "" if auth is None else key_print(self._keys.key(auth.source).fingerprint)
-        except FileProblem:
+        except FileError:
             return ""
 
     def forget_all_but(self, jobs: Collection[Job]) -> None:
@@ -175,35 +195,37 @@ class Prober:
             for place in self._targets.keys() - set(map(_place, jobs)):
                 del self._targets[place]
 
-    async def _granted(self, turn: Turn, request: Request) -> Result:
+    async def _granted(self, turn: ProbeRequest, request: SessionCost) -> Result:
         started = self._clock.wall()
         slot_taken = True
         try:
             facts, judgement = await self._converse(turn, request)
             slot_taken = facts.slot_taken and request.user is not None
             result = _result(turn, request, started, facts, judgement)
-        except _Unable as problem:
+        except _LocalSetupError as problem:
             slot_taken = False
             result = _impaired(turn, request, started, problem.impairment)
-            LOG.warning("no session: %s", problem, extra={"keys": {"target": turn.job.name, "identity": turn.identity}})
+            _logger.warning(
+                "no session: %s", problem, extra={"keys": {"target": turn.job.name, "identity": turn.identity}}
+            )
         except asyncio.CancelledError:
             self._settle(request, _impaired(turn, request, started, Impairment.INTERNAL), slot_taken=True)
             raise
         except Exception:
             result = _impaired(turn, request, started, Impairment.INTERNAL)
-            LOG.exception("a session broke on our side", extra={"keys": {"target": turn.job.name}})
+            _logger.exception("a session broke on our side", extra={"keys": {"target": turn.job.name}})
         settled = self._settle(request, result, slot_taken=slot_taken)
         _tell(turn, settled)
         return result
 
-    def _settle(self, request: Request, result: Result, *, slot_taken: bool) -> Settled:
+    def _settle(self, request: SessionCost, result: Result, *, slot_taken: bool) -> SettlementEffects:
         with self._state.transaction() as ledger:
             settled = settle(ledger, request, result, self._clock.wall(), slot_taken=slot_taken)
         self._settlings.set()
         self._settlings = asyncio.Event()
         return settled
 
-    async def _converse(self, turn: Turn, request: Request) -> tuple[Facts, Judgement]:
+    async def _converse(self, turn: ProbeRequest, request: SessionCost) -> tuple[SessionObservation, Classification]:
         target, job = turn.job.target, turn.job
         order = await self._order(turn, request)
         started = self._clock.wall()  # minting is over: the server's clock is compared with moments from here on
@@ -213,14 +235,14 @@ class Prober:
             self._resolver,
             self._clock.monotonic,
             kernel_stamps=self._clock.kernel_stamps,
-            held=lambda: self._late(began) + TICK,
+            held=lambda: self._late(began) + TICK_SECONDS,
         )
         self._opened(job.name, 1)
         try:
             facts = await session.run()
         finally:
             self._opened(job.name, -1)
-        case = Case(
+        case = ClassifyContext(
             profile=job.profile,
             depth=request.depth,
             started_at=started,
@@ -232,35 +254,42 @@ class Prober:
             credential=_sends_credential(job, request),
             withheld=request.key is None and withholds_token(target.auth, job.profile),
         )
-        judgement = judge(facts, case)
+        judgement = classify(facts, case)
         if facts.address is not None and not judgement.void:
             self._target(job).addresses.note(facts.address, answered=Phase.TCP in facts.phases)
         return facts, judgement
 
-    def _target(self, job: Job) -> "_Target":
+    def _target(self, job: Job) -> "_TargetMemory":
         place = _place(job)
         known = self._targets.get(place)
         if known is None or known.reader.profile is not job.profile:
             if known is None:
-                kept = (Memory(max(AGE, SESSIONS * job.interval)), Addresses())
+                kept = (
+                    WelcomeReplayDetector(max(REPLAY_WINDOW_SECONDS, MIN_REMEMBERED_SESSIONS * job.interval)),
+                    AddressHealth(),
+                )
             else:
                 kept = (known.memory, known.addresses)
-            known = self._targets[place] = _Target(Reader(job.profile), *kept)
+            known = self._targets[place] = _TargetMemory(MessageMatcher(job.profile), *kept)
         return known
 
-    async def _order(self, turn: Turn, request: Request) -> Order:
+    async def _order(self, turn: ProbeRequest, request: SessionCost) -> SessionRequest:
         """Everything a session needs; raises _Unable when our own files do not give it."""
         job, target = turn.job, turn.job.target
         subject = target.identities.get(turn.identity or "", "")
-        token, carried = await self._token(turn, request.run, subject) if request.key is not None else ("", Carried())
+        token, carried = (
+            await self._token(turn, request.run, subject) if request.key is not None else ("", TokenPlacement())
+        )
         url = urlsplit(target.url)
         query = "&".join(part for part in (url.query, urlencode(carried.query)) if part)
-        return Order(
+        return SessionRequest(
             host=job.host,
             port=job.port,
             connect_to=job.connect_to,
             resource=f"{url.path or '/'}?{query}" if query else url.path or "/",
-            script=Script(self._target(job).reader, {"nonce": request.run, "identity": subject, "token": token}),
+            script=SessionMessages(
+                self._target(job).reader, {"nonce": request.run, "identity": subject, "token": token}
+            ),
             depth=request.depth,
             timeout=turn.timeout,
             close_timeout=target.close_timeout,
@@ -274,10 +303,10 @@ class Prober:
             failed_addresses=self._target(job).addresses.failed,
         )
 
-    async def _token(self, turn: Turn, run: str, subject: str) -> tuple[str, Carried]:
+    async def _token(self, turn: ProbeRequest, run: str, subject: str) -> tuple[str, TokenPlacement]:
         auth, carrier = turn.job.target.auth, turn.job.carrier
         if auth is None or carrier is None:
-            return "", Carried()
+            return "", TokenPlacement()
         source, alias = auth.source, turn.identity or ""
         try:
             key = self._keys.key(source)
@@ -285,40 +314,44 @@ class Prober:
             slow = is_slow(source)
             token = await asyncio.to_thread(mint, *made, alias=alias) if slow else mint(*made, alias=alias)
             return token, carry(carrier, token)
-        except FileProblem as problem:
-            raise _Unable(Impairment.TOKEN, problem.sentence) from None
-        except KeyProblem as problem:
-            raise _Unable(Impairment.TOKEN, f"{source_name(source)} {problem}") from None
+        except FileError as problem:
+            raise _LocalSetupError(Impairment.TOKEN, problem.sentence) from None
+        except SigningKeyError as problem:
+            raise _LocalSetupError(Impairment.TOKEN, f"{source_name(source)} {problem}") from None
 
     async def _context(self, target: Target) -> ssl.SSLContext:
         try:
             fresh = TLS_CONTEXTS.fresh(target.tls)
             return await apart(lambda: TLS_CONTEXTS.context(target.tls)) if fresh is None else fresh
-        except FileProblem as problem:
-            raise _Unable(Impairment.INTERNAL, str(problem)) from None
+        except FileError as problem:
+            raise _LocalSetupError(Impairment.INTERNAL, str(problem)) from None
 
 
-def _sends_credential(job: Job, request: Request) -> bool:
+def _sends_credential(job: Job, request: SessionCost) -> bool:
     """True if the upgrade request holds a credential: our token, or one that stands in the target's headers."""
     carried = request.key is not None and job.carrier is not None and job.carrier.in_upgrade
-    return carried or not CREDENTIALS.isdisjoint(name.lower() for name in job.target.headers)
+    return carried or not CREDENTIAL_HEADERS.isdisjoint(name.lower() for name in job.target.headers)
 
 
-def _secrets(target: Target, token: str, carried: Carried) -> tuple[str, ...]:
+def _secrets(target: Target, token: str, carried: TokenPlacement) -> tuple[str, ...]:
     """Texts of this session that may be secrets: of what comes back, none of them is shown."""
     url = urlsplit(target.url)
     foreign = (*target.headers.values(), *(value for _, value in parse_qsl(url.query)), *url.path.split("/"))
-    telling = [*carried.headers.values(), *carried.subprotocols, *(text for text in foreign if len(text) >= TELLING)]
+    telling = [
+        *carried.headers.values(),
+        *carried.subprotocols,
+        *(text for text in foreign if len(text) >= MIN_SECRET_CHARACTERS),
+    ]
     return tuple(filter(None, (token, *telling)))
 
 
-CHANGES: Final = {
+SETTLEMENT_TEXTS: Final = {
     "slot_limit": "the backend keeps fewer slots per user than configured: the lower number binds from now on",
     "identity_rests": "the identity rests: its turns go connect-deep until the backend's slots are released",
     "token_rests": "the token was rejected and rests: none is sent until then; another key in its file is tried sooner",
     "endpoint_rests": "the endpoint limits the rate of connects: none is made until then",
 }
-"""What a session can change for the sessions after it: fields of `Settled`, in words."""
+"""What a session can change for the sessions after it: fields of `SettlementEffects`, in words."""
 TO_EVIDENCE: Final = (
     "the token was rejected and rests: one more in a row may open the backend's login breaker; none is sent until the "
     "backend restarts or another key is let in there"
@@ -329,26 +362,26 @@ def _place(job: Job) -> tuple[str, str]:
     return job.name, job.target.url
 
 
-def _tell(turn: Turn, settled: Settled) -> None:
+def _tell(turn: ProbeRequest, settled: SettlementEffects) -> None:
     rest, endpoint_rests = settled.token_rests, settled.endpoint_rests
     more: dict[str, dict[str, str | int | None]] = {
         "slot_limit": {"slot_limit": settled.slot_limit},
         "token_rests": {"until": _moment(rest.until)} if rest and rest.until is not None else {},
         "endpoint_rests": {"until": _moment(endpoint_rests)} if endpoint_rests is not None else {},
     }
-    for change, words in CHANGES.items():
+    for change, words in SETTLEMENT_TEXTS.items():
         if getattr(settled, change):
             sentence = TO_EVIDENCE if change == "token_rests" and not more[change] else words
             keys: dict[str, str | int | None] = {"target": turn.job.name, "identity": turn.identity}
             keys |= more.get(change, {})
-            LOG.warning(sentence, extra={"keys": keys})
+            _logger.warning(sentence, extra={"keys": keys})
 
 
 def _moment(seconds: float) -> str:
     return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
-def _impaired(turn: Turn, request: Request, started: float, impairment: Impairment) -> Result:
+def _impaired(turn: ProbeRequest, request: SessionCost, started: float, impairment: Impairment) -> Result:
     return Result(
         target=turn.job.name,
         identity=turn.identity,
@@ -362,7 +395,9 @@ def _impaired(turn: Turn, request: Request, started: float, impairment: Impairme
     )
 
 
-def _result(turn: Turn, request: Request, started: float, facts: Facts, judgement: Judgement) -> Result:
+def _result(
+    turn: ProbeRequest, request: SessionCost, started: float, facts: SessionObservation, judgement: Classification
+) -> Result:
     profile, verdicts = turn.job.profile, judgement.verdicts
     decided = {
         probe: _decided(facts, own_phases(probe, profile))
@@ -403,11 +438,11 @@ def _result(turn: Turn, request: Request, started: float, facts: Facts, judgemen
     )
 
 
-def _handshake(facts: Facts) -> Handshake | None:
+def _handshake(facts: SessionObservation) -> Handshake | None:
     fault = facts.fault
-    return Handshake(fault.detail) if fault is not None and fault.kind is Kind.UPGRADE else None
+    return Handshake(fault.detail) if fault is not None and fault.kind is ErrorKind.UPGRADE else None
 
 
-def _decided(facts: Facts, phases: Collection[Phase]) -> float | None:
+def _decided(facts: SessionObservation, phases: Collection[Phase]) -> float | None:
     """Seconds from the start to the end of the last of the probe's own phases; None if none was completed."""
     return max((facts.marks[phase] for phase in phases if phase in facts.marks), default=None)

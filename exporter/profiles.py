@@ -13,11 +13,11 @@ from itertools import compress
 from typing import Any, Final, NamedTuple, Self
 
 from exporter.config import (
-    Breaker,
+    BackendLimits,
+    BreakerSettings,
     CloseRule,
     ErrorRule,
     Exchange,
-    Limits,
     NoiseRule,
     Pattern,
     Profile,
@@ -141,15 +141,15 @@ FACTORY: Final = Profile(
         CloseRule(text=r"^Critical factory failure", factory=FactoryReason.INIT_FAILED, proves_auth=True),
         CloseRule(text=r"^Service startup incomplete", factory=FactoryReason.STARTUP_INCOMPLETE, proves_auth=True),
     ],
-    limits=Limits.model_validate({"slots_per_identity": 20, "slot_release": "300s", "reserve": 1}),
+    limits=BackendLimits.model_validate({"slots_per_identity": 20, "slot_release": "300s", "reserve": 1}),
     needs_token=True,
     connect_without_token=True,
     bypass_headers=["test", "e2e"],
     breaker=[
         # The breaker before the auth service, on every tree that was observed.
-        Breaker(counts=["rejected"], opens_at=3),
+        BreakerSettings(counts=["rejected"], opens_at=3),
         # The endpoint's own, on trees from 2025-09-09 22:36 UTC.
-        Breaker(counts=["rejected", "no_token"], opens_at=5),
+        BreakerSettings(counts=["rejected", "no_token"], opens_at=5),
     ],
 )
 
@@ -209,9 +209,9 @@ def own_codes(profile: Profile) -> frozenset[int]:
     return frozenset(rule.code for rule in profile.closes if rule.code is not None and rule.code >= 4000)  # noqa: PLR2004
 
 
-ANY: Final = "${any}"
+ANY_VALUE: Final = "${any}"
 """As a whole value of a pattern: any value that is there."""
-NUMBER: Final = "${number}"
+NUMBER_VARIABLE: Final = "${number}"
 """As a whole value: a whole number of the session's own."""
 LARGEST_NUMBER: Final = 2**31 - 1
 """What every protocol with whole numbers as ids takes."""
@@ -228,10 +228,12 @@ def fill(template: Any, values: Mapping[str, str]) -> Any:
     `${any}` stays for `matches`; `${number}` becomes the number of `values["nonce"]`.
     """
     if isinstance(template, str):
-        if "$" not in template or template == ANY:
+        if "$" not in template or template == ANY_VALUE:
             return template
         return (
-            number_of(values["nonce"]) if template == NUMBER else VARIABLE.sub(lambda name: values[name[1]], template)
+            number_of(values["nonce"])
+            if template == NUMBER_VARIABLE
+            else VARIABLE.sub(lambda name: values[name[1]], template)
         )
     if isinstance(template, dict):
         return {key: fill(value, values) for key, value in template.items()}
@@ -261,7 +263,7 @@ def matches(pattern: Any, value: Any) -> bool:
     # A session asks this forty times, and most patterns fail at the text of their first field.
     for name, inner in pattern.items():
         if name not in value or (
-            value[name] != inner and inner != ANY if type(inner) is str else not matches(inner, value[name])
+            value[name] != inner and inner != ANY_VALUE if type(inner) is str else not matches(inner, value[name])
         ):
             return False
     return True
@@ -284,14 +286,14 @@ def _contains(pattern: Any, value: Any, agree: Callable[[Any, Any], bool]) -> bo
 
 
 def _equal(pattern: Any, value: Any) -> bool:
-    return pattern == ANY or (isinstance(pattern, bool) is isinstance(value, bool) and bool(pattern == value))
+    return pattern == ANY_VALUE or (isinstance(pattern, bool) is isinstance(value, bool) and bool(pattern == value))
 
 
 def _alike(pattern: Any, value: Any) -> bool:
-    if pattern == NUMBER:
+    if pattern == NUMBER_VARIABLE:
         return isinstance(value, int) and not isinstance(value, bool)
     is_blank = isinstance(pattern, str) and VARIABLE.search(pattern) is not None
-    return isinstance(value, str) if is_blank and pattern != ANY else _equal(pattern, value)
+    return isinstance(value, str) if is_blank and pattern != ANY_VALUE else _equal(pattern, value)
 
 
 def lookup(value: Any, path: str) -> Any:
@@ -311,15 +313,15 @@ def _parts(path: str) -> tuple[str, ...]:
     return tuple(path.split("."))
 
 
-TEXT_LIMIT: Final = 2_000
+MAX_MATCHED_CHARACTERS: Final = 2_000
 """Characters of a foreign text that a rule looks at."""
 
-MAX_FIGURE: Final = 1_000_000
+MAX_LIMIT_FIGURE: Final = 1_000_000
 """A greater figure in a foreign text is not believed."""
 
 
 @dataclass(frozen=True, slots=True)
-class Ruling:
+class RuleMatch:
     """A rule that matched, and the figures its groups read: slots allowed, seconds to stay away."""
 
     rule: ErrorRule | CloseRule
@@ -329,32 +331,34 @@ class Ruling:
 
 def _figures(found: Iterable[Mapping[str, str | None]]) -> dict[str, Any]:
     texts = {name: text for groups in found for name, text in groups.items() if text and text.isdecimal()}
-    named = {name: int(text) for name, text in texts.items() if int(text) <= MAX_FIGURE}
+    named = {name: int(text) for name, text in texts.items() if int(text) <= MAX_LIMIT_FIGURE}
     return {"limit": named.get("limit") or None, "retry_after": named.get("retry_after")}
 
 
-def sort_error(profile: Profile, frame: Any) -> Ruling | None:
+def sort_error(profile: Profile, frame: Any) -> RuleMatch | None:
     """The first error rule that an error frame meets."""
     return _first_met(profile.errors, frame)
 
 
-def _first_met(rules: Sequence[ErrorRule], frame: Any) -> Ruling | None:
+def _first_met(rules: Sequence[ErrorRule], frame: Any) -> RuleMatch | None:
     for rule in rules:
         if not matches(rule.match, frame):
             continue
         texts = ((regex(pattern), lookup(frame, path)) for path, pattern in rule.text.items())
-        found = [known.search(text[:TEXT_LIMIT]) if isinstance(text, str) else None for known, text in texts]
+        found = [
+            known.search(text[:MAX_MATCHED_CHARACTERS]) if isinstance(text, str) else None for known, text in texts
+        ]
         if None not in found:
-            return Ruling(rule, **_figures([groups for groups in found if groups]))
+            return RuleMatch(rule, **_figures([groups for groups in found if groups]))
     return None
 
 
-def sort_close(profile: Profile, code: int, text: str) -> Ruling | None:
+def sort_close(profile: Profile, code: int, text: str) -> RuleMatch | None:
     """The first close rule that a close frame of the server meets."""
     for rule in profile.closes:
-        found = regex(rule.text).search(text[:TEXT_LIMIT])
+        found = regex(rule.text).search(text[:MAX_MATCHED_CHARACTERS])
         if rule.code in (None, code) and found is not None:
-            return Ruling(rule, **_figures([found]))
+            return RuleMatch(rule, **_figures([found]))
     return None
 
 
@@ -369,7 +373,7 @@ def _words(pattern: Any) -> Iterator[str]:
         yield word
 
 
-class Asked(NamedTuple):
+class BoundExchange(NamedTuple):
     """An exchange of one session: the message to send, what its answer contains, and what a good one contains too."""
 
     message: Pattern
@@ -382,7 +386,7 @@ class Asked(NamedTuple):
         return cls(fill(exchange.message, values), fill(exchange.match, values), fill(exchange.expect, values))
 
 
-class Reader:
+class MessageMatcher:
     """What a message is to us, by a profile; made once for all sessions of a target.
 
     Each message is asked whether it is an error frame. A rule whose match holds all of the profile's `error` adds
@@ -437,11 +441,11 @@ class Reader:
         return "foreign_reply" if foreign else "other"
 
 
-class Script:
+class SessionMessages:
     """A profile bound to one session's nonce, subject and token: what to send, and who reads what comes."""
 
-    def __init__(self, reader: Reader, values: Mapping[str, str]) -> None:
+    def __init__(self, reader: MessageMatcher, values: Mapping[str, str]) -> None:
         self.reader = reader
         self.profile = profile = reader.profile
-        self.auth = Asked.of(profile.auth, values) if profile.auth else None
-        self.send = Asked.of(profile.send, values) if profile.send else None
+        self.auth = BoundExchange.of(profile.auth, values) if profile.auth else None
+        self.send = BoundExchange.of(profile.send, values) if profile.send else None

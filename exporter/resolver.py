@@ -13,16 +13,16 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
-from exporter.result import Address, Fault, Kind
+from exporter.result import Address, ErrorKind, ProbeError
 
 FAMILIES: Final = {"any": socket.AF_UNSPEC, "ip4": socket.AF_INET, "ip6": socket.AF_INET6}
-IN_FLIGHT: Final = 128
+MAX_LOOKUPS_IN_FLIGHT: Final = 128
 """Look-ups that may hang at once; a host beyond them fails as `dns`."""
 
-AGAIN: Final = 10
+RETRY_AFTER_CONNECTS: Final = 10
 """Answered connects to other addresses after which one that failed is tried again."""
 
-MOST: Final = 64
+MAX_FAILED_ADDRESSES: Final = 64
 """Failed addresses of one name that are remembered."""
 
 LookUp = Callable[..., list[tuple[Any, ...]]]
@@ -52,8 +52,8 @@ class Resolver:
         return tuple((family, (where[0], port, *where[2:])) for family, where in await asyncio.shield(answer))
 
     def _ask(self, question: _Question) -> "asyncio.Future[_Found]":
-        if len(self._asked) >= IN_FLIGHT:
-            raise Fault(Kind.DNS, "too many look-ups hang")
+        if len(self._asked) >= MAX_LOOKUPS_IN_FLIGHT:
+            raise ProbeError(ErrorKind.DNS, "too many look-ups hang")
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[_Found] = loop.create_future()
         answer.add_done_callback(lambda done: done.cancelled() or done.exception())  # nobody need be waiting any more
@@ -86,11 +86,11 @@ class Resolver:
         try:
             found = self._look_up(host, None, FAMILIES[protocol], socket.SOCK_STREAM)
         except socket.gaierror as error:
-            return _own_trouble() or Fault(Kind.DNS, f"gaierror {error.errno}")
+            return _own_trouble() or ProbeError(ErrorKind.DNS, f"gaierror {error.errno}")
         except (OSError, ValueError) as error:  # UnicodeError too: a label that IDNA cannot encode
-            return _own_trouble() or Fault(Kind.DNS, type(error).__name__)
+            return _own_trouble() or ProbeError(ErrorKind.DNS, type(error).__name__)
         addresses = tuple(dict.fromkeys((family, where) for family, _, _, _, where in found))
-        return addresses or Fault(Kind.DNS, "no address")
+        return addresses or ProbeError(ErrorKind.DNS, "no address")
 
 
 def shown(address: Address) -> str:
@@ -98,12 +98,13 @@ def shown(address: Address) -> str:
     return str(address[1][0])
 
 
-class Addresses:
+class AddressHealth:
     """Which addresses of one name took no TCP connection when they were last tried.
 
     A client that cannot connect to one address goes on to the next (RFC 8305 section 5); a session tries one only, so
-    the next session goes on. One that failed is tried again after `AGAIN` connects elsewhere, counted and not timed:
-    so it is tried again whatever the schedule, and a name that half works does not fail in every second session.
+    the next session goes on. One that failed is tried again after `RETRY_AFTER_CONNECTS` connects elsewhere, counted
+    and not timed: so it is tried again whatever the schedule, and a name that half works does not fail in every second
+    session.
     """
 
     def __init__(self) -> None:
@@ -118,10 +119,12 @@ class Addresses:
         """Keep whether the address took a TCP connection; what came of the connection does not matter."""
         self._failed.pop(address, None)
         if answered:
-            self._failed = {other: times + 1 for other, times in self._failed.items() if times + 1 < AGAIN}
+            self._failed = {
+                other: times + 1 for other, times in self._failed.items() if times + 1 < RETRY_AFTER_CONNECTS
+            }
         else:
             self._failed[address] = 0
-            if len(self._failed) > MOST:
+            if len(self._failed) > MAX_FAILED_ADDRESSES:
                 del self._failed[next(iter(self._failed))]
 
 
@@ -147,6 +150,6 @@ def _literal(host: str, port: int, protocol: str) -> Address | None:
         except OSError:
             continue
         if FAMILIES[protocol] not in (socket.AF_UNSPEC, family):
-            raise Fault(Kind.DNS, f"the url's address is not {protocol}")
+            raise ProbeError(ErrorKind.DNS, f"the url's address is not {protocol}")
         return family, (host, port) if family == socket.AF_INET else (host, port, 0, 0)
     return None

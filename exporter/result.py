@@ -186,7 +186,7 @@ class Trigger(StrEnum):
     CHECK = "check"
 
 
-class Kind(StrEnum):
+class ErrorKind(StrEnum):
     """What went wrong, in facts; `classify` makes a `Reason` of it."""
 
     DNS = "dns"
@@ -235,7 +235,7 @@ class CertificateEnd(NamedTuple):
     place: CertificatePlace | None
 
 
-class Fault(Exception):  # noqa: N818
+class ProbeError(Exception):
     """What went wrong, in facts: the one exception that leaves the rooms below `probing`.
 
     `detail` is ours (a class name, an errno name, a word of `Handshake`), never a text of the network. `status` is the
@@ -246,7 +246,7 @@ class Fault(Exception):  # noqa: N818
 
     def __init__(
         self,
-        kind: Kind,
+        kind: ErrorKind,
         detail: str = "",
         *,
         status: int | None = None,
@@ -297,7 +297,7 @@ class Frame(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class SessionObservation:
     """What one session met, for `classify`: the only value with texts of the network; it never leaves `probing`.
 
     `phases`: seconds of each completed phase. `ended`: the phase the session was in when it was over (`CLOSE` when
@@ -311,7 +311,7 @@ class Facts:
     phases: Mapping[Phase, float]
     marks: Mapping[Phase, float]
     ended: Phase
-    fault: Fault | None = None
+    fault: ProbeError | None = None
     close: Close | None = None
     welcome: Mapping[str, Any] | None = field(default=None, repr=False)
     refusal: Any = field(default=None, repr=False)
@@ -450,15 +450,15 @@ def evidence_text(value: object) -> str | None:
 
     A whole number is one, as its decimal text.
     """
-    text = str(value) if type(value) is int and abs(value) < LARGEST_IDENTIFIER else value
+    text = str(value) if type(value) is int and abs(value) < MAX_NUMERIC_IDENTIFIER else value
     return text if isinstance(text, str) and IDENTIFIER.fullmatch(text) else None
 
 
-LARGEST_IDENTIFIER: Final = 10**63
+MAX_NUMERIC_IDENTIFIER: Final = 10**63
 """A greater whole number has more digits than an identifier has letters."""
 
 KEY_NAME: Final = re.compile(r"\w{1,24}", re.ASCII)
-MOST_KEYS: Final = 8
+MAX_KEYS: Final = 8
 
 
 def key_name(value: object) -> str | None:

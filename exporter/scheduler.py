@@ -22,39 +22,39 @@ from apscheduler.executors.base import BaseExecutor
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from apscheduler.triggers.base import BaseTrigger
 
-from exporter.host import Clock, StepWatch
+from exporter.host import Clock, ClockStepDetector
 from exporter.plan import Job
-from exporter.probing import Turn
+from exporter.probing import ProbeRequest
 from exporter.result import Probe, Reason, Result, Skip, SkipCause, Trigger, Verdict
 
-LOG = logging.getLogger("exporter.scheduler")
+_logger = logging.getLogger("exporter.scheduler")
 logging.getLogger("apscheduler").setLevel(logging.CRITICAL)
 
-LATEST: Final = 5.0
+MAX_LATE_SECONDS: Final = 5.0
 """Seconds after which a due cycle is `late`, if half its interval is not less."""
 
-OVERDUE: Final = 30.0
+DEAD_ALARM_SECONDS: Final = 30.0
 """Seconds after which a due cycle that nobody handed over tells that the alarm is dead."""
 
 MAX_MISSED_CYCLES: Final = 10_000
 """Due cycles of one target that are handed over at once: 14 hours of a process that was stopped, at one every 5 s."""
 
-WAITS: Final = 60.0
+MAX_WAIT_SECONDS: Final = 60.0
 """Seconds that a cycle waits at most, and until the next one is due, for another target's session of its user."""
 
-PATIENCE: Final = 2.0
+FINISH_GRACE_SECONDS: Final = 2.0
 """Seconds that running sessions get to finish by themselves at the stop, before they are told to close."""
 
-CLOSING: Final = 1.5
+STOP_GRACE_SECONDS: Final = 1.5
 """Seconds that sessions told to close get for it."""
 
 NO_CONFIRM: Final = frozenset({Reason.AUTH_REJECTED, Reason.AUTH_UNAVAILABLE, Reason.RATE_LIMITED})
 """Refusals that another session would only make worse."""
 
-RunSession = Callable[[Turn], Awaitable[Result | Skip]]
+RunSession = Callable[[ProbeRequest], Awaitable[Result | Skip]]
 
 
-class Sinks(Protocol):
+class ResultSinks(Protocol):
     """Who is told."""
 
     def observe(self, result: Result) -> None:
@@ -76,7 +76,7 @@ class Sinks(Protocol):
         """From now on the target of this name is run by this job."""
 
 
-class _Nobody:
+class _DiscardingSinks:
     """Sinks of a target that is gone."""
 
     def observe(self, *_: Any, **__: Any) -> None:
@@ -86,7 +86,7 @@ class _Nobody:
 
 
 @dataclass(slots=True)
-class _Lane:
+class _TargetSchedule:
     """What one target is doing.
 
     `sinks`: who is told of it. `first`: no cycle before, unix seconds. `begun`: its cycles fall due. `owed`: cycles
@@ -95,7 +95,7 @@ class _Lane:
     """
 
     job: Job
-    sinks: Sinks
+    sinks: ResultSinks
     first: float = 0.0
     begun: bool = False
     task: asyncio.Task[None] | None = None
@@ -124,7 +124,7 @@ class Scheduler:
         self,
         jobs: Sequence[Job],
         run: RunSession,
-        sinks: Sinks,
+        sinks: ResultSinks,
         clock: Clock,
         *,
         most: int = sys.maxsize,
@@ -136,15 +136,15 @@ class Scheduler:
         self.in_flight = 0
         self._sinks = sinks
         self._clock = clock
-        self._lanes = {job.name: _Lane(job, sinks) for job in jobs}
+        self._lanes = {job.name: _TargetSchedule(job, sinks) for job in jobs}
         self._leaving: set[asyncio.Task[None]] = set()
         self._draining = False
-        self._steps = StepWatch(clock)
+        self._steps = ClockStepDetector(clock)
         self._planned = 0.0
-        self._alarm = _Alarm(
+        self._alarm = _WakeupScheduler(
             self.look,
             timezone=UTC,
-            executors={"default": _HandOver(self._on_due)},
+            executors={"default": _InlineExecutor(self._on_due)},
             job_defaults={"misfire_grace_time": None, "coalesce": False},
         )
 
@@ -152,7 +152,7 @@ class Scheduler:
     def alive(self) -> bool:
         """False if a cycle fell due that the alarm has not handed over: it is dead, and so are we."""
         self.look()
-        overdue = self._clock.wall() - OVERDUE
+        overdue = self._clock.wall() - DEAD_ALARM_SECONDS
         return all(job.next_run_time.timestamp() > overdue for job in self._alarm.get_jobs())
 
     def announce(self, first: float) -> None:
@@ -176,7 +176,7 @@ class Scheduler:
             self._planned = now
             self._alarm.start()
         lane.begun = True
-        self._alarm.add_job(lambda: None, _EveryCycle(lane.job), id=name, next_run_time=_next(lane.job, now))
+        self._alarm.add_job(lambda: None, _CycleTrigger(lane.job), id=name, next_run_time=_next(lane.job, now))
         self._tell_due(lane, now)
 
     def look(self) -> None:
@@ -205,8 +205,8 @@ class Scheduler:
         for lane in self._lanes.values():
             if lane.confirming and lane.task is not None:
                 lane.task.cancel()
-        await self._ended(PATIENCE)
-        for seconds in (CLOSING, None):
+        await self._ended(FINISH_GRACE_SECONDS)
+        for seconds in (STOP_GRACE_SECONDS, None):
             for task in self._tasks():
                 task.cancel()
             await self._ended(seconds)
@@ -224,13 +224,13 @@ class Scheduler:
 
     def add(self, job: Job, first: float) -> None:
         """One target more; its cycles wait for `begin`, which is expected at `first` (unix seconds)."""
-        lane = self._lanes[job.name] = _Lane(job, self._sinks, first)
+        lane = self._lanes[job.name] = _TargetSchedule(job, self._sinks, first)
         self._tell_due(lane, first)
 
     def remove(self, name: str) -> None:
         """One target less: a session of it finishes, and neither it nor a cycle that is due is told to anybody."""
         lane = self._lanes.pop(name)
-        lane.sinks, lane.coming = _Nobody(), None
+        lane.sinks, lane.coming = _DiscardingSinks(), None
         lane.called_off.set()
         if lane.begun and self._alarm.running:
             self._alarm.remove_job(name)
@@ -254,7 +254,7 @@ class Scheduler:
             lane.job = job
             lane.sinks.changed(job)
 
-    def _go_over(self, lane: _Lane) -> None:
+    def _go_over(self, lane: _TargetSchedule) -> None:
         """Take the coming job, unless a cycle runs, or is due and not handed over: it would be lost unsaid."""
         job, now = lane.coming, self._clock.wall()
         if job is None or self._draining or lane.task is not None or self._owes(lane, now):
@@ -265,13 +265,13 @@ class Scheduler:
         lane.sinks.changed(job)
         if lane.begun:
             anew = {"next_run_time": _next(job, now)} if moved else {}
-            self._alarm.modify_job(job.name, trigger=_EveryCycle(job), **anew)
+            self._alarm.modify_job(job.name, trigger=_CycleTrigger(job), **anew)
         self._tell_due(lane, now if lane.begun else max(now, lane.first))
 
-    def _owes(self, lane: _Lane, now: float) -> bool:
+    def _owes(self, lane: _TargetSchedule, now: float) -> bool:
         return lane.begun and bool(self._alarm.get_job(lane.job.name).next_run_time.timestamp() <= now)
 
-    def _go_over_soon(self, lane: _Lane) -> None:
+    def _go_over_soon(self, lane: _TargetSchedule) -> None:
         """APScheduler is about to write down when the job is next due, or the task to end: after that."""
         if lane.coming is not None:
             asyncio.get_running_loop().call_soon(self._go_over, lane)
@@ -296,21 +296,21 @@ class Scheduler:
             lane.task = asyncio.get_running_loop().create_task(self._turn(lane, cycle), name=f"cycle-{name}")
         self._go_over_soon(lane)
 
-    def _obstacle(self, lane: _Lane, late: float) -> SkipCause | None:
+    def _obstacle(self, lane: _TargetSchedule, late: float) -> SkipCause | None:
         if self._draining:
             return SkipCause.DRAINING
-        if late > min(LATEST, lane.job.interval / 2):
+        if late > min(MAX_LATE_SECONDS, lane.job.interval / 2):
             return SkipCause.LATE
         return SkipCause.OVERLAP if lane.task is not None and not lane.confirming else None
 
     @staticmethod
-    def _tell_due(lane: _Lane, now: float) -> None:
+    def _tell_due(lane: _TargetSchedule, now: float) -> None:
         for probe, at in lane.job.next_due(now).items():
             lane.sinks.due(lane.job.name, probe, at)
 
     # Running ------------------------------------------------------------------------------------------------------
 
-    async def _turn(self, lane: _Lane, cycle: int) -> None:
+    async def _turn(self, lane: _TargetSchedule, cycle: int) -> None:
         """A cycle, and what follows from it: confirm runs, and cycles that fell due meanwhile and are still owed."""
         lane.owed = [cycle]
         try:
@@ -325,19 +325,19 @@ class Scheduler:
             lane.task, lane.owed = None, []
             self._go_over_soon(lane)
 
-    async def _cycle(self, lane: _Lane, cycle: int) -> None:
+    async def _cycle(self, lane: _TargetSchedule, cycle: int) -> None:
         try:
             failed = await self._scheduled(lane, cycle)
             if failed is not None and not self._draining:
                 await self._confirm(lane, failed)
         except Exception:
-            LOG.exception("a cycle of %s broke: please report this", lane.job.name)
+            _logger.exception("a cycle of %s broke: please report this", lane.job.name)
 
-    def _skip(self, lane: _Lane, cause: SkipCause, times: int = 1) -> None:
+    def _skip(self, lane: _TargetSchedule, cause: SkipCause, times: int = 1) -> None:
         for _ in range(times):
             lane.sinks.skip(Skip(lane.job.name, cause))
 
-    async def _run(self, turn: Turn) -> Result | Skip:
+    async def _run(self, turn: ProbeRequest) -> Result | Skip:
         """One session, if there is room for one more."""
         if self.in_flight + self._others() >= self.most:
             return Skip(turn.job.name, SkipCause.CAPACITY)
@@ -347,11 +347,11 @@ class Scheduler:
         finally:
             self.in_flight -= 1
 
-    async def _scheduled(self, lane: _Lane, cycle: int) -> Result | None:
+    async def _scheduled(self, lane: _TargetSchedule, cycle: int) -> Result | None:
         """Run a cycle; its result if it is the first failure after a pass and another session may confirm it."""
         job = lane.job
-        patience = min(job.interval, WAITS)
-        turn = Turn(job, cycle, Trigger.SCHEDULE, job.depth(cycle), job.identity(cycle), patience=patience)
+        patience = min(job.interval, MAX_WAIT_SECONDS)
+        turn = ProbeRequest(job, cycle, Trigger.SCHEDULE, job.depth(cycle), job.identity(cycle), patience=patience)
         try:
             outcome = await self._run(turn)
         except asyncio.CancelledError:
@@ -369,7 +369,7 @@ class Scheduler:
         lane.sinks.cycle(outcome)
         return outcome if lane.is_first_failure(outcome) and outcome.reason not in NO_CONFIRM else None
 
-    async def _confirm(self, lane: _Lane, failed: Result) -> None:
+    async def _confirm(self, lane: _TargetSchedule, failed: Result) -> None:
         """Run up to two sessions as other identities; they answer cycles due then (docs/design.md#confirm-runs)."""
         others = list(lane.job.others(failed.identity))
         if not others:
@@ -395,20 +395,20 @@ class Scheduler:
             lane.confirming = False
 
     @staticmethod
-    async def _called_off(lane: _Lane, seconds: float) -> bool:
+    async def _called_off(lane: _TargetSchedule, seconds: float) -> bool:
         """Wait so long; True, at once, if nothing more is to follow from the cycle."""
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await lane.called_off.wait()
         return lane.called_off.is_set()
 
-    async def _another(self, lane: _Lane, depth: Probe, others: list[str | None]) -> Result | Skip:
+    async def _another(self, lane: _TargetSchedule, depth: Probe, others: list[str | None]) -> Result | Skip:
         """One confirm run on the first of `others` with a spare slot, who then stands last; a skip if there is none."""
         job, outcome = lane.job, Skip(lane.job.name, SkipCause.BUDGET)
         self.look()  # a ledger of yesterday's clock would think slots free
         for alias in tuple(others):
             deepest = max([depth, *map(job.depth, lane.owed)], key=lambda probe: probe.rank)
-            turn = Turn(job, job.cycle_at(self._clock.wall()), Trigger.CONFIRM, deepest, alias)
+            turn = ProbeRequest(job, job.cycle_at(self._clock.wall()), Trigger.CONFIRM, deepest, alias)
             answer = await self._run(turn)
             if isinstance(answer, Result):
                 lane.sinks.observe(answer)
@@ -418,7 +418,7 @@ class Scheduler:
             outcome = answer
         return outcome
 
-    def _answer(self, lane: _Lane, result: Result) -> None:
+    def _answer(self, lane: _TargetSchedule, result: Result) -> None:
         """Tell the owed cycles that asked no more than this session did; deeper ones are still owed."""
         lane.is_first_failure(result)
         owed, lane.owed = lane.owed, []
@@ -445,7 +445,7 @@ def _moment(job: Job, cycle: int) -> datetime:
     return datetime.fromtimestamp(job.due(cycle), UTC)
 
 
-class _Alarm(AsyncIOScheduler):  # type: ignore[misc]
+class _WakeupScheduler(AsyncIOScheduler):  # type: ignore[misc]
     """Woken within the loop: APScheduler's own way there is for other threads, and costs two system calls a cycle.
 
     It looks for a step of the wall clock (`look`) before it lists what is due: after a step of 40 days that list would
@@ -464,7 +464,7 @@ class _Alarm(AsyncIOScheduler):  # type: ignore[misc]
         return super()._process_jobs()
 
 
-class _EveryCycle(BaseTrigger):  # type: ignore[misc]
+class _CycleTrigger(BaseTrigger):  # type: ignore[misc]
     """The moments of a job's cycles, one after the other, without drift.
 
     APScheduler asks for them from the last one it handed over up to `now`; of a gap only the last `MAX_MISSED_CYCLES`
@@ -482,7 +482,7 @@ class _EveryCycle(BaseTrigger):  # type: ignore[misc]
         return _moment(self._job, max(following, self._job.cycle_at(now.timestamp()) - MAX_MISSED_CYCLES))
 
 
-class _HandOver(BaseExecutor):  # type: ignore[misc]
+class _InlineExecutor(BaseExecutor):  # type: ignore[misc]
     """Hands every due moment to us at once; APScheduler's own limits and events are left out."""
 
     def __init__(self, on_due: Callable[[str, float], None]) -> None:
@@ -494,7 +494,7 @@ class _HandOver(BaseExecutor):  # type: ignore[misc]
             try:
                 self._on_due(job.id, moment.timestamp() + 1e-6)
             except Exception:  # APScheduler would log it to its own logger, which is silent
-                LOG.exception("a due cycle of %s broke: please report this", job.id)
+                _logger.exception("a due cycle of %s broke: please report this", job.id)
 
     def _do_submit_job(self, job: Any, run_times: list[datetime]) -> None:
         raise AssertionError(f"unreachable: submit_job hands over itself: {job.id}, {run_times}")

@@ -24,20 +24,20 @@ from jwt.algorithms import HMACAlgorithm
 from exporter.config import Carrier, Jwt, Secret
 from exporter.profiles import fill
 
-BACKDATED: Final = 5
+BACKDATED_SECONDS: Final = 5
 """Seconds by which `iat` lies in the past: a verifier whose clock is behind ours refuses a token of the future."""
-IAT_AHEAD: Final = 60
+MAX_IAT_AHEAD_SECONDS: Final = 60
 """Seconds an `iat` may lie ahead of the verifier (docs/backend-protocol.md#limits)."""
-MAX_AGE: Final = 24 * 3600
-LATEST: Final = 2**53
-LATEST_MOMENT: Final = 253_402_300_799.0
+MAX_AGE_SECONDS: Final = 24 * 3600
+MAX_NUMERIC_DATE: Final = 2**53
+MAX_UNIX_SECONDS: Final = 253_402_300_799.0
 """The last second of the year 9999."""
 JWT_PARTS: Final = 3
-MAX_TOKEN: Final = 16_384
+MAX_TOKEN_BYTES: Final = 16_384
 MIN_RSA_BITS: Final = 2048
-MIN_BYTES: Final = {"HS256": 32, "HS384": 48, "HS512": 64}
+MIN_KEY_BYTES: Final = {"HS256": 32, "HS384": 48, "HS512": 64}
 """RFC 7518 section 3.2: an HMAC key is at least as long as the hash."""
-CURVES: Final[dict[str, type[ec.EllipticCurve]]] = {
+CURVE_OF_ALGORITHM: Final[dict[str, type[ec.EllipticCurve]]] = {
     "ES256": ec.SECP256R1,
     "ES384": ec.SECP384R1,
     "ES512": ec.SECP521R1,
@@ -51,7 +51,7 @@ COOKIE_VALUE = re.compile(r"[\x21\x23-\x2b\x2d-\x3a\x3c-\x5b\x5d-\x7e]+")
 """RFC 6265 section 4.1.1."""
 SUBPROTOCOL = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 """RFC 9110 section 5.6.2."""
-CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+CONTROL_BYTE = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 PEM = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----")
 PROTECTED: Final = "is protected by a passphrase: store the key without one and guard the file by its mode"
 NO_PRIVATE_KEY: Final = (
@@ -62,7 +62,7 @@ NO_PRIVATE_KEY: Final = (
 )
 
 
-class _Secret(HMACAlgorithm):
+class _CheckedHMAC(HMACAlgorithm):
     """HMAC with a key that `load_key` has examined: PyJWT would look for the marks of other kinds at each token."""
 
     def prepare_key(self, key: Any) -> Any:
@@ -83,7 +83,7 @@ def _signer() -> jwt.PyJWS:
         ("HS512", HMACAlgorithm.SHA512),
     ):
         signer.unregister_algorithm(name)
-        signer.register_algorithm(name, _Secret(digest))
+        signer.register_algorithm(name, _CheckedHMAC(digest))
     return signer
 
 
@@ -91,16 +91,16 @@ SIGNER: Final = _signer()
 TO_JSON: Final = json.JSONEncoder(separators=(",", ":")).encode
 
 
-class KeyProblem(Exception):  # noqa: N818
+class SigningKeyError(Exception):
     """A key or ready token that cannot be used; the text says what to do and quotes nothing of it."""
 
 
-class BadToken(Exception):  # noqa: N818
+class InvalidTokenError(Exception):
     """A token the verifier refuses; the text is a fact of ours, never a part of the token."""
 
 
 @dataclass(frozen=True, slots=True)
-class Key:
+class KeyMaterial:
     """What tokens are made of, parsed once: an HMAC secret, a private key, or a ready token.
 
     `fingerprint`: 16 hex digits, equal for equal keys of one algorithm, to tell a changed key from an old one.
@@ -115,7 +115,7 @@ class Key:
 
 
 @dataclass(frozen=True, slots=True)
-class Carried:
+class TokenPlacement:
     """Where a token goes in the upgrade request: headers, subprotocols offered, query parameters (not yet escaped)."""
 
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
@@ -123,22 +123,22 @@ class Carried:
     query: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
-def load_key(spec: Jwt | Secret, text: bytes) -> Key:
+def load_key(spec: Jwt | Secret, text: bytes) -> KeyMaterial:
     """The key in `text`, the content of `spec`'s file or variable; one trailing newline is not part of it.
 
     Raises KeyProblem: nothing in it, of the wrong kind, or (ready token, secret) more than one line of text.
     """
     content = re.sub(rb"\r?\n\Z", b"", text)
     if not content.strip():
-        raise KeyProblem(f"is empty: put the {_noun(spec)} into it")
+        raise SigningKeyError(f"is empty: put the {_noun(spec)} into it")
     if isinstance(spec, Secret):
         return _ready("secret", _line(content, "secret"))
     if spec.token_file is not None:
         return _ready("ready", _line(content.strip(), "token"))
-    if spec.algorithm not in MIN_BYTES:
-        return Key(_fingerprint(spec.algorithm, content), _private_key(spec.algorithm, content))
+    if spec.algorithm not in MIN_KEY_BYTES:
+        return KeyMaterial(_fingerprint(spec.algorithm, content), _private_key(spec.algorithm, content))
     secret = _shared_secret(spec.algorithm, content)
-    return Key(_fingerprint(spec.algorithm, content), secret, weakness=_short(spec.algorithm, secret))
+    return KeyMaterial(_fingerprint(spec.algorithm, content), secret, weakness=_short(spec.algorithm, secret))
 
 
 def _noun(spec: Jwt | Secret) -> str:
@@ -149,21 +149,21 @@ def _fingerprint(kind: str, content: bytes) -> str:
     return hashlib.sha256(kind.encode() + b"\0" + content).hexdigest()[:16]
 
 
-def _ready(kind: str, text: str) -> Key:
-    return Key(_fingerprint(kind, text.encode()), text, expires=_expiry(text))
+def _ready(kind: str, text: str) -> KeyMaterial:
+    return KeyMaterial(_fingerprint(kind, text.encode()), text, expires=_expiry(text))
 
 
 def _line(content: bytes, noun: str) -> str:
-    if len(content) > MAX_TOKEN:
-        raise KeyProblem(f"is no {noun}: it is longer than {MAX_TOKEN} bytes")
+    if len(content) > MAX_TOKEN_BYTES:
+        raise SigningKeyError(f"is no {noun}: it is longer than {MAX_TOKEN_BYTES} bytes")
     try:
         text = content.decode()
     except UnicodeDecodeError:
-        raise KeyProblem(f"is no {noun}: it is not UTF-8 text") from None
-    if CONTROL.search(text):
-        raise KeyProblem(f"is no {noun}: one line is expected, without tabs and other control characters")
+        raise SigningKeyError(f"is no {noun}: it is not UTF-8 text") from None
+    if CONTROL_BYTE.search(text):
+        raise SigningKeyError(f"is no {noun}: one line is expected, without tabs and other control characters")
     if noun == "token" and text.startswith("Bearer "):
-        raise KeyProblem(
+        raise SigningKeyError(
             "is no token: it begins with `Bearer`: remove that word, it is added where the header needs it"
         )
     return text
@@ -177,30 +177,32 @@ def _expiry(text: str) -> float | None:
     try:
         claims = json.loads(urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
         return _time(claims["exp"], "exp")
-    except (ValueError, LookupError, TypeError, RecursionError, BadToken):
+    except (ValueError, LookupError, TypeError, RecursionError, InvalidTokenError):
         return None
 
 
-def expired(key: Key, now: float) -> str | None:
+def expired(key: KeyMaterial, now: float) -> str | None:
     """A sentence if the key is a ready token whose `exp` is past at `now` (unix seconds); it quotes nothing of it."""
     if key.expires is None or key.expires > now:
         return None
-    moment = datetime.fromtimestamp(max(0.0, min(key.expires, LATEST_MOMENT)), UTC)
+    moment = datetime.fromtimestamp(max(0.0, min(key.expires, MAX_UNIX_SECONDS)), UTC)
     return f"holds a token that expired at {moment:%Y-%m-%d %H:%M:%S} UTC: put a new one there"
 
 
 def _shared_secret(algorithm: str, content: bytes) -> bytes:
     if PEM.search(content):
-        raise KeyProblem(f"holds a PEM, but {algorithm} signs with a shared secret: set algorithm to RS256 or ES256")
+        raise SigningKeyError(
+            f"holds a PEM, but {algorithm} signs with a shared secret: set algorithm to RS256 or ES256"
+        )
     try:
         HMACAlgorithm(HMACAlgorithm.SHA256).prepare_key(content)
     except jwt.InvalidKeyError:
-        raise KeyProblem(f"holds an asymmetric key, but {algorithm} signs with a shared secret") from None
+        raise SigningKeyError(f"holds an asymmetric key, but {algorithm} signs with a shared secret") from None
     return content
 
 
 def _short(algorithm: str, content: bytes) -> str | None:
-    least = MIN_BYTES[algorithm]
+    least = MIN_KEY_BYTES[algorithm]
     if len(content) >= least:
         return None
     return (
@@ -212,29 +214,29 @@ def _short(algorithm: str, content: bytes) -> str | None:
 def _private_key(algorithm: str, content: bytes) -> Any:
     header = PEM.search(content)
     if header is None:
-        raise KeyProblem(f"is no PEM: {algorithm} needs a private key in PEM format")
+        raise SigningKeyError(f"is no PEM: {algorithm} needs a private key in PEM format")
     for mark, sentence in NO_PRIVATE_KEY:
         if mark in header[1]:
-            raise KeyProblem(sentence.format(algorithm=algorithm))
+            raise SigningKeyError(sentence.format(algorithm=algorithm))
     try:
         key = load_pem_private_key(content, password=None)
     except TypeError:  # how cryptography says that a passphrase is missing
-        raise KeyProblem(PROTECTED) from None
+        raise SigningKeyError(PROTECTED) from None
     except (ValueError, UnsupportedAlgorithm):
         # The cause may quote the content: it stays here.
-        raise KeyProblem("is a damaged PEM: no private key can be read from it") from None
+        raise SigningKeyError("is a damaged PEM: no private key can be read from it") from None
     return _fitting(algorithm, key)
 
 
 def _fitting(algorithm: str, key: object) -> Any:
-    curve = CURVES.get(algorithm)
+    curve = CURVE_OF_ALGORITHM.get(algorithm)
     if curve is None:
         if not isinstance(key, rsa.RSAPrivateKey):
-            raise KeyProblem(f"is not an RSA key, which {algorithm} needs")
+            raise SigningKeyError(f"is not an RSA key, which {algorithm} needs")
         if key.key_size < MIN_RSA_BITS:
-            raise KeyProblem(f"is an RSA key of {key.key_size} bits: {algorithm} needs at least {MIN_RSA_BITS}")
+            raise SigningKeyError(f"is an RSA key of {key.key_size} bits: {algorithm} needs at least {MIN_RSA_BITS}")
     elif not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(key.curve, curve):
-        raise KeyProblem(f"is not an elliptic curve key on {curve.name}, which {algorithm} needs")
+        raise SigningKeyError(f"is not an elliptic curve key on {curve.name}, which {algorithm} needs")
     return key
 
 
@@ -243,7 +245,7 @@ def is_slow(spec: Jwt | Secret) -> bool:
     return isinstance(spec, Jwt) and spec.token_file is None and spec.algorithm.startswith("RS")
 
 
-def mint(spec: Jwt | Secret, key: Key, subject: str, now: float, token_id: str, *, alias: str = "") -> str:
+def mint(spec: Jwt | Secret, key: KeyMaterial, subject: str, now: float, token_id: str, *, alias: str = "") -> str:
     """A token for `subject`, valid from `now` (unix seconds) for `spec.lifetime`; a ready token comes back as it is.
 
     `iat` is back-dated by 5 s, all times are whole seconds. `${identity}` in a claim is the subject, `${alias}` its
@@ -252,12 +254,12 @@ def mint(spec: Jwt | Secret, key: Key, subject: str, now: float, token_id: str, 
     if isinstance(spec, Secret) or spec.token_file is not None:
         late = expired(key, now)
         if late is not None:
-            raise KeyProblem(late)
+            raise SigningKeyError(late)
         return str(key.material)
     claims = {
         **fill(spec.claims, {"identity": subject, "alias": alias}),
         "sub": subject,
-        "iat": int(now) - BACKDATED,
+        "iat": int(now) - BACKDATED_SECONDS,
         "exp": int(now + spec.lifetime),
         "jti": token_id,
     }
@@ -265,7 +267,7 @@ def mint(spec: Jwt | Secret, key: Key, subject: str, now: float, token_id: str, 
     try:
         return SIGNER.encode(TO_JSON(claims).encode(), key.material, spec.algorithm, headers)
     except (jwt.PyJWTError, ValueError, TypeError) as error:
-        raise KeyProblem(f"cannot sign with {spec.algorithm}: {type(error).__name__}") from None
+        raise SigningKeyError(f"cannot sign with {spec.algorithm}: {type(error).__name__}") from None
 
 
 def verify(
@@ -283,8 +285,8 @@ def verify(
     `key`: the HMAC secret or a public key in PEM. `required`: claims besides `iat` and `exp` that must be there.
     PyJWT would ask the machine's clock: its time checks are off, ours stand in `_in_force`.
     """
-    if not isinstance(token, str) or len(token) > MAX_TOKEN or not token.isascii():
-        raise BadToken("not a token")
+    if not isinstance(token, str) or len(token) > MAX_TOKEN_BYTES or not token.isascii():
+        raise InvalidTokenError("not a token")
     try:
         claims = jwt.decode(
             token,
@@ -301,7 +303,7 @@ def verify(
             },
         )
     except (jwt.PyJWTError, ValueError, TypeError, LookupError, ArithmeticError, RuntimeError) as error:
-        raise BadToken(type(error).__name__) from None
+        raise InvalidTokenError(type(error).__name__) from None
     _in_force(claims, now)
     return claims
 
@@ -309,33 +311,35 @@ def verify(
 def _in_force(claims: Mapping[str, Any], now: float) -> None:
     issued, expires = _time(claims["iat"], "iat"), _time(claims["exp"], "exp")
     checks = (
-        (issued <= now + IAT_AHEAD, "iat lies in the future"),
-        (_time(claims.get("nbf", issued), "nbf") <= now + IAT_AHEAD, "nbf lies in the future"),
+        (issued <= now + MAX_IAT_AHEAD_SECONDS, "iat lies in the future"),
+        (_time(claims.get("nbf", issued), "nbf") <= now + MAX_IAT_AHEAD_SECONDS, "nbf lies in the future"),
         (expires > now, "expired"),
-        (now - issued < MAX_AGE, "older than 24 h"),
+        (now - issued < MAX_AGE_SECONDS, "older than 24 h"),
     )
     for holds, refusal in checks:
         if not holds:
-            raise BadToken(refusal)
+            raise InvalidTokenError(refusal)
 
 
 def _time(value: object, name: str) -> float:
     """Unix seconds of a NumericDate (RFC 7519 section 2)."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < LATEST:  # NaN is not less
-        raise BadToken(f"{name} is no time")
+    if (
+        isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < MAX_NUMERIC_DATE
+    ):  # NaN is not less
+        raise InvalidTokenError(f"{name} is no time")
     return value
 
 
-def carry(carrier: Carrier, token: str) -> Carried:
+def carry(carrier: Carrier, token: str) -> TokenPlacement:
     """Where `token` goes; raises KeyProblem, which quotes nothing, when it has letters that its carrier cannot hold."""
     refusal = unfit(carrier, token)
     if refusal is not None:
-        raise KeyProblem(refusal)
+        raise SigningKeyError(refusal)
     if carrier.by == "header":
-        return Carried(headers={carrier.name: _filled(carrier.templates[0], token)})
+        return TokenPlacement(headers={carrier.name: _filled(carrier.templates[0], token)})
     if carrier.by == "subprotocol":
-        return Carried(subprotocols=tuple(_filled(offer, token) for offer in carrier.templates))
-    return Carried(query={carrier.name: token}) if carrier.by == "query" else Carried()
+        return TokenPlacement(subprotocols=tuple(_filled(offer, token) for offer in carrier.templates))
+    return TokenPlacement(query={carrier.name: token}) if carrier.by == "query" else TokenPlacement()
 
 
 def unfit(carrier: Carrier, token: str) -> str | None:

@@ -5,8 +5,8 @@ from dataclasses import replace
 import report_cases as cases
 
 from exporter import __version__
-from exporter.history import Mark, Outcome, State, Word
-from exporter.history.history import Cause, Ending
+from exporter.history import CycleMark, CycleOutcome, StateKind, TargetState
+from exporter.history.history import CloseKey, FailureKey
 from exporter.result import (
     Direction,
     FactoryReason,
@@ -20,7 +20,7 @@ from exporter.result import (
     SkipCause,
     Trigger,
 )
-from exporter.web.page.values import Card, Health, Identity, Row, Standing
+from exporter.web.page.values import ExporterHealth, IdentityRow, TargetCard, TargetRow, TargetStanding
 
 NOW = 1757387160.0
 """2025-09-09 03:06:00 UTC."""
@@ -48,9 +48,9 @@ def at(name, result, ago):
 
 def slots(held=(4, 4, 3), resting=()):
     return tuple(
-        Identity(alias, number, 19, resting=True, holdup=Holdup.IDENTITY, until=NOW + 240)
+        IdentityRow(alias, number, 19, resting=True, holdup=Holdup.IDENTITY, until=NOW + 240)
         if alias in resting
-        else Identity(alias, number, 19, resting=False)
+        else IdentityRow(alias, number, 19, resting=False)
         for alias, number in zip(POOL, held, strict=True)
     )
 
@@ -59,7 +59,7 @@ def marks(*spans, interval=20.0, until=NOW - 4):
     """Marks of (outcome, number, reason), oldest first, that end at `until`."""
     flat = [(outcome, reason) for outcome, number, reason in spans for _ in range(number)]
     return tuple(
-        Mark(until - (len(flat) - 1 - place) * interval, outcome, reason)
+        CycleMark(until - (len(flat) - 1 - place) * interval, outcome, reason)
         for place, (outcome, reason) in enumerate(flat)
     )
 
@@ -67,7 +67,7 @@ def marks(*spans, interval=20.0, until=NOW - 4):
 def row(name, state, result, **changes):
     """The row of a target by its last result."""
     url = f"wss://{name}.example.com/ws"
-    shown = Row(name, url, 20.0, state, marks((Outcome.PASS, 60, "send")), result, slots())
+    shown = TargetRow(name, url, 20.0, state, marks((CycleOutcome.PASS, 60, "send")), result, slots())
     return replace(shown, **changes)
 
 
@@ -93,10 +93,10 @@ def passing(name, **changes):
         durations={probe: took * scale for probe, took in cases.PASSED.durations.items()},
         transcript=FRAMES,
     )
-    state = State(Word.PASSING, NOW - 86_400 * (1 + spread % 5) - spread * 7, result=last)
+    state = TargetState(StateKind.PASSING, NOW - 86_400 * (1 + spread % 5) - spread * 7, result=last)
     held = slots((spread % 5, 4, spread % 4))
-    closes = {Ending(1000, Initiator.LOCAL, Phase.CLOSE): 1080}
-    return Card(row(name, state, last, **{"identities": held, **changes}), 6, closes)
+    closes = {CloseKey(1000, Initiator.LOCAL, Phase.CLOSE): 1080}
+    return TargetCard(row(name, state, last, **{"identities": held, **changes}), 6, closes)
 
 
 def failure(ago, identity, reason=FactoryReason.SLOT_LIMIT):
@@ -119,43 +119,43 @@ def staging():
     found += [failure(9_000 + 20 * n, "pool-001", FactoryReason.INTERNAL_ERROR) for n in range(2)]
     shown = row(
         "staging",
-        State(Word.FAILING, NOW - 840, Probe.SEND, found[0]),
+        TargetState(StateKind.FAILING, NOW - 840, Probe.SEND, found[0]),
         found[0],
         marks=marks(
-            (Outcome.PASS, 11, "send"),
-            (Outcome.SKIP, 2, SkipCause.BUDGET),
-            (Outcome.PASS, 5, "send"),
-            (Outcome.FAIL, 42, FactoryReason.SLOT_LIMIT),
+            (CycleOutcome.PASS, 11, "send"),
+            (CycleOutcome.SKIP, 2, SkipCause.BUDGET),
+            (CycleOutcome.PASS, 5, "send"),
+            (CycleOutcome.FAIL, 42, FactoryReason.SLOT_LIMIT),
         ),
         identities=slots((19, 17, 19), POOL[:1]),
     )
     closes = {
-        Ending(1000, Initiator.LOCAL, Phase.CLOSE): 1036,
-        Ending(1011, Initiator.REMOTE, Phase.ADMISSION): 44,
-        Ending(1006, Initiator.NONE, Phase.REPLY): 1,
+        CloseKey(1000, Initiator.LOCAL, Phase.CLOSE): 1036,
+        CloseKey(1011, Initiator.REMOTE, Phase.ADMISSION): 44,
+        CloseKey(1006, Initiator.NONE, Phase.REPLY): 1,
     }
     reasons = {
-        Cause(Phase.ADMISSION, Reason.FACTORY, FactoryReason.SLOT_LIMIT): 42,
-        Cause(Phase.ADMISSION, Reason.FACTORY, FactoryReason.INTERNAL_ERROR): 2,
-        Cause(Phase.REPLY, Reason.RESET): 1,
+        FailureKey(Phase.ADMISSION, Reason.FACTORY, FactoryReason.SLOT_LIMIT): 42,
+        FailureKey(Phase.ADMISSION, Reason.FACTORY, FactoryReason.INTERNAL_ERROR): 2,
+        FailureKey(Phase.REPLY, Reason.RESET): 1,
     }
-    return Card(shown, 6, closes, reasons, tuple(found), learned=20)
+    return TargetCard(shown, 6, closes, reasons, tuple(found), learned=20)
 
 
 def incident():
     """Twelve targets, one of them failing; cards by name."""
     shown = [staging(), *map(passing, NAMES)]
-    blips = marks((Outcome.PASS, 31, "send"), (Outcome.FAIL, 2, "timeout"), (Outcome.PASS, 27, "send"))
+    blips = marks((CycleOutcome.PASS, 31, "send"), (CycleOutcome.FAIL, 2, "timeout"), (CycleOutcome.PASS, 27, "send"))
     skips = marks(
-        (Outcome.PASS, 40, "send"),
-        (Outcome.SKIP, 1, "late"),
-        (Outcome.PASS, 9, "send"),
-        (Outcome.DISTORTED, 1, "distorted"),
-        (Outcome.PASS, 9, "send"),
+        (CycleOutcome.PASS, 40, "send"),
+        (CycleOutcome.SKIP, 1, "late"),
+        (CycleOutcome.PASS, 9, "send"),
+        (CycleOutcome.DISTORTED, 1, "distorted"),
+        (CycleOutcome.PASS, 9, "send"),
     )
     shown[4] = passing(NAMES[3], marks=blips)
     shown[7] = passing(NAMES[6], marks=skips)
-    shown[11] = passing(NAMES[10], marks=marks((Outcome.PASS, 12, "send")), identities=())
+    shown[11] = passing(NAMES[10], marks=marks((CycleOutcome.PASS, 12, "send")), identities=())
     return {card.row.name: card for card in shown}
 
 
@@ -163,7 +163,7 @@ def healthy(names=NAMES):
     return {name: passing(name) for name in names}
 
 
-HEALTH = Health(
+HEALTH = ExporterHealth(
     version=__version__,
     started_at=NOW - 86_400 * 6.2,
     config_ok=True,
@@ -193,7 +193,7 @@ class Board:
         return self.at
 
     def standings(self):
-        return [Standing(name, card.row.state) for name, card in self.cards.items()]
+        return [TargetStanding(name, card.row.state) for name, card in self.cards.items()]
 
     def row(self, name):
         return self.cards[name].row if name in self.cards else None

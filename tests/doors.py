@@ -119,7 +119,7 @@ async def turned_away(port, **request):
 @contextlib.asynccontextmanager
 async def behind(path, monkeypatch, **doorway):
     """A server behind this web config, whose files are looked at often."""
-    monkeypatch.setattr(door, "FRESH", SOON)
+    monkeypatch.setattr(door, "FILE_CHECK_SECONDS", SOON)
     server = await Shown().serve(config_file=path, **doorway)
     try:
         yield server

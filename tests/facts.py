@@ -1,8 +1,8 @@
 """Facts as a session would hand them in, made by hand: for the tests of `classify`."""
 
-from exporter.classify import Case, Memory
+from exporter.classify import ClassifyContext, WelcomeReplayDetector
 from exporter.profiles import FACTORY, phases_of
-from exporter.result import Close, Facts, Fault, Initiator, Phase, Probe
+from exporter.result import Close, Initiator, Phase, Probe, ProbeError, SessionObservation
 
 USER = "staging-e2e-user-001"
 STARTED = 1757372500.0
@@ -57,15 +57,17 @@ def session(ended, kind=None, *, phase=None, status=None, retry_after=None, prof
     order = phases_of(profile, tls=True)
     done = order[: order.index(ended) + (kind is None)] if ended in order else ()
     marks = {each: 0.1 * number for number, each in enumerate(done, 1)}
-    fault = Fault(kind, status=status, retry_after=retry_after, phase=phase) if kind else None
+    fault = ProbeError(kind, status=status, retry_after=retry_after, phase=phase) if kind else None
     greeted = profile is FACTORY and Phase.REPLY in (ended, *done)
     met = {"welcome": WELCOME if greeted else None, **met}
-    return Facts(phases=dict.fromkeys(done, 0.1), marks=marks, ended=ended, fault=fault, **met)
+    return SessionObservation(phases=dict.fromkeys(done, 0.1), marks=marks, ended=ended, fault=fault, **met)
 
 
 def case(profile=FACTORY, depth=Probe.SEND, **known):
     """What it was sent to find out, with a memory of its own."""
-    return Case(profile, depth, **{"started_at": STARTED, "memory": Memory(), "subject": USER, **known})
+    return ClassifyContext(
+        profile, depth, **{"started_at": STARTED, "memory": WelcomeReplayDetector(), "subject": USER, **known}
+    )
 
 
 def verdicts(judgement):

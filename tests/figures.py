@@ -3,19 +3,19 @@
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
-from exporter.metrics import Form
+from exporter.metrics import ExpositionFormat
 
-PARSERS = {Form.TEXT: parse_text, Form.OPENMETRICS: parse_openmetrics}
+PARSERS = {ExpositionFormat.TEXT: parse_text, ExpositionFormat.OPENMETRICS: parse_openmetrics}
 
 
-def page(metrics, form=Form.TEXT):
+def page(metrics, form=ExpositionFormat.TEXT):
     """A whole page."""
     return "".join(metrics.figures(form)) + metrics.machine(form)
 
 
-def families(metrics, form=Form.TEXT, *, whole=False):
+def families(metrics, form=ExpositionFormat.TEXT, *, whole=False):
     """The families of our own series; of the `whole` page those of the process too."""
-    end = metrics.machine(form) if whole else {Form.TEXT: "", Form.OPENMETRICS: "# EOF\n"}[form]
+    end = metrics.machine(form) if whole else {ExpositionFormat.TEXT: "", ExpositionFormat.OPENMETRICS: "# EOF\n"}[form]
     return list(PARSERS[form]("".join(metrics.figures(form)) + end))
 
 

@@ -22,12 +22,12 @@ import yaml
 from realservers import binary
 
 from exporter.config import Config
-from exporter.daemon import Daemon, Options, running
+from exporter.daemon import Daemon, DaemonOptions, running
 from exporter.plan import plan
 from exporter.profiles import BUILT_IN
-from exporter.standin import Pace, StandIn
+from exporter.standin import StandIn, Timings
 from exporter.standin.faults import parse
-from exporter.web import Address
+from exporter.web import ListenAddress
 
 DATA = Path(__file__).parent / "data"
 TABLE = yaml.safe_load((DATA / "signatures.yml").read_text(encoding="utf-8"))
@@ -62,7 +62,7 @@ def _calm(stack):
     """No log lines, and no look at the loop twice a second: hours of many exporters would be made of those."""
     logging.disable(logging.CRITICAL)
     stack.callback(logging.disable, logging.NOTSET)
-    for owner, name in ((running.LoopWatch, "run"), (running, "collect_garbage")):
+    for owner, name in ((running.LoopLagMonitor, "run"), (running, "collect_garbage")):
         stack.callback(setattr, owner, name, getattr(owner, name))
         setattr(owner, name, _never)
 
@@ -82,7 +82,7 @@ class _Scene:
     async def start(cls, row, loop, folder, stack):
         setup = row.get("setup", {})
         tls = setup.get("tls", False)
-        standin = await StandIn.start(tls_port=0 if tls else None, clock=loop.time, wall=loop.wall, pace=Pace())
+        standin = await StandIn.start(tls_port=0 if tls else None, clock=loop.time, wall=loop.wall, pace=Timings())
         stack.push_async_callback(standin.close)
         folder.mkdir()
         key = Path(shutil.copy(standin.key_file, folder / "key"))
@@ -95,7 +95,7 @@ class _Scene:
             mapping["tls"]["server_name"] = "localhost"
         mapping.update(setup.get("target", {}))
         config = Config.model_validate({"targets": [{k: v for k, v in mapping.items() if v is not None}]})
-        options = Options(Address("127.0.0.1", 0), startup_delay=SCRAPE)
+        options = DaemonOptions(ListenAddress("127.0.0.1", 0), startup_delay=SCRAPE)
         exporter = Daemon(plan(config, BUILT_IN), options, clock=loop.clock)
         stack.push_async_callback(exporter.stop)
         await exporter.start()

@@ -8,9 +8,9 @@ import rig
 from prometheus_client.parser import text_string_to_metric_families
 from test_daemon import HERE, mapping
 
-from exporter.daemon import Daemon, Options
-from exporter.loading import Loaded, Unloadable
-from exporter.standin import Pace, StandIn
+from exporter.daemon import Daemon, DaemonOptions
+from exporter.loading import ConfigLoadError, LoadedConfig
+from exporter.standin import StandIn, Timings
 
 OK = "ws_exporter_config_last_reload_successful"
 OK_AT = "ws_exporter_config_last_reload_success_timestamp_seconds"
@@ -27,8 +27,8 @@ class Source:
     def __call__(self):
         self.loads += 1
         if self.mistakes:
-            raise Unloadable(self.mistakes)
-        return Loaded(None, self.plan(), self.warnings)
+            raise ConfigLoadError(self.mistakes)
+        return LoadedConfig(None, self.plan(), self.warnings)
 
     def plan(self):
         return rig.planned(*self.targets, **self.settings)
@@ -39,7 +39,7 @@ class Exporter:
 
     def __init__(self, loop, source, *, delay=0.0, lifecycle=True, load=None, **options):
         self.loop, self.source = loop, source
-        wanted = Options(HERE, startup_delay=delay, load=load or source, lifecycle=lifecycle, **options)
+        wanted = DaemonOptions(HERE, startup_delay=delay, load=load or source, lifecycle=lifecycle, **options)
         self.daemon = Daemon(source.plan(), wanted, clock=loop.clock)
 
     async def request(self, path, method="GET"):
@@ -79,7 +79,7 @@ class Exporter:
 @contextlib.asynccontextmanager
 async def running(loop, *changes, delay=0.0, lifecycle=True, **options):
     """A stand-in and an exporter of one target for each of `changes` (fields of it), or of one as it is."""
-    async with StandIn.start(tls_port=None, clock=loop.time, wall=loop.wall, pace=Pace.quick()) as standin:
+    async with StandIn.start(tls_port=None, clock=loop.time, wall=loop.wall, pace=Timings.quick()) as standin:
         source = Source(*[own(standin, **fields) for fields in changes or ({},)])
         exporter = Exporter(loop, source, delay=delay, lifecycle=lifecycle, **options)
         await exporter.daemon.start()

@@ -9,7 +9,17 @@ from pathlib import Path
 from exporter.config import Profile, Target
 from exporter.plan import Job
 from exporter.profiles import BUILT_IN
-from exporter.report import FORMATS, SERIES_FORMATS, Checked, Context, Series, View, compare, name_shape, read_document
+from exporter.report import (
+    FORMATS,
+    SERIES_FORMATS,
+    CheckReport,
+    CheckSeries,
+    RenderContext,
+    TargetContext,
+    compare,
+    name_shape,
+    read_document,
+)
 from exporter.result import (
     Close,
     Direction,
@@ -30,7 +40,7 @@ from exporter.result import (
 DATA = Path(__file__).parent / "data"
 STARTED = 1757372500.0
 NOW = STARTED + 2
-VIEW = View(NOW)
+VIEW = RenderContext(NOW)
 PHASES = {
     Phase.RESOLVE: 0.004,
     Phase.TCP: 0.011,
@@ -174,7 +184,7 @@ def context(profile="factory", **settings):
     known = {"name": "staging", "url": URL, "identities": {"pool-001": "u1"}, **settings}
     named = {} if profile is None else {"profile": profile if isinstance(profile, str) else "own"}
     made = BUILT_IN[profile or "factory"] if not isinstance(profile, dict) else Profile.model_validate(profile)
-    return Context.of(Job.of(Target.model_validate(known | named), made, 60))
+    return TargetContext.of(Job.of(Target.model_validate(known | named), made, 60))
 
 
 STAGING = context(auth=SIGNED)
@@ -184,7 +194,7 @@ STAGING = context(auth=SIGNED)
 def checked(*results, **known):
     """A check of `staging` with a timeout of 10 s."""
     known = {"url": URL, "timeout": 10.0, "context": STAGING, **known}
-    return Checked("staging", results=results, started_at=STARTED, version="0.1.0", **known)
+    return CheckReport("staging", results=results, started_at=STARTED, version="0.1.0", **known)
 
 
 CASES = {
@@ -223,7 +233,7 @@ def runs(*results, identities=tuple(SHAPES), every=20.0):
 def series(*results, **known):
     """A series of 20 s steps that ran all it planned."""
     known = {"planned": len(results), "shapes": SHAPES, **known}
-    return Series(checked(*results), every=20.0, finished_at=STARTED + 20.0 * len(results), **known)
+    return CheckSeries(checked(*results), every=20.0, finished_at=STARTED + 20.0 * len(results), **known)
 
 
 ONE_SHAPE = series(*runs(*(PASSED if number % 3 == 2 else INTERNAL_ERROR for number in range(9))))

@@ -8,12 +8,12 @@ from exporter.config import Config
 from exporter.files import KeyRing
 from exporter.host import Clock
 from exporter.plan import plan
-from exporter.probing import Prober, Turn
+from exporter.probing import Prober, ProbeRequest
 from exporter.profiles import BUILT_IN, FACTORY
 from exporter.resolver import Resolver
 from exporter.result import Probe, Trigger
 from exporter.scheduler import Scheduler
-from exporter.state import State
+from exporter.state import LedgerFile
 
 CLAIMS = {"iss": "netra-auth-service", "aud": "netra-platform", "token_type": "access"}
 POOL = {
@@ -57,7 +57,7 @@ class Rig:
 
     def __init__(self, *, clock=None, state=None, resolver=None):
         self.clock = clock or Clock()
-        self.state = state or State.in_memory()
+        self.state = state or LedgerFile.in_memory()
         self.open = 0
         self.opened = asyncio.Event()
         self.prober = Prober(self.state, KeyRing(), resolver or Resolver(), self.clock, self._opened)
@@ -69,7 +69,9 @@ class Rig:
 
     async def run(self, job, *, depth=Probe.SEND, identity="pool-001", trigger=Trigger.SCHEDULE, **more):
         cycle = job.cycle_at(self.clock.wall())
-        return await self.prober.run(Turn(job, cycle, trigger, depth, identity if job.identities else None, **more))
+        return await self.prober.run(
+            ProbeRequest(job, cycle, trigger, depth, identity if job.identities else None, **more)
+        )
 
     def schedule(self, *jobs):
         """A started scheduler for the jobs, and what it tells."""

@@ -12,7 +12,7 @@ import browsing
 from indexed import indexed
 from shown import Shown
 
-from exporter.web import Address, Server
+from exporter.web import ListenAddress, WebServer
 
 FOLDER = Path(__file__).parent.parent / "deploy" / "screenshots"
 SCHEMES = ("light", "dark")
@@ -24,7 +24,7 @@ async def take(browser, folder):
     """One picture for each scheme, 1280 pixels wide, as long as the page is; their paths."""
     shown = Shown()
     shown.board = boards.Board(boards.incident())
-    server = await Server.start(Address("127.0.0.1", 0), shown)
+    server = await WebServer.start(ListenAddress("127.0.0.1", 0), shown)
     pictures = []
     try:
         for scheme in SCHEMES:

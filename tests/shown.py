@@ -7,7 +7,7 @@ import boards
 from exporter.config import Target
 from exporter.metrics import Metrics, target_series
 from exporter.profiles import BUILT_IN
-from exporter.web import Address, Answer, Doorway, Recent, Server
+from exporter.web import HttpReply, ListenAddress, ListenOptions, ResultSource, WebServer
 
 
 class Shown:
@@ -19,12 +19,12 @@ class Shown:
         target = Target.model_validate({"name": "staging", "url": "wss://localhost/ws", "identities": identities})
         self.metrics.add_target(target_series(target, BUILT_IN["factory"]))
         self.figures = self.metrics
-        self.is_ready = Answer(HTTPStatus.OK, "ready\n")
-        self.is_healthy = Answer(HTTPStatus.OK, "healthy\n")
-        self.is_reloaded = Answer(HTTPStatus.OK, "reloaded: no target has changed\n")
+        self.is_ready = HttpReply(HTTPStatus.OK, "ready\n")
+        self.is_healthy = HttpReply(HTTPStatus.OK, "healthy\n")
+        self.is_reloaded = HttpReply(HTTPStatus.OK, "reloaded: no target has changed\n")
         self.scrapes = 0
         self.questions = []
-        self.probed = Answer(HTTPStatus.OK, "probe_success 1\n")
+        self.probed = HttpReply(HTTPStatus.OK, "probe_success 1\n")
         self.board = boards.Board(boards.healthy(["staging"]))
         self.results, self.now = {}, 0.0
 
@@ -38,7 +38,7 @@ class Shown:
         return self.is_healthy
 
     def recent(self):
-        return Recent(tuple(self.results), lambda name: self.results[name], self.now)
+        return ResultSource(tuple(self.results), lambda name: self.results[name], self.now)
 
     async def probe(self, question):
         self.questions.append(question)
@@ -48,9 +48,9 @@ class Shown:
         return self.is_reloaded
 
     async def check(self, target, probe):
-        return Answer(HTTPStatus.OK, f"{target} {probe}\n")
+        return HttpReply(HTTPStatus.OK, f"{target} {probe}\n")
 
     async def serve(self, figures=None, **doorway):
         """A server on loopback; `doorway`: what of it is to be other than plain."""
         self.figures = figures or self.metrics
-        return await Server.start(Doorway(**{"listen": (Address("127.0.0.1", 0),), **doorway}), self)
+        return await WebServer.start(ListenOptions(**{"listen": (ListenAddress("127.0.0.1", 0),), **doorway}), self)

@@ -14,8 +14,8 @@ import yaml
 
 from exporter.host import Clock
 from exporter.result import Probe, Result
-from exporter.standin import Pace, StandIn
-from exporter.state import State
+from exporter.standin import StandIn, Timings
+from exporter.state import LedgerFile
 
 ROWS = yaml.safe_load((Path(__file__).parent / "data" / "faults.yml").read_text(encoding="utf-8"))
 LISTENER_WIDE = ("refuse", "tls_", "not_tls")
@@ -61,7 +61,7 @@ async def meet_all(found, folder, *, carry="header", target="staging", told=lamb
 
 async def _meet(number, row, over, folder, *, carry, target, told):
     setup, later = row.get("setup", {}), Later()
-    state = State.open(folder / f"{carry}-{number}.state", wall=later.wall)
+    state = LedgerFile.open(folder / f"{carry}-{number}.state", wall=later.wall)
     prober = rig.Rig(clock=Clock(wall=later.wall), state=state)
     results = []
     async with standing(number, row, over, carry=carry, target=target, wall=later.wall) as (standin, mapping):
@@ -78,7 +78,7 @@ async def _meet(number, row, over, folder, *, carry, target, told):
 async def standing(number, row, over, *, carry="header", target="staging", wall=time.time):
     """A stand-in with the row's fault, and the mapping of a target there: one user, `pool-001`, of its own."""
     subject = row.get("setup", {}).get("identity", f"staging-e2e-user-{number:03d}")
-    async with StandIn.start(pace=Pace.quick(), tls_port=0 if over == "tls" else None, wall=wall) as standin:
+    async with StandIn.start(pace=Timings.quick(), tls_port=0 if over == "tls" else None, wall=wall) as standin:
         standin.set_fault(*_fault(row))
         yield standin, _mapping(standin, row, over, carry=carry, target=target, subject=subject)
 

@@ -9,9 +9,9 @@ import rig
 from exporter.report.evidence import evidence
 from exporter.report.explain import explain
 from exporter.report.record import packed, unpacked
-from exporter.resolver import AGAIN, Resolver
+from exporter.resolver import RETRY_AFTER_CONNECTS, Resolver
 from exporter.result import Phase, Probe, Reason, Verdict
-from exporter.standin import Pace, StandIn
+from exporter.standin import StandIn, Timings
 
 ALIVE, DEAD, DEAD_TOO = "127.0.0.1", "127.0.0.2", "127.0.0.3"
 """The stand-in listens at the first; nothing does at its port of the other two."""
@@ -19,7 +19,7 @@ ALIVE, DEAD, DEAD_TOO = "127.0.0.1", "127.0.0.2", "127.0.0.3"
 
 @pytest.fixture
 async def standin():
-    async with StandIn.start(pace=Pace.quick(), tls_port=None) as started:
+    async with StandIn.start(pace=Timings.quick(), tls_port=None) as started:
         yield started
 
 
@@ -91,13 +91,15 @@ async def test_an_address_that_refuses_in_http_is_not_gone_around(standin):
 
 
 async def test_a_name_that_half_works_fails_once_in_a_while(standin):
-    """The dead address is tried again after `AGAIN` connects elsewhere: its recovery is seen, and no outage is said."""
+    """A dead address is retried after `RETRY_AFTER_CONNECTS` connects elsewhere: its recovery is seen, with no
+    outage.
+    """
     prober, job = rig.Rig(resolver=named(DEAD, ALIVE)), the_job(standin)
 
-    results = [await prober.run(job) for _ in range(AGAIN + 2)]
+    results = [await prober.run(job) for _ in range(RETRY_AFTER_CONNECTS + 2)]
 
     failed = [number for number, result in enumerate(results) if result.failed]
-    assert failed == [0, AGAIN + 1]
+    assert failed == [0, RETRY_AFTER_CONNECTS + 1]
     assert all(results[number].untried_addresses for number in failed)
 
 

@@ -14,8 +14,8 @@ import promql_parser as promql
 import pytest
 import yaml
 
-from exporter.classify import LEGAL_FAILURES, Cause, failing_phases, possible_causes
-from exporter.classify.outage import OF_FACTORY, causes_of
+from exporter.classify import LEGAL_FAILURES, OutageCause, failing_phases, possible_causes
+from exporter.classify.outage import FACTORY_OUTAGES, causes_of
 from exporter.config import Profile, Target
 from exporter.metrics import Metrics, families, target_series
 from exporter.profiles import BUILT_IN, has_factory, probes_of
@@ -399,11 +399,11 @@ def tells(rule, metric, **labels):
     )
 
 
-@pytest.mark.parametrize("cause", Cause)
+@pytest.mark.parametrize("cause", OutageCause)
 def test_every_cause_of_an_outage_is_told_by_one_alert(cause):
     """And by one rule: a page, but for a context that is worse than it should be, which is a ticket."""
     told = [rule for rule in ALERTS if tells(rule, "ws_probe_outage", cause=cause.value)]
-    severity = "warning" if cause is Cause.FACTORY_DEGRADED else "critical"
+    severity = "warning" if cause is OutageCause.FACTORY_DEGRADED else "critical"
     assert [rule["labels"]["severity"] for rule in told] == [severity]
 
 
@@ -427,7 +427,7 @@ def test_every_factory_reason_is_a_sign_of_one_outage():
     for reason in FactoryReason:
         causes = causes_of(failed(phase=Phase.ADMISSION, reason=Reason.FACTORY, factory_reason=reason))
         assert len(causes) == 1, reason
-        assert causes <= OF_FACTORY
+        assert causes <= FACTORY_OUTAGES
 
 
 def failed(**fields):

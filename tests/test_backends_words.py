@@ -9,7 +9,7 @@ from backend_servers import go_backend, needs_go, needs_node, node_backend, pyth
 from realservers import nginx
 from test_backends_carry import ECHO, KEY, file, job
 
-from exporter.report import FORMATS, Checked, Context, View, explain
+from exporter.report import FORMATS, CheckReport, RenderContext, TargetContext, explain
 from exporter.result import Phase, Probe, Reason, Verdict
 
 HELLO = {"welcome": {"match": {"type": "hello"}}, **ECHO}
@@ -21,7 +21,7 @@ NO_UPGRADE = "saw no WebSocket upgrade in our request"
 async def told(made):
     """One session: its result, and all that is said of it."""
     result = await rig.Rig().run(made, identity="pool-001")
-    said = explain(result, Context.of(made))
+    said = explain(result, TargetContext.of(made))
     return result, f"{said.sentence} {said.next_step} {said.page}"
 
 
@@ -108,7 +108,9 @@ async def test_a_greeting_of_another_kind_is_no_silence(path, tmp_path):
     async with python_backend("fastapi_app", tmp_path) as url:
         made = job(f"{url}{path}", OTHER, None, **QUICK)
         result, words = await told(made)
-        shown = FORMATS["text"](Checked("real", url, (result,), 0.0, "1", context=Context.of(made)), View(0.0))
+        shown = FORMATS["text"](
+            CheckReport("real", url, (result,), 0.0, "1", context=TargetContext.of(made)), RenderContext(0.0)
+        )
 
     assert result.reason is Reason.TIMEOUT
     assert "messages came before the deadline (other: 1, with the fields " in words

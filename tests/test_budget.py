@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.budget import Grant, Ledger, Refusal, Request, TokenRest, admit, key_id, settle, user_key
-from exporter.budget.breakers import RETRIES
-from exporter.budget.events import EFFECTS, OPTIONAL, SHAPES
-from exporter.budget.streak import OUTCOMES
-from exporter.config import Breaker, Config
+from exporter.budget import Grant, Ledger, Refusal, SessionCost, TokenCooldown, admit, key_id, settle, user_key
+from exporter.budget.breakers import MAX_RETRY_INTERVALS
+from exporter.budget.events import EFFECTS, EVENT_FIELDS, OPTIONAL_EVENT_FIELDS
+from exporter.budget.streak import LOGIN_EVENTS
+from exporter.config import BreakerSettings, Config
 from exporter.plan import plan
 from exporter.profiles import BUILT_IN
 from exporter.result import (
@@ -28,19 +28,21 @@ from exporter.result import (
     Trigger,
     Verdict,
 )
-from exporter.standin.breaker import Breaker as StandInBreaker
+from exporter.standin.breaker import AuthBreaker as StandInBreaker
 
 NOW = 1_800_000_000.0
 FAILED = ("rejected", "no_token", None, None)
 BREAKERS = tuple(BUILT_IN["factory"].breaker)
-LOCKOUT = (Breaker.model_validate({"counts": ["rejected"], "opens_at": 4, "reset_by": "time", "window": "60s"}),)
+LOCKOUT = (
+    BreakerSettings.model_validate({"counts": ["rejected"], "opens_at": 4, "reset_by": "time", "window": "60s"}),
+)
 
 
 def request(run="run", **changes):
     fields = {"user": "user", "key": "key", "slots": 5, "slot_release": 300.0, "tokenless": True, "trigger": "schedule"}
     fields |= changes
     trigger = Trigger(fields.pop("trigger"))
-    return Request(run=run, host="host", authority="host:443", trigger=trigger, **fields)
+    return SessionCost(run=run, host="host", authority="host:443", trigger=trigger, **fields)
 
 
 def result(**changes):
@@ -291,7 +293,7 @@ def test_two_rejected_tokens_in_a_row_put_the_key_to_rest():
     ledger = Ledger()
     session(ledger, NOW, "1", rejected=True)
     session(ledger, NOW + 20, "2", rejected=True, user="second")
-    assert ledger.token_rest(request(), NOW + 22) == TokenRest(Holdup.REJECTED, NOW + 321)
+    assert ledger.token_rest(request(), NOW + 22) == TokenCooldown(Holdup.REJECTED, NOW + 321)
     assert refused(ledger, NOW + 22, user="third") is SkipCause.RESTING
     assert refused(ledger, NOW + 320.9, user="third") is SkipCause.RESTING
     trial = granted(ledger, NOW + 321, "trial", user="third")
@@ -496,7 +498,7 @@ def test_the_second_rejection_says_that_the_key_rests():
         settle(ledger, granted(ledger, NOW + n * 20, str(n)), result(**REJECTED), NOW + n * 20 + 1, slot_taken=False)
         for n in range(2)
     ]
-    assert [told.token_rests for told in settled] == [None, TokenRest(Holdup.REJECTED, NOW + 321)]
+    assert [told.token_rests for told in settled] == [None, TokenCooldown(Holdup.REJECTED, NOW + 321)]
 
 
 # --- Events
@@ -523,7 +525,7 @@ def history(ledger, seed):
             asked = running.pop(dice.randrange(len(running)))
             rejected, outcome = (
                 dice.choice((True, False, False, None)),
-                dice.choice((*sorted(OUTCOMES), "rejected", "no_token", None, None)),
+                dice.choice((*sorted(LOGIN_EVENTS), "rejected", "no_token", None, None)),
             )
             ledger.release(asked, now, slot_taken=dice.random() < 0.8, rejected=rejected, outcome=outcome)
         if dice.random() < 0.02:
@@ -573,10 +575,12 @@ JSON = st.recursive(
 
 @given(
     event=st.fixed_dictionaries(
-        {"event": st.sampled_from([*SHAPES, "nonsense"]) | JSON, "t": JSON | st.just(NOW)},
+        {"event": st.sampled_from([*EVENT_FIELDS, "nonsense"]) | JSON, "t": JSON | st.just(NOW)},
         optional={
             name: JSON | st.sampled_from(("x", 1, True, None))
-            for name in sorted({name for table in (SHAPES, OPTIONAL) for shape in table.values() for name in shape})
+            for name in sorted(
+                {name for table in (EVENT_FIELDS, OPTIONAL_EVENT_FIELDS) for shape in table.values() for name in shape}
+            )
         },
     )
 )
@@ -594,7 +598,7 @@ def test_an_event_that_makes_no_sense_is_ignored_whole(event):
 
 def test_every_kind_of_event_has_a_shape_and_an_effect():
     """The two tables name the same kinds."""
-    assert list(SHAPES) == list(EFFECTS)
+    assert list(EVENT_FIELDS) == list(EFFECTS)
 
 
 def test_subjects_do_not_stand_in_events():
@@ -835,7 +839,7 @@ def test_the_last_try_that_a_breaker_leaves_is_kept_for_another_key():
         if second == "old":
             login(ledger, NOW - 20, "0", "success", key_print="old")
         login(ledger, NOW, "1", "rejected", key_print="old")
-        until = NOW + 1 + RETRIES * request().auth_retry if second == "old" else None
+        until = NOW + 1 + MAX_RETRY_INTERVALS * request().auth_retry if second == "old" else None
         assert holdup(ledger, NOW + 20, key_print="old") == (Holdup.BREAKER_TOKEN, until)
         login(ledger, NOW + later, "2", "rejected", key_print=second)
         for key_print in ("old", "new", "newer"):
@@ -911,7 +915,7 @@ def test_a_breaker_that_time_resets_bears_a_try_again_when_its_window_is_over():
 
 def test_a_breaker_that_bears_a_single_failure_bears_one_after_each_success_of_another_key():
     """Opens at 2: a rejected token waits for a success beside it; a connect without a token is never made."""
-    narrow = (Breaker.model_validate({"counts": ["rejected", "no_token"], "opens_at": 2}),)
+    narrow = (BreakerSettings.model_validate({"counts": ["rejected", "no_token"], "opens_at": 2}),)
     ledger = Ledger()
     for number in range(3):
         wrong, right = (

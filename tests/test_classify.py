@@ -10,16 +10,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from exporter.classify import (
-    ASLEEP,
-    BLIND,
-    DISTORTED,
+    DISTORTION_SECONDS,
+    FALLBACK_REASONS,
     LEGAL_FAILURES,
-    OTHERWISE,
-    OWN_PHASE,
-    REASONS,
+    MIN_STALL_SECONDS,
+    PHASES_OF_PROBE,
+    REASON_OF_ERROR,
+    STALL_FRACTION,
+    classify,
     close_label,
     failing_phases,
-    judge,
     legal_closes,
     told,
 )
@@ -27,14 +27,14 @@ from exporter.config import CloseRule, ErrorRule, Exchange, NoiseRule, Profile, 
 from exporter.profiles import ECHO, FACTORY, phases_of, probes_of
 from exporter.result import (
     Close,
+    ErrorKind,
     FactoryReason,
-    Facts,
-    Fault,
     Initiator,
-    Kind,
     Phase,
     Probe,
+    ProbeError,
     Reason,
+    SessionObservation,
     Verdict,
 )
 
@@ -56,7 +56,7 @@ PASS, FAIL, NONE = Verdict.PASS, Verdict.FAIL, Verdict.NONE
 
 def admitted(*seen, **met):
     """What became of auth, and why, when admission ended in a close (or with no close at all)."""
-    judgement = judge(session(Phase.ADMISSION, *seen, **met), case())
+    judgement = classify(session(Phase.ADMISSION, *seen, **met), case())
     assert judgement.verdicts[Probe.CONNECT] is PASS
     assert judgement.verdicts[Probe.SEND] is FAIL
     assert judgement.phase is Phase.ADMISSION
@@ -67,51 +67,53 @@ def admitted(*seen, **met):
 
 ADMISSION = {
     "auth refused, by its frame": (
-        session(Phase.ADMISSION, Kind.REFUSAL, refusal=frame("VALIDATION_FAILED"), close=remote(1008)),
+        session(Phase.ADMISSION, ErrorKind.REFUSAL, refusal=frame("VALIDATION_FAILED"), close=remote(1008)),
         ("pass/fail/fail", Reason.AUTH_REJECTED, None),
     ),
     "auth refused, by its reason text": (
-        session(Phase.ADMISSION, Kind.CLOSED, close=remote(1011, "SSOT Auth failed")),
+        session(Phase.ADMISSION, ErrorKind.CLOSED, close=remote(1011, "SSOT Auth failed")),
         ("pass/fail/fail", Reason.AUTH_REJECTED, None),
     ),
     "auth not available": (
-        session(Phase.ADMISSION, Kind.REFUSAL, refusal=frame("VALIDATION_FAILED", "auth_service_unreachable")),
+        session(Phase.ADMISSION, ErrorKind.REFUSAL, refusal=frame("VALIDATION_FAILED", "auth_service_unreachable")),
         ("pass/fail/fail", Reason.AUTH_UNAVAILABLE, None),
     ),
     "the factory refused": (
-        session(Phase.ADMISSION, Kind.REFUSAL, refusal=frame("FACTORY_INIT_FAILED"), close=remote(1011)),
+        session(Phase.ADMISSION, ErrorKind.REFUSAL, refusal=frame("FACTORY_INIT_FAILED"), close=remote(1011)),
         ("pass/pass/fail", Reason.FACTORY, FactoryReason.INIT_FAILED),
     ),
     "no slot left": (
-        session(Phase.ADMISSION, Kind.REFUSAL, refusal=LIMIT, close=remote(1011, "Factory SSOT validation failed")),
+        session(
+            Phase.ADMISSION, ErrorKind.REFUSAL, refusal=LIMIT, close=remote(1011, "Factory SSOT validation failed")
+        ),
         ("pass/pass/fail", Reason.FACTORY, FactoryReason.SLOT_LIMIT),
     ),
     "start-up incomplete": (
-        session(Phase.ADMISSION, Kind.REFUSAL, refusal=frame("STARTUP_INCOMPLETE"), close=remote(1011)),
+        session(Phase.ADMISSION, ErrorKind.REFUSAL, refusal=frame("STARTUP_INCOMPLETE"), close=remote(1011)),
         ("pass/pass/fail", Reason.FACTORY, FactoryReason.STARTUP_INCOMPLETE),
     ),
     "bare 1011": (
-        session(Phase.ADMISSION, Kind.CLOSED, close=remote(1011, "Internal error")),
+        session(Phase.ADMISSION, ErrorKind.CLOSED, close=remote(1011, "Internal error")),
         ("pass/-/fail", Reason.FACTORY, FactoryReason.INTERNAL_ERROR),
     ),
     "1000 before the welcome": (
-        session(Phase.ADMISSION, Kind.CLOSED, close=remote(1000, "Graceful restart")),
+        session(Phase.ADMISSION, ErrorKind.CLOSED, close=remote(1000, "Graceful restart")),
         ("pass/-/fail", Reason.FACTORY, FactoryReason.OTHER),
     ),
     "recovery notice, then nothing": (
-        session(Phase.ADMISSION, Kind.DEADLINE, notices=("ping", "recovery")),
+        session(Phase.ADMISSION, ErrorKind.DEADLINE, notices=("ping", "recovery")),
         ("pass/-/fail", Reason.FACTORY, FactoryReason.OTHER),
     ),
     "degraded notice, then nothing": (
-        session(Phase.ADMISSION, Kind.DEADLINE, notices=("notice", "degraded")),
+        session(Phase.ADMISSION, ErrorKind.DEADLINE, notices=("notice", "degraded")),
         ("pass/-/fail", Reason.FACTORY, FactoryReason.DEGRADED),
     ),
     "silence": (
-        session(Phase.ADMISSION, Kind.DEADLINE),
+        session(Phase.ADMISSION, ErrorKind.DEADLINE),
         ("pass/fail/fail", Reason.TIMEOUT, None),
     ),
     "pings and service notices, then silence": (
-        session(Phase.ADMISSION, Kind.DEADLINE, notices=("ping", "notice")),
+        session(Phase.ADMISSION, ErrorKind.DEADLINE, notices=("ping", "notice")),
         ("pass/fail/fail", Reason.TIMEOUT, None),
     ),
     "welcome for another user": (
@@ -123,7 +125,7 @@ ADMISSION = {
         ("pass/pass/fail", Reason.FACTORY, FactoryReason.NOT_READY),
     ),
     "welcome wrong in another way, no reply": (
-        session(Phase.REPLY, Kind.DEADLINE, welcome=welcome(user_id=None)),
+        session(Phase.REPLY, ErrorKind.DEADLINE, welcome=welcome(user_id=None)),
         ("pass/pass/fail", Reason.FACTORY, FactoryReason.INVALID_WELCOME),
     ),
 }
@@ -133,7 +135,7 @@ ADMISSION = {
 def test_what_is_met_during_admission_is_sorted_by_the_table(row):
     """Each row has verdicts of auth and send, in phase admission, and a reason (docs/design.md#classification)."""
     facts, (verdict, reason, factory) = ADMISSION[row]
-    judgement = judge(facts, case())
+    judgement = classify(facts, case())
 
     assert (verdicts(judgement), judgement.reason, judgement.factory_reason) == (verdict, reason, factory)
     assert judgement.phase is Phase.ADMISSION
@@ -142,7 +144,7 @@ def test_what_is_met_during_admission_is_sorted_by_the_table(row):
 def test_the_incident_of_the_seed_is_told_as_it_was():
     """Connected, authenticated, and refused for want of a slot: N is read although 1011 names another cause."""
     close = remote(1011, "Factory SSOT validation failed")
-    judgement = judge(session(Phase.ADMISSION, Kind.REFUSAL, refusal=LIMIT, close=close), case())
+    judgement = classify(session(Phase.ADMISSION, ErrorKind.REFUSAL, refusal=LIMIT, close=close), case())
 
     assert verdicts(judgement) == "pass/pass/fail"
     assert (judgement.phase, judgement.reason) == (Phase.ADMISSION, Reason.FACTORY)
@@ -216,7 +218,7 @@ REFUSALS = [
 @pytest.mark.parametrize(("code", "text", "refusal", "meaning"), REFUSALS)
 def test_every_refusal_on_record_has_its_reason(code, text, refusal, meaning):
     """Each way in which the backend is known to refuse, relabelled or not, is counted under its own reason."""
-    kind = Kind.CLOSED if refusal is None else Kind.REFUSAL
+    kind = ErrorKind.CLOSED if refusal is None else ErrorKind.REFUSAL
 
     assert admitted(kind, close=remote(code, text), refusal=refusal) == meaning
 
@@ -229,7 +231,7 @@ TELLING = [row[1:] for row in REFUSALS if row[0] != 4002 and row[3] not in (INTE
 @pytest.mark.parametrize(("text", "refusal", "meaning"), TELLING)
 def test_no_code_changes_what_frame_and_text_say(code, text, refusal, meaning):
     """A refusal that says its cause means the same under any code: it has been relabelled before."""
-    assert admitted(Kind.CLOSED, close=remote(code, text), refusal=refusal) == meaning
+    assert admitted(ErrorKind.CLOSED, close=remote(code, text), refusal=refusal) == meaning
 
 
 @pytest.mark.parametrize(
@@ -244,10 +246,13 @@ def test_no_code_changes_what_frame_and_text_say(code, text, refusal, meaning):
 )
 def test_the_error_frame_is_asked_before_the_close(refusal, text, meaning):
     """Where frame and close contradict each other the frame is right; one that no rule knows leaves it to the close."""
-    assert admitted(Kind.REFUSAL, close=remote(1011, text), refusal=refusal) == meaning
+    assert admitted(ErrorKind.REFUSAL, close=remote(1011, text), refusal=refusal) == meaning
 
 
-@pytest.mark.parametrize("kind", [Kind.EOF, Kind.RESET, Kind.DEADLINE, Kind.PROTOCOL, Kind.TOO_BIG, Kind.CLOSED])
+@pytest.mark.parametrize(
+    "kind",
+    [ErrorKind.EOF, ErrorKind.RESET, ErrorKind.DEADLINE, ErrorKind.PROTOCOL, ErrorKind.TOO_BIG, ErrorKind.CLOSED],
+)
 def test_the_error_frame_counts_however_the_session_ended(kind):
     """A drained error frame names the cause even if what came after it was a broken connection or an illegal close."""
     assert admitted(kind, refusal=frame("FACTORY_INIT_FAILED")) == INIT_FAILED
@@ -266,8 +271,8 @@ def test_the_error_frame_counts_however_the_session_ended(kind):
 )
 def test_only_a_close_of_the_server_can_be_a_cause(close):
     """What the server answers to our close, and what we send ourselves, refused nobody."""
-    assert admitted(Kind.REFUSAL, refusal=frame("SOMETHING_NEW"), close=close) == OTHER
-    assert admitted(Kind.DEADLINE, close=close) == (FAIL, Reason.TIMEOUT, None)
+    assert admitted(ErrorKind.REFUSAL, refusal=frame("SOMETHING_NEW"), close=close) == OTHER
+    assert admitted(ErrorKind.DEADLINE, close=close) == (FAIL, Reason.TIMEOUT, None)
 
 
 SLOTS = "Too many concurrent connections (4/3)"
@@ -277,20 +282,20 @@ RATE = "Rate limit exceeded - retry after 30s"
 @pytest.mark.parametrize(
     ("facts", "limit", "retry_after"),
     [
-        (session(Phase.ADMISSION, Kind.REFUSAL, refusal=LIMIT, close=remote(1011)), 5, None),
-        (session(Phase.ADMISSION, Kind.CLOSED, close=remote(1008, SLOTS)), 3, None),
-        (session(Phase.ADMISSION, Kind.CLOSED, close=remote(1008, RATE)), None, 30),
-        (session(Phase.REPLY, Kind.CLOSED, close=remote(1008, SLOTS, Phase.REPLY)), 3, None),
-        (session(Phase.REPLY, Kind.CLOSED, close=remote(1008, RATE, Phase.REPLY)), None, 30),
-        (session(Phase.UPGRADE, Kind.STATUS, status=429, retry_after=7.0), None, 7),
-        (session(Phase.UPGRADE, Kind.STATUS, status=429), None, None),
-        (session(Phase.UPGRADE, Kind.STATUS, status=503, retry_after=10.0), None, 10),
-        (session(Phase.ADMISSION, Kind.CLOSED, close=remote(1011)), None, None),
+        (session(Phase.ADMISSION, ErrorKind.REFUSAL, refusal=LIMIT, close=remote(1011)), 5, None),
+        (session(Phase.ADMISSION, ErrorKind.CLOSED, close=remote(1008, SLOTS)), 3, None),
+        (session(Phase.ADMISSION, ErrorKind.CLOSED, close=remote(1008, RATE)), None, 30),
+        (session(Phase.REPLY, ErrorKind.CLOSED, close=remote(1008, SLOTS, Phase.REPLY)), 3, None),
+        (session(Phase.REPLY, ErrorKind.CLOSED, close=remote(1008, RATE, Phase.REPLY)), None, 30),
+        (session(Phase.UPGRADE, ErrorKind.STATUS, status=429, retry_after=7.0), None, 7),
+        (session(Phase.UPGRADE, ErrorKind.STATUS, status=429), None, None),
+        (session(Phase.UPGRADE, ErrorKind.STATUS, status=503, retry_after=10.0), None, 10),
+        (session(Phase.ADMISSION, ErrorKind.CLOSED, close=remote(1011)), None, None),
     ],
 )
 def test_figures_of_a_refusal_are_handed_on(facts, limit, retry_after):
     """The slots a backend allows are told wherever it says so; seconds to stay away only when it limits our rate."""
-    judgement = judge(facts, case())
+    judgement = classify(facts, case())
 
     assert (judgement.slot_limit, judgement.retry_after) == (limit, retry_after)
     assert retry_after is None or judgement.reason is Reason.RATE_LIMITED
@@ -299,33 +304,41 @@ def test_figures_of_a_refusal_are_handed_on(facts, limit, retry_after):
 # Before and after admission ---------------------------------------------------------------------------------------
 
 USUAL = [
-    (Kind.DNS, Phase.RESOLVE, Reason.DNS),
-    (Kind.REFUSED, Phase.TCP, Reason.REFUSED),
-    (Kind.UNREACHABLE, Phase.TCP, Reason.UNREACHABLE),
-    (Kind.CERTIFICATE, Phase.TLS, Reason.TLS_CERTIFICATE),
-    (Kind.TLS, Phase.TLS, Reason.TLS_HANDSHAKE),
-    (Kind.UPGRADE, Phase.UPGRADE, Reason.BAD_HANDSHAKE),
-    (Kind.WRONG_REPLY, Phase.REPLY, Reason.BAD_REPLY),
-    (Kind.REFUSAL, Phase.REPLY, Reason.BAD_REPLY),
-    (Kind.CLOSED, Phase.REPLY, Reason.CLOSED),
-    *((Kind.DEADLINE, phase, Reason.TIMEOUT) for phase in LEGAL_FAILURES),
-    *((kind, phase, Reason.RESET) for kind in (Kind.RESET, Kind.EOF) for phase in LEGAL_FAILURES if phase != "resolve"),
-    *((Kind.PROTOCOL, phase, Reason.PROTOCOL_ERROR) for phase in (Phase.ADMISSION, Phase.AUTH, Phase.REPLY)),
-    *((Kind.TOO_BIG, phase, Reason.TOO_BIG) for phase in (Phase.ADMISSION, Phase.AUTH, Phase.REPLY)),
+    (ErrorKind.DNS, Phase.RESOLVE, Reason.DNS),
+    (ErrorKind.REFUSED, Phase.TCP, Reason.REFUSED),
+    (ErrorKind.UNREACHABLE, Phase.TCP, Reason.UNREACHABLE),
+    (ErrorKind.CERTIFICATE, Phase.TLS, Reason.TLS_CERTIFICATE),
+    (ErrorKind.TLS, Phase.TLS, Reason.TLS_HANDSHAKE),
+    (ErrorKind.UPGRADE, Phase.UPGRADE, Reason.BAD_HANDSHAKE),
+    (ErrorKind.WRONG_REPLY, Phase.REPLY, Reason.BAD_REPLY),
+    (ErrorKind.REFUSAL, Phase.REPLY, Reason.BAD_REPLY),
+    (ErrorKind.CLOSED, Phase.REPLY, Reason.CLOSED),
+    *((ErrorKind.DEADLINE, phase, Reason.TIMEOUT) for phase in LEGAL_FAILURES),
+    *(
+        (kind, phase, Reason.RESET)
+        for kind in (ErrorKind.RESET, ErrorKind.EOF)
+        for phase in LEGAL_FAILURES
+        if phase != "resolve"
+    ),
+    *((ErrorKind.PROTOCOL, phase, Reason.PROTOCOL_ERROR) for phase in (Phase.ADMISSION, Phase.AUTH, Phase.REPLY)),
+    *((ErrorKind.TOO_BIG, phase, Reason.TOO_BIG) for phase in (Phase.ADMISSION, Phase.AUTH, Phase.REPLY)),
     # Seldom, but seen: a router's word on an open connection, and rubbish where HTTP was due.
-    *((Kind.UNREACHABLE, phase, Reason.RESET) for phase in (Phase.TLS, Phase.UPGRADE, Phase.ADMISSION, Phase.REPLY)),
-    *((Kind.TLS, phase, Reason.RESET) for phase in (Phase.UPGRADE, Phase.ADMISSION, Phase.REPLY)),
-    (Kind.RESET, Phase.RESOLVE, Reason.DNS),
-    (Kind.PROTOCOL, Phase.UPGRADE, Reason.BAD_HANDSHAKE),
-    (Kind.TOO_BIG, Phase.UPGRADE, Reason.BAD_HANDSHAKE),
-    (Kind.STATUS, Phase.REPLY, Reason.PROTOCOL_ERROR),
+    *(
+        (ErrorKind.UNREACHABLE, phase, Reason.RESET)
+        for phase in (Phase.TLS, Phase.UPGRADE, Phase.ADMISSION, Phase.REPLY)
+    ),
+    *((ErrorKind.TLS, phase, Reason.RESET) for phase in (Phase.UPGRADE, Phase.ADMISSION, Phase.REPLY)),
+    (ErrorKind.RESET, Phase.RESOLVE, Reason.DNS),
+    (ErrorKind.PROTOCOL, Phase.UPGRADE, Reason.BAD_HANDSHAKE),
+    (ErrorKind.TOO_BIG, Phase.UPGRADE, Reason.BAD_HANDSHAKE),
+    (ErrorKind.STATUS, Phase.REPLY, Reason.PROTOCOL_ERROR),
 ]
 
 
 @pytest.mark.parametrize(("kind", "phase", "reason"), USUAL)
 def test_a_fault_has_the_name_its_phase_can_have(kind, phase, reason):
     """A kind of fault is called by its name, and where the phase cannot have that, by what it amounts to there."""
-    judgement = judge(session(phase, kind, profile=CHAT, welcome=None), case(CHAT))
+    judgement = classify(session(phase, kind, profile=CHAT, welcome=None), case(CHAT))
 
     assert (judgement.phase, judgement.reason) == (phase, reason)
     assert judgement.factory_reason is None
@@ -339,43 +352,53 @@ def test_a_fault_has_the_name_its_phase_can_have(kind, phase, reason):
 )
 def test_a_refused_upgrade_is_told_by_its_status(status, reason):
     """A redirect is a finding of its own, a 429 is the rate limit, every other status is a status."""
-    judgement = judge(session(Phase.UPGRADE, Kind.STATUS, status=status), case())
+    judgement = classify(session(Phase.UPGRADE, ErrorKind.STATUS, status=status), case())
 
     assert (verdicts(judgement), judgement.phase, judgement.reason) == ("fail/fail/fail", Phase.UPGRADE, reason)
 
 
 def test_a_fault_may_be_answered_for_by_an_earlier_phase():
     """A certificate of ours that is refused only after the handshake is a failure of tls (RFC 8446 section 4.4.2.4)."""
-    judgement = judge(session(Phase.UPGRADE, Kind.TLS, phase=Phase.TLS), case())
+    judgement = classify(session(Phase.UPGRADE, ErrorKind.TLS, phase=Phase.TLS), case())
 
     assert (judgement.phase, judgement.reason) == (Phase.TLS, Reason.TLS_HANDSHAKE)
     assert verdicts(judgement) == "fail/fail/fail"
 
 
 REPLY = [
-    (Kind.CLOSED, {"close": remote(1011, "Internal error", Phase.REPLY)}, Reason.SERVER_ERROR, None),
-    (Kind.CLOSED, {"close": remote(1011, "Internal error")}, Reason.SERVER_ERROR, None),
-    (Kind.CLOSED, {"close": remote(1000, "Graceful restart", Phase.REPLY)}, Reason.CLOSED, None),
-    (Kind.CLOSED, {"close": remote(1012, "", Phase.REPLY)}, Reason.CLOSED, None),
-    (Kind.CLOSED, {"close": remote(4001, "", Phase.REPLY)}, Reason.CLOSED, None),
-    (Kind.CLOSED, {"close": remote(1008, "SSOT Auth failed", Phase.REPLY)}, Reason.CLOSED, None),
-    (Kind.CLOSED, {"close": remote(1008, RATE, Phase.REPLY)}, Reason.RATE_LIMITED, None),
-    (Kind.CLOSED, {"close": remote(1003, "Factory: x", Phase.REPLY)}, Reason.CLOSED, FactoryReason.INIT_FAILED),
-    (Kind.REFUSAL, {"refusal": frame("FORMAT_ERROR"), "close": remote(1011, "", Phase.REPLY)}, Reason.BAD_REPLY, None),
-    (Kind.CLOSED, {"refusal": frame("FORMAT_ERROR"), "close": remote(1011, "", Phase.REPLY)}, Reason.BAD_REPLY, None),
-    (Kind.REFUSAL, {"refusal": frame("NO_TOKEN")}, Reason.BAD_REPLY, None),
-    (Kind.REFUSAL, {"refusal": frame("SOMETHING_NEW")}, Reason.BAD_REPLY, None),
-    (Kind.WRONG_REPLY, {}, Reason.BAD_REPLY, None),
-    (Kind.DEADLINE, {}, Reason.TIMEOUT, None),
-    (Kind.DEADLINE, {"notices": ("recovery",)}, Reason.TIMEOUT, None),
-    (Kind.EOF, {}, Reason.RESET, None),
+    (ErrorKind.CLOSED, {"close": remote(1011, "Internal error", Phase.REPLY)}, Reason.SERVER_ERROR, None),
+    (ErrorKind.CLOSED, {"close": remote(1011, "Internal error")}, Reason.SERVER_ERROR, None),
+    (ErrorKind.CLOSED, {"close": remote(1000, "Graceful restart", Phase.REPLY)}, Reason.CLOSED, None),
+    (ErrorKind.CLOSED, {"close": remote(1012, "", Phase.REPLY)}, Reason.CLOSED, None),
+    (ErrorKind.CLOSED, {"close": remote(4001, "", Phase.REPLY)}, Reason.CLOSED, None),
+    (ErrorKind.CLOSED, {"close": remote(1008, "SSOT Auth failed", Phase.REPLY)}, Reason.CLOSED, None),
+    (ErrorKind.CLOSED, {"close": remote(1008, RATE, Phase.REPLY)}, Reason.RATE_LIMITED, None),
+    (ErrorKind.CLOSED, {"close": remote(1003, "Factory: x", Phase.REPLY)}, Reason.CLOSED, FactoryReason.INIT_FAILED),
+    (
+        ErrorKind.REFUSAL,
+        {"refusal": frame("FORMAT_ERROR"), "close": remote(1011, "", Phase.REPLY)},
+        Reason.BAD_REPLY,
+        None,
+    ),
+    (
+        ErrorKind.CLOSED,
+        {"refusal": frame("FORMAT_ERROR"), "close": remote(1011, "", Phase.REPLY)},
+        Reason.BAD_REPLY,
+        None,
+    ),
+    (ErrorKind.REFUSAL, {"refusal": frame("NO_TOKEN")}, Reason.BAD_REPLY, None),
+    (ErrorKind.REFUSAL, {"refusal": frame("SOMETHING_NEW")}, Reason.BAD_REPLY, None),
+    (ErrorKind.WRONG_REPLY, {}, Reason.BAD_REPLY, None),
+    (ErrorKind.DEADLINE, {}, Reason.TIMEOUT, None),
+    (ErrorKind.DEADLINE, {"notices": ("recovery",)}, Reason.TIMEOUT, None),
+    (ErrorKind.EOF, {}, Reason.RESET, None),
 ]
 
 
 @pytest.mark.parametrize(("kind", "met", "reason", "factory"), REPLY)
 def test_what_is_met_during_the_reply_fails_send_alone(kind, met, reason, factory):
     """After the welcome only send fails, in phase reply: by the frame, else the close, else the fault."""
-    judgement = judge(session(Phase.REPLY, kind, **met), case())
+    judgement = classify(session(Phase.REPLY, kind, **met), case())
 
     assert verdicts(judgement) == "pass/pass/fail"
     assert (judgement.phase, judgement.reason, judgement.factory_reason) == (Phase.REPLY, reason, factory)
@@ -394,19 +417,21 @@ def test_what_is_met_during_the_reply_fails_send_alone(kind, met, reason, factor
 )
 def test_no_close_fails_a_session_that_got_what_it_came_for(depth, close):
     """How a whole session closes, or that it does not, changes no verdict."""
-    judgement = judge(session(Phase.CLOSE, close=close), case(depth=depth))
+    judgement = classify(session(Phase.CLOSE, close=close), case(depth=depth))
 
     assert set(judgement.verdicts.values()) == {PASS} | ({NONE} if depth is not Probe.SEND else set())
     assert (judgement.phase, judgement.reason, judgement.factory_reason) == (None, None, None)
 
 
-@pytest.mark.parametrize("kind", [None, *Kind])
+@pytest.mark.parametrize("kind", [None, *ErrorKind])
 def test_a_connect_deep_session_expects_its_refusal(kind):
     """Without a token the upgrade is all we came for: the NO_TOKEN frame and its 1008 are nobody's failure."""
     close = remote(1008, "SSOT Auth failed", Phase.CLOSE)
     done = session(Phase.UPGRADE).phases
-    facts = Facts(done, done, Phase.CLOSE, Fault(kind) if kind else None, close, refusal=frame("NO_TOKEN"))
-    judgement = judge(facts, case(depth=Probe.CONNECT))
+    facts = SessionObservation(
+        done, done, Phase.CLOSE, ProbeError(kind) if kind else None, close, refusal=frame("NO_TOKEN")
+    )
+    judgement = classify(facts, case(depth=Probe.CONNECT))
 
     assert verdicts(judgement) == "pass/-/-"
     assert (judgement.phase, judgement.reason, judgement.factory_reason) == (None, None, None)
@@ -438,12 +463,12 @@ NOTICES = [(), ("recovery",), ("degraded", "sorry")]
 def combinations(kind, backend):
     """Every session that could be handed in, and many that could not."""
     profile, welcomes, frames = BACKENDS[backend]
-    fault = Fault(kind, status=429, retry_after=7.0) if kind else None
+    fault = ProbeError(kind, status=429, retry_after=7.0) if kind else None
     order = phases_of(profile, tls=True)
     for ended, proved in itertools.product((Phase.PREPARE, *order), (True, False)):
         done = dict.fromkeys(order[: order.index(ended) + proved] if ended in order else (), 0.1)
         for met in itertools.product(CLOSES, welcomes, frames, NOTICES):
-            yield Facts(done, done, ended, fault, *met)
+            yield SessionObservation(done, done, ended, fault, *met)
 
 
 def stopped(facts):
@@ -471,14 +496,14 @@ def contradictions(judgement, asked, reach, *, wrong=False):
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("kind", [None, *Kind])
+@pytest.mark.parametrize("kind", [None, *ErrorKind])
 def test_no_combination_of_facts_is_beyond_the_tables(kind, backend):
     """Whatever a session met, its judgement is made of legal words, contradicts itself nowhere, and is given."""
     profile = BACKENDS[backend][0]
     asked = {depth: [probe for probe in probes_of(profile) if probe.rank <= depth.rank] for depth in Probe}
     reach = {probe: failing_phases(probe, profile, tls=True) for probe in Probe}
     for facts, depth in itertools.product(combinations(kind, backend), Probe):
-        judgement = judge(facts, case(profile, depth))
+        judgement = classify(facts, case(profile, depth))
         deep = depth.rank >= probes_of(profile)[-1].rank
         met = deep and (stopped(facts) or judgement.factory_reason is not None)
         wrong = contradictions(judgement, asked[depth], reach, wrong=met)
@@ -486,21 +511,21 @@ def test_no_combination_of_facts_is_beyond_the_tables(kind, backend):
         assert not any(wrong.values()), (wrong, facts, depth)
 
 
-LATE = DISTORTED + 0.001
+LATE = DISTORTION_SECONDS + 0.001
 
 
 @pytest.mark.parametrize(
     ("kind", "late", "timeout", "distorted", "void"),
     [
-        (Kind.DEADLINE, 0.0, 10.0, False, False),
-        (Kind.DEADLINE, DISTORTED, 10.0, False, False),
-        (Kind.DEADLINE, LATE, 10.0, True, False),
-        (Kind.DEADLINE, 10 * BLIND + 0.001, 10.0, True, True),
-        (Kind.DEADLINE, LATE, 0.5, True, False),
-        (Kind.DEADLINE, ASLEEP + 0.001, 0.5, True, True),
-        (Kind.DEADLINE, 30.0, 10.0, True, True),
-        (Kind.RESET, 30.0, 10.0, True, False),
-        (Kind.CLOSED, 30.0, 10.0, True, False),
+        (ErrorKind.DEADLINE, 0.0, 10.0, False, False),
+        (ErrorKind.DEADLINE, DISTORTION_SECONDS, 10.0, False, False),
+        (ErrorKind.DEADLINE, LATE, 10.0, True, False),
+        (ErrorKind.DEADLINE, 10 * STALL_FRACTION + 0.001, 10.0, True, True),
+        (ErrorKind.DEADLINE, LATE, 0.5, True, False),
+        (ErrorKind.DEADLINE, MIN_STALL_SECONDS + 0.001, 0.5, True, True),
+        (ErrorKind.DEADLINE, 30.0, 10.0, True, True),
+        (ErrorKind.RESET, 30.0, 10.0, True, False),
+        (ErrorKind.CLOSED, 30.0, 10.0, True, False),
         (None, 30.0, 10.0, True, False),
     ],
 )
@@ -508,8 +533,8 @@ def test_a_deadline_that_we_slept_through_proves_nothing(kind, late, timeout, di
     """Late by more than a share of its timeout, a missed deadline is nobody's; all else counts, its durations not."""
     ended = Phase.ADMISSION if kind else Phase.CLOSE
     met = {"welcome": None if kind else WELCOME}
-    by_session = judge(session(ended, kind, late=late, **met), case(timeout=timeout))
-    by_loop = judge(session(ended, kind, **met), case(timeout=timeout, late=late))
+    by_session = classify(session(ended, kind, late=late, **met), case(timeout=timeout))
+    by_loop = classify(session(ended, kind, **met), case(timeout=timeout, late=late))
 
     for judged in (by_session, by_loop):
         assert (judged.distorted, judged.void) == (distorted, void)
@@ -525,19 +550,19 @@ def test_a_case_does_not_show_its_subject():
 
 def test_a_judgement_stands():
     """A judgement is frozen, and so is the case it was made for."""
-    for value, name in ((judge(session(Phase.CLOSE), case()), "reason"), (case(), "depth")):
+    for value, name in ((classify(session(Phase.CLOSE), case()), "reason"), (case(), "depth")):
         with pytest.raises(AttributeError):
             setattr(value, name, None)
 
 
 def test_nothing_passes_for_want_of_a_fault():
     """A session in which nothing happened proves nothing: a pass needs the completed phase that is its evidence."""
-    nothing = Facts({}, {}, Phase.PREPARE)
+    nothing = SessionObservation({}, {}, Phase.PREPARE)
 
-    assert verdicts(judge(nothing, case())) == "-/-/-"
-    assert verdicts(judge(session(Phase.UPGRADE), case())) == "pass/-/-"
-    assert verdicts(judge(session(Phase.ADMISSION), case())) == "pass/pass/-"
-    assert verdicts(judge(session(Phase.REPLY), case())) == "pass/pass/pass"
+    assert verdicts(classify(nothing, case())) == "-/-/-"
+    assert verdicts(classify(session(Phase.UPGRADE), case())) == "pass/-/-"
+    assert verdicts(classify(session(Phase.ADMISSION), case())) == "pass/pass/-"
+    assert verdicts(classify(session(Phase.REPLY), case())) == "pass/pass/pass"
 
 
 # The tables -------------------------------------------------------------------------------------------------------
@@ -545,15 +570,15 @@ def test_nothing_passes_for_want_of_a_fault():
 
 def test_every_kind_has_a_reason_and_every_reason_a_place():
     """No kind is without a name, no reason is without a phase that can have it, no phase without its last resort."""
-    assert set(REASONS) == set(Kind)
+    assert set(REASON_OF_ERROR) == set(ErrorKind)
     assert set().union(*LEGAL_FAILURES.values()) == set(Reason)
-    assert set(LEGAL_FAILURES) == set(OTHERWISE) == set(Phase) - {Phase.PREPARE, Phase.CLOSE}
-    assert all(OTHERWISE[phase] in legal for phase, legal in LEGAL_FAILURES.items())
+    assert set(LEGAL_FAILURES) == set(FALLBACK_REASONS) == set(Phase) - {Phase.PREPARE, Phase.CLOSE}
+    assert all(FALLBACK_REASONS[phase] in legal for phase, legal in LEGAL_FAILURES.items())
 
 
 def test_probes_own_phases_and_fail_up_to_their_last():
     """Each phase belongs to one probe, and a deeper probe fails wherever a shallower one does."""
-    assert sum((OWN_PHASE[probe] for probe in Probe), ()) == tuple(LEGAL_FAILURES)
+    assert sum((PHASES_OF_PROBE[probe] for probe in Probe), ()) == tuple(LEGAL_FAILURES)
     assert failing_phases(Probe.CONNECT, FACTORY, tls=False) == (Phase.RESOLVE, Phase.TCP, Phase.UPGRADE)
     assert failing_phases(Probe.AUTH, FACTORY, tls=True)[-1] is Phase.ADMISSION
     assert failing_phases(Probe.SEND, FACTORY, tls=True)[-2:] == (Phase.ADMISSION, Phase.REPLY)
@@ -590,10 +615,10 @@ def test_every_close_that_can_be_is_primed_once(profile):
 
 def test_the_close_is_told_without_the_text_of_the_peer():
     """A result carries code, initiator and phase; the server's words stay behind."""
-    refused = session(Phase.ADMISSION, Kind.CLOSED, close=remote(1008, "Bearer secret"))
+    refused = session(Phase.ADMISSION, ErrorKind.CLOSED, close=remote(1008, "Bearer secret"))
 
     assert told(refused, Probe.SEND, FACTORY) == remote(1008)
-    assert told(session(Phase.UPGRADE, Kind.EOF), Probe.SEND, FACTORY) is None
+    assert told(session(Phase.UPGRADE, ErrorKind.EOF), Probe.SEND, FACTORY) is None
 
 
 TOKENS_ALWAYS = FACTORY.model_copy(update={"connect_without_token": False})
@@ -623,8 +648,8 @@ def test_the_refusal_we_asked_for_is_not_told(depth, profile, close, expected):
 
 def test_a_profile_without_auth_is_never_judged_on_it():
     """Of a backend that lets everybody in, auth is neither passed nor failed."""
-    for facts in (session(Phase.CLOSE, profile=ECHO), session(Phase.UPGRADE, Kind.EOF, profile=ECHO)):
-        assert judge(facts, case(ECHO)).verdicts[Probe.AUTH] is NONE
+    for facts in (session(Phase.CLOSE, profile=ECHO), session(Phase.UPGRADE, ErrorKind.EOF, profile=ECHO)):
+        assert classify(facts, case(ECHO)).verdicts[Probe.AUTH] is NONE
 
 
 @pytest.mark.parametrize(
@@ -642,8 +667,8 @@ def test_a_profile_without_auth_is_never_judged_on_it():
 )
 def test_a_refused_auth_message_fails_auth(greeting, met, expected):
     """Where we authenticate by a message, its refusal is counted in phase auth, even after a welcome that was wrong."""
-    kind = Kind.REFUSAL if "refusal" in met else Kind.CLOSED
-    judgement = judge(session(Phase.AUTH, kind, profile=CHAT, welcome=greeting, **met), case(CHAT, subject=None))
+    kind = ErrorKind.REFUSAL if "refusal" in met else ErrorKind.CLOSED
+    judgement = classify(session(Phase.AUTH, kind, profile=CHAT, welcome=greeting, **met), case(CHAT, subject=None))
 
     assert verdicts(judgement) == "pass/fail/fail"
     assert (judgement.phase, judgement.reason, judgement.factory_reason) == expected
@@ -654,7 +679,7 @@ def test_another_user_is_graver_than_a_refused_auth_message():
     hello = Welcome(match={"type": "hello"}, subject="user")
     profile = CHAT.model_copy(update={"welcome": hello})
     met = {"welcome": {"type": "hello", "user": "another"}, "refusal": {"type": "error", "why": "token"}}
-    judgement = judge(session(Phase.AUTH, Kind.REFUSAL, profile=profile, **met), case(profile))
+    judgement = classify(session(Phase.AUTH, ErrorKind.REFUSAL, profile=profile, **met), case(profile))
 
     assert verdicts(judgement) == "pass/fail/fail"
     assert (judgement.phase, judgement.factory_reason) == (Phase.ADMISSION, FactoryReason.USER_MISMATCH)
@@ -677,8 +702,8 @@ def test_another_user_is_graver_than_a_refused_auth_message():
 def test_a_rule_of_a_profile_says_what_it_means(rule, meaning):
     """A rule's word counts where admission can have it, else the factory did it; it says whether auth is proved."""
     profile = Profile(welcome=CHAT.welcome, send=CHAT.send, closes=[CloseRule(code=4100, **rule)])
-    facts = session(Phase.ADMISSION, Kind.CLOSED, profile=profile, close=remote(4100))
-    judgement = judge(facts, case(profile))
+    facts = session(Phase.ADMISSION, ErrorKind.CLOSED, profile=profile, close=remote(4100))
+    judgement = classify(facts, case(profile))
 
     assert (judgement.verdicts[Probe.AUTH], judgement.reason, judgement.factory_reason) == meaning
 
@@ -687,7 +712,7 @@ def test_a_rule_of_a_profile_says_what_it_means(rule, meaning):
 @given(st.integers(1000, 4999), st.text(max_size=40), st.dictionaries(st.text(max_size=4), st.text(max_size=4)))
 def test_whatever_a_server_says_when_it_refuses_is_judged(code, text, refusal):
     """No code, text or frame makes a refusal anything but a failure of send in admission."""
-    auth, reason, factory = admitted(Kind.REFUSAL, close=remote(code, text), refusal=refusal)
+    auth, reason, factory = admitted(ErrorKind.REFUSAL, close=remote(code, text), refusal=refusal)
 
     assert (auth is FAIL) == (factory is None)
     assert reason in LEGAL_FAILURES[Phase.ADMISSION]
@@ -705,9 +730,9 @@ def test_a_close_means_what_the_table_of_faults_expects(row):
     spoken = dict(part.split("=", 1) for part in row["fault"].removeprefix("close:").split(","))
     ended = Phase(row["close"]["phase"])
     refusal = frame(spoken["frame"]) if "frame" in spoken else None
-    kind = Kind.REFUSAL if refusal else Kind.CLOSED if ended is not Phase.CLOSE else None
+    kind = ErrorKind.REFUSAL if refusal else ErrorKind.CLOSED if ended is not Phase.CLOSE else None
     close = remote(int(spoken["code"]), spoken.get("reason", ""), ended)
-    judgement = judge(session(ended, kind, refusal=refusal, close=close), case())
+    judgement = classify(session(ended, kind, refusal=refusal, close=close), case())
 
     words = ("connect", "auth", "send"), ("phase", "reason", "factory_reason", "slot_limit")
     assert verdicts(judgement) == "/".join(row[word] for word in words[0])

@@ -7,15 +7,15 @@ from facts import STARTED, USER, WELCOME, case, remote, session, verdicts, welco
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from exporter.classify import Memory, judge, unix_time
+from exporter.classify import WelcomeReplayDetector, classify, unix_time
 from exporter.config import Profile, Welcome, WelcomeCheck
 from exporter.profiles import FACTORY
 from exporter.result import (
     CertificateEnd,
     CertificatePlace,
+    ErrorKind,
     Evidence,
     FactoryReason,
-    Kind,
     Phase,
     Probe,
     Reason,
@@ -37,7 +37,7 @@ JSON = st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dict
 
 def finding(greeting, *, notices=(), **known):
     """The factory reason of a session that was greeted so, and got its reply."""
-    judgement = judge(session(Phase.CLOSE, welcome=greeting, notices=notices), case(**known))
+    judgement = classify(session(Phase.CLOSE, welcome=greeting, notices=notices), case(**known))
     failed = judgement.factory_reason is not None
     assert (judgement.phase, judgement.reason) == ((Phase.ADMISSION, Reason.FACTORY) if failed else (None, None))
     assert judgement.verdicts[Probe.SEND] is (Verdict.FAIL if failed else Verdict.PASS)
@@ -105,7 +105,7 @@ def test_a_whole_number_is_an_identifier():
     """Users and connections are numbers on many backends: 42 is the subject "42", another number another user."""
     assert finding(welcome(user_id=42, connection_id=7), subject="42") is None
     assert finding(welcome(user_id=43, connection_id=7), subject="42") is USER_MISMATCH
-    shown = judge(session(Phase.CLOSE, welcome=welcome(connection_id=7)), case()).evidence.connection_id
+    shown = classify(session(Phase.CLOSE, welcome=welcome(connection_id=7)), case()).evidence.connection_id
     assert shown == "7"
 
 
@@ -151,7 +151,7 @@ ORDER = [
 @pytest.mark.parametrize("second", range(len(ORDER)))
 def test_the_gravest_wrong_thing_names_the_reason(first, second):
     """Of two wrong things the graver one is told: another's context before none, a notice before what it explains."""
-    memory = Memory()
+    memory = WelcomeReplayDetector()
     memory.repeats("seen", STARTED - 60)
     memory.frozen(unix_time("2025-09-08T23:00:00+00:00"), STARTED - 60)
     first, second = min(first, second), max(first, second)
@@ -178,7 +178,7 @@ def test_a_degraded_server_is_not_valid_though_it_lets_us_in():
 )
 def test_a_session_that_goes_no_deeper_than_auth_tells_of_the_factory_too(greeting, expected, reason, phase):
     """At depth auth a finding fails nobody but is told, unless it says that we were let in as somebody else."""
-    judgement = judge(session(Phase.ADMISSION, welcome=greeting), case(depth=Probe.AUTH))
+    judgement = classify(session(Phase.ADMISSION, welcome=greeting), case(depth=Probe.AUTH))
 
     assert verdicts(judgement) == expected
     assert (judgement.factory_reason, judgement.phase) == (reason, phase)
@@ -187,8 +187,8 @@ def test_a_session_that_goes_no_deeper_than_auth_tells_of_the_factory_too(greeti
 
 def test_a_finding_outlives_what_became_of_the_reply():
     """A welcome that was wrong is the first thing that went wrong: a reply that fails too does not hide it."""
-    facts = session(Phase.REPLY, Kind.DEADLINE, welcome=welcome(connection_ready=False))
-    judgement = judge(facts, case())
+    facts = session(Phase.REPLY, ErrorKind.DEADLINE, welcome=welcome(connection_ready=False))
+    judgement = classify(facts, case())
 
     assert verdicts(judgement) == "pass/pass/fail"
     assert (judgement.phase, judgement.reason, judgement.factory_reason) == (Phase.ADMISSION, Reason.FACTORY, NOT_READY)
@@ -199,18 +199,18 @@ def test_the_subject_must_be_there_where_we_have_one():
     profile = Profile(welcome=Welcome(match={"type": "hello"}, subject="user"), send=FACTORY.send)
     anonymous = session(Phase.CLOSE, profile=profile, welcome={"type": "hello"})
 
-    assert judge(anonymous, case(profile)).factory_reason is INVALID
-    assert judge(anonymous, case(profile, subject=None)).factory_reason is None
+    assert classify(anonymous, case(profile)).factory_reason is INVALID
+    assert classify(anonymous, case(profile, subject=None)).factory_reason is None
 
 
 def test_a_profile_that_names_no_field_is_not_judged_by_it():
     """A welcome that has no environment, id or time by its profile can neither differ in them nor repeat them."""
     profile = Profile(welcome=Welcome(match={"type": "hello"}), send=FACTORY.send)
-    memory = Memory()
+    memory = WelcomeReplayDetector()
 
     for started in (STARTED, STARTED + 60):
         known = case(profile, memory=memory, environment="staging", started_at=started)
-        assert judge(session(Phase.CLOSE, profile=profile, welcome={"type": "hello"}), known).factory_reason is None
+        assert classify(session(Phase.CLOSE, profile=profile, welcome={"type": "hello"}), known).factory_reason is None
 
 
 @calm
@@ -219,7 +219,7 @@ def test_a_profile_that_names_no_field_is_not_judged_by_it():
 def test_no_value_of_any_field_breaks_the_judgement(field, value):
     """Whatever a stranger puts into a field, it is sound or a finding, never an error of ours."""
     greeting = welcome(**{field: value}) if field != "data" else {**WELCOME, "data": value}
-    judgement = judge(session(Phase.CLOSE, welcome=greeting), case(environment="staging"))
+    judgement = classify(session(Phase.CLOSE, welcome=greeting), case(environment="staging"))
 
     assert (judgement.factory_reason is None) == (judgement.verdicts[Probe.SEND] is Verdict.PASS)
     assert judgement.evidence.connection_id is None or evidence_text(judgement.evidence.connection_id)
@@ -230,7 +230,7 @@ def test_no_value_of_any_field_breaks_the_judgement(field, value):
 
 def test_a_connection_id_seen_before_is_no_live_server():
     """The second session of the same connection id is a finding, a third with a new one is none."""
-    memory = Memory()
+    memory = WelcomeReplayDetector()
 
     found = [finding(welcome(connection_id=name, server_time=at), memory=memory) for at, name in enumerate("aab")]
 
@@ -257,12 +257,12 @@ def seen(memory, names, every=15.0):
 )
 def test_a_sequence_that_begins_again_is_a_restart_and_one_id_over_and_over_is_none(names, found):
     """Counters begin again with each process, and count in step on three instances: neither is a frozen context."""
-    assert seen(Memory(), names) == found
+    assert seen(WelcomeReplayDetector(), names) == found
 
 
 def test_what_is_remembered_ends():
     """After ten minutes an id proves nothing, and neither does a time; the ring of ids is bounded."""
-    memory = Memory(age=600.0)
+    memory = WelcomeReplayDetector(age=600.0)
 
     assert seen(memory, ["a", "a"], every=600.0) == [False, True]
     assert not memory.repeats("a", STARTED + 1200.1)
@@ -277,27 +277,27 @@ OTHER_SERVER = welcome(connection_id="new", server_time=STARTED - 3600)
 @pytest.mark.parametrize(
     "ended",
     [
-        session(Phase.TCP, Kind.REFUSED),
-        session(Phase.UPGRADE, Kind.RESET),
-        session(Phase.ADMISSION, Kind.EOF),
-        session(Phase.ADMISSION, Kind.CLOSED, close=remote(1001)),
+        session(Phase.TCP, ErrorKind.REFUSED),
+        session(Phase.UPGRADE, ErrorKind.RESET),
+        session(Phase.ADMISSION, ErrorKind.EOF),
+        session(Phase.ADMISSION, ErrorKind.CLOSED, close=remote(1001)),
         session(Phase.CLOSE, welcome=OTHER_SERVER, close=remote(1012, phase=Phase.CLOSE)),
-        session(Phase.REPLY, Kind.CLOSED, welcome=OTHER_SERVER, close=remote(1013, phase=Phase.REPLY)),
+        session(Phase.REPLY, ErrorKind.CLOSED, welcome=OTHER_SERVER, close=remote(1013, phase=Phase.REPLY)),
     ],
 )
 def test_a_server_that_may_have_restarted_is_another_one(ended):
     """What the server showed is forgotten as soon as it refuses or breaks a connection, or says that it stops."""
-    memory = Memory()
+    memory = WelcomeReplayDetector()
     memory.repeats("ws_staging-_1757372500_9f3a2b1c", STARTED - 60)
     memory.frozen(unix_time(WELCOME["data"]["server_time"]), STARTED - 60)
 
-    judge(ended, case(memory=memory))
+    classify(ended, case(memory=memory))
     assert finding(WELCOME, memory=memory) is None
 
 
 def test_a_time_that_went_back_is_another_server():
     """An earlier server time than the last: a restart or another instance, whose ids are its own."""
-    memory = Memory()
+    memory = WelcomeReplayDetector()
     memory.repeats("a", STARTED)
     memory.frozen(STARTED, STARTED)
     memory.frozen(STARTED - 1, STARTED + 15)
@@ -307,7 +307,7 @@ def test_a_time_that_went_back_is_another_server():
 
 def test_a_welcome_that_is_wrong_is_remembered_too():
     """An id is seen and a time is told whatever else was wrong with the welcome."""
-    memory = Memory()
+    memory = WelcomeReplayDetector()
 
     assert finding(welcome(user_id="another"), memory=memory) is USER_MISMATCH
     assert finding(welcome(server_time=STARTED + 1), memory=memory) is DUPLICATE
@@ -316,7 +316,7 @@ def test_a_welcome_that_is_wrong_is_remembered_too():
 
 def test_long_connection_ids_are_told_apart_and_not_kept():
     """A hostile server cannot fill our memory with ids of its own length."""
-    memory = Memory()
+    memory = WelcomeReplayDetector()
     tracemalloc.start()
     for number in range(100):
         assert not memory.repeats("x" * 100_000 + str(number), STARTED)
@@ -342,7 +342,7 @@ def test_long_connection_ids_are_told_apart_and_not_kept():
 )
 def test_a_server_time_must_move_on(told, apart, frozen):
     """The same server time after 2 s or more is frozen; an earlier one is another instance's, not a frozen one's."""
-    memory = Memory()
+    memory = WelcomeReplayDetector()
 
     assert not memory.frozen(STARTED, STARTED)
     assert memory.frozen(STARTED + told, STARTED + apart) is frozen
@@ -350,7 +350,7 @@ def test_a_server_time_must_move_on(told, apart, frozen):
 
 def test_a_frozen_server_is_found_however_often_we_ask():
     """Sessions a tenth of a second apart find the server frozen as soon as 2 s have passed."""
-    memory = Memory()
+    memory = WelcomeReplayDetector()
 
     found = [memory.frozen(7.0, STARTED + number / 10) for number in range(40)]
 
@@ -359,7 +359,7 @@ def test_a_frozen_server_is_found_however_often_we_ask():
 
 def test_two_instances_are_not_one_frozen_one():
     """Instances that take turns, each with a clock of its own, are live; when both stand still both are found."""
-    memory = Memory()
+    memory = WelcomeReplayDetector()
 
     assert not any(memory.frozen(STARTED + at + 30 * (at % 2), STARTED + at) for at in range(0, 100, 5))
     assert [memory.frozen(value, STARTED + 200 + at) for at, value in ((0, 1), (1, 2), (2, 1), (3, 2))] == [
@@ -372,13 +372,13 @@ def test_two_instances_are_not_one_frozen_one():
 
 def test_the_time_of_arrival_decides_how_far_apart_two_welcomes_are():
     """Two sessions are as far apart as their welcomes arrived, not as they started."""
-    memory = Memory()
+    memory = WelcomeReplayDetector()
     early = session(Phase.CLOSE)
     late = session(Phase.CLOSE, welcome=welcome(connection_id="new"))
     late.marks[Phase.ADMISSION] = early.marks[Phase.ADMISSION] + 2.0
 
-    assert judge(early, case(memory=memory)).factory_reason is None
-    assert judge(late, case(memory=memory)).factory_reason is FROZEN
+    assert classify(early, case(memory=memory)).factory_reason is None
+    assert classify(late, case(memory=memory)).factory_reason is FROZEN
 
 
 END = CertificateEnd(1.8e9, CertificatePlace.INTERMEDIATE)
@@ -389,7 +389,7 @@ END = CertificateEnd(1.8e9, CertificatePlace.INTERMEDIATE)
 def test_the_welcome_tells_of_the_server():
     """Connection id, time, skew against the moment of arrival, heartbeat interval and message size are read."""
     facts = session(Phase.CLOSE, certificate_end=END, address="127.0.0.1")
-    evidence = judge(facts, case(started_at=STARTED - 3)).evidence
+    evidence = classify(facts, case(started_at=STARTED - 3)).evidence
 
     assert evidence.connection_id == "ws_staging-_1757372500_9f3a2b1c"
     assert evidence.server_time == pytest.approx(1757372500.3)
@@ -398,10 +398,10 @@ def test_the_welcome_tells_of_the_server():
     assert (evidence.certificate_expiry, evidence.address) == (1.8e9, "127.0.0.1")
 
 
-@pytest.mark.parametrize(("ended", "kind"), [(Phase.UPGRADE, Kind.EOF), (Phase.ADMISSION, Kind.DEADLINE)])
+@pytest.mark.parametrize(("ended", "kind"), [(Phase.UPGRADE, ErrorKind.EOF), (Phase.ADMISSION, ErrorKind.DEADLINE)])
 def test_without_a_welcome_the_wire_tells_what_it_can(ended, kind):
     """A session that failed early still tells its address and the certificate's end, and nothing it was not told."""
-    evidence = judge(session(ended, kind, certificate_end=END, address="127.0.0.1"), case()).evidence
+    evidence = classify(session(ended, kind, certificate_end=END, address="127.0.0.1"), case()).evidence
 
     assert evidence == Evidence(
         certificate_expiry=1.8e9, address="127.0.0.1", certificate_place=CertificatePlace.INTERMEDIATE
@@ -417,16 +417,16 @@ def test_without_a_welcome_the_wire_tells_what_it_can(ended, kind):
 )
 def test_figures_of_the_server_are_believed_within_reason(value, read):
     """A figure is a finite non-negative number below 10¹⁵, else it was not told."""
-    evidence = judge(session(Phase.CLOSE, welcome=welcome(config={"heartbeat_interval": value})), case()).evidence
+    evidence = classify(session(Phase.CLOSE, welcome=welcome(config={"heartbeat_interval": value})), case()).evidence
 
     assert evidence.heartbeat_interval == read
 
 
 def test_a_connection_id_that_cannot_be_shown_is_not():
     """An id with anything but plain characters counts as seen, and is not handed on."""
-    memory = Memory()
+    memory = WelcomeReplayDetector()
     greeting = welcome(connection_id="<script>alert(1)</script>")
-    judgement = judge(session(Phase.CLOSE, welcome=greeting), case(memory=memory))
+    judgement = classify(session(Phase.CLOSE, welcome=greeting), case(memory=memory))
 
     assert (judgement.factory_reason, judgement.evidence.connection_id) == (None, None)
     assert memory.repeats("<script>alert(1)</script>", STARTED)
@@ -478,7 +478,7 @@ def test_the_checks_of_a_profile_are_its_own():
     profile = Profile(welcome=Welcome(match={"type": "hello"}, checks=checks), send=FACTORY.send)
 
     def found(**fields):
-        return judge(session(Phase.CLOSE, profile=profile, welcome=fields), case(profile)).factory_reason
+        return classify(session(Phase.CLOSE, profile=profile, welcome=fields), case(profile)).factory_reason
 
     assert found(shard=3, ok=True) is None
     assert found(shard=3.0, ok=True) is None

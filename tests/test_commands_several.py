@@ -13,7 +13,7 @@ from commands import command
 
 from exporter.__main__ import main
 from exporter.report import FORMATS, SEVERAL_FORMATS
-from exporter.standin import Pace, StandIn
+from exporter.standin import StandIn, Timings
 
 SLOW_MACHINE = {"interval": "40s", "timeout": "20s"}
 """A session has so much time that a busy machine is in no deadline's way."""
@@ -34,7 +34,7 @@ def config_of(folder, *targets, **settings):
 
 @pytest.fixture
 async def standin():
-    async with StandIn.start(pace=Pace.quick(), tls_port=None) as running:
+    async with StandIn.start(pace=Timings.quick(), tls_port=None) as running:
         yield running
 
 

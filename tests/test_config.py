@@ -12,7 +12,7 @@ from exporter.config import (
     Config,
     Problem,
     Profile,
-    YamlProblem,
+    YamlError,
     carrier_of,
     examine,
     load_yaml,
@@ -31,7 +31,7 @@ def problems_of(path):
     """Everything that is wrong with a file, as `--config.check` says it; the folder of the museum reads `DATA`."""
     try:
         examined = examine(load_yaml(path.read_bytes()), BUILT_IN)
-    except YamlProblem as problem:
+    except YamlError as problem:
         return (str(problem),)
     in_files = examined.good.placed(key_problems(examined.good.config.resolved(path.parent), KEYS))
     return tuple(str(problem).replace(str(DATA), "DATA") for problem in (*examined.problems, *in_files))

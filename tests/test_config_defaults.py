@@ -4,7 +4,7 @@ import pytest
 
 from exporter.config import examine, load_yaml, located, parse
 from exporter.config.scalars import OUR_LABELS
-from exporter.loading import Unloadable, checked
+from exporter.loading import ConfigLoadError, checked
 from exporter.metrics.families import ALL
 from exporter.plan import plan
 from exporter.profiles import BUILT_IN
@@ -95,7 +95,7 @@ def test_a_missing_file_of_the_defaults_is_said_once(tmp_path):
     defaults: {interval: 1m, identities: {a: u}, auth: {jwt: {key_file: gone}}}
     targets: [{name: a, url: 'wss://a.example.com/ws'}, {name: b, url: 'wss://b.example.com/ws'}]
     """
-    with pytest.raises(Unloadable) as refused:
+    with pytest.raises(ConfigLoadError) as refused:
         checked(load_yaml(text), tmp_path / "exporter.yml")
 
     (sentence,) = refused.value.sentences

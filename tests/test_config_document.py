@@ -8,7 +8,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from exporter.config import YamlProblem, document, load_yaml
+from exporter.config import YamlError, document, load_yaml
 
 LOADERS = [loader for loader in (getattr(yaml, "CSafeLoader", None), yaml.SafeLoader) if loader]
 
@@ -79,7 +79,7 @@ TRAPS = [
 @pytest.mark.parametrize(("text", "sentence"), TRAPS, ids=range(len(TRAPS)))
 def test_traps_of_yaml_are_refused_where_they_stand(text, sentence):
     """What YAML would quietly change, repeat or blow up is refused with its line and column."""
-    with pytest.raises(YamlProblem) as refused:
+    with pytest.raises(YamlError) as refused:
         load_yaml(text)
     assert str(refused.value) == sentence
 
@@ -93,7 +93,7 @@ def test_merges_cannot_multiply():
         for old, new in zip("abcdefghi", "bcdefghij", strict=True)
     ]
     started = time.monotonic()
-    with pytest.raises(YamlProblem, match="each alias counted in full"):
+    with pytest.raises(YamlError, match="each alias counted in full"):
         load_yaml("\n".join(lines))
     assert time.monotonic() - started < 10
 
@@ -123,6 +123,6 @@ def test_any_text_is_a_value_or_a_problem(loader, text):
 def _refusal(text):
     try:
         load_yaml(text)
-    except YamlProblem as problem:
+    except YamlError as problem:
         return str(problem)
     return None

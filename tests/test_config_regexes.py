@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exporter.config import parse, regex
-from exporter.config.regexes import Irregular
-from exporter.profiles import BUILT_IN, TEXT_LIMIT, sort_close
+from exporter.config.regexes import UnsupportedRegexError
+from exporter.profiles import BUILT_IN, MAX_MATCHED_CHARACTERS, sort_close
 from exporter.result import Reason
 
 ITEMS = ["a", "b", "é", ".", r"\d", r"\D", r"\w", r"\W", r"\s", r"\S", "[ab]", "[^a]", r"[^\W_]", r"[\S\d]", r"\.", "٣"]
@@ -80,7 +80,7 @@ def test_named_groups_are_read(pattern, text, groups):
 )
 def test_what_has_no_bound_is_named_by_the_check(pattern, construct):
     """The field, and what of it cannot be; nothing of the expression itself."""
-    with pytest.raises(Irregular, match=re.escape(construct)):
+    with pytest.raises(UnsupportedRegexError, match=re.escape(construct)):
         regex(pattern)
     problems = parse(with_close(pattern), BUILT_IN)
     assert len(problems) == 1
@@ -99,7 +99,7 @@ def test_no_close_reason_takes_long(pattern):
     config = parse(with_close(pattern), BUILT_IN)
     profile = config.profiles["chat"]
     began = time.thread_time()
-    for length in 26, 60, TEXT_LIMIT - 1:
+    for length in 26, 60, MAX_MATCHED_CHARACTERS - 1:
         assert sort_close(profile, 1008, "x" * length) is None
     assert time.thread_time() - began < 1.0
     assert sort_close(profile, 1008, "xxy").rule.reason is Reason.AUTH_REJECTED
@@ -108,5 +108,5 @@ def test_no_close_reason_takes_long(pattern):
 def test_the_largest_that_is_taken_is_done_in_time():
     """The bound of the size is a bound of the time."""
     known, began = regex("(.{1,50}a){1,20}b"), time.thread_time()
-    assert known.search("a" * TEXT_LIMIT) is None
+    assert known.search("a" * MAX_MATCHED_CHARACTERS) is None
     assert time.thread_time() - began < 1.0

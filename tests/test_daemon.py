@@ -14,17 +14,17 @@ import rig
 import virtual
 from prometheus_client.parser import text_string_to_metric_families
 
-from exporter.daemon import FIRST_SCRAPE, TIDY, Daemon, Options
-from exporter.daemon.news import News
-from exporter.history import Outcome
+from exporter.daemon import FIRST_SCRAPE_SECONDS, HOUSEKEEPING_SECONDS, Daemon, DaemonOptions
+from exporter.daemon.news import ChangeLog
+from exporter.history import CycleOutcome
 from exporter.result import SkipCause
-from exporter.scheduler import CLOSING, OVERDUE, PATIENCE
-from exporter.standin import Pace, StandIn
-from exporter.state import State
-from exporter.web import Address, ListenProblem
+from exporter.scheduler import DEAD_ALARM_SECONDS, FINISH_GRACE_SECONDS, STOP_GRACE_SECONDS
+from exporter.standin import StandIn, Timings
+from exporter.state import LedgerFile
+from exporter.web import ListenAddress, ListenError
 
 INTERVAL = 20.0
-HERE = Address("127.0.0.1", 0)
+HERE = ListenAddress("127.0.0.1", 0)
 
 
 def mapping(standin, **changes):
@@ -33,7 +33,7 @@ def mapping(standin, **changes):
 
 def made(loop, *mappings, delay=0.0, listen=HERE, state=None, profiles=None, **options):
     """A daemon that is not started."""
-    wanted = Options(listen, startup_delay=delay, **options)
+    wanted = DaemonOptions(listen, startup_delay=delay, **options)
     plan = rig.planned(*mappings, **({"profiles": profiles} if profiles else {}))
     return Daemon(plan, wanted, state=state, clock=loop.clock)
 
@@ -41,7 +41,7 @@ def made(loop, *mappings, delay=0.0, listen=HERE, state=None, profiles=None, **o
 @contextlib.asynccontextmanager
 async def running(loop, *, delay=0.0, path="/ws", fault=None, **changes):
     """A stand-in and a daemon that probes it."""
-    async with StandIn.start(tls_port=None, clock=loop.time, wall=loop.wall, pace=Pace.quick()) as standin:
+    async with StandIn.start(tls_port=None, clock=loop.time, wall=loop.wall, pace=Timings.quick()) as standin:
         if fault:
             standin.set_fault(path, fault)
         daemon = made(loop, mapping(standin, path=path, **changes), delay=delay)
@@ -102,7 +102,7 @@ def test_it_is_ready_and_healthy_before_the_first_session():
 
 @pytest.mark.parametrize(
     ("delay", "scraped_at", "begins"),
-    [(0.0, None, 0.0), (15.0, 3.0, 15.0), (15.0, 40.0, 40.0), (15.0, None, FIRST_SCRAPE), (90.0, None, 90.0)],
+    [(0.0, None, 0.0), (15.0, 3.0, 15.0), (15.0, 40.0, 40.0), (15.0, None, FIRST_SCRAPE_SECONDS), (90.0, None, 90.0)],
     ids=["no delay", "scraped early", "scraped late", "never scraped", "a long delay"],
 )
 def test_the_first_session_waits_for_the_delay_and_one_scrape(delay, scraped_at, begins):
@@ -185,7 +185,7 @@ def test_a_row_says_when_its_first_session_comes(scraped):
 
     promised, took = virtual.run(main)
 
-    longest = 14.0 if scraped else FIRST_SCRAPE - 1
+    longest = 14.0 if scraped else FIRST_SCRAPE_SECONDS - 1
     assert longest <= promised <= longest + INTERVAL + 1
     assert took - 1 < promised < took + 2
 
@@ -195,10 +195,10 @@ def test_a_port_in_use_is_a_sentence_and_leaves_nothing(tmp_path):
 
     async def main(loop):
         with socket.create_server(("127.0.0.1", 0)) as taken:
-            address = Address("127.0.0.1", taken.getsockname()[1])
-            state = State.open(tmp_path / "state")
+            address = ListenAddress("127.0.0.1", taken.getsockname()[1])
+            state = LedgerFile.open(tmp_path / "state")
             daemon = made(loop, mapping(Nowhere), listen=address, state=state)
-            with pytest.raises(ListenProblem, match=rf"127\.0\.0\.1:{address.port}: the port is in use"):
+            with pytest.raises(ListenError, match=rf"127\.0\.0\.1:{address.port}: the port is in use"):
                 await daemon.start()
             await daemon.stop()
             return daemon.url, asyncio.all_tasks(), state._journal._lock
@@ -251,8 +251,8 @@ def test_every_cycle_is_counted_on_the_metrics_page():
     )
     assert counted == due > 40
     assert marks.total() == due
-    assert marks[Outcome.SKIP] + marks[Outcome.DISTORTED] == total(shown, "ws_probe_skips_total")
-    assert marks[Outcome.FAIL] >= shown["ws_probe_cycle_failures_total", "send"]
+    assert marks[CycleOutcome.SKIP] + marks[CycleOutcome.DISTORTED] == total(shown, "ws_probe_skips_total")
+    assert marks[CycleOutcome.FAIL] >= shown["ws_probe_cycle_failures_total", "send"]
     assert shown["ws_probe_skips_total", SkipCause.LATE] > 0
     assert shown["ws_probe_skips_total", SkipCause.RATE] > 0
     assert shown["ws_probe_cycle_failures_total", "send"] > 0
@@ -318,7 +318,7 @@ def test_slots_held_rise_with_a_session_and_fall_by_the_release():
         async with running(loop, identities=pool, interval="400s", limits=limits) as (daemon, standin):
             held = [(await figures(daemon))["ws_factory_slots_held", "one"]]
             (seen,) = await standin.wait_sessions(1, timeout=500)
-            for moment in (1, 99, 100 + TIDY + 0.1):
+            for moment in (1, 99, 100 + HOUSEKEEPING_SECONDS + 0.1):
                 await asyncio.sleep(seen.finished_at + moment - loop.time())
                 held.append((await figures(daemon))["ws_factory_slots_held", "one"])
             shown = await figures(daemon)
@@ -415,7 +415,7 @@ def test_a_target_that_sends_nothing_fails_for_whatever_keeps_its_users_out(faul
     """Whether it is the factory's doing or not: its page, its counters and its outage say so, and so does `auth`."""
 
     async def main(loop):
-        async with StandIn.start(tls_port=None, clock=loop.time, wall=loop.wall, pace=Pace.quick()) as standin:
+        async with StandIn.start(tls_port=None, clock=loop.time, wall=loop.wall, pace=Timings.quick()) as standin:
             target = mapping(standin, profile="greets", confirm={"runs": 0})
             daemon = made(loop, target, profiles={"greets": GREETS})
             await daemon.start()
@@ -483,7 +483,7 @@ def test_the_status_page_tells_of_the_exporter_itself():
 
 def test_an_update_names_what_has_changed():
     """The count goes on with each change; who asks again is told only of what came after."""
-    news = News()
+    news = ChangeLog()
     assert news.since(0) == (0, [])
     news.of("a")
     news.of("b")
@@ -564,7 +564,7 @@ def test_a_task_that_died_is_said_and_makes_us_unhealthy(monkeypatch, caplog):
         async with running(loop) as (daemon, _):
             before = await get(daemon, "/-/healthy")
             monkeypatch.setattr(daemon._told, "tell_identities", broken)
-            await asyncio.sleep(2 * TIDY)
+            await asyncio.sleep(2 * HOUSEKEEPING_SECONDS)
             monkeypatch.undo()
             return before, await get(daemon, "/-/healthy"), await get(daemon, "/-/ready")
 
@@ -584,7 +584,7 @@ def test_cycles_that_nobody_starts_make_us_unhealthy():
         async with running(loop) as (daemon, _):
             await asyncio.sleep(100)
             daemon._scheduler._alarm._stop_timer()
-            await asyncio.sleep(INTERVAL + OVERDUE + 1)
+            await asyncio.sleep(INTERVAL + DEAD_ALARM_SECONDS + 1)
             return await get(daemon, "/-/healthy")
 
     assert virtual.run(main) == (503, "cycles fall due and none is started: restart\n")
@@ -608,7 +608,7 @@ def test_a_stop_in_mid_session_ends_it_with_1000():
     """Not ready while the session is let finish; the pages are there to the last; then nothing is left."""
 
     async def main(loop):
-        async with StandIn.start(tls_port=None, clock=loop.time, wall=loop.wall, pace=Pace.quick()) as standin:
+        async with StandIn.start(tls_port=None, clock=loop.time, wall=loop.wall, pace=Timings.quick()) as standin:
             standin.set_fault("/ws", "deaf")
             daemon = made(loop, mapping(standin, timeout="15s"))
             before = asyncio.all_tasks()
@@ -634,7 +634,7 @@ def test_a_stop_in_mid_session_ends_it_with_1000():
     assert healthy == (200, "healthy\n")
     assert metrics[0] == 200
     assert (seen.close_received, seen.first_closer, seen.how) == (1000, "client", "close")
-    assert PATIENCE <= round(took, 6) < PATIENCE + CLOSING
+    assert FINISH_GRACE_SECONDS <= round(took, 6) < FINISH_GRACE_SECONDS + STOP_GRACE_SECONDS
 
 
 @pytest.mark.parametrize("after", [0.0, 1.0, 30.0, 61.0])
@@ -642,7 +642,7 @@ def test_a_stop_while_waiting_to_begin_is_immediate(after):
     """Nothing runs yet, so nothing is waited for; no session ever begins."""
 
     async def main(loop):
-        async with StandIn.start(tls_port=None, clock=loop.time, wall=loop.wall, pace=Pace.quick()) as standin:
+        async with StandIn.start(tls_port=None, clock=loop.time, wall=loop.wall, pace=Timings.quick()) as standin:
             daemon = made(loop, mapping(standin), delay=100.0)
             await daemon.start()
             await asyncio.sleep(after)
@@ -670,7 +670,7 @@ def test_a_stop_lets_go_of_everything_even_if_a_part_of_it_breaks(monkeypatch, t
     """The HTTP side and the state file are closed although the scheduler's stop raises."""
 
     async def main(loop):
-        state = State.open(tmp_path / "state")
+        state = LedgerFile.open(tmp_path / "state")
         daemon = made(loop, mapping(Nowhere, interval="1000s"), state=state)
         await daemon.start()
         assert await get(daemon, "/-/ready") == (200, "ready\n")
@@ -690,7 +690,7 @@ def test_many_targets_are_told_apart():
     """Ten targets, one daemon: each has its own series and its own place in the interval."""
 
     async def main(loop):
-        async with StandIn.start(tls_port=None, clock=loop.time, wall=loop.wall, pace=Pace.quick()) as standin:
+        async with StandIn.start(tls_port=None, clock=loop.time, wall=loop.wall, pace=Timings.quick()) as standin:
             told = []
             targets = [mapping(standin, path=f"/ws/t{n}", name=f"t{n}") for n in range(10)]
             daemon = made(loop, *targets, on_result=told.append)

@@ -12,19 +12,19 @@ from prometheus_client.parser import text_string_to_metric_families
 from realservers import answered
 
 import exporter.probing
-from exporter.daemon import Daemon, Options
-from exporter.daemon.asked import BUSY, CROWD, CROWDED, FULL, LASTING, STOPPING
-from exporter.daemon.probes import NAMED
-from exporter.oncall import REFUSALS, OnCall
-from exporter.probing import Within
+from exporter.daemon import Daemon, DaemonOptions
+from exporter.daemon.asked import BUSY, CROWDED, EXPORTER_STOPPING, FULL, LASTING, MAX_WAITERS
+from exporter.daemon.probes import MAX_TARGETS_IN_ERROR
+from exporter.oncall import REFUSAL_TEXTS, Checker
+from exporter.probing import TimeLimits
 from exporter.result import Holdup
-from exporter.scheduler import CLOSING, PATIENCE
+from exporter.scheduler import FINISH_GRACE_SECONDS, STOP_GRACE_SECONDS
 from exporter.session import Session
-from exporter.standin import Pace, StandIn
-from exporter.state import State
-from exporter.web import Address
+from exporter.standin import StandIn, Timings
+from exporter.state import LedgerFile
+from exporter.web import ListenAddress
 
-HERE = Address("127.0.0.1", 0)
+HERE = ListenAddress("127.0.0.1", 0)
 FAR = 100_000.0
 """Seconds of a start-up delay after which the schedule would begin: not in these tests."""
 
@@ -39,12 +39,12 @@ def mapping(standin, **changes):
 @contextlib.asynccontextmanager
 async def running(loop, *, delay=FAR, fault=None, count=1, settings=None, options=None, state=None, **changes):
     """A stand-in and a daemon that knows it: as `staging`, or as t0, t1 … at paths of their own."""
-    async with StandIn.start(tls_port=None, clock=loop.time, wall=loop.wall, pace=Pace.quick()) as standin:
+    async with StandIn.start(tls_port=None, clock=loop.time, wall=loop.wall, pace=Timings.quick()) as standin:
         if fault:
             standin.set_fault("*", *([fault] if isinstance(fault, str) else fault))
         several = [{"name": f"t{number}", "path": f"/ws/t{number}"} for number in range(count)]
         targets = [mapping(standin, **changes, **own) for own in (several if count > 1 else [{}])]
-        wanted = Options(HERE, startup_delay=delay, **options or {})
+        wanted = DaemonOptions(HERE, startup_delay=delay, **options or {})
         daemon = Daemon(rig.planned(*targets, **settings or {}), wanted, clock=loop.clock, state=state)
         await daemon.start()
         try:
@@ -148,13 +148,13 @@ def test_a_long_list_of_names_is_cut():
     """A sentence names the first, and how many there are beside them."""
 
     async def main(loop):
-        async with running(loop, count=NAMED + 7) as (daemon, _):
+        async with running(loop, count=MAX_TARGETS_IN_ERROR + 7) as (daemon, _):
             return await ask(daemon, "?target=x")
 
     status, text = virtual.run(main)
 
     assert status == 400
-    assert text.endswith(f"t{NAMED - 1} and 7 more\n")
+    assert text.endswith(f"t{MAX_TARGETS_IN_ERROR - 1} and 7 more\n")
 
 
 HOSTILE = (
@@ -332,7 +332,7 @@ def test_no_room_is_a_503_with_the_reason(fault, changes, cause):
     (status, text), connections = twice(fault, **changes)
 
     assert (status, connections) == (503, 0)
-    assert text.startswith(REFUSALS[cause])
+    assert text.startswith(REFUSAL_TEXTS[cause])
     assert "The next try is at" in text
     if cause is not Holdup.ENDPOINT:
         assert "probe=connect" in text
@@ -348,7 +348,7 @@ def test_a_rejected_key_rests_for_the_probe_too():
     said = virtual.run(main)
 
     assert [status for status, _ in said] == [200, 503]
-    assert said[1][1].startswith(REFUSALS[Holdup.BREAKER_TOKEN])
+    assert said[1][1].startswith(REFUSAL_TEXTS[Holdup.BREAKER_TOKEN])
     assert "--send-token" not in said[1][1], "that is for a person at the command line"
 
 
@@ -361,7 +361,7 @@ def test_an_identity_that_is_in_use_is_left_alone():
             said = await ask(daemon, STAGING, "0.8")
             return said, standin.open_connections
 
-    assert virtual.run(main) == ((503, f"{REFUSALS[Holdup.BUSY]}\n"), 1)
+    assert virtual.run(main) == ((503, f"{REFUSAL_TEXTS[Holdup.BUSY]}\n"), 1)
 
 
 def test_our_own_trouble_is_no_failure_of_the_backend(tmp_path):
@@ -514,7 +514,7 @@ def test_those_who_wait_for_one_session_are_bounded():
         async with running(loop, fault="no_welcome") as (daemon, standin):
             asking = [asyncio.ensure_future(ask(daemon))]
             await open_at(standin)
-            asking += [asyncio.ensure_future(ask(daemon)) for _ in range(CROWD + 3)]
+            asking += [asyncio.ensure_future(ask(daemon)) for _ in range(MAX_WAITERS + 3)]
             answers = await asyncio.gather(*asking)
             return [text for status, text in answers if status == 503], standin.finished
 
@@ -576,10 +576,10 @@ def test_a_stop_ends_a_session_with_1000_and_tells_who_waits():
 
     said, (joined, check), took, seen = virtual.run(main)
 
-    assert said == joined == (503, f"{STOPPING}\n")
-    assert (check.status, check.text) == (503, f"{STOPPING}\n")
+    assert said == joined == (503, f"{EXPORTER_STOPPING}\n")
+    assert (check.status, check.text) == (503, f"{EXPORTER_STOPPING}\n")
     assert (seen.close_received, seen.first_closer, seen.how) == (1000, "client", "close")
-    assert PATIENCE <= round(took, 6) < PATIENCE + CLOSING
+    assert FINISH_GRACE_SECONDS <= round(took, 6) < FINISH_GRACE_SECONDS + STOP_GRACE_SECONDS
 
 
 def test_a_stop_lets_a_session_finish_that_is_about_to():
@@ -610,7 +610,7 @@ def test_nothing_begins_once_it_stops():
             await stopping
             return said, standin.finished
 
-    assert virtual.run(main) == ((503, f"{STOPPING}\n"), 1)
+    assert virtual.run(main) == ((503, f"{EXPORTER_STOPPING}\n"), 1)
 
 
 def test_a_defect_is_a_500_and_is_logged_even_if_nobody_waits(monkeypatch, caplog):
@@ -622,7 +622,7 @@ def test_a_defect_is_a_500_and_is_logged_even_if_nobody_waits(monkeypatch, caplo
 
     async def main(loop):
         async with running(loop) as (daemon, _):
-            monkeypatch.setattr(OnCall, "once", broken)
+            monkeypatch.setattr(Checker, "once", broken)
             told = await ask(daemon)
             job = daemon._ground.jobs["staging"]
             waiting = asyncio.ensure_future(daemon._sessions.fresh(job, job.probes[-1]))
@@ -766,18 +766,18 @@ def test_the_ledger_is_kept_where_all_on_the_machine_see_it(tmp_path):
     """What /probe has open is in the state file: a check in another process finds the identity in use."""
 
     async def main(loop):
-        state = State.open(tmp_path / "state", wall=loop.wall)
+        state = LedgerFile.open(tmp_path / "state", wall=loop.wall)
         async with running(loop, fault="deaf", identities=ONE, state=state) as (daemon, standin):
             asking = asyncio.ensure_future(ask(daemon))
             await open_at(standin)
-            other = State.open(tmp_path / "state", wall=loop.wall)
+            other = LedgerFile.open(tmp_path / "state", wall=loop.wall)
             (job,) = daemon._ground.jobs.values()
-            checked = await OnCall(job, other, clock=loop.clock).once(job.probes[-1], Within(0.1, 0.2))
+            checked = await Checker(job, other, clock=loop.clock).once(job.probes[-1], TimeLimits(0.1, 0.2))
             other.close()
             await asking
             return checked.refusal
 
-    assert virtual.run(main) == REFUSALS[Holdup.BUSY]
+    assert virtual.run(main) == REFUSAL_TEXTS[Holdup.BUSY]
 
 
 def test_garbage_is_left_alone_while_a_session_is_open():

@@ -13,7 +13,7 @@ from packaging.requirements import Requirement
 from realservers import alertmanager, binary, prometheus
 
 from exporter import __version__
-from exporter.arguments import LISTEN, parser
+from exporter.arguments import DEFAULT_LISTEN_ADDRESS, parser
 
 ROOT = Path(__file__).parent.parent
 BIN = Path(sys.executable).parent
@@ -60,7 +60,7 @@ def test_the_image_runs_as_a_number_and_without_a_shell():
     assert entry == [health[0]] == [PROJECT]
     options = parser().parse_args(command)
     assert (options.command, parser().parse_args(health[1:]).command) == ("run", "healthcheck")
-    assert last("EXPOSE") == LISTEN.removeprefix(":")
+    assert last("EXPOSE") == DEFAULT_LISTEN_ADDRESS.removeprefix(":")
     assert f"--chown={last('USER')} /state {Path(options.state_file).parent}" in last("COPY")
 
 
@@ -215,7 +215,7 @@ def test_prometheus_scrapes_the_services_of_the_stack(tmp_path):
     assert (code, re.findall(r"(\d+) rules found", told)) == (0, [str(rules)]), told
     read = yaml.safe_load(config.read_text())
     jobs = {job["job_name"]: job["static_configs"][0]["targets"] for job in read["scrape_configs"]}
-    assert jobs["ws-factory-exporter"] == [f"exporter{LISTEN}"]
+    assert jobs["ws-factory-exporter"] == [f"exporter{DEFAULT_LISTEN_ADDRESS}"]
     assert read["alerting"]["alertmanagers"][0]["static_configs"][0]["targets"] == ["alertmanager:9093"]
     assert read["rule_files"] == ["alerts.yml"]
 

@@ -11,7 +11,7 @@ import yaml
 from realservers import binary
 
 from exporter.__main__ import main
-from exporter.arguments import LISTEN, parser
+from exporter.arguments import DEFAULT_LISTEN_ADDRESS, parser
 
 ROOT = Path(__file__).parent.parent
 FOLDER = ROOT / "deploy/kubernetes"
@@ -128,7 +128,7 @@ def test_the_port_has_one_name_everywhere(variants, name):
     """The port we listen on is `http` to the probes, the Service, the policy and the monitor."""
     kinds = variants[name]
     (container,) = pod(kinds)["containers"]
-    assert container["ports"] == [{"name": "http", "containerPort": int(LISTEN.removeprefix(":"))}]
+    assert container["ports"] == [{"name": "http", "containerPort": int(DEFAULT_LISTEN_ADDRESS.removeprefix(":"))}]
     probes = {kind: container[kind]["httpGet"] for kind in ("startupProbe", "livenessProbe", "readinessProbe")}
     assert {probe["port"] for probe in probes.values()} == {"http"}
     assert [probe["path"] for probe in probes.values()] == ["/-/ready", "/-/healthy", "/-/ready"]

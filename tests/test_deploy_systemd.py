@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from realservers import binary
 
-from exporter.arguments import LISTEN, parser
+from exporter.arguments import DEFAULT_LISTEN_ADDRESS, parser
 
 ROOT = Path(__file__).parent.parent
 FOLDER = ROOT / "deploy/systemd"
@@ -76,10 +76,10 @@ def test_the_command_of_the_unit_is_ours():
     )
     options = parser().parse_args(words[1:])
     assert words[0] == INSTALLED
-    assert (options.command, options.listen or [LISTEN]) == ("run", [LISTEN])
+    assert (options.command, options.listen or [DEFAULT_LISTEN_ADDRESS]) == ("run", [DEFAULT_LISTEN_ADDRESS])
     assert options.config_file == "/etc/ws-factory-exporter/exporter.yml"
     assert settings(SERVICE)["StateDirectory"] == [Path(options.state_file).parent.name]
-    assert settings(SOCKET)["ListenStream"] == [LISTEN.removeprefix(":")]
+    assert settings(SOCKET)["ListenStream"] == [DEFAULT_LISTEN_ADDRESS.removeprefix(":")]
 
 
 def test_the_example_config_looks_for_its_key_where_systemd_puts_it():

@@ -17,11 +17,11 @@ from figures import families
 from prometheus_client.parser import text_string_to_metric_families
 from table import cases, meet_all
 
-from exporter.daemon import Daemon, Options
+from exporter.daemon import Daemon, DaemonOptions
 from exporter.metrics import Metrics, target_series
 from exporter.result import FactoryReason, Phase, Probe, Reason, Verdict
-from exporter.standin import Pace, StandIn, frames
-from exporter.web import Address
+from exporter.standin import StandIn, Timings, frames
+from exporter.web import ListenAddress
 
 ROOT = Path(__file__).parent.parent
 PASSED = dict.fromkeys(Probe, Verdict.PASS)
@@ -44,7 +44,7 @@ INCIDENT = {
 async def running(target):
     """The daemon on one target, from now on, and what it has told."""
     told = []
-    options = Options(Address("127.0.0.1", 0), startup_delay=0.0, on_result=told.append)
+    options = DaemonOptions(ListenAddress("127.0.0.1", 0), startup_delay=0.0, on_result=told.append)
     daemon = Daemon(rig.planned(target), options)
     await daemon.start()
     try:
@@ -96,7 +96,7 @@ QUICK = {
 
 async def test_a_refusal_for_want_of_a_slot_is_told_as_what_it_is():
     """Connect 1, auth 1, send 0; admission, factory, slot_limit; 1011 by the server; the limit read from its frame."""
-    async with StandIn.start(pace=Pace.quick(), tls_port=None) as standin:
+    async with StandIn.start(pace=Timings.quick(), tls_port=None) as standin:
         standin.set_fault("/ws", "slot_limit:limit=5")
         async with running(rig.target(standin, **QUICK)) as (daemon, told):
             refused, shown = await after_a_refusal(daemon, told)
@@ -143,7 +143,7 @@ RELEASE = 7.0
 
 async def test_an_exporter_that_was_told_too_many_slots_meets_the_limit_once():
     """The backend keeps 5, the exporter was told 20: five sessions pass, the sixth is refused, none after it."""
-    async with StandIn.start(pace=replace(Pace.quick(), slot_release=RELEASE), tls_port=None, slots=5) as standin:
+    async with StandIn.start(pace=replace(Timings.quick(), slot_release=RELEASE), tls_port=None, slots=5) as standin:
         limits = {"slots_per_identity": 20, "slot_release": f"{RELEASE}s", "reserve": 1}
         async with running(rig.target(standin, **QUICK, limits=limits)) as (daemon, told):
             refused, shown = await after_a_refusal(daemon, told)
@@ -245,7 +245,7 @@ async def exporter_process(standin, tmp_path):
 
 async def test_a_stopped_exporter_is_no_outage_of_the_backend(tmp_path):
     """Stopped for thrice its timeout in mid-session, it goes on without a failure: skips say what it missed."""
-    async with StandIn.start(pace=Pace.quick(), tls_port=None) as standin:
+    async with StandIn.start(pace=Timings.quick(), tls_port=None) as standin:
         standin.set_fault("*", "slow_welcome:delay=0.5")
         async with exporter_process(standin, tmp_path) as (process, url):
             await realservers.get(f"{url}/metrics")
@@ -294,7 +294,7 @@ def promtool_check(body):
 async def test_a_real_prometheus_scrapes_the_real_process_and_alerts(tmp_path):
     """Zeros first, then the first failure as a step of increase(); clean for promtool; an outage fires the alert."""
     rules(tmp_path)
-    async with StandIn.start(pace=Pace.quick(), tls_port=None) as standin:
+    async with StandIn.start(pace=Timings.quick(), tls_port=None) as standin:
         standin.set_fault("/ws/incident", "slot_limit:limit=5")
         async with exporter_process(standin, tmp_path) as (process, url):
             with pytest.raises(TimeoutError):  # delay and interval are over: it waits for a scrape

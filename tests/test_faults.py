@@ -15,7 +15,7 @@ import yaml
 from exporter.classify import LEGAL_FAILURES, close_label, legal_closes
 from exporter.host import Clock
 from exporter.result import Phase, Probe, Result, Trigger
-from exporter.standin import Pace, StandIn
+from exporter.standin import StandIn, Timings
 
 ROWS = yaml.safe_load((Path(__file__).parent / "data" / "faults.yml").read_text(encoding="utf-8"))
 CASES = [(row, over) for row in ROWS for over in row["over"]]
@@ -70,7 +70,7 @@ async def meet(row, over, tmp_path):
     """The result of the row's session."""
     setup = row.get("setup", {})
     later = Later()
-    standin = await StandIn.start(pace=Pace.quick(), tls_port=0 if over == "tls" else None, wall=later.wall)
+    standin = await StandIn.start(pace=Timings.quick(), tls_port=0 if over == "tls" else None, wall=later.wall)
     try:
         job = rig.planned(mapping(standin, row, over)).jobs[0]
         standin.set_fault(place_of(row), row["fault"])
@@ -125,7 +125,7 @@ def assert_legal(job, result):
 
 async def follow(loop, row):
     """One healthy cycle, then the fault: what the scheduler was told until two cycles after it."""
-    standin = await StandIn.start(tls_port=None, pace=Pace.quick(), clock=loop.time, wall=loop.wall)
+    standin = await StandIn.start(tls_port=None, pace=Timings.quick(), clock=loop.time, wall=loop.wall)
     prober = rig.Rig(clock=loop.clock)
     changes = {"environment": "staging"} if "environment" in row.get("setup", {}) else {}
     mapped = rig.target(standin, "/ws/row", interval="200s", timeout="5s", **changes)

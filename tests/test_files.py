@@ -24,10 +24,10 @@ from exporter import files
 from exporter.config import Config, Jwt, Tls, parse
 from exporter.files import (
     TLS_CONTEXTS,
-    FileProblem,
+    FileError,
     KeyRing,
     TlsContexts,
-    Watched,
+    WatchedFile,
     file_mode_problem,
     key_problems,
     mode_warnings,
@@ -45,7 +45,7 @@ def settle(path, stamp=LONG_AGO):
     os.utime(path, ns=(stamp, stamp))
 
 
-class Counted(Watched):
+class Counted(WatchedFile):
     reads = 0
 
     def _load(self):
@@ -69,7 +69,7 @@ def test_each_sign_of_a_change_is_seen(tmp_path, change):
     path, new = tmp_path / "key", tmp_path / "new"
     path.write_bytes(b"one")
     settle(path)
-    file = Watched(path)
+    file = WatchedFile(path)
     file.read()
     text = b"three" if change == "size" else b"two"
     if change == "inode":
@@ -87,7 +87,7 @@ def test_a_file_written_a_moment_ago_is_not_trusted(tmp_path):
     path = tmp_path / "key"
     path.write_bytes(b"one")
     stamp = path.stat().st_mtime_ns
-    file = Watched(path)
+    file = WatchedFile(path)
     assert file.read() == b"one"
     path.write_bytes(b"two")
     settle(path, stamp)
@@ -101,7 +101,7 @@ def test_a_secret_behind_a_link_is_followed(tmp_path):
         settle(tmp_path / name)
     link = tmp_path / "key"
     link.symlink_to("one")
-    file = Watched(link)
+    file = WatchedFile(link)
     assert file.read() == b"one"
     (tmp_path / "next").symlink_to("two")
     (tmp_path / "next").replace(link)
@@ -113,10 +113,10 @@ def test_a_file_that_goes_and_comes_back_is_read(tmp_path):
     path = tmp_path / "key"
     path.write_bytes(b"one")
     settle(path)
-    file = Watched(path)
+    file = WatchedFile(path)
     file.read()
     path.rename(tmp_path / "away")
-    with pytest.raises(FileProblem):
+    with pytest.raises(FileError):
         file.read()
     (tmp_path / "away").rename(path)
     assert file.read() == b"one"
@@ -162,8 +162,8 @@ def a_large_file(folder):
 def test_what_cannot_be_read_is_said_with_its_path(tmp_path, make):
     """Each reason why a file cannot be read has its sentence, with the path and what to do, and nobody waits."""
     path, sentence = make(tmp_path)
-    with pytest.raises(FileProblem) as problem:
-        Watched(path).read()
+    with pytest.raises(FileError) as problem:
+        WatchedFile(path).read()
     assert problem.value.sentence == str(problem.value) == f"{path} {sentence}"
 
 
@@ -189,8 +189,8 @@ def test_a_file_of_somebody_else_is_said():
         Path(folder).chmod(0o755)
         path = Path(folder, "key")
         path.touch(mode=0)
-        with not_root(), pytest.raises(FileProblem, match="cannot be read by this user: correct its owner or mode"):
-            Watched(path).read()
+        with not_root(), pytest.raises(FileError, match="cannot be read by this user: correct its owner or mode"):
+            WatchedFile(path).read()
 
 
 def test_a_secret_that_everybody_can_read_is_worth_a_word(tmp_path):
@@ -248,7 +248,7 @@ def test_a_key_comes_from_the_environment():
 )
 def test_a_variable_without_a_key_is_said_by_its_name(environment, sentence):
     """A key that is not in the environment, or not one, is refused by the variable's name and never by its value."""
-    with pytest.raises(FileProblem) as problem:
+    with pytest.raises(FileError) as problem:
         KeyRing(environment).key(Jwt(key_env="KEY"))
     assert str(problem.value) == sentence
 
@@ -270,7 +270,7 @@ def test_a_bad_key_does_not_stay(tmp_path):
     ring = KeyRing({})
     ring.key(spec(path))
     path.write_bytes(b"")
-    with pytest.raises(FileProblem, match="is empty"):
+    with pytest.raises(FileError, match="is empty"):
         ring.key(spec(path))
     path.write_bytes(OTHER)
     assert ring.key(spec(path)).material == OTHER
@@ -404,8 +404,8 @@ def test_nothing_stays_open(tmp_path):
     open_before = len(list(Path("/proc/self/fd").iterdir()))
     for make in (missing, a_folder, a_pipe, a_circle, a_large_file):
         path, _ = make(tmp_path)
-        with pytest.raises(FileProblem):
-            Watched(path).read()
+        with pytest.raises(FileError):
+            WatchedFile(path).read()
     assert len(list(Path("/proc/self/fd").iterdir())) == open_before
 
 
@@ -464,7 +464,7 @@ BAD_TLS = [
 @pytest.mark.parametrize(("names", "field", "sentence"), BAD_TLS)
 def test_wrong_certificates_are_refused_in_words(pki, names, field, sentence):
     """Each file that cannot be used is named with its setting, and nobody is asked for a passphrase."""
-    with pytest.raises(FileProblem) as problem:
+    with pytest.raises(FileError) as problem:
         TlsContexts().context(tls(pki, **names))
     assert (problem.value.field, problem.value.sentence) == (field, sentence.format(pki))
 
@@ -548,7 +548,7 @@ def test_a_key_is_believed_for_a_while_and_then_looked_at(tmp_path):
     assert ring.key(spec(path)).fingerprint == first
     now[0] += 0.1
     for _ in range(2):
-        with pytest.raises(FileProblem, match="does not exist"):
+        with pytest.raises(FileError, match="does not exist"):
             ring.key(spec(path))
     path.write_bytes(OTHER)
     assert ring.key(spec(path)).fingerprint != first
@@ -560,7 +560,7 @@ def test_a_context_is_fresh_for_a_while_after_its_files_were_looked_at(monkeypat
     assert contexts.fresh(Tls()) is None
     made = contexts.context(Tls())
     assert contexts.fresh(Tls(server_name="elsewhere")) is made
-    monkeypatch.setattr(files, "FRESH", 0.0)
+    monkeypatch.setattr(files, "MAX_UNCHECKED_SECONDS", 0.0)
     assert contexts.fresh(Tls()) is None
 
 

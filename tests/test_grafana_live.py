@@ -18,7 +18,7 @@ import yaml
 from grafana_rules import ROOT, annotations, filled, queries
 from test_grafana import DASHBOARD
 
-from exporter.standin import Pace, StandIn
+from exporter.standin import StandIn, Timings
 
 PATIENCE = 45.0
 """Seconds in which every query must have found something, on a busy machine."""
@@ -85,8 +85,8 @@ def users(name):
 async def backends(folder):
     """Targets whose backends are well, broken, closed and gone, and what takes the key away."""
     async with (
-        StandIn.start(pace=Pace.quick()) as standin,
-        StandIn.start(host="127.0.0.2", pace=Pace.quick(), tls_port=None) as limiting,
+        StandIn.start(pace=Timings.quick()) as standin,
+        StandIn.start(host="127.0.0.2", pace=Timings.quick(), tls_port=None) as limiting,
         wire.serving(chat) as logging_in,
     ):
         for name, faults in FAULTS.items():

@@ -11,7 +11,7 @@ from realservers import nginx
 from shown import Shown
 
 from exporter.__main__ import main
-from exporter.web import Answer
+from exporter.web import HttpReply
 
 PASSWORD = "pass-word of the scraper"
 DOOR = """
@@ -62,7 +62,7 @@ async def test_a_healthy_exporter_is_0_and_an_ill_one_1(exporter, asked):
     """The exit code is the health; the sentence names the exporter, and the status of one that is not well."""
     server, shown = exporter
     well = await asked(f"--url={server.url}")
-    shown.is_healthy = Answer(HTTPStatus.SERVICE_UNAVAILABLE, "the scheduler does not turn\n")
+    shown.is_healthy = HttpReply(HTTPStatus.SERVICE_UNAVAILABLE, "the scheduler does not turn\n")
     ill = await asked(f"--url={server.url}/")
 
     assert well == (0, f"{server.url} says healthy")

@@ -14,10 +14,20 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter
 from results import NOW, connected, failed, impaired, passed, void
 
-from exporter.history import BUCKET, WINDOW, History, Mark, Outcome, Snapshot, State, Word, weight
-from exporter.history.history import OTHER_CODE, Cause, Ending
-from exporter.history.strip import KEPT, SORTS
-from exporter.history.tally import BUCKETS, KINDS, MOST, Tally
+from exporter.history import (
+    BUCKET_SECONDS,
+    WINDOW_SECONDS,
+    CycleMark,
+    CycleOutcome,
+    History,
+    HistorySnapshot,
+    StateKind,
+    TargetState,
+    weight,
+)
+from exporter.history.history import OTHER_CODE, CloseKey, FailureKey
+from exporter.history.strip import CYCLE_WORDS, RETAINED_CYCLES
+from exporter.history.tally import BUCKET_COUNT, MAX_COUNT, MAX_KINDS, WindowedCounter
 from exporter.result import (
     Close,
     FactoryReason,
@@ -31,7 +41,7 @@ from exporter.result import (
     Trigger,
     Verdict,
 )
-from exporter.standin import Pace, StandIn
+from exporter.standin import StandIn, Timings
 
 calm = settings(deadline=None, database=None)  # a busy machine is no finding
 
@@ -101,7 +111,7 @@ def test_a_target_that_is_not_known_is_not_an_error():
         (),
         None,
     )
-    assert history.state("x") == State(Word.UNKNOWN)
+    assert history.state("x") == TargetState(StateKind.UNKNOWN)
     assert (history.strip("x", 9), history.closes("x", 0), history.reasons("x", 0)) == ((), Counter(), Counter())
     assert history.snapshot("x") is None
     history.remove("x")
@@ -116,7 +126,7 @@ def test_targets_come_and_go():
 
     assert history.targets() == ("b", "c")
     assert history._bytes == 2 * weight(passed("b"))
-    assert history.state("a").word is Word.UNKNOWN
+    assert history.state("a").word is StateKind.UNKNOWN
 
 
 # Bounds -----------------------------------------------------------------------------------------------------------
@@ -204,7 +214,7 @@ def test_the_weight_is_near_the_truth():
         return [await prober.run(job) for _ in range(number)]
 
     async def measured(fault):
-        async with StandIn.start(tls_port=None, pace=Pace.quick()) as standin:
+        async with StandIn.start(tls_port=None, pace=Timings.quick()) as standin:
             tracemalloc.start()
             try:
                 results = await sessions(standin, fault, 12)
@@ -279,7 +289,7 @@ def test_a_probe_that_is_asked_no_more_has_no_say():
     again.recall("staging", before, [passed(), bad])
 
     for one in (history, again):
-        assert one.state("staging").word is Word.PASSING
+        assert one.state("staging").word is StateKind.PASSING
         assert list(one.failures("staging", 9)) == [bad]
 
 
@@ -297,35 +307,39 @@ def test_every_cycle_has_its_mark():
     history.add(impaired(at=9.0, trigger=Trigger.CONFIRM))
 
     assert list(history.strip("staging", 99)) == [
-        Mark(1.0, Outcome.PASS, "send"),
-        Mark(2.0, Outcome.PASS, "connect"),
-        Mark(3.0, Outcome.FAIL, "slot_limit"),
-        Mark(4.0, Outcome.FAIL, "timeout"),
-        Mark(5.0, Outcome.IMPAIRED, "internal"),
-        Mark(6.0, Outcome.SKIP, "budget"),
-        Mark(7.5, Outcome.DISTORTED, "distorted"),
+        CycleMark(1.0, CycleOutcome.PASS, "send"),
+        CycleMark(2.0, CycleOutcome.PASS, "connect"),
+        CycleMark(3.0, CycleOutcome.FAIL, "slot_limit"),
+        CycleMark(4.0, CycleOutcome.FAIL, "timeout"),
+        CycleMark(5.0, CycleOutcome.IMPAIRED, "internal"),
+        CycleMark(6.0, CycleOutcome.SKIP, "budget"),
+        CycleMark(7.5, CycleOutcome.DISTORTED, "distorted"),
     ]
 
 
-@pytest.mark.parametrize("asked", [0, 1, 5, KEPT, KEPT + 1])
-@pytest.mark.parametrize("cycles", [0, 3, KEPT - 1, KEPT, KEPT + 1, 3 * KEPT + 7])
+@pytest.mark.parametrize("asked", [0, 1, 5, RETAINED_CYCLES, RETAINED_CYCLES + 1])
+@pytest.mark.parametrize(
+    "cycles", [0, 3, RETAINED_CYCLES - 1, RETAINED_CYCLES, RETAINED_CYCLES + 1, 3 * RETAINED_CYCLES + 7]
+)
 def test_the_strip_is_the_last_cycles_oldest_first(cycles, asked):
     """As many as asked for, or as there are."""
     history = told(*(passed(at=NOW + n) for n in range(cycles)))
 
     marks = [round(mark.at - NOW) for mark in history.strip("staging", asked)]
 
-    assert marks == list(range(cycles))[-min(asked, KEPT) :] if asked else marks == []
+    assert marks == list(range(cycles))[-min(asked, RETAINED_CYCLES) :] if asked else marks == []
 
 
 def test_every_word_of_the_house_can_be_marked():
     """No reason, cause or impairment is missing, and each is a byte."""
-    reasons = {reason for word, reason in SORTS if word is Outcome.FAIL}
+    reasons = {reason for word, reason in CYCLE_WORDS if word is CycleOutcome.FAIL}
 
     assert reasons == {*Reason, *FactoryReason}
-    assert {reason for word, reason in SORTS if word in (Outcome.SKIP, Outcome.DISTORTED)} == set(SkipCause)
-    assert {reason for word, reason in SORTS if word is Outcome.IMPAIRED} == set(Impairment)
-    assert len(set(SORTS)) == len(SORTS) < 256
+    assert {reason for word, reason in CYCLE_WORDS if word in (CycleOutcome.SKIP, CycleOutcome.DISTORTED)} == set(
+        SkipCause
+    )
+    assert {reason for word, reason in CYCLE_WORDS if word is CycleOutcome.IMPAIRED} == set(Impairment)
+    assert len(set(CYCLE_WORDS)) == len(CYCLE_WORDS) < 256
 
 
 # Counts -----------------------------------------------------------------------------------------------------------
@@ -337,19 +351,19 @@ SLOT_LIMIT = (Phase.ADMISSION, Reason.FACTORY, FactoryReason.SLOT_LIMIT)
 
 def test_closes_and_reasons_do_not_depend_on_what_is_kept():
     """A day of sessions is counted while a handful of results is kept."""
-    day = [passed(at=NOW + 20 * n) if n % 9 else failed(at=NOW + 20 * n) for n in range(WINDOW // 20)]
+    day = [passed(at=NOW + 20 * n) if n % 9 else failed(at=NOW + 20 * n) for n in range(WINDOW_SECONDS // 20)]
     history = told(*day, last=2, failures=1, max_bytes=9_000)
 
     assert history.closes("staging", NOW) == {CLEAN: 3840, BROKEN: 480}
     assert history.reasons("staging", NOW) == {SLOT_LIMIT: 480}
     assert len(history.results("staging")) <= 3
-    hour = history.closes("staging", NOW + WINDOW - 3600)
-    assert 180 <= sum(hour.values()) <= 180 + BUCKET / 20
+    hour = history.closes("staging", NOW + WINDOW_SECONDS - 3600)
+    assert 180 <= sum(hour.values()) <= 180 + BUCKET_SECONDS / 20
 
 
 def test_what_is_older_than_a_day_is_not_counted():
     """The window ends with the newest session, however late that is."""
-    history = told(failed(at=NOW), passed(at=NOW + WINDOW + BUCKET))
+    history = told(failed(at=NOW), passed(at=NOW + WINDOW_SECONDS + BUCKET_SECONDS))
 
     assert history.closes("staging", 0) == {CLEAN: 1}
     assert history.reasons("staging", 0) == {}
@@ -363,43 +377,50 @@ def test_a_server_that_invents_close_codes_costs_no_memory():
     closes = history.closes("staging", 0)
 
     assert sum(closes.values()) == len(codes)
-    assert len(closes) == KINDS + 1
-    assert closes[Ending(OTHER_CODE, Initiator.REMOTE, Phase.ADMISSION)] == len(codes) - KINDS
+    assert len(closes) == MAX_KINDS + 1
+    assert closes[CloseKey(OTHER_CODE, Initiator.REMOTE, Phase.ADMISSION)] == len(codes) - MAX_KINDS
 
 
 @calm
-@given(st.lists(st.tuples(st.sampled_from("xyz"), st.integers(0, 3 * WINDOW)), max_size=60), st.integers(0, 3 * WINDOW))
+@given(
+    st.lists(st.tuples(st.sampled_from("xyz"), st.integers(0, 3 * WINDOW_SECONDS)), max_size=60),
+    st.integers(0, 3 * WINDOW_SECONDS),
+)
 def test_a_tally_counts_as_a_list_would(counts, since):
     """For sessions in the order of time: every count from the step of `since` on, and within a day of the last."""
     counts.sort(key=lambda each: each[1])
-    tally = Tally()
+    tally = WindowedCounter()
     for kind, at in counts:
         tally.count(kind, NOW + at)
 
-    first = max((NOW + since) // BUCKET, (NOW + counts[-1][1]) // BUCKET - BUCKETS + 1) if counts else 0
-    expected = Counter(kind for kind, at in counts if (NOW + at) // BUCKET >= first)
+    first = (
+        max((NOW + since) // BUCKET_SECONDS, (NOW + counts[-1][1]) // BUCKET_SECONDS - BUCKET_COUNT + 1)
+        if counts
+        else 0
+    )
+    expected = Counter(kind for kind, at in counts if (NOW + at) // BUCKET_SECONDS >= first)
     assert tally.since(NOW + since) == expected
-    again = Tally()
+    again = WindowedCounter()
     again.recall(tally.steps())
     assert again.steps() == tally.steps()
 
 
 def test_a_clock_that_steps_costs_counts_and_nothing_else():
     """Back by minutes: counted where they belong; back by days: begun anew. A count ends at its limit."""
-    tally = Tally()
+    tally = WindowedCounter()
     for at in (NOW, NOW + 1200, NOW + 600):
         tally.count("x", at)
     assert tally.since(NOW) == {"x": 3}
-    tally.count("x", NOW - 10 * WINDOW)
+    tally.count("x", NOW - 10 * WINDOW_SECONDS)
     assert tally.since(0) == {"x": 1}
-    for _ in range(MOST + 5):
+    for _ in range(MAX_COUNT + 5):
         tally.count("y", NOW)
-    assert tally.since(0) == {"y": MOST}
+    assert tally.since(0) == {"y": MAX_COUNT}
 
 
 # Over a restart ---------------------------------------------------------------------------------------------------
 
-SNAPSHOT = TypeAdapter(Snapshot)
+SNAPSHOT = TypeAdapter(HistorySnapshot)
 STEPS = st.lists(st.sampled_from([passed, failed, connected, impaired, void]), max_size=40)
 
 
@@ -444,23 +465,25 @@ def test_the_state_is_as_old_as_it_was_although_its_beginning_is_not_kept():
     after.recall("staging", before.snapshot("staging"), reversed(before.results("staging")))
 
     state = after.state("staging")
-    assert (state.word, state.since) == (Word.FAILING, NOW)
+    assert (state.word, state.since) == (StateKind.FAILING, NOW)
     assert state.result.reason is Reason.FACTORY
 
 
 def test_a_snapshot_of_a_stranger_breaks_nothing():
     """Marks that no cycle has, counts beyond all bounds, kinds without end: what makes no sense is left out."""
-    kinds = tuple((Ending(code, Initiator.REMOTE, Phase.CLOSE), {6_000_000: 10**9, 1: 7}) for code in range(500))
-    snapshot = Snapshot(NOW, {Probe.SEND: Verdict.FAIL}, NOW, None, (Mark(NOW, Outcome.PASS, "moon"),) * 9, kinds, ())
+    kinds = tuple((CloseKey(code, Initiator.REMOTE, Phase.CLOSE), {6_000_000: 10**9, 1: 7}) for code in range(500))
+    snapshot = HistorySnapshot(
+        NOW, {Probe.SEND: Verdict.FAIL}, NOW, None, (CycleMark(NOW, CycleOutcome.PASS, "moon"),) * 9, kinds, ()
+    )
     history = History()
 
     history.recall("staging", snapshot, [])
 
     closes = history.closes("staging", 0)
-    assert len(closes) == KINDS
-    assert set(closes.values()) == {MOST}
+    assert len(closes) == MAX_KINDS
+    assert set(closes.values()) == {MAX_COUNT}
     assert history.strip("staging", 9) == []
-    assert history.state("staging") == State(Word.FAILING, NOW, Probe.SEND, None)
+    assert history.state("staging") == TargetState(StateKind.FAILING, NOW, Probe.SEND, None)
 
 
 def test_the_kinds_are_tuples_of_words():
@@ -471,7 +494,7 @@ def test_the_kinds_are_tuples_of_words():
     ((where, reason, factory),) = history.reasons("staging", 0)
 
     assert (code, initiator, phase) == BROKEN
-    assert (where, reason, factory) == SLOT_LIMIT == Cause(*SLOT_LIMIT)
+    assert (where, reason, factory) == SLOT_LIMIT == FailureKey(*SLOT_LIMIT)
 
 
 def test_a_target_costs_little_beside_its_results():

@@ -14,21 +14,21 @@ import virtual
 
 from exporter import host
 from exporter.host import (
-    LOOK,
-    MUCH,
-    OLD,
-    SHOWN,
-    SLICE,
-    STEP,
-    TICK,
-    YOUNG,
+    CLOCK_CHECK_SECONDS,
+    CLOCK_STEP_SECONDS,
+    FULL_COLLECTION_SECONDS,
+    LAG_SHOWN_SECONDS,
+    MAX_YOUNG_OBJECTS,
+    SLICE_SECONDS,
+    TICK_SECONDS,
+    YOUNG_COLLECTION_SECONDS,
     Clock,
-    LoopWatch,
-    StepWatch,
-    aside,
+    ClockStepDetector,
+    LoopLagMonitor,
     collect_garbage,
+    cooperatively,
     descriptors,
-    in_slices,
+    run_in_thread,
 )
 
 
@@ -44,11 +44,11 @@ class Times:
         return Clock(monotonic=lambda: self.now, wall=lambda: self.now + self.ahead)
 
 
-@pytest.mark.parametrize("step", [3600.0, -3600.0, STEP + 0.01, -STEP - 0.01])
+@pytest.mark.parametrize("step", [3600.0, -3600.0, CLOCK_STEP_SECONDS + 0.01, -CLOCK_STEP_SECONDS - 0.01])
 def test_a_step_is_told_once(step):
     """Forward and back, by how much, and not again at the next look."""
     times = Times()
-    watch = StepWatch(times.clock)
+    watch = ClockStepDetector(times.clock)
     times.now += 500
     assert watch.step() == 0.0
 
@@ -61,7 +61,7 @@ def test_a_step_is_told_once(step):
 def test_two_steps_are_two():
     """A step back that undoes one forward is told as well."""
     times = Times()
-    watch = StepWatch(times.clock)
+    watch = ClockStepDetector(times.clock)
     told = []
     for step in (90.0, -90.0):
         times.ahead += step
@@ -74,11 +74,11 @@ def test_two_steps_are_two():
 def test_a_slew_is_followed_and_not_told(rate):
     """A clock that is put right slowly makes no step, however far it goes in the end."""
     times = Times()
-    watch = StepWatch(times.clock)
+    watch = ClockStepDetector(times.clock)
     told = []
     for _ in range(1000):
-        times.now += LOOK
-        times.ahead += rate * LOOK
+        times.now += CLOCK_CHECK_SECONDS
+        times.ahead += rate * CLOCK_CHECK_SECONDS
         told.append(watch.step())
 
     assert set(told) == {0.0}
@@ -94,7 +94,7 @@ def test_a_process_stopped_between_two_readings_sees_no_step():
         times.now += next(pauses)
         return read
 
-    watch = StepWatch(Clock(monotonic=times.clock.monotonic, wall=wall))
+    watch = ClockStepDetector(Clock(monotonic=times.clock.monotonic, wall=wall))
 
     assert [watch.step() for _ in range(8)] == [0.0] * 8
     assert times.now == 1_030.0, "the process was stopped"
@@ -108,24 +108,24 @@ def test_the_machine_has_its_clocks():
 
 
 def test_a_late_loop_is_shown_for_a_minute():
-    """A spike of half a second stays to be seen by a scrape every `SHOWN` seconds, and then is gone."""
+    """A spike of half a second stays to be seen by a scrape every `LAG_SHOWN_SECONDS` seconds, and then is gone."""
 
     async def main(loop):
         told = []
-        watch = asyncio.ensure_future(LoopWatch(loop.time).run(lambda lag: told.append((loop.time(), lag))))
+        watch = asyncio.ensure_future(LoopLagMonitor(loop.time).run(lambda lag: told.append((loop.time(), lag))))
         await asyncio.sleep(10)
-        loop.call_later(LOOK / 2, loop.block, LOOK)
-        await asyncio.sleep(2 * SHOWN)
+        loop.call_later(CLOCK_CHECK_SECONDS / 2, loop.block, CLOCK_CHECK_SECONDS)
+        await asyncio.sleep(2 * LAG_SHOWN_SECONDS)
         watch.cancel()
         return told
 
     told = virtual.run(main)
 
     seen = [at for at, lag in told if lag > 0]
-    assert max(lag for _, lag in told) == pytest.approx(LOOK, abs=TICK)
-    assert seen[-1] - seen[0] == pytest.approx(SHOWN, abs=2 * LOOK)
+    assert max(lag for _, lag in told) == pytest.approx(CLOCK_CHECK_SECONDS, abs=TICK_SECONDS)
+    assert seen[-1] - seen[0] == pytest.approx(LAG_SHOWN_SECONDS, abs=2 * CLOCK_CHECK_SECONDS)
     assert told[0][1] == told[-1][1] == pytest.approx(0.0)
-    assert len(told) == pytest.approx((10 + 2 * SHOWN) / LOOK, abs=3)
+    assert len(told) == pytest.approx((10 + 2 * LAG_SHOWN_SECONDS) / CLOCK_CHECK_SECONDS, abs=3)
 
 
 def test_the_worst_of_several_is_shown():
@@ -133,7 +133,7 @@ def test_the_worst_of_several_is_shown():
 
     async def main(loop):
         told = []
-        watch = asyncio.ensure_future(LoopWatch(loop.time).run(told.append))
+        watch = asyncio.ensure_future(LoopLagMonitor(loop.time).run(told.append))
         for seconds in (3.0, 0.7, 0.6):
             await asyncio.sleep(5)
             loop.block(seconds)
@@ -141,14 +141,14 @@ def test_the_worst_of_several_is_shown():
         watch.cancel()
         return told
 
-    assert virtual.run(main)[-1] == pytest.approx(2.5, abs=LOOK)
+    assert virtual.run(main)[-1] == pytest.approx(2.5, abs=CLOCK_CHECK_SECONDS)
 
 
 def test_a_session_is_told_of_holds_since_it_began_and_of_none_before():
     """`worst` looks back to a moment, and sees a hold that is still going on."""
 
     async def main(loop):
-        watch = LoopWatch(loop.time)
+        watch = LoopLagMonitor(loop.time)
         assert watch.worst(0.0) == 0.0, "not started yet"
         task = asyncio.ensure_future(watch.run(lambda _: None))
         await asyncio.sleep(1)
@@ -161,9 +161,9 @@ def test_a_session_is_told_of_holds_since_it_began_and_of_none_before():
 
     during, since, before = virtual.run(main)
 
-    assert during == pytest.approx(3.0, abs=TICK)
+    assert during == pytest.approx(3.0, abs=TICK_SECONDS)
     assert since == pytest.approx(0.0, abs=0.001)
-    assert before == pytest.approx(3.0, abs=TICK)
+    assert before == pytest.approx(3.0, abs=TICK_SECONDS)
 
 
 def test_long_work_in_slices_lets_others_have_their_turns():
@@ -179,7 +179,7 @@ def test_long_work_in_slices_lets_others_have_their_turns():
                 await asyncio.sleep(0)
 
         busy = asyncio.ensure_future(others())
-        done = [item async for item in in_slices(range(200_000))]
+        done = [item async for item in cooperatively(range(200_000))]
         busy.cancel()
         return done, turns
 
@@ -228,7 +228,7 @@ def test_much_garbage_is_collected_while_sessions_are_in_flight():
         lost = weakref.ref(Cycle())
         await asyncio.sleep(1)
         kept = lost() is not None
-        for _ in range(MUCH):
+        for _ in range(MAX_YOUNG_OBJECTS):
             Cycle()
         await asyncio.sleep(1)
         gone = lost() is None
@@ -251,10 +251,10 @@ def test_garbage_is_not_looked_for_while_much_is_in_the_making():
         task = asyncio.ensure_future(collect_garbage(lambda: True, lambda: crowded))
         await asyncio.sleep(0)
         lost = weakref.ref(Cycle())
-        await asyncio.sleep(2 * OLD)
+        await asyncio.sleep(2 * FULL_COLLECTION_SECONDS)
         kept = lost() is not None
         crowded = False
-        await asyncio.sleep(2 * YOUNG)
+        await asyncio.sleep(2 * YOUNG_COLLECTION_SECONDS)
         task.cancel()
         return kept, lost() is None
 
@@ -275,12 +275,12 @@ async def test_work_aside_gives_way_to_the_loop_and_leaves_python_as_it_was():
     """In a thread, with a short turn of Python's lock; the usual one after it, even if the work breaks."""
     usual = sys.getswitchinterval()
 
-    where = await aside(lambda: (threading.current_thread(), sys.getswitchinterval()))
+    where = await run_in_thread(lambda: (threading.current_thread(), sys.getswitchinterval()))
     with pytest.raises(ZeroDivisionError):
-        await aside(lambda: 1 / 0)
+        await run_in_thread(lambda: 1 / 0)
 
     assert where[0] is not threading.current_thread()
-    assert where[1] == pytest.approx(SLICE)
+    assert where[1] == pytest.approx(SLICE_SECONDS)
     assert sys.getswitchinterval() == usual
 
 

@@ -15,7 +15,7 @@ import rig
 import yaml
 from commands import command
 
-from exporter.host import Notifier
+from exporter.host import SystemdNotifier
 
 PATIENCE = 30.0
 
@@ -196,7 +196,7 @@ async def test_an_address_without_a_file_is_understood():
     """`@` is systemd's sign for an abstract socket."""
     name = f"ws-factory-exporter-{os.getpid()}"
     manager = Manager(f"\0{name}")
-    await Notifier({"NOTIFY_SOCKET": f"@{name}"}).tell("READY=1", "STATUS=x")
+    await SystemdNotifier({"NOTIFY_SOCKET": f"@{name}"}).tell("READY=1", "STATUS=x")
     assert await manager.told("READY=1") == ["READY=1", "STATUS=x"]
     manager.sock.close()
 
@@ -210,7 +210,9 @@ async def test_who_is_ill_gives_no_sign_of_life(manager, tmp_path):
         looks += 1
         return looks == 4
 
-    notifier = Notifier({"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "20000", "WATCHDOG_PID": ""})
+    notifier = SystemdNotifier(
+        {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "20000", "WATCHDOG_PID": ""}
+    )
     watchdog = asyncio.create_task(notifier.watchdog(healthy))
     await manager.told("WATCHDOG=1")
     assert looks == 4
@@ -236,7 +238,7 @@ async def test_who_is_ill_gives_no_sign_of_life(manager, tmp_path):
 )
 async def test_without_systemd_nothing_is_told_and_nothing_fails(environment):
     """No socket, no such socket, another process's watchdog: it ends at once and without a word."""
-    notifier = Notifier(environment)
+    notifier = SystemdNotifier(environment)
     async with asyncio.timeout(PATIENCE):
         await notifier.tell("READY=1")
         await notifier.watchdog(lambda: True)
@@ -244,9 +246,9 @@ async def test_without_systemd_nothing_is_told_and_nothing_fails(environment):
 
 async def test_a_manager_that_does_not_read_holds_nobody_up(monkeypatch, tmp_path):
     """A full socket is given up after its time; the loop goes on meanwhile."""
-    monkeypatch.setattr("exporter.host.PATIENCE", 0.2)
+    monkeypatch.setattr("exporter.host.NOTIFY_TIMEOUT_SECONDS", 0.2)
     manager = Manager(str(tmp_path / "notify"))
-    notifier = Notifier({"NOTIFY_SOCKET": str(tmp_path / "notify")})
+    notifier = SystemdNotifier({"NOTIFY_SOCKET": str(tmp_path / "notify")})
     async with asyncio.timeout(PATIENCE):
         await asyncio.gather(*(notifier.tell("STATUS=" + "x" * 2000) for _ in range(300)))
     manager.sock.close()

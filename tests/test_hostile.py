@@ -21,9 +21,9 @@ from websockets.utils import accept_key
 from wire import CHAT, NONCE, REPLY, WELCOME, both_loops, close, converse, frame, serving, text
 from wire import ECHO_REPLY as OUR_REPLY
 
-from exporter.classify import Case, Memory, judge
+from exporter.classify import ClassifyContext, WelcomeReplayDetector, classify
 from exporter.profiles import BUILT_IN
-from exporter.result import Facts, Phase, Probe
+from exporter.result import Phase, Probe, SessionObservation
 from exporter.session import messages
 
 SHORT = {"timeout": 0.08, "close_timeout": 0.04}
@@ -197,7 +197,7 @@ def survive(new_loop, script, **wanted):
     with asyncio.Runner(loop_factory=new_loop) as runner:
         facts = runner.run(main())
     assert complaints == []
-    assert isinstance(facts, Facts)
+    assert isinstance(facts, SessionObservation)
     return facts
 
 
@@ -385,7 +385,7 @@ async def test_a_flood_finds_no_memory(monkeypatch, beginning, words, phase):
     All is slower while it is traced: fewer frames are a flood, and time is not looked at. The session has a task of
     its own, as always: a task keeps what its last timeout interrupted.
     """
-    monkeypatch.setattr(messages, "FRAMES", 10_000)
+    monkeypatch.setattr(messages, "MAX_FRAMES", 10_000)
     with flooding(beginning, words) as flood:
         gc.collect()
         tracemalloc.start()
@@ -417,13 +417,16 @@ async def test_a_flood_ends_the_close_budget_early(words):
 
 def test_what_a_target_remembers_is_bounded():
     """Connection ids of a megabyte cost no megabytes: the ring of ids holds 4,096 of them."""
-    memory, welcome = Memory(), {"type": "system_message", "data": {"event": "connection_established", **HELLO}}
+    memory, welcome = (
+        WelcomeReplayDetector(),
+        {"type": "system_message", "data": {"event": "connection_established", **HELLO}},
+    )
     tracemalloc.start()
     try:
         for number in range(20):
             told = {**welcome, "data": {**welcome["data"], "connection_id": str(number) + "x" * 1_000_000}}
-            facts = Facts(phases={}, marks={}, ended=Phase.CLOSE, welcome=told)
-            judge(facts, Case(BUILT_IN["factory"], Probe.SEND, 0.0, memory))
+            facts = SessionObservation(phases={}, marks={}, ended=Phase.CLOSE, welcome=told)
+            classify(facts, ClassifyContext(BUILT_IN["factory"], Probe.SEND, 0.0, memory))
         left, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()

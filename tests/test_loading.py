@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from exporter.loading import Unloadable, load
-from exporter.plan import Shard, difference
+from exporter.loading import ConfigLoadError, load
+from exporter.plan import Shard, plan_diff
 
 KEY = "a-key-of-at-least-thirty-two-bytes-x"
 
@@ -39,7 +39,7 @@ def test_the_same_file_twice_is_no_difference(tmp_path):
     file = write(tmp_path, sound(tmp_path), sound(tmp_path, "other"))
     first, second = load(file), load(file)
 
-    change = difference({job.name: job for job in first.plan.jobs}, second.plan)
+    change = plan_diff({job.name: job for job in first.plan.jobs}, second.plan)
 
     assert (change.came, change.went, change.changed, change.adjusted) == ((), (), (), ())
     assert all(change.jobs[job.name] is job for job in first.plan.jobs)
@@ -54,7 +54,7 @@ def test_every_mistake_is_a_sentence_of_one_exception(tmp_path):
         sound(tmp_path, "greedy", limits={"slots_per_identity": 3}),
     )
 
-    with pytest.raises(Unloadable) as raised:
+    with pytest.raises(ConfigLoadError) as raised:
         load(file)
 
     assert len(raised.value.sentences) == 3
@@ -68,7 +68,7 @@ def test_what_is_no_config_is_one_sentence(content, tmp_path):
     if content is not None:
         file.write_bytes(content.encode("latin-1"))
 
-    with pytest.raises(Unloadable) as raised:
+    with pytest.raises(ConfigLoadError) as raised:
         load(file)
 
     (sentence,) = raised.value.sentences

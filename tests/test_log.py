@@ -92,7 +92,7 @@ def fail(error):
 def line_of(msg, form="logfmt", **keys):
     record = logging.LogRecord("exporter.probing", logging.INFO, "f", 1, msg, None, None)
     record.keys = keys
-    return log.Lines(form).format(record)
+    return log.LineFormatter(form).format(record)
 
 
 # The line of a session --------------------------------------------------------------------------------------------
@@ -387,13 +387,13 @@ def test_a_stuck_stream_never_holds_the_caller_and_says_what_it_lost():
     logger.info("first")
     assert stream.entered.wait(5)
     began = time.monotonic()
-    for _ in range(log.CAPACITY + 7):
+    for _ in range(log.MAX_QUEUED_LINES + 7):
         logger.info("more")
     assert time.monotonic() - began < 5
     stream.free.set()
     logs.close(patience=10)
     lines = [parse(line) for line in stream.getvalue().splitlines()]
-    assert len(lines) == 1 + log.CAPACITY + 1
+    assert len(lines) == 1 + log.MAX_QUEUED_LINES + 1
     assert [line["count"] for line in lines if line["msg"] == "lines dropped"] == ["7"]
 
 

@@ -21,8 +21,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from exporter import __version__
 from exporter.__main__ import main
-from exporter.loading import MAX_BYTES
-from exporter.standin import FAULTS, Pace, StandIn
+from exporter.loading import MAX_CONFIG_BYTES
+from exporter.standin import FAULTS, StandIn, Timings
 
 NO_PORT = "ws://127.0.0.1:1/ws"
 KEY = "a-key-of-at-least-thirty-two-bytes-x"
@@ -125,7 +125,7 @@ SLOW = {"interval": "5s", "timeout": "3500ms", "close_timeout": "1200ms", "confi
 @pytest.mark.parametrize("fault", ["deaf", "silent:after=welcome"])
 async def test_sigterm_ends_with_0_in_five_seconds_whatever_the_backend_does(fault, tmp_path):
     """A session in flight is closed with 1000, by both sides or by us alone; no traceback, never a 1011."""
-    async with StandIn.start(tls_port=None, pace=Pace.quick()) as standin:
+    async with StandIn.start(tls_port=None, pace=Timings.quick()) as standin:
         standin.set_fault("*", fault)
         async with exporting(standin, tmp_path, **SLOW) as (running, url):
             await rig.until(lambda: standin.open_connections, timeout=20)
@@ -143,7 +143,7 @@ async def test_sigterm_ends_with_0_in_five_seconds_whatever_the_backend_does(fau
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_a_second_signal_ends_at_once(number, tmp_path):
     """Who asks twice does not wait for a session to close."""
-    async with StandIn.start(tls_port=None, pace=Pace.quick()) as standin:
+    async with StandIn.start(tls_port=None, pace=Timings.quick()) as standin:
         standin.set_fault("*", "deaf")
         async with exporting(standin, tmp_path, **SLOW) as (running, url):
             await rig.until(lambda: standin.open_connections, timeout=20)
@@ -166,7 +166,7 @@ async def until_not_ready(url):
 async def test_a_process_that_was_stopped_counts_what_it_missed_and_goes_on(tmp_path):
     """SIGSTOP for five intervals: the cycles in between are `late`, the next one runs, nothing runs twice."""
     async with (
-        StandIn.start(tls_port=None, pace=Pace.quick()) as standin,
+        StandIn.start(tls_port=None, pace=Timings.quick()) as standin,
         exporting(standin, tmp_path) as (running, url),
     ):
         await standin.wait_sessions(2, timeout=20)
@@ -189,7 +189,7 @@ async def test_a_process_that_was_stopped_counts_what_it_missed_and_goes_on(tmp_
 async def test_lines_can_be_json(tmp_path):
     """Every line on stderr is a JSON object with the promised keys."""
     async with (
-        StandIn.start(tls_port=None, pace=Pace.quick()) as standin,
+        StandIn.start(tls_port=None, pace=Timings.quick()) as standin,
         exporting(standin, tmp_path, "--log.format=json") as (running, _),
     ):
         await running.said('"probe_depth"', times=2)
@@ -209,7 +209,7 @@ UNLIMITED = {"limits": {"slots_per_identity": 0}}
 
 async def test_the_history_survives_a_restart(tmp_path):
     """What the first process saw the second one tells, beside what it sees itself; the file lies beside the config."""
-    async with StandIn.start(tls_port=None, pace=Pace.quick()) as standin:
+    async with StandIn.start(tls_port=None, pace=Timings.quick()) as standin:
         standin.set_fault("*", "internal_error")
         write(tmp_path, rig.target(standin, **QUICK, **UNLIMITED), history_file="history")
         flags = (f"--config.file={tmp_path}/exporter.yml", "--web.listen-address=127.0.0.1:0")
@@ -243,7 +243,7 @@ async def test_a_second_exporter_on_a_history_file_says_so_and_probes(tmp_path):
     """One warning that names the file and what to do; sessions, pages and results go on without it."""
     file = tmp_path / "history"
     async with (
-        StandIn.start(tls_port=None, pace=Pace.quick()) as standin,
+        StandIn.start(tls_port=None, pace=Timings.quick()) as standin,
         exporting(standin, tmp_path, f"--history.file={file}", **UNLIMITED) as (first, _),
     ):
         await first.said("source=log msg=session")
@@ -411,10 +411,10 @@ def test_what_is_no_file_or_has_no_end_is_no_config(tmp_path, capsys):
     pipe, huge = tmp_path / "pipe", tmp_path / "huge.yml"
     os.mkfifo(pipe)
     with huge.open("wb") as file:
-        file.truncate(MAX_BYTES + 1)
+        file.truncate(MAX_CONFIG_BYTES + 1)
     no_file = "is not a file: correct the path"
     places = dict.fromkeys((tmp_path, pipe, Path("/dev/zero"), Path("/dev/full")), no_file)
-    places[huge] = f"is larger than {MAX_BYTES} bytes: is it the right file?"
+    places[huge] = f"is larger than {MAX_CONFIG_BYTES} bytes: is it the right file?"
     for place, words in places.items():
         assert check(place, capsys) == (1, "", f"ws-factory-exporter: --config.file: {place} {words}\n")
 

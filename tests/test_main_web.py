@@ -27,7 +27,7 @@ def test_without_flags_all_is_as_the_design_says():
     options = arguments.parser().parse_args(["run"])
     assert (options.listen, options.from_systemd, options.web_config) == (None, False, None)
     assert (options.external, options.prefix, options.telemetry) == (None, None, None)
-    assert arguments.LISTEN == ":11011"
+    assert arguments.DEFAULT_LISTEN_ADDRESS == ":11011"
 
 
 async def test_everything_at_once_is_served_as_it_is_told(config, tmp_path):

@@ -10,9 +10,9 @@ from prometheus_client import REGISTRY
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
-from exporter.classify import LEGAL_FAILURES, Cause, close_label, failing_phases, legal_closes
+from exporter.classify import LEGAL_FAILURES, OutageCause, close_label, failing_phases, legal_closes
 from exporter.config import Profile, Target
-from exporter.metrics import Form, Metrics, target_series
+from exporter.metrics import ExpositionFormat, Metrics, target_series
 from exporter.metrics import families as f
 from exporter.metrics.layout import layout_of
 from exporter.metrics.series import http_code, legal
@@ -200,7 +200,7 @@ def test_buckets_are_few_and_the_default_timeout_is_a_boundary(family):
     assert Target.model_fields["timeout"].default in family.buckets
 
 
-@pytest.mark.parametrize("form", Form)
+@pytest.mark.parametrize("form", ExpositionFormat)
 def test_a_page_ends_with_the_figures_of_process_and_python(metrics, form):
     """Nothing of ours is on the global registry; process, platform and gc figures stand behind ours, nothing twice."""
     found = [family.name for family in figures.PARSERS[form](figures.page(metrics, form))]
@@ -383,7 +383,7 @@ def test_a_passed_session_counts_once_everywhere(metrics):
         ("ws_factory_heartbeat_interval_seconds",): 45,
         ("ws_factory_max_message_size_bytes",): 8192,
     }
-    expected |= {("ws_probe_outage", cause.value): 0 for cause in Cause}
+    expected |= {("ws_probe_outage", cause.value): 0 for cause in OutageCause}
     assert changed(metrics, before) == expected
     assert value(metrics, "ws_probe_last_run_timestamp_seconds", probe="send") == 1_000
     assert value(metrics, "ws_probe_last_success_timestamp_seconds", probe="send") == 1_000
@@ -411,8 +411,8 @@ def test_the_incident_of_the_seed_reads_as_what_it_was(metrics):
         ("ws_probe_identity_attempts_total", "pool-001"): 1,
         ("ws_probe_identity_failures_total", "pool-001"): 1,
     }
-    not_yet = {Cause.SLOTS, Cause.INTERNAL_ERROR}
-    expected |= {("ws_probe_outage", cause.value): 0 for cause in Cause if cause not in not_yet}
+    not_yet = {OutageCause.SLOTS, OutageCause.INTERNAL_ERROR}
+    expected |= {("ws_probe_outage", cause.value): 0 for cause in OutageCause if cause not in not_yet}
     assert changed(metrics, before) == expected
     assert value(metrics, "ws_probe_last_run_timestamp_seconds", probe="send") == 1_000
     assert value(metrics, "ws_probe_last_success_timestamp_seconds", probe="send") is None
@@ -664,7 +664,7 @@ def test_a_page_is_of_one_moment_however_long_it_takes(metrics):
     for name in ("gone", "changed"):
         metrics.add_target(series_of(name=name))
     before = figures.samples(metrics)
-    reading = metrics.figures(Form.TEXT)
+    reading = metrics.figures(ExpositionFormat.TEXT)
     first = next(reading)
     metrics.observe(slot_limit())
     metrics.observe(passed(close=Close(1000, Initiator.NONE, Phase.RESOLVE)))
@@ -686,10 +686,10 @@ def test_a_page_is_of_one_moment_however_long_it_takes(metrics):
 
 def test_a_page_that_nobody_finishes_is_in_nobodys_way(metrics):
     """One reading at a time; an abandoned one ends with its iterator, and later ones see what was counted."""
-    reading = metrics.figures(Form.TEXT)
+    reading = metrics.figures(ExpositionFormat.TEXT)
     next(reading)
     with pytest.raises(RuntimeError, match="within a reading"):
-        next(metrics.figures(Form.TEXT))
+        next(metrics.figures(ExpositionFormat.TEXT))
     metrics.observe(passed())
     reading.close()
     assert value(metrics, "ws_probe_attempts_total", probe="send") == 1
@@ -705,7 +705,7 @@ def test_the_two_forms_say_the_same(metrics):
             for family in figures.families(metrics, form)
             for sample in family.samples
         ]
-        for form in Form
+        for form in ExpositionFormat
     ]
     assert told[0] == told[1]
     assert [family.type for family in figures.families(metrics)] == [family.kind for family in f.ALL]
@@ -745,5 +745,5 @@ def test_a_scrape_parses_as_openmetrics(metrics):
     """The library's own strict parser takes what we make."""
     metrics.observe(passed())
     metrics.observe(slot_limit())
-    text = figures.page(metrics, Form.OPENMETRICS)
+    text = figures.page(metrics, ExpositionFormat.OPENMETRICS)
     assert {family.name for family in parse_openmetrics(text)} >= {"ws_probe_attempts", "ws_factory_valid"}

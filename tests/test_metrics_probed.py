@@ -10,7 +10,7 @@ from prometheus_client import REGISTRY
 from realservers import binary
 
 from exporter.config import Profile
-from exporter.metrics import Form, Metrics, Probed, probe_page
+from exporter.metrics import ExpositionFormat, Metrics, ProbedSession, probe_page
 from exporter.profiles import BUILT_IN
 from exporter.result import (
     Close,
@@ -98,15 +98,15 @@ NOT_PROVED = replace(
 EVERY = (HEALTHY, INCIDENT, REFUSED, DNS, GATEWAY, SILENT, NOT_PROVED)
 
 
-def page(result, form=Form.TEXT, *, depth=Probe.SEND, profile=FACTORY):
-    return probe_page(Probed(result, depth, profile, took=0.2, timeout=9.5), form)
+def page(result, form=ExpositionFormat.TEXT, *, depth=Probe.SEND, profile=FACTORY):
+    return probe_page(ProbedSession(result, depth, profile, took=0.2, timeout=9.5), form)
 
 
 def shown(result, **asked):
     """(name, values of the labels) → figure."""
     return {
         (sample.name, *sample.labels.values()): sample.value
-        for family in figures.PARSERS[Form.TEXT](page(result, **asked))
+        for family in figures.PARSERS[ExpositionFormat.TEXT](page(result, **asked))
         for sample in family.samples
     }
 
@@ -243,11 +243,11 @@ def test_both_forms_say_the_same(result):
             for family in figures.PARSERS[form](page(result, form))
             for sample in family.samples
         ]
-        for form in (Form.TEXT, Form.OPENMETRICS)
+        for form in (ExpositionFormat.TEXT, ExpositionFormat.OPENMETRICS)
     )
     assert text == openmetrics
     assert {kind for _, kind, *_ in text} == {"gauge"}
-    assert page(result, Form.OPENMETRICS).endswith("# EOF\n")
+    assert page(result, ExpositionFormat.OPENMETRICS).endswith("# EOF\n")
 
 
 def test_no_name_of_it_is_one_of_the_scheduled_page():

@@ -11,9 +11,9 @@ from commands import command
 from doors import hashed, pair, written
 
 from exporter.config import HttpClient, load_yaml, parse_http_client
-from exporter.daemon import Daemon, Options
-from exporter.standin import Pace, StandIn
-from exporter.web import Address, Doorway
+from exporter.daemon import Daemon, DaemonOptions
+from exporter.standin import StandIn, Timings
+from exporter.web import ListenAddress, ListenOptions
 
 SECRET = "correct-horse-battery"
 USERS = {"oncall": hashed(SECRET)}
@@ -22,9 +22,9 @@ USERS = {"oncall": hashed(SECRET)}
 @contextlib.asynccontextmanager
 async def exporting(folder, host="localhost", **web):
     """A daemon behind this web config; its URL."""
-    async with StandIn.start(pace=Pace.quick(), tls_port=None) as standin:
-        doorway = Doorway((Address("127.0.0.1", 0),), config_file=written(folder, **web))
-        running = Daemon(rig.planned(rig.target(standin)), Options(doorway, startup_delay=600.0))
+    async with StandIn.start(pace=Timings.quick(), tls_port=None) as standin:
+        doorway = ListenOptions((ListenAddress("127.0.0.1", 0),), config_file=written(folder, **web))
+        running = Daemon(rig.planned(rig.target(standin)), DaemonOptions(doorway, startup_delay=600.0))
         await running.start()
         try:
             yield running.url.replace("127.0.0.1", host)

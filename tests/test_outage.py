@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import pytest
 
-from exporter.classify import Cause, Outages, Watched, possible_causes
+from exporter.classify import OutageCause, OutageDetector, OutagePolicy, possible_causes
 from exporter.config import Profile
 from exporter.profiles import BUILT_IN
 from exporter.result import (
@@ -117,7 +117,7 @@ class Target:
         self.intervals = {probe: interval * every.get(probe, 1) for probe in Probe}
         self.pool = pool
         causes = possible_causes(profile, tls=True, factory=profile is FACTORY)
-        self.outages = Outages(Watched(causes, self.intervals, len(pool), withheld, confirm_after))
+        self.outages = OutageDetector(OutagePolicy(causes, self.intervals, len(pool), withheld, confirm_after))
         self.stands = {}
         self.turn = 0
 
@@ -146,16 +146,16 @@ class Target:
 
 
 ONE = {
-    "C": Cause.CONNECT,
-    "H": Cause.CONNECT,
-    "R": Cause.AUTH_REJECTED,
-    "U": Cause.AUTH_UNAVAILABLE,
-    "N": Cause.NOT_ADMITTED,
-    "F": Cause.FACTORY,
-    "D": Cause.FACTORY_DEGRADED,
-    "S": Cause.SLOTS,
-    "Z": Cause.REPLY,
-    "W": Cause.RESTARTING,
+    "C": OutageCause.CONNECT,
+    "H": OutageCause.CONNECT,
+    "R": OutageCause.AUTH_REJECTED,
+    "U": OutageCause.AUTH_UNAVAILABLE,
+    "N": OutageCause.NOT_ADMITTED,
+    "F": OutageCause.FACTORY,
+    "D": OutageCause.FACTORY_DEGRADED,
+    "S": OutageCause.SLOTS,
+    "Z": OutageCause.REPLY,
+    "W": OutageCause.RESTARTING,
 }
 
 
@@ -172,7 +172,7 @@ def test_an_outage_stands_with_its_third_failure_and_until_it_is_over(letter):
 
 def test_confirm_runs_count():
     """A failure and its two confirm runs are an outage within one cycle."""
-    assert Target().after("......C(CC)") == {Cause.CONNECT}
+    assert Target().after("......C(CC)") == {OutageCause.CONNECT}
 
 
 @pytest.mark.parametrize("blip", ["C(C.)", "N(.)", "Z(Z.)", "F(.)", "C", "C.C", "N.", "R", "U", "I(.)", "CN"])
@@ -189,7 +189,7 @@ def test_no_pause_between_blips_makes_one_outage_of_two():
 
 def test_a_confirm_run_that_answers_a_cycle_counts_as_one():
     """At 5 s, what took confirm runs after 6 s and 12 s is as long ago as what took cycles."""
-    assert Target(interval=5.0).after("......C(C.)....C(C)") == {Cause.CONNECT}
+    assert Target(interval=5.0).after("......C(C.)....C(C)") == {OutageCause.CONNECT}
     often = Target(interval=5.0, confirm_after=6.0)
     assert not any(often.feed("......C(C.)....C(C.)....C(C.)...."))
 
@@ -205,8 +205,8 @@ def test_a_partial_outage_stands_through_its_passes():
     """Two users of three are refused: as many passes as lie between the failures do not end it, at any interval."""
     for interval in (20.0, 360.0):
         history = Target(interval=interval).feed("......" + "F(.)F(.)." * 10)
-        assert {Cause.FACTORY} in history[:16]
-        assert all(stands == {Cause.FACTORY} for stands in history[16:])
+        assert {OutageCause.FACTORY} in history[:16]
+        assert all(stands == {OutageCause.FACTORY} for stands in history[16:])
     assert all(Target(interval=360.0).feed("C.C.C." * 8)[8:])
 
 
@@ -226,51 +226,51 @@ def test_an_outage_that_comes_back_takes_longer_to_end():
 def test_a_change_of_cause_is_seen_at_once_while_nothing_passes():
     """Refused connects, then a backend that accepts and crashes: the first such session changes the cause, and back."""
     watched = Target()
-    assert watched.after("......C(CC)CC") == {Cause.CONNECT}
-    assert watched.feed("NNNN") == [{Cause.NOT_ADMITTED}] * 4
-    assert watched.after("Z") == {Cause.REPLY}
-    assert watched.after("ZZZZZZZC") == {Cause.CONNECT}
-    assert watched.after("W") == {Cause.RESTARTING}
+    assert watched.after("......C(CC)CC") == {OutageCause.CONNECT}
+    assert watched.feed("NNNN") == [{OutageCause.NOT_ADMITTED}] * 4
+    assert watched.after("Z") == {OutageCause.REPLY}
+    assert watched.after("ZZZZZZZC") == {OutageCause.CONNECT}
+    assert watched.after("W") == {OutageCause.RESTARTING}
 
 
 def test_a_blip_beside_a_partial_outage_does_not_take_its_place():
     """Only where nothing passes is the first failure of another kind what the outage is now."""
     watched = Target()
-    assert watched.after("......F(.)F(.).F(.)F(.).") == {Cause.FACTORY}
-    assert all(Cause.CONNECT not in stands for stands in watched.feed("CF(.)F(.).F(.)F(.)."))
+    assert watched.after("......F(.)F(.).F(.)F(.).") == {OutageCause.FACTORY}
+    assert all(OutageCause.CONNECT not in stands for stands in watched.feed("CF(.)F(.).F(.)F(.)."))
 
 
 def test_causes_that_alternate_stand_together():
     """Two instances behind one address, broken in two ways: neither comes and goes with each session."""
     watched = Target()
     watched.feed("......CNCNCNCNCN")
-    assert all(stands == {Cause.CONNECT, Cause.NOT_ADMITTED} for stands in watched.feed("CN" * 10))
+    assert all(stands == {OutageCause.CONNECT, OutageCause.NOT_ADMITTED} for stands in watched.feed("CN" * 10))
 
 
 def test_an_outage_of_many_causes_is_one():
     """Nothing passes, and no cause has three failures yet."""
     assert Target().after("......CN") == set()
-    assert Target().after("......CNZ") == {Cause.REPLY}
+    assert Target().after("......CNZ") == {OutageCause.REPLY}
 
 
 def test_a_rejected_key_is_an_outage_while_connects_go_on_without_it():
     """Sessions without a token say nothing of it; the first tokens that pass end it."""
     watched = Target()
-    assert watched.after("......RR") == {Cause.AUTH_REJECTED}
-    assert all(stands == {Cause.AUTH_REJECTED} for stands in watched.feed("c" * 30 + "R" + "c" * 30))
+    assert watched.after("......RR") == {OutageCause.AUTH_REJECTED}
+    assert all(stands == {OutageCause.AUTH_REJECTED} for stands in watched.feed("c" * 30 + "R" + "c" * 30))
     assert watched.after("...") == set()
 
 
 def test_connects_that_fail_beside_a_rejected_key_are_seen():
     """The shallower cause is judged by the sessions that go on."""
-    assert Cause.CONNECT in Target().after("......RRccccCCC")
+    assert OutageCause.CONNECT in Target().after("......RRccccCCC")
 
 
 def test_a_1011_is_counted_unless_it_is_a_refusal_of_a_token():
     """Internal errors stand beside what they are; a token's refusal by 1011 is no internal error."""
-    assert Target().after("......III") == {Cause.INTERNAL_ERROR, Cause.REPLY}
+    assert Target().after("......III") == {OutageCause.INTERNAL_ERROR, OutageCause.REPLY}
     watched = Target()
-    assert watched.after("......rrrrr") == {Cause.AUTH_REJECTED}
+    assert watched.after("......rrrrr") == {OutageCause.AUTH_REJECTED}
 
 
 @pytest.mark.parametrize("letter", "gevicL")
@@ -296,9 +296,9 @@ def test_a_refusal_for_want_of_a_token_that_was_kept_back_says_nothing():
     """While a key rests the backend answers 401 to connects without a token: it is there, and AuthFailing stands."""
     resting = Target(withheld=True)
     history = resting.feed("......AA" + "aaaa" * 10)
-    assert all(stands == {Cause.AUTH_REJECTED} for stands in history[7:])
-    assert Target().after("......" + "aaa") == {Cause.CONNECT}
-    assert resting.after("CCC") == {Cause.CONNECT}
+    assert all(stands == {OutageCause.AUTH_REJECTED} for stands in history[7:])
+    assert Target().after("......" + "aaa") == {OutageCause.CONNECT}
+    assert resting.after("CCC") == {OutageCause.CONNECT}
 
 
 def test_one_dead_address_of_two_is_no_outage():
@@ -306,7 +306,7 @@ def test_one_dead_address_of_two_is_no_outage():
     assert not any(Target().feed("......" + "1.........." * 10))
     assert not any(Target().feed("......" + "1." * 20))
     assert Target().after("......" + "12") == set()
-    assert Target().after("......" + "122") == {Cause.CONNECT}
+    assert Target().after("......" + "122") == {OutageCause.CONNECT}
     assert Target().after("......" + "1.22") == set()
 
 
@@ -318,15 +318,15 @@ def test_a_rate_limit_ends_no_outage_and_begins_none():
 def test_slots_are_out_when_every_user_is_refused():
     """One user without slots is a finding, all of them an outage; a pool of one has it with the first refusal."""
     assert not any(Target().feed("......S(.)...." * 5))
-    assert Target().after("......S(SS)") == {Cause.SLOTS}
-    assert Target(pool=("only",)).after("......S") == {Cause.SLOTS}
+    assert Target().after("......S(SS)") == {OutageCause.SLOTS}
+    assert Target(pool=("only",)).after("......S") == {OutageCause.SLOTS}
 
 
 def test_probes_that_are_asked_seldom_are_judged_by_their_own_sessions():
     """Auth in every fourth cycle: three of those that fail are an outage, whatever lies between."""
     watched = Target(every={Probe.AUTH: 4, Probe.SEND: 4})
     assert watched.after(".ccc" * 6 + "NcccNccc") == set()
-    assert watched.after("N") == {Cause.NOT_ADMITTED}
+    assert watched.after("N") == {OutageCause.NOT_ADMITTED}
     assert all(watched.feed("cccN" * 10))
 
 
@@ -334,37 +334,39 @@ def test_nothing_is_known_before_the_first_session_that_tells():
     """A fresh exporter in the middle of an outage says nothing, not that there is none."""
     watched = Target()
     watched.feed("CC")
-    assert Cause.CONNECT not in watched.stands
-    assert watched.stands[Cause.REPLY] is False
+    assert OutageCause.CONNECT not in watched.stands
+    assert watched.stands[OutageCause.REPLY] is False
     watched.feed("C")
-    assert watched.stands[Cause.CONNECT] is True
+    assert watched.stands[OutageCause.CONNECT] is True
 
 
 def test_another_schedule_keeps_what_stands_and_another_backend_forgets_it():
     """`follow` says whether the causes and the probes are the same ones."""
     watched = Target()
-    assert watched.after("CCC") == {Cause.CONNECT}
+    assert watched.after("CCC") == {OutageCause.CONNECT}
     causes = possible_causes(FACTORY, tls=True, factory=True)
-    assert watched.outages.follow(Watched(causes, dict.fromkeys(Probe, 360.0), 2))
-    assert watched.after("C") == {Cause.CONNECT}
-    assert not watched.outages.follow(Watched(causes, {Probe.CONNECT: 20.0}, 2))
-    assert not watched.outages.follow(Watched((Cause.CONNECT,), watched.intervals, 2))
+    assert watched.outages.follow(OutagePolicy(causes, dict.fromkeys(Probe, 360.0), 2))
+    assert watched.after("C") == {OutageCause.CONNECT}
+    assert not watched.outages.follow(OutagePolicy(causes, {Probe.CONNECT: 20.0}, 2))
+    assert not watched.outages.follow(OutagePolicy((OutageCause.CONNECT,), watched.intervals, 2))
 
 
 def test_a_profile_without_a_factory_has_no_outage_of_one():
     """What a profile cannot show, no series is made for."""
     plain = Profile()
     echo = BUILT_IN["echo"]
-    assert Cause.CONNECT in possible_causes(plain, tls=True, factory=False)
+    assert OutageCause.CONNECT in possible_causes(plain, tls=True, factory=False)
     found = possible_causes(echo, tls=True, factory=False)
-    assert {Cause.CONNECT, Cause.REPLY, Cause.INTERNAL_ERROR, Cause.RESTARTING} <= set(found)
-    assert not {Cause.SLOTS, Cause.FACTORY, Cause.FACTORY_DEGRADED, Cause.NOT_ADMITTED} & set(found)
-    assert set(possible_causes(FACTORY, tls=True, factory=True)) == set(Cause)
+    assert {OutageCause.CONNECT, OutageCause.REPLY, OutageCause.INTERNAL_ERROR, OutageCause.RESTARTING} <= set(found)
+    assert not {OutageCause.SLOTS, OutageCause.FACTORY, OutageCause.FACTORY_DEGRADED, OutageCause.NOT_ADMITTED} & set(
+        found
+    )
+    assert set(possible_causes(FACTORY, tls=True, factory=True)) == set(OutageCause)
 
 
 def test_a_profile_that_cannot_ask_for_a_reply_ends_its_outage_by_what_it_asks():
     """A welcome, and nothing to send: the factory's outage ends with the next welcomes."""
-    outages = Outages(Watched(tuple(Cause), {Probe.CONNECT: 20.0, Probe.AUTH: 20.0}, 1))
+    outages = OutageDetector(OutagePolicy(tuple(OutageCause), {Probe.CONNECT: 20.0, Probe.AUTH: 20.0}, 1))
     failed = Result(
         target="t", identity="a", run="r", depth=Probe.AUTH, trigger=Trigger.SCHEDULE, started_at=0.0,
         verdicts={Probe.CONNECT: PASS, Probe.AUTH: NONE, Probe.SEND: NONE}, factory_reason=FactoryReason.OTHER,
@@ -374,8 +376,8 @@ def test_a_profile_that_cannot_ask_for_a_reply_ends_its_outage_by_what_it_asks()
         verdicts={Probe.CONNECT: PASS, Probe.AUTH: PASS, Probe.SEND: NONE},
     )  # fmt: skip
     changes = [outages.observe(one) for one in [failed] * 3 + [passed] * 3]
-    assert changes[2] == {Cause.FACTORY: True}
-    assert changes[5][Cause.FACTORY] is False
+    assert changes[2] == {OutageCause.FACTORY: True}
+    assert changes[5][OutageCause.FACTORY] is False
 
 
 def test_one_rejection_is_an_outage_if_no_other_token_is_sent():
@@ -383,8 +385,8 @@ def test_one_rejection_is_an_outage_if_no_other_token_is_sent():
     target = Target()
     assert target.after("..R") == set()
 
-    assert target.outages.last_token() == (Cause.AUTH_REJECTED,)
+    assert target.outages.last_token() == (OutageCause.AUTH_REJECTED,)
     assert target.outages.last_token() == (), "it stands already"
-    target.stands[Cause.AUTH_REJECTED] = True
-    assert target.after("ccc") == {Cause.AUTH_REJECTED}, "sessions without a token do not end it"
+    target.stands[OutageCause.AUTH_REJECTED] = True
+    assert target.after("ccc") == {OutageCause.AUTH_REJECTED}, "sessions without a token do not end it"
     assert target.after("...") == set()

@@ -1,7 +1,8 @@
 """An outage pages within three cycles and until it ends, a blip never: interval × scrape × confirm runs × what happens.
 
-The real scheduler runs its cycles and confirm runs on a jumping clock, the real judgement (`Outages`) is sampled as a
-scrape would, and promtool evaluates the real rules. A session is a function here: what matters is when it takes place.
+The real scheduler runs its cycles and confirm runs on a jumping clock, the real judgement (`OutageDetector`) is sampled
+as a scrape would, and promtool evaluates the real rules. A session is a function here: what matters is when it takes
+place.
 """
 
 import asyncio
@@ -15,7 +16,7 @@ import virtual
 from played import JOB, asked, runs
 from test_outage import MEETS
 
-from exporter.classify import Outages, Watched, possible_causes
+from exporter.classify import OutageDetector, OutagePolicy, possible_causes
 from exporter.config import Config
 from exporter.plan import plan
 from exporter.plan.detection import detection, token_detection
@@ -108,8 +109,8 @@ class Play:
         """Run the schedule, and judge each session as it ends."""
         job = self.job()
         intervals = {probe: job.interval * job.every(probe) for probe in job.probes}
-        outages = Outages(
-            Watched(
+        outages = OutageDetector(
+            OutagePolicy(
                 possible_causes(FACTORY, tls=False, factory=True),
                 intervals,
                 len(ALIASES),

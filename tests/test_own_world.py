@@ -19,7 +19,7 @@ import yaml
 from commands import command
 from realservers import free_port, get
 
-from exporter.standin import Pace, StandIn
+from exporter.standin import StandIn, Timings
 
 NAMESERVER = str(Path(__file__).with_name("nameserver.py"))
 
@@ -44,7 +44,7 @@ async def heard(running, text, times=1):
 @contextlib.asynccontextmanager
 async def at_home(tmp_path, *flags, place=None, environment=None, **changes):
     """An exporter of a healthy backend in the test itself, after its first sessions."""
-    async with StandIn.start(pace=Pace.quick(), tls_port=None) as standin:
+    async with StandIn.start(pace=Timings.quick(), tls_port=None) as standin:
         target = rig.target(standin, **{**world.QUICK, **changes})
         async with world.exporter(tmp_path, target, place=place, flags=flags, **(environment or {})) as running:
             yield standin, running, await running.until(lambda seen: seen.accounted >= 2)
@@ -146,7 +146,7 @@ async def test_a_read_only_disk_costs_no_session(tmp_path):
 async def test_a_log_that_cannot_be_written_stops_nothing(tmp_path):
     """Lines are lost when standard error is a full disk; sessions, figures and health are not."""
     with open("/dev/full", "wb") as full:  # noqa: ASYNC230, PTH123 - a device
-        async with StandIn.start(pace=Pace.quick(), tls_port=None) as standin:
+        async with StandIn.start(pace=Timings.quick(), tls_port=None) as standin:
             port = free_port()
             config = tmp_path / "exporter.yml"
             config.write_text(yaml.safe_dump({"targets": [rig.target(standin, **world.QUICK)]}))
@@ -280,7 +280,7 @@ async def test_killed_for_want_of_memory_again_and_again_it_does_no_harm(tmp_pat
     limits = {"slots_per_identity": 5, "slot_release": f"{RELEASE}s"}
     pool = {"pool-001": "staging-e2e-user-001"}
     quick = {**world.QUICK, "interval": "7s", "identities": pool, "limits": limits}
-    pace = replace(Pace.quick(), slot_release=RELEASE)
+    pace = replace(Timings.quick(), slot_release=RELEASE)
     async with StandIn.start(pace=pace, tls_port=None, slots=5) as standin:
         target = rig.target(standin, **quick)
         for _ in range(8):

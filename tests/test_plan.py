@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from exporter.config import Config, load_yaml
-from exporter.plan import Grid, Job, Plan, Shard, Turns, plan, plan_lines, shard_of
+from exporter.plan import Cadence, Job, Plan, Shard, SlotPattern, plan, plan_lines, shard_of
 from exporter.plan.cadence import most_connects
 from exporter.plan.job import is_loopback
 from exporter.profiles import BUILT_IN
@@ -52,7 +52,7 @@ def job(**changes):
 @given(name=st.text(max_size=20), interval=periods, moment=moments)
 def test_a_due_moment_belongs_to_its_own_cycle_until_2100(name, interval, moment):
     """The moment a cycle is due, through a float or a datetime, is that cycle again; the next one is an interval on."""
-    grid = Grid.of(name, interval)
+    grid = Cadence.of(name, interval)
     cycle = grid.cycle_at(moment)
     due = grid.due(cycle)
     assert grid.cycle_at(due) == cycle
@@ -63,15 +63,15 @@ def test_a_due_moment_belongs_to_its_own_cycle_until_2100(name, interval, moment
 
 def test_cycles_do_not_drift():
     """After a hundred years of cycles the moment is still offset + count × interval."""
-    grid = Grid.of("staging", 33.3)
+    grid = Cadence.of("staging", 33.3)
     assert grid.due(94_700_000) == (grid.offset + 94_700_000 * 33_300_000) / 1e6
 
 
 def test_targets_are_spread_over_the_interval_by_their_names_alone():
     """A hundred names land in every tenth of the interval, and where they landed before."""
-    offsets = [Grid.of(f"target-{number}", 20).offset for number in range(100)]
+    offsets = [Cadence.of(f"target-{number}", 20).offset for number in range(100)]
     assert {offset // 2_000_000 for offset in offsets} == set(range(10))
-    assert Grid.of("staging", 20).offset == 14_790_812
+    assert Cadence.of("staging", 20).offset == 14_790_812
     assert all(0 <= offset < 20_000_000 for offset in offsets)
 
 
@@ -211,7 +211,7 @@ def test_only_this_machine_is_exempt_from_the_rate(host, expected):
 )
 def test_the_most_slots_held_are_those_of_a_simulation(steps, identities, span):
     """For each identity, exactly: the fullest stretch of a long simulation holds as many as the formula says."""
-    turns = Turns.every(steps)
+    turns = SlotPattern.every(steps)
     taking = [cycle for cycle in range(2_000) if any(cycle % step == 0 for step in steps)]
     assert [cycle for cycle in range(2_000) if turns.takes(cycle)] == taking
     for identity in range(identities):
@@ -225,7 +225,7 @@ def test_the_most_slots_held_are_those_of_a_simulation(steps, identities, span):
 
 def test_turns_of_the_longest_pattern_are_counted_quickly():
     """Every 9,999th and every 10,000th: a pattern of a hundred million cycles, without a table of them."""
-    turns = Turns.every((9_999, 10_000))
+    turns = SlotPattern.every((9_999, 10_000))
     assert turns.period == 99_990_000
     assert turns.before(turns.period) == len(turns.taking) == 19_998
     assert turns.peaks(60_000, 2) == [7, 7]
@@ -421,11 +421,11 @@ def test_an_unknown_profile_is_a_problem_and_not_a_crash():
 )
 def test_the_most_connects_of_a_minute_are_those_of_a_simulation(offsets, interval, window):
     """Of targets with one interval, exactly the fullest stretch of a simulation."""
-    grids = [Grid(interval, offset % interval) for offset in offsets]
+    grids = [Cadence(interval, offset % interval) for offset in offsets]
     due = [grid.offset + cycle * interval for grid in grids for cycle in range(60)]
     busiest = max(sum(start <= moment < start + window for moment in due) for start in range(interval * 5))
     assert most_connects(grids, window) == busiest
-    slower = Grid(2 * interval, 0)
+    slower = Cadence(2 * interval, 0)
     assert most_connects([*grids, slower], window) == busiest + ceil(window / (2 * interval))
 
 

@@ -2,7 +2,7 @@
 
 import rig
 
-from exporter.plan import difference
+from exporter.plan import plan_diff
 
 
 class Nowhere:
@@ -33,7 +33,7 @@ def test_targets_come_go_and_change_by_their_names():
     before = jobs(mapping("stays"), mapping("goes"), mapping("changes"))
     wanted = rig.planned(mapping("comes"), mapping("changes", timeout="2s"), mapping("stays"), max_sessions=7)
 
-    change = difference(before, wanted)
+    change = plan_diff(before, wanted)
 
     assert (names(change.came), names(change.went), names(change.changed)) == (["comes"], ["goes"], ["changes"])
     assert names(change.adjusted) == []
@@ -48,7 +48,7 @@ def test_what_others_leave_a_target_adjusts_it():
     before = jobs(mapping("stays"))
     wanted = rig.planned(mapping("stays"), mapping("comes"))
 
-    change = difference(before, wanted)
+    change = plan_diff(before, wanted)
 
     (adjusted,) = change.adjusted
     assert adjusted.name == "stays"
@@ -63,9 +63,9 @@ def test_the_permitted_rate_adjusts_and_a_profile_changes():
     plain = mapping("chat", profile="chat", auth=None)
     before = jobs(plain, profiles=profile)
 
-    slower = difference(before, rig.planned(plain, profiles=profile, max_connects_per_minute=30))
+    slower = plan_diff(before, rig.planned(plain, profiles=profile, max_connects_per_minute=30))
     spoken = {"chat": profile["chat"] | {"noise": [{"type": "ping"}]}}
-    other = difference(before, rig.planned(plain, profiles=spoken))
+    other = plan_diff(before, rig.planned(plain, profiles=spoken))
 
     assert (names(slower.adjusted), names(slower.changed)) == (["chat"], [])
     assert (names(other.adjusted), names(other.changed)) == ([], ["chat"])
@@ -77,7 +77,7 @@ def test_the_order_of_identities_is_a_change():
     turned = dict(reversed(users.items()))
     before = jobs(mapping("staging", identities=users))
 
-    change = difference(before, rig.planned(mapping("staging", identities=turned)))
+    change = plan_diff(before, rig.planned(mapping("staging", identities=turned)))
 
     assert names(change.changed) == ["staging"]
     assert list(change.jobs["staging"].identities) == ["b", "a"]

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from exporter import __version__, files, probing, tokens
 from exporter.files import KeyRing
-from exporter.probing import Prober, Turn
+from exporter.probing import Prober, ProbeRequest
 from exporter.resolver import Resolver
 from exporter.result import (
     FactoryReason,
@@ -35,7 +35,7 @@ from exporter.result import (
     Trigger,
     Verdict,
 )
-from exporter.standin import Pace, StandIn
+from exporter.standin import StandIn, Timings
 
 KEY = b"a-key-of-at-least-thirty-two-bytes-x"
 CHAT = wire.CHAT.model_dump(exclude_unset=True) | {"needs_token": True}
@@ -45,7 +45,7 @@ PASSED = dict.fromkeys(Probe, Verdict.PASS)
 
 @pytest.fixture
 async def standin():
-    async with StandIn.start(pace=Pace.quick(), tls_port=None) as started:
+    async with StandIn.start(pace=Timings.quick(), tls_port=None) as started:
         yield started
         assert not started.crashes
 
@@ -233,7 +233,7 @@ async def test_how_late_the_loop_was_is_asked_for_the_time_of_the_session(late, 
         job = chat_job(server, tmp_path)
         for cycle in range(20):  # a busy machine is late itself, and the session notices
             began = one.clock.monotonic()
-            result = await prober.run(Turn(job, cycle, Trigger.SCHEDULE, Probe.SEND, "one"))
+            result = await prober.run(ProbeRequest(job, cycle, Trigger.SCHEDULE, Probe.SEND, "one"))
             if late or not result.distorted:
                 break
             asked.clear()
@@ -327,8 +327,8 @@ async def test_a_key_that_changes_is_used_from_the_next_session_on(standin, tmp_
 
 async def test_a_ca_file_that_is_gone_is_our_own_failure(tmp_path, caplog, monkeypatch):
     """Without it nothing is proved of the backend: `internal`, and a warning that names the file."""
-    monkeypatch.setattr(files, "FRESH", 0.0)
-    async with StandIn.start(pace=Pace.quick()) as standin:
+    monkeypatch.setattr(files, "MAX_UNCHECKED_SECONDS", 0.0)
+    async with StandIn.start(pace=Timings.quick()) as standin:
         ca_file = tmp_path / "ca.pem"
         ca_file.write_bytes(standin.ca_file.read_bytes())
         trusting = rig.target(standin, tls=True) | {"tls": {"ca_file": str(ca_file)}}
@@ -349,7 +349,7 @@ async def test_a_bug_of_ours_is_internal_and_said_with_its_traceback(standin, mo
     def broken(*_):
         raise ZeroDivisionError
 
-    monkeypatch.setattr("exporter.probing.judge", broken)
+    monkeypatch.setattr("exporter.probing.classify", broken)
     prober, job = rig.Rig(), the_job(standin)
 
     result = await prober.run(job)

@@ -12,8 +12,8 @@ from exporter.profiles import (
     ECHO,
     FACTORY,
     OTHER_KINDS,
-    Reader,
-    Script,
+    MessageMatcher,
+    SessionMessages,
     fill,
     kinds_of,
     lookup,
@@ -540,7 +540,7 @@ def chat():
 
 def test_another_backend_is_data(chat):
     """A profile of the config is spoken to like the built-in ones."""
-    script = Script(Reader(chat), VALUES)
+    script = SessionMessages(MessageMatcher(chat), VALUES)
 
     assert probes_of(chat) == (Probe.CONNECT, Probe.AUTH, Probe.SEND)
     assert kinds_of(chat) == ("ping", *OTHER_KINDS)
@@ -564,7 +564,7 @@ def test_a_script_is_bound_to_one_session():
         match={"id": "${nonce}"},
         expect={"user": "${identity}"},
     )
-    script = Script(Reader(Profile(auth=exchange)), VALUES)
+    script = SessionMessages(MessageMatcher(Profile(auth=exchange)), VALUES)
 
     assert script.auth.message == {"token": "aaa.bbb.ccc", "as": "staging-e2e-user-001"}
     assert script.auth.match == {"id": "9f3a2b1c"}
@@ -593,7 +593,7 @@ def test_a_script_is_bound_to_one_session():
 )
 def test_a_script_of_the_factory_knows_its_frames(message, welcome, error, noise):
     """Each frame of docs/backend-protocol.md is the welcome, an error, or passed over under its kind."""
-    script = Script(Reader(FACTORY), VALUES)
+    script = SessionMessages(MessageMatcher(FACTORY), VALUES)
     rule = script.reader.noise(message)
 
     assert (script.reader.is_welcome(message), script.reader.is_error(message), rule and rule.kind) == (
@@ -612,8 +612,9 @@ def test_a_ping_of_the_factory_gets_its_pong():
 
 def test_an_error_that_only_a_rule_knows_is_an_error():
     """A frame is an error if `error` says so or if a rule of `errors` is met."""
-    script = Script(
-        Reader(Profile(error={"kind": "error"}, errors=[ErrorRule(match={"no": True}, reason=REJECTED)])), VALUES
+    script = SessionMessages(
+        MessageMatcher(Profile(error={"kind": "error"}, errors=[ErrorRule(match={"no": True}, reason=REJECTED)])),
+        VALUES,
     )
 
     assert script.reader.is_error({"kind": "error", "code": 7})
@@ -633,14 +634,14 @@ def test_no_rule_is_overlooked_for_the_sake_of_speed(error, patterns, message):
     profile = Profile(error=error, errors=[ErrorRule(match=pattern, reason=REJECTED) for pattern in patterns])
     for told in (message, *patterns, {**message, **(error or {})}):
         expected = (error is not None and matches(error, told)) or sort_error(profile, told) is not None
-        assert Reader(profile).is_error(told) is expected
+        assert MessageMatcher(profile).is_error(told) is expected
 
 
 @calm
 @given(OBJECTS)
 def test_no_message_breaks_a_script(message):
     """Whatever object a server sends, it is sorted."""
-    script = Script(Reader(FACTORY), VALUES)
+    script = SessionMessages(MessageMatcher(FACTORY), VALUES)
     kind = script.reader.kind(message) if script.reader.noise(message) is None else script.reader.noise(message).kind
 
     assert kind in kinds_of(FACTORY)

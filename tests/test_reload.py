@@ -8,8 +8,8 @@ import virtual
 from reloads import counters, ended, own, running
 from test_scheduler import dues
 
-from exporter.daemon import FIRST_SCRAPE
-from exporter.daemon.newcomers import Newcomers
+from exporter.daemon import FIRST_SCRAPE_SECONDS
+from exporter.daemon.newcomers import StartupGate
 
 # Coming and going -----------------------------------------------------------------------------------------------------
 
@@ -128,7 +128,7 @@ def test_what_is_open_of_a_target_that_comes_again_is_counted_once():
 
 @pytest.mark.parametrize(
     ("delay", "scraped_at", "begins"),
-    [(0.0, None, 0.0), (15.0, 3.0, 15.0), (15.0, 40.0, 40.0), (15.0, None, FIRST_SCRAPE)],
+    [(0.0, None, 0.0), (15.0, 3.0, 15.0), (15.0, 40.0, 40.0), (15.0, None, FIRST_SCRAPE_SECONDS)],
     ids=["no delay", "scraped early", "scraped late", "never scraped"],
 )
 def test_new_targets_wait_as_at_the_start(delay, scraped_at, begins):
@@ -159,7 +159,7 @@ def test_a_page_of_before_is_no_scrape_of_those_who_came_after():
 
     async def main(loop):
         begun = []
-        newcomers = Newcomers(5.0, begun.append, lambda _: None)
+        newcomers = StartupGate(5.0, begun.append, lambda _: None)
         page = loop.time()
         await asyncio.sleep(1)
         newcomers.expect(["new"])
@@ -178,7 +178,7 @@ def test_a_target_that_goes_while_it_waits_does_not_begin_with_its_batch():
 
     async def main(_):
         begun = []
-        newcomers = Newcomers(5.0, begun.append, lambda _: None)
+        newcomers = StartupGate(5.0, begun.append, lambda _: None)
         newcomers.expect(["a", "b"])
         await asyncio.sleep(1)
         newcomers.forget("a")
@@ -186,7 +186,7 @@ def test_a_target_that_goes_while_it_waits_does_not_begin_with_its_batch():
         newcomers.scraped(0.5)
         await asyncio.sleep(20)
         first = list(begun)
-        await asyncio.sleep(FIRST_SCRAPE)
+        await asyncio.sleep(FIRST_SCRAPE_SECONDS)
         await newcomers.close()
         return first, begun
 
@@ -203,7 +203,7 @@ def test_a_target_that_goes_while_its_batch_begins_does_not_begin():
             begun.append(name)
             newcomers.forget("b")
 
-        newcomers = Newcomers(0.0, begin, lambda _: None)
+        newcomers = StartupGate(0.0, begin, lambda _: None)
         newcomers.expect(["a", "b", "c"])
         await asyncio.sleep(1)
         return begun

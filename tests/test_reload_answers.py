@@ -14,10 +14,10 @@ from reloads import OK, OK_AT, Exporter, Source, ended, own, running
 from test_daemon import Nowhere
 from test_scheduler import dues
 
-from exporter.daemon import TIDY, reloading
-from exporter.daemon.reloading import SLOW
+from exporter.daemon import HOUSEKEEPING_SECONDS, reloading
+from exporter.daemon.reloading import RELOAD_TOO_SLOW
 from exporter.host import Clock
-from exporter.loading import Loaded
+from exporter.loading import LoadedConfig
 from exporter.metrics import Metrics, target_series
 
 MISTAKES = ("exporter.yml: targets[0] (a).interval: must be a duration", "exporter.yml: targets[1] (b).url: is missing")
@@ -63,7 +63,7 @@ def test_a_defect_of_ours_is_no_end_of_the_reloads(caplog):
         def load():
             if broken.pop() if broken else False:
                 raise ZeroDivisionError
-            return Loaded(None, source.plan())
+            return LoadedConfig(None, source.plan())
 
         source = Source(own(Nowhere))
         exporter = Exporter(loop, source, load=load, delay=100.0)
@@ -282,7 +282,7 @@ def test_what_is_asked_before_the_start_is_over_waits_for_it():
 
 async def test_a_disk_that_does_not_answer_blocks_neither_the_next_reload_nor_the_stop(monkeypatch):
     """On the machine's clock, since the virtual one stands still while a thread reads."""
-    monkeypatch.setattr(reloading, "PATIENCE", 0.2)
+    monkeypatch.setattr(reloading, "RELOAD_TIMEOUT_SECONDS", 0.2)
     source, back = Source(own(Nowhere)), threading.Event()
 
     def stuck():
@@ -302,7 +302,7 @@ async def test_a_disk_that_does_not_answer_blocks_neither_the_next_reload_nor_th
     await exporter.daemon.stop()
     back.set()
 
-    assert (first.status, first.text) == (500, f"{GOES_ON}\n{SLOW}\n")
+    assert (first.status, first.text) == (500, f"{GOES_ON}\n{RELOAD_TOO_SLOW}\n")
     assert (second.status, second.text) == (200, "reloaded: 1 came (other), 1 went (staging)\n")
 
 
@@ -344,7 +344,7 @@ def test_what_was_known_of_targets_that_are_gone_is_let_go_of(tmp_path):
                 key.write_bytes(standin.key)
                 auth = {"jwt": {"key_file": str(key), "claims": rig.CLAIMS}}
                 await exporter.reload(own(standin, f"day-{day}", auth=auth))
-                await asyncio.sleep(60 + TIDY)
+                await asyncio.sleep(60 + HOUSEKEEPING_SECONDS)
                 sizes.append(remembered(exporter.daemon))
             return sizes
 

@@ -18,12 +18,12 @@ import rig
 import wire
 from test_daemon import HERE
 
-from exporter.daemon import Daemon, Options
+from exporter.daemon import Daemon, DaemonOptions
 from exporter.loading import load
 from exporter.metrics import families
 from exporter.metrics.layout import slots
 from exporter.result import Probe
-from exporter.standin import Pace, StandIn
+from exporter.standin import StandIn, Timings
 
 RELOADS = 100
 WARM_UP = 20
@@ -71,7 +71,7 @@ class Hundred:
         self.standin, self.file = standin, file
         self._write(0)
         self.met, self.seen = Counter(), Counter()
-        options = Options(HERE, 0.0, load=lambda: load(file), lifecycle=True, on_result=self._met)
+        options = DaemonOptions(HERE, 0.0, load=lambda: load(file), lifecycle=True, on_result=self._met)
         self.daemon = Daemon(load(file).plan, options)
         self.number, self.last, self.answers = 0, {}, Counter()
 
@@ -156,7 +156,7 @@ def _unlogged():
 @pytest.mark.usefixtures("_unlogged")
 async def test_a_hundred_reloads_in_a_row_lose_nothing_and_leave_nothing(tmp_path):
     """Under load: every due cycle told, counters only rise, sessions end as ever; descriptors, tasks, memory flat."""
-    async with StandIn.start(tls_port=None, pace=Pace.quick()) as standin:
+    async with StandIn.start(tls_port=None, pace=Timings.quick()) as standin:
         hundred = Hundred(standin, tmp_path / "exporter.yml")
         await hundred.daemon.start()
         await hundred.reload(WARM_UP)

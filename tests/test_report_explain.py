@@ -8,10 +8,10 @@ import report_cases as cases
 import yaml
 
 from exporter.classify import LEGAL_FAILURES, REMOTE_CODES
-from exporter.report import NEUTRAL, explain
+from exporter.report import UNKNOWN_CONTEXT, explain
 from exporter.report.causes import Alert
-from exporter.report.explain import CAUSES, NOTHING, cause_of
-from exporter.report.situation import Situation
+from exporter.report.explain import CAUSES, NOTHING_PROVED, cause_of
+from exporter.report.situation import FailureSituation
 from exporter.result import (
     CertificatePlace,
     Close,
@@ -50,7 +50,7 @@ ALERTS = {
     "WebSocketProbeBudgetSkips",
 }
 CONTEXTS = [
-    NEUTRAL,
+    UNKNOWN_CONTEXT,
     cases.STAGING,
     cases.context(None),
     cases.context({"welcome": {"match": {"type": "hi"}}}),
@@ -145,7 +145,7 @@ def test_every_failure_is_explained():
 
 def test_every_row_is_met():
     """No row of the table stands behind another that always speaks first."""
-    met = {id(cause_of(Situation(result, context))) for result, context in every_situation()}
+    met = {id(cause_of(FailureSituation(result, context))) for result, context in every_situation()}
 
     assert [row for row in CAUSES if id(row) not in met] == []
 
@@ -338,7 +338,7 @@ def test_nothing_proved_is_no_success():
         evidence=Evidence(),
     )
 
-    assert explain(nothing) == NOTHING
+    assert explain(nothing) == NOTHING_PROVED
 
 
 def test_a_void_session_is_explained_by_our_own_sleep():

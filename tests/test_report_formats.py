@@ -11,7 +11,7 @@ import report_cases as cases
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from exporter.report import FORMATS, SERIES_FORMATS, Threshold, View, exit_code, public_url
+from exporter.report import FORMATS, SERIES_FORMATS, RenderContext, Threshold, exit_code, public_url
 from exporter.report import escape as escapes
 from exporter.report.escape import plain
 from exporter.result import Close, Evidence, FactoryReason, Phase, Probe, Reason, Result, Verdict
@@ -81,7 +81,7 @@ def test_the_nagios_word_is_the_one_of_the_exit_code():
     check = cases.checked(cases.DEGRADED)
 
     assert FORMATS["nagios"](check, cases.VIEW).startswith("WEBSOCKET WARNING - staging: ")
-    assert FORMATS["nagios"](check, View(cases.NOW, "critical")).startswith("WEBSOCKET OK - staging: ")
+    assert FORMATS["nagios"](check, RenderContext(cases.NOW, "critical")).startswith("WEBSOCKET OK - staging: ")
 
 
 @pytest.mark.parametrize("output", FORMATS)
@@ -331,7 +331,7 @@ def test_json_is_the_same_for_equal_results():
 
 def test_a_certificate_is_counted_from_now():
     """The days to the end of a certificate are those from the given time; one that is over says so."""
-    later = View(cases.STARTED + 45 * 86_400)
+    later = RenderContext(cases.STARTED + 45 * 86_400)
 
     assert "expires in 41 days (2025-10-20)" in FORMATS["text"](cases.CASES["healthy"], cases.VIEW)
     assert "EXPIRED 3 days ago (2025-10-20)" in FORMATS["text"](cases.CASES["healthy"], later)

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from test_report_explain import CONTEXTS, NUMBERS, STATUSES
 
 from exporter.classify import LEGAL_FAILURES
-from exporter.history import State, Word
+from exporter.history import StateKind, TargetState
 from exporter.report import FORMATS, SERIES_FORMATS, explain, verdict_line
 from exporter.report.context import Credential
-from exporter.report.explain import NOTHING
+from exporter.report.explain import NOTHING_PROVED
 from exporter.result import (
     Close,
     Direction,
@@ -30,7 +30,7 @@ from exporter.result import (
     Verdict,
 )
 from exporter.web.page.row import closed_row
-from exporter.web.page.values import Identity, Row
+from exporter.web.page.values import IdentityRow, TargetRow
 
 OPEN = (Phase.ADMISSION, Phase.AUTH, Phase.REPLY)
 SILENCE = ("SILENCE", "no message at all", "Nothing came")
@@ -155,8 +155,8 @@ def test_the_words_of_a_check_fit_their_numbers(number):
     """What came, and what is held: on the page, and in each format that is read by people."""
     result = replace(cases.NO_WELCOME, passed_over={"other": number} if number else {})
     shown = [FORMATS[each](cases.checked(*[result] * number), cases.VIEW) for each in ("text", "markdown", "nagios")]
-    pool = tuple(Identity(f"p{place}", held=0, budget=1, resting=False) for place in range(number))
-    row = Row("staging", cases.URL, 20.0, State(Word.UNKNOWN), identities=pool)
+    pool = tuple(IdentityRow(f"p{place}", held=0, budget=1, resting=False) for place in range(number))
+    row = TargetRow("staging", cases.URL, 20.0, TargetState(StateKind.UNKNOWN), identities=pool)
 
     assert in_numbers(" ".join([*shown, closed_row(row, cases.NOW)])) == []
 
@@ -165,4 +165,4 @@ def test_what_proved_nothing_is_no_failure_with_a_cause():
     """A session that ended before its question was decided: that is said, with what to do."""
     undecided = replace(cases.PASSED, verdicts=dict.fromkeys(Probe, Verdict.NONE), close=None)
 
-    assert explain(undecided) == NOTHING
+    assert explain(undecided) == NOTHING_PROVED

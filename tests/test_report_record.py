@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from results import connected, failed, impaired, passed, void
 
-from exporter.report import FORMATS, NotOurs, packed, unpacked
+from exporter.report import FORMATS, InvalidReportError, packed, unpacked
 from exporter.result import Close, Direction, Frame, Initiator, Opcode, Phase, Result, evidence_text
 from exporter.web.page.waterfall import waterfall
 
@@ -97,7 +97,7 @@ def test_a_strangers_words_are_not_believed(strange, left):
 )
 def test_what_is_no_line_of_ours_is_refused(line):
     """By a sentence that does not quote it."""
-    with pytest.raises(NotOurs) as refused:
+    with pytest.raises(InvalidReportError) as refused:
         unpacked(line)
 
     assert "SECRET" not in str(refused.value)
@@ -133,7 +133,7 @@ def test_a_figure_that_no_session_can_have_is_refused_or_shown(result, figure):
     for place in places:
         try:
             read = unpacked(with_figure(line, place, figure))
-        except NotOurs:
+        except InvalidReportError:
             refused += 1
             continue
         assert waterfall(read) is not None
@@ -148,7 +148,7 @@ def test_any_damage_is_refused_or_harmless(at, other, length):
     line = packed(cases.PASSED)
     try:
         read = unpacked(line[:at] + other + line[at + length :])
-    except NotOurs:
+    except InvalidReportError:
         return
 
     words = [read.target, read.run, *read.passed_over, read.evidence.connection_id, read.evidence.address]

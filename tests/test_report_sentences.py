@@ -7,7 +7,7 @@ import pytest
 import report_cases as cases
 from test_report_explain import CONTEXTS, every_situation
 
-from exporter.report import FORMATS, NEUTRAL, explain, read_document, result_document
+from exporter.report import FORMATS, UNKNOWN_CONTEXT, explain, read_document, result_document
 from exporter.report.evidence import evidence as witnessed
 from exporter.report.situation import refused_after
 from exporter.result import (
@@ -99,9 +99,9 @@ SAYS = [
     (refused(503), OWN, "or a limit of connects"),
     (RATE, OWN, "with HTTP 503 and a time to wait (it asks us to wait 2 min): a limit of connects, or maintenance"),
     (replace(RATE, http_status=429), OWN, "with HTTP 429: too many connects from this address (it asks us to wait 2 m"),
-    (refused(403, origin_sent=False), NEUTRAL, "or the server wants an Origin header"),
+    (refused(403, origin_sent=False), UNKNOWN_CONTEXT, "or the server wants an Origin header"),
     (refused(401, credential_sent=False), RPC, "this request carried no credential"),
-    (refused(401, credential_sent=True), NEUTRAL, "refuses the token or did not get it"),
+    (refused(401, credential_sent=True), UNKNOWN_CONTEXT, "refuses the token or did not get it"),
     (upgrade(Reason.AUTH_REJECTED, http_status=401), SIGNED, "refused the token with HTTP 401, before it accepted"),
     (broken(Handshake.SUBPROTOCOL_NOT_CHOSEN), OFFERING, "chose none of the subprotocols offered: browsers refuse"),
     (broken(Handshake.SUBPROTOCOL_NOT_OFFERED), OFFERING, "chose a subprotocol that was not offered"),
@@ -111,7 +111,7 @@ SAYS = [
     (upgrade(Reason.TIMEOUT), OWN, "TCP and TLS are fine, but"),
     # refused logins (realbackend G)
     (replace(REJECTED, no_token=True), cases.STAGING, "NO token arrived, though one was sent"),
-    (replace(REJECTED, no_token=True), NEUTRAL, "said that no token arrived"),
+    (replace(REJECTED, no_token=True), UNKNOWN_CONTEXT, "said that no token arrived"),
     (REJECTED, cases.STAGING, "refused our token: the login failed."),
     (unlogged(Reason.AUTH_REJECTED), RPC, "refused the secret in our login message"),
     # restarts and errors (13; protocols 6)
@@ -137,12 +137,12 @@ SAYS_NOT = [
     (unanswered(), ECHO, "zombie"),
     (refused(505), OWN, "broke before"),
     (refused(403), BROWSER, "Origin"),
-    (refused(403), NEUTRAL, "Origin"),
+    (refused(403), UNKNOWN_CONTEXT, "Origin"),
     (refused(403), OWN, "token"),
     (REJECTED, cases.STAGING, "factory"),
     (cases.DEGRADED, cases.STAGING, "agents"),
     (upgrade(Reason.BAD_HANDSHAKE), OWN, "subprotocol"),
-    (refused(403, origin_sent=True), NEUTRAL, "Origin"),
+    (refused(403, origin_sent=True), UNKNOWN_CONTEXT, "Origin"),
     (replace(cases.PASSED, verdicts={**cases.PASSED.verdicts, Probe.AUTH: Verdict.NONE}), ECHO, "user"),
     (unlogged(Reason.AUTH_REJECTED, phases=PLAIN), RPC, "elcomed"),
 ]
@@ -204,9 +204,9 @@ def test_the_certificate_that_ends_first_is_named_if_it_is_not_the_servers():
 
 NEXT = [
     (cases.SLOT_LIMIT, cases.context(limits={"slot_release": "30s"}), "slot_release (30 s)"),
-    (cases.SLOT_LIMIT, NEUTRAL, "rest for slot_release, then"),
+    (cases.SLOT_LIMIT, UNKNOWN_CONTEXT, "rest for slot_release, then"),
     (REJECTED, cases.context(auth=cases.SIGNED, auth_retry="30s"), "auth_retry (30 s)"),
-    (REJECTED, NEUTRAL, "for auth_retry."),
+    (REJECTED, UNKNOWN_CONTEXT, "for auth_retry."),
     (REJECTED, cases.STAGING, "`iss` and `aud`"),
     (REJECTED, cases.context(auth={"jwt": {"token_file": "t"}}), "the token of `token_file`"),
     (unlogged(Reason.AUTH_REJECTED), RPC, "the secret with the backend's"),
@@ -223,7 +223,7 @@ NEXT = [
         cases.context(url="wss://[::1]:1/"),
         "[2001:db8::7]:1 -showcerts",
     ),
-    (untrusted(None, address=None), NEUTRAL, "-connect HOST:PORT -servername NAME"),
+    (untrusted(None, address=None), UNKNOWN_CONTEXT, "-connect HOST:PORT -servername NAME"),
     (
         untrusted(TlsVerify.WRONG_NAME),
         cases.context(url="wss://192.0.2.1/", tls={"server_name": "inner.example"}),
@@ -323,6 +323,6 @@ def test_a_context_of_a_stranger_is_not_shown(hostile):
     known = document["context"]
     for field in ({"profile": hostile}, {"carrier": hostile}, {"headers": [hostile]}, {"host": hostile}):
         document["context"] = {**known, **field}
-        assert read_document(json.dumps(document)).context == NEUTRAL
+        assert read_document(json.dumps(document)).context == UNKNOWN_CONTEXT
     del document["context"]
-    assert read_document(json.dumps(document)).context == NEUTRAL
+    assert read_document(json.dumps(document)).context == UNKNOWN_CONTEXT

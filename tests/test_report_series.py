@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from exporter.report import (
     SERIES_FORMATS,
-    NotOurs,
+    InvalidReportError,
     compare,
     name_shape,
     progress,
@@ -438,7 +438,7 @@ def spoiled(**changed):
 )
 def test_what_is_not_ours_is_refused_with_a_sentence(text, words):
     """A wrong file is refused with what is wrong, never with its own text."""
-    with pytest.raises(NotOurs, match=re.escape(words)) as refused:
+    with pytest.raises(InvalidReportError, match=re.escape(words)) as refused:
         read_document(text)
 
     assert "SECRET" not in str(refused.value)
@@ -473,7 +473,7 @@ def test_any_json_is_read_or_refused(field, value):
     """Whatever stands in a field: the document is read, or refused by a sentence; and what is read can be reported."""
     try:
         read = read_document(spoiled(**{f"result_{field}": value}))
-    except NotOurs:
+    except InvalidReportError:
         return
 
     compared = compare(read, cases.MENDED)

@@ -12,8 +12,15 @@ import time
 import pytest
 from wire import both_loops, until
 
-from exporter.resolver import AGAIN, IN_FLIGHT, MOST, Addresses, Resolver, chosen
-from exporter.result import Fault, Kind
+from exporter.resolver import (
+    MAX_FAILED_ADDRESSES,
+    MAX_LOOKUPS_IN_FLIGHT,
+    RETRY_AFTER_CONNECTS,
+    AddressHealth,
+    Resolver,
+    chosen,
+)
+from exporter.result import ErrorKind, ProbeError
 
 FOUND = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.7", 0))]
 FOUND_IP6 = [(socket.AF_INET6, socket.SOCK_STREAM, 6, "", ("::7", 0, 5, 9))]
@@ -46,9 +53,9 @@ def names():
 
 @contextlib.contextmanager
 def dns_fault():
-    with pytest.raises(Fault) as caught:
+    with pytest.raises(ProbeError) as caught:
         yield caught
-    assert caught.value.kind is Kind.DNS
+    assert caught.value.kind is ErrorKind.DNS
 
 
 @pytest.mark.parametrize(
@@ -115,7 +122,7 @@ def test_an_address_that_has_not_failed_is_tried_first(failed, last):
 
 def test_when_all_have_failed_they_are_tried_in_turn():
     """The one whose failure is the oldest is the next, so that the recovery of any is seen."""
-    memory, tried = Addresses(), []
+    memory, tried = AddressHealth(), []
     for _ in range(6):
         tried.append(chosen(ADDRESSES, memory.failed)[1][0])
         memory.note(tried[-1], answered=False)
@@ -124,24 +131,24 @@ def test_when_all_have_failed_they_are_tried_in_turn():
 
 
 def test_an_address_that_failed_is_tried_again_after_some_connects_elsewhere():
-    """A dead first address of two is met once in `AGAIN` sessions and one more, and used again once it answers."""
-    memory, tried = Addresses(), []
-    for number in range(2 * AGAIN + 4):
+    """A dead first address is met once in `RETRY_AFTER_CONNECTS` + 1 sessions, and used again once it answers."""
+    memory, tried = AddressHealth(), []
+    for number in range(2 * RETRY_AFTER_CONNECTS + 4):
         address = chosen(ADDRESSES[:2], memory.failed)[1][0]
         tried.append(address)
-        memory.note(address, answered=address == "127.0.0.2" or number > AGAIN)
+        memory.note(address, answered=address == "127.0.0.2" or number > RETRY_AFTER_CONNECTS)
 
-    elsewhere = ["127.0.0.2"] * AGAIN
-    assert tried == ["127.0.0.1", *elsewhere, "127.0.0.1", *["127.0.0.1"] * (AGAIN + 2)]
+    elsewhere = ["127.0.0.2"] * RETRY_AFTER_CONNECTS
+    assert tried == ["127.0.0.1", *elsewhere, "127.0.0.1", *["127.0.0.1"] * (RETRY_AFTER_CONNECTS + 2)]
 
 
 def test_failed_addresses_are_bounded_in_number():
     """A name that has new dead addresses for ever costs no memory for ever; the oldest are forgotten."""
-    memory = Addresses()
-    for number in range(MOST + 3):
+    memory = AddressHealth()
+    for number in range(MAX_FAILED_ADDRESSES + 3):
         memory.note(f"10.0.0.{number}", answered=False)
 
-    assert memory.failed == tuple(f"10.0.0.{number}" for number in range(3, MOST + 3))
+    assert memory.failed == tuple(f"10.0.0.{number}" for number in range(3, MAX_FAILED_ADDRESSES + 3))
 
 
 @pytest.mark.parametrize(
@@ -211,15 +218,15 @@ async def test_an_answer_is_not_kept(names):
 async def test_look_ups_that_hang_are_bounded_in_number(names):
     """Beyond the cap a host fails as `dns` at once; whose look-up runs already may join; later all is well again."""
     resolver = Resolver(names)
-    hanging = [asyncio.ensure_future(resolver.resolve(f"dead{n}", 81, "any")) for n in range(IN_FLIGHT)]
-    await until(lambda: len(names.asked) == IN_FLIGHT)
+    hanging = [asyncio.ensure_future(resolver.resolve(f"dead{n}", 81, "any")) for n in range(MAX_LOOKUPS_IN_FLIGHT)]
+    await until(lambda: len(names.asked) == MAX_LOOKUPS_IN_FLIGHT)
     with dns_fault():
         await resolver.resolve("alive", 81, "any")
     joined = asyncio.ensure_future(resolver.resolve("dead0", 82, "any"))
 
     names.alive.set()
 
-    assert len(await asyncio.gather(*hanging, joined)) == IN_FLIGHT + 1
+    assert len(await asyncio.gather(*hanging, joined)) == MAX_LOOKUPS_IN_FLIGHT + 1
     assert await resolver.resolve("alive", 81, "any")
 
 

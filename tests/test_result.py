@@ -8,7 +8,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from exporter import result as r
-from exporter.result import Close, Facts, Fault, Initiator, Kind, Phase, Probe, Result, Trigger, Verdict, evidence_text
+from exporter.result import (
+    Close,
+    ErrorKind,
+    Initiator,
+    Phase,
+    Probe,
+    ProbeError,
+    Result,
+    SessionObservation,
+    Trigger,
+    Verdict,
+    evidence_text,
+)
 
 calm = settings(deadline=None, database=None)  # a busy machine is no finding
 
@@ -51,7 +63,7 @@ def test_every_list_of_label_values_is_held():
 
     assert lists - {
         r.StrEnum,
-        Kind,
+        ErrorKind,
         Trigger,
         r.Direction,
         r.Opcode,
@@ -81,7 +93,9 @@ def test_a_result_failed_if_a_probe_did(verdicts, failed):
     assert finished(**verdicts).failed is failed
 
 
-@pytest.mark.parametrize("value", [finished(), Close(1000, Initiator.LOCAL, Phase.CLOSE), Facts({}, {}, Phase.CLOSE)])
+@pytest.mark.parametrize(
+    "value", [finished(), Close(1000, Initiator.LOCAL, Phase.CLOSE), SessionObservation({}, {}, Phase.CLOSE)]
+)
 def test_what_is_finished_cannot_change(value):
     """A finished value is frozen: every sink is told the same."""
     name = dataclasses.fields(value)[0].name
@@ -93,7 +107,7 @@ def test_what_is_finished_cannot_change(value):
 def test_texts_of_the_network_are_not_shown_by_accident():
     """The values that carry the peer's texts leave them out of their repr, where a log or traceback would find them."""
     close = Close(1008, Initiator.REMOTE, Phase.ADMISSION, "Bearer secret")
-    facts = Facts({}, {}, Phase.ADMISSION, close=close, welcome={"a": "secret"}, refusal={"b": "secret"})
+    facts = SessionObservation({}, {}, Phase.ADMISSION, close=close, welcome={"a": "secret"}, refusal={"b": "secret"})
 
     assert "secret" not in repr(facts)
 
@@ -113,9 +127,9 @@ def test_a_result_has_no_place_for_a_text_of_the_network():
 @pytest.mark.parametrize(
     ("fault", "words"),
     [
-        (Fault(Kind.RESET, "ECONNRESET"), "reset ECONNRESET"),
-        (Fault(Kind.DEADLINE), "deadline"),
-        (Fault(Kind.STATUS, status=429, retry_after=7.0), "status"),
+        (ProbeError(ErrorKind.RESET, "ECONNRESET"), "reset ECONNRESET"),
+        (ProbeError(ErrorKind.DEADLINE), "deadline"),
+        (ProbeError(ErrorKind.STATUS, status=429, retry_after=7.0), "status"),
     ],
 )
 def test_a_fault_says_its_kind_and_our_detail(fault, words):

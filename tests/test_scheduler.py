@@ -17,11 +17,11 @@ import rig
 import virtual
 
 from exporter import scheduler as scheduler_module
-from exporter.host import LoopWatch
-from exporter.probing import Turn
+from exporter.host import LoopLagMonitor
+from exporter.probing import ProbeRequest
 from exporter.result import Impairment, Probe, Reason, Result, Skip, SkipCause, Trigger, Verdict
-from exporter.scheduler import CLOSING, LATEST, OVERDUE, PATIENCE, Scheduler
-from exporter.standin import Pace, StandIn
+from exporter.scheduler import DEAD_ALARM_SECONDS, FINISH_GRACE_SECONDS, MAX_LATE_SECONDS, STOP_GRACE_SECONDS, Scheduler
+from exporter.standin import StandIn, Timings
 
 POOL = tuple(rig.POOL)
 
@@ -33,7 +33,9 @@ def mapping(standin, **changes):
 
 @contextlib.asynccontextmanager
 async def backend(loop, **settings):
-    async with StandIn.start(tls_port=None, clock=loop.time, wall=loop.wall, pace=Pace.quick(), **settings) as standin:
+    async with StandIn.start(
+        tls_port=None, clock=loop.time, wall=loop.wall, pace=Timings.quick(), **settings
+    ) as standin:
         yield standin
 
 
@@ -171,7 +173,7 @@ class Played:
         self._loop, self._play = loop, play
         self.scheduler = Scheduler(jobs, self._run, self.told, loop.clock)
 
-    async def _run(self, turn: Turn):
+    async def _run(self, turn: ProbeRequest):
         self.begun.append((self._loop.wall(), turn))
         return await self._play(turn)
 
@@ -303,7 +305,13 @@ def test_targets_that_share_their_users_wait_for_each_other(fault):
 
 @pytest.mark.parametrize(
     ("interval", "blocked", "late"),
-    [("20s", LATEST - 0.5, 0), ("20s", LATEST + 0.5, 1), ("20s", 41.0, 2), ("6s", 3.5, 1), ("6s", 2.5, 0)],
+    [
+        ("20s", MAX_LATE_SECONDS - 0.5, 0),
+        ("20s", MAX_LATE_SECONDS + 0.5, 1),
+        ("20s", 41.0, 2),
+        ("6s", 3.5, 1),
+        ("6s", 2.5, 0),
+    ],
 )
 def test_a_cycle_begins_in_time_or_is_late(interval, blocked, late):
     """Up to 5 s, or half an interval if that is less, a cycle may begin late; what is later is skipped and counted."""
@@ -671,7 +679,7 @@ def test_a_step_of_the_wall_clock_loses_no_cycle(step):
             prober = rig.Rig(clock=loop.clock)
             told = Shifting(prober.state)
             scheduler = Scheduler([job], prober.prober.run, told, loop.clock)
-            watch = asyncio.ensure_future(LoopWatch(loop.time).run(lambda _: scheduler.look()))
+            watch = asyncio.ensure_future(LoopLagMonitor(loop.time).run(lambda _: scheduler.look()))
             scheduler.start()
             held = []
 
@@ -733,13 +741,13 @@ YEAR = 365.25 * DAY
 def test_a_clock_step_costs_no_work_that_grows_with_it(step, phase, monkeypatch):
     """At any phase of the interval: the next session comes within an interval, and few moments are computed for it."""
     computed = []
-    moments = scheduler_module._EveryCycle.get_next_fire_time
+    moments = scheduler_module._CycleTrigger.get_next_fire_time
 
     def counted(trigger, previous, now):
         computed.append(now)
         return moments(trigger, previous, now)
 
-    monkeypatch.setattr(scheduler_module._EveryCycle, "get_next_fire_time", counted)
+    monkeypatch.setattr(scheduler_module._CycleTrigger, "get_next_fire_time", counted)
 
     async def main(loop):
         async with backend(loop) as standin:
@@ -748,7 +756,7 @@ def test_a_clock_step_costs_no_work_that_grows_with_it(step, phase, monkeypatch)
             told = Shifting(prober.state)
             scheduler = Scheduler([job], prober.prober.run, told, loop.clock)
             async with asyncio.TaskGroup() as group:
-                watch = group.create_task(LoopWatch(loop.time).run(lambda _: scheduler.look()))
+                watch = group.create_task(LoopLagMonitor(loop.time).run(lambda _: scheduler.look()))
                 scheduler.start()
                 await asyncio.sleep(job.due(job.cycle_at(loop.wall()) + 3) - loop.wall() + phase * job.interval)
                 before = len(told.cycles)
@@ -922,7 +930,7 @@ def test_a_dead_alarm_is_known():
         stepped = player.scheduler.alive
         await asyncio.sleep(1)
         player.scheduler._alarm._stop_timer()  # what an exception in its wake-up amounts to
-        await asyncio.sleep(20 + OVERDUE + 1)
+        await asyncio.sleep(20 + DEAD_ALARM_SECONDS + 1)
         dead = player.scheduler.alive
         await player.scheduler.stop()
         return before, running, stepped, dead
@@ -972,17 +980,17 @@ def test_a_session_that_can_finish_is_let():
     """A stop in mid-session waits for its verdict; the cycle counts."""
     told, seen, took, held = stopped_in("slow_reply:delay=1.5", after=0.1)
 
-    assert took < PATIENCE
+    assert took < FINISH_GRACE_SECONDS
     assert [result.failed for result in told.cycles] == [False, False]
     assert [session.close_received for session in seen] == [1000, 1000]
     assert told.skips == held == []
 
 
 def test_a_session_that_cannot_finish_is_closed_with_1000():
-    """After `PATIENCE` it is told to close; the server sees a clean 1000, the cycle is `draining`."""
+    """After `FINISH_GRACE_SECONDS` it is told to close; the server sees a clean 1000, the cycle is `draining`."""
     told, seen, took, held = stopped_in("deaf", after=0.1)
 
-    assert PATIENCE <= took < PATIENCE + CLOSING
+    assert FINISH_GRACE_SECONDS <= took < FINISH_GRACE_SECONDS + STOP_GRACE_SECONDS
     assert causes(told) == {SkipCause.DRAINING: 1}
     assert (seen[-1].close_received, seen[-1].first_closer, seen[-1].how) == (1000, "client", "close")
     assert held == []
@@ -994,7 +1002,7 @@ def test_a_backend_that_answers_nothing_holds_up_no_stop(fault):
     """Whatever the close budget of the target, the stop is over after `PATIENCE + CLOSING`."""
     told, seen, took, held = stopped_in(fault, after=0.05, interval="60s", timeout="20s", close_timeout="30s")
 
-    assert took <= PATIENCE + CLOSING + 0.01
+    assert took <= FINISH_GRACE_SECONDS + STOP_GRACE_SECONDS + 0.01
     assert len(told.cycles) + len(told.skips) == 2
     assert not any(session.close_received == 1011 for session in seen)
     assert held == []
@@ -1034,7 +1042,7 @@ def test_no_session_is_opened_once_we_stop(fault):
 
     assert len(seen) == 2
     assert set(triggers(told)) == {Trigger.SCHEDULE}
-    assert took < PATIENCE
+    assert took < FINISH_GRACE_SECONDS
 
 
 def test_two_stops_at_once_are_one():
@@ -1059,7 +1067,7 @@ def test_two_stops_at_once_are_one():
 
     told, took, still_open = virtual.run(main)
 
-    assert took == pytest.approx(PATIENCE + 1.4, abs=0.01)
+    assert took == pytest.approx(FINISH_GRACE_SECONDS + 1.4, abs=0.01)
     assert causes(told) == {SkipCause.DRAINING: 1}
     assert told.results == []
     assert still_open == 0

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from test_scheduler import Nowhere, dues, instant, mapping
 
 from exporter.result import Probe, SkipCause, Trigger, Verdict
-from exporter.scheduler import CLOSING, PATIENCE, Scheduler
+from exporter.scheduler import FINISH_GRACE_SECONDS, STOP_GRACE_SECONDS, Scheduler
 
 FAR = 10_000.0
 
@@ -186,8 +186,8 @@ def test_a_stop_waits_for_sessions_of_targets_that_are_gone():
 
     run(script, job(), play=play)
 
-    assert ends == [pytest.approx(first + 1 + PATIENCE)]
-    assert PATIENCE + CLOSING < 5
+    assert ends == [pytest.approx(first + 1 + FINISH_GRACE_SECONDS)]
+    assert FINISH_GRACE_SECONDS + STOP_GRACE_SECONDS < 5
 
 
 # Changing -------------------------------------------------------------------------------------------------------------

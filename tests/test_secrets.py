@@ -30,12 +30,12 @@ import exporter.probing
 from exporter import log, tokens
 from exporter.__main__ import main
 from exporter.config import Jwt
-from exporter.daemon import Daemon, Options
-from exporter.result import Facts, Impairment
+from exporter.daemon import Daemon, DaemonOptions
+from exporter.result import Impairment, SessionObservation
 from exporter.session import Session
-from exporter.standin import Pace, StandIn
-from exporter.state.database import Limits
-from exporter.web import Address
+from exporter.standin import StandIn, Timings
+from exporter.state.database import StorageLimits
+from exporter.web import ListenAddress
 
 SLICE = 12
 SUFFIX = 8
@@ -140,7 +140,7 @@ class Watch:
                 super().__init__(order, *arguments, **options)
                 watch.shown.add("orders", order, order.script)
 
-            async def run(self) -> Facts:
+            async def run(self) -> SessionObservation:
                 facts = await super().run()
                 watch.refusals.append(json.dumps(facts.refusal))
                 watch.shown.add("facts", facts, facts.fault, facts.close)
@@ -193,11 +193,11 @@ def everything_logged(watched):
 
 def a_daemon(*targets, history_file=None):
     """A daemon whose sessions are driven by a test, and whose history keeps them all."""
-    options = Options(Address("127.0.0.1", 0), startup_delay=3600.0, history_file=history_file)
+    options = DaemonOptions(ListenAddress("127.0.0.1", 0), startup_delay=3600.0, history_file=history_file)
     daemon = Daemon(rig.planned(*targets), options)
     daemon._ground.history._last = 1000
     if daemon._file is not None:
-        daemon._file._database._limits = Limits(1000, 1000, 1 << 24)
+        daemon._file._database._limits = StorageLimits(1000, 1000, 1 << 24)
     return daemon
 
 
@@ -385,7 +385,7 @@ async def test_no_secret_is_shown_when_the_key_or_token_is_not_good(name, carry,
     know(watch, name)
 
     async def sessions(told):
-        async with StandIn.start(tls_port=None, pace=Pace.quick()) as standin:
+        async with StandIn.start(tls_port=None, pace=Timings.quick()) as standin:
             target = with_key_file(standin, tmp_path, name, carry)
             prober, job = rig.Rig(), rig.planned(target).jobs[0]
             results = [await prober.run(job) for _ in range(3)]
@@ -408,15 +408,15 @@ def in_the_resolver(monkeypatch, _watch):
 
 
 def in_the_judgement(monkeypatch, _watch):
-    monkeypatch.setattr(exporter.probing, "judge", breaking(lambda: "no such thing"))
+    monkeypatch.setattr(exporter.probing, "classify", breaking(lambda: "no such thing"))
 
 
 def quoting_the_refusal(monkeypatch, watch):
-    monkeypatch.setattr(exporter.probing, "judge", breaking(lambda: watch.refusals[-1]))
+    monkeypatch.setattr(exporter.probing, "classify", breaking(lambda: watch.refusals[-1]))
 
 
 def quoting_the_token(monkeypatch, watch):
-    monkeypatch.setattr(exporter.probing, "judge", breaking(lambda: max(watch.secrets.known, key=len)))
+    monkeypatch.setattr(exporter.probing, "classify", breaking(lambda: max(watch.secrets.known, key=len)))
 
 
 def breaking(words):
@@ -445,7 +445,7 @@ async def test_no_secret_is_shown_when_a_session_breaks_on_our_side(defect, carr
     defect(monkeypatch, watch)
 
     async def sessions(told):
-        async with StandIn.start(tls_port=None, pace=Pace.quick()) as standin:
+        async with StandIn.start(tls_port=None, pace=Timings.quick()) as standin:
             job = rig.planned(with_key_file(standin, tmp_path, "wrong key", carry)).jobs[0]
             result = await rig.Rig().run(job)
             told(result)
@@ -558,7 +558,7 @@ async def test_no_secret_is_shown_whatever_carries_it(way, backend, watch, tmp_p
 
 async def test_the_stand_in_echoes_what_the_backend_echoes():
     """A refused token comes back: 30 characters of the header, 12 of its beginning, 8 of its end."""
-    async with StandIn.start(tls_port=None, pace=Pace.quick()) as standin:
+    async with StandIn.start(tls_port=None, pace=Timings.quick()) as standin:
         peer = await standin_clients.Peer.connect(standin)
         token = standin_clients.token(b"a-key-that-the-backend-does-not-know-at-all", 0.0)
         assert await peer.upgrade("/ws", [f"Authorization: Bearer {token}"]) == "101"

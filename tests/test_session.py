@@ -46,8 +46,8 @@ from wire import (
 from exporter.config import Profile
 from exporter.profiles import BUILT_IN
 from exporter.resolver import Resolver
-from exporter.result import FactoryReason, Fault, Initiator, Kind, Phase, Probe, Reason, Verdict
-from exporter.session import FRAMES, KINDS, SILENT, Session, kind_of
+from exporter.result import ErrorKind, FactoryReason, Initiator, Phase, Probe, ProbeError, Reason, Verdict
+from exporter.session import ERROR_KINDS, MAX_FRAMES, SILENT_LOGGER, Session, kind_of
 
 NORMAL = (None, (1000, "local", "close"))
 PING = text({"type": "ping"})
@@ -231,7 +231,7 @@ async def test_what_is_no_welcome_is_none(value):
 
 @pytest.mark.parametrize(
     "flood",
-    [frame(Opcode.PONG) * (FRAMES + 10), text({"a": "x" * 60_000}) * 20, frame(Opcode.PING) * (FRAMES + 10)],
+    [frame(Opcode.PONG) * (MAX_FRAMES + 10), text({"a": "x" * 60_000}) * 20, frame(Opcode.PING) * (MAX_FRAMES + 10)],
     ids=["pongs", "messages", "pings"],
 )
 async def test_a_flood_is_too_big(flood):
@@ -337,7 +337,7 @@ async def test_what_comes_after_a_deadline_that_we_slept_through_is_not_looked_a
 
     facts, _ = await session(UPGRADE, lambda _: after(0.1), late, timeout=0.5)
 
-    assert facts.fault.kind is Kind.DEADLINE
+    assert facts.fault.kind is ErrorKind.DEADLINE
     assert (facts.refusal, facts.close.initiator) == (None, Initiator.LOCAL)
     assert 0.15 < facts.late < 3.0
 
@@ -364,7 +364,7 @@ async def test_a_broken_parser_never_makes_us_send_a_1011(monkeypatch, at):
     facts, peer = await session(UPGRADE, PING, frame(Opcode.PING), close(1001), close_timeout=5.0)
 
     assert time.monotonic() - started < 4
-    assert facts.fault.kind in (Kind.PROTOCOL, Kind.CLOSED)
+    assert facts.fault.kind in (ErrorKind.PROTOCOL, ErrorKind.CLOSED)
     assert 1011 not in peer.codes
     assert facts.close.code in (1001, 1006)
 
@@ -425,20 +425,20 @@ def test_every_exception_of_the_library_has_its_kind():
 
     assert len(current) >= 30
     opened = {cls for cls in current if not issubclass(cls, (ws.InvalidHandshake, ws.InvalidURI, ws.InvalidProxy))}
-    assert opened - set(KINDS) == set()
-    assert {cls.__name__ for cls in classes if not any(base in KINDS for base in cls.__mro__)} == set()
-    assert set(KINDS) - current == {UnicodeDecodeError, EOFError}
+    assert opened - set(ERROR_KINDS) == set()
+    assert {cls.__name__ for cls in classes if not any(base in ERROR_KINDS for base in cls.__mro__)} == set()
+    assert set(ERROR_KINDS) - current == {UnicodeDecodeError, EOFError}
 
 
 @pytest.mark.parametrize(
     ("error", "kind"),
     [
-        (ws.PayloadTooBig(2, 1), Kind.TOO_BIG),
-        (ws.ProtocolError("x"), Kind.PROTOCOL),
-        (ws.ConnectionClosedOK(None, None), Kind.CLOSED),
-        (EOFError(), Kind.EOF),
-        (UnicodeDecodeError("utf-8", b"", 0, 1, "x"), Kind.PROTOCOL),
-        (RuntimeError(), Kind.PROTOCOL),
+        (ws.PayloadTooBig(2, 1), ErrorKind.TOO_BIG),
+        (ws.ProtocolError("x"), ErrorKind.PROTOCOL),
+        (ws.ConnectionClosedOK(None, None), ErrorKind.CLOSED),
+        (EOFError(), ErrorKind.EOF),
+        (UnicodeDecodeError("utf-8", b"", 0, 1, "x"), ErrorKind.PROTOCOL),
+        (RuntimeError(), ErrorKind.PROTOCOL),
     ],
 )
 def test_an_exception_is_what_its_class_says(error, kind):
@@ -451,7 +451,7 @@ async def test_the_librarys_logger_never_speaks(caplog):
     caplog.set_level("DEBUG")
     await session(UPGRADE, WELCOME, MESSAGE, REPLY, headers={"Authorization": "Bearer s3cret"})
 
-    assert SILENT.disabled
+    assert SILENT_LOGGER.disabled
     assert not [record for record in caplog.records if "websockets" in record.name or "s3cret" in record.getMessage()]
 
 
@@ -491,7 +491,7 @@ async def test_a_name_that_does_not_resolve_names_its_phase():
 
 def test_a_fault_shows_no_text_of_the_network():
     """What a fault says of itself are words of ours."""
-    assert str(Fault(Kind.UPGRADE, "endless head")) == "upgrade endless head"
+    assert str(ProbeError(ErrorKind.UPGRADE, "endless head")) == "upgrade endless head"
 
 
 async def test_the_subject_may_be_part_of_a_message():

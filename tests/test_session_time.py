@@ -31,7 +31,7 @@ from wire import (
 )
 
 from exporter.resolver import Resolver
-from exporter.result import Kind, Phase, Probe
+from exporter.result import ErrorKind, Phase, Probe
 from exporter.session import Session
 
 AUTH_OK = text({"type": "auth_ok"})
@@ -207,7 +207,7 @@ async def test_a_slow_drip_does_not_extend_the_deadline(before, words, phase):
         facts = await converse(server, profile=AUTHED, timeout=0.3, close_timeout=0.1)
 
     assert time.monotonic() - started < 0.4 + SLACK
-    assert (facts.fault.kind, str(facts.ended)) == (Kind.DEADLINE, phase)
+    assert (facts.fault.kind, str(facts.ended)) == (ErrorKind.DEADLINE, phase)
 
 
 @pytest.mark.parametrize("answer", [True, False])

@@ -23,7 +23,7 @@ from wire import (
     upgrade_with,
 )
 
-from exporter.result import CertificatePlace, Kind, Phase, Reason
+from exporter.result import CertificatePlace, ErrorKind, Phase, Reason
 
 NORMAL = (None, (1000, "local", "close"))
 BROKEN_RECORD = b"\x17\x03\x03\x00\x20" + b"\x00" * 32
@@ -169,5 +169,5 @@ async def test_a_farewell_without_a_close_frame_is_1006(tmp_path):
     async with serving(over_tls(tmp_path, farewell_only)) as server, leaves_nothing():
         facts = await converse(server, tls=client_context())
 
-    assert facts.fault.kind is Kind.EOF
+    assert facts.fault.kind is ErrorKind.EOF
     assert ending(facts)[1] == (1006, "none", "admission")

@@ -23,10 +23,10 @@ from wire import (
     upgrade_with,
 )
 
-from exporter.profiles import FACTORY, Reader
+from exporter.profiles import FACTORY, MessageMatcher
 from exporter.result import Direction, Phase, Probe, evidence_text
 from exporter.result import Opcode as Word
-from exporter.session.transcript import KEPT, OPCODES
+from exporter.session.transcript import FRAMES_KEPT_AT_EACH_END, OPCODES
 
 HOSTILE = "<script>alert(1)</script> Bearer eyJhbGciOiJIUzI1NiJ9.e30.x \x1b[31m \n::error::"
 
@@ -163,8 +163,8 @@ async def test_a_long_session_keeps_both_ends():
     facts = await session(UPGRADE, frame(Opcode.PONG) * 500, WELCOME, MESSAGE, REPLY)
 
     said = lines(facts)
-    assert len(said) == 2 * KEPT
-    assert said[:KEPT] == ["in pong"] * KEPT
+    assert len(said) == 2 * FRAMES_KEPT_AT_EACH_END
+    assert said[:FRAMES_KEPT_AT_EACH_END] == ["in pong"] * FRAMES_KEPT_AT_EACH_END
     assert said[-5:] == ["in text welcome", "out text send", "in text reply", *CLEAN]
     assert len(said) + facts.frames_left_out == 505
 
@@ -200,7 +200,7 @@ def test_every_refusal_of_the_factory_has_its_word(rule):
     """The word of a rule is what the backend calls the error, and fit to be shown."""
     texts = {"details": {"error_message": "maximum number of WebSocket managers (5)"}}
 
-    word = Reader(FACTORY).error_word({**texts, **rule.match, "error_message": " ".join(rule.text.values())})
+    word = MessageMatcher(FACTORY).error_word({**texts, **rule.match, "error_message": " ".join(rule.text.values())})
 
     assert word == rule.match["error_code"] == evidence_text(word)
 

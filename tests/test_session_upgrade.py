@@ -20,7 +20,7 @@ from wire import (
     upgrade_with,
 )
 
-from exporter.result import Handshake, Kind, Phase, Probe
+from exporter.result import ErrorKind, Handshake, Phase, Probe
 
 GOOD = (None, (1000, "local", "close"))
 
@@ -74,7 +74,7 @@ async def test_a_refusal_is_judged_when_its_head_is_complete(head, status):
     """The body of a refused upgrade is never awaited, whatever the version, the reason and the headers."""
     facts = await refusal(head)
 
-    assert (facts.fault.kind, facts.fault.status, facts.fault.retry_after) == (Kind.STATUS, status, None)
+    assert (facts.fault.kind, facts.fault.status, facts.fault.retry_after) == (ErrorKind.STATUS, status, None)
 
 
 @pytest.mark.parametrize(
@@ -129,7 +129,7 @@ async def test_a_redirect_is_not_followed():
 @both_loops
 async def test_what_is_no_http_answer_is_judged_at_once(words):
     """Bytes that cannot become an answer's head are a bad handshake, without waiting for more of them."""
-    assert (await refusal(words)).fault.kind is Kind.UPGRADE
+    assert (await refusal(words)).fault.kind is ErrorKind.UPGRADE
 
 
 BAD_101 = {
@@ -251,7 +251,7 @@ async def test_an_endless_head_is_no_answer(flood):
     """Headers, a line or a row of 1xx without end are a bad handshake, long before the deadline."""
     facts = await refusal(flood)
 
-    assert (facts.fault.kind, facts.fault.detail) == (Kind.UPGRADE, Handshake.TOO_LARGE)
+    assert (facts.fault.kind, facts.fault.detail) == (ErrorKind.UPGRADE, Handshake.TOO_LARGE)
 
 
 @pytest.mark.parametrize("part", [b"", b"HTTP/1.1 101 Switching Protocols\r\nUpgr"], ids=["nothing", "half a head"])

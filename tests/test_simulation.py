@@ -11,12 +11,12 @@ import rig
 import virtual
 
 from exporter.config import Config
-from exporter.oncall import OnCall
+from exporter.oncall import Checker
 from exporter.plan import plan
 from exporter.profiles import BUILT_IN
 from exporter.result import FactoryReason, Probe, Reason, Result, SkipCause, Trigger
-from exporter.standin import Pace, StandIn
-from exporter.state import State
+from exporter.standin import StandIn, Timings
+from exporter.state import LedgerFile
 
 RELEASE = 300.0
 SLOTS = 5
@@ -24,7 +24,7 @@ WEATHER = ("no_welcome", "internal_error", "zombie", "abort:at=reply", "http:sta
 
 
 async def backend(loop, **settings):
-    return await StandIn.start(tls_port=None, clock=loop.time, wall=loop.wall, pace=Pace(), **settings)
+    return await StandIn.start(tls_port=None, clock=loop.time, wall=loop.wall, pace=Timings(), **settings)
 
 
 def mapping(standin, interval, *, slots=SLOTS, **changes):
@@ -75,7 +75,11 @@ def test_a_planned_schedule_never_meets_the_limit(stretch, restarts, tmp_path):
         weather = asyncio.ensure_future(stormy(standin, length, seed=7))
         results = []
         for life in range(restarts + 1):
-            state = State.open(tmp_path / "state", wall=loop.wall) if life % 2 else State.in_memory(wall=loop.wall)
+            state = (
+                LedgerFile.open(tmp_path / "state", wall=loop.wall)
+                if life % 2
+                else LedgerFile.in_memory(wall=loop.wall)
+            )
             scheduler, told = rig.Rig(clock=loop.clock, state=state).schedule(job)
             await asyncio.sleep(length / (restarts + 1) * (0.9 + 0.2 * (life % 2)))
             await scheduler.stop()
@@ -159,14 +163,14 @@ class Week:
                 elif self.story == "rotated":
                     self.standin.set_fault("/ws", "auth_rejected:breaker=true")
                 for depth in (Probe.SEND, Probe.CONNECT):
-                    checked = await OnCall(self.job, state, clock=self.loop.clock).once(depth)
+                    checked = await Checker(self.job, state, clock=self.loop.clock).once(depth)
                     self.results += checked.results
                 await asyncio.sleep(DAY - 3600)
 
     @contextlib.asynccontextmanager
     async def exporter(self):
         """One life; what it knew is in the state file."""
-        state = State.open(self.state_file, wall=self.loop.wall)
+        state = LedgerFile.open(self.state_file, wall=self.loop.wall)
         scheduler, told = rig.Rig(clock=self.loop.clock, state=state).schedule(self.job)
         yield state
         await scheduler.stop()
@@ -198,7 +202,7 @@ class Week:
             await asyncio.sleep(200)
             if await self.passes(state):
                 return "by itself"
-            await OnCall(self.job, state, clock=self.loop.clock, send_token=True).once(Probe.SEND)
+            await Checker(self.job, state, clock=self.loop.clock, send_token=True).once(Probe.SEND)
             await asyncio.sleep(200)
             return "after a check" if await self.passes(state) else "never"
 
@@ -289,7 +293,7 @@ def test_after_a_slot_refusal_the_identity_rests_in_its_own_turns():
 @pytest.mark.timeout(120)
 async def test_three_windows_of_compressed_time_on_the_real_clock_agree():
     """With release 3 s instead of 300 s, three windows on real time meet no limit."""
-    pace = Pace().scaled(0.01)
+    pace = Timings().scaled(0.01)
     standin = await StandIn.start(tls_port=None, pace=pace, slots=SLOTS)
     limits = {"slots_per_identity": SLOTS, "slot_release": "3s"}
     compressed = rig.target(

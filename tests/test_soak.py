@@ -25,8 +25,8 @@ from table import ROWS
 
 from exporter.metrics import Metrics, target_series
 from exporter.result import Phase, Probe, Reason, Result
-from exporter.standin import Pace, StandIn, parse
-from exporter.state import State
+from exporter.standin import StandIn, Timings, parse
+from exporter.state import LedgerFile
 
 SEED = 20250907
 IN_FLIGHT = 24
@@ -43,7 +43,7 @@ SHORT = {"http:status=429": "http:status=429,retry_after=0", "rate_limit_close":
 AT_ACCEPT = [f"{spec},share={SHARE}" for spec in ("abort:at=tcp", "half_close:at=tcp", "silent:after=tcp")] + [
     f"{spec}:share={SHARE}" for spec in ("tls_untrusted", "tls_expired", "tls_client_required", "not_tls")
 ]
-PACE = replace(Pace.quick(), verdict_cache=5.0, slot_release=5.0, slot_idle=5.0, slot_cleanup=5.0)
+PACE = replace(Timings.quick(), verdict_cache=5.0, slot_release=5.0, slot_idle=5.0, slot_cleanup=5.0)
 """What the stand-in remembers it forgets within seconds, but not within a session."""
 BEFORE_THE_101 = (Phase.TCP, Phase.TLS, Phase.UPGRADE)
 PAGE = 4096
@@ -89,7 +89,7 @@ class Soak:
     def __init__(self, standin, folder):
         self.standin = standin
         self.rng = random.Random(SEED)
-        self.state = State.open(folder / "state")
+        self.state = LedgerFile.open(folder / "state")
         self.prober = rig.Rig(state=self.state)
         self.metrics = Metrics("1.2.3")
         self.workers = [self._jobs(folder, number) for number in range(IN_FLIGHT)]

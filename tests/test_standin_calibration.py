@@ -8,7 +8,7 @@ import standin_clients as clients
 import virtual
 from standin_clients import NONCE, Peer, offer, story, until, word_of
 
-from exporter.standin import Pace, StandIn
+from exporter.standin import StandIn, Timings
 
 FINE = "101 > welcome > ping ack > close 1000 eof"
 REJECTED = "101 > VALIDATION_FAILED close 1008 SSOT Auth failed eof"
@@ -562,7 +562,7 @@ def test_the_first_connection_of_a_process_can_be_slow():
                 stage.standin.forget()
         return took
 
-    assert scene(play, pace=Pace(cold_start=1.0)) == pytest.approx([1.1, 0.1, 1.1, 1.1], abs=0.01)
+    assert scene(play, pace=Timings(cold_start=1.0)) == pytest.approx([1.1, 0.1, 1.1, 1.1], abs=0.01)
 
 
 def test_the_platform_cuts_a_connection_after_600_seconds_without_a_close_frame():

@@ -10,9 +10,9 @@ import virtual
 import yaml
 from standin_clients import Peer, story, until
 
-from exporter.standin import FAULTS, Pace, StandIn, parse
+from exporter.standin import FAULTS, StandIn, Timings, parse
 from exporter.standin.acts import ACTS
-from exporter.standin.faults import Stage
+from exporter.standin.faults import FaultStage
 from exporter.standin.wire_acts import CERTIFICATES, WIRE_ACTS
 
 FINE = "101 > welcome > ping ack > close 1000 eof"
@@ -151,9 +151,9 @@ def test_every_fault_has_a_row_and_an_act():
     assert set(ACTS) | set(WIRE_ACTS) == set(FAULTS) - listeners
     for name, fault in FAULTS.items():
         stages = set(parse(name).stages) | {stage for param in fault.params for stage in param.stages.values()}
-        by_wire = stages & {Stage.TCP, Stage.CLOSE}
+        by_wire = stages & {FaultStage.TCP, FaultStage.CLOSE}
         assert (not by_wire) or name in WIRE_ACTS
-        assert not (stages - {Stage.TCP, Stage.CLOSE, Stage.TLS}) or name in ACTS
+        assert not (stages - {FaultStage.TCP, FaultStage.CLOSE, FaultStage.TLS}) or name in ACTS
 
 
 def test_the_expectations_of_the_exporter_can_be_set():
@@ -495,7 +495,7 @@ def test_refusing_stops_and_starts_on_the_same_port():
     """`refuse` refuses connections on both ports; cleared, the same ports answer again."""
 
     async def main(loop):
-        async with StandIn.start(clock=loop.time, wall=loop.wall, pace=Pace.quick()) as standin:
+        async with StandIn.start(clock=loop.time, wall=loop.wall, pace=Timings.quick()) as standin:
             before = standin.url(), standin.url(tls=True)
             for _ in range(3):
                 standin.set_fault("*", "refuse")

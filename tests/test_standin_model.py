@@ -6,19 +6,19 @@ import random
 import pytest
 import standin_clients as clients
 
-from exporter.standin import FAULTS, Pace, parse
-from exporter.standin.backend import Backend, Refused, Service, Verdict
-from exporter.standin.breaker import Breaker
-from exporter.standin.credentials import Knock, unverified_subject, well_formed
+from exporter.standin import FAULTS, Timings, parse
+from exporter.standin.backend import AuthService, Backend, LoginRefusedError, TokenVerdict
+from exporter.standin.breaker import AuthBreaker
+from exporter.standin.credentials import UpgradeRequest, unverified_subject, well_formed
 from exporter.standin.replies import answer, transport_answer
-from exporter.standin.slots import Managers
-from exporter.standin.switchboard import Switchboard, canonical
+from exporter.standin.slots import UserManagers
+from exporter.standin.switchboard import FaultRegistry, canonical
 
 USER = clients.USER
 
 
 def managers(limit=5, **options):
-    return Managers(limit, **{"release": 300.0, "idle": 1800.0, "cleanup": 300.0, "now": 0.0, **options})
+    return UserManagers(limit, **{"release": 300.0, "idle": 1800.0, "cleanup": 300.0, "now": 0.0, **options})
 
 
 def fill(held, count, at=0.0, user=USER):
@@ -119,7 +119,7 @@ def test_the_sustainable_rate_is_one_per_release_over_limit(limit, every):
 
 def test_three_failures_in_a_row_open_the_breaker_for_its_time():
     """Open for ten seconds, then half-open; one success closes it."""
-    breaker = Breaker(10.0)
+    breaker = AuthBreaker(10.0)
     for now in (0.0, 1.0, 2.0):
         assert breaker.allows(now)
         breaker.record(now, ok=False)
@@ -134,7 +134,7 @@ def test_three_failures_in_a_row_open_the_breaker_for_its_time():
 
 def test_a_failure_while_half_open_opens_it_again():
     """One is enough then."""
-    breaker = Breaker(10.0)
+    breaker = AuthBreaker(10.0)
     for _ in range(3):
         breaker.record(0.0, ok=False)
     assert breaker.allows(10.0)
@@ -157,7 +157,7 @@ def test_a_failure_while_half_open_opens_it_again():
 )
 def test_the_rate_opens_it_at_four_fifths(calls, opens):
     """80 % of at least three calls; alternating ones never do."""
-    breaker = Breaker(10.0)
+    breaker = AuthBreaker(10.0)
     for call in calls:
         breaker.record(0.0, ok=call == "S")
     assert breaker.allows(0.0) is not opens
@@ -168,12 +168,12 @@ NOW = 1_800_000_000.0
 
 
 def backend(**options):
-    return Backend(KEY, **{"slots": 5, "pace": Pace(), "rng": random.Random(0), "now": 0.0, **options})
+    return Backend(KEY, **{"slots": 5, "pace": Timings(), "rng": random.Random(0), "now": 0.0, **options})
 
 
 def knock(token=None, **headers):
     bearer = {} if token is None else {"authorization": f"Bearer {token}"}
-    return Knock("/ws", headers={**bearer, **headers})
+    return UpgradeRequest("/ws", headers={**bearer, **headers})
 
 
 def test_a_remembered_token_keeps_the_breaker_closed_and_ends_with_its_time():
@@ -182,7 +182,7 @@ def test_a_remembered_token_keeps_the_breaker_closed_and_ends_with_its_time():
     token = clients.token(KEY, NOW, lifetime=60)
     assert process.authenticate(knock(token), now=0.0, wall=NOW) == USER
     assert process.authenticate(knock(token), now=299.0, wall=NOW + 299) == USER
-    with pytest.raises(Refused):
+    with pytest.raises(LoginRefusedError):
         process.authenticate(knock(token), now=300.0, wall=NOW + 300)
 
 
@@ -192,9 +192,9 @@ def test_an_open_breaker_refuses_remembered_tokens_too():
     good, bad = clients.token(KEY, NOW), clients.token(b"f" * 64, NOW)
     process.authenticate(knock(good), now=0.0, wall=NOW)
     for _ in range(3):
-        with pytest.raises(Refused):
+        with pytest.raises(LoginRefusedError):
             process.authenticate(knock(bad), now=1.0, wall=NOW)
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(LoginRefusedError) as refused:
         process.authenticate(knock(good), now=10.9, wall=NOW)
     assert refused.value.frame["error_message"].startswith("auth_service_unreachable")
     assert process.authenticate(knock(good), now=11.0, wall=NOW) == USER
@@ -205,7 +205,7 @@ def test_bypassed_and_malformed_knocks_never_touch_the_breaker():
     process = backend()
     for _ in range(5):
         for each in (knock(), knock("a.b")):
-            with pytest.raises(Refused, match="1008"):
+            with pytest.raises(LoginRefusedError, match="1008"):
                 process.authenticate(each, now=0.0, wall=NOW)
         process.authenticate(knock("garbage", **{"x-test-mode": "true"}), now=0.0, wall=NOW)
     assert process.authenticate(knock(clients.token(KEY, NOW)), now=0.0, wall=NOW) == USER
@@ -213,7 +213,7 @@ def test_bypassed_and_malformed_knocks_never_touch_the_breaker():
 
 def test_the_memory_of_verdicts_is_bounded(monkeypatch):
     """Whatever a client sends; the oldest go first."""
-    monkeypatch.setattr("exporter.standin.backend.REMEMBERED", 10)
+    monkeypatch.setattr("exporter.standin.backend.MAX_REMEMBERED_TOKENS", 10)
     process = backend()
     for number in range(30):
         process.authenticate(knock(clients.token(KEY, NOW)), now=float(number), wall=NOW)
@@ -227,9 +227,9 @@ def test_a_service_of_a_fault_judges_in_place_of_the_real_one():
     process = backend()
     token = clients.token(KEY, NOW)
     process.authenticate(knock(token), now=0.0, wall=NOW)
-    service = Service(lambda _token: Verdict(text="no"))
+    service = AuthService(lambda _token: TokenVerdict(text="no"))
     for _ in range(5):
-        with pytest.raises(Refused, match="1008"):
+        with pytest.raises(LoginRefusedError, match="1008"):
             process.authenticate(knock(token), now=0.0, wall=NOW, service=service)
     assert process.authenticate(knock(token), now=0.0, wall=NOW) == USER
 
@@ -264,7 +264,7 @@ def test_connection_ids_look_like_the_real_ones_and_follow_the_seed():
 )
 def test_the_token_is_looked_for_in_order(headers, query, token):
     """Header, subprotocol, query; what cannot be read is not there."""
-    assert Knock("/ws", query, headers).token() == token
+    assert UpgradeRequest("/ws", query, headers).token() == token
 
 
 @pytest.mark.parametrize(("text", "formed"), [("a.b.c", True), ("a.b", False), ("a..c", False), ("a.b.c.d", False)])
@@ -421,7 +421,7 @@ def test_the_table_describes_itself():
 @pytest.mark.parametrize("spec", ["refuse", "not_tls", "tls_expired", "silent:after=tcp", "abort:at=tcp"])
 def test_what_acts_before_the_path_is_known_goes_on_all_paths_only(spec):
     """The refusal says so, and nothing is changed by it."""
-    board = Switchboard(random.Random(0))
+    board = FaultRegistry(random.Random(0))
     board.set("/ws", ["zombie"])
     with pytest.raises(ValueError, match="acts before a path is known: set it on"):
         board.set("/ws", ["deaf", spec])
@@ -442,8 +442,8 @@ def test_a_path_is_a_path(path):
 
 def test_pace_scales_and_shrinks():
     """`scaled` scales all; `quick` shortens only what a session waits for, in the same order."""
-    pace, scaled, quick = Pace(cold_start=1.0), Pace(cold_start=1.0).scaled(0.01), Pace.quick()
-    for name in Pace.__slots__:
+    pace, scaled, quick = Timings(cold_start=1.0), Timings(cold_start=1.0).scaled(0.01), Timings.quick()
+    for name in Timings.__slots__:
         assert getattr(scaled, name) == pytest.approx(getattr(pace, name) / 100)
     assert quick.settle < quick.registration < quick.services < quick.startup_wait < 0.1
     assert (quick.slot_release, quick.breaker_open, quick.keepalive) == (300.0, 10.0, 20.0)

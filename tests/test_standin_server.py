@@ -22,7 +22,7 @@ from standin_clients import NONCE, Peer, story, until
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosedError, InvalidStatus
 
-from exporter.standin import FAULTS, Pace, Seen, StandIn
+from exporter.standin import FAULTS, ConnectionRecord, StandIn, Timings
 
 FINE = "101 > welcome > ping ack > close 1000 eof"
 REFUSED = "101 > FACTORY_INIT_FAILED close 1011 Factory SSOT validation failed eof"
@@ -37,7 +37,7 @@ def authorization(standin, now):
 
 
 def quick(**options):
-    return StandIn.start(pace=Pace.quick(), **options)
+    return StandIn.start(pace=Timings.quick(), **options)
 
 
 # The handle ---------------------------------------------------------------------------------------------------------
@@ -204,7 +204,7 @@ def test_the_record_tells_the_truth_of_a_healthy_session():
             return (await standin.wait_sessions(1))[0]
 
     seen = virtual.run(main)
-    assert isinstance(seen, Seen)
+    assert isinstance(seen, ConnectionRecord)
     assert (seen.path, seen.user, seen.tls, seen.token_seen, seen.upgraded) == (
         "/ws/a",
         clients.USER,
@@ -277,7 +277,7 @@ async def test_waiting_for_sessions_ends():
 
 async def test_records_are_bounded(monkeypatch):
     """The oldest go; the count goes on."""
-    monkeypatch.setattr("exporter.standin.server.REMEMBERED", 3)
+    monkeypatch.setattr("exporter.standin.server.MAX_REMEMBERED_CONNECTIONS", 3)
     async with quick() as standin:
         for _ in range(5):
             peer = await Peer.connect(standin)
@@ -555,7 +555,7 @@ async def test_a_flood_that_reads_nothing_is_held_back():
 
 async def test_paths_that_clients_bring_into_being_are_bounded(monkeypatch):
     """Beyond the bound a new name is an unknown path; the known ones go on."""
-    monkeypatch.setattr("exporter.standin.house.MOST_PATHS", 3)
+    monkeypatch.setattr("exporter.standin.house.MAX_PATHS", 3)
     async with quick(tls_port=None) as standin:
         told = [await story(standin, f"/ws/p{number}", now=time.time()) for number in range(5)]
         assert told == [FINE] * 3 + ["403"] * 2
@@ -568,7 +568,7 @@ async def test_paths_that_clients_bring_into_being_are_bounded(monkeypatch):
 
 async def test_hundreds_of_sessions_at_once_cost_little():
     """Three hundred concurrent sessions are all healthy, and each costs both sides together a few milliseconds."""
-    async with StandIn.start(pace=Pace.quick(), tls_port=None, slots=1000) as standin:
+    async with StandIn.start(pace=Timings.quick(), tls_port=None, slots=1000) as standin:
         now = time.time()
         begun = time.process_time()
         told = await asyncio.gather(*(story(standin, now=now) for _ in range(300)))

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from exporter.budget import Grant, Request
+from exporter.budget import Grant, SessionCost
 from exporter.result import SkipCause, Trigger
-from exporter.state import State
+from exporter.state import LedgerFile
 from exporter.state import ledger_file as room
 
 NOW = 1_800_000_000.0
@@ -44,7 +44,9 @@ def opened(tmp_path, wall):
     states = []
 
     def another(path=None, **options):
-        state = State.open(path or tmp_path / "state", wall=wall, report=options.pop("report", pytest.fail), **options)
+        state = LedgerFile.open(
+            path or tmp_path / "state", wall=wall, report=options.pop("report", pytest.fail), **options
+        )
         states.append(state)
         return state
 
@@ -55,7 +57,7 @@ def opened(tmp_path, wall):
 
 def request(run, **changes):
     fields = {"user": "user", "slots": 5, "slot_release": 300.0, **changes}
-    return Request(run=run, host="host", authority="host:443", **fields)
+    return SessionCost(run=run, host="host", authority="host:443", **fields)
 
 
 def session(state, run, now=NOW, **changes):
@@ -124,7 +126,7 @@ def test_confirm_runs_are_possible_at_once_after_a_restart_with_the_file(opened,
 
 def test_without_a_file_the_ledger_is_as_good_but_starts_blind(wall):
     """In memory the same rules hold, and the first window sees no confirm run."""
-    state = State.in_memory(wall=wall)
+    state = LedgerFile.in_memory(wall=wall)
     assert not session(state, "0", trigger=Trigger.CONFIRM)
     assert [session(state, str(number), NOW + number * 2) for number in range(6)] == [True] * 4 + [False] * 2
     assert state.ledger.pending == []
@@ -183,7 +185,7 @@ def test_a_transaction_in_which_nothing_happens_costs_microseconds(opened):
 
 def test_a_long_journal_is_rewritten_and_says_the_same(opened, monkeypatch, tmp_path):
     """Over a size the file is replaced by what still matters; others notice and read it anew."""
-    monkeypatch.setattr(room, "COMPACT_AT", 20_000)
+    monkeypatch.setattr(room, "COMPACT_AT_BYTES", 20_000)
     one, two = opened(), opened()
     sizes = []
     for number in range(400):
@@ -200,7 +202,7 @@ def test_a_long_journal_is_rewritten_and_says_the_same(opened, monkeypatch, tmp_
 
 def test_a_rewritten_file_keeps_its_mode(opened, monkeypatch, tmp_path):
     """What an administrator opened for a group stays open for it."""
-    monkeypatch.setattr(room, "COMPACT_AT", 100)
+    monkeypatch.setattr(room, "COMPACT_AT_BYTES", 100)
     one = opened()
     (tmp_path / "state").chmod(0o640)
     before = (tmp_path / "state").stat().st_ino
@@ -211,7 +213,7 @@ def test_a_rewritten_file_keeps_its_mode(opened, monkeypatch, tmp_path):
 
 def test_a_rewrite_that_fails_costs_nothing(opened, monkeypatch, tmp_path):
     """The long journal is as good as the short one, and no half file is left."""
-    monkeypatch.setattr(room, "COMPACT_AT", 100)
+    monkeypatch.setattr(room, "COMPACT_AT_BYTES", 100)
     monkeypatch.setattr(os, "fsync", no_space)
     one = opened()
     session(one, "1")
@@ -276,7 +278,7 @@ def test_a_folder_a_pipe_or_a_giant_is_refused_in_words(opened, tmp_path):
     (tmp_path / "folder").mkdir()
     os.mkfifo(tmp_path / "pipe")
     with (tmp_path / "giant").open("wb") as giant:
-        giant.truncate(room.LARGEST + 1)
+        giant.truncate(room.MAX_JOURNAL_BYTES + 1)
     sentences = {
         "folder": "cannot be used: Is a directory",
         "pipe": "is not a regular file",
@@ -358,7 +360,7 @@ def test_a_file_that_cannot_be_opened_is_tried_again(opened, monkeypatch):
         assert session(one, "1", NOW + 2)
         assert session(one, "2", NOW + 4)
     assert (len(tries), len(told)) == (1, 1)
-    assert 0 < one._again - time.monotonic() <= room.RETRY
+    assert 0 < one._again - time.monotonic() <= room.OPEN_RETRY_SECONDS
     one._again = time.monotonic()
     assert held(one, now=NOW + 6) == held(opened(), now=NOW + 6) == 3
     assert len(told) == 2
@@ -366,7 +368,7 @@ def test_a_file_that_cannot_be_opened_is_tried_again(opened, monkeypatch):
 
 def test_what_cannot_be_written_for_long_stays_bounded(opened, monkeypatch):
     """Beyond a number of events a snapshot stands for them; nothing is counted twice when it is written."""
-    monkeypatch.setattr(room, "UNSAVED", 50)
+    monkeypatch.setattr(room, "MAX_UNSAVED_EVENTS", 50)
     one = opened(report=lambda _: None)
     with monkeypatch.context() as patch:
         patch.setattr(room, "_write_all", half_written)

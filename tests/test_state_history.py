@@ -16,7 +16,7 @@ import pytest
 import report_cases as cases
 from results import NOW, connected, failed, impaired, passed
 
-from exporter.history import History, Outcome, Word
+from exporter.history import CycleOutcome, History, StateKind
 from exporter.result import Trigger
 from exporter.state import database as sql
 from exporter.state import history_file as room
@@ -106,7 +106,7 @@ async def test_a_restart_forgets_nothing(path):
         assert {name: after.known(name) for name in ("staging", "canary")} == {
             name: before.known(name) for name in ("staging", "canary")
         }
-        assert after.history.state("new").word is Word.UNKNOWN
+        assert after.history.state("new").word is StateKind.UNKNOWN
     assert before.said == after.said == []
 
 
@@ -115,7 +115,7 @@ async def test_what_came_after_the_last_snapshot_is_made_up_for(path):
     before = Kept(path)
     await before.file.load(("staging",))
     before.add(*DAY[:4])
-    before.file._writes = room.SNAPSHOT_EVERY - 1
+    before.file._writes = room.SNAPSHOT_INTERVAL_WRITES - 1
     await before.save()
     before.add(*DAY[4:])
     await before.save()
@@ -152,7 +152,7 @@ async def test_the_files_are_for_us_alone(path, tmp_path):
 
 async def test_a_target_that_no_config_names_is_kept_for_a_week(path):
     """A config without it may be a mistake; after a week its rows go, and those of the others stay."""
-    week = sql.ABANDONED
+    week = sql.ABANDONED_SECONDS
     await written(path, passed("old", NOW - week - 1), passed("young", NOW - week + 60), targets=("old", "young"))
     await written(path, passed("staging", NOW - week - 1))
 
@@ -175,8 +175,8 @@ async def test_the_file_is_bounded(path):
             kept.add(*(passed("abc"[n % 3], NOW + number * 50 + n, transcript=LONG) for n in range(50)))
             await kept.save()
             largest = max(largest, sum(file.stat().st_size for file in path.parent.iterdir()))
-    unswept = most / sql.SWEEP + 50 * 3_500
-    log = 3 * sql.LOG_PAGES * sql.PAGE
+    unswept = most / sql.SWEEPS_PER_CAPACITY + 50 * 3_500
+    log = 3 * sql.MAX_WAL_PAGES * sql.PAGE_BYTES
 
     assert largest < 1.5 * (most + unswept) + log
     async with opened(path, "a", "b", "c") as after:
@@ -216,12 +216,12 @@ async def test_a_file_is_read_in_slices(path):
     async with opened(path, *names) as after:
         ticker.cancel()
         assert sum(len(after.moments(name)) for name in names) == 2000
-    assert turns > 2000 / room.RESULTS
+    assert turns > 2000 / room.RESULTS_PER_SLICE
 
 
 async def test_it_is_written_every_second_until_cancelled(path, monkeypatch):
     """The chore of the daemon: what was added is on file without any close."""
-    monkeypatch.setattr(room, "EVERY", 0.01)
+    monkeypatch.setattr(room, "WRITE_INTERVAL_SECONDS", 0.01)
     async with opened(path) as kept:
         chore = asyncio.create_task(kept.file.run())
         kept.add(passed())
@@ -270,7 +270,7 @@ def other_app(path):
 def later_version(path):
     asyncio.run(written(path, passed()))
     db = sqlite3.connect(path)
-    db.execute(f"PRAGMA user_version = {sql.VERSION + 1}")
+    db.execute(f"PRAGMA user_version = {sql.SCHEMA_VERSION_NUMBER + 1}")
     db.commit()
     db.close()
     yield
@@ -341,18 +341,18 @@ async def test_a_folder_a_pipe_or_no_folder_is_refused_in_words(tmp_path):
 async def test_a_disk_that_does_not_answer_keeps_no_session_waiting(path, monkeypatch):
     """The first session waits so long and no longer; what the disk then takes is written."""
     await written(path, passed())
-    monkeypatch.setattr(room, "PATIENCE", 0.05)
-    stuck, read = threading.Event(), sql.Database.read
+    monkeypatch.setattr(room, "CLOSE_TIMEOUT_SECONDS", 0.05)
+    stuck, read = threading.Event(), sql.HistoryDatabase.read
 
     def answers_late(self, *about):
         stuck.wait()
         return read(self, *about)
 
-    monkeypatch.setattr(sql.Database, "read", answers_late)
+    monkeypatch.setattr(sql.HistoryDatabase, "read", answers_late)
     kept = Kept(path)
     await kept.file.load(("staging",))
     assert kept.said == [f"history file {path} was not read within 0.05 s: is its disk stuck?{UNTIL}"]
-    monkeypatch.setattr(room, "PATIENCE", 30)
+    monkeypatch.setattr(room, "CLOSE_TIMEOUT_SECONDS", 30)
     kept.add(passed(at=NOW + 20))
     stuck.set()
     await kept.file.close()
@@ -403,7 +403,7 @@ async def test_a_full_disk_costs_nothing_and_is_made_up_for(path):
 
 async def test_while_it_cannot_be_used_it_is_not_tried_at_every_write(path, monkeypatch):
     """After trouble a while passes before the next try; what waits for it is bounded, the earliest go."""
-    monkeypatch.setattr(room, "UNWRITTEN", 5)
+    monkeypatch.setattr(room, "MAX_UNWRITTEN_RESULTS", 5)
     path.mkdir()
     async with opened(path) as kept:
         again = kept.file._again
@@ -534,7 +534,7 @@ async def test_damage_anywhere_costs_what_it_struck(path):
     """Over the whole file: nothing false is believed, nothing breaks, what was read is kept, and so is what follows."""
     before = await written(path, *DAY, *(failed(at=NOW + 200 + 20 * n) for n in range(40)))
     whole, truth = path.read_bytes(), before.history.results("staging")
-    pages = range(0, len(whole), sql.PAGE)
+    pages = range(0, len(whole), sql.PAGE_BYTES)
     places = sorted({*range(16, 100, 4), *(page + at for page in pages for at in (0, 1, 3, 5, 8, 40, 700, 2000, 4000))})
     lost = 0
 
@@ -557,8 +557,11 @@ def flips(whole):
     """Places and bits: every one of the schema's page head and text, then some of each page, ends of cells most."""
     text = whole.index(b"CREATE TABLE")
     schema = [*range(100, 124), *range(text - 80, whole.index(b"WITHOUT ROWID") + 14)]
-    pages = [page + at for page in range(sql.PAGE, len(whole), sql.PAGE) for at in range(24)]
-    return [*((at, 0x80) for at in schema), *((at, 1 << at % 8) for at in (*pages, *range(sql.PAGE, len(whole), 97)))]
+    pages = [page + at for page in range(sql.PAGE_BYTES, len(whole), sql.PAGE_BYTES) for at in range(24)]
+    return [
+        *((at, 0x80) for at in schema),
+        *((at, 1 << at % 8) for at in (*pages, *range(sql.PAGE_BYTES, len(whole), 97))),
+    ]
 
 
 async def test_one_flipped_bit_is_said_or_changes_nothing(path, caplog):
@@ -585,7 +588,7 @@ async def test_a_page_in_place_of_another_is_damage(path):
     """Each is sound by itself, and the rows of one of them are gone."""
     before = await written(path, *(failed(at=NOW + 20 * n, transcript=LONG) for n in range(30)))
     whole = path.read_bytes()
-    pages = [whole[at : at + sql.PAGE] for at in range(0, len(whole), sql.PAGE)]
+    pages = [whole[at : at + sql.PAGE_BYTES] for at in range(0, len(whole), sql.PAGE_BYTES)]
     last = max(number for number, page in enumerate(pages) if page[0] == 0x0D)
     pages[last] = pages[next(number for number, page in enumerate(pages) if page[0] == 0x0D and number)]
 
@@ -631,18 +634,18 @@ async def test_damage_that_is_met_while_writing_costs_nothing_known(path, monkey
     async with opened(path) as kept:
         kept.add(*DAY)
         await kept.save()
-        real = sql.Database.write
+        real = sql.HistoryDatabase.write
 
         def broken(self, *_, **__):
-            monkeypatch.setattr(sql.Database, "write", real)
+            monkeypatch.setattr(sql.HistoryDatabase, "write", real)
             self.close()
-            raise sql.Damage("is damaged")
+            raise sql.CorruptFileError("is damaged")
 
-        monkeypatch.setattr(sql.Database, "write", broken)
+        monkeypatch.setattr(sql.HistoryDatabase, "write", broken)
         kept.add(passed(at=NOW + 140))
         await kept.save()
         assert [sentence.partition(":")[0] for sentence in kept.said] == [f"history file {path} is damaged"]
-        monkeypatch.setattr(sql.Database, "write", broken)
+        monkeypatch.setattr(sql.HistoryDatabase, "write", broken)
         kept.add(passed(at=NOW + 160))
         await kept.save()
         assert kept.said[1:] == [f"history file {path} is damaged again: is the disk sound?{UNTIL}"]
@@ -680,7 +683,7 @@ async def test_a_defect_of_ours_costs_the_file_and_no_session(path, caplog):
     async with opened(path) as kept:
         kept.history.snapshot = lambda _: 1 / 0
         kept.add(passed())
-        kept.file._writes = room.SNAPSHOT_EVERY - 1
+        kept.file._writes = room.SNAPSHOT_INTERVAL_WRITES - 1
         await kept.save()
         assert kept.said == [f"history file {path} cannot be used, by a defect of ours{UNTIL}"]
         assert "ZeroDivisionError" in caplog.text
@@ -698,4 +701,4 @@ def test_a_mark_that_was_kept_is_a_mark_again(path):
         async with opened(path) as after:
             return after.history.strip("staging", 9)
 
-    assert {mark.word for mark in asyncio.run(marks())} == {Outcome.PASS, Outcome.FAIL, Outcome.IMPAIRED}
+    assert {mark.word for mark in asyncio.run(marks())} == {CycleOutcome.PASS, CycleOutcome.FAIL, CycleOutcome.IMPAIRED}

@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from exporter.config import Auth, Jwt, Profile, Secret, carrier_of
-from exporter.tokens import BadToken, KeyProblem, carry, expired, load_key, mint, unfit, verify
+from exporter.tokens import InvalidTokenError, SigningKeyError, carry, expired, load_key, mint, unfit, verify
 
 NOW = 1_757_400_000.75
 SECRET = b"a secret of thirty-two bytes, ok"
@@ -164,7 +164,7 @@ BAD_KEYS = [
 @pytest.mark.parametrize(("algorithm", "text", "sentence"), BAD_KEYS)
 def test_a_wrong_key_is_refused_in_words(algorithm, text, sentence):
     """A key that cannot sign is refused with what to do, and nothing of it is quoted or chained."""
-    with pytest.raises(KeyProblem) as refused:
+    with pytest.raises(SigningKeyError) as refused:
         load_key(spec(algorithm), text)
     assert str(refused.value) == sentence
     assert refused.value.__cause__ is None
@@ -194,7 +194,7 @@ def test_a_ready_token_is_handed_on_as_it_is():
 @pytest.mark.parametrize("text", [b"", b"\n", b"a\nb", b"a\tb", b"Bearer x", b"\xff", b"a" * 20_000, "a\x85b".encode()])
 def test_what_is_no_ready_token_is_refused(text):
     """A file that holds no token is refused before anybody sends it."""
-    with pytest.raises(KeyProblem, match=r"^is (empty|no token)"):
+    with pytest.raises(SigningKeyError, match=r"^is (empty|no token)"):
         load_key(READY, text)
 
 
@@ -230,7 +230,7 @@ REFUSED = [
 @pytest.mark.parametrize(("claims", "fact"), REFUSED)
 def test_a_token_with_wrong_claims_is_refused(claims, fact):
     """Each rule of the backend's token check refuses by its own fact."""
-    with pytest.raises(BadToken, match=f"^{fact}$"):
+    with pytest.raises(InvalidTokenError, match=f"^{fact}$"):
         verify(signed(claims), SECRET, NOW, **WANTED)
 
 
@@ -245,7 +245,7 @@ def test_another_key_or_algorithm_is_refused():
     unsigned = jwt.encode(good(), None, algorithm="none")
     longer = jwt.encode(good(), SECRET * 2, algorithm="HS512")
     for token in (signed(good(), SECRET[::-1]), unsigned, longer):
-        with pytest.raises(BadToken):
+        with pytest.raises(InvalidTokenError):
             verify(token, SECRET, NOW, **WANTED)
 
 
@@ -263,7 +263,7 @@ GARBAGE = [
 @pytest.mark.parametrize("token", GARBAGE, ids=range(len(GARBAGE)))
 def test_garbage_is_a_bad_token(token):
     """Whatever comes instead of a token raises BadToken, in which nothing of it stands."""
-    with pytest.raises(BadToken) as refused:
+    with pytest.raises(InvalidTokenError) as refused:
         verify(token, SECRET, NOW, **WANTED)
     assert refused.value.__suppress_context__ or refused.value.__context__ is None
 
@@ -283,7 +283,7 @@ claim_sets = st.dictionaries(
 @given(st.text() | st.lists(st.binary(max_size=40).map(encoded), min_size=1, max_size=4).map(".".join))
 def test_any_text_is_a_bad_token(token):
     """No text makes the verifier raise anything else than BadToken."""
-    with pytest.raises(BadToken):
+    with pytest.raises(InvalidTokenError):
         verify(token, SECRET, NOW, **WANTED)
 
 
@@ -293,7 +293,7 @@ def test_any_signed_content_is_judged(header, body):
     """A token signed with the right key, whatever stands in it, is either in force or a bad one."""
     try:
         claims = verify(signed(body, **header), SECRET, NOW, **WANTED)
-    except BadToken:
+    except InvalidTokenError:
         return
     assert claims["exp"] > NOW
 
@@ -350,7 +350,7 @@ def test_a_secret_has_the_letters_that_its_carrier_can_hold(way, rules, fits, re
     """A secret of any printable letters travels, unless the carrier has no room for one: then nothing is sent."""
     assert unfit(carrier(way, rules), fits) is None
     for secret in refused:
-        with pytest.raises(KeyProblem) as problem:
+        with pytest.raises(SigningKeyError) as problem:
             carry(carrier(way, rules), secret)
         assert secret not in str(problem.value).split()
 
@@ -367,7 +367,7 @@ def test_a_secret_is_any_line_of_text(text):
 @pytest.mark.parametrize("text", [b"", b"\n", b" \n", b"a\nb", b"a\tb", b"a\x00", b"\xff", b"a" * 20_000])
 def test_what_is_no_line_of_text_is_no_secret(text):
     """Several lines, control characters and other bytes are refused before anybody sends them."""
-    with pytest.raises(KeyProblem, match=r"^is (empty: put the secret into it|no secret: )"):
+    with pytest.raises(SigningKeyError, match=r"^is (empty: put the secret into it|no secret: )"):
         load_key(Secret(secret_file="password"), text)
 
 
@@ -401,7 +401,7 @@ def test_a_ready_token_that_has_expired_is_not_sent():
     """A JWT of our own file whose `exp` is past is said to have expired when it did, and is not handed on."""
     key = load_key(READY, signed(good(exp=1_757_400_000)).encode())
     assert expired(key, 1_757_399_999) is None
-    with pytest.raises(KeyProblem) as problem:
+    with pytest.raises(SigningKeyError) as problem:
         mint(READY, key, "user-one", NOW, "id-1")
     assert str(problem.value) == "holds a token that expired at 2025-09-09 06:40:00 UTC: put a new one there"
 

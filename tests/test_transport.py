@@ -11,8 +11,8 @@ import time
 import pytest
 from wire import both_loops, busy, leaves_nothing, open_fds, until
 
-from exporter.result import Fault, Kind
-from exporter.transport import BACKLOG, CHUNK, ERRNOS, UNSENT, Link, broken_by, fault_of
+from exporter.result import ErrorKind, ProbeError
+from exporter.transport import ERRNOS, MAX_UNREAD_BYTES, MAX_UNSENT_BYTES, READ_BYTES, Connection, broken_by, fault_of
 
 
 @contextlib.contextmanager
@@ -27,9 +27,9 @@ def listening(host="127.0.0.1"):
 
 @contextlib.asynccontextmanager
 async def linked(**options):
-    """A `Link` and the plain blocking socket at its other end."""
+    """A `Connection` and the plain blocking socket at its other end."""
     with listening() as (listener, address):
-        link = await Link.connect(address, time.monotonic, **options)
+        link = await Connection.connect(address, time.monotonic, **options)
         peer, _ = listener.accept()
         with peer:
             try:
@@ -44,7 +44,7 @@ def reset(peer):
 
 
 async def fault_from(awaitable):
-    with pytest.raises(Fault) as caught:
+    with pytest.raises(ProbeError) as caught:
         async with asyncio.timeout(5):
             await awaitable
     return caught.value
@@ -57,7 +57,7 @@ async def read_all(link):
         while True:
             try:
                 data, _ = await link.read()
-            except Fault as fault:
+            except ProbeError as fault:
                 return bytes(whole), fault.kind
             if not data:
                 return bytes(whole), None
@@ -73,9 +73,9 @@ async def test_a_refused_connection_is_a_fault_and_leaves_nothing():
     with listening() as (listener, address):
         listener.close()
         async with leaves_nothing():
-            fault = await fault_from(Link.connect(address, time.monotonic))
+            fault = await fault_from(Connection.connect(address, time.monotonic))
 
-    assert (fault.kind, fault.detail) == (Kind.REFUSED, "ECONNREFUSED")
+    assert (fault.kind, fault.detail) == (ErrorKind.REFUSED, "ECONNREFUSED")
 
 
 @both_loops
@@ -89,22 +89,22 @@ async def test_a_connection_that_is_not_answered_can_be_given_up():
         async with leaves_nothing():
             with pytest.raises(TimeoutError):
                 async with asyncio.timeout(0.1):
-                    await Link.connect(address, time.monotonic)
+                    await Connection.connect(address, time.monotonic)
 
 
 async def test_both_families_connect():
     """IPv4 and IPv6 are reached alike."""
     for host in ("127.0.0.1", "::1"):
         with listening(host) as (_, address):
-            link = await Link.connect(address, time.monotonic)
+            link = await Connection.connect(address, time.monotonic)
             link.close()
 
 
 async def test_a_family_that_the_machine_does_not_have_is_unreachable():
     """An IPv6 address on a machine without IPv6 is a fault of the way there, not a crash."""
-    fault = await fault_from(Link.connect((socket.AF_APPLETALK, ("x", 1)), time.monotonic))
+    fault = await fault_from(Connection.connect((socket.AF_APPLETALK, ("x", 1)), time.monotonic))
 
-    assert fault.kind is Kind.UNREACHABLE
+    assert fault.kind is ErrorKind.UNREACHABLE
 
 
 @pytest.mark.parametrize("number", ERRNOS, ids=errno.errorcode.get)
@@ -125,7 +125,7 @@ async def test_our_own_trouble_stays_an_oserror(monkeypatch, number):
     with listening() as (_, address):
         monkeypatch.setattr(socket, "socket", no_socket)
         with pytest.raises(OSError) as caught:  # noqa: PT011 - the errno says it
-            await Link.connect(address, time.monotonic)
+            await Connection.connect(address, time.monotonic)
         monkeypatch.undo()
 
     assert caught.value.errno == number
@@ -134,11 +134,11 @@ async def test_our_own_trouble_stays_an_oserror(monkeypatch, number):
 @pytest.mark.parametrize(
     ("number", "kind"),
     [
-        (errno.ECONNRESET, Kind.RESET),
-        (errno.EHOSTUNREACH, Kind.RESET),
-        (errno.ENETUNREACH, Kind.RESET),
-        (errno.ETIMEDOUT, Kind.DEADLINE),
-        (errno.EBADF, Kind.RESET),
+        (errno.ECONNRESET, ErrorKind.RESET),
+        (errno.EHOSTUNREACH, ErrorKind.RESET),
+        (errno.ENETUNREACH, ErrorKind.RESET),
+        (errno.ETIMEDOUT, ErrorKind.DEADLINE),
+        (errno.EBADF, ErrorKind.RESET),
     ],
 )
 def test_an_open_connection_that_fails_is_broken_whatever_the_errno(number, kind):
@@ -169,8 +169,8 @@ async def test_a_reset_is_told_after_the_last_byte():
         peer.sendall(b"the cause")
         reset(peer)
 
-        assert await read_all(link) == (b"the cause", Kind.RESET)
-        assert (await fault_from(link.read())).kind is Kind.RESET
+        assert await read_all(link) == (b"the cause", ErrorKind.RESET)
+        assert (await fault_from(link.read())).kind is ErrorKind.RESET
 
 
 @both_loops
@@ -205,7 +205,7 @@ async def test_reading_now_never_waits():
     """`read_now` gives what has arrived, in order, then None; at the end of the stream no bytes."""
     async with linked() as (link, peer):
         assert link.read_now() is None
-        peer.sendall(b"x" * CHUNK + b"y")
+        peer.sendall(b"x" * READ_BYTES + b"y")
         await until(lambda: link.read_now() is None or True)
         parts = [link.read_now()]
         while parts[-1] is not None:
@@ -243,7 +243,7 @@ async def test_a_flood_stays_the_peers_problem():
                 stuck += 1
             await asyncio.sleep(0)
 
-        assert link._size <= BACKLOG + CHUNK
+        assert link._size <= MAX_UNREAD_BYTES + READ_BYTES
         assert (await reading).data
 
 
@@ -259,9 +259,9 @@ async def test_a_backlog_does_not_hold_the_loop():
 
     async with linked() as (link, peer):
         peer.setblocking(False)
-        while link._size <= BACKLOG:
+        while link._size <= MAX_UNREAD_BYTES:
             with contextlib.suppress(BlockingIOError):
-                peer.send(b"x" * CHUNK)
+                peer.send(b"x" * READ_BYTES)
             link._readable()
         chunks = len(link._unread)
         handle = [asyncio.get_running_loop().call_soon(turn)]
@@ -302,9 +302,9 @@ async def test_a_peer_that_never_reads_costs_no_memory():
     """What a peer does not take is kept up to a bound; beyond it the peer gets no more."""
     async with linked() as (link, _):
         for _ in range(2_000):
-            link.write(b"x" * CHUNK)
+            link.write(b"x" * READ_BYTES)
 
-        assert 0 < len(link._unsent) <= UNSENT + CHUNK
+        assert 0 < len(link._unsent) <= MAX_UNSENT_BYTES + READ_BYTES
 
 
 # Stamps -----------------------------------------------------------------------------------------------------------

@@ -12,8 +12,8 @@ from certificates import DAY, NOW, Authority, authority, client_context, load, s
 from tlsend import over_tls, saying_why
 from wire import both_loops, busy, leaves_nothing, serving
 
-from exporter.result import CertificateEnd, CertificatePlace, Fault, Kind, TlsVerify
-from exporter.transport import Link
+from exporter.result import CertificateEnd, CertificatePlace, ErrorKind, ProbeError, TlsVerify
+from exporter.transport import Connection
 
 V1_2, V1_3 = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3
 
@@ -24,8 +24,8 @@ async def nothing(_):
 
 @contextlib.asynccontextmanager
 async def link_to(server, *, context=None, name="localhost"):
-    """A `Link` to a server, hands shaken unless `context` is False."""
-    link = await Link.connect((socket.AF_INET, ("127.0.0.1", server.port)), time.monotonic)
+    """A `Connection` to a server, hands shaken unless `context` is False."""
+    link = await Connection.connect((socket.AF_INET, ("127.0.0.1", server.port)), time.monotonic)
     try:
         if context is not False:
             async with asyncio.timeout(5):
@@ -37,7 +37,7 @@ async def link_to(server, *, context=None, name="localhost"):
 
 async def refused(server, **options):
     """The fault that the handshake ends with."""
-    with pytest.raises(Fault) as caught:
+    with pytest.raises(ProbeError) as caught:
         async with link_to(server, **options):
             pass
     return caught.value
@@ -50,7 +50,7 @@ async def read_all(link):
         while True:
             try:
                 data, _ = await link.read()
-            except Fault as fault:
+            except ProbeError as fault:
                 return bytes(whole), fault.kind
             if not data:
                 return bytes(whole), None
@@ -133,7 +133,7 @@ async def test_a_certificate_that_we_refuse_says_why(tmp_path, shown, verify):
     async with serving(nothing, tls=server_context(tmp_path, shown.pem)) as server, leaves_nothing():
         fault = await refused(server, context=ours, name=shown.name)
 
-    assert (fault.kind, fault.detail, fault.tls_verify) == (Kind.CERTIFICATE, "certificate_verify_failed", verify)
+    assert (fault.kind, fault.detail, fault.tls_verify) == (ErrorKind.CERTIFICATE, "certificate_verify_failed", verify)
 
 
 @both_loops
@@ -179,8 +179,8 @@ async def test_an_expired_certificate_tells_its_end(tmp_path):
     """The end that is over, of the intermediate here, is told with the refusal."""
     context = server_context(tmp_path, chain(above=OVER).pem)
     async with serving(nothing, tls=context) as server:
-        link = await Link.connect((socket.AF_INET, ("127.0.0.1", server.port)), time.monotonic)
-        with pytest.raises(Fault):
+        link = await Connection.connect((socket.AF_INET, ("127.0.0.1", server.port)), time.monotonic)
+        with pytest.raises(ProbeError):
             await link.start_tls(client_context(), "localhost")
         link.close()
 
@@ -206,11 +206,11 @@ async def test_the_server_is_told_the_name_we_expect(tmp_path):
 @pytest.mark.parametrize(
     ("words", "kind"),
     [
-        (b"HTTP/1.1 400 Bad Request\r\n\r\n", Kind.TLS),
-        (b"\x00" * 64, Kind.TLS),
-        (b"\x15\x03\x01\x00\x02\x02\x28", Kind.TLS),
-        (b"", Kind.EOF),
-        (b"\x16\x03", Kind.EOF),
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", ErrorKind.TLS),
+        (b"\x00" * 64, ErrorKind.TLS),
+        (b"\x15\x03\x01\x00\x02\x02\x28", ErrorKind.TLS),
+        (b"", ErrorKind.EOF),
+        (b"\x16\x03", ErrorKind.EOF),
     ],
     ids=["http", "zeros", "alert", "nothing", "half a record"],
 )
@@ -235,7 +235,7 @@ async def test_a_reset_during_the_handshake_is_a_reset():
         peer.reset()
 
     async with serving(break_off) as server:
-        assert (await refused(server, context=client_context())).kind is Kind.RESET
+        assert (await refused(server, context=client_context())).kind is ErrorKind.RESET
 
 
 async def test_no_version_in_common_is_a_tls_fault(tmp_path):
@@ -244,7 +244,7 @@ async def test_no_version_in_common_is_a_tls_fault(tmp_path):
     ours.minimum_version = V1_3
 
     async with serving(saying_why(over_tls(tmp_path, nothing, maximum=V1_2))) as server:
-        assert (await refused(server, context=ours)).kind is Kind.TLS
+        assert (await refused(server, context=ours)).kind is ErrorKind.TLS
 
 
 @both_loops
@@ -281,7 +281,7 @@ async def test_tls_1_3_refuses_a_missing_client_certificate_only_after_the_hands
 
     async with serving(script) as server, link_to(server) as link:
         link.write(b"GET / HTTP/1.1\r\n\r\n")
-        assert await read_all(link) == (b"", Kind.TLS)
+        assert await read_all(link) == (b"", ErrorKind.TLS)
 
 
 async def test_tls_1_2_refuses_a_missing_client_certificate_in_the_handshake(tmp_path):
@@ -289,7 +289,7 @@ async def test_tls_1_2_refuses_a_missing_client_certificate_in_the_handshake(tmp
     script = saying_why(over_tls(tmp_path, nothing, client_ca=authority(), maximum=V1_2))
 
     async with serving(script) as server:
-        assert (await refused(server)).kind is Kind.TLS
+        assert (await refused(server)).kind is ErrorKind.TLS
 
 
 async def test_a_client_certificate_of_the_wrong_authority_is_refused(tmp_path):
@@ -299,7 +299,7 @@ async def test_a_client_certificate_of_the_wrong_authority_is_refused(tmp_path):
     load(ours, tmp_path, authority().issue("client.example"))
 
     async with serving(script) as server, link_to(server, context=ours) as link:
-        assert await read_all(link) == (b"", Kind.TLS)
+        assert await read_all(link) == (b"", ErrorKind.TLS)
 
 
 # Records and segments ---------------------------------------------------------------------------------------------
@@ -349,8 +349,8 @@ async def test_an_alert_behind_data_is_told_after_the_data(tmp_path):
         end.peer.send(end.sealed(b"last words"), b"\x17\x03\x03\x00\x20" + b"\x00" * 32)
 
     async with serving(over_tls(tmp_path, say_and_break)) as server, link_to(server) as link:
-        assert await read_all(link) == (b"last words", Kind.TLS)
-        with pytest.raises(Fault):
+        assert await read_all(link) == (b"last words", ErrorKind.TLS)
+        with pytest.raises(ProbeError):
             await link.read()
 
 

@@ -18,11 +18,11 @@ from realservers import binary
 from shown import Shown
 
 from exporter import log
-from exporter.metrics import Form
-from exporter.web import Address, Answer, ListenProblem, Server, parse
+from exporter.metrics import ExpositionFormat
+from exporter.web import HttpReply, ListenAddress, ListenError, WebServer, parse
 from exporter.web.listen import bind
 from exporter.web.negotiate import choose, gzip_welcome
-from exporter.web.render import CHUNK, Renderer
+from exporter.web.render import RENDER_CHUNK_BYTES, PageRenderer
 
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
 OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
@@ -190,7 +190,7 @@ async def test_health_is_a_status_and_a_sentence(client, state, path):
     """200 when well, 503 when not, each with words; GET and HEAD."""
     async with client.get(path) as answer:
         assert (answer.status, (await answer.text()).strip()) == (200, path.removeprefix("/-/"))
-    state.is_ready = state.is_healthy = Answer(HTTPStatus.SERVICE_UNAVAILABLE, "draining: sessions are ending\n")
+    state.is_ready = state.is_healthy = HttpReply(HTTPStatus.SERVICE_UNAVAILABLE, "draining: sessions are ending\n")
     async with client.get(path) as answer:
         assert (answer.status, await answer.text()) == (503, "draining: sessions are ending\n")
     async with client.head(path) as answer:
@@ -299,7 +299,7 @@ class Gate:
         self.entered.set()
         assert self.free.wait(20)
         self.pages += 1
-        return f"gate_total {self.pages}\n" + ("# EOF\n" if form is Form.OPENMETRICS else "")
+        return f"gate_total {self.pages}\n" + ("# EOF\n" if form is ExpositionFormat.OPENMETRICS else "")
 
 
 @pytest.fixture
@@ -336,9 +336,9 @@ async def test_a_long_page_is_written_in_slices():
 
     gate = Gate("x" * 999 + "\n" for _ in range(40_000))
     gate.free.set()
-    renderer = Renderer(gate)
+    renderer = PageRenderer(gate)
     busy = asyncio.create_task(others())
-    page = await renderer.page(Form.TEXT)
+    page = await renderer.page(ExpositionFormat.TEXT)
     busy.cancel()
     assert page.size > 40_000_000
     assert turns > 3
@@ -347,9 +347,9 @@ async def test_a_long_page_is_written_in_slices():
 
 async def test_a_storm_of_scrapes_is_one_render(gate):
     """Who asks for a form that is being rendered gets the same bytes; forms are rendered one after the other."""
-    renderer = Renderer(gate)
-    storm = [asyncio.create_task(renderer.page(Form.TEXT)) for _ in range(50)]
-    other = asyncio.create_task(renderer.page(Form.OPENMETRICS))
+    renderer = PageRenderer(gate)
+    storm = [asyncio.create_task(renderer.page(ExpositionFormat.TEXT)) for _ in range(50)]
+    other = asyncio.create_task(renderer.page(ExpositionFormat.OPENMETRICS))
     assert await asyncio.to_thread(gate.entered.wait, 10)
     storm.pop().cancel()
     gate.free.set()
@@ -357,19 +357,19 @@ async def test_a_storm_of_scrapes_is_one_render(gate):
     assert len(set(map(id, pages))) == 1
     assert gzip.decompress(b"".join((await other).packed)).endswith(b"# EOF\n")
     assert renderer.renders == 2
-    assert await renderer.page(Form.TEXT) != pages[0]
+    assert await renderer.page(ExpositionFormat.TEXT) != pages[0]
     await renderer.close()
 
 
 async def test_a_page_that_breaks_breaks_no_other(gate):
     """An error of ours is told to who asked, the reading ends, and the next page is whole."""
     gate.free.set()
-    renderer = Renderer(gate)
+    renderer = PageRenderer(gate)
     gate.pieces = (None,)
     with pytest.raises(TypeError):
-        await renderer.page(Form.TEXT)
+        await renderer.page(ExpositionFormat.TEXT)
     gate.pieces = ("# whole\n",)
-    whole = await renderer.page(Form.TEXT)
+    whole = await renderer.page(ExpositionFormat.TEXT)
     assert gzip.decompress(b"".join(whole.packed)).startswith(b"# whole\n")
     assert gate.open == 0
     await renderer.close()
@@ -380,14 +380,14 @@ async def test_a_page_of_many_chunks_is_whole():
     lines = [f"line_{number} {number}\n" for number in range(100_000)]
     gate = Gate([*lines, "zeros 0\n" * 500_000])
     gate.free.set()
-    renderer = Renderer(gate)
-    page = await renderer.page(Form.TEXT)
+    renderer = PageRenderer(gate)
+    page = await renderer.page(ExpositionFormat.TEXT)
     chunks = [chunk async for chunk in renderer.unpacked(page)]
     text = "".join(gate.pieces) + "gate_total 1\n"
     assert b"".join(chunks).decode() == gzip.decompress(b"".join(page.packed)).decode() == text
     assert (page.size, page.packed_size) == (len(text), sum(map(len, page.packed)))
     assert len(chunks) > 10
-    assert max(map(len, chunks)) <= CHUNK
+    assert max(map(len, chunks)) <= RENDER_CHUNK_BYTES
     await renderer.close()
 
 
@@ -423,7 +423,7 @@ async def test_closing_with_a_scrape_in_flight_ends_clean(state, gate):
 )
 def test_listen_addresses_are_read_and_written_back(text, host, port):
     """An address reads as host and port, and prints as it was written."""
-    assert parse(text) == Address(host, port)
+    assert parse(text) == ListenAddress(host, port)
     assert str(parse(text)) == text
 
 
@@ -432,15 +432,15 @@ def test_listen_addresses_are_read_and_written_back(text, host, port):
 )
 def test_what_is_no_address_is_refused_with_a_sentence(text):
     """The sentence names the flag and what was written."""
-    with pytest.raises(ListenProblem, match=r"^--web\.listen-address: ") as refused:
+    with pytest.raises(ListenError, match=r"^--web\.listen-address: ") as refused:
         parse(text)
     assert repr(text) in str(refused.value)
 
 
 async def test_a_busy_port_is_a_sentence(state, server):
     """It names address and flag, and says what to do."""
-    with pytest.raises(ListenProblem) as refused:
-        await Server.start(Address("127.0.0.1", server.port), state)
+    with pytest.raises(ListenError) as refused:
+        await WebServer.start(ListenAddress("127.0.0.1", server.port), state)
     assert str(refused.value) == (
         f"--web.listen-address: cannot listen on 127.0.0.1:{server.port}: "
         "the port is in use; stop what holds it, or choose another port"
@@ -450,13 +450,13 @@ async def test_a_busy_port_is_a_sentence(state, server):
 @pytest.mark.parametrize("host", ["192.0.2.1", "a..b", "fe80::1%nosuchif"])
 def test_an_address_that_is_not_ours_is_a_sentence(host):
     """An interface we do not have and a name nobody knows are problems, not tracebacks."""
-    with pytest.raises(ListenProblem, match=r"^--web\.listen-address: cannot listen on "):
-        bind(Address(host, 0))
+    with pytest.raises(ListenError, match=r"^--web\.listen-address: cannot listen on "):
+        bind(ListenAddress(host, 0))
 
 
 def test_every_interface_is_both_families():
     """An empty host takes IPv4 and, where there is one, IPv6."""
-    with bind(Address("", 0)) as sock:
+    with bind(ListenAddress("", 0)) as sock:
         port = sock.getsockname()[1]
         socket.create_connection(("127.0.0.1", port), timeout=5).close()
         if sock.family is socket.AF_INET6:
@@ -465,7 +465,7 @@ def test_every_interface_is_both_families():
 
 async def test_the_url_reaches_the_server(state):
     """On every interface the URL is loopback."""
-    server = await Server.start(Address("", 0), state)
+    server = await WebServer.start(ListenAddress("", 0), state)
     async with aiohttp.ClientSession() as session, session.get(f"{server.url}/-/ready") as answer:
         assert answer.status == 200
     await server.close()

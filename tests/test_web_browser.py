@@ -17,18 +17,18 @@ from browsing import PHONE, tab
 from indexed import SIGNATURE, indexed
 from shown import Shown
 
-from exporter.daemon import Daemon, Options
-from exporter.history import State, Word
+from exporter.daemon import Daemon, DaemonOptions
+from exporter.history import StateKind, TargetState
 from exporter.result import Probe
-from exporter.standin import Pace, StandIn
-from exporter.web import Address, Server
+from exporter.standin import StandIn, Timings
+from exporter.web import ListenAddress, WebServer
 from exporter.web.page.document import BUILD
-from exporter.web.pages import MOST_OPENED
-from exporter.web.status import MOST_STREAMS
+from exporter.web.pages import MAX_OPENED
+from exporter.web.status import MAX_STREAMS
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
-HERE = Address("127.0.0.1", 0)
+HERE = ListenAddress("127.0.0.1", 0)
 ONE_OF_TWELVE = (
     "1 of 12 targets failing: staging – send fails in admission: factory (slot_limit) since 02:52 UTC, 14 min"
 )
@@ -45,7 +45,7 @@ async def serving(board, listen=HERE):
     """A server that shows a board."""
     shown = Shown()
     shown.board = board
-    server = await Server.start(listen, shown)
+    server = await WebServer.start(listen, shown)
     try:
         yield server
     finally:
@@ -55,11 +55,11 @@ async def serving(board, listen=HERE):
 @contextlib.asynccontextmanager
 async def probing(**faults):
     """A stand-in with a fault on each path, and an exporter that probes a target of the path's name, each second."""
-    async with StandIn.start(tls_port=None, pace=Pace.quick()) as standin:
+    async with StandIn.start(tls_port=None, pace=Timings.quick()) as standin:
         for name, fault in faults.items():
             standin.set_fault(f"/ws/{name}", fault)
         targets = [rig.target(standin, f"/ws/{name}", name=name, interval="1s", confirm={"runs": 0}) for name in faults]
-        daemon = Daemon(rig.planned(*targets, built_in=rig.UNGUARDED), Options(HERE, startup_delay=0.0))
+        daemon = Daemon(rig.planned(*targets, built_in=rig.UNGUARDED), DaemonOptions(HERE, startup_delay=0.0))
         await daemon.start()
         try:
             yield daemon, standin
@@ -70,7 +70,7 @@ async def probing(**faults):
 def failing(name, ago=5):
     """The card of a target that has begun to fail."""
     card = boards.staging()
-    state = State(Word.FAILING, boards.NOW - ago, Probe.SEND, card.row.last)
+    state = TargetState(StateKind.FAILING, boards.NOW - ago, Probe.SEND, card.row.last)
     return replace(card, row=replace(card.row, name=name, state=state))
 
 
@@ -119,7 +119,7 @@ async def test_two_hundred_targets_are_a_light_page(browser):
         order = await shown.order
         assert order[:10] == names[150:160]
         assert len(order) == 200
-        assert await shown.page.locator(".target details[open]").count() == MOST_OPENED
+        assert await shown.page.locator(".target details[open]").count() == MAX_OPENED
         assert await shown.page.evaluate("document.querySelectorAll('*').length") < 6_000
         row = shown.page.locator("#t-tenant-199 summary")
         await row.scroll_into_view_if_needed()
@@ -270,7 +270,7 @@ async def test_an_exporter_that_restarts_is_found_again(browser):
     assert (await shown.page.title()).startswith("? ")
     shown.errors.clear()  # that nobody answers is an error to the browser
     board.put(failing("two"))
-    async with serving(board, Address("127.0.0.1", port)):
+    async with serving(board, ListenAddress("127.0.0.1", port)):
         await shown.title_is("✗ 1/2 failing: two")
         await shown.is_live()
         assert await shown.order == ["two", "one"]
@@ -309,7 +309,7 @@ async def test_who_gets_no_stream_asks(browser):
         aiohttp.ClientSession(server.url) as session,
         contextlib.AsyncExitStack() as held,
     ):
-        for _ in range(MOST_STREAMS):
+        for _ in range(MAX_STREAMS):
             request = session.get(
                 "/api/events", headers={"Accept": "text/event-stream"}, params={"since": f"{BUILD}.x.0"}
             )
@@ -344,8 +344,8 @@ async def test_it_works_without_scripts(browser):
 async def test_axe_finds_nothing(browser, scheme, path):
     """Names, contrast, headings, landmarks: in light and dark, with every kind of line and an opened one."""
     cards = boards.incident()
-    unknown = State(Word.UNKNOWN)
-    impaired = State(Word.IMPAIRED, boards.NOW - 90, result=IMPAIRED)
+    unknown = TargetState(StateKind.UNKNOWN)
+    impaired = TargetState(StateKind.IMPAIRED, boards.NOW - 90, result=IMPAIRED)
     for name, state in ((boards.NAMES[1], unknown), (boards.NAMES[2], impaired)):
         cards[name] = replace(cards[name], row=replace(cards[name].row, state=state))
     async with (

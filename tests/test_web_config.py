@@ -5,7 +5,7 @@ from pathlib import Path
 import bcrypt
 import pytest
 
-from exporter.config import CIPHERS, CURVES, WebConfig, load_yaml, parse_web
+from exporter.config import CIPHERS, CURVE_NAMES, WebConfig, load_yaml, parse_web
 
 HASH = "$2y$10$QOauhQNbBCuQDKes6eFzPeMqBSjb7Mr5DUmpZ/VcEd00UAV/LDeSi"
 PAIR = {"cert_file": "server.crt", "key_file": "server.key"}
@@ -191,7 +191,7 @@ def test_a_pair_is_whole_and_of_one_kind():
 def test_versions_ciphers_and_curves_are_those_of_go():
     """All names that Go has are known; others are not; what contradicts itself is refused."""
     assert of_tls(**PAIR, cipher_suites=list(CIPHERS)) == []
-    assert [of_tls(**PAIR, curve_preferences=[curve]) for curve in CURVES] == [[]] * 4
+    assert [of_tls(**PAIR, curve_preferences=[curve]) for curve in CURVE_NAMES] == [[]] * 4
     assert of_tls(**PAIR, curve_preferences=["secp256r1"]) == [
         "curve_preferences[0]: is no curve, known are CurveP256, CurveP384, CurveP521, X25519"
     ]

@@ -10,9 +10,16 @@ from doors import Client, ask, behind, hashed, lines, until_asked, written
 
 from exporter.config import RateLimit
 from exporter.web.secure import passwords
-from exporter.web.secure.limit import Limit
-from exporter.web.secure.passwords import LONGEST, REMEMBERED, WAITING, Overrun, Passwords, credentials
-from exporter.web.secure.passwords import Credentials as Said
+from exporter.web.secure.limit import RequestRateLimit
+from exporter.web.secure.passwords import (
+    MAX_PASSWORD_BYTES,
+    MAX_PENDING_CHECKS,
+    MAX_REMEMBERED_PASSWORDS,
+    PasswordChecker,
+    TooManyPendingError,
+    credentials,
+)
+from exporter.web.secure.passwords import UserPassword as Said
 
 PATHS = ("/", "/metrics", "/-/healthy", "/-/ready", "/nowhere", "/../metrics", "//metrics", "/%2e%2e/metrics", "/%00")
 SECRET = "correct-horse-battery"
@@ -60,7 +67,7 @@ async def test_what_is_no_user_is_401(said, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "password", ["", "x", SECRET[:-1], SECRET + "x", "x" * LONGEST, "x" * 73, "x" * 3000, "a\0b", "ü" * 40]
+    "password", ["", "x", SECRET[:-1], SECRET + "x", "x" * MAX_PASSWORD_BYTES, "x" * 73, "x" * 3000, "a\0b", "ü" * 40]
 )
 async def test_a_wrong_password_is_401(password, tmp_path, monkeypatch):
     """Empty, longer than bcrypt looks at, with a zero byte, beyond ASCII: 401, never 500; nor does it reach the log."""
@@ -74,10 +81,10 @@ async def test_a_wrong_password_is_401(password, tmp_path, monkeypatch):
 
 async def test_passwords_of_72_bytes_and_beyond_ascii_work(tmp_path, monkeypatch):
     """The longest that bcrypt looks at, and one in UTF-8 with a colon."""
-    path = users(tmp_path, long=hashed("y" * LONGEST), colon=hashed("a:b:ü"))
+    path = users(tmp_path, long=hashed("y" * MAX_PASSWORD_BYTES), colon=hashed("a:b:ü"))
     async with behind(path, monkeypatch) as server:
-        assert (await ask(server.port, user="long:" + "y" * LONGEST)).status == 200
-        assert (await ask(server.port, user="long:" + "y" * LONGEST + "z")).status == 401
+        assert (await ask(server.port, user="long:" + "y" * MAX_PASSWORD_BYTES)).status == 200
+        assert (await ask(server.port, user="long:" + "y" * MAX_PASSWORD_BYTES + "z")).status == 401
         assert (await ask(server.port, user="colon:a:b:ü")).status == 200
 
 
@@ -136,7 +143,7 @@ async def open_again(server):
 
 @pytest.fixture
 async def checker():
-    made = Passwords()
+    made = PasswordChecker()
     yield made
     await made.close()
 
@@ -193,7 +200,7 @@ async def test_no_password_is_kept(checker):
     await checker.right({"bob": hashed(SECRET)}, said)
     remembered = repr([*checker._good, *checker._bad, said])
     assert SECRET not in remembered
-    other = Passwords()
+    other = PasswordChecker()
     assert other._mark(said, "h") != checker._mark(said, "h")
     await other.close()
 
@@ -202,12 +209,12 @@ async def test_what_is_remembered_is_bounded(checker, monkeypatch):
     """Bad passwords push out bad ones only: who floods us makes nobody else's forgotten."""
     monkeypatch.setattr(passwords, "_is", lambda password, _: password == b"right")
     assert await checker.right({"bob": "$2b$04$x"}, Said("bob", b"right"))
-    for number in range(REMEMBERED + 50):
+    for number in range(MAX_REMEMBERED_PASSWORDS + 50):
         assert not await checker.right({"bob": "$2b$04$x"}, Said("bob", str(number).encode()))
     checks = checker.checks
     assert await checker.right({"bob": "$2b$04$x"}, Said("bob", b"right"))
     assert checker.checks == checks
-    assert len(checker._bad) == REMEMBERED
+    assert len(checker._bad) == MAX_REMEMBERED_PASSWORDS
 
 
 async def test_one_check_at_a_time_and_the_same_once(checker, slow):
@@ -228,18 +235,18 @@ async def test_who_floods_us_with_passwords_waits_outside(checker, slow):
     there = {"bob": "$2b$04$x"}
     slow.release()
     assert await checker.right(there, Said("bob", b"right"))
-    flood = [asyncio.create_task(checker.right(there, Said("bob", str(n).encode()))) for n in range(WAITING)]
-    await rig.until(lambda: len(checker._checking) == WAITING)
-    with pytest.raises(Overrun):
+    flood = [asyncio.create_task(checker.right(there, Said("bob", str(n).encode()))) for n in range(MAX_PENDING_CHECKS)]
+    await rig.until(lambda: len(checker._checking) == MAX_PENDING_CHECKS)
+    with pytest.raises(TooManyPendingError):
         await checker.right(there, Said("bob", b"one more"))
     assert await checker.right(there, Said("bob", b"right"))
-    slow.release(WAITING)
+    slow.release(MAX_PENDING_CHECKS)
     assert not any(await asyncio.gather(*flood))
 
 
 async def test_a_check_delays_nobody_else(slow, tmp_path, monkeypatch):
     """While bcrypt takes its time, known users are answered, and a flood gets 503 with a time to come again."""
-    monkeypatch.setattr(passwords, "WAITING", 1)
+    monkeypatch.setattr(passwords, "MAX_PENDING_CHECKS", 1)
     async with behind(users(tmp_path), monkeypatch) as server:
         slow.release()
         assert (await ask(server.port, user="prometheus:right")).status == 200
@@ -325,7 +332,7 @@ async def test_a_change_elsewhere_gives_no_new_permissions(tmp_path, monkeypatch
 
 def test_the_bucket_fills_as_time_goes():
     """`burst` at once, one more after each interval, never more than `burst`."""
-    limit = Limit(RateLimit(interval="2s", burst=2))
+    limit = RequestRateLimit(RateLimit(interval="2s", burst=2))
     assert [limit.wait(100.0) for _ in range(3)] == [0.0, 0.0, 2.0]
     assert limit.wait(101.0) == 1.0
     assert limit.wait(102.0) == 0.0

@@ -77,7 +77,7 @@ async def said(raw, request):
 @pytest.fixture
 def quick(monkeypatch):
     """Sets deadlines of a connection."""
-    monkeypatch.setattr(arrivals, "SWEEP", 0.02)
+    monkeypatch.setattr(arrivals, "SWEEP_SECONDS", 0.02)
     return lambda **seconds: [monkeypatch.setattr(connection, name, value) for name, value in seconds.items()]
 
 
@@ -172,7 +172,7 @@ ALERT = "\x15\x03\x01\x00\x02\x02F"
 
 async def test_there_are_so_many_connections_and_no_more(monkeypatch, server, raws):
     """For a new one the oldest that never asked goes; who has been served well stays to the last."""
-    monkeypatch.setattr(arrivals, "MOST", 8)
+    monkeypatch.setattr(arrivals, "MAX_CONNECTIONS", 8)
     scraper = await Client.to(server.port)
     assert (await scraper.ask()).status == 200
     idle = [raws(server.port) for _ in range(30)]
@@ -185,7 +185,7 @@ async def test_there_are_so_many_connections_and_no_more(monkeypatch, server, ra
 
 async def test_who_is_served_makes_room_when_all_are(monkeypatch, server):
     """Idle ones that were served go as well, the longest silent first, if nobody else is there."""
-    monkeypatch.setattr(arrivals, "MOST", 4)
+    monkeypatch.setattr(arrivals, "MAX_CONNECTIONS", 4)
     clients = [await Client.to(server.port) for _ in range(4)]
     for client in clients:
         assert (await client.ask()).status == 200
@@ -200,7 +200,7 @@ async def test_who_is_served_makes_room_when_all_are(monkeypatch, server):
 
 async def test_who_waits_for_an_answer_is_not_sent_away(monkeypatch):
     """If all are being answered, a new one is turned away, and they get their answers."""
-    monkeypatch.setattr(arrivals, "MOST", 3)
+    monkeypatch.setattr(arrivals, "MAX_CONNECTIONS", 3)
     shown = Shown()
     free = asyncio.Event()
     entered = asyncio.Semaphore(0)
@@ -224,7 +224,7 @@ async def test_who_waits_for_an_answer_is_not_sent_away(monkeypatch):
 
 async def test_connections_in_their_handshake_are_counted(tmp_path, monkeypatch, raws):
     """A flood of handshakes that are never begun takes no more places than there are, and shuts nobody out."""
-    monkeypatch.setattr(arrivals, "MOST", 8)
+    monkeypatch.setattr(arrivals, "MAX_CONNECTIONS", 8)
     async with behind(written(tmp_path, tls_server_config=pair(tmp_path)), monkeypatch) as server:
         flood = [raws(server.port) for _ in range(30)]
         assert (await ask(server.port, tls=client_context())).status == 200

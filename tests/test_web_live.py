@@ -18,17 +18,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from shown import Shown
 
-from exporter.history import State, Word
+from exporter.history import StateKind, TargetState
 from exporter.result import Probe
-from exporter.web import Address, Server
-from exporter.web.live import HEARTBEAT, PACE, Anew, Live
+from exporter.web import ListenAddress, WebServer
+from exporter.web.live import HEARTBEAT_SECONDS, UPDATE_INTERVAL_SECONDS, LivePage, StalePageError
 from exporter.web.page.document import BUILD
 from exporter.web.page.row import closed_row
-from exporter.web.pages import MOST_OPENED, MOST_SHOWN, Pages
-from exporter.web.sheets import LIFE, MOST
-from exporter.web.status import MOST_STREAMS, PATIENCE
+from exporter.web.pages import MAX_OPENED, MAX_SHOWN, PageMaker
+from exporter.web.sheets import MAX_CACHED_PAGES, PAGE_LIFETIME_SECONDS
+from exporter.web.status import MAX_STREAMS, WRITE_TIMEOUT_SECONDS
 
-HERE = Address("127.0.0.1", 0)
+HERE = ListenAddress("127.0.0.1", 0)
 NAMES = ["one", "two", "three"]
 
 
@@ -44,7 +44,7 @@ class Counted(boards.Board):
 
 def failing(name, ago=5.0):
     card = boards.staging()
-    state = State(Word.FAILING, boards.NOW - ago, Probe.SEND, card.row.last)
+    state = TargetState(StateKind.FAILING, boards.NOW - ago, Probe.SEND, card.row.last)
     return replace(card, row=replace(card.row, name=name, state=state))
 
 
@@ -52,7 +52,7 @@ def failing(name, ago=5.0):
 async def serving(board):
     shown = Shown()
     shown.board = board
-    server = await Server.start(HERE, shown)
+    server = await WebServer.start(HERE, shown)
     try:
         yield server
     finally:
@@ -142,7 +142,7 @@ def test_a_failure_brings_the_line_on_top_the_order_and_the_whole_card():
 
 
 def test_many_changes_are_one_update_a_second():
-    """However often something changes, a page is sent at most one update in `PACE`, with the newest."""
+    """However often something changes, a page gets at most one update in `UPDATE_INTERVAL_SECONDS`, the newest."""
     board = boards.Board(boards.healthy(NAMES))
 
     async def main(loop):
@@ -158,14 +158,14 @@ def test_many_changes_are_one_update_a_second():
             for number in range(100):
                 board.put(boards.passing("one", interval=float(number + 1)))
                 await asyncio.sleep(0.1)
-            await asyncio.sleep(2 * PACE)
+            await asyncio.sleep(2 * UPDATE_INTERVAL_SECONDS)
             reading.cancel()
             return times, told
 
     times, told = virtual.run(main)
 
     assert 9 <= len(times) <= 12
-    assert all(later - earlier >= 0.9 * PACE for earlier, later in pairwise(times))
+    assert all(later - earlier >= 0.9 * UPDATE_INTERVAL_SECONDS for earlier, later in pairwise(times))
     assert told[-1]["fragments"]["t-one"] == closed_row(board.cards["one"].row, boards.NOW)
 
 
@@ -178,21 +178,21 @@ def test_a_change_is_rendered_once_for_all_who_look_and_never_for_nobody():
             position = await position_of(server)
             async with contextlib.AsyncExitStack() as held:
                 readers = [await held.enter_async_context(listening(server, position)) for _ in range(10)]
-                await asyncio.sleep(3 * PACE)
+                await asyncio.sleep(3 * UPDATE_INTERVAL_SECONDS)
                 before = board.asked
                 board.put(boards.passing("one", interval=9.0))
                 await asyncio.gather(*map(update, readers))
                 with_ten = board.asked - before
-            await asyncio.sleep(3 * PACE)
+            await asyncio.sleep(3 * UPDATE_INTERVAL_SECONDS)
             before = board.asked
             for _ in range(50):
                 board.put(boards.passing("one"))
-                await asyncio.sleep(PACE)
+                await asyncio.sleep(UPDATE_INTERVAL_SECONDS)
             with_none = board.asked - before
             position = await position_of(server)
             before = board.asked
             async with listening(server, position):
-                await asyncio.sleep(3 * PACE)
+                await asyncio.sleep(3 * UPDATE_INTERVAL_SECONDS)
             return with_ten, with_none, board.asked - before
 
     assert virtual.run(main) == (1, 0, 0)
@@ -212,7 +212,7 @@ def test_silence_is_broken_by_a_heartbeat():
     told, times = virtual.run(main)
 
     assert told == [{"": "here"}] * 3
-    assert times[2] - times[1] == pytest.approx(HEARTBEAT, abs=2 * PACE)
+    assert times[2] - times[1] == pytest.approx(HEARTBEAT_SECONDS, abs=2 * UPDATE_INTERVAL_SECONDS)
 
 
 def test_that_time_passes_is_no_change():
@@ -229,7 +229,7 @@ def test_that_time_passes_is_no_change():
 
 def test_a_failing_target_that_moves_up_is_opened():
     """Only so many are opened; when one recovers, the next is sent opened although nothing of it has changed."""
-    names = [f"t{number}" for number in range(MOST_OPENED + 1)]
+    names = [f"t{number}" for number in range(MAX_OPENED + 1)]
     board = boards.Board({name: failing(name, ago=10.0 + number) for number, name in enumerate(names)})
 
     async def main(_loop):
@@ -239,13 +239,13 @@ def test_a_failing_target_that_moves_up_is_opened():
 
     fragments = virtual.run(main)["fragments"]
 
-    assert set(fragments) == {"t-t0", f"t-t{MOST_OPENED}", "summary"}
-    assert "<details open>" in fragments[f"t-t{MOST_OPENED}"]
+    assert set(fragments) == {"t-t0", f"t-t{MAX_OPENED}", "summary"}
+    assert "<details open>" in fragments[f"t-t{MAX_OPENED}"]
 
 
 def test_the_gravest_are_shown_when_there_are_too_many():
     """A page has a bound; what fails is on it, what is not is told and has a page of its own."""
-    names = [f"t{number}" for number in range(MOST_SHOWN + 5)]
+    names = [f"t{number}" for number in range(MAX_SHOWN + 5)]
     board = boards.Board(boards.healthy(names))
     board.put(failing(names[-1]))
 
@@ -255,7 +255,7 @@ def test_the_gravest_are_shown_when_there_are_too_many():
 
     (_, page), (_, own) = virtual.run(main)
 
-    assert page.count("<article") == MOST_SHOWN
+    assert page.count("<article") == MAX_SHOWN
     assert page.index(f'id="t-{names[-1]}"') < page.index('id="t-t0"')
     assert "5 more targets not shown" in page
     assert own.count("<article") == 1
@@ -320,10 +320,10 @@ def test_any_position_is_one(position):
     """Whatever a client says it has seen, it gets everything, or is told to load anew."""
 
     async def main():
-        live = Live(Pages(boards.Board(boards.healthy(NAMES))))
+        live = LivePage(PageMaker(boards.Board(boards.healthy(NAMES))))
         try:
             return json.loads(await live.update(position))
-        except Anew:
+        except StalePageError:
             return None
 
     told = asyncio.run(main())
@@ -357,17 +357,17 @@ def test_so_many_streams_and_no_more():
         async with serving(boards.Board(boards.healthy(NAMES))) as server:
             position = await position_of(server)
             async with contextlib.AsyncExitStack() as held:
-                for _ in range(MOST_STREAMS):
+                for _ in range(MAX_STREAMS):
                     await held.enter_async_context(listening(server, position))
                 refused = await fetch(server, f"/api/events?since={position}", "text/event-stream")
-            await asyncio.sleep(2 * PACE)
+            await asyncio.sleep(2 * UPDATE_INTERVAL_SECONDS)
             async with listening(server, position):
                 return refused
 
     status, sentence = virtual.run(main)
 
     assert status == 503
-    assert sentence == f"{MOST_STREAMS} pages are being sent updates: ask now and then\n"
+    assert sentence == f"{MAX_STREAMS} pages are being sent updates: ask now and then\n"
 
 
 def drained(sock):
@@ -379,8 +379,8 @@ def drained(sock):
 
 
 def test_who_does_not_read_is_dropped_and_holds_nobody_up():
-    """A browser that takes nothing in is given up after `PATIENCE`; the one beside it gets every update in time."""
-    names = [f"t{number}" for number in range(MOST_SHOWN)]
+    """A browser that reads nothing is dropped after `WRITE_TIMEOUT_SECONDS`; the one beside it gets every update."""
+    names = [f"t{number}" for number in range(MAX_SHOWN)]
     board = boards.Board(boards.healthy(names))
 
     async def main(loop):
@@ -398,13 +398,13 @@ def test_who_does_not_read_is_dropped_and_holds_nobody_up():
                     for name in names:
                         board.put(boards.passing(name, interval=float(len(waits) + 1)))
                     began = loop.time()
-                    assert len((await update(reader))["fragments"]) == MOST_SHOWN
+                    assert len((await update(reader))["fragments"]) == MAX_SHOWN
                     waits.append(loop.time() - began)
-                await asyncio.sleep(PATIENCE + 2 * PACE)
+                await asyncio.sleep(WRITE_TIMEOUT_SECONDS + 2 * UPDATE_INTERVAL_SECONDS)
                 await asyncio.to_thread(drained, lazy)  # its clock is the kernel's
             return waits
 
-    assert max(virtual.run(main)) <= 2 * PACE
+    assert max(virtual.run(main)) <= 2 * UPDATE_INTERVAL_SECONDS
 
 
 def test_streams_end_with_the_server():
@@ -443,7 +443,7 @@ def test_a_long_page_is_rendered_in_slices():
 
     async def main():
         busy = asyncio.create_task(others())
-        sheet = await Live(Pages(board)).page()
+        sheet = await LivePage(PageMaker(board)).page()
         chunks = [chunk async for chunk in sheet.read(packed=False)]
         busy.cancel()
         return b"".join(chunks).decode()
@@ -460,7 +460,7 @@ def test_a_storm_of_requests_is_one_page():
         async with serving(board) as server:
             pages = await asyncio.gather(*(fetch(server, "/") for _ in range(50)))
             asked = board.asked
-            await asyncio.sleep(2 * LIFE)
+            await asyncio.sleep(2 * PAGE_LIFETIME_SECONDS)
             return pages, asked, await fetch(server, "/"), board.asked
 
     pages, asked, later, asked_later = virtual.run(main)
@@ -474,15 +474,17 @@ def test_pages_of_many_targets_are_kept_for_a_moment_only():
     """However many names are asked for, few pages are kept, and none for longer than its life."""
 
     async def main():
-        live = Live(Pages(boards.Board(boards.healthy([f"t{number}" for number in range(MOST + 10)]))))
-        sheets = [await live.page(f"t{number}") for number in range(MOST + 10)]
+        live = LivePage(
+            PageMaker(boards.Board(boards.healthy([f"t{number}" for number in range(MAX_CACHED_PAGES + 10)])))
+        )
+        sheets = [await live.page(f"t{number}") for number in range(MAX_CACHED_PAGES + 10)]
         for sheet in sheets:
             assert b"".join([chunk async for chunk in sheet.read(packed=False)]).endswith(b"</html>\n")
         kept = len(live._sheets._sheets)
         await live.close()
         return kept
 
-    assert asyncio.run(main()) <= MOST
+    assert asyncio.run(main()) <= MAX_CACHED_PAGES
 
 
 class Broken(boards.Board):

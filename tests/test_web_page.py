@@ -15,8 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from exporter import __version__
-from exporter.history import Mark, Outcome, State, Word
-from exporter.history.history import OTHER_CODE, Cause, Ending
+from exporter.history import CycleMark, CycleOutcome, StateKind, TargetState
+from exporter.history.history import OTHER_CODE, CloseKey, FailureKey
 from exporter.report import explain
 from exporter.report.causes import Alert
 from exporter.result import (
@@ -39,10 +39,10 @@ from exporter.web.page.health import health, links
 from exporter.web.page.icon import icon
 from exporter.web.page.markup import Markup, element, text
 from exporter.web.page.row import closed_row
-from exporter.web.page.strip import CYCLES, PITCH, strip
-from exporter.web.page.values import GRAVITY, Card, Identity, Row, Standing
-from exporter.web.page.waterfall import AXIS, waterfall
-from exporter.web.runbook import FOLDER, Runbook
+from exporter.web.page.strip import BAR_PITCH, SHOWN_CYCLES, strip
+from exporter.web.page.values import SEVERITY_ORDER, IdentityRow, TargetCard, TargetRow, TargetStanding
+from exporter.web.page.waterfall import AXIS_UNITS, waterfall
+from exporter.web.runbook import FOLDER, RunbookPages
 
 NOW = boards.NOW
 STAGING = boards.staging()
@@ -88,8 +88,8 @@ def read(markup):
 
 def whole(cards, *, own=boards.HEALTH, left_out=0):
     """A document, put together in one go."""
-    standings = [Standing(name, card.row.state) for name, card in cards.items()]
-    top = head({Word.PASSING: len(cards)}, standings, NOW)
+    standings = [TargetStanding(name, card.row.state) for name, card in cards.items()]
+    top = head({StateKind.PASSING: len(cards)}, standings, NOW)
     rows = "".join(closed_row(card.row, NOW) for card in cards.values())
     return document.begin(top, own, "a.b.1", NOW) + rows + document.end(health(own, NOW), links("metrics"), left_out)
 
@@ -129,10 +129,10 @@ def hostile_card():
         STAGING.row,
         name=HOSTILE,
         url=HOSTILE,
-        state=State(Word.FAILING, NOW - 60, Probe.SEND, result),
+        state=TargetState(StateKind.FAILING, NOW - 60, Probe.SEND, result),
         last=result,
-        marks=(Mark(NOW - 9, Outcome.FAIL, HOSTILE),),
-        identities=(Identity(HOSTILE, 1, 2, True),),
+        marks=(CycleMark(NOW - 9, CycleOutcome.FAIL, HOSTILE),),
+        identities=(IdentityRow(HOSTILE, 1, 2, True),),
     )
     return replace(STAGING, row=shown, failures=(result,))
 
@@ -176,28 +176,36 @@ IMPAIRED = replace(
 )
 SLOT_LIMIT = "send fails in admission: factory (slot_limit)"
 STATES = {
-    Word.FAILING: (STAGING.row.state, "failing", SLOT_LIMIT),
-    Word.IMPAIRED: (State(Word.IMPAIRED, NOW - 90, result=IMPAIRED), "impaired", "our own failure: token"),
-    Word.UNKNOWN: (State(Word.UNKNOWN), "unknown", "not probed yet"),
-    Word.PASSING: (State(Word.PASSING, NOW - 7_200, result=cases.PASSED), "passing", "since 01:06 UTC, 2 h"),
+    StateKind.FAILING: (STAGING.row.state, "failing", SLOT_LIMIT),
+    StateKind.IMPAIRED: (
+        TargetState(StateKind.IMPAIRED, NOW - 90, result=IMPAIRED),
+        "impaired",
+        "our own failure: token",
+    ),
+    StateKind.UNKNOWN: (TargetState(StateKind.UNKNOWN), "unknown", "not probed yet"),
+    StateKind.PASSING: (
+        TargetState(StateKind.PASSING, NOW - 7_200, result=cases.PASSED),
+        "passing",
+        "since 01:06 UTC, 2 h",
+    ),
 }
 
 
 def test_every_state_has_its_place():
     """Words, gravity and icons are complete."""
-    assert set(STATES) == set(Word) == set(GRAVITY)
-    for word in Word:
+    assert set(STATES) == set(StateKind) == set(SEVERITY_ORDER)
+    for word in StateKind:
         assert read(icon(word)).elements[0][0] == "svg"
     assert icon("nothing") is None
-    assert len({icon(word) for word in Word}) == len(Word)
+    assert len({icon(word) for word in StateKind}) == len(StateKind)
 
 
-@pytest.mark.parametrize("word", Word)
+@pytest.mark.parametrize("word", StateKind)
 def test_each_state_is_said_in_a_word_and_a_cause(word):
     """Colour is never all: the badge has the word; a failure has its cause in closed words."""
     state, badge, said = STATES[word]
     row = replace(STAGING.row, state=state, last=state.result)
-    for shown in (read(closed_row(row, NOW)), read(opened_card(Card(row, 6), NOW))):
+    for shown in (read(closed_row(row, NOW)), read(opened_card(TargetCard(row, 6), NOW))):
         assert shown.said.startswith(badge)
         assert said in shown.said
         article = next(attributes for tag, attributes in shown.elements if tag == "article")
@@ -209,42 +217,42 @@ def test_each_state_is_said_in_a_word_and_a_cause(word):
     ("counts", "gravest", "line"),
     [
         ({}, [], "No target is configured"),
-        ({Word.PASSING: 1}, [], "The one target passes"),
-        ({Word.PASSING: 12}, [], "All 12 targets pass"),
+        ({StateKind.PASSING: 1}, [], "The one target passes"),
+        ({StateKind.PASSING: 12}, [], "All 12 targets pass"),
         (
-            {Word.PASSING: 10, Word.IMPAIRED: 1, Word.UNKNOWN: 1},
+            {StateKind.PASSING: 10, StateKind.IMPAIRED: 1, StateKind.UNKNOWN: 1},
             [],
             "10 of 12 targets passing; 1 impaired, 1 unknown",
         ),
         (
-            {Word.FAILING: 1, Word.PASSING: 10, Word.UNKNOWN: 1},
+            {StateKind.FAILING: 1, StateKind.PASSING: 10, StateKind.UNKNOWN: 1},
             ["staging"],
             f"1 of 12 targets failing: staging – {SLOT_LIMIT} since 02:52 UTC, 14 min; 1 unknown",
         ),
-        ({Word.FAILING: 2, Word.PASSING: 10}, ["b", "a"], "2 of 12 targets failing: b, a"),
-        ({Word.FAILING: 5}, ["e", "d", "c"], "5 of 5 targets failing: e, d, c and 2 more"),
+        ({StateKind.FAILING: 2, StateKind.PASSING: 10}, ["b", "a"], "2 of 12 targets failing: b, a"),
+        ({StateKind.FAILING: 5}, ["e", "d", "c"], "5 of 5 targets failing: e, d, c and 2 more"),
     ],
 )
 def test_the_line_on_top_says_it_all(counts, gravest, line):
     """How many fail, which, why and since when; what is not known is said, not hidden."""
-    top = head(counts, [Standing(name, STAGING.row.state) for name in gravest], NOW)
+    top = head(counts, [TargetStanding(name, STAGING.row.state) for name in gravest], NOW)
     assert read(element("h1", top.line)).said == line
     assert top.spoken == re.sub(r" since [^;]*", "", line), "what a screen reader is told must not change with time"
 
 
 def test_a_failure_whose_session_is_not_kept_is_still_told():
     """After a restart the state may be known and the session not."""
-    state = State(Word.FAILING, NOW - 60, Probe.AUTH)
+    state = TargetState(StateKind.FAILING, NOW - 60, Probe.AUTH)
     assert (
         "1 of 1 target failing: staging – auth fails since"
-        in read(head({Word.FAILING: 1}, [Standing("staging", state)], NOW).line).said
+        in read(head({StateKind.FAILING: 1}, [TargetStanding("staging", state)], NOW).line).said
     )
-    assert "auth fails" in read(opened_card(Card(replace(STAGING.row, state=state, last=None), 6), NOW)).said
+    assert "auth fails" in read(opened_card(TargetCard(replace(STAGING.row, state=state, last=None), 6), NOW)).said
 
 
 def test_the_title_and_the_icon_of_the_tab_tell():
     """A tab in the background says that something fails, and what."""
-    top = head({Word.FAILING: 1, Word.PASSING: 11}, [Standing("staging", STAGING.row.state)], NOW)
+    top = head({StateKind.FAILING: 1, StateKind.PASSING: 11}, [TargetStanding("staging", STAGING.row.state)], NOW)
     begun = document.begin(top, boards.HEALTH, "a.b.1", NOW)
     assert "<title>✗ 1/12 failing: staging</title>" in begun
     assert 'href="icon/failing.svg"' in begun
@@ -298,27 +306,27 @@ def test_failures_that_are_alike_are_one_group():
 def test_a_passing_session_with_a_finding_is_explained():
     """A soft finding fails no probe; the card says it all the same."""
     found = replace(cases.PASSED, factory_reason=FactoryReason.DEGRADED)
-    row = replace(STAGING.row, state=State(Word.PASSING, NOW, result=found), last=found)
-    assert explain(found).sentence in read(opened_card(Card(row, 6), NOW)).said
+    row = replace(STAGING.row, state=TargetState(StateKind.PASSING, NOW, result=found), last=found)
+    assert explain(found).sentence in read(opened_card(TargetCard(row, 6), NOW)).said
 
 
 def test_a_card_of_which_nothing_is_known_says_so():
     """Before the first session, and for a target without identities."""
-    row = Row("new", "wss://new.example.com/ws", 20.0, State(Word.UNKNOWN))
-    said = read(opened_card(Card(row, 6), NOW)).said
+    row = TargetRow("new", "wss://new.example.com/ws", 20.0, TargetState(StateKind.UNKNOWN))
+    said = read(opened_card(TargetCard(row, 6), NOW)).said
     for words in ("not probed yet", "No session yet.", "None.", "This target has none.", "no cycle yet"):
         assert words in said
 
 
 def test_codes_that_a_server_invents_are_counted_together():
     """The history counts them under one; the page says so."""
-    card = replace(STAGING, closes={Ending(OTHER_CODE, Initiator.REMOTE, Phase.REPLY): 7}, reasons={})
+    card = replace(STAGING, closes={CloseKey(OTHER_CODE, Initiator.REMOTE, Phase.REPLY): 7}, reasons={})
     assert "other codes by the server, in reply7" in read(opened_card(card, NOW)).said
 
 
 def test_a_cause_without_a_factory_reason_is_two_words():
     """As the log and the series have it."""
-    card = replace(STAGING, reasons={Cause(Phase.TCP, Reason.REFUSED): 1_234})
+    card = replace(STAGING, reasons={FailureKey(Phase.TCP, Reason.REFUSED): 1_234})
     assert "tcp: refused1,234" in read(opened_card(card, NOW)).said
 
 
@@ -375,27 +383,29 @@ def test_a_strip_is_a_line_for_each_run():
     shown = read(strip(STAGING.row.marks))
     lines = [(found["class"], found["d"]) for tag, found in shown.elements if tag == "path"]
     assert lines == [
-        ("passed", f"M0 11h{11 * PITCH - 2}"),
-        ("skipped", f"M{11 * PITCH} 11h{2 * PITCH - 2}"),
-        ("passed", f"M{13 * PITCH} 11h{5 * PITCH - 2}"),
-        ("failed", f"M{18 * PITCH} 11h{42 * PITCH - 2}"),
+        ("passed", f"M0 11h{11 * BAR_PITCH - 2}"),
+        ("skipped", f"M{11 * BAR_PITCH} 11h{2 * BAR_PITCH - 2}"),
+        ("passed", f"M{13 * BAR_PITCH} 11h{5 * BAR_PITCH - 2}"),
+        ("failed", f"M{18 * BAR_PITCH} 11h{42 * BAR_PITCH - 2}"),
     ]
     assert shown.elements[0][1]["aria-label"] == "last 60 cycles: 16 passed, 42 failed, 2 skipped"
-    assert f"M{(CYCLES - 1) * PITCH} " in strip(STAGING.row.marks[-1:])
+    assert f"M{(SHOWN_CYCLES - 1) * BAR_PITCH} " in strip(STAGING.row.marks[-1:])
 
 
-@pytest.mark.parametrize("outcome", Outcome)
+@pytest.mark.parametrize("outcome", CycleOutcome)
 def test_every_outcome_is_drawn(outcome):
     """Each has a colour and a height in the style."""
-    shown = read(strip((Mark(NOW, outcome, "late"),), told=True))
+    shown = read(strip((CycleMark(NOW, outcome, "late"),), told=True))
     name = next(found["class"] for tag, found in shown.elements if tag == "path")
     assert re.search(rf"\.strip \.{name}\b", document.STYLE)
-    assert ("late" in shown.said) is (outcome is not Outcome.PASS)
+    assert ("late" in shown.said) is (outcome is not CycleOutcome.PASS)
 
 
 def test_a_cycle_that_only_connected_is_no_whole_pass():
     """While identities rest, cycles go connect-deep: their bars are lower, and words say so, for send is not mended."""
-    marks = boards.marks((Outcome.PASS, 3, "send"), (Outcome.PASS, 2, "connect"), (Outcome.PASS, 1, "auth"))
+    marks = boards.marks(
+        (CycleOutcome.PASS, 3, "send"), (CycleOutcome.PASS, 2, "connect"), (CycleOutcome.PASS, 1, "auth")
+    )
     shown = read(strip(marks))
     names = [found["class"] for tag, found in shown.elements if tag == "path"]
     assert names == ["passed", "passed connect", "passed auth"]
@@ -411,7 +421,7 @@ def test_bars_stand_on_one_axis():
     bars = [(int(one["x"]), int(one["width"])) for tag, one in read(waterfall(found)).elements if tag == "rect"]
     assert bars[0] == (0, 250)
     assert bars[2] == (250, 750)
-    assert all(left + width <= AXIS and width > 0 for left, width in bars)
+    assert all(left + width <= AXIS_UNITS and width > 0 for left, width in bars)
 
 
 def test_a_session_without_a_phase_has_no_bars():
@@ -448,13 +458,13 @@ def test_the_policy_permits_this_style_and_this_script_only():
     for name in ("style", "script"):
         (content,) = re.findall(rf"<{name}[^>]*>(.*?)</{name}>", served, re.DOTALL)
         digest = base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()
-        assert f"{name}-src 'sha256-{digest}'" in document.POLICY
+        assert f"{name}-src 'sha256-{digest}'" in document.CONTENT_SECURITY_POLICY
     found = read(served)
     assert not [name for _, attributes in found.elements for name in attributes if name == "style" or name[:2] == "on"]
     for directive in ("default-src 'none'", "form-action 'none'", "frame-ancestors 'none'", "base-uri 'none'"):
-        assert directive in document.POLICY.split("; ")
-    assert "unsafe" not in document.POLICY
-    assert "http" not in document.POLICY
+        assert directive in document.CONTENT_SECURITY_POLICY.split("; ")
+    assert "unsafe" not in document.CONTENT_SECURITY_POLICY
+    assert "http" not in document.CONTENT_SECURITY_POLICY
 
 
 def test_the_page_asks_nobody_else():
@@ -489,7 +499,7 @@ def words_of(written):
 @pytest.mark.parametrize("name", ["README", *(str(alert) for alert in Alert)])
 def test_every_runbook_page_is_at_hand(name):
     """The pages that sentences lead to are packed with the exporter, whole, as headings, tables and links that lead."""
-    shown = Runbook().page(name)
+    shown = RunbookPages().page(name)
     main = re.search(r"<h1>.*</main>", shown, re.DOTALL)[0]
     written = FOLDER.joinpath(f"{name}.md").read_text("utf-8")
     said = html.unescape(re.sub(r"<[^>]+>", " ", main))
@@ -497,14 +507,14 @@ def test_every_runbook_page_is_at_hand(name):
     assert re.sub(r"[`|*\[\]]", " ", said).split() == words_of(written)
     assert said.count("|---") == 0
     assert set(re.findall(r'href="([^"]*)"', main)) == set(re.findall(r"\]\((\w+)\.md\)", written))
-    assert all(Runbook().page(link) for link in re.findall(r'href="([^"]*)"', main))
+    assert all(RunbookPages().page(link) for link in re.findall(r'href="([^"]*)"', main))
     assert main.count("<table") == len(re.findall(r"^\|[-| ]+\|$", written, re.MULTILINE))
 
 
 def test_what_is_no_page_of_the_runbook_is_not_read():
     """Nor is anything beside its folder."""
     assert FOLDER.is_dir()
-    assert Runbook().page("../server") is None
+    assert RunbookPages().page("../server") is None
 
 
 def test_markdown_of_a_page_is_harmless():

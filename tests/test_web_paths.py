@@ -8,20 +8,20 @@ import pytest
 from doors import ask
 from shown import Shown
 
-from exporter.web import Address, ListenProblem, read_doorway
-from exporter.web.paths import Paths, read_paths
+from exporter.web import ListenAddress, ListenError, read_doorway
+from exporter.web.paths import WebPaths, read_paths
 
 
 @pytest.mark.parametrize(
     ("external", "prefix", "telemetry", "paths"),
     [
-        (None, None, None, Paths("", "/metrics", "")),
-        ("https://mon.example.com", None, None, Paths("", "/metrics", "https://mon.example.com")),
-        ("https://mon.example.com/ws/", None, None, Paths("/ws", "/metrics", "https://mon.example.com/ws")),
-        ("https://mon.example.com/ws", "/", None, Paths("", "/metrics", "https://mon.example.com/ws")),
-        ("http://[::1]:80/a/b", "x/y/", "/m", Paths("/x/y", "/m", "http://[::1]:80/a/b")),
-        (None, "ws", None, Paths("/ws", "/metrics", "")),
-        (None, "", "/a/b.c", Paths("", "/a/b.c", "")),
+        (None, None, None, WebPaths("", "/metrics", "")),
+        ("https://mon.example.com", None, None, WebPaths("", "/metrics", "https://mon.example.com")),
+        ("https://mon.example.com/ws/", None, None, WebPaths("/ws", "/metrics", "https://mon.example.com/ws")),
+        ("https://mon.example.com/ws", "/", None, WebPaths("", "/metrics", "https://mon.example.com/ws")),
+        ("http://[::1]:80/a/b", "x/y/", "/m", WebPaths("/x/y", "/m", "http://[::1]:80/a/b")),
+        (None, "ws", None, WebPaths("/ws", "/metrics", "")),
+        (None, "", "/a/b.c", WebPaths("", "/a/b.c", "")),
     ],
 )
 def test_the_prefix_is_that_of_the_external_url_unless_said_otherwise(external, prefix, telemetry, paths):
@@ -36,7 +36,7 @@ def test_the_prefix_is_that_of_the_external_url_unless_said_otherwise(external, 
 )  # fmt: skip
 def test_what_is_no_external_url_is_refused_unquoted(external):
     """The sentence names the flag and says what it must be; a password in it is not shown."""
-    with pytest.raises(ListenProblem) as refused:
+    with pytest.raises(ListenError) as refused:
         read_paths(external, None, None)
     (sentence,) = refused.value.sentences
     assert sentence.startswith("--web.external-url: must be ")
@@ -46,7 +46,7 @@ def test_what_is_no_external_url_is_refused_unquoted(external):
 @pytest.mark.parametrize("path", ["/a b", "/a//b", "/../a", "/a/.", "/a?b", "/{x}", "/%2e", "/a\nb", "/é"])
 def test_what_is_no_path_is_refused(path):
     """Prefix and telemetry path need no escape, and lead nowhere else."""
-    with pytest.raises(ListenProblem) as refused:
+    with pytest.raises(ListenError) as refused:
         read_paths(None, path, path)
     assert [sentence.split(":")[0] for sentence in refused.value.sentences] == [
         "--web.route-prefix",
@@ -57,19 +57,19 @@ def test_what_is_no_path_is_refused(path):
 @pytest.mark.parametrize("telemetry", ["", "/", "metrics"])
 def test_the_metrics_need_a_path_of_their_own(telemetry):
     """The page at the root is not where they stand."""
-    with pytest.raises(ListenProblem, match=r"^--web\.telemetry-path: must be a path such as /metrics"):
+    with pytest.raises(ListenError, match=r"^--web\.telemetry-path: must be a path such as /metrics"):
         read_paths(None, None, telemetry)
 
 
 async def test_metrics_do_not_take_the_place_of_others():
     """A telemetry path that is served already is refused at the start."""
-    with pytest.raises(ListenProblem, match="something else is served there"):
-        await Shown().serve(paths=Paths(telemetry="/-/healthy"))
+    with pytest.raises(ListenError, match="something else is served there"):
+        await Shown().serve(paths=WebPaths(telemetry="/-/healthy"))
 
 
 def test_all_flags_that_are_wrong_are_told_at_once():
     """Addresses, sockets of systemd beside addresses, URL and paths: a sentence each."""
-    with pytest.raises(ListenProblem) as refused:
+    with pytest.raises(ListenError) as refused:
         read_doorway([":x", "y"], from_systemd=True, external="x", prefix="//a//b", telemetry="/")
     assert [sentence.split(":")[0] for sentence in refused.value.sentences] == [
         "--web.listen-address",
@@ -90,7 +90,12 @@ async def links(server, path):
 
 @pytest.mark.parametrize(
     ("paths", "top"),
-    [(Paths(), "/"), (Paths("/ws"), "/ws/"), (Paths("/a/b", "/own/figures"), "/a/b/"), (Paths("", "/figures"), "/")],
+    [
+        (WebPaths(), "/"),
+        (WebPaths("/ws"), "/ws/"),
+        (WebPaths("/a/b", "/own/figures"), "/a/b/"),
+        (WebPaths("", "/figures"), "/"),
+    ],
     ids=str,
 )
 async def test_all_stands_under_the_prefix_and_links_lead_there(paths, top):
@@ -113,7 +118,7 @@ async def test_all_stands_under_the_prefix_and_links_lead_there(paths, top):
 )
 async def test_who_comes_to_the_root_is_led_under_the_prefix(external, top):
     """From `/`, and from the prefix without its slash: to the external URL, if there is one."""
-    server = await Shown().serve(paths=Paths("/ws", external=external))
+    server = await Shown().serve(paths=WebPaths("/ws", external=external))
     for path in ("/", "/ws"):
         answer = await ask(server.port, path)
         assert (answer.status, answer.headers["location"]) == (302, top)
@@ -122,7 +127,7 @@ async def test_who_comes_to_the_root_is_led_under_the_prefix(external, top):
 
 async def test_several_addresses_serve_the_same():
     """Each has its URL; the first is the one that is told."""
-    server = await Shown().serve(listen=(Address("127.0.0.1", 0), Address("127.0.0.1", 0)))
+    server = await Shown().serve(listen=(ListenAddress("127.0.0.1", 0), ListenAddress("127.0.0.1", 0)))
     assert len(set(server.urls)) == 2
     assert server.url == server.urls[0]
     for url in server.urls:
@@ -133,12 +138,12 @@ async def test_several_addresses_serve_the_same():
 async def test_of_several_addresses_all_or_none_are_taken():
     """One that is busy is an error, and the others are given back."""
     server = await Shown().serve()
-    busy = Address("127.0.0.1", server.port)
+    busy = ListenAddress("127.0.0.1", server.port)
     free = await Shown().serve()
     port = free.port
     await free.close()
-    with pytest.raises(ListenProblem, match="the port is in use"):
-        await Shown().serve(listen=(Address("127.0.0.1", port), busy))
-    again = await Shown().serve(listen=(Address("127.0.0.1", port),))
+    with pytest.raises(ListenError, match="the port is in use"):
+        await Shown().serve(listen=(ListenAddress("127.0.0.1", port), busy))
+    again = await Shown().serve(listen=(ListenAddress("127.0.0.1", port),))
     await again.close()
     await server.close()

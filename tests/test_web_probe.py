@@ -10,11 +10,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from shown import Shown
 
-from exporter.metrics import Form
-from exporter.web import Answer, Question
+from exporter.metrics import ExpositionFormat
+from exporter.web import HttpReply, ProbeQuery
 
 HEADER = "X-Prometheus-Scrape-Timeout-Seconds"
-SAID = {"target": "staging", "probe": "", "scrape_timeout": None, "debug": False, "form": Form.TEXT}
+SAID = {"target": "staging", "probe": "", "scrape_timeout": None, "debug": False, "form": ExpositionFormat.TEXT}
 
 
 @pytest.fixture
@@ -46,7 +46,11 @@ async def asked(client, query, headers=()):
         ("?target=staging", {HEADER: "10"}, {"scrape_timeout": 10.0}),
         ("?target=staging", {HEADER: "9.5"}, {"scrape_timeout": 9.5}),
         ("?target=staging", {HEADER: "0"}, {"scrape_timeout": 0.0}),
-        ("?target=staging", {"Accept": "application/openmetrics-text;version=1.0.0"}, {"form": Form.OPENMETRICS}),
+        (
+            "?target=staging",
+            {"Accept": "application/openmetrics-text;version=1.0.0"},
+            {"form": ExpositionFormat.OPENMETRICS},
+        ),
     ],
 )
 async def test_a_question_is_read(client, site, query, headers, question):
@@ -54,7 +58,7 @@ async def test_a_question_is_read(client, site, query, headers, question):
     status, _, text = await asked(client, query, headers)
 
     assert (status, text) == (200, "probe_success 1\n")
-    assert site.questions == [Question(**SAID | question)]
+    assert site.questions == [ProbeQuery(**SAID | question)]
 
 
 WRONG = {
@@ -136,7 +140,7 @@ async def test_figures_are_negotiated_as_those_of_a_scrape(client):
 @pytest.mark.parametrize("query", ["?target=staging", "?target=staging&debug=true"])
 async def test_no_room_is_a_503_and_a_sentence(client, site, query):
     """Text, whatever form was asked for: so Prometheus shows a failed scrape, and people the reason."""
-    site.probed = Answer(HTTPStatus.SERVICE_UNAVAILABLE, "no slot to spare\n")
+    site.probed = HttpReply(HTTPStatus.SERVICE_UNAVAILABLE, "no slot to spare\n")
 
     said = await asked(client, query, {"Accept": "application/openmetrics-text;version=1.0.0"})
 
@@ -182,7 +186,7 @@ HOSTILE = (
 @pytest.mark.parametrize("text", HOSTILE, ids=lambda text: ascii(text)[:30])
 async def test_whatever_stands_in_a_parameter_is_a_name_and_comes_back_in_nothing(client, site, text):
     """It reaches the site as the one name it is; no header of the answer and no line of a refusal holds it."""
-    site.probed = Answer(HTTPStatus.BAD_REQUEST, "unknown target; known are staging\n")
+    site.probed = HttpReply(HTTPStatus.BAD_REQUEST, "unknown target; known are staging\n")
 
     async with client.get("/probe", params={"target": text, "probe": text}) as answer:
         body, headers = await answer.text(), str(answer.headers)

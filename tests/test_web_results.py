@@ -16,8 +16,16 @@ from shown import Shown
 
 from exporter.history import History
 from exporter.result import Impairment, Result
-from exporter.web.filters import LIMIT, MOST, PARAMETERS, Recent, Wrong, asked, found
-from exporter.web.results import CHUNK
+from exporter.web.filters import (
+    DEFAULT_RESULTS,
+    FILTER_PARAMETERS,
+    MAX_RESULTS,
+    BadFilterError,
+    ResultSource,
+    asked,
+    found,
+)
+from exporter.web.results import RESULTS_CHUNK_BYTES
 
 KNOWN = [
     passed("staging", NOW - 7200),
@@ -112,8 +120,8 @@ async def test_without_a_limit_it_is_fifty(site):
     url, shown = site
     shown.results["new"] = [passed("new", NOW - n) for n in range(700)]
 
-    assert len((await asked_for(url, "target=new"))[0]) == LIMIT
-    assert await asked_for(url, f"target=new&limit={MOST}") == (list(range(500)), True)
+    assert len((await asked_for(url, "target=new"))[0]) == DEFAULT_RESULTS
+    assert await asked_for(url, f"target=new&limit={MAX_RESULTS}") == (list(range(500)), True)
 
 
 async def test_a_result_is_told_as_in_a_check(site):
@@ -140,8 +148,8 @@ TARGETS = "known are staging, canary, new"
 @pytest.mark.parametrize(
     ("query", "sentence"),
     [
-        ("tarket=x", f"tarket: unknown parameter; known are {', '.join(PARAMETERS)}"),
-        ("<b>=x", f"what was given: unknown parameter; known are {', '.join(PARAMETERS)}"),
+        ("tarket=x", f"tarket: unknown parameter; known are {', '.join(FILTER_PARAMETERS)}"),
+        ("<b>=x", f"what was given: unknown parameter; known are {', '.join(FILTER_PARAMETERS)}"),
         ("target=moon", f"target: moon is unknown; {TARGETS}"),
         ("target=", f"target: what was given is unknown; {TARGETS}"),
         ("target=%1b%5b31m", f"target: what was given is unknown; {TARGETS}"),
@@ -226,7 +234,7 @@ async def test_a_long_answer_is_made_in_slices(site):
     await ticker
 
     assert {len(json.loads(text)["results"]) for _, _, text in answers} == {500}
-    assert len(answers[0][2]) > 10 * CHUNK
+    assert len(answers[0][2]) > 10 * RESULTS_CHUNK_BYTES
     assert turns > took / 0.02, "no turn took twenty milliseconds on the average"
 
 
@@ -234,17 +242,19 @@ class Queries:
     """Anything that a client may write."""
 
     values = st.one_of(st.text(max_size=30), st.sampled_from(["staging", "fail", "send", "timeout", "1h", "50", "any"]))
-    all = st.lists(st.tuples(st.one_of(st.text(max_size=12), st.sampled_from([*PARAMETERS])), values), max_size=4)
+    all = st.lists(
+        st.tuples(st.one_of(st.text(max_size=12), st.sampled_from([*FILTER_PARAMETERS])), values), max_size=4
+    )
 
 
 @settings(deadline=None, database=None)
 @given(Queries.all)
 def test_any_query_is_answered_or_refused_by_a_sentence(query):
     """Nothing else can come of it, and the sentence holds nothing that moves a terminal or a page."""
-    recent = Recent(("staging",), lambda _: KNOWN, NOW)
+    recent = ResultSource(("staging",), lambda _: KNOWN, NOW)
     try:
         wanted = asked(query, recent)
-    except Wrong as problem:
+    except BadFilterError as problem:
         wanted, sentence = None, str(problem)
     else:
         sentence = ""
@@ -259,7 +269,7 @@ def test_any_query_is_answered_or_refused_by_a_sentence(query):
 def test_the_newest_of_all_targets_are_found(events, limit):
     """As if all were sorted, even where a clock was put back."""
     kept = {name: [passed(name, NOW + at) for each, at in events if each == name] for name in "abc"}
-    recent = Recent(tuple("abc"), kept.__getitem__, NOW)
+    recent = ResultSource(tuple("abc"), kept.__getitem__, NOW)
 
     results, more = asyncio.run(found(asked([("limit", str(limit))], recent), recent))
 

@@ -11,8 +11,8 @@ from doors import ask, behind, hashed, pair, written
 from multidict import CIMultiDict, CIMultiDictProxy
 from shown import Shown
 
-from exporter.web import Address, ListenProblem, Server, read_doorway
-from exporter.web.secure import Sites
+from exporter.web import ListenAddress, ListenError, WebServer, read_doorway
+from exporter.web.secure import TrustedSites
 
 chromium = pytest.mark.asyncio(loop_scope="session")
 
@@ -179,13 +179,13 @@ NOTHING = {}
 )
 def test_whose_pages_may_change_something(headers, may):
     """What says no `Origin` is no browser; what says one has to be ours, under a name that is ours."""
-    sites = Sites.of(["", "probe.internal"], ["allowed.example.org"], "https://status.example.org/ws")
+    sites = TrustedSites.of(["", "probe.internal"], ["allowed.example.org"], "https://status.example.org/ws")
     assert sites.may_change(CIMultiDictProxy(CIMultiDict(headers)), tls=False) is may
 
 
 def test_a_header_said_twice_is_no_word_of_a_browser():
     """Two origins or two hosts are refused, whatever they say."""
-    sites, own = Sites(), ("Origin", "http://localhost")
+    sites, own = TrustedSites(), ("Origin", "http://localhost")
     for more in own, ("Origin", "http://evil.test"), ("Host", "evil.test"):
         headers = CIMultiDictProxy(CIMultiDict([("Host", "localhost"), own, more]))
         assert not sites.may_change(headers, tls=False)
@@ -194,8 +194,8 @@ def test_a_header_said_twice_is_no_word_of_a_browser():
 def test_over_tls_of_ours_a_plain_page_is_another_site():
     """Of the same name and port, but http: somebody on the way may have written it."""
     headers = CIMultiDictProxy(CIMultiDict({"Host": "localhost:443", "Origin": "http://localhost:443"}))
-    assert Sites().may_change(headers, tls=False)
-    assert not Sites().may_change(headers, tls=True)
+    assert TrustedSites().may_change(headers, tls=False)
+    assert not TrustedSites().may_change(headers, tls=True)
 
 
 async def test_every_method_that_changes_something_is_asked(tmp_path, monkeypatch):
@@ -210,14 +210,14 @@ async def test_every_method_that_changes_something_is_asked(tmp_path, monkeypatc
 @pytest.mark.parametrize("host", ["", "http://probe.example.org", "probe.example.org:443", "a b", "*"])
 def test_an_allowed_host_is_a_name(host):
     """Anything else would never match, or match too much."""
-    with pytest.raises(ListenProblem, match=r"--web\.allowed-host: must be the name of a host"):
+    with pytest.raises(ListenError, match=r"--web\.allowed-host: must be the name of a host"):
         read_doorway([":0"], allowed=[host])
 
 
 async def test_the_flags_say_which_names_are_ours():
     """The host of an address that is listened on, the external URL, and every name that is allowed."""
     doorway = read_doorway(["localhost:0"], external="https://status.example.org/ws", allowed=["probe.example.org"])
-    server = await Server.start(doorway, Shown())
+    server = await WebServer.start(doorway, Shown())
     try:
         for origin, status in (
             ("https://status.example.org", 200),
@@ -231,4 +231,4 @@ async def test_the_flags_say_which_names_are_ours():
 
 def test_an_address_that_is_listened_on_is_ours():
     """Its host stands in the flags, so its pages are ours."""
-    assert Address("probe.internal", 1).host in read_doorway(["probe.internal:1"]).sites.hosts
+    assert ListenAddress("probe.internal", 1).host in read_doorway(["probe.internal:1"]).sites.hosts

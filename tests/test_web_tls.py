@@ -10,7 +10,7 @@ from certificates import Authority, authority
 from doors import Client, ask, behind, lines, pair, trusting, turned_away, until_asked, written
 from shown import Shown
 
-from exporter.web import ListenProblem
+from exporter.web import ListenError
 from exporter.web.secure import door
 from exporter.web.secure.tls import is_allowed
 
@@ -272,7 +272,7 @@ async def test_files_that_are_being_exchanged_do_not_shut_the_door(tmp_path, mon
     path = written(tmp_path, tls_server_config=pair(tmp_path))
     (other := tmp_path / "other").mkdir()
     pair(other)
-    monkeypatch.setattr(door, "FRESH", 3600.0)
+    monkeypatch.setattr(door, "FILE_CHECK_SECONDS", 3600.0)
     server = await Shown().serve(config_file=path)
     look = partial(server._door._look, server._door._files)
     with lines() as said:
@@ -297,7 +297,7 @@ async def test_files_that_are_being_exchanged_do_not_shut_the_door(tmp_path, mon
 
 
 async def problems(path, monkeypatch):
-    with pytest.raises(ListenProblem) as refused:
+    with pytest.raises(ListenError) as refused:
         async with behind(path, monkeypatch):
             pass
     return refused.value.sentences

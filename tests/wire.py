@@ -18,12 +18,19 @@ import uvloop
 from websockets.frames import Frame, Opcode
 from websockets.utils import accept_key, apply_mask
 
-from exporter.classify import LEGAL_FAILURES, Case, Memory, close_label, judge, legal_closes
+from exporter.classify import (
+    LEGAL_FAILURES,
+    ClassifyContext,
+    WelcomeReplayDetector,
+    classify,
+    close_label,
+    legal_closes,
+)
 from exporter.config import Profile
-from exporter.profiles import Reader, Script
+from exporter.profiles import MessageMatcher, SessionMessages
 from exporter.resolver import Resolver
 from exporter.result import Probe
-from exporter.session import Order, Session
+from exporter.session import Session, SessionRequest
 
 NONCE = "n0nce"
 SUBJECT = "user-1"
@@ -304,11 +311,11 @@ async def serving(script, *, tls=None, host="127.0.0.1"):
 
 
 def order(port, *, profile=CHAT, depth=Probe.SEND, timeout=5.0, close_timeout=0.5, host="127.0.0.1", **more):
-    return Order(
+    return SessionRequest(
         host=host,
         port=port,
         resource=more.pop("resource", "/ws?a=b"),
-        script=Script(Reader(profile), VALUES),
+        script=SessionMessages(MessageMatcher(profile), VALUES),
         depth=depth,
         timeout=timeout,
         close_timeout=close_timeout,
@@ -329,7 +336,7 @@ async def converse(server, *, resolver=None, slack=SLACK, **wanted):
 def judged(facts, asked):
     """The judgement of these facts, which must be one that the closed lists know."""
     profile, tls = asked.script.profile, asked.tls is not None
-    judgement = judge(facts, Case(profile, asked.depth, time.time(), Memory(), SUBJECT))
+    judgement = classify(facts, ClassifyContext(profile, asked.depth, time.time(), WelcomeReplayDetector(), SUBJECT))
     if judgement.reason is not None or judgement.phase is not None:
         assert judgement.reason in LEGAL_FAILURES[judgement.phase], (judgement.phase, judgement.reason)
     if facts.close is not None:

@@ -7,7 +7,7 @@ from typing import Final
 import yaml
 from cells import code, codes, page, plain, table
 
-from exporter.classify import LEGAL_FAILURES, OWN_PHASE, Cause, legal_closes
+from exporter.classify import LEGAL_FAILURES, PHASES_OF_PROBE, OutageCause, legal_closes
 from exporter.config import Profile
 from exporter.metrics import families as f
 from exporter.metrics.probed import GAUGES
@@ -19,7 +19,7 @@ VALUES: Final[Mapping[str, Mapping[str, str]]] = yaml.safe_load(
     Path(__file__).with_name("label_values.yml").read_text("utf-8")
 )
 CLOSED_LISTS: Final[Mapping[str, Iterable[str]]] = {
-    **{each.__name__: each for each in (Probe, Reason, FactoryReason, Impairment, SkipCause, Cause, Initiator)},
+    **{each.__name__: each for each in (Probe, Reason, FactoryReason, Impairment, SkipCause, OutageCause, Initiator)},
     "Phase": [phase for phase in Phase if phase is not Phase.PREPARE],
     "Kind": OTHER_KINDS,
 }
@@ -160,7 +160,7 @@ def _closed_lists() -> Iterator[str]:
 def _combinations() -> Iterator[str]:
     yield "### Failures: phases and reasons"
     yield "A probe can fail in its own phases and in those of the probes before it. A series exists for each of these:"
-    owner = {phase: probe for probe, phases in OWN_PHASE.items() for phase in phases}
+    owner = {phase: probe for probe, phases in PHASES_OF_PROBE.items() for phase in phases}
     rows = [
         (code(phase), code(owner[phase]), codes(reason for reason in Reason if reason in LEGAL_FAILURES[phase]))
         for phase in Phase

@@ -11,25 +11,25 @@ from exporter.budget.ledger import Ledger
 from exporter.budget.request import (
     Grant,
     Refusal,
-    Request,
-    Settled,
-    TokenRest,
+    SessionCost,
+    SettlementEffects,
+    TokenCooldown,
     endpoint_id,
     key_id,
     key_print,
     user_key,
 )
-from exporter.budget.turns import PASSING, admit, settle
+from exporter.budget.turns import MOMENTARY_HOLDUPS, admit, settle
 
 __all__ = [
-    "PASSING",
+    "MOMENTARY_HOLDUPS",
     "Event",
     "Grant",
     "Ledger",
     "Refusal",
-    "Request",
-    "Settled",
-    "TokenRest",
+    "SessionCost",
+    "SettlementEffects",
+    "TokenCooldown",
     "admit",
     "endpoint_id",
     "key_id",

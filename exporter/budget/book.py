@@ -10,30 +10,30 @@ from dataclasses import dataclass, field
 from itertools import chain
 from typing import Final
 
-from exporter.budget.span import Span
-from exporter.budget.streak import KEPT_FOR, Streak
+from exporter.budget.span import TimeSpan
+from exporter.budget.streak import EVENT_RETENTION_SECONDS, LoginStreak
 
-REJECTED_IN_A_ROW: Final = 2
+MAX_REJECTIONS_IN_A_ROW: Final = 2
 """Rejected tokens after which a key rests, whatever the backend: a third may lock the user out. A backend whose breaker
 bears less says so in its profile."""
-LEARNED_FOR: Final = 86_400.0
+LEARNED_LIMIT_SECONDS: Final = 86_400.0
 """Seconds a learned slot limit is believed: backends are redeployed, and a state file outlives them."""
-KEY_KEPT_FOR: Final = 86_400.0
+KEY_RETENTION_SECONDS: Final = 86_400.0
 """Seconds after which a key that nobody uses is forgotten; one that was rejected last is kept as long as a streak."""
-MINUTE: Final = 60.0
-SLACK: Final = 0.001
+RATE_WINDOW_SECONDS: Final = 60.0
+RATE_TOLERANCE_SECONDS: Final = 0.001
 """Seconds: a schedule exactly at the permitted rate must not trip over the rounding of a float."""
 
 
 @dataclass(slots=True)
-class Hold:
+class SlotLease:
     """One session that may have taken a slot: held from its connect until its close + release."""
 
     run: str
     user: str
     extra: bool
     release: float
-    opened: Span
+    opened: TimeSpan
     closed: float | None = None
 
     @property
@@ -49,7 +49,7 @@ class Hold:
 
 
 @dataclass(slots=True)
-class Connect:
+class ConnectEvent:
     """One connect to a host."""
 
     at: float
@@ -57,7 +57,7 @@ class Connect:
 
 
 @dataclass(slots=True)
-class Learned:
+class LearnedSlotLimit:
     """The number of slots a backend said it keeps per user."""
 
     slots: int
@@ -65,7 +65,7 @@ class Learned:
 
 
 @dataclass(slots=True)
-class Guard:
+class KeyBreaker:
     """One key at one backend: its rejections in a row, its rest, its tokens in flight by run.
 
     `proven`: let in last; `good`: let in once. `judged`: when last.
@@ -76,21 +76,21 @@ class Guard:
     good: bool = False
     seen: float = -math.inf
     judged: float = -math.inf
-    rest: Span = field(default_factory=Span)
-    flights: dict[str, Span] = field(default_factory=dict)
+    rest: TimeSpan = field(default_factory=TimeSpan)
+    flights: dict[str, TimeSpan] = field(default_factory=dict)
 
     def room(self, now: float) -> float:
         """How many more tokens may be sent before one of those in flight is judged."""
         if self.proven:
             return math.inf
-        allowed = REJECTED_IN_A_ROW - self.rejected
+        allowed = MAX_REJECTIONS_IN_A_ROW - self.rejected
         if allowed <= 0:
             allowed = int(now >= self.rest.until)  # one trial at a time
         return allowed - sum(flight.until > now for flight in self.flights.values())
 
     def matters(self, now: float) -> bool:
         """Whether it must be kept."""
-        kept_for = KEPT_FOR if self.rejected else KEY_KEPT_FOR
+        kept_for = EVENT_RETENTION_SECONDS if self.rejected else KEY_RETENTION_SECONDS
         return self.rest.until > now or self.seen + kept_for > now
 
     def judge(self, *, rejected: bool, now: float, retry: float) -> None:
@@ -99,11 +99,11 @@ class Guard:
         self.good |= self.proven
         self.judged = now
         self.rejected = self.rejected + 1 if rejected else 0
-        self.rest = Span(now, retry) if self.rejected >= REJECTED_IN_A_ROW else Span()
+        self.rest = TimeSpan(now, retry) if self.rejected >= MAX_REJECTIONS_IN_A_ROW else TimeSpan()
 
 
 @dataclass(slots=True)
-class Book:
+class LedgerState:
     """All pages.
 
     `since`: from when on it knows everything (−inf: always did). `shifted`: the last step of the clock:
@@ -111,17 +111,17 @@ class Book:
     """
 
     since: float = -math.inf
-    holds: dict[str, dict[str, Hold]] = field(default_factory=dict)
-    guards: dict[str, Guard] = field(default_factory=dict)
+    holds: dict[str, dict[str, SlotLease]] = field(default_factory=dict)
+    guards: dict[str, KeyBreaker] = field(default_factory=dict)
     newest: dict[str, str] = field(default_factory=dict)
-    streaks: dict[str, Streak] = field(default_factory=dict)
-    resting_users: dict[str, Span] = field(default_factory=dict)
-    resting_hosts: dict[str, Span] = field(default_factory=dict)
-    connects: dict[str, deque[Connect]] = field(default_factory=dict)
-    learned: dict[str, Learned] = field(default_factory=dict)
+    streaks: dict[str, LoginStreak] = field(default_factory=dict)
+    resting_users: dict[str, TimeSpan] = field(default_factory=dict)
+    resting_hosts: dict[str, TimeSpan] = field(default_factory=dict)
+    connects: dict[str, deque[ConnectEvent]] = field(default_factory=dict)
+    learned: dict[str, LearnedSlotLimit] = field(default_factory=dict)
     shifted: tuple[float, float, str] | None = None
 
-    def held(self, user: str, now: float) -> list[Hold]:
+    def held(self, user: str, now: float) -> list[SlotLease]:
         """Sessions whose slots the user may still hold."""
         return [hold for hold in self.holds.get(user, {}).values() if hold.until > now]
 
@@ -131,23 +131,23 @@ class Book:
         if len(held) < len(self.holds.get(user, ())):
             self.holds[user] = {hold.run: hold for hold in held}
 
-    def recent(self, host: str, now: float) -> deque[Connect]:
+    def recent(self, host: str, now: float) -> deque[ConnectEvent]:
         """Connects to the host within the last minute."""
         connects = self.connects.get(host, deque())
-        while connects and connects[0].at <= now - MINUTE + SLACK:
+        while connects and connects[0].at <= now - RATE_WINDOW_SECONDS + RATE_TOLERANCE_SECONDS:
             connects.popleft()
         return connects
 
-    def guard(self, key: str, now: float) -> Guard:
+    def guard(self, key: str, now: float) -> KeyBreaker:
         """Open the page of a key, a new one if need be."""
-        guard = self.guards.setdefault(key, Guard())
+        guard = self.guards.setdefault(key, KeyBreaker())
         guard.seen = max(guard.seen, now)
         self.newest[key.partition(".")[0]] = key
         return guard
 
-    def streak(self, authority: str) -> Streak:
+    def streak(self, authority: str) -> LoginStreak:
         """What the breakers of a backend have counted."""
-        return self.streaks.setdefault(authority, Streak())
+        return self.streaks.setdefault(authority, LoginStreak())
 
     def move(self, to: Callable[[float], float]) -> None:
         """Put every moment where `to` says."""
@@ -167,11 +167,11 @@ class Book:
             for event in streak.counted:
                 event.at = to(event.at)
 
-    def every_hold(self) -> Iterator[Hold]:
+    def every_hold(self) -> Iterator[SlotLease]:
         """All holds of all users."""
         return chain.from_iterable(holds.values() for holds in self.holds.values())
 
-    def _spans(self) -> Iterator[Span]:
+    def _spans(self) -> Iterator[TimeSpan]:
         yield from (hold.opened for hold in self.every_hold())
         yield from self.resting_users.values()
         yield from self.resting_hosts.values()
@@ -202,8 +202,8 @@ class Book:
         self.streaks = {name: streak for name, streak in self.streaks.items() if streak.matters(now)}
         self.resting_users = _unfinished(self.resting_users, now)
         self.resting_hosts = _unfinished(self.resting_hosts, now)
-        self.learned = {name: one for name, one in self.learned.items() if now < one.at + LEARNED_FOR}
+        self.learned = {name: one for name, one in self.learned.items() if now < one.at + LEARNED_LIMIT_SECONDS}
 
 
-def _unfinished(spans: dict[str, Span], now: float) -> dict[str, Span]:
+def _unfinished(spans: dict[str, TimeSpan], now: float) -> dict[str, TimeSpan]:
     return {name: span for name, span in spans.items() if span.until > now}

@@ -9,20 +9,20 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
-from exporter.budget.book import Book, Connect, Hold, Learned
-from exporter.budget.span import Span
-from exporter.budget.streak import NO_TOKEN, OUTCOMES, REJECTED, Attempt, Counted
+from exporter.budget.book import ConnectEvent, LearnedSlotLimit, LedgerState, SlotLease
+from exporter.budget.span import TimeSpan
+from exporter.budget.streak import LOGIN_EVENTS, NO_TOKEN_EVENT, REJECTED_EVENT, FailedLogin, PendingLogin
 
 Event = dict[str, Any]
-LARGEST: Final = 1e11
+MAX_SECONDS: Final = 1e11
 """Seconds; no moment and no span of ours comes near it."""
-LONGEST: Final = 1000
+MAX_NAME_LENGTH: Final = 1000
 """Characters of a name."""
 Fields = Mapping[str, Any]
 
 
 def _number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and -LARGEST < value < LARGEST
+    return isinstance(value, int | float) and not isinstance(value, bool) and -MAX_SECONDS < value < MAX_SECONDS
 
 
 def _length(value: Any) -> bool:
@@ -30,7 +30,7 @@ def _length(value: Any) -> bool:
 
 
 def _text(value: Any) -> bool:
-    return isinstance(value, str) and 0 < len(value) <= LONGEST
+    return isinstance(value, str) and 0 < len(value) <= MAX_NAME_LENGTH
 
 
 def _text_or_none(value: Any) -> bool:
@@ -50,11 +50,11 @@ def _count(value: Any) -> bool:
 
 
 def _kind(value: Any) -> bool:
-    return value in (REJECTED, NO_TOKEN)
+    return value in (REJECTED_EVENT, NO_TOKEN_EVENT)
 
 
 def _outcome(value: Any) -> bool:
-    return value is None or (isinstance(value, str) and value in OUTCOMES)
+    return value is None or (isinstance(value, str) and value in LOGIN_EVENTS)
 
 
 def _slots(value: Any) -> bool:
@@ -62,7 +62,7 @@ def _slots(value: Any) -> bool:
 
 
 _SESSION: Final = {"run": _text, "user": _text_or_none, "key": _text_or_none, "release": _length, "extra": _flag}
-SHAPES: Final[Mapping[str, Mapping[str, Callable[[Any], bool]]]] = {
+EVENT_FIELDS: Final[Mapping[str, Mapping[str, Callable[[Any], bool]]]] = {
     "since": {},
     "open": {**_SESSION, "for": _length},
     "close": {**_SESSION, "slot": _flag, "rejected": _flag_or_none, "retry": _length},
@@ -76,7 +76,7 @@ SHAPES: Final[Mapping[str, Mapping[str, Callable[[Any], bool]]]] = {
     "reset": {"authority": _text},
 }
 """Every kind of event and what its fields must be; each has its moment `t` besides."""
-OPTIONAL: Final[Mapping[str, Mapping[str, Callable[[Any], bool]]]] = {
+OPTIONAL_EVENT_FIELDS: Final[Mapping[str, Mapping[str, Callable[[Any], bool]]]] = {
     "open": {"authority": _text, "login": _kind, "sure": _flag},
     "close": {"authority": _text, "outcome": _outcome},
     "key": {"judged": _number, "good": _flag},
@@ -84,42 +84,42 @@ OPTIONAL: Final[Mapping[str, Mapping[str, Callable[[Any], bool]]]] = {
 """Fields that an event may have besides, the first of which brings the others; older versions wrote none."""
 
 
-def fold(book: Book, event: Fields) -> bool:
+def fold(book: LedgerState, event: Fields) -> bool:
     """Write one event into the book; False if it is none we know or not well formed, and so ignored."""
     kind = event.get("event")
-    shape = SHAPES.get(kind) if isinstance(kind, str) else None
+    shape = EVENT_FIELDS.get(kind) if isinstance(kind, str) else None
     if shape is None or not _number(event.get("t")):
         return False
     if not all(name in event and fits(event[name]) for name, fits in shape.items()):
         return False
-    more = OPTIONAL.get(str(kind), {})
+    more = OPTIONAL_EVENT_FIELDS.get(str(kind), {})
     if next(iter(more), None) in event and not all(name in event and fits(event[name]) for name, fits in more.items()):
         return False
     EFFECTS[str(kind)](book, event)
     return True
 
 
-def _since(book: Book, event: Fields) -> None:
+def _since(book: LedgerState, event: Fields) -> None:
     book.since = max(book.since, event["t"])
 
 
-def _open(book: Book, event: Fields) -> None:
+def _open(book: LedgerState, event: Fields) -> None:
     run, user = event["run"], event["user"]
     if user is not None:
-        hold = Hold(run, user, event["extra"], event["release"], Span(event["t"], event["for"]))
+        hold = SlotLease(run, user, event["extra"], event["release"], TimeSpan(event["t"], event["for"]))
         book.holds.setdefault(user, {})[run] = hold
     if event["key"] is not None:
-        book.guard(event["key"], event["t"]).flights[run] = Span(event["t"], event["for"])
+        book.guard(event["key"], event["t"]).flights[run] = TimeSpan(event["t"], event["for"])
     if "authority" in event:
-        attempt = Attempt(event["login"], Span(event["t"], event["for"]), event["sure"])
+        attempt = PendingLogin(event["login"], TimeSpan(event["t"], event["for"]), event["sure"])
         book.streak(event["authority"]).begin(run, attempt)
 
 
-def _close(book: Book, event: Fields) -> None:
+def _close(book: LedgerState, event: Fields) -> None:
     run, user, now = event["run"], event["user"], event["t"]
     if user is not None and event["slot"]:
         # Stated whole: the session may have outlived its expiry, or be known to another process only.
-        hold = Hold(run, user, event["extra"], event["release"], Span(now), closed=now)
+        hold = SlotLease(run, user, event["extra"], event["release"], TimeSpan(now), closed=now)
         book.holds.setdefault(user, {})[run] = hold
     elif user is not None:
         book.holds.get(user, {}).pop(run, None)
@@ -132,48 +132,48 @@ def _close(book: Book, event: Fields) -> None:
         book.streak(event["authority"]).end(run, event["outcome"], now)
 
 
-def _connect(book: Book, event: Fields) -> None:
-    book.connects.setdefault(event["host"], deque()).append(Connect(event["t"], event["extra"]))
+def _connect(book: LedgerState, event: Fields) -> None:
+    book.connects.setdefault(event["host"], deque()).append(ConnectEvent(event["t"], event["extra"]))
 
 
-def _rest_user(book: Book, event: Fields) -> None:
+def _rest_user(book: LedgerState, event: Fields) -> None:
     _rest(book.resting_users, event["user"], event)
 
 
-def _rest_host(book: Book, event: Fields) -> None:
+def _rest_host(book: LedgerState, event: Fields) -> None:
     _rest(book.resting_hosts, event["host"], event)
 
 
-def _rest(resting: dict[str, Span], name: str, event: Fields) -> None:
-    resting[name] = max(resting.get(name, Span()), Span(event["t"], event["for"]), key=lambda span: span.until)
+def _rest(resting: dict[str, TimeSpan], name: str, event: Fields) -> None:
+    resting[name] = max(resting.get(name, TimeSpan()), TimeSpan(event["t"], event["for"]), key=lambda span: span.until)
 
 
-def _learn(book: Book, event: Fields) -> None:
-    book.learned[event["authority"]] = Learned(event["slots"], event["t"])
+def _learn(book: LedgerState, event: Fields) -> None:
+    book.learned[event["authority"]] = LearnedSlotLimit(event["slots"], event["t"])
 
 
-def _key(book: Book, event: Fields) -> None:
+def _key(book: LedgerState, event: Fields) -> None:
     guard = book.guard(event["key"], event["t"])
     guard.rejected, guard.proven = event["rejected"], event["proven"]
-    guard.rest = Span(event["t"], event["for"]) if event["for"] else Span()
+    guard.rest = TimeSpan(event["t"], event["for"]) if event["for"] else TimeSpan()
     guard.judged, guard.good = event.get("judged", event["t"]), event.get("good", event["proven"])
 
 
-def _counted(book: Book, event: Fields) -> None:
-    book.streak(event["authority"]).count(Counted(event["login"], event["t"]))
+def _counted(book: LedgerState, event: Fields) -> None:
+    book.streak(event["authority"]).count(FailedLogin(event["login"], event["t"]))
 
 
-def _reset(book: Book, event: Fields) -> None:
+def _reset(book: LedgerState, event: Fields) -> None:
     book.streak(event["authority"]).reset_at(event["t"])
 
 
-def _shift(book: Book, event: Fields) -> None:
+def _shift(book: LedgerState, event: Fields) -> None:
     by = event["by"]
     book.move(lambda moment: moment + by)
     book.shifted = (event["t"], by, event["by_whom"])
 
 
-EFFECTS: Final[Mapping[str, Callable[[Book, Fields], None]]] = {
+EFFECTS: Final[Mapping[str, Callable[[LedgerState, Fields], None]]] = {
     "since": _since,
     "open": _open,
     "close": _close,
@@ -186,16 +186,16 @@ EFFECTS: Final[Mapping[str, Callable[[Book, Fields], None]]] = {
     "counted": _counted,
     "reset": _reset,
 }
-"""What each kind of event does; its keys are those of `SHAPES`."""
+"""What each kind of event does; its keys are those of `EVENT_FIELDS`."""
 
 
-def snapshot(book: Book, now: float) -> list[Event]:
+def snapshot(book: LedgerState, now: float) -> list[Event]:
     """Events that make an empty book equal to this one, as far as it still matters."""
     book.prune(now)
     return [*_rests(book), *_keys(book, now), *_sessions(book), *_streaks(book)]
 
 
-def _rests(book: Book) -> Iterator[Event]:
+def _rests(book: LedgerState) -> Iterator[Event]:
     if math.isfinite(book.since):
         yield {"event": "since", "t": book.since}
     for user, rest in book.resting_users.items():
@@ -206,7 +206,7 @@ def _rests(book: Book) -> Iterator[Event]:
         yield {"event": "learn", "t": one.at, "authority": authority, "slots": one.slots}
 
 
-def _keys(book: Book, now: float) -> Iterator[Event]:
+def _keys(book: LedgerState, now: float) -> Iterator[Event]:
     for key, guard in book.guards.items():
         rests = guard.rest.until > now
         start, length = (guard.rest.start, guard.rest.length) if rests else (guard.seen, 0.0)
@@ -218,7 +218,7 @@ def _keys(book: Book, now: float) -> Iterator[Event]:
             yield _opening(flight, {"run": run, "user": None, "key": key, "release": 0.0, "extra": False})
 
 
-def _sessions(book: Book) -> Iterator[Event]:
+def _sessions(book: LedgerState) -> Iterator[Event]:
     for host, connects in book.connects.items():
         for one in connects:
             yield {"event": "connect", "t": one.at, "host": host, "extra": one.extra}
@@ -230,7 +230,7 @@ def _sessions(book: Book) -> Iterator[Event]:
             yield {"event": "close", "t": hold.closed, **session, "slot": True, "rejected": None, "retry": 0.0}
 
 
-def _streaks(book: Book) -> Iterator[Event]:
+def _streaks(book: LedgerState) -> Iterator[Event]:
     for authority, streak in book.streaks.items():
         if math.isfinite(streak.reset):
             yield {"event": "reset", "t": streak.reset, "authority": authority}
@@ -242,5 +242,5 @@ def _streaks(book: Book) -> Iterator[Event]:
             yield _opening(attempt.span, session | counts)
 
 
-def _opening(opened: Span, session: Event) -> Event:
+def _opening(opened: TimeSpan, session: Event) -> Event:
     return {"event": "open", "t": opened.start, "for": opened.length, **session}

@@ -8,17 +8,17 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from exporter.budget.book import LEARNED_FOR, MINUTE, Book, Guard, Hold
+from exporter.budget.book import LEARNED_LIMIT_SECONDS, RATE_WINDOW_SECONDS, KeyBreaker, LedgerState, SlotLease
 from exporter.budget.breakers import breaker_refusal
 from exporter.budget.events import EFFECTS, Event, fold, snapshot
-from exporter.budget.request import Grant, Refusal, Request, TokenRest
-from exporter.budget.streak import NO_TOKEN, REJECTED
+from exporter.budget.request import Grant, Refusal, SessionCost, TokenCooldown
+from exporter.budget.streak import NO_TOKEN_EVENT, REJECTED_EVENT
 from exporter.result import Holdup, SkipCause, Trigger
 
-ENDPOINT_REST: Final = 600.0
+ENDPOINT_COOLDOWN_SECONDS: Final = 600.0
 """Seconds an endpoint rests after a 429 without a usable Retry-After: so long bans the edge of a known backend."""
-LONGEST_ENDPOINT_REST: Final = 3600.0
-MOST_SLOTS: Final = 100_000
+MAX_ENDPOINT_COOLDOWN_SECONDS: Final = 3600.0
+MAX_SLOTS: Final = 100_000
 
 
 class Ledger:
@@ -29,11 +29,11 @@ class Ledger:
 
     def __init__(self, since: float = -math.inf) -> None:
         self.pending: list[Event] = []
-        self._book = Book(since)
+        self._book = LedgerState(since)
 
     # --- Asking
 
-    def ask(self, request: Request, now: float) -> Grant | Refusal:
+    def ask(self, request: SessionCost, now: float) -> Grant | Refusal:
         """Decide on one session, at exactly the depth it asks for, and write a grant into the book."""
         refusal = self.refusal(request, now)
         if refusal is not None:
@@ -41,7 +41,7 @@ class Ledger:
         self._open(request, now)
         return Grant(request)
 
-    def refusal(self, request: Request, now: float) -> Refusal | None:
+    def refusal(self, request: SessionCost, now: float) -> Refusal | None:
         """What stands against a session of exactly this depth; None: nothing."""
         self._book.forget(request.user or "", now)
         checks = self._endpoint, self._rate, self._key, self._breakers, self._identity, self._slots, self._memory
@@ -49,13 +49,13 @@ class Ledger:
         # What else stands against it lasts longer, or is nearer to what was asked.
         return next((refusal for refusal in found if refusal.holdup is not Holdup.VERDICT), found[0] if found else None)
 
-    def _endpoint(self, request: Request, now: float) -> Refusal | None:
+    def _endpoint(self, request: SessionCost, now: float) -> Refusal | None:
         until = self.endpoint_rests_until(request.place, now)
         if until is None:
             return None
         return Refusal(SkipCause.RATE, Holdup.ENDPOINT, "the endpoint rests after a rate limit", until)
 
-    def _rate(self, request: Request, now: float) -> Refusal | None:
+    def _rate(self, request: SessionCost, now: float) -> Refusal | None:
         if request.rate is None:
             return None
         recent = self._book.recent(request.host, now)
@@ -63,9 +63,9 @@ class Ledger:
         if max(len(recent), promised) < request.rate:
             return None
         words = f"the host permits {request.rate} connects a minute"
-        return Refusal(SkipCause.RATE, Holdup.RATE, words, recent[0].at + MINUTE if recent else None)
+        return Refusal(SkipCause.RATE, Holdup.RATE, words, recent[0].at + RATE_WINDOW_SECONDS if recent else None)
 
-    def _key(self, request: Request, now: float) -> Refusal | None:
+    def _key(self, request: SessionCost, now: float) -> Refusal | None:
         guard = self._guard(request)
         if guard is None or request.forced:
             return None
@@ -77,13 +77,13 @@ class Ledger:
             return Refusal(SkipCause.RESTING, Holdup.VERDICT, "the key waits for the verdict on another token")
         return None
 
-    def _breakers(self, request: Request, now: float) -> Refusal | None:
+    def _breakers(self, request: SessionCost, now: float) -> Refusal | None:
         if not request.breakers or request.forced:
             return None
         streak, guard = self._book.streak(request.authority), self._guard(request)
         return breaker_refusal(request, streak, guard, now)
 
-    def _guard(self, request: Request) -> Guard | None:
+    def _guard(self, request: SessionCost) -> KeyBreaker | None:
         """The page of this very key; of what stands in its place, if it is not known which key that is."""
         if request.key is None:
             return None
@@ -91,7 +91,7 @@ class Ledger:
         name = request.guard if request.key_print else book.newest.get(plain, plain)
         return book.guards.get(name) or book.guards.get(plain)
 
-    def _identity(self, request: Request, now: float) -> Refusal | None:
+    def _identity(self, request: SessionCost, now: float) -> Refusal | None:
         rest = self._book.resting_users.get(request.user or "")
         if rest is not None and rest.until > now:
             words = "the identity rests after a slot limit"
@@ -101,7 +101,7 @@ class Ledger:
             return None
         return Refusal(SkipCause.OVERLAP, Holdup.BUSY, "the identity has a connection open", max(ends))
 
-    def _slots(self, request: Request, now: float) -> Refusal | None:
+    def _slots(self, request: SessionCost, now: float) -> Refusal | None:
         limit = self.budget(request, now)
         if request.user is None or limit is None:
             return None
@@ -114,7 +114,7 @@ class Ledger:
             words += f", the schedule needs {request.scheduled_peak}"
         return Refusal(SkipCause.BUDGET, Holdup.SLOTS, words, min((hold.until for hold in holds), default=None))
 
-    def _memory(self, request: Request, now: float) -> Refusal | None:
+    def _memory(self, request: SessionCost, now: float) -> Refusal | None:
         """A confirm run must know what was held before the start; a scheduled turn need not: its times are fixed."""
         until = self._book.since + request.window
         if request.trigger is not Trigger.CONFIRM or request.user is None or now >= until:
@@ -123,7 +123,7 @@ class Ledger:
             return None
         return Refusal(SkipCause.BUDGET, Holdup.MEMORY, "what was held before the start is not known", until)
 
-    def _holds(self, request: Request) -> list[Hold]:
+    def _holds(self, request: SessionCost) -> list[SlotLease]:
         """What the user may still hold; `ask` has just made the book forget all else."""
         return list(self._book.holds.get(request.user or "", {}).values())
 
@@ -133,7 +133,7 @@ class Ledger:
         """Slots that the user may hold at the backend."""
         return len(self._book.held(user, now))
 
-    def budget(self, request: Request, now: float) -> int | None:
+    def budget(self, request: SessionCost, now: float) -> int | None:
         """Slots that one identity may hold: the lower of configured and learned, less the reserve; None: unlimited.
 
         At least 1: a backend that keeps a single slot would never be asked again.
@@ -145,28 +145,28 @@ class Ledger:
     def learned(self, authority: str, now: float) -> int | None:
         """Slots that the backend said it keeps per user, while that is believed (a day)."""
         learned = self._book.learned.get(authority)
-        return learned.slots if learned is not None and now < learned.at + LEARNED_FOR else None
+        return learned.slots if learned is not None and now < learned.at + LEARNED_LIMIT_SECONDS else None
 
-    def resting(self, request: Request, now: float) -> bool:
+    def resting(self, request: SessionCost, now: float) -> bool:
         """Whether this identity's turns send no token for now, for its own or its key's sake."""
         return self.rest(request, now) is not None
 
-    def rest(self, request: Request, now: float) -> TokenRest | None:
+    def rest(self, request: SessionCost, now: float) -> TokenCooldown | None:
         """Why this identity's turns send no token for now, for its own or its key's sake, and until when."""
         own, tokens = self._book.resting_users.get(request.user or ""), self.token_rest(request, now)
         if own is None or own.until <= now:
             return tokens
         longer = tokens is not None and (tokens.until is None or tokens.until > own.until)
-        return tokens if longer else TokenRest(Holdup.IDENTITY, own.until)
+        return tokens if longer else TokenCooldown(Holdup.IDENTITY, own.until)
 
-    def token_rest(self, request: Request, now: float) -> TokenRest | None:
+    def token_rest(self, request: SessionCost, now: float) -> TokenCooldown | None:
         """Why no token of the request's key is sent because of logins that failed, and until when."""
         if request.key is None:
             return None
         for refusal in (self._key(request, now), self._breakers(request, now)):
             if refusal is not None and refusal.holdup is not Holdup.VERDICT:
                 guard = self._guard(request)
-                return TokenRest(refusal.holdup, refusal.until, rejected=guard is not None and guard.rejected > 0)
+                return TokenCooldown(refusal.holdup, refusal.until, rejected=guard is not None and guard.rejected > 0)
         return None
 
     def identity_rests(self, user: str | None, now: float) -> bool:
@@ -181,24 +181,24 @@ class Ledger:
 
     # --- Telling
 
-    def _open(self, request: Request, now: float) -> None:
+    def _open(self, request: SessionCost, now: float) -> None:
         if request.rate is not None:
             due = request.due
-            at = due if due is not None and now - MINUTE < due <= now else now
+            at = due if due is not None and now - RATE_WINDOW_SECONDS < due <= now else now
             self._record("connect", at, host=request.host, extra=request.extra)
         if request.user is not None or request.key is not None or request.breakers:
             self._record("open", now, **_session(request), **{"for": request.open_for}, **self._attempt(request))
 
-    def _attempt(self, request: Request) -> dict[str, Any]:
+    def _attempt(self, request: SessionCost) -> dict[str, Any]:
         if not request.breakers:
             return {}
         guard = self._guard(request)
-        kind = NO_TOKEN if request.key is None else REJECTED
+        kind = NO_TOKEN_EVENT if request.key is None else REJECTED_EVENT
         return {"authority": request.authority, "login": kind, "sure": guard is not None and guard.proven}
 
     def release(
         self,
-        request: Request,
+        request: SessionCost,
         now: float,
         *,
         slot_taken: bool = True,
@@ -221,19 +221,19 @@ class Ledger:
     def rest_endpoint(self, place: str, retry_after: float | None, now: float) -> None:
         """Let an endpoint rest for its Retry-After, an hour at most; 600 s if that is absent or nonsense."""
         if retry_after is None or not 0 <= retry_after < math.inf:
-            retry_after = ENDPOINT_REST
-        self._record("rest_host", now, host=place, **{"for": min(retry_after, LONGEST_ENDPOINT_REST)})
+            retry_after = ENDPOINT_COOLDOWN_SECONDS
+        self._record("rest_host", now, host=place, **{"for": min(retry_after, MAX_ENDPOINT_COOLDOWN_SECONDS)})
 
     def learn(self, authority: str, slots: int, now: float) -> None:
         """Remember how many slots the backend says it keeps per user; a figure that cannot be one is passed over."""
-        if 1 <= slots <= MOST_SLOTS:
+        if 1 <= slots <= MAX_SLOTS:
             self._record("learn", now, authority=authority, slots=slots)
 
     def shift(self, seconds: float, now: float, by_whom: str) -> bool:
         """Move all times with a wall clock that stepped to `now`; False if another process has just done it for us."""
         if self._book.shifted is not None:
             at, by, who = self._book.shifted
-            if who != by_whom and abs(now - at) < MINUTE and abs(by - seconds) < 1:
+            if who != by_whom and abs(now - at) < RATE_WINDOW_SECONDS and abs(by - seconds) < 1:
                 return False
         self._record("shift", now, by=seconds, by_whom=by_whom)
         return True
@@ -257,7 +257,7 @@ class Ledger:
 
     def clear(self, since: float = -math.inf) -> None:
         """Forget everything but `pending`."""
-        self._book = Book(since)
+        self._book = LedgerState(since)
 
     def distrust(self, now: float) -> None:
         """Something may be missing up to now."""
@@ -280,7 +280,7 @@ class Ledger:
         return snapshot(self._book, now)
 
 
-def _promised(request: Request, extras: list[bool], needed: int) -> int:
+def _promised(request: SessionCost, extras: list[bool], needed: int) -> int:
     """What a session that no schedule asked for must leave room for: others like it, and what the schedule needs.
 
     A check that sees nothing of the schedule is alone on this machine, and owes it nothing; one in the schedule's own
@@ -292,7 +292,7 @@ def _promised(request: Request, extras: list[bool], needed: int) -> int:
     return sum(extras) + needed
 
 
-def _session(request: Request) -> Event:
+def _session(request: SessionCost) -> Event:
     return {
         "run": request.run,
         "user": request.user,

@@ -7,7 +7,7 @@ import hashlib
 from dataclasses import dataclass
 from typing import Final, NamedTuple, Self
 
-from exporter.config import Breaker
+from exporter.config import BreakerSettings
 from exporter.result import Holdup, Probe, SkipCause, Trigger
 
 
@@ -29,20 +29,20 @@ def endpoint_id(scheme: str, authority: str, path: str) -> str:
     return _hash(scheme, authority, path)
 
 
-PRINT_DIGITS: Final = 4
+FINGERPRINT_DIGITS: Final = 4
 """Of a key's fingerprint: enough to tell a changed key, and no help to who would guess a password by a state file."""
 
 
 def key_print(fingerprint: str) -> str:
     """What of a key's fingerprint may stand in the ledger."""
-    return fingerprint[:PRINT_DIGITS]
+    return fingerprint[:FINGERPRINT_DIGITS]
 
 
 def _hash(*parts: str) -> str:
     return hashlib.sha256("\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
-class Request(NamedTuple):
+class SessionCost(NamedTuple):
     """What one session would cost. Without `user` it takes no slot, without `key` it sends no token.
 
     `open_for`: seconds after which it is surely over (timeout + close budget). `rate`: connects per rolling minute the
@@ -76,7 +76,7 @@ class Request(NamedTuple):
     beside: bool = False
     endpoint: str = ""
     key_print: str = ""
-    breakers: tuple[Breaker, ...] = ()
+    breakers: tuple[BreakerSettings, ...] = ()
     forced: bool = False
 
     @property
@@ -107,7 +107,7 @@ class Request(NamedTuple):
 class Grant(NamedTuple):
     """Go ahead with `request`, which may be shallower than the one asked for; it is in the books already."""
 
-    request: Request
+    request: SessionCost
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +120,7 @@ class Refusal:
     until: float | None = None
 
 
-class TokenRest(NamedTuple):
+class TokenCooldown(NamedTuple):
     """Why no token of a key is sent; `until`: unix seconds; None: until evidence comes, by no time.
 
     `rejected`: this very key was rejected last, and not others of the same backend alone.
@@ -131,7 +131,7 @@ class TokenRest(NamedTuple):
     rejected: bool = True
 
 
-class Settled(NamedTuple):
+class SettlementEffects(NamedTuple):
     """What a finished session changed: a learned slot limit that now binds, and new rests. For log lines.
 
     `endpoint_rests`: until when, unix seconds.
@@ -139,5 +139,5 @@ class Settled(NamedTuple):
 
     slot_limit: int | None = None
     identity_rests: bool = False
-    token_rests: TokenRest | None = None
+    token_rests: TokenCooldown | None = None
     endpoint_rests: float | None = None

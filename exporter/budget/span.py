@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 
 @dataclass(slots=True)
-class Span:
+class TimeSpan:
     """A stretch of time. Start and length apart, so that a start in the future can be cut to now."""
 
     start: float = -math.inf

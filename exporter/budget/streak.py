@@ -1,7 +1,8 @@
 """What a backend's circuit breakers have counted of ours: failed logins in a row, and those that may become one.
 
-Rule 1: events only; which of them a breaker counts, and how many it bears, is said by the profile (`config.Breaker`).
-Rule 2: a doubt is decided for the backend: an attempt whose end nobody saw counts as failed, for `DOUBTED_FOR`.
+Rule 1: events only; which of them a breaker counts, and how many it bears, is said by the profile
+(`config.BreakerSettings`).
+Rule 2: a doubt is decided for the backend: an attempt whose end nobody saw counts as failed, for `LOST_LOGIN_SECONDS`.
 """
 
 import math
@@ -9,26 +10,26 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
-from exporter.budget.span import Span
-from exporter.config import Breaker
+from exporter.budget.span import TimeSpan
+from exporter.config import BreakerSettings
 
-REJECTED: Final = "rejected"
-NO_TOKEN: Final = "no_token"  # noqa: S105
-SUCCESS: Final = "success"
-RESTART: Final = "restart"
-RESETS: Final = frozenset({SUCCESS, RESTART})
+REJECTED_EVENT: Final = "rejected"
+NO_TOKEN_EVENT: Final = "no_token"  # noqa: S105
+SUCCESS_EVENT: Final = "success"
+RESTART_EVENT: Final = "restart"
+RESET_EVENTS: Final = frozenset({SUCCESS_EVENT, RESTART_EVENT})
 """Ends of a session after which a breaker stands at 0: a token was let in, or the server's process is a new one."""
-OUTCOMES: Final = frozenset({REJECTED, NO_TOKEN, *RESETS})
-MOST: Final = 1000
+LOGIN_EVENTS: Final = frozenset({REJECTED_EVENT, NO_TOKEN_EVENT, *RESET_EVENTS})
+MAX_LOGIN_EVENTS: Final = 1000
 """Events kept of one backend: no breaker bears more."""
-DOUBTED_FOR: Final = 3600.0
+LOST_LOGIN_SECONDS: Final = 3600.0
 """Seconds for which a login counts as failed that a crash cut off, unless its key was let in before."""
-KEPT_FOR: Final = 30 * 86_400.0
+EVENT_RETENTION_SECONDS: Final = 30 * 86_400.0
 """Seconds after which a backend that nobody connects to is forgotten: what its breaker counted does not decay."""
 
 
 @dataclass(slots=True)
-class Counted:
+class FailedLogin:
     """A failed login, and when it was over."""
 
     kind: str
@@ -36,42 +37,42 @@ class Counted:
 
 
 @dataclass(slots=True)
-class Attempt:
+class PendingLogin:
     """A login under way, and what it is if it fails. `sure`: with a key that was let in last."""
 
     kind: str
-    span: Span
+    span: TimeSpan
     sure: bool
 
     @property
     def doubted_until(self) -> float:
         """Until when it counts as failed if nobody sees its end."""
-        return self.span.until if self.sure else self.span.until + DOUBTED_FOR
+        return self.span.until if self.sure else self.span.until + LOST_LOGIN_SECONDS
 
 
 @dataclass(slots=True)
-class Streak:
+class LoginStreak:
     """One backend: failed logins since its breakers were last known to stand at 0 (`reset`; −inf: never seen)."""
 
     reset: float = -math.inf
-    counted: list[Counted] = field(default_factory=list)
-    attempts: dict[str, Attempt] = field(default_factory=dict)
+    counted: list[FailedLogin] = field(default_factory=list)
+    attempts: dict[str, PendingLogin] = field(default_factory=dict)
 
-    def begin(self, run: str, attempt: Attempt) -> None:
+    def begin(self, run: str, attempt: PendingLogin) -> None:
         """Note a login under way."""
         self.attempts[run] = attempt
 
     def end(self, run: str, outcome: str | None, now: float) -> None:
-        """Note how it ended (`OUTCOMES`); None: the backend's login had no part in it."""
+        """Note how it ended (`LOGIN_EVENTS`); None: the backend's login had no part in it."""
         attempt = self.attempts.pop(run, None)
-        if outcome in RESETS:
+        if outcome in RESET_EVENTS:
             self.reset_at(now if attempt is None else attempt.span.start)
         elif outcome is not None:
-            self.count(Counted(outcome, now))
+            self.count(FailedLogin(outcome, now))
 
-    def count(self, event: Counted) -> None:
+    def count(self, event: FailedLogin) -> None:
         """Note one failed login."""
-        self.counted = [*self.counted[-MOST + 1 :], event]
+        self.counted = [*self.counted[-MAX_LOGIN_EVENTS + 1 :], event]
 
     def reset_at(self, moment: float) -> None:
         """Forget what was over before this moment; what ended later may have come after the success."""
@@ -79,14 +80,14 @@ class Streak:
         self.counted = [event for event in self.counted if event.at > moment]
         self.attempts = {run: one for run, one in self.attempts.items() if one.span.until > moment}
 
-    def height(self, breaker: Breaker, now: float, *, in_flight: bool = True) -> int:
+    def height(self, breaker: BreakerSettings, now: float, *, in_flight: bool = True) -> int:
         """How high the breaker may stand; `in_flight`: with logins that are under way counted as failed."""
         after = -math.inf if breaker.window is None else now - breaker.window
         failed = sum(event.kind in breaker.counts and event.at > after for event in self.counted)
         unseen = (one for one in self.attempts.values() if one.kind in breaker.counts and now < one.doubted_until)
         return failed + sum(in_flight or one.span.until <= now for one in unseen)
 
-    def turning_points(self, breaker: Breaker) -> Iterator[float]:
+    def turning_points(self, breaker: BreakerSettings) -> Iterator[float]:
         """Moments at which `height` may fall by time alone."""
         yield from (one.doubted_until for one in self.attempts.values())
         if breaker.window is not None:
@@ -97,4 +98,4 @@ class Streak:
         latest = max(
             [self.reset, *(event.at for event in self.counted), *(one.span.until for one in self.attempts.values())]
         )
-        return latest + KEPT_FOR > now
+        return latest + EVENT_RETENTION_SECONDS > now

@@ -6,8 +6,8 @@ Rule 1: what needs more than one look at the ledger stands here.
 from typing import Final
 
 from exporter.budget.ledger import Ledger
-from exporter.budget.request import Grant, Refusal, Request, Settled
-from exporter.budget.streak import NO_TOKEN, REJECTED, RESTART, SUCCESS
+from exporter.budget.request import Grant, Refusal, SessionCost, SettlementEffects
+from exporter.budget.streak import NO_TOKEN_EVENT, REJECTED_EVENT, RESTART_EVENT, SUCCESS_EVENT
 from exporter.result import (
     FactoryReason,
     Holdup,
@@ -21,14 +21,14 @@ from exporter.result import (
     Verdict,
 )
 
-PASSING: Final = frozenset({Holdup.BUSY, Holdup.VERDICT})
+MOMENTARY_HOLDUPS: Final = frozenset({Holdup.BUSY, Holdup.VERDICT})
 """What is over as soon as another session is: worth waiting a few seconds for."""
-BEFORE_LOGIN: Final = frozenset({Phase.PREPARE, Phase.RESOLVE, Phase.TCP, Phase.TLS})
-STOPPED: Final = frozenset({1001, 1012})
+PHASES_BEFORE_LOGIN: Final = frozenset({Phase.PREPARE, Phase.RESOLVE, Phase.TCP, Phase.TLS})
+RESTART_CLOSE_CODES: Final = frozenset({1001, 1012})
 """Close codes of a server that stops (RFC 6455 section 7.4.1, IANA's registry)."""
 
 
-def admit(ledger: Ledger, request: Request, now: float, *, patient: bool = False) -> Grant | Refusal:
+def admit(ledger: Ledger, request: SessionCost, now: float, *, patient: bool = False) -> Grant | Refusal:
     """Decide on a turn: its full depth, connect-deep without a token, or not at all.
 
     A scheduled turn whose identity or key rests goes connect-deep if the profile lets it; other sessions are refused.
@@ -37,12 +37,12 @@ def admit(ledger: Ledger, request: Request, now: float, *, patient: bool = False
     answer = ledger.ask(request, now)
     if not isinstance(answer, Refusal) or answer.cause is not SkipCause.RESTING:
         return answer
-    if request.extra or not request.tokenless or (patient and answer.holdup in PASSING):
+    if request.extra or not request.tokenless or (patient and answer.holdup in MOMENTARY_HOLDUPS):
         return answer
     return ledger.ask(request.without_token(), now)
 
 
-def settle(ledger: Ledger, request: Request, result: Result, now: float, *, slot_taken: bool) -> Settled:
+def settle(ledger: Ledger, request: SessionCost, result: Result, now: float, *, slot_taken: bool) -> SettlementEffects:
     """Write a finished session into the ledger: its slot, the verdict on its token, what its refusal asks of us."""
     refused = result.factory_reason is FactoryReason.SLOT_LIMIT
     rejected = token_rejected(result)
@@ -53,7 +53,7 @@ def settle(ledger: Ledger, request: Request, result: Result, now: float, *, slot
     limited = result.reason is Reason.RATE_LIMITED
     if limited:
         ledger.rest_endpoint(request.place, result.retry_after, now)
-    return Settled(
+    return SettlementEffects(
         slot_limit=_learn(ledger, request, result.slot_limit, now),
         identity_rests=refused and ledger.identity_rests(request.user, now),
         token_rests=ledger.token_rest(request, now) if rejected else None,
@@ -72,16 +72,16 @@ def token_rejected(result: Result) -> bool | None:
     return True if result.reason is Reason.AUTH_REJECTED else None
 
 
-def _outcome(request: Request, result: Result, *, rejected: bool | None) -> str | None:
+def _outcome(request: SessionCost, result: Result, *, rejected: bool | None) -> str | None:
     """What the breakers before the backend's login make of the session; None: it did not get there."""
     if _server_restarted(result):
-        return RESTART
+        return RESTART_EVENT
     if request.key is None:
         broke = result.impairment is Impairment.INTERNAL
-        return NO_TOKEN if broke or result.phase not in BEFORE_LOGIN else None
+        return NO_TOKEN_EVENT if broke or result.phase not in PHASES_BEFORE_LOGIN else None
     if rejected is None and result.impairment is Impairment.INTERNAL:
-        return REJECTED  # cut off by us: the backend may have refused it behind our back
-    return None if rejected is None else REJECTED if rejected else SUCCESS
+        return REJECTED_EVENT  # cut off by us: the backend may have refused it behind our back
+    return None if rejected is None else REJECTED_EVENT if rejected else SUCCESS_EVENT
 
 
 def _server_restarted(result: Result) -> bool:
@@ -89,11 +89,11 @@ def _server_restarted(result: Result) -> bool:
     if result.reason is Reason.REFUSED:
         return True
     close = result.close
-    stopped = close is not None and close.initiator is Initiator.REMOTE and close.code in STOPPED
+    stopped = close is not None and close.initiator is Initiator.REMOTE and close.code in RESTART_CLOSE_CODES
     return stopped and result.phase is not None and result.phase is not Phase.CLOSE
 
 
-def _learn(ledger: Ledger, request: Request, slots: int | None, now: float) -> int | None:
+def _learn(ledger: Ledger, request: SessionCost, slots: int | None, now: float) -> int | None:
     """Learn a slot limit; give it back if it is news and binds tighter than the configured one."""
     if slots is None:
         return None

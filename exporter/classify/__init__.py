@@ -9,49 +9,56 @@ Rule 4: a probe passes by a completed phase that proves it, never for want of a 
 what a target has shown before. `outage`: when failures are an outage, and of which cause.
 """
 
-from exporter.classify.case import Case
+from exporter.classify.case import ClassifyContext
 from exporter.classify.judging import (
-    ASLEEP,
-    BLIND,
-    DISTORTED,
+    DISTORTION_SECONDS,
+    FALLBACK_REASONS,
     LEGAL_FAILURES,
-    OTHERWISE,
-    OWN_PHASE,
-    REASONS,
+    MIN_STALL_SECONDS,
+    PHASES_OF_PROBE,
+    REASON_OF_ERROR,
     REMOTE_CODES,
-    Judgement,
+    STALL_FRACTION,
+    Classification,
+    classify,
     close_label,
     failing_phases,
-    judge,
     legal_closes,
     own_phases,
     told,
 )
-from exporter.classify.memory import AGE, Memory
-from exporter.classify.outage import ENOUGH, MOST, Cause, Outages, Watched, possible_causes
+from exporter.classify.memory import REPLAY_WINDOW_SECONDS, WelcomeReplayDetector
+from exporter.classify.outage import (
+    MIN_FAILURES,
+    MIN_FAILURES_OF_CAUSE,
+    OutageCause,
+    OutageDetector,
+    OutagePolicy,
+    possible_causes,
+)
 from exporter.classify.welcome import unix_time
 
 __all__ = [
-    "AGE",
-    "ASLEEP",
-    "BLIND",
-    "DISTORTED",
-    "ENOUGH",
+    "DISTORTION_SECONDS",
+    "FALLBACK_REASONS",
     "LEGAL_FAILURES",
-    "MOST",
-    "OTHERWISE",
-    "OWN_PHASE",
-    "REASONS",
+    "MIN_FAILURES",
+    "MIN_FAILURES_OF_CAUSE",
+    "MIN_STALL_SECONDS",
+    "PHASES_OF_PROBE",
+    "REASON_OF_ERROR",
     "REMOTE_CODES",
-    "Case",
-    "Cause",
-    "Judgement",
-    "Memory",
-    "Outages",
-    "Watched",
+    "REPLAY_WINDOW_SECONDS",
+    "STALL_FRACTION",
+    "Classification",
+    "ClassifyContext",
+    "OutageCause",
+    "OutageDetector",
+    "OutagePolicy",
+    "WelcomeReplayDetector",
+    "classify",
     "close_label",
     "failing_phases",
-    "judge",
     "legal_closes",
     "own_phases",
     "possible_causes",

@@ -3,13 +3,13 @@
 from dataclasses import dataclass, field
 from math import inf
 
-from exporter.classify.memory import Memory
+from exporter.classify.memory import WelcomeReplayDetector
 from exporter.config import Profile
 from exporter.result import Probe
 
 
 @dataclass(frozen=True, slots=True)
-class Case:
+class ClassifyContext:
     """What a session was sent to find out.
 
     `started_at`: unix seconds of the start of `resolve`. `timeout`: seconds it had. `late`: seconds by which the event
@@ -20,7 +20,7 @@ class Case:
     profile: Profile
     depth: Probe
     started_at: float
-    memory: Memory = field(repr=False)
+    memory: WelcomeReplayDetector = field(repr=False)
     subject: str | None = field(default=None, repr=False)
     environment: str | None = None
     timeout: float = inf

@@ -2,52 +2,50 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from http import HTTPStatus
 from typing import Final, NamedTuple
 
-from exporter.classify.case import Case
+from websockets.frames import CloseCode
+
+from exporter.classify.case import ClassifyContext
 from exporter.classify.welcome import by_notice, examine
 from exporter.config import CloseRule, ErrorRule, Profile
-from exporter.profiles import Ruling, has_factory, own_codes, phases_of, probes_of, sort_close, sort_error
+from exporter.profiles import RuleMatch, has_factory, own_codes, phases_of, probes_of, sort_close, sort_error
 from exporter.result import (
     RANKS,
     Close,
+    ErrorKind,
     Evidence,
     FactoryReason,
-    Facts,
-    Fault,
     Initiator,
-    Kind,
     Phase,
     Probe,
+    ProbeError,
     Reason,
+    SessionObservation,
     Verdict,
 )
 
-NORMAL: Final = 1000
-INTERNAL_ERROR: Final = 1011
-RESTARTS: Final = frozenset({1001, 1012, 1013})
+RESTART_OR_OVERLOAD_CODES: Final = frozenset({1001, 1012, 1013})
 """A server that stops, or that says to come again (RFC 6455 section 7.4.1 and the registry it founded)."""
-UNAUTHORIZED: Final = 401
-TOO_MANY_REQUESTS: Final = 429
-UNAVAILABLE: Final = 503
 REDIRECTS: Final = range(300, 400)
 
-REASONS: Final[Mapping[Kind, Reason]] = {
-    Kind.DNS: Reason.DNS,
-    Kind.REFUSED: Reason.REFUSED,
-    Kind.UNREACHABLE: Reason.UNREACHABLE,
-    Kind.RESET: Reason.RESET,
-    Kind.EOF: Reason.RESET,
-    Kind.DEADLINE: Reason.TIMEOUT,
-    Kind.CERTIFICATE: Reason.TLS_CERTIFICATE,
-    Kind.TLS: Reason.TLS_HANDSHAKE,
-    Kind.STATUS: Reason.HTTP_STATUS,
-    Kind.UPGRADE: Reason.BAD_HANDSHAKE,
-    Kind.PROTOCOL: Reason.PROTOCOL_ERROR,
-    Kind.TOO_BIG: Reason.TOO_BIG,
-    Kind.CLOSED: Reason.CLOSED,
-    Kind.REFUSAL: Reason.BAD_REPLY,
-    Kind.WRONG_REPLY: Reason.BAD_REPLY,
+REASON_OF_ERROR: Final[Mapping[ErrorKind, Reason]] = {
+    ErrorKind.DNS: Reason.DNS,
+    ErrorKind.REFUSED: Reason.REFUSED,
+    ErrorKind.UNREACHABLE: Reason.UNREACHABLE,
+    ErrorKind.RESET: Reason.RESET,
+    ErrorKind.EOF: Reason.RESET,
+    ErrorKind.DEADLINE: Reason.TIMEOUT,
+    ErrorKind.CERTIFICATE: Reason.TLS_CERTIFICATE,
+    ErrorKind.TLS: Reason.TLS_HANDSHAKE,
+    ErrorKind.STATUS: Reason.HTTP_STATUS,
+    ErrorKind.UPGRADE: Reason.BAD_HANDSHAKE,
+    ErrorKind.PROTOCOL: Reason.PROTOCOL_ERROR,
+    ErrorKind.TOO_BIG: Reason.TOO_BIG,
+    ErrorKind.CLOSED: Reason.CLOSED,
+    ErrorKind.REFUSAL: Reason.BAD_REPLY,
+    ErrorKind.WRONG_REPLY: Reason.BAD_REPLY,
 }
 """What a fault is called, where its phase can have it (`_reason`). `STATUS` is refined by the status, `CLOSED` and
 `REFUSAL` by the tables of the profile."""
@@ -69,7 +67,7 @@ LEGAL_FAILURES: Final[Mapping[Phase, frozenset[Reason]]] = {
 }
 """Which reasons each phase can have; a probe can fail in the phases up to its own (`failing_phases`)."""
 
-OTHERWISE: Final[Mapping[Phase, Reason]] = {
+FALLBACK_REASONS: Final[Mapping[Phase, Reason]] = {
     Phase.RESOLVE: Reason.DNS,
     Phase.TCP: Reason.UNREACHABLE,
     Phase.TLS: Reason.TLS_HANDSHAKE,
@@ -80,7 +78,7 @@ OTHERWISE: Final[Mapping[Phase, Reason]] = {
 }
 """What a phase calls a fault whose usual name it cannot have."""
 
-_BROKEN: Final = frozenset({Kind.REFUSED, Kind.UNREACHABLE, Kind.CERTIFICATE, Kind.TLS})
+_BROKEN: Final = frozenset({ErrorKind.REFUSED, ErrorKind.UNREACHABLE, ErrorKind.CERTIFICATE, ErrorKind.TLS})
 """Kinds that, met where they have no name of their own, are a broken connection: Linux answers a late read with
 EHOSTUNREACH when a router said so (RFC 1122 section 4.2.3.9)."""
 
@@ -106,7 +104,7 @@ REMOTE_CODES: Final = (
 _OPEN_PHASES: Final = (Phase.ADMISSION, Phase.AUTH, Phase.REPLY)
 _VIOLATIONS: Final = ("1002", "1007", "1009")
 
-OWN_PHASE: Final[Mapping[Probe, tuple[Phase, ...]]] = {
+PHASES_OF_PROBE: Final[Mapping[Probe, tuple[Phase, ...]]] = {
     Probe.CONNECT: (Phase.RESOLVE, Phase.TCP, Phase.TLS, Phase.UPGRADE),
     Probe.AUTH: (Phase.ADMISSION, Phase.AUTH),
     Probe.SEND: (Phase.REPLY,),
@@ -114,7 +112,7 @@ OWN_PHASE: Final[Mapping[Probe, tuple[Phase, ...]]] = {
 
 
 _REACH: Final[Mapping[Probe, frozenset[Phase]]] = {
-    probe: frozenset(phase for asked in Probe if asked.rank <= probe.rank for phase in OWN_PHASE[asked])
+    probe: frozenset(phase for asked in Probe if asked.rank <= probe.rank for phase in PHASES_OF_PROBE[asked])
     for probe in Probe
 }
 
@@ -144,18 +142,18 @@ def legal_closes(profile: Profile, *, tls: bool) -> Iterator[tuple[Phase, str, I
     yield Phase.CLOSE, "1000", Initiator.LOCAL
 
 
-DISTORTED: Final = 0.05
+DISTORTION_SECONDS: Final = 0.05
 """Seconds of lateness from which a session's durations are not believed: the narrowest bucket of a probe's duration is
 half as wide, and an idle machine is late by a hundredth of it."""
 
-ASLEEP: Final = 0.1
-BLIND: Final = 0.05
+MIN_STALL_SECONDS: Final = 0.1
+STALL_FRACTION: Final = 0.05
 """Seconds, and the share of its timeout, from the greater of which on a session that was late may have missed its
 deadline by our doing. It takes the sum of several such delays to miss one; and a real outage must not be void because a
 wait of ten seconds saw one hiccup, or because the server held us with a flood of small frames."""
 
 
-class Judgement(NamedTuple):
+class Classification(NamedTuple):
     """What the facts mean. `reason` and `phase` are those of every probe that failed.
 
     `distorted`: durations are not to be believed. `void`: nothing is, since a deadline struck that we slept through.
@@ -174,7 +172,7 @@ class Judgement(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class _Cause:
+class _FailureCause:
     """Why a session did not get all it came for; `auth` is that probe's verdict, open only in admission."""
 
     phase: Phase
@@ -186,7 +184,7 @@ class _Cause:
     no_token: bool = False
 
 
-def judge(facts: Facts, case: Case) -> Judgement:
+def classify(facts: SessionObservation, case: ClassifyContext) -> Classification:
     """The verdict of each probe up to the case's depth, and one (phase, reason) for those that failed.
 
     A deadline that we slept through proves nothing. Else, in this order (docs/design.md#classification): what stopped
@@ -196,24 +194,26 @@ def judge(facts: Facts, case: Case) -> Judgement:
     """
     late = max(facts.late, case.late)
     if _is_void(facts, late, case.timeout):
-        return Judgement(dict.fromkeys(Probe, Verdict.NONE), distorted=True, void=True)
+        return Classification(dict.fromkeys(Probe, Verdict.NONE), distorted=True, void=True)
     if _may_have_restarted(facts):
         case.memory.forget()
     evidence, wrong = examine(facts, case)
     cause = _first(_finding(wrong), _stopped(facts, case))
     if cause is not None and case.withheld and _asks_for_token(facts, cause):
-        return Judgement(dict.fromkeys(Probe, Verdict.NONE), evidence=evidence, distorted=late > DISTORTED)
+        return Classification(
+            dict.fromkeys(Probe, Verdict.NONE), evidence=evidence, distorted=late > DISTORTION_SECONDS
+        )
     verdicts = {
         probe: _verdict(probe, cause, facts, case.profile) if rank <= case.depth.rank else Verdict.NONE
         for probe, rank in RANKS.items()
     }
     if cause is None:
-        return Judgement(verdicts, evidence=evidence, distorted=late > DISTORTED)
+        return Classification(verdicts, evidence=evidence, distorted=late > DISTORTION_SECONDS)
     deepest = probes_of(case.profile)[-1]
     if Verdict.FAIL not in verdicts.values() and case.depth.rank >= deepest.rank:
         verdicts[deepest] = Verdict.FAIL  # nothing deeper is ever asked that could answer for the cause
     failed = Verdict.FAIL in verdicts.values()
-    return Judgement(
+    return Classification(
         verdicts=verdicts,
         phase=cause.phase if failed else None,
         reason=cause.reason if failed else None,
@@ -222,17 +222,17 @@ def judge(facts: Facts, case: Case) -> Judgement:
         retry_after=cause.retry_after if cause.reason is Reason.RATE_LIMITED else None,
         no_token=cause.no_token,
         evidence=evidence,
-        distorted=late > DISTORTED,
+        distorted=late > DISTORTION_SECONDS,
     )
 
 
-def _is_void(facts: Facts, late: float, timeout: float) -> bool:
+def _is_void(facts: SessionObservation, late: float, timeout: float) -> bool:
     """True if the deadline struck, and we may have slept through what would have kept it."""
-    struck = facts.fault is not None and facts.fault.kind is Kind.DEADLINE
-    return struck and late > max(ASLEEP, BLIND * timeout)
+    struck = facts.fault is not None and facts.fault.kind is ErrorKind.DEADLINE
+    return struck and late > max(MIN_STALL_SECONDS, STALL_FRACTION * timeout)
 
 
-def _first(finding: _Cause | None, stopped: _Cause | None) -> _Cause | None:
+def _first(finding: _FailureCause | None, stopped: _FailureCause | None) -> _FailureCause | None:
     """The welcome came before what followed; but a refused auth message is no pass for the sake of a bad welcome."""
     if finding and finding.auth is Verdict.PASS and stopped and stopped.phase is Phase.AUTH:
         return replace(stopped, factory=finding.factory)
@@ -242,31 +242,33 @@ def _first(finding: _Cause | None, stopped: _Cause | None) -> _Cause | None:
 def own_phases(probe: Probe, profile: Profile) -> tuple[Phase, ...]:
     """The phases that answer a probe of this profile; none: it cannot be asked. An opened WebSocket may be a login."""
     phases = phases_of(profile, tls=True)
-    own = tuple(phase for phase in OWN_PHASE[probe] if phase in phases)
+    own = tuple(phase for phase in PHASES_OF_PROBE[probe] if phase in phases)
     return own or ((Phase.UPGRADE,) if probe is Probe.AUTH and profile.auth_by is not None else ())
 
 
-def _finding(wrong: FactoryReason | None) -> _Cause | None:
+def _finding(wrong: FactoryReason | None) -> _FailureCause | None:
     if wrong is None:
         return None
     auth = Verdict.FAIL if wrong is FactoryReason.USER_MISMATCH else Verdict.PASS
-    return _Cause(Phase.ADMISSION, Reason.FACTORY, auth, wrong)
+    return _FailureCause(Phase.ADMISSION, Reason.FACTORY, auth, wrong)
 
 
-def _asks_for_token(facts: Facts, cause: _Cause) -> bool:
+def _asks_for_token(facts: SessionObservation, cause: _FailureCause) -> bool:
     """True if the upgrade was refused for want of a credential (RFC 9110 section 15.5.2), or as the profile says."""
     status = facts.fault.status if facts.fault else None
-    return cause.phase is Phase.UPGRADE and (status == UNAUTHORIZED or cause.reason in _LOGIN)
+    return cause.phase is Phase.UPGRADE and (status == HTTPStatus.UNAUTHORIZED or cause.reason in _LOGIN)
 
 
-def _may_have_restarted(facts: Facts) -> bool:
+def _may_have_restarted(facts: SessionObservation) -> bool:
     """True if the server says that it stops, nothing listens there, or the connection broke."""
     close = facts.close
-    stopped = close is not None and close.initiator is Initiator.REMOTE and close.code in RESTARTS
-    return stopped or (facts.fault is not None and facts.fault.kind in (Kind.REFUSED, Kind.RESET, Kind.EOF))
+    stopped = close is not None and close.initiator is Initiator.REMOTE and close.code in RESTART_OR_OVERLOAD_CODES
+    return stopped or (
+        facts.fault is not None and facts.fault.kind in (ErrorKind.REFUSED, ErrorKind.RESET, ErrorKind.EOF)
+    )
 
 
-def _verdict(probe: Probe, cause: _Cause | None, facts: Facts, profile: Profile) -> Verdict:
+def _verdict(probe: Probe, cause: _FailureCause | None, facts: SessionObservation, profile: Profile) -> Verdict:
     """Failed by a cause in the probe's reach, passed by the end of its own last phase, else nothing was proved."""
     own = own_phases(probe, profile)
     if not own:
@@ -276,7 +278,7 @@ def _verdict(probe: Probe, cause: _Cause | None, facts: Facts, profile: Profile)
     return cause.auth if probe is Probe.AUTH else Verdict.FAIL
 
 
-def _stopped(facts: Facts, case: Case) -> _Cause | None:
+def _stopped(facts: SessionObservation, case: ClassifyContext) -> _FailureCause | None:
     """What ended the session before it had all it came for; how it closes afterwards is no cause."""
     fault, profile = facts.fault, case.profile
     if fault is None:
@@ -284,28 +286,28 @@ def _stopped(facts: Facts, case: Case) -> _Cause | None:
     phase = fault.phase or facts.ended
     if phase not in LEGAL_FAILURES:
         return None
-    if phase in OWN_PHASE[Probe.CONNECT]:
-        by_status = fault.kind is Kind.STATUS and phase is Phase.UPGRADE
+    if phase in PHASES_OF_PROBE[Probe.CONNECT]:
+        by_status = fault.kind is ErrorKind.STATUS and phase is Phase.UPGRADE
         reason = _by_status(fault, case) if by_status else _reason(fault, phase)
-        return _Cause(phase, reason, retry_after=fault.retry_after)
+        return _FailureCause(phase, reason, retry_after=fault.retry_after)
     if facts.refusal is not None:
-        fault = Fault(Kind.REFUSAL)  # the frame is asked first, whatever came after it
+        fault = ProbeError(ErrorKind.REFUSAL)  # the frame is asked first, whatever came after it
     ruling = _ruling(facts, profile)
     if phase is not Phase.ADMISSION:
         return _later(facts, fault, phase, ruling, profile)
     return _unsorted(facts, fault, profile) if ruling is None else _refused(ruling)
 
 
-def _reason(fault: Fault, phase: Phase) -> Reason:
+def _reason(fault: ProbeError, phase: Phase) -> Reason:
     """What a fault is called in the phase that must answer for it: only what that phase can have."""
-    usual = REASONS[fault.kind]
+    usual = REASON_OF_ERROR[fault.kind]
     if usual in LEGAL_FAILURES[phase]:
         return usual
     broken = fault.kind in _BROKEN and Reason.RESET in LEGAL_FAILURES[phase]
-    return Reason.RESET if broken else OTHERWISE[phase]
+    return Reason.RESET if broken else FALLBACK_REASONS[phase]
 
 
-def _by_status(fault: Fault, case: Case) -> Reason:
+def _by_status(fault: ProbeError, case: ClassifyContext) -> Reason:
     """What an HTTP answer to the upgrade means: by the profile's `statuses`, else by RFC 9110 section 15.
 
     A 401 judges the credential only if one was sent; a 503 that says when to come again is a limit.
@@ -314,14 +316,16 @@ def _by_status(fault: Fault, case: Case) -> Reason:
     named = next((rule.reason for rule in case.profile.statuses if rule.status == status), None)
     if named is not None:
         return named
-    if status == TOO_MANY_REQUESTS or (status == UNAVAILABLE and fault.retry_after is not None):
+    if status == HTTPStatus.TOO_MANY_REQUESTS or (
+        status == HTTPStatus.SERVICE_UNAVAILABLE and fault.retry_after is not None
+    ):
         return Reason.RATE_LIMITED
-    if status == UNAUTHORIZED and case.credential:
+    if status == HTTPStatus.UNAUTHORIZED and case.credential:
         return Reason.AUTH_REJECTED
     return Reason.REDIRECT if status in REDIRECTS else Reason.HTTP_STATUS
 
 
-def _ruling(facts: Facts, profile: Profile) -> Ruling | None:
+def _ruling(facts: SessionObservation, profile: Profile) -> RuleMatch | None:
     """What the profile's tables say of the error frame, else of the server's close frame.
 
     An error that no rule knows, behind it a close whose text alone says that auth failed: why it failed is not known,
@@ -339,13 +343,13 @@ def _ruling(facts: Facts, profile: Profile) -> Ruling | None:
     return replace(by_close, rule=unavailable) if vague else by_close
 
 
-def _server_close(facts: Facts) -> Close | None:
+def _server_close(facts: SessionObservation) -> Close | None:
     """The server's close, unless it only answers ours: that one caused nothing."""
     close = facts.close
     return close if close and close.initiator is Initiator.REMOTE and close.phase is not Phase.CLOSE else None
 
 
-def _refused(ruling: Ruling) -> _Cause:
+def _refused(ruling: RuleMatch) -> _FailureCause:
     """Refusals met during admission, by the profile's tables; a rule's word counts if admission has it.
 
     See docs/design.md#classification.
@@ -354,7 +358,7 @@ def _refused(ruling: Ruling) -> _Cause:
     reason = rule.reason if rule.reason in LEGAL_FAILURES[Phase.ADMISSION] else Reason.FACTORY
     by_factory = reason is Reason.FACTORY
     unproved = Verdict.NONE if by_factory else Verdict.FAIL
-    return _Cause(
+    return _FailureCause(
         Phase.ADMISSION,
         reason,
         auth=Verdict.PASS if rule.proves_auth else unproved,
@@ -365,51 +369,53 @@ def _refused(ruling: Ruling) -> _Cause:
     )
 
 
-def _unsorted(facts: Facts, fault: Fault, profile: Profile) -> _Cause:
+def _unsorted(facts: SessionObservation, fault: ProbeError, profile: Profile) -> _FailureCause:
     """No row matches: a restart, else the factory's doing if there is one; a notice that no welcome followed; a fault.
 
     A restart proves nothing about the login.
     """
     close = _server_close(facts)
-    if fault.kind is Kind.CLOSED and close is not None and close.code in RESTARTS:
-        return _Cause(Phase.ADMISSION, Reason.CLOSED, Verdict.NONE)
-    if fault.kind in (Kind.CLOSED, Kind.REFUSAL) and has_factory(profile):
+    if fault.kind is ErrorKind.CLOSED and close is not None and close.code in RESTART_OR_OVERLOAD_CODES:
+        return _FailureCause(Phase.ADMISSION, Reason.CLOSED, Verdict.NONE)
+    if fault.kind in (ErrorKind.CLOSED, ErrorKind.REFUSAL) and has_factory(profile):
         factory = FactoryReason.INTERNAL_ERROR if _is_internal_error(facts) else FactoryReason.OTHER
-        return _Cause(Phase.ADMISSION, Reason.FACTORY, Verdict.NONE, factory)
-    said = by_notice(facts, profile) if fault.kind is Kind.DEADLINE else None
+        return _FailureCause(Phase.ADMISSION, Reason.FACTORY, Verdict.NONE, factory)
+    said = by_notice(facts, profile) if fault.kind is ErrorKind.DEADLINE else None
     if said is not None:
-        return _Cause(Phase.ADMISSION, Reason.FACTORY, Verdict.NONE, said)
-    return _Cause(Phase.ADMISSION, _met(facts, fault, Phase.ADMISSION))
+        return _FailureCause(Phase.ADMISSION, Reason.FACTORY, Verdict.NONE, said)
+    return _FailureCause(Phase.ADMISSION, _met(facts, fault, Phase.ADMISSION))
 
 
-def _met(facts: Facts, fault: Fault, phase: Phase) -> Reason:
+def _met(facts: SessionObservation, fault: ProbeError, phase: Phase) -> Reason:
     """What a fault of the open WebSocket is called that no row names."""
-    by_error = fault.kind is Kind.CLOSED and _is_internal_error(facts)
+    by_error = fault.kind is ErrorKind.CLOSED and _is_internal_error(facts)
     return Reason.SERVER_ERROR if by_error else _reason(fault, phase)
 
 
-def _is_internal_error(facts: Facts) -> bool:
+def _is_internal_error(facts: SessionObservation) -> bool:
     close = _server_close(facts)
-    return close is not None and close.code == INTERNAL_ERROR
+    return close is not None and close.code == CloseCode.INTERNAL_ERROR
 
 
-def _later(facts: Facts, fault: Fault, phase: Phase, ruling: Ruling | None, profile: Profile) -> _Cause:
+def _later(
+    facts: SessionObservation, fault: ProbeError, phase: Phase, ruling: RuleMatch | None, profile: Profile
+) -> _FailureCause:
     """After the welcome: a close or an error frame; a rule's word counts where the phase can have it.
 
     What a rule says of the login counts in the reply only where nothing before it has answered for the login.
     """
     reason = _met(facts, fault, phase)
     if ruling is None:
-        return _Cause(phase, reason)
+        return _FailureCause(phase, reason)
     named = ruling.rule.reason
     answered = phase is Phase.REPLY and named in _LOGIN and own_phases(Probe.AUTH, profile)
     if named in LEGAL_FAILURES[phase] and not answered:
         reason = named or reason
     rule = ruling.rule
-    return _Cause(phase, reason, Verdict.FAIL, rule.factory, ruling.limit, ruling.retry_after, rule.no_token)
+    return _FailureCause(phase, reason, Verdict.FAIL, rule.factory, ruling.limit, ruling.retry_after, rule.no_token)
 
 
-def told(facts: Facts, depth: Probe, profile: Profile) -> Close | None:
+def told(facts: SessionObservation, depth: Probe, profile: Profile) -> Close | None:
     """The close as a `Result` carries it: without the peer's text, and without the refusal we asked for.
 
     A connect-deep session without a token is refused for want of one (docs/design.md#connecting-without-a-token): its
@@ -421,5 +427,5 @@ def told(facts: Facts, depth: Probe, profile: Profile) -> Close | None:
     if depth is Probe.CONNECT and profile.connect_without_token and close.initiator is Initiator.REMOTE:
         ruling = sort_close(profile, close.code, close.text)
         if ruling is not None and ruling.rule.reason is Reason.AUTH_REJECTED:
-            return Close(NORMAL, Initiator.LOCAL, Phase.CLOSE)
+            return Close(CloseCode.NORMAL_CLOSURE, Initiator.LOCAL, Phase.CLOSE)
     return replace(close, text="") if close.text else close

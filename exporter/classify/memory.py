@@ -9,24 +9,24 @@ from collections import deque
 from itertools import takewhile
 from typing import Final, NamedTuple
 
-AGE: Final = 600.0
+REPLAY_WINDOW_SECONDS: Final = 600.0
 """Seconds after which what was shown proves nothing any more: a context that is frozen repeats in the next sessions,
 and ids of longer ago may be those of a server that was restarted while nobody looked."""
 
-KEPT: Final = 256
+MAX_REMEMBERED_IDS: Final = 256
 """Ids that are remembered at most: those of ten minutes, at a session every two seconds or so."""
 
-COUNTER: Final = re.compile(r"(.*?)(?<!\d)(?<![0-9A-Fa-f]{4})(\d{1,7})", re.DOTALL)
+COUNTER_ID: Final = re.compile(r"(.*?)(?<!\d)(?<![0-9A-Fa-f]{4})(\d{1,7})", re.DOTALL)
 """An id that ends in a number, and not in hexadecimal digits: it may count the connections of a process."""
 
-OVER_AND_OVER: Final = 3
+REPLAY_SIGHTINGS: Final = 3
 """Sightings of one id that are a repetition, whatever came in between."""
 
-OF_A_COUNTER: Final = 4
+COUNTER_REPLAY_SIGHTINGS: Final = 4
 """The same for a counter: three instances that were started together give each number three times, in a row."""
 
 
-class _Seen(NamedTuple):
+class _Sighting(NamedTuple):
     """An id as its hash (a stranger's may be a megabyte long), the counter in it if there is one, and when it came."""
 
     mark: int
@@ -35,12 +35,12 @@ class _Seen(NamedTuple):
     at: float
 
 
-class Memory:
+class WelcomeReplayDetector:
     """What a target has shown within `age` seconds: the last connection ids and server times."""
 
-    def __init__(self, age: float = AGE, times: int = 16) -> None:
+    def __init__(self, age: float = REPLAY_WINDOW_SECONDS, times: int = 16) -> None:
         self._age = age
-        self._ids: deque[_Seen] = deque(maxlen=KEPT)
+        self._ids: deque[_Sighting] = deque(maxlen=MAX_REMEMBERED_IDS)
         self._times: deque[tuple[float, float]] = deque(maxlen=times)
 
     def forget(self) -> None:
@@ -59,8 +59,8 @@ class Memory:
         in_a_row = last is not None and last.mark == seen.mark
         self._ids.append(seen)
         if seen.number is not None:
-            return times >= OF_A_COUNTER
-        return in_a_row or times >= OVER_AND_OVER
+            return times >= COUNTER_REPLAY_SIGHTINGS
+        return in_a_row or times >= REPLAY_SIGHTINGS
 
     def frozen(self, server_time: float, now: float) -> bool:
         """True if the server told this very time 2 s ago or longer. Equal, not earlier: instances' clocks differ.
@@ -83,13 +83,13 @@ class Memory:
             self._times.popleft()
 
 
-def _seen(connection_id: str, at: float) -> _Seen:
-    found = COUNTER.fullmatch(connection_id)
+def _seen(connection_id: str, at: float) -> _Sighting:
+    found = COUNTER_ID.fullmatch(connection_id)
     number = int(found[2]) if found else None
-    return _Seen(hash(connection_id), hash(found[1]) if found else 0, number, at)
+    return _Sighting(hash(connection_id), hash(found[1]) if found else 0, number, at)
 
 
-def _went_back(last: _Seen, now: _Seen) -> bool:
+def _went_back(last: _Sighting, now: _Sighting) -> bool:
     """True if both count with one prefix, and the later one is the smaller."""
     if last.number is None or now.number is None or last.prefix != now.prefix:
         return False

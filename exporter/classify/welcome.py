@@ -6,14 +6,14 @@ from datetime import UTC, datetime
 from itertools import chain
 from typing import Any
 
-from exporter.classify.case import Case
-from exporter.classify.memory import Memory
+from exporter.classify.case import ClassifyContext
+from exporter.classify.memory import WelcomeReplayDetector
 from exporter.config import Profile, Welcome
 from exporter.profiles import lookup, matches
-from exporter.result import Evidence, FactoryReason, Facts, Phase, evidence_text
+from exporter.result import Evidence, FactoryReason, Phase, SessionObservation, evidence_text
 
 
-def examine(facts: Facts, case: Case) -> tuple[Evidence, FactoryReason | None]:
+def examine(facts: SessionObservation, case: ClassifyContext) -> tuple[Evidence, FactoryReason | None]:
     """What the welcome tells and the first thing that is wrong with it. The memory is told of the welcome."""
     rules, welcome = case.profile.welcome, facts.welcome
     if rules is None or welcome is None:
@@ -33,7 +33,7 @@ def examine(facts: Facts, case: Case) -> tuple[Evidence, FactoryReason | None]:
     return evidence, next(chain(misfits, remembered, own), None)
 
 
-def _of_wire(facts: Facts) -> Evidence:
+def _of_wire(facts: SessionObservation) -> Evidence:
     """What every session tells, whatever the profile."""
     end = facts.certificate_end
     return Evidence(
@@ -46,7 +46,7 @@ def _of_wire(facts: Facts) -> Evidence:
     )
 
 
-def _misfits(rules: Welcome, welcome: Any, case: Case, server_time: float | None) -> Iterator[FactoryReason]:
+def _misfits(rules: Welcome, welcome: Any, case: ClassifyContext, server_time: float | None) -> Iterator[FactoryReason]:
     """Another user's context, gravest of all; no sound one; another environment's."""
     subject = _identifier(_field(welcome, rules.subject))
     if case.subject is not None and subject not in (None, case.subject):
@@ -59,7 +59,7 @@ def _misfits(rules: Welcome, welcome: Any, case: Case, server_time: float | None
 
 
 def _repetitions(
-    rules: Welcome, welcome: Any, memory: Memory, server_time: float | None, arrived: float
+    rules: Welcome, welcome: Any, memory: WelcomeReplayDetector, server_time: float | None, arrived: float
 ) -> Iterator[FactoryReason]:
     """What a live server would not say twice; the memory is told of this welcome."""
     frozen = server_time is not None and memory.frozen(server_time, arrived)
@@ -70,7 +70,7 @@ def _repetitions(
         yield FactoryReason.FROZEN_TIME
 
 
-def _own_word(rules: Welcome, facts: Facts, profile: Profile) -> Iterator[FactoryReason]:
+def _own_word(rules: Welcome, facts: SessionObservation, profile: Profile) -> Iterator[FactoryReason]:
     """What the server itself says is wrong: by a notice before the welcome, then in the welcome."""
     notice = by_notice(facts, profile, despite_welcome=True)
     if notice is not None:
@@ -80,7 +80,7 @@ def _own_word(rules: Welcome, facts: Facts, profile: Profile) -> Iterator[Factor
     )
 
 
-def _well_formed(rules: Welcome, welcome: Any, case: Case, server_time: float | None) -> bool:
+def _well_formed(rules: Welcome, welcome: Any, case: ClassifyContext, server_time: float | None) -> bool:
     """True if what must be there is, our subject above all, and each field is of its kind."""
     ours = [rules.subject] if rules.subject and case.subject is not None else []
     there = all(lookup(welcome, path) is not None for path in (*rules.required, *ours))
@@ -116,7 +116,7 @@ def unix_time(value: Any) -> float | None:
     return _number(value)
 
 
-def by_notice(facts: Facts, profile: Profile, *, despite_welcome: bool = False) -> FactoryReason | None:
+def by_notice(facts: SessionObservation, profile: Profile, *, despite_welcome: bool = False) -> FactoryReason | None:
     """What a notice of the session says is wrong; `despite_welcome`: only what a welcome does not mend."""
     if not facts.notices:
         return None

@@ -7,18 +7,18 @@ from urllib.parse import urlsplit
 
 from exporter.commands.terminal import UsageError
 from exporter.config import needs_token
-from exporter.loading import Loaded, Unloadable, checked
+from exporter.loading import ConfigLoadError, LoadedConfig, checked
 from exporter.profiles import BUILT_IN
 
-PLAIN: Final = "plain"
+DEFAULT_NAME: Final = "plain"
 """The profile that only opens and closes a WebSocket: any server answers to it, and none gets a message."""
 
-FORBIDDEN: Final = re.compile(r"[^A-Za-z0-9_.:-]+")
-LONGEST_NAME: Final = 63
-PATH: Final = re.compile(r"targets\[0\] \([^)]*\)\.url: ")
+NOT_IN_A_NAME: Final = re.compile(r"[^A-Za-z0-9_.:-]+")
+MAX_NAME_CHARACTERS: Final = 63
+FIRST_TARGET_URL: Final = re.compile(r"targets\[0\] \([^)]*\)\.url: ")
 
 
-def config_of_url(url: str, profile: str | None) -> Loaded:
+def config_of_url(url: str, profile: str | None) -> LoadedConfig:
     """The config and plan of a URL; raises UsageError for one that cannot be probed, or a profile that cannot be used.
 
     Without a profile, the session is opened and closed, and no message is sent.
@@ -31,12 +31,12 @@ def config_of_url(url: str, profile: str | None) -> Loaded:
             f"--profile: {profile} logs in with a token, which a URL alone does not have: write a config, whose target "
             f"names the token's file; --url takes {known}"
         )
-    target = {"name": _name(url), "url": url, "profile": profile or PLAIN}
-    raw = {"targets": [target], **({} if profile else {"profiles": {PLAIN: {}}})}
+    target = {"name": _name(url), "url": url, "profile": profile or DEFAULT_NAME}
+    raw = {"targets": [target], **({} if profile else {"profiles": {DEFAULT_NAME: {}}})}
     try:
         return checked(raw, Path("--url"))
-    except Unloadable as problem:
-        raise UsageError(*(PATH.sub("", sentence) for sentence in problem.sentences)) from None
+    except ConfigLoadError as problem:
+        raise UsageError(*(FIRST_TARGET_URL.sub("", sentence) for sentence in problem.sentences)) from None
 
 
 def _name(url: str) -> str:
@@ -45,4 +45,4 @@ def _name(url: str) -> str:
         host = urlsplit(url).hostname or ""
     except ValueError:
         host = ""
-    return FORBIDDEN.sub("-", host).lstrip(".:-")[:LONGEST_NAME] or "url"
+    return NOT_IN_A_NAME.sub("-", host).lstrip(".:-")[:MAX_NAME_CHARACTERS] or "url"

@@ -13,13 +13,13 @@ from exporter.commands.stop_signals import cancelled_by_signal
 from exporter.commands.terminal import UsageError, complain, say
 from exporter.host import Clock
 from exporter.log import configure
-from exporter.oncall import NoAnswer, OnCall, asked_of, check_each, healthy_at
+from exporter.oncall import Checker, RemoteError, asked_of, check_each, healthy_at
 from exporter.plan import Job, Plan
 from exporter.report import (
     FORMATS,
     SEVERAL_FORMATS,
-    Checked,
-    View,
+    CheckReport,
+    RenderContext,
     exit_code,
     explained,
     several_exit_code,
@@ -49,7 +49,7 @@ def _checked(options: argparse.Namespace) -> int:
     jobs = _jobs(loaded.plan, options)
     with closing(open_state(options, loaded.config)) as state:
         named = {"identity": options.identity, "send_token": options.send_token}
-        asked = [(OnCall(job, state, **named), _depth(job, options.probe)) for job in jobs]
+        asked = [(Checker(job, state, **named), _depth(job, options.probe)) for job in jobs]
         is_shared = options.state_file or loaded.config.state_file
         if not is_shared and any(not one.has_own_users and one.takes_slot(depth) for one, depth in asked):
             complain(UsageError(UNSHARED))
@@ -61,16 +61,16 @@ def _checked(options: argparse.Namespace) -> int:
         return run_gate(options, on_call, depth)
 
 
-def _check_several(options: argparse.Namespace, jobs: list[Job], asked: list[tuple[OnCall, Probe]]) -> int:
+def _check_several(options: argparse.Namespace, jobs: list[Job], asked: list[tuple[Checker, Probe]]) -> int:
     """A line for each target as soon as it is checked, where people read them; then what explains the others."""
     width = max(len(job.name) for job in jobs)
 
-    def tell(checked: Checked) -> None:
+    def tell(checked: CheckReport) -> None:
         if options.output == "text":
             say(target_line(checked, width))
 
     checks = asyncio.run(cancelled_by_signal(check_each(asked, tell)))
-    view = View(Clock().wall(), options.fail_on)
+    view = RenderContext(Clock().wall(), options.fail_on)
     summarise(options, lambda: SEVERAL_FORMATS["markdown"](checks, view))
     rest = explained(checks, view) if options.output == "text" else SEVERAL_FORMATS[options.output](checks, view)
     if rest:
@@ -78,8 +78,8 @@ def _check_several(options: argparse.Namespace, jobs: list[Job], asked: list[tup
     return several_exit_code(checks, view)
 
 
-def _show_checked(options: argparse.Namespace, checked: Checked) -> int:
-    view = View(Clock().wall(), options.fail_on)
+def _show_checked(options: argparse.Namespace, checked: CheckReport) -> int:
+    view = RenderContext(Clock().wall(), options.fail_on)
     summarise(options, lambda: FORMATS["markdown"](checked, view))
     say(FORMATS[options.output](checked, view).rstrip("\n"))
     return exit_code(checked, options.fail_on)
@@ -111,10 +111,10 @@ def _depth(job: Job, wished: str | None) -> Probe:
     return [probe for probe in job.probes if probe.rank <= most][-1]
 
 
-def _asked_of(options: argparse.Namespace) -> Checked:
+def _asked_of(options: argparse.Namespace) -> CheckReport:
     try:
         return asked_of(options.source, options.target, options.probe, http_client(options))
-    except NoAnswer as problem:
+    except RemoteError as problem:
         raise UsageError(f"--from: {problem}") from None
 
 
@@ -122,6 +122,6 @@ def healthcheck(options: argparse.Namespace) -> int:
     """Ask a running exporter; exit code 0 if it is well. Raises UsageError with what it says else."""
     try:
         say(healthy_at(options.url, http_client(options)))
-    except NoAnswer as problem:
+    except RemoteError as problem:
         raise UsageError(f"--url: {problem}") from None
     return 0

@@ -8,12 +8,12 @@ from pathlib import Path
 
 from exporter.commands.stop_signals import stop_requested
 from exporter.commands.terminal import GREEN, RED, YELLOW, UsageError, paint, say
-from exporter.daemon import Daemon, Options
+from exporter.daemon import Daemon, DaemonOptions
 from exporter.loading import checked
 from exporter.log import configure
 from exporter.report import line, skip_line
 from exporter.result import Holdup, Result
-from exporter.web import Address, ListenProblem
+from exporter.web import ListenAddress, ListenError
 
 
 def demo(options: argparse.Namespace) -> int:
@@ -40,8 +40,8 @@ async def _demonstrate(options: argparse.Namespace) -> int:
         stack.push_async_callback(standin.close)
         standin.set_fault("*", *options.fault)
         what = checked(demo_config(standin.url(), str(standin.key_file)), folder / "demo.yml").plan
-        shown = Options(
-            Address("127.0.0.1", options.port),
+        shown = DaemonOptions(
+            ListenAddress("127.0.0.1", options.port),
             startup_delay=0.0,
             on_result=lambda result: _show(result, daemon.rest_of(result)),
             on_skip=lambda skip: paint(skip_line(skip), YELLOW),
@@ -50,7 +50,7 @@ async def _demonstrate(options: argparse.Namespace) -> int:
         stack.push_async_callback(daemon.stop)
         try:
             await daemon.start()
-        except ListenProblem as problem:
+        except ListenError as problem:
             raise UsageError(problem, "choose another port with --port") from None
         print(
             f"stand-in backend   {standin.url()}\n"
@@ -66,12 +66,12 @@ async def _demonstrate(options: argparse.Namespace) -> int:
 
 
 async def _stand_in(options: argparse.Namespace) -> int:
-    from exporter.standin import Pace, StandIn  # noqa: PLC0415 - `run` need not load it
+    from exporter.standin import StandIn, Timings  # noqa: PLC0415 - `run` need not load it
 
     asked = stop_requested()
     try:
         standin = await StandIn.start(
-            port=options.port, tls_port=options.tls_port, control_port=options.control_port, pace=Pace()
+            port=options.port, tls_port=options.tls_port, control_port=options.control_port, pace=Timings()
         )
     except OSError as error:
         raise UsageError(f"the stand-in cannot listen: {error.strerror}; choose other ports") from None

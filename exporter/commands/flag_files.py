@@ -7,31 +7,31 @@ from pathlib import Path
 from exporter import arguments, web
 from exporter.commands.terminal import UsageError
 from exporter.config import Config, HttpClient
-from exporter.loading import Loaded, Unloadable, load
+from exporter.loading import ConfigLoadError, LoadedConfig, load
 from exporter.oncall import client_of
 from exporter.plan import Shard
-from exporter.report import Earlier, NotOurs, read_document
-from exporter.state import State
-from exporter.web import Doorway, ListenProblem
+from exporter.report import BaselineReport, InvalidReportError, read_document
+from exporter.state import LedgerFile
+from exporter.web import ListenError, ListenOptions
 
 
-def load_config(options: argparse.Namespace, shard: Shard | None = None) -> Loaded:
+def load_config(options: argparse.Namespace, shard: Shard | None = None) -> LoadedConfig:
     """The checked config and its plan; raises UsageError with every mistake at once."""
     try:
         return load(Path(options.config_file), shard)
-    except Unloadable as problem:
+    except ConfigLoadError as problem:
         raise UsageError(*problem.sentences) from None
 
 
-def load_again(options: argparse.Namespace, first: Config) -> Loaded:
+def load_again(options: argparse.Namespace, first: Config) -> LoadedConfig:
     """As its file says now; raises Unloadable. `first`: what we started with."""
     return load(Path(options.config_file), options.shard).keeping_state_of(first, vars(options))
 
 
-def open_state(options: argparse.Namespace, config: Config) -> State:
+def open_state(options: argparse.Namespace, config: Config) -> LedgerFile:
     """The ledger of this machine: the flag names its file, else the config does."""
     path = options.state_file or config.state_file
-    return State.open(Path(path)) if path else State.in_memory()
+    return LedgerFile.open(Path(path)) if path else LedgerFile.in_memory()
 
 
 def history_path(options: argparse.Namespace, config: Config) -> Path | None:
@@ -43,11 +43,11 @@ def history_path(options: argparse.Namespace, config: Config) -> Path | None:
     return Path(path) if path else None
 
 
-def listen_options(options: argparse.Namespace) -> Doorway:
+def listen_options(options: argparse.Namespace) -> ListenOptions:
     """Where the HTTP side is reached; raises UsageError for wrong flags, and for what is wrong with the web config."""
     try:
         doorway = web.read_doorway(
-            options.listen or ([] if options.from_systemd else [arguments.LISTEN]),
+            options.listen or ([] if options.from_systemd else [arguments.DEFAULT_LISTEN_ADDRESS]),
             from_systemd=options.from_systemd,
             config_file=options.web_config,
             external=options.external,
@@ -55,7 +55,7 @@ def listen_options(options: argparse.Namespace) -> Doorway:
             telemetry=options.telemetry,
             allowed=options.allowed,
         )
-    except ListenProblem as problem:
+    except ListenError as problem:
         raise UsageError(*problem.sentences) from None
     problems = web.door_problems(doorway.config_file)
     if problems:
@@ -68,13 +68,13 @@ def http_client(options: argparse.Namespace) -> HttpClient | None:
     return client_of(Path(options.http_config)) if options.http_config else None
 
 
-def earlier_report(path: str) -> Earlier:
+def earlier_report(path: str) -> BaselineReport:
     """The report that `--compare` names; raises UsageError if it is none."""
     try:
         return read_document(Path(path).read_bytes())
     except OSError as error:
         raise UsageError(f"--compare: {path}: {error.strerror}") from None
-    except NotOurs as problem:
+    except InvalidReportError as problem:
         raise UsageError(f"--compare: {path}: {problem}") from None
 
 

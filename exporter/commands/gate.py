@@ -12,13 +12,13 @@ from exporter.commands.outputs import summarise
 from exporter.commands.stop_signals import cancelled_by_signal
 from exporter.commands.terminal import UsageError, complain, say
 from exporter.host import Clock
-from exporter.oncall import OnCall, Rounds
-from exporter.report import SERIES_FORMATS, View, compare, progress, series_exit_code, worth_a_line
+from exporter.oncall import Checker, SeriesOptions
+from exporter.report import SERIES_FORMATS, RenderContext, compare, progress, series_exit_code, worth_a_line
 from exporter.report.words import count
 from exporter.result import Probe, Result
 
 
-def run_gate(options: argparse.Namespace, on_call: OnCall, depth: Probe) -> int:
+def run_gate(options: argparse.Namespace, on_call: Checker, depth: Probe) -> int:
     """A file that cannot be read or written is found before the first session, not after ten minutes."""
     rounds = _rounds(options)
     _check_room(on_call.least(depth), rounds, options.runs)
@@ -28,7 +28,7 @@ def run_gate(options: argparse.Namespace, on_call: OnCall, depth: Probe) -> int:
     complain(UsageError(on_call.announce(depth, rounds)))
     series = asyncio.run(cancelled_by_signal(on_call.series(depth, rounds, _progress)))
     comparison = compare(earlier, series) if earlier else None
-    view = View(Clock().wall(), options.fail_on)
+    view = RenderContext(Clock().wall(), options.fail_on)
     summarise(options, lambda: SERIES_FORMATS["markdown"](series, view, comparison))
     say(SERIES_FORMATS[options.output](series, view, comparison).rstrip("\n"))
     if options.report:
@@ -39,7 +39,7 @@ def run_gate(options: argparse.Namespace, on_call: OnCall, depth: Probe) -> int:
     return series_exit_code(series, options.fail_on)
 
 
-def _check_room(least: int, rounds: Rounds, runs: int | None) -> None:
+def _check_room(least: int, rounds: SeriesOptions, runs: int | None) -> None:
     """Raise UsageError for a gate that nothing can pass; `runs`: as the flag says."""
     if rounds.until_healthy is None or rounds.most >= least:
         return
@@ -54,10 +54,10 @@ def _check_room(least: int, rounds: Rounds, runs: int | None) -> None:
     )
 
 
-def _rounds(options: argparse.Namespace) -> Rounds:
+def _rounds(options: argparse.Namespace) -> SeriesOptions:
     """`--until-healthy` alone means as many runs as fit into it."""
-    rounds = Rounds(arguments.MOST_RUNS, options.every, options.until_healthy)
-    return Rounds(rounds.most if options.runs is None else options.runs, options.every, options.until_healthy)
+    rounds = SeriesOptions(arguments.MAX_RUNS, options.every, options.until_healthy)
+    return SeriesOptions(rounds.most if options.runs is None else options.runs, options.every, options.until_healthy)
 
 
 def _progress(results: list[Result], total: int, left: float) -> None:

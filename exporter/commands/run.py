@@ -11,13 +11,13 @@ from functools import partial
 from exporter.commands.flag_files import history_path, listen_options, load_again, load_config, open_state
 from exporter.commands.stop_signals import early_hangups, stop_requested
 from exporter.commands.terminal import UsageError, say
-from exporter.daemon import Daemon, Options
+from exporter.daemon import Daemon, DaemonOptions
 from exporter.log import configure
 from exporter.plan import Plan, plan_lines
-from exporter.state import State
-from exporter.web import ListenProblem
+from exporter.state import LedgerFile
+from exporter.web import ListenError
 
-LOG = logging.getLogger("exporter.main")
+_logger = logging.getLogger("exporter.main")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -33,9 +33,9 @@ def run(options: argparse.Namespace) -> int:
         return 0
     with closing(configure(options.log_level, options.log_format)):
         for warning in loaded.warnings:
-            LOG.warning("%s", warning)
+            _logger.warning("%s", warning)
         state = open_state(options, loaded.config)
-        wanted = Options(
+        wanted = DaemonOptions(
             listen,
             startup_delay=options.startup_delay,
             timeout_offset=options.timeout_offset,
@@ -46,7 +46,7 @@ def run(options: argparse.Namespace) -> int:
         return asyncio.run(_serve(loaded.plan, wanted, state, early))
 
 
-async def _serve(what: Plan, options: Options, state: State, early: list[int]) -> int:
+async def _serve(what: Plan, options: DaemonOptions, state: LedgerFile, early: list[int]) -> int:
     asked = stop_requested()
     daemon = Daemon(what, options, state=state)
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, daemon.reload)
@@ -55,7 +55,7 @@ async def _serve(what: Plan, options: Options, state: State, early: list[int]) -
     try:
         await daemon.start()
         await asked.wait()
-    except ListenProblem as problem:
+    except ListenError as problem:
         raise UsageError(*problem.sentences) from None
     finally:
         await daemon.stop()

@@ -8,7 +8,7 @@ from typing import Final
 RED: Final = "\x1b[31m"
 GREEN: Final = "\x1b[32m"
 YELLOW: Final = "\x1b[33m"
-PLAIN: Final = "\x1b[0m"
+RESET: Final = "\x1b[0m"
 
 
 class UsageError(Exception):
@@ -28,7 +28,7 @@ def complain(problem: UsageError) -> int:
 
 def paint(text: str, colour: str) -> None:
     """Print a line; a reader that has gone (`demo | head`) ends the demo as Ctrl-C does."""
-    if not say(f"{colour}{text}{PLAIN}" if sys.stdout.isatty() else text):
+    if not say(f"{colour}{text}{RESET}" if sys.stdout.isatty() else text):
         signal.raise_signal(signal.SIGTERM)
 
 

@@ -17,27 +17,27 @@ from exporter.config.carrying import (
     withholds_token,
 )
 from exporter.config.defaults import located
-from exporter.config.document import MAX_CHARACTERS, YamlProblem, load_yaml
+from exporter.config.document import MAX_CHARACTERS, YamlError, load_yaml
 from exporter.config.http_client import BasicAuth, HttpClient, parse_http_client
 from exporter.config.model import (
     Auth,
-    Breaker,
+    BackendLimits,
+    BreakerSettings,
     Carry,
     CarryWord,
     CloseRule,
     Config,
-    Confirm,
+    ConfirmRuns,
+    CycleShare,
     ErrorRule,
-    Every,
     Exchange,
     HeaderCarry,
     Jwt,
-    Limits,
     Model,
     NoiseRule,
-    Outcome,
-    Probes,
+    ProbeSchedule,
     Profile,
+    RuleOutcome,
     Secret,
     SlowOver,
     StatusRule,
@@ -47,49 +47,49 @@ from exporter.config.model import (
     Welcome,
     WelcomeCheck,
 )
-from exporter.config.parsing import Examined, Part, examine, parse
+from exporter.config.parsing import ConfigExamination, ConfigPart, examine, parse
 from exporter.config.problem import Problem
 from exporter.config.profile_checks import covers, needs_token, profile_problems
 from exporter.config.regexes import regex
 from exporter.config.scalars import Duration, FieldPath, Message, Name, Pattern, Period, seconds
 from exporter.config.unreachable import unreachable_rules
-from exporter.config.web import CIPHERS, CURVES, RateLimit, TlsServer, WebConfig, parse_web
+from exporter.config.web import CIPHERS, CURVE_NAMES, RateLimit, TlsServer, WebConfig, parse_web
 
 __all__ = [
     "CIPHERS",
-    "CURVES",
+    "CURVE_NAMES",
     "MAX_CHARACTERS",
     "Auth",
+    "BackendLimits",
     "BasicAuth",
-    "Breaker",
+    "BreakerSettings",
     "Carrier",
     "Carry",
     "CarryWord",
     "CloseRule",
     "Config",
-    "Confirm",
+    "ConfigExamination",
+    "ConfigPart",
+    "ConfirmRuns",
+    "CycleShare",
     "Duration",
     "ErrorRule",
-    "Every",
-    "Examined",
     "Exchange",
     "FieldPath",
     "HeaderCarry",
     "HttpClient",
     "Jwt",
-    "Limits",
     "Message",
     "Model",
     "Name",
     "NoiseRule",
-    "Outcome",
-    "Part",
     "Pattern",
     "Period",
-    "Probes",
+    "ProbeSchedule",
     "Problem",
     "Profile",
     "RateLimit",
+    "RuleOutcome",
     "Secret",
     "SlowOver",
     "StatusRule",
@@ -100,7 +100,7 @@ __all__ = [
     "WebConfig",
     "Welcome",
     "WelcomeCheck",
-    "YamlProblem",
+    "YamlError",
     "carrier_of",
     "connects_without_token",
     "covers",

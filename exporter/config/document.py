@@ -14,12 +14,12 @@ import yaml
 
 LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 MAX_CHARACTERS: Final = 10_000_000
-MAX_DEPTH: Final = 40
-MAX_VALUES: Final = 400_000
-TOO_DEEP: Final = f"nested deeper than {MAX_DEPTH} levels"
-TOO_MANY: Final = f"more than {MAX_VALUES} values, each alias counted in full"
-MAX_DIGITS: Final = 17
-MAX_NAME: Final = 64
+MAX_YAML_DEPTH: Final = 40
+MAX_YAML_VALUES: Final = 400_000
+TOO_DEEP: Final = f"nested deeper than {MAX_YAML_DEPTH} levels"
+TOO_MANY: Final = f"more than {MAX_YAML_VALUES} values, each alias counted in full"
+MAX_NUMBER_DIGITS: Final = 17
+MAX_SHOWN_NAME: Final = 64
 
 TAG: Final = "tag:yaml.org,2002:"
 INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]*)")
@@ -50,14 +50,14 @@ SYNTAX: Final = (
 """What the parser says, in our words: its own may quote the text."""
 
 
-class YamlProblem(Exception):  # noqa: N818
+class YamlError(Exception):
     """A text that is no plain YAML; the sentence says where (line and column count from 1) and what to do."""
 
 
 def load_yaml(text: str | bytes) -> object:
     """The value of a YAML text (None for an empty one); raises YamlProblem."""
     if len(text) > MAX_CHARACTERS:
-        raise YamlProblem(f"is longer than {MAX_CHARACTERS} characters: is it the right file?")
+        raise YamlError(f"is longer than {MAX_CHARACTERS} characters: is it the right file?")
     try:
         decoded = text.decode("utf-8-sig") if isinstance(text, bytes) else text.removeprefix("\ufeff")
         _measured(decoded)
@@ -66,9 +66,9 @@ def load_yaml(text: str | bytes) -> object:
         mark = error.problem_mark or error.context_mark
         raise _at(mark, _at_mark(decoded, mark) or _in_our_words(error)) from None
     except UnicodeError:
-        raise YamlProblem("is not UTF-8 text") from None
+        raise YamlError("is not UTF-8 text") from None
     except (yaml.YAMLError, ValueError) as error:
-        raise YamlProblem(f"holds {_in_our_words(error)}") from None
+        raise YamlError(f"holds {_in_our_words(error)}") from None
     return None if root is None else _Builder().value(root, 0)
 
 
@@ -80,9 +80,9 @@ def _measured(text: str) -> None:
             depth += 1
         elif isinstance(event, yaml.CollectionEndEvent):
             depth -= 1
-        if depth > MAX_DEPTH:
+        if depth > MAX_YAML_DEPTH:
             raise _at(event.start_mark, TOO_DEEP)
-        if count > MAX_VALUES:
+        if count > MAX_YAML_VALUES:
             raise _at(event.start_mark, TOO_MANY)
 
 
@@ -101,15 +101,15 @@ def _in_our_words(error: Exception) -> str:
     return next((sentence for mark, sentence in SYNTAX if mark in said), "no valid YAML")
 
 
-def _at(mark: Any, sentence: str) -> YamlProblem:
-    return YamlProblem(f"line {mark.line + 1}, column {mark.column + 1}: {sentence}" if mark else sentence)
+def _at(mark: Any, sentence: str) -> YamlError:
+    return YamlError(f"line {mark.line + 1}, column {mark.column + 1}: {sentence}" if mark else sentence)
 
 
 def _integer(text: str) -> int:
     if not INTEGER.fullmatch(text):
         raise ValueError(NOT_PLAIN)
-    if len(text) > MAX_DIGITS:
-        raise ValueError(f"a number of more than {MAX_DIGITS} digits: quote it")
+    if len(text) > MAX_NUMBER_DIGITS:
+        raise ValueError(f"a number of more than {MAX_NUMBER_DIGITS} digits: quote it")
     return int(text)
 
 
@@ -142,13 +142,13 @@ class _Builder:
     """Nodes become values; aliases count at every place they stand, so that a few lines cannot make a million."""
 
     def __init__(self) -> None:
-        self.left = MAX_VALUES
+        self.left = MAX_YAML_VALUES
 
     def value(self, node: yaml.Node, depth: int) -> Any:
         self.left -= 1
         if self.left < 0:
             raise _at(node.start_mark, TOO_MANY)
-        if depth > MAX_DEPTH:
+        if depth > MAX_YAML_DEPTH:
             raise _at(node.start_mark, TOO_DEEP)
         if isinstance(node, yaml.MappingNode) and node.tag == TAG + "map":
             return self.mapping(node, depth)
@@ -195,5 +195,5 @@ def _key(node: yaml.Node) -> str:
 
 def shown(key: str) -> str:
     """A key as it may stand in a sentence: printable, short, and no more than its first word."""
-    word = (key.split(maxsplit=1) or ["(empty)"])[0][:MAX_NAME]
+    word = (key.split(maxsplit=1) or ["(empty)"])[0][:MAX_SHOWN_NAME]
     return "".join(letter if letter.isprintable() else "?" for letter in word) + ("…" if len(word) < len(key) else "")

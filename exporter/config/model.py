@@ -21,7 +21,7 @@ from pydantic import (
 )
 
 from exporter.config.scalars import (
-    NAME,
+    TARGET_NAME,
     Claim,
     Duration,
     EnvironmentName,
@@ -47,7 +47,7 @@ class Model(BaseModel):
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid", hide_input_in_errors=True)
 
 
-class Outcome(Model):
+class RuleOutcome(Model):
     """What a rule's match means: a failure `reason`, or a `factory` reason; exactly one of them.
 
     `proves_auth`: the server says this only to clients whose token it has verified, so auth passed. `no_token`: it says
@@ -66,7 +66,7 @@ class Outcome(Model):
         return self
 
 
-class ErrorRule(Outcome):
+class ErrorRule(RuleOutcome):
     """An error frame: `match` contained, and each regular expression of `text` found in the field of that path.
 
     A named group `limit` in `text` is read as the number of slots the backend allows, `retry_after` as seconds.
@@ -76,7 +76,7 @@ class ErrorRule(Outcome):
     text: dict[FieldPath, Regex] = {}
 
 
-class CloseRule(Outcome):
+class CloseRule(RuleOutcome):
     """A close frame of the server: its `code` (any when absent) and a regular expression found in its reason text.
 
     The groups `limit` and `retry_after` are read as in `ErrorRule`. A `code` of 4000–4999 named here becomes a label
@@ -157,7 +157,7 @@ class Exchange(Model):
     expect: Pattern = "${any}"
 
 
-class Limits(Model):
+class BackendLimits(Model):
     """What the backend keeps per connection and user. 0 slots: unlimited."""
 
     slots_per_identity: Annotated[int, Field(ge=0, le=1_000_000)] = 0
@@ -178,7 +178,7 @@ class Carry(Model):
     query: Text = "token"
 
 
-class Breaker(Model):
+class BreakerSettings(Model):
     """A circuit breaker before the backend's login: after `opens_at` counted events in a row it refuses everybody.
 
     `counts`: `rejected` (a token that the backend refused), `no_token` (a connection that brought none). `reset_by`:
@@ -216,13 +216,13 @@ class Profile(Model):
     closes: list[CloseRule] = []
     statuses: list[StatusRule] = []
     subprotocols: list[Text] = []
-    limits: Limits = Limits()
+    limits: BackendLimits = BackendLimits()
     carry: Carry = Carry()
     auth_by: Literal["upgrade"] | None = None
     needs_token: bool = False
     connect_without_token: bool = False
     bypass_headers: list[Text] = []
-    breaker: list[Breaker] = []
+    breaker: list[BreakerSettings] = []
     max_message_size: Annotated[int, Field(ge=1, le=67_108_864)] = 1_048_576
 
     @field_validator("breaker", mode="before")
@@ -246,7 +246,7 @@ def _long_noise(entry: Any) -> Any:
     if is_rule or not isinstance(entry, Mapping | list) or not entry:
         return entry
     parts = entry.values() if isinstance(entry, Mapping) else entry
-    kind = next((part for part in parts if isinstance(part, str) and NAME.fullmatch(part)), "noise")
+    kind = next((part for part in parts if isinstance(part, str) and TARGET_NAME.fullmatch(part)), "noise")
     return {"kind": kind, "match": entry}
 
 
@@ -332,20 +332,20 @@ class Auth(Secret):
         return self
 
 
-class Every(Model):
+class CycleShare(Model):
     """Every n-th cycle goes this deep."""
 
     every: Annotated[int, Field(ge=1, le=10_000)] = 1
 
 
-class Probes(Model):
+class ProbeSchedule(Model):
     """How often a cycle goes as deep as each probe; connect is asked in every cycle."""
 
-    auth: Every = Every()
-    send: Every = Every()
+    auth: CycleShare = CycleShare()
+    send: CycleShare = CycleShare()
 
 
-class Confirm(Model):
+class ConfirmRuns(Model):
     """Extra sessions after the first failed cycle: at most `runs`, the n-th `n × after` seconds after the failure."""
 
     runs: Annotated[int, Field(ge=0, le=2)] = 2
@@ -401,8 +401,8 @@ class Target(Model):
     check_identities: dict[Name, Text] = {}
     auth: Auth | None = None
     auth_retry: Period = 300.0
-    probes: Probes = Probes()
-    confirm: Confirm = Confirm()
+    probes: ProbeSchedule = ProbeSchedule()
+    confirm: ConfirmRuns = ConfirmRuns()
     limits: TargetLimits = TargetLimits()
     headers: dict[str, str] = {}
     allow_auth_bypass: bool = False

@@ -20,12 +20,12 @@ from exporter.config.target_checks import target_problems
 
 TARGET = re.compile(r"^targets\[(\d+)\]")
 MAX_LABELS: Final = 10
-PLAIN: Final = ("max_connects_per_minute", "max_sessions", "state_file", "history_file")
+TOP_LEVEL_SETTINGS: Final = ("max_connects_per_minute", "max_sessions", "state_file", "history_file")
 """Settings beside `targets` and `profiles`: a good one holds for what is left of a file with problems."""
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class ConfigPart:
     """Some targets of a file as a config of their own. `positions`: where each stands in the file."""
 
     config: Config
@@ -39,7 +39,7 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
-class Examined:
+class ConfigExamination:
     """What is wrong with a file, and the targets whose further problems can be looked for all the same.
 
     `good`: their own fields are good (their key files can be tried). `sound`: nothing at all is wrong with them (they
@@ -47,12 +47,12 @@ class Examined:
     """
 
     problems: tuple[Problem, ...]
-    good: Part
-    sound: Part
+    good: ConfigPart
+    sound: ConfigPart
 
 
 @dataclass(frozen=True, slots=True)
-class _Good:
+class _SoundParts:
     """The parts of a file whose own fields are good, by their place in it; `named`: every profile the file tries."""
 
     targets: Mapping[int, Target]
@@ -70,7 +70,7 @@ def parse(raw: object, built_in: Mapping[str, Profile]) -> Config | tuple[Proble
     return located(examined.problems, raw) or examined.sound.config
 
 
-def examine(raw: object, built_in: Mapping[str, Profile]) -> Examined:
+def examine(raw: object, built_in: Mapping[str, Profile]) -> ConfigExamination:
     """As `parse`, with what is left of a file that has problems, so that rooms above can add theirs to the list.
 
     Problems of `defaults` are still those of the targets that have them (see `located`).
@@ -88,7 +88,7 @@ def examine(raw: object, built_in: Mapping[str, Profile]) -> Examined:
         for index, target in good.targets.items()
         if not found[index] and index not in twins and target.profile in known
     ]
-    return Examined(
+    return ConfigExamination(
         (
             *misplaced,
             *fields,
@@ -102,13 +102,13 @@ def examine(raw: object, built_in: Mapping[str, Profile]) -> Examined:
     )
 
 
-def _part(good: _Good, positions: Iterable[int], profiles: Mapping[str, Profile]) -> Part:
+def _part(good: _SoundParts, positions: Iterable[int], profiles: Mapping[str, Profile]) -> ConfigPart:
     places = tuple(positions)
     targets = [good.targets[index] for index in places]
-    return Part(Config.model_construct(targets=targets, profiles=dict(profiles), **good.rest), places)
+    return ConfigPart(Config.model_construct(targets=targets, profiles=dict(profiles), **good.rest), places)
 
 
-def _fields(raw: object) -> tuple[tuple[Problem, ...], _Good]:
+def _fields(raw: object) -> tuple[tuple[Problem, ...], _SoundParts]:
     """The problems of single fields, and what has none."""
     if not isinstance(raw, Mapping):
         return (Problem("", "the file must be a mapping that begins with `targets:`"),), _good({}, set())
@@ -120,15 +120,15 @@ def _fields(raw: object) -> tuple[tuple[Problem, ...], _Good]:
     return (), _good(raw, set())
 
 
-def _good(raw: Mapping[str, Any], wrong: set[Place]) -> _Good:
+def _good(raw: Mapping[str, Any], wrong: set[Place]) -> _SoundParts:
     targets, profiles = raw.get("targets"), raw.get("profiles")
     listed = dict(enumerate(targets)) if isinstance(targets, list) else {}
     named = profiles if isinstance(profiles, Mapping) else {}
-    return _Good(
+    return _SoundParts(
         {index: Target.model_validate(part) for index, part in listed.items() if ("targets", index) not in wrong},
         {name: Profile.model_validate(part) for name, part in named.items() if ("profiles", name) not in wrong},
         frozenset(name for name in named if isinstance(name, str)),
-        {name: raw[name] for name in PLAIN if name in raw and (name,) not in wrong},
+        {name: raw[name] for name in TOP_LEVEL_SETTINGS if name in raw and (name,) not in wrong},
     )
 
 
@@ -140,7 +140,9 @@ def _profile(name: str, profile: Profile, built_in: Mapping[str, Profile]) -> It
         yield from (Problem(f"{place}.{path}", sentence) for path, sentence in profile_problems(profile))
 
 
-def _target(index: int, target: Target, raw: object, good: _Good, known: Mapping[str, Profile]) -> Iterator[Problem]:
+def _target(
+    index: int, target: Target, raw: object, good: _SoundParts, known: Mapping[str, Profile]
+) -> Iterator[Problem]:
     place = path_of(("targets", index), raw)
     names = sorted(good.named | known.keys())
     if target.profile not in names:
@@ -149,7 +151,7 @@ def _target(index: int, target: Target, raw: object, good: _Good, known: Mapping
         yield Problem(f"{place}.{path}", sentence)
 
 
-def _label_problems(good: _Good, raw: object) -> Iterator[Problem]:
+def _label_problems(good: _SoundParts, raw: object) -> Iterator[Problem]:
     """All targets have the labels of all others, empty where they set none: so their number is bounded together."""
     known: dict[str, None] = {}
     for index, target in good.targets.items():

@@ -10,14 +10,14 @@ from typing import Any, Final
 
 from exporter.config.carrying import TOKEN_VARIABLES, VARIABLE, has_token_message, keys_in, texts_in, variables_in
 from exporter.config.model import CloseRule, Exchange, Profile
-from exporter.config.regexes import Irregular, regex
+from exporter.config.regexes import UnsupportedRegexError, regex
 from exporter.config.scalars import HTTP_TOKEN
 
 Found = tuple[str, str]
 
 HTTP_VALUE = re.compile(r"[\t\x20-\x7e]*")
-UNSENT: Final = frozenset({1004, 1005, 1006, 1015})
-RESERVED: Final = range(1016, 3000)
+CODES_NEVER_SENT: Final = frozenset({1004, 1005, 1006, 1015})
+RESERVED_CODES: Final = range(1016, 3000)
 """Codes that no close frame carries (RFC 6455 section 7.4)."""
 
 
@@ -38,13 +38,13 @@ def _regexes(profile: Profile) -> Iterator[Found]:
 def _regex(path: str, pattern: str) -> Iterator[Found]:
     try:
         regex(pattern)
-    except Irregular as problem:
+    except UnsupportedRegexError as problem:
         yield path, str(problem)
 
 
 def _codes(profile: Profile) -> Iterator[Found]:
     for index, rule in enumerate(profile.closes):
-        if rule.code in UNSENT or rule.code in RESERVED:
+        if rule.code in CODES_NEVER_SENT or rule.code in RESERVED_CODES:
             yield f"closes[{index}].code", "no close frame carries this code: 1000-1003, 1007-1014 and 3000-4999 do"
         if _is_empty(rule):
             yield f"closes[{index}]", "would match every close: give it a code or a text"
@@ -54,11 +54,11 @@ def _is_empty(rule: CloseRule) -> bool:
     return rule.code is None and not rule.text
 
 
-WHOLE: Final = frozenset({"any", "number"})
+WHOLE_VALUE_VARIABLES: Final = frozenset({"any", "number"})
 """What stands alone as a value: it is no part of a longer text."""
-OF_SESSION: Final = frozenset({"nonce", "number", "identity"})
-OF_PATTERN: Final = frozenset({"any"})
-NONE: Final[frozenset[str]] = frozenset()
+SESSION_VARIABLES: Final = frozenset({"nonce", "number", "identity"})
+PATTERN_VARIABLES: Final = frozenset({"any"})
+NO_VARIABLES: Final[frozenset[str]] = frozenset()
 
 
 def _variables(profile: Profile) -> Iterator[Found]:
@@ -72,7 +72,7 @@ def _variables(profile: Profile) -> Iterator[Found]:
 
 
 def _embedded(text: str) -> set[str]:
-    return {name for name in WHOLE if "${" + name + "}" in text and text != "${" + name + "}"}
+    return {name for name in WHOLE_VALUE_VARIABLES if "${" + name + "}" in text and text != "${" + name + "}"}
 
 
 def _allowed(allowed: frozenset[str]) -> str:
@@ -86,43 +86,43 @@ def _templates(profile: Profile) -> Iterator[tuple[str, Any, frozenset[str]]]:
     """Every JSON value of a profile: its path, itself, and the variables that are filled in there."""
     for name, exchange in (("auth", profile.auth), ("send", profile.send)):
         if exchange is not None:
-            yield f"{name}.message", exchange.message, OF_SESSION | {"token"}
-            yield f"{name}.match", exchange.match, OF_SESSION | OF_PATTERN
-            yield f"{name}.expect", exchange.expect, OF_SESSION | OF_PATTERN
-    yield "welcome.match", profile.welcome.match if profile.welcome else {}, OF_PATTERN
+            yield f"{name}.message", exchange.message, SESSION_VARIABLES | {"token"}
+            yield f"{name}.match", exchange.match, SESSION_VARIABLES | PATTERN_VARIABLES
+            yield f"{name}.expect", exchange.expect, SESSION_VARIABLES | PATTERN_VARIABLES
+    yield "welcome.match", profile.welcome.match if profile.welcome else {}, PATTERN_VARIABLES
     for index, check in enumerate(profile.welcome.checks if profile.welcome else ()):
-        yield f"welcome.checks[{index}].equals", check.equals, NONE
-    yield "error", profile.error or {}, OF_PATTERN
+        yield f"welcome.checks[{index}].equals", check.equals, NO_VARIABLES
+    yield "error", profile.error or {}, PATTERN_VARIABLES
     for index, noise in enumerate(profile.noise):
-        yield f"noise[{index}].match", noise.match, OF_PATTERN
-        yield f"noise[{index}].answer", noise.answer or {}, NONE
+        yield f"noise[{index}].match", noise.match, PATTERN_VARIABLES
+        yield f"noise[{index}].answer", noise.answer or {}, NO_VARIABLES
     for index, rule in enumerate(profile.errors):
-        yield f"errors[{index}].match", rule.match, OF_PATTERN
-    yield "subprotocols", profile.subprotocols, NONE
-    yield "bypass_headers", profile.bypass_headers, NONE
+        yield f"errors[{index}].match", rule.match, PATTERN_VARIABLES
+    yield "subprotocols", profile.subprotocols, NO_VARIABLES
+    yield "bypass_headers", profile.bypass_headers, NO_VARIABLES
 
 
-NONCES: Final = frozenset({"nonce", "number"})
+NONCE_VARIABLES: Final = frozenset({"nonce", "number"})
 """What tells the reply to one session's message from every other."""
 
 
 def _correlation(profile: Profile) -> Iterator[Found]:
     send = profile.send
     for name in ("message", "match") if send is not None else ():
-        if NONCES.isdisjoint(variables_in(getattr(send, name))):
+        if NONCE_VARIABLES.isdisjoint(variables_in(getattr(send, name))):
             yield (
                 f"send.{name}",
                 "needs ${nonce} or ${number}: a reply that cannot be told from another's proves nothing",
             )
 
 
-ANY: Final = "${any}"
+ANY_VARIABLE: Final = "${any}"
 """As a whole value of a pattern: any value that is there."""
 
 
 def covers(general: Any, special: Any) -> bool:
     """True if whatever contains `special` contains `general` too."""
-    if general == ANY:
+    if general == ANY_VARIABLE:
         return True
     if isinstance(general, Mapping) and isinstance(special, Mapping):
         return all(key in special and covers(inner, special[key]) for key, inner in general.items())

@@ -19,14 +19,14 @@ from typing import Any, ClassVar, Final
 
 import re2
 
-MOST_REPETITIONS: Final = 1_000
+MAX_REPETITIONS: Final = 1_000
 """What RE2 permits of one item."""
 
-MEMORY: Final = 1 << 20
+MAX_REGEX_BYTES: Final = 1 << 20
 """Bytes of a compiled expression: the largest that fits takes a tenth of a second for 2,000 characters, a usual one
 microseconds."""
 
-SPACE: Final = r"\t-\r\x1c-\x20\x{85}\p{Z}"
+UNICODE_SPACE: Final = r"\t-\r\x1c-\x20\x{85}\p{Z}"
 NOT_SPACE: Final = (
     r"\x00-\x08\x0e-\x1b\x21-\x{84}\x{86}-\x{9f}\x{a1}-\x{167f}\x{1681}-\x{1fff}\x{200b}-\x{2027}\x{202a}-\x{202e}"
     r"\x{2030}-\x{205e}\x{2060}-\x{2fff}\x{3001}-\x{10ffff}"
@@ -40,7 +40,7 @@ NOT_WORD: Final = (
 UNICODE: Final[Mapping[Any, str]] = {
     sre.CATEGORY_DIGIT: r"\p{Nd}",
     sre.CATEGORY_NOT_DIGIT: r"\P{Nd}",
-    sre.CATEGORY_SPACE: SPACE,
+    sre.CATEGORY_SPACE: UNICODE_SPACE,
     sre.CATEGORY_NOT_SPACE: NOT_SPACE,
     sre.CATEGORY_WORD: r"\p{L}\p{N}_",
     sre.CATEGORY_NOT_WORD: NOT_WORD,
@@ -53,7 +53,7 @@ ASCII: Final[Mapping[Any, str]] = {
     sre.CATEGORY_WORD: r"\w",
     sre.CATEGORY_NOT_WORD: r"\W",
 }
-PLACES: Final[Mapping[Any, tuple[str, str]]] = {
+ANCHORS: Final[Mapping[Any, tuple[str, str]]] = {
     sre.AT_BEGINNING: (r"\A", "(?m:^)"),
     sre.AT_BEGINNING_STRING: (r"\A", r"\A"),
     sre.AT_END: (r"(?:\n?\z)", "(?m:$)"),
@@ -63,7 +63,7 @@ PLACES: Final[Mapping[Any, tuple[str, str]]] = {
 }
 """Without and with the flag `m`. Python's `$` stands before a newline at the end, too."""
 
-NAMES: Final[Mapping[Any, str]] = {
+UNSUPPORTED_TEXTS: Final[Mapping[Any, str]] = {
     sre.ASSERT: "looks around, (?=…) or (?<=…)",
     sre.FAILURE: "looks around, (?!)",
     sre.ASSERT_NOT: "looks around, (?!…) or (?<!…)",
@@ -74,7 +74,7 @@ NAMES: Final[Mapping[Any, str]] = {
 }
 
 
-class Irregular(Exception):  # noqa: N818
+class UnsupportedRegexError(Exception):
     """Why an expression cannot be used: the rest of a sentence about it."""
 
 
@@ -84,11 +84,11 @@ class Regex:
     def __init__(self, pattern: str) -> None:
         options = re2.Options()
         options.log_errors = False
-        options.max_mem = MEMORY
+        options.max_mem = MAX_REGEX_BYTES
         try:
             self._compiled = re2.compile(_translated(pattern), options)
         except re2.error:
-            raise Irregular("is a regular expression that grows too large: repeat less") from None
+            raise UnsupportedRegexError("is a regular expression that grows too large: repeat less") from None
 
     def search(self, text: str) -> dict[str, str | None] | None:
         """The named groups of the first place where it is found."""
@@ -108,15 +108,15 @@ def _translated(pattern: str) -> str:
     try:
         with warnings.catch_warnings(action="error"):
             parsed = parser.parse(pattern)
-        return _Writer(parsed.state).write(parsed, parsed.state.flags)
+        return _Re2Writer(parsed.state).write(parsed, parsed.state.flags)
     except re.error as error:
         # Its own words may quote the pattern.
-        raise Irregular(f"is no regular expression: see character {(error.pos or 0) + 1}") from None
+        raise UnsupportedRegexError(f"is no regular expression: see character {(error.pos or 0) + 1}") from None
     except (Warning, OverflowError, RecursionError):
-        raise Irregular("is a regular expression that cannot be relied on: write it more simply") from None
+        raise UnsupportedRegexError("is a regular expression that cannot be relied on: write it more simply") from None
 
 
-class _Writer:
+class _Re2Writer:
     """Writes what Python's parser read. `flags`, passed downward: those that hold at a place."""
 
     def __init__(self, state: Any) -> None:
@@ -128,8 +128,10 @@ class _Writer:
         return f"(?{'i' if flags & re.IGNORECASE else '-i'}:{body})"
 
     def _item(self, what: Any, value: Any, flags: int) -> str:
-        if what in NAMES:
-            raise Irregular(f"{NAMES[what]}, whose time has no bound: write it without, or as several rules")
+        if what in UNSUPPORTED_TEXTS:
+            raise UnsupportedRegexError(
+                f"{UNSUPPORTED_TEXTS[what]}, whose time has no bound: write it without, or as several rules"
+            )
         return self._writers[what](self, value, flags)
 
     def _literal(self, value: int, _: int) -> str:
@@ -156,19 +158,21 @@ class _Writer:
         return f"(?P<{name}>{written})" if name is not None else written
 
     def _place(self, value: Any, flags: int) -> str:
-        return PLACES[value][bool(flags & re.MULTILINE)]
+        return ANCHORS[value][bool(flags & re.MULTILINE)]
 
     def _repeat(self, value: tuple[int, Any, Any], flags: int) -> str:
         least, most, inner = value
         endless = most is sre.MAXREPEAT
-        if max(least, 0 if endless else most) > MOST_REPETITIONS:
-            raise Irregular(f"repeats something more than {MOST_REPETITIONS} times: write + or *, or a smaller figure")
+        if max(least, 0 if endless else most) > MAX_REPETITIONS:
+            raise UnsupportedRegexError(
+                f"repeats something more than {MAX_REPETITIONS} times: write + or *, or a smaller figure"
+            )
         return f"{self.write(inner, flags)}{{{least},{'' if endless else int(most)}}}"
 
     def _lazy(self, value: tuple[int, Any, Any], flags: int) -> str:
         return f"{self._repeat(value, flags)}?"
 
-    _writers: ClassVar[Mapping[Any, Callable[["_Writer", Any, int], str]]] = {
+    _writers: ClassVar[Mapping[Any, Callable[["_Re2Writer", Any, int], str]]] = {
         sre.LITERAL: _literal,
         sre.NOT_LITERAL: _not_literal,
         sre.ANY: _any,

@@ -11,30 +11,38 @@ from typing import Annotated, Any, Final
 
 from pydantic import AfterValidator, BeforeValidator, PlainValidator
 
-DURATION = re.compile(
+DURATION_TEXT = re.compile(
     r"(?:(?P<y>\d{1,9})y)?(?:(?P<w>\d{1,9})w)?(?:(?P<d>\d{1,9})d)?"
     r"(?:(?P<h>\d{1,9})h)?(?:(?P<m>\d{1,9})m)?(?:(?P<s>\d{1,9}(?:\.\d{1,9})?)s)?(?:(?P<ms>\d{1,9})ms)?",
     re.ASCII,
 )
-UNITS: Final = {"y": 31_536_000.0, "w": 604_800.0, "d": 86_400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
-DAY: Final = 86_400.0
-YEAR: Final = 31_536_000.0
+SECONDS_OF_UNIT: Final = {
+    "y": 31_536_000.0,
+    "w": 604_800.0,
+    "d": 86_400.0,
+    "h": 3600.0,
+    "m": 60.0,
+    "s": 1.0,
+    "ms": 0.001,
+}
+DAY_SECONDS: Final = 86_400.0
+YEAR_SECONDS: Final = 31_536_000.0
 
-NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:-]{0,62}")
+TARGET_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:-]{0,62}")
 FIELD_PATH = re.compile(r"[^.\s]{1,64}(\.[^.\s]{1,64}){0,15}")
 ENVIRONMENT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 HTTP_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 """What a header name and a subprotocol are made of (RFC 9110 section 5.6.2)."""
-CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+CONTROL_CHARACTER = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 SURROGATE = re.compile(r"[\ud800-\udfff]")
 
-EXACT: Final = 2**53
+MAX_EXACT_INTEGER: Final = 2**53
 """The greatest number that JSON carries without loss everywhere (RFC 8259 section 6)."""
-MAX_DEPTH: Final = 16
-MAX_VALUES: Final = 2_000
-MAX_TEXT: Final = 4_096
-MAX_PATTERN: Final = 1_000
-MAX_LABEL: Final = 128
+MAX_JSON_DEPTH: Final = 16
+MAX_JSON_VALUES: Final = 2_000
+MAX_TEXT_LENGTH: Final = 4_096
+MAX_PATTERN_LENGTH: Final = 1_000
+MAX_LABEL_LENGTH: Final = 128
 
 LABEL_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
 # fmt: off
@@ -46,17 +54,17 @@ OUR_LABELS: Final = frozenset({
 """Labels that series, Prometheus and alerts have already."""
 
 
-def seconds(value: object, most: float = DAY) -> float:
+def seconds(value: object, most: float = DAY_SECONDS) -> float:
     """Seconds of a duration such as `15s`, `1m30s`, `250ms`, `1d`, as Prometheus writes them.
 
     Raises ValueError with the sentence for the user, if it is more than `most` seconds too.
     """
-    match = DURATION.fullmatch(value) if isinstance(value, str) and value else None
+    match = DURATION_TEXT.fullmatch(value) if isinstance(value, str) and value else None
     if match is None:
         raise ValueError("must be a duration such as 15s, 1m30s or 250ms")
-    total = sum(float(amount) * UNITS[unit] for unit, amount in match.groupdict().items() if amount)
+    total = sum(float(amount) * SECONDS_OF_UNIT[unit] for unit, amount in match.groupdict().items() if amount)
     if total > most:
-        raise ValueError("must be at most 24h" if most == DAY else f"must be at most {most / YEAR:g}y")
+        raise ValueError("must be at most 24h" if most == DAY_SECONDS else f"must be at most {most / YEAR_SECONDS:g}y")
     return total
 
 
@@ -67,7 +75,7 @@ def _positive(value: float) -> float:
 
 
 def _name(value: str) -> str:
-    if not NAME.fullmatch(value):
+    if not TARGET_NAME.fullmatch(value):
         raise ValueError(
             "must be a name: at most 63 letters, digits and _ . : - and a letter, digit or _ at the beginning"
         )
@@ -83,9 +91,9 @@ def _field_path(value: str) -> str:
 def _text(value: str) -> str:
     if not value.strip():
         raise ValueError("must not be empty")
-    if len(value) > MAX_TEXT:
-        raise ValueError(f"must be at most {MAX_TEXT} characters long")
-    if CONTROL.search(value):
+    if len(value) > MAX_TEXT_LENGTH:
+        raise ValueError(f"must be at most {MAX_TEXT_LENGTH} characters long")
+    if CONTROL_CHARACTER.search(value):
         raise ValueError("must not hold line breaks or other control characters")
     return value
 
@@ -105,8 +113,8 @@ def _environment_name(value: str) -> str:
 
 
 def _regex(value: str) -> str:
-    if len(value) > MAX_PATTERN:
-        raise ValueError(f"must be at most {MAX_PATTERN} characters long")
+    if len(value) > MAX_PATTERN_LENGTH:
+        raise ValueError(f"must be at most {MAX_PATTERN_LENGTH} characters long")
     return value
 
 
@@ -115,7 +123,7 @@ def _plain(value: object) -> bool:
     if isinstance(value, str):
         return not SURROGATE.search(value)
     if isinstance(value, int):
-        return abs(value) <= EXACT
+        return abs(value) <= MAX_EXACT_INTEGER
     return isinstance(value, float) and math.isfinite(value)
 
 
@@ -140,8 +148,8 @@ def _label_name(value: str) -> str:
 
 
 def _label_value(value: str) -> str:
-    if len(_text(value)) > MAX_LABEL:
-        raise ValueError(f"must be at most {MAX_LABEL} characters long")
+    if len(_text(value)) > MAX_LABEL_LENGTH:
+        raise ValueError(f"must be at most {MAX_LABEL_LENGTH} characters long")
     return value
 
 
@@ -154,8 +162,8 @@ def _json_scalar(value: object) -> Any:
 def _json(value: object) -> Any:
     """Any JSON value that survives the wire."""
     for count, (depth, part) in enumerate(_walk(value)):
-        if depth > MAX_DEPTH or count > MAX_VALUES:
-            raise ValueError(f"must be at most {MAX_DEPTH} levels deep and hold at most {MAX_VALUES} values")
+        if depth > MAX_JSON_DEPTH or count > MAX_JSON_VALUES:
+            raise ValueError(f"must be at most {MAX_JSON_DEPTH} levels deep and hold at most {MAX_JSON_VALUES} values")
         if not (part is None or isinstance(part, dict | list) or _plain(part)):
             raise ValueError("must be a JSON value: its keys are text, its numbers finite")
     return value

@@ -14,12 +14,12 @@ from pydantic import BaseModel, ValidationError
 from exporter.config.document import shown
 from exporter.config.model import Config
 from exporter.config.problem import Problem
-from exporter.config.scalars import NAME
+from exporter.config.scalars import TARGET_NAME
 
 Place = tuple[int | str, ...]
 """Where a field stands: keys of mappings and indices of lists, from the top of the file."""
 
-KEY: Final = "[key]"
+KEY_PLACE: Final = "[key]"
 """What pydantic ends a place with when the key itself is wrong."""
 FORMS: Final = frozenset({"[word]", "[mapping]"})
 """What a place holds besides fields: which form of a value was tried (the tags of `Auth.carry`)."""
@@ -41,7 +41,7 @@ def target_name(raw: object, index: int) -> str | None:
     targets = raw.get("targets") if isinstance(raw, Mapping) else None
     target = targets[index] if isinstance(targets, list) and index < len(targets) else None
     name = target.get("name") if isinstance(target, Mapping) else None
-    return name if isinstance(name, str) and NAME.fullmatch(name) else None
+    return name if isinstance(name, str) and TARGET_NAME.fullmatch(name) else None
 
 
 def field_problems(
@@ -50,7 +50,7 @@ def field_problems(
     """Each field error with its place in the file, whose shape is `whole`."""
     for found in error.errors(include_url=False):
         found["loc"] = tuple(part for part in found["loc"] if part not in FORMS)
-        place = tuple(part for part in found["loc"] if part != KEY)
+        place = tuple(part for part in found["loc"] if part != KEY_PLACE)
         yield place, Problem(path_of(place, raw), _sentence(found, whole))
 
 
@@ -59,11 +59,11 @@ def _sentence(found: Any, whole: type[BaseModel]) -> str:
         return "a key must be text: quote it"
     if found["type"] == "extra_forbidden":
         return _unknown(found["loc"], whole)
-    return WORDS.get(found["type"], lambda _: "is not valid here")(found)
+    return MISTAKE_TEXTS.get(found["type"], lambda _: "is not valid here")(found)
 
 
 def _bad_key(place: Place, value: object) -> bool:
-    return KEY in place[-1:] and not isinstance(value, str)
+    return KEY_PLACE in place[-1:] and not isinstance(value, str)
 
 
 def _not_text(found: Any) -> str:
@@ -114,7 +114,7 @@ NEVER_HERE: Final = {
     ("Auth", "a secret"): frozenset({"secret", "password", "token", "key", "api_key", "apikey", "bearer"}),
 }
 """What people write a secret under, by model: none is ever read from the config file."""
-INSTEAD: Final = {
+ALTERNATIVES: Final = {
     "a key": "key_file names a file that holds it, key_env an environment variable",
     "a token": "token_file names a file that holds it",
     "a secret": "secret_file names a file that holds it, secret_env an environment variable; a key that signs tokens "
@@ -125,7 +125,7 @@ INSTEAD: Final = {
 def _secret_here(model: str, field: str) -> str | None:
     for (owner, noun), names in NEVER_HERE.items():
         if owner == model and field.lower() in names:
-            return f"{noun} never stands in the config: {INSTEAD[noun]}"
+            return f"{noun} never stands in the config: {ALTERNATIVES[noun]}"
     return None
 
 
@@ -174,7 +174,7 @@ def _said(sentence: str) -> Callable[[Any], str]:
     return lambda _: sentence
 
 
-WORDS: Final[Mapping[str, Callable[[Any], str]]] = {
+MISTAKE_TEXTS: Final[Mapping[str, Callable[[Any], str]]] = {
     "missing": _said("is required"),
     "invalid_key": _said("a key must be text: quote it"),
     "value_error": lambda found: str(found["ctx"]["error"]),

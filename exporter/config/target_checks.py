@@ -29,7 +29,7 @@ from exporter.config.scalars import HTTP_TOKEN
 
 OUR_CLAIMS: Final = frozenset({"sub", "iat", "exp", "jti"})
 OUR_IN_CARRYS: Final = frozenset({"alg", "b64", "crit"})
-CREDENTIALS: Final = frozenset({"authorization", "proxy-authorization"})
+AUTHORIZATION_HEADERS: Final = frozenset({"authorization", "proxy-authorization"})
 VISIBLE = re.compile(r"[\x21-\x7e]+")
 HOST = re.compile(
     r"(?=.{1,253}\.?\Z)[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?)*\.?"
@@ -240,7 +240,7 @@ def _carried(target: Target, profile: Profile) -> Iterator[Found]:
         yield "auth.carry", "the profile proves the login by the upgrade (auth_by), which must carry the token then"
     if carrier.by == "header" and not isinstance(target.auth.carry, HeaderCarry):
         for name in target.headers:
-            if name.lower() == carrier.name.lower() and name.lower() not in CREDENTIALS:
+            if name.lower() == carrier.name.lower() and name.lower() not in AUTHORIZATION_HEADERS:
                 yield f"headers.{shown(name)}", "carries the token, see the profile's carry: remove it here"
     if carrier.by == "subprotocol" and not set(carrier.templates).isdisjoint(profile.subprotocols):
         yield "auth.carry", "the profile offers one of the token's subprotocols by itself: remove it from one of them"
@@ -258,7 +258,7 @@ def _headers(target: Target) -> Iterator[Found]:
             ),
             (lower in OUR_HEADERS or lower.startswith(OUR_PREFIX), "is set by the handshake itself: remove it"),
             (
-                lower in CREDENTIALS,
+                lower in AUTHORIZATION_HEADERS,
                 "must not stand here: credentials stand in a file, see auth.jwt and auth.secret_file",
             ),
             (times[lower] > 1, "is given more than once: upper and lower case are the same"),

@@ -11,7 +11,7 @@ from typing import Any, Final
 from exporter.config.model import CloseRule, ErrorRule, Profile
 from exporter.config.profile_checks import Found, covers
 
-PLAIN = re.compile(r"(\^?)([^\\.^$*+?{}\[\]|()]*)(\$?)")
+LITERAL_PATTERN = re.compile(r"(\^?)([^\\.^$*+?{}\[\]|()]*)(\$?)")
 """A regular expression without any sign but the anchors at its ends."""
 
 
@@ -69,7 +69,7 @@ def _takes_all_closes(first: CloseRule, second: CloseRule) -> bool:
 
 def _finds_all(first: str, second: str) -> bool:
     """True if the first expression is found in every text in which the second is."""
-    plain, special = PLAIN.fullmatch(first), PLAIN.fullmatch(second)
+    plain, special = LITERAL_PATTERN.fullmatch(first), LITERAL_PATTERN.fullmatch(second)
     if first in ("", second) or plain is None or special is None:
         return first in ("", second)
     (begins, word, ends), (begins_too, longer, ends_too) = plain.groups(), special.groups()

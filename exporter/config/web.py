@@ -41,16 +41,16 @@ CIPHERS: Final[Mapping[str, str | None]] = {
 }
 """Go's name → OpenSSL's. Those of TLS 1.3 are always on, here as in Go: naming them has no effect (None)."""
 
-CURVES: Final[Mapping[str, str]] = {
+CURVE_NAMES: Final[Mapping[str, str]] = {
     "CurveP256": "prime256v1",
     "CurveP384": "secp384r1",
     "CurveP521": "secp521r1",
     "X25519": "X25519",
 }
-VERSIONS: Final = ("TLS10", "TLS11", "TLS12", "TLS13")
+TLS_VERSIONS: Final = ("TLS10", "TLS11", "TLS12", "TLS13")
 VERIFYING: Final = ("VerifyClientCertIfGiven", "RequireAndVerifyClientCert")
-TLS: Final = "tls_server_config"
-NOTHING: Final = "nothing stands here: say what it is, or remove the key"
+TLS_SETTING: Final = "tls_server_config"
+NOTHING_GIVEN: Final = "nothing stands here: say what it is, or remove the key"
 NOT_HERE: Final[Mapping[str, str]] = {
     "RequestClientCert": "asks for a certificate and looks at none, which Python cannot: NoClientCert lets in the same"
     " clients",
@@ -59,13 +59,13 @@ NOT_HERE: Final[Mapping[str, str]] = {
 }
 """Python's ssl checks every certificate that it has asked for."""
 
-SPELLED: Final[Mapping[str, tuple[str, ...]]] = {
+ALLOWED_HEADER_VALUES: Final[Mapping[str, tuple[str, ...]]] = {
     "X-Content-Type-Options": ("nosniff",),
     "X-Frame-Options": ("deny", "sameorigin"),
 }
 """Headers that have few values; the exporter-toolkit knows them in this spelling."""
 
-COST: Final = 15
+MAX_BCRYPT_COST: Final = 15
 """The greatest cost of a hash: 2**15 rounds take some 2 s."""
 
 BCRYPT = re.compile(r"\$2[aby]\$(?P<cost>0[4-9]|[12]\d|3[01])\$[./A-Za-z0-9]{21}[.Oeu][./A-Za-z0-9]{31}")
@@ -76,8 +76,10 @@ def _hash(value: str) -> str:
     found = BCRYPT.fullmatch(value)
     if found is None:
         raise ValueError("must be a bcrypt hash ($2a$, $2b$ or $2y$), as `htpasswd -nBC 10 NAME` writes it")
-    if int(found["cost"]) > COST:
-        raise ValueError(f"is a hash of a cost over {COST}, and each sign-in would take seconds: 10 to 12 is usual")
+    if int(found["cost"]) > MAX_BCRYPT_COST:
+        raise ValueError(
+            f"is a hash of a cost over {MAX_BCRYPT_COST}, and each sign-in would take seconds: 10 to 12 is usual"
+        )
     return value
 
 
@@ -94,8 +96,8 @@ def _cipher(value: str) -> str:
 
 
 def _curve(value: str) -> str:
-    if value not in CURVES:
-        raise ValueError(f"is no curve, known are {', '.join(CURVES)}")
+    if value not in CURVE_NAMES:
+        raise ValueError(f"is no curve, known are {', '.join(CURVE_NAMES)}")
     return value
 
 
@@ -116,7 +118,7 @@ def _one_curve(value: list[str]) -> list[str]:
 
 
 def _headers(value: dict[str, str]) -> dict[str, str]:
-    for name, known in SPELLED.items():
+    for name, known in ALLOWED_HEADER_VALUES.items():
         if value.get(name, known[0]) not in known:
             raise ValueError(f"{name} must be one of: {', '.join(known)}")
     return value
@@ -212,7 +214,7 @@ def parse_web(raw: object) -> WebConfig | tuple[Problem, ...]:
     """What stands in `raw` (JSON values, as `load_yaml` gives them), or every problem of it at once."""
     if not isinstance(raw, Mapping):
         return (Problem("", "the file must be a mapping: write {} if nothing is to be protected"),)
-    located = {place: Problem(path_of(place, raw), NOTHING) for place in _nothing(raw, ())}
+    located = {place: Problem(path_of(place, raw), NOTHING_GIVEN) for place in _nothing(raw, ())}
     problems = [*located.values()]
     web: WebConfig | None = None
     try:
@@ -221,8 +223,8 @@ def parse_web(raw: object) -> WebConfig | tuple[Problem, ...]:
         wrong = [found for found in field_problems(error, raw, WebConfig) if found[0] not in located]
         located |= wrong
         problems += [problem for _, problem in wrong]
-    if TLS in raw and not any(place[0] == TLS for place in located):
-        problems += _agreement(TlsServer.model_validate(raw[TLS]))
+    if TLS_SETTING in raw and not any(place[0] == TLS_SETTING for place in located):
+        problems += _agreement(TlsServer.model_validate(raw[TLS_SETTING]))
     return tuple(problems) or web or ()
 
 
@@ -246,11 +248,11 @@ def _agreement(tls: TlsServer) -> list[Problem]:
         found.append(("client_allowed_sans", "needs client_auth_type RequireAndVerifyClientCert"))
     if tls.client_allowed_sans == []:
         found.append(("client_allowed_sans", "is empty, so no client would be let in: name some, or remove it"))
-    if VERSIONS.index(tls.min_version) > VERSIONS.index(tls.max_version):
+    if TLS_VERSIONS.index(tls.min_version) > TLS_VERSIONS.index(tls.max_version):
         found.append(("min_version", "is above max_version"))
     if tls.max_version != "TLS13" and tls.cipher_suites and not any(map(CIPHERS.get, tls.cipher_suites)):
         found.append(("cipher_suites", "are all of TLS 1.3, which max_version excludes"))
-    return [Problem(f"{TLS}.{field}", sentence) for field, sentence in found]
+    return [Problem(f"{TLS_SETTING}.{field}", sentence) for field, sentence in found]
 
 
 def _pairs(tls: TlsServer) -> list[tuple[str, str]]:

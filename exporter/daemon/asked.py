@@ -13,20 +13,20 @@ from dataclasses import dataclass
 from math import inf
 from typing import Final
 
-from exporter.daemon.ground import Ground
-from exporter.oncall import OnCall
+from exporter.daemon.ground import Services
+from exporter.oncall import Checker
 from exporter.plan import Job
-from exporter.probing import Prober, Within
-from exporter.report import Checked
+from exporter.probing import Prober, TimeLimits
+from exporter.report import CheckReport
 from exporter.result import Probe
-from exporter.scheduler import CLOSING, PATIENCE
+from exporter.scheduler import FINISH_GRACE_SECONDS, STOP_GRACE_SECONDS
 
-LOG = logging.getLogger("exporter.daemon")
+_logger = logging.getLogger("exporter.daemon")
 
-CROWD: Final = 32
+MAX_WAITERS: Final = 32
 """Who may wait for one session: each holds a connection."""
 
-STOPPING: Final = "the exporter is stopping"
+EXPORTER_STOPPING: Final = "the exporter is stopping"
 BUSY: Final = "another check of the target is under way; ask again in a moment"
 FULL: Final = "as many sessions are asked for as max_sessions lets be open beside the schedule; ask again in a moment"
 CROWDED: Final = "too many wait for the session of this target; ask again in a moment"
@@ -34,21 +34,21 @@ LASTING: Final = "the session of the target that is under way will not be over i
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class OnDemandOutcome:
     """What came of a session; `took`: seconds of all of it."""
 
-    checked: Checked
+    checked: CheckReport
     took: float
 
 
 @dataclass(slots=True)
-class _UnderWay:
+class _RunningProbe:
     """A session; `timeout`: seconds it has to a verdict; `waiting`: how many wait for it."""
 
     job: Job
     depth: Probe
     timeout: float
-    task: asyncio.Task[Asked]
+    task: asyncio.Task[OnDemandOutcome]
     waiting: int = 0
 
     def answers(self, job: Job, depth: Probe, timeout: float) -> bool:
@@ -56,14 +56,14 @@ class _UnderWay:
         return self.job is job and self.depth.rank >= depth.rank and self.timeout >= timeout
 
 
-class Sessions:
+class OnDemandProbes:
     """`room`: whether one more may be opened."""
 
-    def __init__(self, ground: Ground, prober: Prober, room: Callable[[], bool]) -> None:
+    def __init__(self, ground: Services, prober: Prober, room: Callable[[], bool]) -> None:
         self._ground = ground
         self._prober = prober
         self._room = room
-        self._under_way: dict[str, _UnderWay] = {}
+        self._under_way: dict[str, _RunningProbe] = {}
         self._turns = Counter[str]()
         self._stopping = False
 
@@ -72,25 +72,25 @@ class Sessions:
         """How many are open."""
         return len(self._under_way)
 
-    async def fresh(self, job: Job, depth: Probe) -> Asked | str:
+    async def fresh(self, job: Job, depth: Probe) -> OnDemandOutcome | str:
         """A session that begins now; the sentence why not."""
-        return BUSY if job.name in self._under_way else await self._begun(job, depth, Within(), inf)
+        return BUSY if job.name in self._under_way else await self._begun(job, depth, TimeLimits(), inf)
 
-    async def shared(self, job: Job, depth: Probe, within: Within, patience: float) -> Asked | str:
+    async def shared(self, job: Job, depth: Probe, within: TimeLimits, patience: float) -> OnDemandOutcome | str:
         """A session that begins now, or the one under way; else, after `patience` seconds at most, why neither."""
         there = self._under_way.get(job.name)
         if there is None:
             return await self._begun(job, depth, within, patience)
         if not there.answers(job, depth, min(job.target.timeout, within.verdict)):
             return BUSY
-        return CROWDED if there.waiting >= CROWD else await self._waited(there, patience)
+        return CROWDED if there.waiting >= MAX_WAITERS else await self._waited(there, patience)
 
     def stop(self) -> None:
         """Begin none; those that run may finish, or are told to close after as long as the schedule's are."""
         self._stopping = True
         loop = asyncio.get_running_loop()
         for session in self._under_way.values():
-            for delay in (PATIENCE, PATIENCE + CLOSING):
+            for delay in (FINISH_GRACE_SECONDS, FINISH_GRACE_SECONDS + STOP_GRACE_SECONDS):
                 loop.call_later(delay, session.task.cancel)
 
     async def stopped(self) -> None:
@@ -98,26 +98,26 @@ class Sessions:
         if self._under_way:
             await asyncio.wait([session.task for session in self._under_way.values()])
 
-    async def _begun(self, job: Job, depth: Probe, within: Within, patience: float) -> Asked | str:
+    async def _begun(self, job: Job, depth: Probe, within: TimeLimits, patience: float) -> OnDemandOutcome | str:
         if self._stopping:
-            return STOPPING
+            return EXPORTER_STOPPING
         if not self._room():
             return FULL
         task = asyncio.create_task(self._session(job, depth, within), name=f"asked-{job.name}")
-        begun = _UnderWay(job, depth, min(job.target.timeout, within.verdict), task)
+        begun = _RunningProbe(job, depth, min(job.target.timeout, within.verdict), task)
         self._under_way[job.name] = begun
         task.add_done_callback(lambda _: self._over(begun))
         return await self._waited(begun, patience)
 
-    async def _session(self, job: Job, depth: Probe, within: Within) -> Asked:
+    async def _session(self, job: Job, depth: Probe, within: TimeLimits) -> OnDemandOutcome:
         now = self._ground.clock.monotonic
         began = now()
         turn, self._turns[job.name] = self._turns[job.name], self._turns[job.name] + 1
-        on_call = OnCall(job, self._ground.state, clock=self._ground.clock, beside=self._prober, turn=turn)
+        on_call = Checker(job, self._ground.state, clock=self._ground.clock, beside=self._prober, turn=turn)
         checked = await on_call.once(depth, within)
-        return Asked(checked, now() - began)
+        return OnDemandOutcome(checked, now() - began)
 
-    async def _waited(self, session: _UnderWay, patience: float) -> Asked | str:
+    async def _waited(self, session: _RunningProbe, patience: float) -> OnDemandOutcome | str:
         """What came of it. Who waits is no part of it: neither an end of patience nor a cancellation ends it."""
         session.waiting += 1
         try:
@@ -126,10 +126,10 @@ class Sessions:
             session.waiting -= 1
         if not session.task.done():
             return LASTING
-        return STOPPING if session.task.cancelled() else session.task.result()
+        return EXPORTER_STOPPING if session.task.cancelled() else session.task.result()
 
-    def _over(self, session: _UnderWay) -> None:
+    def _over(self, session: _RunningProbe) -> None:
         del self._under_way[session.job.name]
         task = session.task
         if not task.cancelled() and task.exception() is not None and not session.waiting:
-            LOG.error("a session that was asked for broke: please report this", exc_info=task.exception())
+            _logger.error("a session that was asked for broke: please report this", exc_info=task.exception())

@@ -1,32 +1,32 @@
-"""What the status page shows: asked of the history, of the ledger and of our own figures (`web.Board`)."""
+"""What the status page shows: asked of the history, of the ledger and of our own figures (`web.StatusSource`)."""
 
 from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Final
 
 from exporter import __version__
-from exporter.daemon.ground import Ground
+from exporter.daemon.ground import Services
 from exporter.plan import Job
-from exporter.report import Context, public_url
+from exporter.report import TargetContext, public_url
 from exporter.result import Probe, Trigger
-from exporter.web.page.strip import CYCLES
-from exporter.web.page.values import Card, Health, Identity, Row, Standing
+from exporter.web.page.strip import SHOWN_CYCLES
+from exporter.web.page.values import ExporterHealth, IdentityRow, TargetCard, TargetRow, TargetStanding
 
-HOURS: Final = 6
+COUNTED_HOURS: Final = 6
 """Hours that closes and causes are counted back."""
 
-FAILURES: Final = 20
+MAX_FAILURES_ON_CARD: Final = 20
 """Failures of a target that are told."""
 
 
-class Board:
-    """Fulfils `web.Board`.
+class StatusSource:
+    """Fulfils `web.StatusSource`.
 
     `ill`: a sentence if we do not do our work. `starts_within`: seconds until a target begins at the latest; None: it
     does not wait.
     """
 
     def __init__(
-        self, ground: Ground, ill: Callable[[], str | None], starts_within: Callable[[str], float | None]
+        self, ground: Services, ill: Callable[[], str | None], starts_within: Callable[[str], float | None]
     ) -> None:
         self._ground = ground
         self._ill = ill
@@ -37,22 +37,22 @@ class Board:
         """Unix seconds."""
         return self._ground.clock.wall()
 
-    def standings(self) -> Iterable[Standing]:
+    def standings(self) -> Iterable[TargetStanding]:
         """Every target, in the order of the config."""
-        return (Standing(name, self._ground.history.state(name)) for name in list(self._ground.jobs))
+        return (TargetStanding(name, self._ground.history.state(name)) for name in list(self._ground.jobs))
 
-    def row(self, name: str) -> Row | None:
+    def row(self, name: str) -> TargetRow | None:
         """The line of a target; None if there is none of this name."""
         job = self._ground.jobs.get(name)
         if job is None:
             return None
         history = self._ground.history
-        return Row(
+        return TargetRow(
             name=name,
             url=public_url(job.target.url),
             interval=job.interval,
             state=history.state(name),
-            marks=history.strip(name, CYCLES),
+            marks=history.strip(name, SHOWN_CYCLES),
             last=history.latest(name),
             identities=tuple(identities(self._ground, job, job.identities)),
             first_by=self._first_by(job),
@@ -63,28 +63,28 @@ class Board:
         wait = self._starts_within(job.name)
         return None if wait is None else min(job.next_due(self.now() + wait).values())
 
-    def card(self, name: str) -> Card | None:
+    def card(self, name: str) -> TargetCard | None:
         """All that is known of a target; None if there is none of this name."""
         row, job = self.row(name), self._ground.jobs.get(name)
         if row is None or job is None:
             return None
         history, ledger, now = self._ground.history, self._ground.state.ledger, self.now()
-        since = now - HOURS * 3600
-        return Card(
+        since = now - COUNTED_HOURS * 3600
+        return TargetCard(
             row=row,
-            hours=HOURS,
+            hours=COUNTED_HOURS,
             closes=history.closes(name, since),
             reasons=history.reasons(name, since),
-            failures=history.failures(name, FAILURES),
+            failures=history.failures(name, MAX_FAILURES_ON_CARD),
             learned=ledger.learned(job.authority, now),
-            context=Context.of(job),
+            context=TargetContext.of(job),
             host_rests_until=ledger.endpoint_rests_until(job.endpoint, now),
         )
 
-    def own_health(self) -> Health:
+    def own_health(self) -> ExporterHealth:
         """How the exporter itself does."""
         own, news = self._ground.metrics.own(), self._ground.news
-        return Health(
+        return ExporterHealth(
             version=__version__,
             started_at=self._started_at,
             config_ok=own.config_ok,
@@ -103,13 +103,13 @@ class Board:
         return self._ground.news.since(since)
 
 
-def identities(ground: Ground, job: Job, aliases: Iterable[str]) -> Iterator[Identity]:
+def identities(ground: Services, job: Job, aliases: Iterable[str]) -> Iterator[IdentityRow]:
     """What the ledger says of a target's identities now."""
     ledger, now = ground.state.ledger, ground.clock.wall()
     for alias in aliases:
         request = job.request("", Probe.SEND, alias, Trigger.SCHEDULE)
         rest = ledger.rest(request, now)
-        yield Identity(
+        yield IdentityRow(
             alias,
             held=ledger.held(request.user or "", now),
             budget=ledger.budget(request, now),

@@ -5,21 +5,21 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final
 
-from exporter.daemon.asked import Sessions
-from exporter.daemon.board import Board
-from exporter.daemon.ground import Ground
-from exporter.daemon.newcomers import Newcomers
-from exporter.daemon.probes import Probes, Wrong, named
-from exporter.daemon.reloading import Reloaded
-from exporter.report import FORMATS, NEUTRAL, Context, View
-from exporter.web import JSON, Answer, Question, Recent
+from exporter.daemon.asked import OnDemandProbes
+from exporter.daemon.board import StatusSource
+from exporter.daemon.ground import Services
+from exporter.daemon.newcomers import StartupGate
+from exporter.daemon.probes import BadProbeQueryError, ProbeEndpoint, named
+from exporter.daemon.reloading import ReloadOutcome
+from exporter.report import FORMATS, UNKNOWN_CONTEXT, RenderContext, TargetContext
+from exporter.web import JSON_TYPE, HttpReply, ProbeQuery, ResultSource
 
 NO_LIFECYCLE: Final = "reload by HTTP is switched off: start with --web.enable-lifecycle, or send a SIGHUP\n"
-STOPPING: Final = "stopping: running sessions are being closed"
+CLOSING_SESSIONS: Final = "stopping: running sessions are being closed"
 
 
 @dataclass(frozen=True, slots=True)
-class Vitals:
+class HealthCallbacks:
     """How we do ourselves: a sentence if we are ill or going, else None. `look`: follow the wall clock now."""
 
     stopping: Callable[[], bool]
@@ -27,7 +27,7 @@ class Vitals:
     look: Callable[[], None]
 
 
-class Desk:
+class HttpApi:
     """Fulfils `web.Site`.
 
     `newcomers` wait for a scrape that is served; `reload` is there if clients may ask for it.
@@ -35,22 +35,22 @@ class Desk:
 
     def __init__(
         self,
-        ground: Ground,
-        vitals: Vitals,
-        newcomers: Newcomers,
+        ground: Services,
+        vitals: HealthCallbacks,
+        newcomers: StartupGate,
         *,
-        sessions: Sessions,
+        sessions: OnDemandProbes,
         timeout_offset: float,
-        reload: Callable[[], Awaitable[Reloaded]] | None,
+        reload: Callable[[], Awaitable[ReloadOutcome]] | None,
     ) -> None:
         self.figures = ground.metrics
-        self.board = Board(ground, vitals.ill, newcomers.starts_within)
+        self.board = StatusSource(ground, vitals.ill, newcomers.starts_within)
         self._ground = ground
         self._jobs = ground.jobs
         self._vitals = vitals
         self._newcomers = newcomers
         self._sessions = sessions
-        self._probes = Probes(ground.jobs, sessions, ground.clock.wall, offset=timeout_offset)
+        self._probes = ProbeEndpoint(ground.jobs, sessions, ground.clock.wall, offset=timeout_offset)
         self._reload = reload
 
     def scraped(self, since: float) -> None:
@@ -58,54 +58,56 @@ class Desk:
         self._ground.news.last_scrape = self._ground.clock.wall()
         self._newcomers.scraped(since)
 
-    def ready(self) -> Answer:
+    def ready(self) -> HttpReply:
         """Not ready while stopping."""
         if self._vitals.stopping():
-            return _no(STOPPING)
-        return Answer(HTTPStatus.OK, "ready\n")
+            return _no(CLOSING_SESSIONS)
+        return HttpReply(HTTPStatus.OK, "ready\n")
 
-    def healthy(self) -> Answer:
+    def healthy(self) -> HttpReply:
         """Whether we do our work; how targets do says nothing of that."""
         ill = self._vitals.ill()
-        return Answer(HTTPStatus.OK, "healthy\n") if ill is None else _no(ill)
+        return HttpReply(HTTPStatus.OK, "healthy\n") if ill is None else _no(ill)
 
-    def recent(self) -> Recent:
+    def recent(self) -> ResultSource:
         """Every target, in the order of the config."""
-        return Recent(tuple(self._jobs), self._ground.history.results, self._ground.clock.wall(), self._context)
+        return ResultSource(tuple(self._jobs), self._ground.history.results, self._ground.clock.wall(), self._context)
 
-    def _context(self, target: str) -> Context:
+    def _context(self, target: str) -> TargetContext:
         job = self._jobs.get(target)
-        return NEUTRAL if job is None else Context.of(job)
+        return UNKNOWN_CONTEXT if job is None else TargetContext.of(job)
 
-    async def probe(self, question: Question) -> Answer:
+    async def probe(self, question: ProbeQuery) -> HttpReply:
         """With the ledger of the schedule, and no counter of it."""
         self._vitals.look()  # a ledger of yesterday's clock would think slots free
         return await self._probes.answer(question)
 
-    async def reload(self) -> Answer:
+    async def reload(self) -> HttpReply:
         """The config is read anew; every mistake in it is said."""
         if self._reload is None:
-            return Answer(HTTPStatus.FORBIDDEN, NO_LIFECYCLE)
+            return HttpReply(HTTPStatus.FORBIDDEN, NO_LIFECYCLE)
         if self._vitals.stopping():
             return _no("the exporter is stopping")
         done = await self._reload()
         status = HTTPStatus.OK if done.successful else HTTPStatus.INTERNAL_SERVER_ERROR
-        return Answer(status, "".join(f"{sentence}\n" for sentence in done.sentences))
+        return HttpReply(status, "".join(f"{sentence}\n" for sentence in done.sentences))
 
-    async def check(self, target: str, probe: str) -> Answer:
+    async def check(self, target: str, probe: str) -> HttpReply:
         """One at a time for a target, with the ledger of the schedule."""
         try:
             job, depth = named(self._jobs, target, probe)
-        except Wrong as problem:
-            return Answer(HTTPStatus.BAD_REQUEST, f"{problem}\n")
+        except BadProbeQueryError as problem:
+            return HttpReply(HTTPStatus.BAD_REQUEST, f"{problem}\n")
         self._vitals.look()
         said = await self._sessions.fresh(job, depth)
         if isinstance(said, str):
             return _no(said)
         if said.checked.refusal is not None:
             return _no(said.checked.refusal)
-        return Answer(HTTPStatus.OK, FORMATS["json"](said.checked, View(self._ground.clock.wall())), JSON)
+        return HttpReply(
+            HTTPStatus.OK, FORMATS["json"](said.checked, RenderContext(self._ground.clock.wall())), JSON_TYPE
+        )
 
 
-def _no(sentence: str) -> Answer:
-    return Answer(HTTPStatus.SERVICE_UNAVAILABLE, f"{sentence}\n")
+def _no(sentence: str) -> HttpReply:
+    return HttpReply(HTTPStatus.SERVICE_UNAVAILABLE, f"{sentence}\n")

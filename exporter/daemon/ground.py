@@ -2,23 +2,23 @@
 
 from dataclasses import dataclass, field
 
-from exporter.daemon.news import News
+from exporter.daemon.news import ChangeLog
 from exporter.history import History
 from exporter.host import Clock
 from exporter.metrics import Metrics
 from exporter.plan import Job
 from exporter.resolver import Resolver
-from exporter.state import State
+from exporter.state import LedgerFile
 
 
 @dataclass(frozen=True, slots=True)
-class Ground:
+class Services:
     """`jobs`: by name, those that run now, in the order of the config."""
 
     jobs: dict[str, Job]
     metrics: Metrics
     history: History
-    state: State
+    state: LedgerFile
     clock: Clock
     resolver: Resolver
-    news: News = field(default_factory=News)
+    news: ChangeLog = field(default_factory=ChangeLog)

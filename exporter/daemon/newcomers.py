@@ -1,8 +1,8 @@
 """Targets that wait before their first session: all at the start, those that a reload adds later.
 
-Rule 1: they wait for the delay and for one scrape that shows their zeros, `FIRST_SCRAPE` at most; for nothing if the
-delay is 0 (docs/design.md#schedule). Rule 2: who was taken away meanwhile does not begin, even if one of its name came
-after it.
+Rule 1: they wait for the delay and for one scrape that shows their zeros, `FIRST_SCRAPE_SECONDS` at most; for nothing
+if the delay is 0 (docs/design.md#schedule). Rule 2: who was taken away meanwhile does not begin, even if one of its
+name came after it.
 """
 
 import asyncio
@@ -11,14 +11,14 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
 
-from exporter.host import in_slices
+from exporter.host import cooperatively
 
-FIRST_SCRAPE: Final = 60.0
+FIRST_SCRAPE_SECONDS: Final = 60.0
 """Seconds after which the first session waits no longer for a scrape."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Batch:
+class _AddedTargets:
     """Targets that came at one moment. `since`: of the loop's clock."""
 
     since: float
@@ -26,19 +26,19 @@ class _Batch:
     scraped: asyncio.Event = field(default_factory=asyncio.Event)
 
 
-class Newcomers:
+class StartupGate:
     """Lets targets begin, each by its name, when they have waited. `died`: told of a task that has ended by itself."""
 
     def __init__(self, delay: float, begin: Callable[[str], None], died: Callable[[asyncio.Task[None]], None]) -> None:
         self._delay = delay
         self._begin = begin
         self._died = died
-        self._waiting: dict[asyncio.Task[None], _Batch] = {}
+        self._waiting: dict[asyncio.Task[None], _AddedTargets] = {}
 
     @property
     def longest(self) -> float:
         """Seconds that they wait at most."""
-        return max(self._delay, FIRST_SCRAPE) if self._delay > 0 else 0.0
+        return max(self._delay, FIRST_SCRAPE_SECONDS) if self._delay > 0 else 0.0
 
     def starts_within(self, name: str) -> float | None:
         """Seconds until this target begins at the latest; None: it does not wait."""
@@ -51,7 +51,7 @@ class Newcomers:
 
     def expect(self, names: Iterable[str]) -> None:
         """These have just come."""
-        batch = _Batch(asyncio.get_running_loop().time(), dict.fromkeys(names))
+        batch = _AddedTargets(asyncio.get_running_loop().time(), dict.fromkeys(names))
         task = asyncio.create_task(self._wait(batch), name="begin")
         self._waiting[task] = batch
         task.add_done_callback(self._over)
@@ -73,13 +73,13 @@ class Newcomers:
             task.cancel()
         await asyncio.gather(*self._waiting, return_exceptions=True)
 
-    async def _wait(self, batch: _Batch) -> None:
+    async def _wait(self, batch: _AddedTargets) -> None:
         if self._delay > 0:
             await asyncio.sleep(self._delay)
             with suppress(TimeoutError):
-                async with asyncio.timeout(max(0.0, FIRST_SCRAPE - self._delay)):
+                async with asyncio.timeout(max(0.0, FIRST_SCRAPE_SECONDS - self._delay)):
                     await batch.scraped.wait()
-        async for name in in_slices(list(batch.names)):
+        async for name in cooperatively(list(batch.names)):
             if name in batch.names:
                 self._begin(name)
 

@@ -9,7 +9,7 @@ from exporter.result import SkipCause
 
 
 @dataclass(slots=True)
-class News:
+class ChangeLog:
     """`last_scrape` in unix seconds, None before the first; `begins_by`: until when the first sessions wait for it."""
 
     sessions: int = 0

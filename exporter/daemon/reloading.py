@@ -11,57 +11,57 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from exporter.daemon.ground import Ground
-from exporter.daemon.swapping import Swap
-from exporter.host import aside
-from exporter.loading import Loaded, Unloadable
-from exporter.plan import Difference, Job, difference
+from exporter.daemon.ground import Services
+from exporter.daemon.swapping import PlanApplier
+from exporter.host import run_in_thread
+from exporter.loading import ConfigLoadError, LoadedConfig
+from exporter.plan import Job, PlanDiff, plan_diff
 
-LOG = logging.getLogger("exporter.daemon")
+_logger = logging.getLogger("exporter.daemon")
 
-NAMES: Final = 10
+MAX_NAMES_IN_LOG: Final = 10
 """Names of targets that are said in one line."""
 
-PATIENCE: Final = 120.0
+RELOAD_TIMEOUT_SECONDS: Final = 120.0
 """Seconds in which the config and the files that it names are read and checked: 10,000 targets take 8 s."""
 
-SLOW: Final = (
-    f"the config and the files that it names were not read and checked within {PATIENCE:g} s: "
+RELOAD_TOO_SLOW: Final = (
+    f"the config and the files that it names were not read and checked within {RELOAD_TIMEOUT_SECONDS:g} s: "
     "is a disk stuck that holds one of them?"
 )
 
-BROKEN: Final = "the reload broke on our side: please report this, with the traceback that the log shows"
-STOPPED: Final = "the exporter is stopping"
+RELOAD_BROKE: Final = "the reload broke on our side: please report this, with the traceback that the log shows"
+RELOAD_STOPPED: Final = "the exporter is stopping"
 GOES_ON: Final = "the config is not reloaded, the one before goes on"
 
 
-Load = Callable[[], Loaded]
+Load = Callable[[], LoadedConfig]
 """Reads the config anew; raises Unloadable. Called in a thread."""
 
 
-def nothing_to_load() -> Loaded:
+def nothing_to_load() -> LoadedConfig:
     """For an exporter whose plan stands in no file."""
-    raise Unloadable(["there is no config file to load"])
+    raise ConfigLoadError(["there is no config file to load"])
 
 
 @dataclass(frozen=True, slots=True)
-class Reloaded:
+class ReloadOutcome:
     """How a reload went: what is answered."""
 
     successful: bool
     sentences: tuple[str, ...]
 
 
-Tell = Callable[[Reloaded], Awaitable[None]]
+Tell = Callable[[ReloadOutcome], Awaitable[None]]
 
 
-class Reloading:
+class Reloader:
     """Reloads the config when asked to; nothing before `open`. `forget`: lets go of files that no target names.
 
     `tell`: hears how each went. `reads`: true while a config is being read and checked.
     """
 
-    def __init__(self, ground: Ground, swap: Swap, load: Load, forget: Callable[[], None], tell: Tell) -> None:
+    def __init__(self, ground: Services, swap: PlanApplier, load: Load, forget: Callable[[], None], tell: Tell) -> None:
         self._ground = ground
         self._swap = swap
         self._load = load
@@ -69,24 +69,24 @@ class Reloading:
         self._tell = tell
         self.reads = False
         self._opened = asyncio.Event()
-        self._current: asyncio.Task[Reloaded] | None = None
-        self._next: asyncio.Task[Reloaded] | None = None
+        self._current: asyncio.Task[ReloadOutcome] | None = None
+        self._next: asyncio.Task[ReloadOutcome] | None = None
 
     def open(self) -> None:
         """From now on what was asked for is done."""
         self._opened.set()
 
-    def ask(self) -> "asyncio.Task[Reloaded]":
+    def ask(self) -> "asyncio.Task[ReloadOutcome]":
         """The reload that begins next; cancel it not: others may have asked for it too."""
         if self._next is None:
             self._next = asyncio.create_task(self._after(self._current), name="reload")
         return self._next
 
-    async def reload(self) -> Reloaded:
+    async def reload(self) -> ReloadOutcome:
         """How the next reload went."""
         task = self.ask()
         await asyncio.wait({task})
-        return Reloaded(False, (STOPPED,)) if task.cancelled() else task.result()
+        return ReloadOutcome(False, (RELOAD_STOPPED,)) if task.cancelled() else task.result()
 
     @property
     def wanted(self) -> Mapping[str, Job]:
@@ -100,7 +100,7 @@ class Reloading:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _after(self, before: "asyncio.Task[Reloaded] | None") -> Reloaded:
+    async def _after(self, before: "asyncio.Task[ReloadOutcome] | None") -> ReloadOutcome:
         await self._opened.wait()
         if before is not None:
             await asyncio.wait({before})
@@ -109,47 +109,47 @@ class Reloading:
         await self._tell(reloaded)
         return reloaded
 
-    async def _tried(self) -> Reloaded:
+    async def _tried(self) -> ReloadOutcome:
         try:
             return await self._reloaded()
-        except Unloadable as problem:
+        except ConfigLoadError as problem:
             return self._refused(problem.sentences)
         except Exception:
-            LOG.exception("a reload broke on our side: please report this")
-            return self._refused((BROKEN,))
+            _logger.exception("a reload broke on our side: please report this")
+            return self._refused((RELOAD_BROKE,))
 
-    async def _reloaded(self) -> Reloaded:
+    async def _reloaded(self) -> ReloadOutcome:
         self.reads = True
         try:
-            async with asyncio.timeout(PATIENCE):
-                change, warnings = await aside(self._compared)
+            async with asyncio.timeout(RELOAD_TIMEOUT_SECONDS):
+                change, warnings = await run_in_thread(self._compared)
         except TimeoutError:
-            raise Unloadable([SLOW]) from None
+            raise ConfigLoadError([RELOAD_TOO_SLOW]) from None
         finally:
             self.reads = False
         await self._swap.make(change)
-        await aside(self._forget)
+        await run_in_thread(self._forget)
         self._ground.metrics.reloaded(self._ground.clock.wall(), successful=True)
         for warning in warnings:
-            LOG.warning("%s", warning)
+            _logger.warning("%s", warning)
         words = f"reloaded: {_in_words(change)}"
-        LOG.info("%s", words, extra={"keys": {"targets": len(change.jobs)}})
-        return Reloaded(True, (words, *(f"warning: {warning}" for warning in warnings)))
+        _logger.info("%s", words, extra={"keys": {"targets": len(change.jobs)}})
+        return ReloadOutcome(True, (words, *(f"warning: {warning}" for warning in warnings)))
 
-    def _compared(self) -> tuple[Difference, tuple[str, ...]]:
+    def _compared(self) -> tuple[PlanDiff, tuple[str, ...]]:
         """What is to be done; in a thread, where the plan's other parts are let go of too."""
         loaded = self._load()
-        return difference(self._swap.wanted, loaded.plan), loaded.warnings
+        return plan_diff(self._swap.wanted, loaded.plan), loaded.warnings
 
-    def _refused(self, sentences: Sequence[str]) -> Reloaded:
+    def _refused(self, sentences: Sequence[str]) -> ReloadOutcome:
         self._ground.metrics.reloaded(self._ground.clock.wall(), successful=False)
-        LOG.error("%s", GOES_ON, extra={"keys": {"mistakes": len(sentences)}})
+        _logger.error("%s", GOES_ON, extra={"keys": {"mistakes": len(sentences)}})
         for sentence in sentences:
-            LOG.error("%s", sentence)
-        return Reloaded(False, (GOES_ON, *sentences))
+            _logger.error("%s", sentence)
+        return ReloadOutcome(False, (GOES_ON, *sentences))
 
 
-def _in_words(change: Difference) -> str:
+def _in_words(change: PlanDiff) -> str:
     """`adjusted` may be all targets of a host, and is nobody's own change: without names."""
     came, changed = ([job.name for job in part] for part in (change.came, change.changed))
     named = {"came": came, "went": change.went, "changed": changed}
@@ -160,5 +160,5 @@ def _in_words(change: Difference) -> str:
 
 
 def _some(names: Sequence[str]) -> str:
-    more = len(names) - NAMES
-    return ", ".join(names[:NAMES]) + (f" and {more} more" if more > 0 else "")
+    more = len(names) - MAX_NAMES_IN_LOG
+    return ", ".join(names[:MAX_NAMES_IN_LOG]) + (f" and {more} more" if more > 0 else "")

@@ -9,17 +9,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from exporter import __version__
-from exporter.daemon.asked import Sessions
+from exporter.daemon.asked import OnDemandProbes
 from exporter.daemon.board import identities
-from exporter.daemon.desk import Desk, Vitals
-from exporter.daemon.ground import Ground
-from exporter.daemon.newcomers import Newcomers
-from exporter.daemon.reloading import Load, Reloaded, Reloading, nothing_to_load
-from exporter.daemon.swapping import Swap
-from exporter.daemon.told import Listeners, Told
-from exporter.files import FRESH, TLS_CONTEXTS, KeyRing
+from exporter.daemon.desk import HealthCallbacks, HttpApi
+from exporter.daemon.ground import Services
+from exporter.daemon.newcomers import StartupGate
+from exporter.daemon.reloading import Load, Reloader, ReloadOutcome, nothing_to_load
+from exporter.daemon.swapping import PlanApplier
+from exporter.daemon.told import ResultDispatcher, ResultListeners
+from exporter.files import MAX_UNCHECKED_SECONDS, TLS_CONTEXTS, KeyRing
 from exporter.history import History
-from exporter.host import Clock, LoopWatch, Notifier, collect_garbage, descriptors, in_slices
+from exporter.host import Clock, LoopLagMonitor, SystemdNotifier, collect_garbage, cooperatively, descriptors
 from exporter.metrics import Metrics
 from exporter.plan import Job, Plan
 from exporter.probing import Prober
@@ -27,33 +27,35 @@ from exporter.report.words import count, span
 from exporter.resolver import Resolver
 from exporter.result import Holdup, Result, Skip
 from exporter.scheduler import Scheduler
-from exporter.state import State
-from exporter.web import MOST, Address, Doorway, Server
+from exporter.state import LedgerFile
+from exporter.web import MAX_CONNECTIONS, ListenAddress, ListenOptions, WebServer
 
 if TYPE_CHECKING:
     from exporter.state.history_file import HistoryFile
 
-LOG = logging.getLogger("exporter.daemon")
+_logger = logging.getLogger("exporter.daemon")
 
-SPARE_DESCRIPTORS: Final = 64 + MOST
+SPARE_DESCRIPTORS: Final = 64 + MAX_CONNECTIONS
 """Descriptors that sessions leave for files, look-ups and the connections of the HTTP side."""
 
-ASKED_PART: Final = 4
+ON_DEMAND_ONE_IN: Final = 4
 """Of all sessions that may be open at once, a quarter may be asked for over HTTP: the schedule is not crowded out."""
 
-FIRST: Final = "the first sessions wait for a scrape of /metrics, %s at most; --startup.delay=0s: for nothing"
+FIRST_SESSIONS_WAIT: Final = (
+    "the first sessions wait for a scrape of /metrics, %s at most; --startup.delay=0s: for nothing"
+)
 """So that counters are seen at 0 before they count: an increase from nothing is none to Prometheus."""
 
-STALE: Final = 300.0
+STALE_SECONDS: Final = 300.0
 STALE_CYCLES: Final = 3
 """Sessions of an earlier process say nothing of now if so many seconds, and intervals, have passed since the last."""
 
-TIDY: Final = 5.0
+HOUSEKEEPING_SECONDS: Final = 5.0
 """Seconds between two looks at what the ledger says of each identity."""
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
+class DaemonOptions:
     """How to run.
 
     `startup_delay`: seconds that new targets wait, for a scrape too; 0 starts sessions at once. `timeout_offset`:
@@ -61,7 +63,7 @@ class Options:
     restarts. `load`: reads the config anew. `lifecycle`: HTTP clients may ask for that.
     """
 
-    listen: Address | Doorway
+    listen: ListenAddress | ListenOptions
     startup_delay: float = 15.0
     timeout_offset: float = 0.5
     history_file: Path | None = None
@@ -74,32 +76,34 @@ class Options:
 class Daemon:
     """The running exporter: `await start()`, `await stop()`."""
 
-    def __init__(self, plan: Plan, options: Options, *, state: State | None = None, clock: Clock | None = None) -> None:
+    def __init__(
+        self, plan: Plan, options: DaemonOptions, *, state: LedgerFile | None = None, clock: Clock | None = None
+    ) -> None:
         clock = clock or Clock()
         self._options = options
-        self._ground = Ground(
+        self._ground = Services(
             jobs={job.name: job for job in plan.jobs},
             metrics=Metrics(__version__),
             history=History(),
-            state=state or State.in_memory(wall=clock.wall),
+            state=state or LedgerFile.in_memory(wall=clock.wall),
             clock=clock,
             resolver=Resolver(),
         )
         self._chores: list[asyncio.Task[None]] = []
         self._dead = ""
-        self._server: Server | None = None
+        self._server: WebServer | None = None
         self._started = AsyncExitStack()
         self._stopping = False
-        self._notifier = Notifier()
-        self._loop_watch = LoopWatch(clock.monotonic)
+        self._notifier = SystemdNotifier()
+        self._loop_watch = LoopLagMonitor(clock.monotonic)
         self._file = _history_file(options.history_file, self._ground)
         keep = self._file.add if self._file else _nobody
-        self._told = Told(self._ground, Listeners(options.on_result, options.on_skip, keep))
-        self._keys = KeyRing(fresh=FRESH, now=clock.monotonic)
+        self._told = ResultDispatcher(self._ground, ResultListeners(options.on_result, options.on_skip, keep))
+        self._keys = KeyRing(fresh=MAX_UNCHECKED_SECONDS, now=clock.monotonic)
         ground, late = self._ground, self._loop_watch.worst
         self._prober = Prober(ground.state, self._keys, ground.resolver, clock, self._told.opened, late=late)
         asked = Prober(ground.state, self._keys, ground.resolver, clock, lambda *_: None, late=late)
-        self._sessions = Sessions(ground, asked, self._room)
+        self._sessions = OnDemandProbes(ground, asked, self._room)
         self._scheduler = Scheduler(
             plan.jobs,
             self._prober.run,
@@ -108,19 +112,19 @@ class Daemon:
             most=_most(plan.max_sessions),
             others=lambda: self._sessions.in_flight,
         )
-        self._newcomers = Newcomers(options.startup_delay, self._scheduler.begin, self._ended)
-        self._reloading = Reloading(self._ground, self._swap(plan), options.load, self._forget, self._tell_systemd)
-        self._desk = Desk(
+        self._newcomers = StartupGate(options.startup_delay, self._scheduler.begin, self._ended)
+        self._reloading = Reloader(self._ground, self._swap(plan), options.load, self._forget, self._tell_systemd)
+        self._desk = HttpApi(
             ground,
-            Vitals(stopping=lambda: self._stopping, ill=self._ill, look=self._scheduler.look),
+            HealthCallbacks(stopping=lambda: self._stopping, ill=self._ill, look=self._scheduler.look),
             self._newcomers,
             sessions=self._sessions,
             timeout_offset=options.timeout_offset,
             reload=self._reloading.reload if options.lifecycle else None,
         )
 
-    def _swap(self, plan: Plan) -> Swap:
-        return Swap(
+    def _swap(self, plan: Plan) -> PlanApplier:
+        return PlanApplier(
             self._ground,
             self._scheduler,
             self._told,
@@ -141,7 +145,7 @@ class Daemon:
         if self._file is not None:
             self._started.push_async_callback(self._file.close)
         self._prime()
-        self._server = await Server.start(self._options.listen, self._desk)
+        self._server = await WebServer.start(self._options.listen, self._desk)
         self._started.push_async_callback(self._server.close)
         self._started.push_async_callback(self._end_chores)
         self._started.push_async_callback(self._sessions.stopped)
@@ -162,9 +166,9 @@ class Daemon:
             chore.add_done_callback(self._ended)
         where = {"listen": self._server.addresses, "url": self.url}
         keys = {"version": __version__, "targets": len(self._ground.jobs), **where}
-        LOG.info("listening", extra={"keys": keys})
+        _logger.info("listening", extra={"keys": keys})
         if self._newcomers.longest:
-            LOG.info(FIRST, span(self._newcomers.longest))
+            _logger.info(FIRST_SESSIONS_WAIT, span(self._newcomers.longest))
         await self._notifier.tell("READY=1", self._status)
 
     def rest_of(self, result: Result) -> tuple[Holdup, float | None] | None:
@@ -203,7 +207,7 @@ class Daemon:
         """What the history's file holds is read before the first session."""
         if self._file is not None:
             await self._file.load(tuple(self._ground.jobs))
-            async for job in in_slices(list(self._ground.jobs.values())):
+            async for job in cooperatively(list(self._ground.jobs.values())):
                 self._recall_outages(job)
                 self._ground.news.of(job.name)
         self._ground.news.begins_by = self._ground.clock.wall() + self._newcomers.longest
@@ -213,19 +217,19 @@ class Daemon:
     def _recall_outages(self, job: Job) -> None:
         """An outage that stood a moment ago stands: a restart in the middle of one is no second page."""
         results = self._ground.history.recent(job.name)
-        begin = self._ground.clock.wall() - max(STALE, STALE_CYCLES * job.interval)
+        begin = self._ground.clock.wall() - max(STALE_SECONDS, STALE_CYCLES * job.interval)
         if results and results[-1].started_at >= begin:
             self._ground.metrics.recall(job.name, results)
 
     async def _tidy(self) -> None:
         while True:
-            async for name in in_slices(list(self._ground.jobs)):
+            async for name in cooperatively(list(self._ground.jobs)):
                 job = self._ground.jobs.get(name)
                 if job is not None:
                     self._told.tell_identities(job, job.identities)
             self._prober.forget_all_but(self._ground.jobs.values())
-            await asyncio.sleep(TIDY)
-            async for _ in in_slices(self._ground.state.ledger.pruning(self._ground.clock.wall())):
+            await asyncio.sleep(HOUSEKEEPING_SECONDS)
+            async for _ in cooperatively(self._ground.state.ledger.pruning(self._ground.clock.wall())):
                 pass
             with self._ground.state.transaction():
                 pass  # what others have written
@@ -241,14 +245,14 @@ class Daemon:
     def _room(self) -> bool:
         """Whether a session that no schedule asked for may be opened: they are a part of the most, never all of it."""
         most = self._scheduler.most
-        return self._in_flight < most and self._sessions.in_flight < max(1, most // ASKED_PART)
+        return self._in_flight < most and self._sessions.in_flight < max(1, most // ON_DEMAND_ONE_IN)
 
     @property
     def _status(self) -> str:
         """What `systemctl status` shows."""
         return f"STATUS={count(len(self._ground.jobs), 'target')}, listening on {self.url}"
 
-    async def _tell_systemd(self, reloaded: Reloaded) -> None:
+    async def _tell_systemd(self, reloaded: ReloadOutcome) -> None:
         """Its own `reload` is over before ours is, and never fails: the status is where it can be seen."""
         how = "" if reloaded.successful else f"; {reloaded.sentences[0]}"
         await self._notifier.tell(self._status + how)
@@ -263,7 +267,7 @@ class Daemon:
         """A task ends by itself if it breaks, or has done what it was for."""
         if not chore.cancelled() and chore.exception() is not None:
             self._dead = chore.get_name()
-            LOG.error("the task %s has died: please report this", self._dead, exc_info=chore.exception())
+            _logger.error("the task %s has died: please report this", self._dead, exc_info=chore.exception())
 
     def _ill(self) -> str | None:
         if self._dead:
@@ -278,7 +282,7 @@ class Daemon:
         await asyncio.gather(*self._chores, return_exceptions=True)
 
 
-def _history_file(path: Path | None, ground: Ground) -> "HistoryFile | None":
+def _history_file(path: Path | None, ground: Services) -> "HistoryFile | None":
     """The file that keeps the history, if one does."""
     if path is None:
         return None
@@ -295,5 +299,5 @@ def _most(wished: int) -> int:
     """How many sessions there may be at once."""
     most = max(1, min(wished, descriptors() - SPARE_DESCRIPTORS))
     if most < wished:
-        LOG.warning("at most %d sessions at once, not max_sessions: raise the limit of open files", most)
+        _logger.warning("at most %d sessions at once, not max_sessions: raise the limit of open files", most)
     return most

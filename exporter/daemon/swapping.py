@@ -7,42 +7,42 @@ makes room before others come.
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from exporter.daemon.ground import Ground
-from exporter.daemon.newcomers import Newcomers
-from exporter.daemon.told import Told
-from exporter.host import in_slices
-from exporter.plan import Difference, Job
+from exporter.daemon.ground import Services
+from exporter.daemon.newcomers import StartupGate
+from exporter.daemon.told import ResultDispatcher
+from exporter.host import cooperatively
+from exporter.plan import Job, PlanDiff
 from exporter.scheduler import Scheduler
 
 
 @dataclass(frozen=True, slots=True)
-class Swap:
+class PlanApplier:
     """Who must know of another plan.
 
     `delay`: seconds that a new target waits. `most`: how many sessions there may be at once if so many are wished for.
     `wanted`: the jobs of the last plan, by name; those that run are behind it while a session of theirs is not over.
     """
 
-    ground: Ground
+    ground: Services
     scheduler: Scheduler
-    told: Told
-    newcomers: Newcomers
+    told: ResultDispatcher
+    newcomers: StartupGate
     delay: float
     most: Callable[[int], int]
     wanted: dict[str, Job]
 
-    async def make(self, change: Difference) -> None:
+    async def make(self, change: PlanDiff) -> None:
         """Let targets go, change and come. Broken off, it is taken up by the next one."""
-        async for name in in_slices(change.went):
+        async for name in cooperatively(change.went):
             self._went(name)
-        async for job in in_slices(change.adjusted):
+        async for job in cooperatively(change.adjusted):
             self.scheduler.adjust(job)
             self.wanted[job.name] = job
-        async for job in in_slices(change.changed):
+        async for job in cooperatively(change.changed):
             self.scheduler.change(job)
             self.wanted[job.name] = job
         self.scheduler.most = self.most(change.max_sessions)
-        async for job in in_slices(change.came):
+        async for job in cooperatively(change.came):
             self._came(job)
         self._in_order(change)
         if change.came:
@@ -60,7 +60,7 @@ class Swap:
         self.scheduler.add(job, self.ground.clock.wall() + self.delay)
         self.wanted[job.name] = job
 
-    def _in_order(self, change: Difference) -> None:
+    def _in_order(self, change: PlanDiff) -> None:
         """As the config has them."""
         for jobs in (self.ground.jobs, self.wanted):
             known = dict(jobs)

@@ -10,16 +10,16 @@ from dataclasses import dataclass, field
 
 from exporter import log
 from exporter.daemon.board import identities
-from exporter.daemon.ground import Ground
+from exporter.daemon.ground import Services
 from exporter.metrics import target_series
 from exporter.plan import Job
 from exporter.result import Probe, Result, Skip, Trigger
 
-LOG = logging.getLogger("exporter.daemon")
+_logger = logging.getLogger("exporter.daemon")
 
 
 @dataclass(frozen=True, slots=True)
-class Listeners:
+class ResultListeners:
     """Whoever else wants to know; `keep`: what keeps results over a restart."""
 
     on_result: Callable[[Result], None] = field(default=lambda _: None)
@@ -27,10 +27,10 @@ class Listeners:
     keep: Callable[[Result], None] = field(default=lambda _: None)
 
 
-class Told:
-    """The sinks of the scheduler (`scheduler.Sinks`)."""
+class ResultDispatcher:
+    """The sinks of the scheduler (`scheduler.ResultSinks`)."""
 
-    def __init__(self, ground: Ground, listeners: Listeners) -> None:
+    def __init__(self, ground: Services, listeners: ResultListeners) -> None:
         self._ground = ground
         self._jobs = ground.jobs
         self._metrics = ground.metrics
@@ -106,7 +106,7 @@ class Told:
 
     def stepped(self, seconds: float) -> None:
         """Follow a step of the wall clock."""
-        LOG.warning("the wall clock stepped by %.1f s: every target is planned anew", seconds)
+        _logger.warning("the wall clock stepped by %.1f s: every target is planned anew", seconds)
         self._state.shift(seconds)
 
     def opened(self, target: str, change: int) -> None:

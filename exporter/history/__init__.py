@@ -9,10 +9,22 @@ Rule 3: what is counted or said of a state does not depend on which results are 
 cycles · `tally` counts of the last day.
 """
 
-from exporter.history.history import FAILURES, LAST, History, Snapshot
+from exporter.history.history import RETAINED_FAILURES, RETAINED_RESULTS, History, HistorySnapshot
 from exporter.history.shelf import weight
-from exporter.history.standing import State, Word
-from exporter.history.strip import Mark, Outcome
-from exporter.history.tally import BUCKET, WINDOW
+from exporter.history.standing import StateKind, TargetState
+from exporter.history.strip import CycleMark, CycleOutcome
+from exporter.history.tally import BUCKET_SECONDS, WINDOW_SECONDS
 
-__all__ = ["BUCKET", "FAILURES", "LAST", "WINDOW", "History", "Mark", "Outcome", "Snapshot", "State", "Word", "weight"]
+__all__ = [
+    "BUCKET_SECONDS",
+    "RETAINED_FAILURES",
+    "RETAINED_RESULTS",
+    "WINDOW_SECONDS",
+    "CycleMark",
+    "CycleOutcome",
+    "History",
+    "HistorySnapshot",
+    "StateKind",
+    "TargetState",
+    "weight",
+]

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Final, NamedTuple
 
-from exporter.history.shelf import Shelf
-from exporter.history.standing import UNKNOWN, Standing, State
-from exporter.history.strip import NUMBERS, Mark, Outcome, Strip
-from exporter.history.tally import Tally
+from exporter.history.shelf import ResultBuffer
+from exporter.history.standing import UNKNOWN_STATE, TargetState, TargetStateTracker
+from exporter.history.strip import NUMBER_OF_WORD, CycleMark, CycleOutcome, CycleTimeline
+from exporter.history.tally import WindowedCounter
 from exporter.result import (
     FactoryReason,
     Initiator,
@@ -24,20 +24,20 @@ from exporter.result import (
     Verdict,
 )
 
-LAST: Final = 100
-FAILURES: Final = 100
-MAX_BYTES: Final = 32 << 20
+RETAINED_RESULTS: Final = 100
+RETAINED_FAILURES: Final = 100
+MAX_HISTORY_BYTES: Final = 32 << 20
 """Some 12,000 healthy sessions: all that 50 targets may keep."""
 
 OTHER_CODE: Final = 0
 """The code under which those are counted that come after `tally.KINDS` others."""
 
 
-_PASS, _PASSED, _SCHEDULE = Verdict.PASS, Outcome.PASS, Trigger.SCHEDULE
+_PASS, _PASSED, _SCHEDULE = Verdict.PASS, CycleOutcome.PASS, Trigger.SCHEDULE
 """At hand: see `standing`."""
 
 
-class Ending(NamedTuple):
+class CloseKey(NamedTuple):
     """How a session was closed; `code` is `OTHER_CODE` for a server that invents too many."""
 
     code: int
@@ -45,7 +45,7 @@ class Ending(NamedTuple):
     phase: Phase
 
 
-class Cause(NamedTuple):
+class FailureKey(NamedTuple):
     """Why a session failed."""
 
     phase: Phase
@@ -54,7 +54,7 @@ class Cause(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Snapshot:
+class HistorySnapshot:
     """What a file keeps of a target beside its results. `at`: when the newest session began that is taken in.
 
     `closes`, `reasons`: counts by steps, as `Tally.steps` tells them.
@@ -64,22 +64,22 @@ class Snapshot:
     verdicts: Mapping[Probe, Verdict]
     since: float
     impaired_since: float | None
-    marks: tuple[Mark, ...]
-    closes: tuple[tuple[Ending, Mapping[int, int]], ...]
-    reasons: tuple[tuple[Cause, Mapping[int, int]], ...]
+    marks: tuple[CycleMark, ...]
+    closes: tuple[tuple[CloseKey, Mapping[int, int]], ...]
+    reasons: tuple[tuple[FailureKey, Mapping[int, int]], ...]
 
 
-class _Target:
+class _TargetHistory:
     """All that is known of one target."""
 
     __slots__ = ("closes", "reasons", "shelf", "standing", "strip")
 
     def __init__(self, last: int, failures: int) -> None:
-        self.shelf = Shelf(last, failures)
-        self.standing = Standing()
-        self.strip = Strip()
-        self.closes: Tally[Ending] = Tally()
-        self.reasons: Tally[Cause] = Tally()
+        self.shelf = ResultBuffer(last, failures)
+        self.standing = TargetStateTracker()
+        self.strip = CycleTimeline()
+        self.closes: WindowedCounter[CloseKey] = WindowedCounter()
+        self.reasons: WindowedCounter[FailureKey] = WindowedCounter()
 
 
 class History:
@@ -94,11 +94,13 @@ class History:
     that fails in ten ways.
     """
 
-    def __init__(self, last: int = LAST, failures: int = FAILURES, max_bytes: int = MAX_BYTES) -> None:
+    def __init__(
+        self, last: int = RETAINED_RESULTS, failures: int = RETAINED_FAILURES, max_bytes: int = MAX_HISTORY_BYTES
+    ) -> None:
         self._last = last
         self._failures = failures
         self._max_bytes = max_bytes
-        self._targets: dict[str, _Target] = {}
+        self._targets: dict[str, _TargetHistory] = {}
         self._bytes = 0
 
     # Told ---------------------------------------------------------------------------------------------------------
@@ -110,13 +112,13 @@ class History:
         target.standing.add(result)
         at = result.started_at
         if result.close is not None:
-            ending = Ending(result.close.code, result.close.initiator, result.close.phase)
+            ending = CloseKey(result.close.code, result.close.initiator, result.close.phase)
             if not target.closes.count(ending, at):
                 target.closes.count(ending._replace(code=OTHER_CODE), at, most=sys.maxsize)
         if result.reason is not None and result.phase is not None:
-            target.reasons.count(Cause(result.phase, result.reason, result.factory_reason), at)
+            target.reasons.count(FailureKey(result.phase, result.reason, result.factory_reason), at)
         if result.impairment is not None and result.trigger is _SCHEDULE:
-            target.strip.add(at, Outcome.IMPAIRED, result.impairment.value)
+            target.strip.add(at, CycleOutcome.IMPAIRED, result.impairment.value)
 
     def cycle(self, result: Result) -> None:
         """The session that answers one scheduled cycle, after it was added."""
@@ -124,7 +126,7 @@ class History:
 
     def skip(self, skip: Skip, at: float) -> None:
         """A cycle that opened no session, or one that proved nothing; `at` in unix seconds."""
-        word = Outcome.DISTORTED if skip.cause is SkipCause.DISTORTED else Outcome.SKIP
+        word = CycleOutcome.DISTORTED if skip.cause is SkipCause.DISTORTED else CycleOutcome.SKIP
         self._known(skip.target).strip.add(at, word, skip.cause.value)
 
     def expect(self, target: str, probes: tuple[Probe, ...]) -> None:
@@ -168,45 +170,45 @@ class History:
         known = self._targets.get(target)
         return known.standing.latest if known else None
 
-    def state(self, target: str) -> State:
+    def state(self, target: str) -> TargetState:
         """How it does; of a target that is not known, that."""
         known = self._targets.get(target)
-        return known.standing.state() if known else UNKNOWN
+        return known.standing.state() if known else UNKNOWN_STATE
 
-    def strip(self, target: str, number: int) -> Sequence[Mark]:
+    def strip(self, target: str, number: int) -> Sequence[CycleMark]:
         """The last scheduled cycles, oldest first, so many at most."""
         known = self._targets.get(target)
         return known.strip.last(number) if known else ()
 
-    def closes(self, target: str, since: float) -> Counter[Ending]:
+    def closes(self, target: str, since: float) -> Counter[CloseKey]:
         """How often sessions of the last day ended how, from five minutes before `since` (unix seconds) on."""
         known = self._targets.get(target)
         return known.closes.since(since) if known else Counter()
 
-    def reasons(self, target: str, since: float) -> Counter[Cause]:
+    def reasons(self, target: str, since: float) -> Counter[FailureKey]:
         """How often sessions of the last day failed why, from five minutes before `since` (unix seconds) on."""
         known = self._targets.get(target)
         return known.reasons.since(max(since, known.closes.begin)) if known else Counter()
 
     # Kept over a restart ------------------------------------------------------------------------------------------
 
-    def snapshot(self, target: str) -> Snapshot | None:
+    def snapshot(self, target: str) -> HistorySnapshot | None:
         """What a file should keep beside the results; None before the first of them."""
         known = self._targets.get(target)
         if known is None or known.standing.latest is None:
             return None
         standing = known.standing
-        return Snapshot(
+        return HistorySnapshot(
             at=known.standing.latest.started_at,
             verdicts=dict(standing.verdicts),
             since=standing.since,
             impaired_since=standing.impaired_since,
-            marks=tuple(known.strip.last(len(NUMBERS) * 100)),
+            marks=tuple(known.strip.last(len(NUMBER_OF_WORD) * 100)),
             closes=tuple(known.closes.steps().items()),
             reasons=tuple(known.reasons.steps().items()),
         )
 
-    def recall(self, target: str, snapshot: Snapshot | None, results: Iterable[Result]) -> None:
+    def recall(self, target: str, snapshot: HistorySnapshot | None, results: Iterable[Result]) -> None:
         """Go on where an earlier process ended: its results of a target, oldest first.
 
         Those that the snapshot does not know are taken in as if they had just been.
@@ -217,7 +219,7 @@ class History:
             known.closes.recall(dict(snapshot.closes))
             known.reasons.recall(dict(snapshot.reasons))
             for mark in snapshot.marks:
-                if mark[1:] in NUMBERS:
+                if mark[1:] in NUMBER_OF_WORD:
                     known.strip.add(*mark)
         for result in results:
             if snapshot is not None and result.started_at <= snapshot.at:
@@ -230,35 +232,35 @@ class History:
 
     # Bounds -------------------------------------------------------------------------------------------------------
 
-    def _known(self, name: str) -> _Target:
+    def _known(self, name: str) -> _TargetHistory:
         target = self._targets.get(name)
         if target is None:
-            target = self._targets[name] = _Target(self._last, self._failures)
+            target = self._targets[name] = _TargetHistory(self._last, self._failures)
         return target
 
-    def _keep(self, target: _Target, result: Result) -> None:
+    def _keep(self, target: _TargetHistory, result: Result) -> None:
         self._bytes -= target.shelf.size
         target.shelf.add(result)
         self._bytes += target.shelf.size
         while self._bytes > self._max_bytes and self._give_way(target.shelf):
             pass
 
-    def _give_way(self, own: Shelf) -> bool:
+    def _give_way(self, own: ResultBuffer) -> bool:
         """Have one result given up; False if each target has only its newest."""
         if own.size * len(self._targets) > self._max_bytes and self._shrink(own):
             return True
         return self._shrink(max((known.shelf for known in self._targets.values()), key=lambda shelf: shelf.spare))
 
-    def _shrink(self, shelf: Shelf) -> bool:
+    def _shrink(self, shelf: ResultBuffer) -> bool:
         before = shelf.size
         shelf.shrink()
         self._bytes += shelf.size - before
         return shelf.size < before
 
 
-def _mark(result: Result) -> tuple[Outcome, str]:
+def _mark(result: Result) -> tuple[CycleOutcome, str]:
     if result.failed:
-        return Outcome.FAIL, result.factory_reason or result.reason or FactoryReason.OTHER
+        return CycleOutcome.FAIL, result.factory_reason or result.reason or FactoryReason.OTHER
     deepest = Probe.CONNECT
     for probe, verdict in result.verdicts.items():
         if verdict is _PASS:

@@ -6,21 +6,21 @@ from typing import Final
 
 from exporter.result import Result
 
-RESULT: Final = 1_100
-FRAME: Final = 160
-FIGURE: Final = 40
-KINDS: Final = 170
+RESULT_BYTES: Final = 1_100
+FRAME_BYTES: Final = 160
+FIGURE_BYTES: Final = 40
+KIND_BYTES: Final = 170
 """Bytes of a result, of each frame and figure in it, and of what was passed over: measured on CPython 3.11."""
 
 
 def weight(result: Result) -> int:
     """About how many bytes of memory a result takes."""
     figures = len(result.phases) + len(result.durations)
-    kinds = KINDS if result.passed_over else 0
-    return RESULT + FRAME * len(result.transcript) + FIGURE * figures + kinds
+    kinds = KIND_BYTES if result.passed_over else 0
+    return RESULT_BYTES + FRAME_BYTES * len(result.transcript) + FIGURE_BYTES * figures + kinds
 
 
-class Shelf:
+class ResultBuffer:
     """At most `last` results, and `failures` older ones that failed; `size` in bytes, as `weight` has them.
 
     What is pushed out of the first row stands in the second if it is a failure. So a failure is there for as long as

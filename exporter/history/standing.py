@@ -8,7 +8,7 @@ from typing import Final
 from exporter.result import Probe, Result, Verdict
 
 
-class Word(StrEnum):
+class StateKind(StrEnum):
     """How a target does, in a word."""
 
     PASSING = "passing"
@@ -18,25 +18,25 @@ class Word(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class State:
+class TargetState:
     """How a target does. `since`: unix seconds at which the first session began that said so; 0.0 if none has.
 
     `probe`: the shallowest that fails, if one does. `result`: the session that says so; None when it is not kept.
     """
 
-    word: Word
+    word: StateKind
     since: float = 0.0
     probe: Probe | None = None
     result: Result | None = None
 
 
-UNKNOWN: Final = State(Word.UNKNOWN)
+UNKNOWN_STATE: Final = TargetState(StateKind.UNKNOWN)
 
-_PASSING, _FAILING, _FAIL, _NONE = Word.PASSING, Word.FAILING, Verdict.FAIL, Verdict.NONE
+_PASSING, _FAILING, _FAIL, _NONE = StateKind.PASSING, StateKind.FAILING, Verdict.FAIL, Verdict.NONE
 """At hand: to look a member up in its enum costs as much as a line of `Standing.add`, which every session runs."""
 
 
-class Standing:
+class TargetStateTracker:
     """A target by the last verdict of each of its probes: a session that only connected does not mend `send`.
 
     Our own failures hide what was proved, and change nothing of it: when they are over, it is as old as it was.
@@ -48,7 +48,7 @@ class Standing:
         self._latest: Result | None = None
         self._asked: tuple[Probe, ...] = tuple(Probe)
         self._decided: dict[Probe, tuple[Verdict, Result | None]] = {}
-        self._word = Word.UNKNOWN
+        self._word = StateKind.UNKNOWN
         self._since = 0.0
         self._impaired_since: float | None = None
 
@@ -107,18 +107,18 @@ class Standing:
             if probe in self._decided and self._decided[probe][0] is verdict:
                 self._decided[probe] = verdict, result
 
-    def state(self) -> State:
+    def state(self) -> TargetState:
         """The state of this moment."""
         if self._impaired_since is not None:
-            return State(Word.IMPAIRED, self._impaired_since, result=self._latest)
+            return TargetState(StateKind.IMPAIRED, self._impaired_since, result=self._latest)
         for probe in Probe:
             verdict, result = self._decided.get(probe, (_NONE, None))
             if verdict is _FAIL:
-                return State(self._word, self._since, probe, result)
-        return State(self._word, self._since, result=self._latest)
+                return TargetState(self._word, self._since, probe, result)
+        return TargetState(self._word, self._since, result=self._latest)
 
-    def _proved(self) -> Word:
+    def _proved(self) -> StateKind:
         for verdict, _ in self._decided.values():
             if verdict is _FAIL:
                 return _FAILING
-        return _PASSING if self._decided else Word.UNKNOWN
+        return _PASSING if self._decided else StateKind.UNKNOWN

@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 from exporter.result import FactoryReason, Impairment, Probe, Reason, SkipCause
 
 
-class Outcome(StrEnum):
+class CycleOutcome(StrEnum):
     """What came of a cycle that was due."""
 
     PASS = "pass"  # noqa: S105
@@ -17,36 +17,36 @@ class Outcome(StrEnum):
     DISTORTED = "distorted"
 
 
-class Mark(NamedTuple):
+class CycleMark(NamedTuple):
     """One cycle; `at` in unix seconds. `reason` is a word of the house.
 
     Of a pass the deepest probe that passed, of a failure the factory's reason or else the reason, of a skip its cause.
     """
 
     at: float
-    word: Outcome
+    word: CycleOutcome
     reason: str
 
 
-Sort = tuple[Outcome, str]
+Sort = tuple[CycleOutcome, str]
 
-SORTS: Final[tuple[Sort, ...]] = (
-    *((Outcome.PASS, probe.value) for probe in Probe),
-    *((Outcome.FAIL, reason.value) for reason in (*Reason, *FactoryReason)),
-    *((Outcome.SKIP, cause.value) for cause in SkipCause if cause is not SkipCause.DISTORTED),
-    *((Outcome.IMPAIRED, impairment.value) for impairment in Impairment),
-    (Outcome.DISTORTED, SkipCause.DISTORTED.value),
+CYCLE_WORDS: Final[tuple[Sort, ...]] = (
+    *((CycleOutcome.PASS, probe.value) for probe in Probe),
+    *((CycleOutcome.FAIL, reason.value) for reason in (*Reason, *FactoryReason)),
+    *((CycleOutcome.SKIP, cause.value) for cause in SkipCause if cause is not SkipCause.DISTORTED),
+    *((CycleOutcome.IMPAIRED, impairment.value) for impairment in Impairment),
+    (CycleOutcome.DISTORTED, SkipCause.DISTORTED.value),
 )
 """Every mark there can be."""
 
-NUMBERS: Final = {sort: number for number, sort in enumerate(SORTS)}
+NUMBER_OF_WORD: Final = {sort: number for number, sort in enumerate(CYCLE_WORDS)}
 
-KEPT: Final = 120
+RETAINED_CYCLES: Final = 120
 """Cycles: more than a page shows, 40 minutes of the shipped interval."""
 
 
-class Strip:
-    """The last `KEPT` cycles."""
+class CycleTimeline:
+    """The last `RETAINED_CYCLES` cycles."""
 
     __slots__ = ("_moments", "_next", "_sorts")
 
@@ -55,18 +55,18 @@ class Strip:
         self._sorts = bytearray()
         self._next = 0
 
-    def add(self, at: float, word: Outcome, reason: str) -> None:
+    def add(self, at: float, word: CycleOutcome, reason: str) -> None:
         """Mark a cycle; raises KeyError for words that no cycle has."""
-        number = NUMBERS[word, reason]
-        if len(self._sorts) < KEPT:
+        number = NUMBER_OF_WORD[word, reason]
+        if len(self._sorts) < RETAINED_CYCLES:
             self._moments.append(at)
             self._sorts.append(number)
             return
         self._moments[self._next] = at
         self._sorts[self._next] = number
-        self._next = (self._next + 1) % KEPT
+        self._next = (self._next + 1) % RETAINED_CYCLES
 
-    def last(self, number: int) -> list[Mark]:
+    def last(self, number: int) -> list[CycleMark]:
         """So many marks at most, oldest first."""
         places = [*range(self._next, len(self._sorts)), *range(self._next)][-number:] if number > 0 else []
-        return [Mark(self._moments[place], *SORTS[self._sorts[place]]) for place in places]
+        return [CycleMark(self._moments[place], *CYCLE_WORDS[self._sorts[place]]) for place in places]

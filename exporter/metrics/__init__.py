@@ -9,8 +9,8 @@ one session that was asked for.
 """
 
 from exporter.metrics.doors import Metrics
-from exporter.metrics.exposition import Form
-from exporter.metrics.probed import Probed, probe_page
+from exporter.metrics.exposition import ExpositionFormat
+from exporter.metrics.probed import ProbedSession, probe_page
 from exporter.metrics.series import TargetSeries, target_series
 
-__all__ = ["Form", "Metrics", "Probed", "TargetSeries", "probe_page", "target_series"]
+__all__ = ["ExpositionFormat", "Metrics", "ProbedSession", "TargetSeries", "probe_page", "target_series"]

@@ -6,15 +6,16 @@ Rule 3: a result of a target that is gone is dropped: a series never comes back 
 
 import platform
 from collections.abc import Generator, Iterable, Mapping
-from typing import Final, NamedTuple
+from http import HTTPStatus
+from typing import NamedTuple
 
-from exporter.classify import Cause, Outages, close_label
+from exporter.classify import OutageCause, OutageDetector, close_label
 from exporter.metrics import families as f
-from exporter.metrics.exposition import Form, Machine, figures
+from exporter.metrics.exposition import ExpositionFormat, ProcessMetrics, figures
 from exporter.metrics.layout import labels_text
 from exporter.metrics.series import (
     LEARNED,
-    OTHER,
+    OTHER_WORD,
     Key,
     TargetSeries,
     http_code,
@@ -23,14 +24,12 @@ from exporter.metrics.series import (
     passed_over_kinds,
     watched,
 )
-from exporter.metrics.storage import Shelf, Storage
+from exporter.metrics.storage import MetricStorage, SampleStore
 from exporter.profiles import has_factory, probes_of
 from exporter.result import Phase, Probe, Result, Skip, Verdict
 
-SWITCHING_PROTOCOLS: Final = 101
 
-
-class Own(NamedTuple):
+class ExporterFigures(NamedTuple):
     """What we said of ourselves: whether the last config loaded, when one last did (unix seconds), how late we are."""
 
     config_ok: bool
@@ -39,12 +38,12 @@ class Own(NamedTuple):
     distorted: int
 
 
-class _Known:
+class _RegisteredTarget:
     """A target that is there: its shelf, and what of its profile decides how a result is counted."""
 
-    def __init__(self, shelf: Shelf, target: TargetSeries) -> None:
+    def __init__(self, shelf: SampleStore, target: TargetSeries) -> None:
         self.shelf = shelf
-        self.outages = Outages(watched(target))
+        self.outages = OutageDetector(watched(target))
         self.update(target)
 
     def update(self, target: TargetSeries) -> None:
@@ -60,7 +59,7 @@ class _Known:
 
     def forget_outages(self) -> None:
         """Nothing is known of any outage: the backend, or what it can be asked, is another one."""
-        self.outages = Outages(watched(self.target))
+        self.outages = OutageDetector(watched(self.target))
         for cause in watched(self.target).causes:
             self.shelf.unset(f.OUTAGE, cause)
 
@@ -69,17 +68,17 @@ class Metrics:
     """All metric families of the exporter: `figures` and `machine` are what a scrape is made of."""
 
     def __init__(self, version: str) -> None:
-        self._storage = Storage()
-        self._machine = Machine()
-        self._targets: dict[str, _Known] = {}
+        self._storage = MetricStorage()
+        self._machine = ProcessMetrics()
+        self._targets: dict[str, _RegisteredTarget] = {}
         self._storage.own().arrange(own())
         self._storage.own().set(1, f.BUILD_INFO, version, platform.python_version())
 
-    def figures(self, form: Form) -> Generator[str]:
+    def figures(self, form: ExpositionFormat) -> Generator[str]:
         """Our series as text of one moment, in pieces; one reading at a time. See `exposition.figures`."""
         return figures(self._storage, form)
 
-    def machine(self, form: Form) -> str:
+    def machine(self, form: ExpositionFormat) -> str:
         """The rest of a page: process, platform, garbage collection. Reads /proc; callable in any thread."""
         return self._machine.text(form)
 
@@ -89,7 +88,7 @@ class Metrics:
         """Make the target's series, those that count at 0. Of a target that is there, the counts stay."""
         known = self._known(target.name)
         if known is None:
-            self._targets[target.name] = _Known(self._storage.add(target.name), target)
+            self._targets[target.name] = _RegisteredTarget(self._storage.add(target.name), target)
         else:
             known.update(target)
 
@@ -106,7 +105,7 @@ class Metrics:
         known = self._known(name)
         if known is None:
             return
-        stands: dict[Cause, bool] = {}
+        stands: dict[OutageCause, bool] = {}
         for result in results:
             stands |= known.outages.observe(result)
         for cause, one in stands.items():
@@ -126,7 +125,7 @@ class Metrics:
             (key[0].name, (name, *key[1:])) for name, known in self._targets.items() for key in known.shelf.strays()
         ]
 
-    def _known(self, name: str) -> _Known | None:
+    def _known(self, name: str) -> _RegisteredTarget | None:
         """A target that is there, its shelf open to be written to."""
         known = self._targets.get(name)
         if known is not None:
@@ -225,10 +224,10 @@ class Metrics:
         if successful:
             self._storage.own().set(at, f.RELOADED_AT)
 
-    def own(self) -> Own:
+    def own(self) -> ExporterFigures:
         """What was said of ourselves."""
         shelf = self._storage.own()
-        return Own(
+        return ExporterFigures(
             config_ok=bool(shelf.get(f.RELOAD_OK)),
             config_at=shelf.get(f.RELOADED_AT),
             loop_lag=shelf.get(f.LOOP_LAG),
@@ -241,7 +240,7 @@ class Metrics:
             known.shelf.set(value, *key)
 
 
-def _verdict(shelf: Shelf, result: Result, probe: Probe) -> None:
+def _verdict(shelf: SampleStore, result: Result, probe: Probe) -> None:
     """Attempts, failures, success and the two timestamps. A probe that was asked and proved nothing did run."""
     if probe.rank <= result.depth.rank:
         shelf.set(result.started_at, f.LAST_RUN, probe)
@@ -257,7 +256,7 @@ def _verdict(shelf: Shelf, result: Result, probe: Probe) -> None:
         shelf.add(f.FAILURES, probe, result.phase, result.reason)
 
 
-def _durations(known: _Known, result: Result) -> None:
+def _durations(known: _RegisteredTarget, result: Result) -> None:
     for probe, seconds in result.durations.items():
         if probe in known.probes and result.verdicts.get(probe) is Verdict.PASS:
             known.shelf.observe(seconds, f.DURATION, probe)
@@ -268,7 +267,7 @@ def _durations(known: _Known, result: Result) -> None:
             known.shelf.observe(seconds, f.PHASE_DURATION, phase)
 
 
-def _identity(known: _Known, result: Result) -> None:
+def _identity(known: _RegisteredTarget, result: Result) -> None:
     """A connect-deep session that sends no token says nothing of the identity."""
     tokenless = result.depth is Probe.CONNECT and known.tokenless
     undecided = all(verdict is Verdict.NONE for verdict in result.verdicts.values())
@@ -279,22 +278,22 @@ def _identity(known: _Known, result: Result) -> None:
         known.shelf.add(f.IDENTITY_FAILURES, result.identity)
 
 
-def _ending(known: _Known, result: Result) -> None:
+def _ending(known: _RegisteredTarget, result: Result) -> None:
     """The close, the HTTP status of a refused upgrade, and the messages that were passed over."""
     close = result.close
     if close is not None:
         known.shelf.add(f.CLOSES, close.phase, close_label(close.code, known.profile), close.initiator)
-    if result.http_status not in (None, SWITCHING_PROTOCOLS):
+    if result.http_status not in (None, HTTPStatus.SWITCHING_PROTOCOLS):
         known.shelf.add(f.HTTP_REJECTIONS, http_code(result.http_status))
     for kind, count in result.passed_over.items():
-        known.shelf.add(f.PASSED_OVER, kind if kind in known.kinds else OTHER, amount=count)
+        known.shelf.add(f.PASSED_OVER, kind if kind in known.kinds else OTHER_WORD, amount=count)
 
 
-def _evidence(shelf: Shelf, result: Result) -> None:
+def _evidence(shelf: SampleStore, result: Result) -> None:
     _known_figures(shelf, {f.CERTIFICATE_EXPIRY: result.evidence.certificate_expiry})
 
 
-def _factory(shelf: Shelf, result: Result) -> None:
+def _factory(shelf: SampleStore, result: Result) -> None:
     """Whether the factory gave a valid context: a welcome that nothing is wrong with, or a reason why not."""
     if result.factory_reason is not None:
         shelf.add(f.FACTORY_FAILURES, result.factory_reason)
@@ -313,7 +312,7 @@ def _factory(shelf: Shelf, result: Result) -> None:
     )
 
 
-def _known_figures(shelf: Shelf, figures: Mapping[f.Family, float | None]) -> None:
+def _known_figures(shelf: SampleStore, figures: Mapping[f.Family, float | None]) -> None:
     for family, value in figures.items():
         if value is not None:
             shelf.set(value, family)

@@ -22,10 +22,10 @@ from prometheus_client import (
 from prometheus_client.openmetrics import exposition as openmetrics
 
 from exporter.metrics.families import ALL, Family
-from exporter.metrics.storage import Storage
+from exporter.metrics.storage import MetricStorage
 
 
-class Form(Enum):
+class ExpositionFormat(Enum):
     """A form we can write: media type and version."""
 
     TEXT = ("text/plain", "0.0.4")
@@ -35,7 +35,7 @@ class Form(Enum):
 HELP_ESCAPES: Final = str.maketrans({"\\": r"\\", "\n": r"\n"})
 
 
-def figures(storage: Storage, form: Form) -> Generator[str]:
+def figures(storage: MetricStorage, form: ExpositionFormat) -> Generator[str]:
     """Every series of ours, a family of a target at a time; what is counted meanwhile is not in it.
 
     Raises RuntimeError if another reading is under way; closing the iterator ends this one.
@@ -47,12 +47,12 @@ def figures(storage: Storage, form: Form) -> Generator[str]:
                 yield shelf.text(family, reading)
 
 
-def _head(family: Family, form: Form) -> str:
-    name = family.name.removesuffix("_total") if form is Form.OPENMETRICS else family.name
+def _head(family: Family, form: ExpositionFormat) -> str:
+    name = family.name.removesuffix("_total") if form is ExpositionFormat.OPENMETRICS else family.name
     return f"# HELP {name} {family.help.translate(HELP_ESCAPES)}\n# TYPE {name} {family.kind}\n"
 
 
-class Machine:
+class ProcessMetrics:
     """The figures of this process and its interpreter. `text` reads /proc: half a millisecond, in any thread."""
 
     def __init__(self) -> None:
@@ -61,9 +61,9 @@ class Machine:
         for collector in (ProcessCollector, PlatformCollector, GCCollector):
             collector(registry=self._registry)
 
-    def text(self, form: Form) -> str:
+    def text(self, form: ExpositionFormat) -> str:
         """The last part of a page, with the end that its form asks for."""
-        if form is Form.TEXT:
+        if form is ExpositionFormat.TEXT:
             return generate_latest(self._registry).decode()
         text: bytes = openmetrics.generate_latest(self._registry)  # type: ignore[no-untyped-call]
         return text.decode()

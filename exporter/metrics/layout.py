@@ -15,12 +15,12 @@ from typing import Final
 from exporter.metrics.families import ALL, Family
 from exporter.metrics.series import Key
 
-NAME: Final = "\0"
+NAME_PLACEHOLDER: Final = "\0"
 """Stands in a template where a target's name goes. Names and aliases are letters, digits and `_.:-`
-(`config.scalars.NAME`), so none holds it, a quote, or a `%`."""
+(`config.scalars.NAME_PLACEHOLDER`), so none holds it, a quote, or a `%`."""
 
 
-LABELS: Final = "\2"
+LABELS_PLACEHOLDER: Final = "\2"
 """Stands in a template where the labels go that the config gives a target (`labels_text`)."""
 
 
@@ -41,13 +41,13 @@ BY_IDENTITY: Final = frozenset(family for family in ALL if "identity" in family.
 """Families whose series have an alias for a label, their only one."""
 
 
-ORDER: Final = {family: number for number, family in enumerate(ALL)}
+FAMILY_ORDER: Final = {family: number for number, family in enumerate(ALL)}
 
 Figure = int | float | None
 
 
 @dataclass(frozen=True, slots=True)
-class Block:
+class FamilyTemplate:
     """The text of one family: a template for each line, all of them in one, and the slots of their figures.
 
     `by_name`: other names than the target's stand in it. `zeros`: the whole text where every figure is 0, as most are:
@@ -64,7 +64,7 @@ class Block:
     by_name: bool
 
     def text(self, names: Mapping[str, str], figures: Sequence[Figure]) -> str:
-        """The lines of a target; `names` says what stands for each placeholder, its own name for `NAME`."""
+        """The lines of a target; `names` says what stands for each placeholder, its own name for `NAME_PLACEHOLDER`."""
         known: Sequence[Figure] = figures[self.first : self.end]
         if self.buckets:
             known = list(_cumulated(known, self.buckets + 2))
@@ -78,12 +78,12 @@ class Block:
         return self._named(template, names) % tuple(known)  # no name holds a `%`
 
     def _named(self, template: str, names: Mapping[str, str]) -> str:
-        for placeholder, name in names.items() if self.by_name else ((NAME, names[NAME]),):
+        for placeholder, name in names.items() if self.by_name else ((NAME_PLACEHOLDER, names[NAME_PLACEHOLDER]),):
             template = template.replace(placeholder, name)
         return template
 
 
-class Layout:
+class SeriesLayout:
     """The slots of a set of series. `at`: the first slot of each.
 
     A histogram has one for what fell into each bucket and no smaller one, then +Inf, then the sum: to count is to
@@ -92,12 +92,12 @@ class Layout:
 
     def __init__(self, keys: Iterable[Key]) -> None:
         self.at: dict[Key, int] = {}
-        self.blocks: dict[Family, Block] = {}
+        self.blocks: dict[Family, FamilyTemplate] = {}
         self.size = 0
         by_family: dict[Family, list[Key]] = {}
         for key in keys:
             by_family.setdefault(key[0], []).append(key)
-        for family in sorted(by_family, key=ORDER.__getitem__):
+        for family in sorted(by_family, key=FAMILY_ORDER.__getitem__):
             self._place(family, by_family[family])
 
     def _place(self, family: Family, keys: Sequence[Key]) -> None:
@@ -107,7 +107,7 @@ class Layout:
             lines += _lines(key)
             self.size += slots(family)
         template, zeros = "".join(lines), (0,) * len(lines)
-        self.blocks[family] = Block(
+        self.blocks[family] = FamilyTemplate(
             lines=tuple(lines),
             template=template,
             zeros=template % zeros,
@@ -120,9 +120,9 @@ class Layout:
 
 
 @lru_cache(maxsize=256)
-def layout_of(keys: tuple[Key, ...]) -> Layout:
+def layout_of(keys: tuple[Key, ...]) -> SeriesLayout:
     """The layout of these series, the same one for all who ask."""
-    return Layout(keys)
+    return SeriesLayout(keys)
 
 
 def slots(family: Family) -> int:
@@ -141,9 +141,9 @@ def _cumulated(figures: Sequence[Figure], length: int) -> Iterator[Figure]:
 
 def _lines(key: Key) -> list[str]:
     family, *values = key
-    named = [NAME, *values] if "target" in family.labels else values
+    named = [NAME_PLACEHOLDER, *values] if "target" in family.labels else values
     labels = [f'{label}="{value}"' for label, value in zip(family.labels, named, strict=True)]
-    after = LABELS if family.with_config_labels else ""
+    after = LABELS_PLACEHOLDER if family.with_config_labels else ""
     return [f"{family.name}{end}{_braced([*labels, *more], after)} %s\n" for end, more in _samples(family)]
 
 

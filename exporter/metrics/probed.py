@@ -9,6 +9,7 @@ blackbox_exporter: CONFIGURATION.md and prober/{handler,websocket,http,utils}.go
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from http import HTTPStatus
 from ipaddress import ip_address
 from typing import Any, Final
 
@@ -17,11 +18,9 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.openmetrics import exposition as openmetrics
 
 from exporter.config import Profile
-from exporter.metrics.exposition import Form
+from exporter.metrics.exposition import ExpositionFormat
 from exporter.profiles import has_factory
 from exporter.result import Phase, Probe, Result, Verdict
-
-SWITCHING_PROTOCOLS: Final = 101
 
 BLACKBOX_PHASES: Final[Mapping[str, tuple[Phase, ...]]] = {
     "resolve": (Phase.RESOLVE,),
@@ -36,7 +35,7 @@ Sample = tuple[Sequence[str], float]
 
 
 @dataclass(frozen=True, slots=True)
-class Probed:
+class ProbedSession:
     """One session and what was asked of it. `took`: seconds of all of it, `timeout`: those that it had to a verdict."""
 
     result: Result
@@ -52,29 +51,29 @@ class Probed:
 
 
 @dataclass(frozen=True, slots=True)
-class _Gauge:
+class _GaugeFamily:
     """One family: what it says of a session."""
 
     name: str
     help: str
-    samples: Callable[[Probed], Iterable[Sample]]
+    samples: Callable[[ProbedSession], Iterable[Sample]]
     labels: tuple[str, ...] = ()
 
 
-def probe_page(probed: Probed, form: Form) -> str:
+def probe_page(probed: ProbedSession, form: ExpositionFormat) -> str:
     """The whole page in this form."""
     registry = CollectorRegistry()
-    registry.register(_Session(probed))
-    if form is Form.TEXT:
+    registry.register(_SessionCollector(probed))
+    if form is ExpositionFormat.TEXT:
         return generate_latest(registry).decode()
     text: bytes = openmetrics.generate_latest(registry)  # type: ignore[no-untyped-call]
     return text.decode()
 
 
-class _Session:
+class _SessionCollector:
     """What the library asks for families."""
 
-    def __init__(self, probed: Probed) -> None:
+    def __init__(self, probed: ProbedSession) -> None:
         self._probed = probed
 
     def collect(self) -> Iterator[Any]:
@@ -90,35 +89,35 @@ def _known(figure: float | None) -> list[Sample]:
     return [] if figure is None else [((), figure)]
 
 
-def _by_blackbox_phase(probed: Probed) -> Iterator[Sample]:
+def _by_blackbox_phase(probed: ProbedSession) -> Iterator[Sample]:
     done = probed.result.phases
     for name, phases in BLACKBOX_PHASES.items():
         if phases[-1] in done or (name == "transfer" and not done.keys().isdisjoint(phases)):
             yield (name,), sum(done.get(phase, 0.0) for phase in phases)
 
 
-def _by_phase(probed: Probed) -> Iterator[Sample]:
+def _by_phase(probed: ProbedSession) -> Iterator[Sample]:
     return (((phase,), seconds) for phase, seconds in probed.result.phases.items())
 
 
 def _status(result: Result) -> int:
-    upgraded = SWITCHING_PROTOCOLS if Phase.UPGRADE in result.phases else 0
+    upgraded = HTTPStatus.SWITCHING_PROTOCOLS if Phase.UPGRADE in result.phases else 0
     return result.http_status or upgraded
 
 
-def _by_verdict(probed: Probed) -> Iterator[Sample]:
+def _by_verdict(probed: ProbedSession) -> Iterator[Sample]:
     for probe, verdict in probed.result.verdicts.items():
         if verdict is not Verdict.NONE:
             yield (probe,), verdict is Verdict.PASS
 
 
-def _failure(probed: Probed) -> Iterator[Sample]:
+def _failure(probed: ProbedSession) -> Iterator[Sample]:
     result = probed.result
     if probed.verdict is Verdict.FAIL and result.phase is not None and result.reason is not None:
         yield (result.phase, result.reason), 1
 
 
-def _factory_valid(probed: Probed) -> list[Sample]:
+def _factory_valid(probed: ProbedSession) -> list[Sample]:
     """As `ws_factory_valid`: a welcome that nothing is wrong with, or a reason why not."""
     if not has_factory(probed.profile):
         return []
@@ -131,12 +130,12 @@ def _address(result: Result) -> bytes:
     return ip_address(result.evidence.address).packed if result.evidence.address else b""
 
 
-def _ip_protocol(probed: Probed) -> list[Sample]:
+def _ip_protocol(probed: ProbedSession) -> list[Sample]:
     packed = _address(probed.result)
     return _known({4: 4, 16: 6}.get(len(packed)))
 
 
-def _ip_hash(probed: Probed) -> list[Sample]:
+def _ip_hash(probed: ProbedSession) -> list[Sample]:
     packed = _address(probed.result)
     return _known(_fnv(packed)) if packed else []
 
@@ -151,45 +150,45 @@ def _fnv(data: bytes) -> int:
 
 GAUGES: Final = (
     # blackbox_exporter's, for every prober
-    _Gauge(
+    _GaugeFamily(
         "probe_success",
         "1 if the probe that was asked passed, 0 if it failed or nothing was proved.",
         lambda probed: _known(probed.verdict is Verdict.PASS),
     ),
-    _Gauge(
+    _GaugeFamily(
         "probe_duration_seconds",
         "Seconds the whole session took, its close included.",
         lambda probed: _known(probed.took),
     ),
-    _Gauge(
+    _GaugeFamily(
         "probe_timeout_seconds",
         "Seconds the session had to reach a verdict.",
         lambda probed: _known(probed.timeout),
     ),
-    _Gauge(
+    _GaugeFamily(
         "probe_dns_lookup_time_seconds",
         "Seconds the look-up of the host took.",
         lambda probed: _known(probed.result.phases.get(Phase.RESOLVE)),
     ),
-    _Gauge("probe_ip_protocol", "4 or 6: the version of IP of the address that was probed.", _ip_protocol),
-    _Gauge("probe_ip_addr_hash", "Hash of the address that was probed, to see when it changes.", _ip_hash),
-    _Gauge(
+    _GaugeFamily("probe_ip_protocol", "4 or 6: the version of IP of the address that was probed.", _ip_protocol),
+    _GaugeFamily("probe_ip_addr_hash", "Hash of the address that was probed, to see when it changes.", _ip_hash),
+    _GaugeFamily(
         "probe_ssl_earliest_cert_expiry",
         "Unix time in seconds at which the first certificate ends of the chain that was verified.",
         lambda probed: _known(probed.result.evidence.certificate_expiry),
     ),
     # blackbox_exporter's WebSocket prober's
-    _Gauge(
+    _GaugeFamily(
         "probe_websocket_status_code",
         "HTTP status of the answer to the upgrade request, 0 if none came.",
         lambda probed: _known(_status(probed.result)),
     ),
-    _Gauge(
+    _GaugeFamily(
         "probe_websocket_connection_upgraded",
         "1 if the connection became a WebSocket, else 0.",
         lambda probed: _known(Phase.UPGRADE in probed.result.phases),
     ),
-    _Gauge(
+    _GaugeFamily(
         "probe_websocket_duration_seconds",
         "Seconds of the session by phase as blackbox_exporter cuts them, completed ones: processing is from TCP to the "
         "101, TLS included; transfer all messages.",
@@ -197,63 +196,63 @@ GAUGES: Final = (
         ("phase",),
     ),
     # ours
-    _Gauge(
+    _GaugeFamily(
         "probe_websocket_phase_duration_seconds",
         "Seconds of each completed phase of the session.",
         _by_phase,
         ("phase",),
     ),
-    _Gauge(
+    _GaugeFamily(
         "probe_websocket_verdict",
         "1 if the session passed the probe, 0 if it failed it; absent where nothing was proved.",
         _by_verdict,
         ("probe",),
     ),
-    _Gauge(
+    _GaugeFamily(
         "probe_websocket_verdict_duration_seconds",
         "Seconds from the start of the session to the probe's verdict, passed probes only.",
         lambda probed: (((probe,), seconds) for probe, seconds in probed.result.durations.items()),
         ("probe",),
     ),
-    _Gauge(
+    _GaugeFamily(
         "probe_failure_info",
         "Where and why the probe that was asked failed; absent if it did not.",
         _failure,
         ("phase", "reason"),
     ),
-    _Gauge(
+    _GaugeFamily(
         "probe_websocket_close_code",
         "Code of the session's first close frame, 1006 if there was none; absent without a WebSocket.",
         lambda probed: _known(probed.result.close.code if probed.result.close else None),
     ),
-    _Gauge(
+    _GaugeFamily(
         "probe_websocket_close_initiator_info",
         "Who sent the session's first close frame.",
         lambda probed: [((probed.result.close.initiator,), 1)] if probed.result.close else [],
         ("initiator",),
     ),
-    _Gauge(
+    _GaugeFamily(
         "probe_factory_valid",
         "1 if the factory gave the session a valid context, 0 if not; absent if the session cannot tell.",
         _factory_valid,
     ),
-    _Gauge(
+    _GaugeFamily(
         "probe_factory_failure_info",
         "Why the factory gave the session no valid context; absent if it did.",
         lambda probed: [((probed.result.factory_reason,), 1)] if probed.result.factory_reason else [],
         ("reason",),
     ),
-    _Gauge(
+    _GaugeFamily(
         "probe_factory_slot_limit",
         "Connections the backend allows each identity, as its refusal said.",
         lambda probed: _known(probed.result.slot_limit),
     ),
-    _Gauge(
+    _GaugeFamily(
         "probe_factory_clock_skew_seconds",
         "Seconds the server's clock was ahead of ours in the welcome.",
         lambda probed: _known(probed.result.evidence.clock_skew),
     ),
-    _Gauge(
+    _GaugeFamily(
         "probe_websocket_distorted",
         "1 if the exporter was too busy for the seconds of this session to be believed, else 0.",
         lambda probed: _known(probed.result.distorted),

@@ -9,14 +9,14 @@ from dataclasses import dataclass, field
 from itertools import chain, product
 from typing import Any, Final
 
-from exporter.classify import LEGAL_FAILURES, Watched, failing_phases, legal_closes, possible_causes
+from exporter.classify import LEGAL_FAILURES, OutagePolicy, failing_phases, legal_closes, possible_causes
 from exporter.config import Profile, Target, connects_without_token, withholds_token
 from exporter.metrics import families as f
 from exporter.profiles import has_factory, kinds_of, phases_of, probes_of
 from exporter.result import FactoryReason, Impairment, Probe, SkipCause
 
-OTHER: Final = "other"
-HTTP_CODES: Final = ("3xx", "400", "401", "403", "404", "429", "500", "502", "503", "504", OTHER)
+OTHER_WORD: Final = "other"
+HTTP_CODES: Final = ("3xx", "400", "401", "403", "404", "429", "500", "502", "503", "504", OTHER_WORD)
 
 OF_FACTORY: Final = (f.FACTORY_VALID, f.SLOT_LIMIT, f.CLOCK_SKEW, f.HEARTBEAT_INTERVAL, f.MAX_MESSAGE_SIZE)
 LEARNED: Final = (*OF_FACTORY, f.CERTIFICATE_EXPIRY)
@@ -84,10 +84,10 @@ def intervals(target: TargetSeries) -> dict[Probe, float]:
     return {probe: target.interval * target.every[probe] for probe in probes_of(target.profile)}
 
 
-def watched(target: TargetSeries) -> Watched:
+def watched(target: TargetSeries) -> OutagePolicy:
     """What decides how the target's sessions make outages."""
     causes = possible_causes(target.profile, tls=target.tls, factory=has_factory(target.profile))
-    return Watched(causes, intervals(target), len(target.identities), target.withheld, target.confirm_after)
+    return OutagePolicy(causes, intervals(target), len(target.identities), target.withheld, target.confirm_after)
 
 
 def own() -> dict[Key, Start]:
@@ -99,12 +99,12 @@ def http_code(status: int) -> str:
     """The label value of a refused upgrade's HTTP status."""
     if 300 <= status < 400:  # noqa: PLR2004 - RFC 9110 section 15.4
         return "3xx"
-    return str(status) if str(status) in HTTP_CODES else OTHER
+    return str(status) if str(status) in HTTP_CODES else OTHER_WORD
 
 
 def passed_over_kinds(profile: Profile) -> frozenset[str]:
     """The closed list of kinds of passed-over messages; what is not in it is `other`."""
-    return frozenset({*kinds_of(profile), OTHER})
+    return frozenset({*kinds_of(profile), OTHER_WORD})
 
 
 def _by_target(target: TargetSeries) -> Iterator[tuple[Key, Start]]:

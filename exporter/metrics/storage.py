@@ -1,6 +1,6 @@
 """Where the figures are kept: one flat list a target, behind the text of its layout.
 
-Rule 1: what a `Shelf` offers is all that `doors` may use, so that another storage can take this one's place.
+Rule 1: what a `SampleStore` offers is all that `doors` may use, so that another storage can take this one's place.
 Rule 2: whoever reads reads one moment: a shelf that is written to meanwhile keeps what it held (`Storage.reading`).
 """
 
@@ -10,20 +10,29 @@ from contextlib import contextmanager
 from typing import Any
 
 from exporter.metrics.families import Family
-from exporter.metrics.layout import BY_IDENTITY, LABELS, NAME, Figure, Layout, alias, layout_of, slots
+from exporter.metrics.layout import (
+    BY_IDENTITY,
+    LABELS_PLACEHOLDER,
+    NAME_PLACEHOLDER,
+    Figure,
+    SeriesLayout,
+    alias,
+    layout_of,
+    slots,
+)
 from exporter.metrics.series import Key, Start
 
 
-class Shelf:
+class SampleStore:
     """The series of one target (None: of the exporter itself), by family and the label values after `target`."""
 
     def __init__(self, target: str | None) -> None:
-        self._names = {NAME: target or ""}
+        self._names = {NAME_PLACEHOLDER: target or ""}
         self._aliases: dict[str, str] = {}
         self._figures: list[Figure] = []
         self._layout = layout_of(())
         self._strays: set[Key] = set()
-        self._kept: tuple[object, Mapping[str, str], Layout, list[Figure]] | None = None
+        self._kept: tuple[object, Mapping[str, str], SeriesLayout, list[Figure]] | None = None
 
     def arrange(self, legal: Mapping[Key, Start], aliases: Sequence[str] = (), labels: str = "") -> None:
         """Make the series that have a start, keep those that are there, drop those that are legal no more.
@@ -34,7 +43,7 @@ class Shelf:
         before = {key: self._slice(key) for key in self._keys()}
         self._aliases = {name: alias(number) for number, name in enumerate(aliases)}
         marks = {mark: name for name, mark in self._aliases.items()}
-        self._names = {NAME: self._names[NAME], **marks, LABELS: labels}
+        self._names = {NAME_PLACEHOLDER: self._names[NAME_PLACEHOLDER], **marks, LABELS_PLACEHOLDER: labels}
         self._lay_out(layout_of(tuple(map(self._placed, legal))), before)
         for key, start in legal.items():
             at = self._layout.at[self._placed(key)]
@@ -43,7 +52,7 @@ class Shelf:
             elif start is not None and self._figures[at] is None:
                 self._figures[at : at + slots(key[0])] = [0] * slots(key[0])
 
-    def _lay_out(self, layout: Layout, before: Mapping[Key, list[Figure]]) -> None:
+    def _lay_out(self, layout: SeriesLayout, before: Mapping[Key, list[Figure]]) -> None:
         """Move to another layout; what it does not have is dropped, what is new is not known yet."""
         self._layout, self._figures = layout, [None] * layout.size
         for key, figures in before.items():
@@ -104,7 +113,7 @@ class Shelf:
         """A place for a series that no table foresaw: it is counted all the same, and can be found."""
         self._strays.add(key)
         before = {known: self._slice(known) for known in self._keys()}
-        self._lay_out(Layout((*self._layout.at, self._placed(key))), before)
+        self._lay_out(SeriesLayout((*self._layout.at, self._placed(key))), before)
         at, length = self._layout.at[self._placed(key)], slots(key[0])
         self._figures[at : at + length] = [0] * length
         return at
@@ -131,35 +140,35 @@ class Shelf:
         return block.text(names, figures) if block is not None else ""
 
 
-class Storage:
+class MetricStorage:
     """The exporter's own shelf and one for each target."""
 
     def __init__(self) -> None:
-        self._own = Shelf(None)
-        self._shelves: dict[str, Shelf] = {}
+        self._own = SampleStore(None)
+        self._shelves: dict[str, SampleStore] = {}
         self._reading: object = None
 
-    def own(self) -> Shelf:
+    def own(self) -> SampleStore:
         """The series that belong to no target, to be written to now."""
         return self.open(self._own)
 
-    def add(self, target: str) -> Shelf:
+    def add(self, target: str) -> SampleStore:
         """Put up an empty shelf."""
-        shelf = self._shelves[target] = Shelf(target)
+        shelf = self._shelves[target] = SampleStore(target)
         return shelf
 
     def remove(self, target: str) -> None:
         """Take down a shelf, with all its series."""
         del self._shelves[target]
 
-    def open(self, shelf: Shelf) -> Shelf:
+    def open(self, shelf: SampleStore) -> SampleStore:
         """The shelf, to be written to now."""
         if self._reading is not None:
             shelf.keep(self._reading)
         return shelf
 
     @contextmanager
-    def read(self) -> Iterator[tuple[object, list[Shelf]]]:
+    def read(self) -> Iterator[tuple[object, list[SampleStore]]]:
         """All shelves as they are now, and the reading to ask them with; raises RuntimeError if one is under way."""
         if self._reading is not None:
             raise RuntimeError("a reading within a reading")

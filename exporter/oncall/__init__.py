@@ -7,8 +7,17 @@ Rule 2: its sessions enter the ledger and no counter.
 `checks` runs sessions of a target, `several` of more · `asking` asks another exporter.
 """
 
-from exporter.oncall.asking import NoAnswer, asked_of, client_of, healthy_at
-from exporter.oncall.checks import REFUSALS, OnCall, Rounds
+from exporter.oncall.asking import RemoteError, asked_of, client_of, healthy_at
+from exporter.oncall.checks import REFUSAL_TEXTS, Checker, SeriesOptions
 from exporter.oncall.several import check_each
 
-__all__ = ["REFUSALS", "NoAnswer", "OnCall", "Rounds", "asked_of", "check_each", "client_of", "healthy_at"]
+__all__ = [
+    "REFUSAL_TEXTS",
+    "Checker",
+    "RemoteError",
+    "SeriesOptions",
+    "asked_of",
+    "check_each",
+    "client_of",
+    "healthy_at",
+]

@@ -19,20 +19,20 @@ from typing import Any, Final
 from urllib.parse import urlencode, urlsplit
 
 from exporter import __version__
-from exporter.config import BasicAuth, HttpClient, Tls, YamlProblem, load_yaml, parse_http_client
-from exporter.files import TLS_CONTEXTS, FileProblem, Watched
+from exporter.config import BasicAuth, HttpClient, Tls, YamlError, load_yaml, parse_http_client
+from exporter.files import TLS_CONTEXTS, FileError, WatchedFile
 from exporter.host import Clock
 from exporter.log import printable
-from exporter.report import Checked, NotOurs, public_url, read_document
+from exporter.report import CheckReport, InvalidReportError, public_url, read_document
 
-FROM_TIMEOUT: Final = 90.0
+CHECK_TIMEOUT_SECONDS: Final = 90.0
 """Seconds to wait for a running exporter: a check there may take a session's timeout, 60 s and more."""
 
-HEALTH_TIMEOUT: Final = 5.0
+HEALTH_TIMEOUT_SECONDS: Final = 5.0
 """Seconds: an exporter whose loop turns answers in a few milliseconds."""
 
-FROM_LIMIT: Final = 1_048_576
-TEXT_LIMIT: Final = 500
+MAX_ANSWER_BYTES: Final = 1_048_576
+MAX_ERROR_CHARACTERS: Final = 500
 IN_THE_OPEN: Final = (
     "no user and password in the URL, where everybody on this machine can read them: name them in a file, by "
     "--http.config.file"
@@ -45,52 +45,52 @@ HINTS: Final[Mapping[int, str]] = {
 """What to do about an answer that is none."""
 
 
-class NoAnswer(Exception):  # noqa: N818
+class RemoteError(Exception):
     """A sentence: why a running exporter cannot be asked."""
 
 
 def client_of(path: Path) -> HttpClient:
     """What stands in the file of `--http.config.file`; raises NoAnswer with every mistake."""
     try:
-        client = parse_http_client(load_yaml(Watched(path).read()))
-    except FileProblem as problem:
-        raise NoAnswer(problem.sentence) from None
-    except YamlProblem as problem:
-        raise NoAnswer(f"{path}: {problem}") from None
+        client = parse_http_client(load_yaml(WatchedFile(path).read()))
+    except FileError as problem:
+        raise RemoteError(problem.sentence) from None
+    except YamlError as problem:
+        raise RemoteError(f"{path}: {problem}") from None
     if not isinstance(client, HttpClient):
-        raise NoAnswer("; ".join(f"{path}: {problem}" for problem in client))
+        raise RemoteError("; ".join(f"{path}: {problem}" for problem in client))
     return client.resolved(path.parent)
 
 
-def asked_of(source: str, target: str, probe: str | None, client: HttpClient | None = None) -> Checked:
+def asked_of(source: str, target: str, probe: str | None, client: HttpClient | None = None) -> CheckReport:
     """The check of a running exporter; raises NoAnswer if there is none or it cannot say."""
     shown, started = public_url(source), Clock().wall()
     query = urlencode({"target": target, **({"probe": probe} if probe else {})})
-    nothing = Checked(target, shown, (), started, __version__)
+    nothing = CheckReport(target, shown, (), started, __version__)
     try:
-        earlier = read_document(_answer(source, f"/api/check?{query}", client, FROM_TIMEOUT, method="POST"))
-    except _Refused as refused:
+        earlier = read_document(_answer(source, f"/api/check?{query}", client, CHECK_TIMEOUT_SECONDS, method="POST"))
+    except _RemoteRefusedError as refused:
         if refused.status == HTTPStatus.SERVICE_UNAVAILABLE:
             return replace(nothing, refusal=refused.said)
-        raise NoAnswer(str(refused)) from None
-    except NotOurs as problem:
-        raise NoAnswer(f"{shown} does not answer as an exporter does: {problem}") from None
-    return Checked(earlier.target, shown, earlier.results, earlier.started_at, __version__, context=earlier.context)
+        raise RemoteError(str(refused)) from None
+    except InvalidReportError as problem:
+        raise RemoteError(f"{shown} does not answer as an exporter does: {problem}") from None
+    return CheckReport(earlier.target, shown, earlier.results, earlier.started_at, __version__, context=earlier.context)
 
 
 def healthy_at(source: str, client: HttpClient | None = None) -> str:
     """What the exporter there says of its health, as a sentence; raises NoAnswer if it is not well, or is none."""
     try:
-        said = _line(_answer(source, "/-/healthy", client, HEALTH_TIMEOUT, ours=True))
-    except _Refused as refused:
-        raise NoAnswer(str(refused)) from None
+        said = _line(_answer(source, "/-/healthy", client, HEALTH_TIMEOUT_SECONDS, ours=True))
+    except _RemoteRefusedError as refused:
+        raise RemoteError(str(refused)) from None
     return f"{public_url(source)} says {said}"
 
 
 # HTTP -----------------------------------------------------------------------------------------------------------------
 
 
-class _Refused(Exception):  # noqa: N818
+class _RemoteRefusedError(Exception):
     """An exporter's answer that is no 200."""
 
     def __init__(self, shown: str, status: int, said: str) -> None:
@@ -99,14 +99,14 @@ class _Refused(Exception):  # noqa: N818
         self.said = said
 
 
-class _Stay(urllib.request.HTTPRedirectHandler):
+class _NoRedirectHandler(urllib.request.HTTPRedirectHandler):
     """A redirect is a finding: whoever it leads to is not the one we were told to ask."""
 
     def redirect_request(self, *_: Any) -> None:
         """Follow none."""
 
 
-class _Connection(HTTPSConnection):
+class _HTTPSConnection(HTTPSConnection):
     """HTTPS to a server that may be called otherwise than its address."""
 
     def __init__(self, host: str, *, trust: ssl.SSLContext, name: str | None, timeout: float) -> None:
@@ -120,12 +120,12 @@ class _Connection(HTTPSConnection):
         self.sock = self._trust.wrap_socket(self.sock, server_hostname=self._name or self.host)
 
 
-class _Https(urllib.request.HTTPSHandler):
+class _HTTPSHandler(urllib.request.HTTPSHandler):
     """HTTPS by settings of ours."""
 
     def __init__(self, tls: Tls) -> None:
         super().__init__()
-        self._connection = partial(_Connection, trust=TLS_CONTEXTS.context(tls), name=tls.server_name)
+        self._connection = partial(_HTTPSConnection, trust=TLS_CONTEXTS.context(tls), name=tls.server_name)
 
     def https_open(self, request: urllib.request.Request) -> HTTPResponse:
         """Open a request."""
@@ -137,42 +137,44 @@ def _answer(
 ) -> bytes:
     """The body of a 200, which an exporter must have signed if it is to be `ours`; raises NoAnswer and _Refused."""
     if not source.startswith(("http://", "https://")):
-        raise NoAnswer("must be the URL of an exporter, such as http://exporter:11011")
+        raise RemoteError("must be the URL of an exporter, such as http://exporter:11011")
     if "@" in urlsplit(source).netloc:
-        raise NoAnswer(IN_THE_OPEN)
+        raise RemoteError(IN_THE_OPEN)
     shown, client = public_url(source), client or HttpClient()
     try:
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), _Stay(), _Https(client.tls_config))
+        opener = urllib.request.build_opener(
+            urllib.request.ProxyHandler({}), _NoRedirectHandler(), _HTTPSHandler(client.tls_config)
+        )
         request = urllib.request.Request(f"{source.rstrip('/')}{path}", method=method)  # noqa: S310
         if client.basic_auth is not None:
             request.add_header("Authorization", _basic(client.basic_auth))
         with opener.open(request, timeout=timeout) as answer:
             if ours:
                 _is_ours(answer, shown)
-            return bytes(answer.read(FROM_LIMIT))
+            return bytes(answer.read(MAX_ANSWER_BYTES))
     except urllib.error.HTTPError as error:
         with error:
             _is_ours(error, shown)
-            raise _Refused(shown, error.code, _line(error.read(TEXT_LIMIT))) from None
-    except FileProblem as problem:
-        raise NoAnswer(problem.sentence) from None
+            raise _RemoteRefusedError(shown, error.code, _line(error.read(MAX_ERROR_CHARACTERS))) from None
+    except FileError as problem:
+        raise RemoteError(problem.sentence) from None
     except (OSError, ValueError, HTTPException) as problem:
-        raise NoAnswer(f"no answer of an exporter at {shown}: {_network_words(problem)}") from None
+        raise RemoteError(f"no answer of an exporter at {shown}: {_network_words(problem)}") from None
 
 
 def _basic(auth: BasicAuth) -> str:
     """RFC 7617."""
-    password = Watched(auth.password_file).read().strip()
+    password = WatchedFile(auth.password_file).read().strip()
     return f"Basic {base64.b64encode(auth.username.encode() + b':' + password).decode()}"
 
 
 def _is_ours(answer: HTTPResponse | urllib.error.HTTPError, shown: str) -> None:
     if answer.headers.get("Server") != "ws-factory-exporter":
-        raise NoAnswer(f"{shown} answers {answer.status} and is no exporter") from None
+        raise RemoteError(f"{shown} answers {answer.status} and is no exporter") from None
 
 
 def _line(body: bytes) -> str:
-    return printable(body[:TEXT_LIMIT].decode("utf-8", "replace").strip())
+    return printable(body[:MAX_ERROR_CHARACTERS].decode("utf-8", "replace").strip())
 
 
 def _network_words(problem: Exception) -> str:

@@ -12,18 +12,26 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from exporter import __version__
-from exporter.budget import PASSING, Request
+from exporter.budget import MOMENTARY_HOLDUPS, SessionCost
 from exporter.files import KeyRing
 from exporter.host import Clock
 from exporter.plan import Job
-from exporter.probing import UNHURRIED, Prober, Turn, Within
-from exporter.report import NEEDED, Checked, Context, Series, name_shape, public_url, until_healthy
+from exporter.probing import NO_LIMITS, Prober, ProbeRequest, TimeLimits
+from exporter.report import (
+    REQUIRED_PASSES,
+    CheckReport,
+    CheckSeries,
+    TargetContext,
+    name_shape,
+    public_url,
+    until_healthy,
+)
 from exporter.report.words import count, moment, span
 from exporter.resolver import Resolver
 from exporter.result import Holdup, Probe, Result, Skip, Trigger
-from exporter.state import State
+from exporter.state import LedgerFile
 
-REFUSALS: Final = {
+REFUSAL_TEXTS: Final = {
     Holdup.BUSY: "the identity has a connection open at this moment; ask again in a few seconds",
     Holdup.VERDICT: "the backend has not answered yet to another login of ours; ask again in a few seconds",
     Holdup.RATE: "the host is at its max_connects_per_minute; wait: any connect counts there",
@@ -42,20 +50,20 @@ REFUSALS: Final = {
     ),
 }
 """What the ledger answered, the one first that is over soonest."""
-OWN: Final = frozenset({Holdup.SLOTS, Holdup.IDENTITY})
+OWN_USER_HOLDUPS: Final = frozenset({Holdup.SLOTS, Holdup.IDENTITY})
 """What users of its own are spared."""
-TOKENS: Final = frozenset({Holdup.REJECTED, Holdup.BREAKER_TOKEN})
+TOKEN_HOLDUPS: Final = frozenset({Holdup.REJECTED, Holdup.BREAKER_TOKEN})
 OWN_USERS: Final = ", name users of its own under check_identities"
 TAKES_NONE: Final = ", or ask with --probe connect (HTTP: probe=connect), which takes no slot and sends no token"
 SEND_IT: Final = ", or send it all the same with check --send-token, if nobody else can be harmed"
-CYCLE_BEGINS: Final = 0.5
+CYCLE_START_SECONDS: Final = 0.5
 """Seconds after it is due within which a cycle has its slot, on a busy machine too."""
-PATIENT_PART: Final = 4
+WAIT_ONE_IN: Final = 4
 """The part of a session's time, where that is bounded, that may be waited for another connection's end."""
 
 
 @dataclass(frozen=True, slots=True)
-class Rounds:
+class SeriesOptions:
     """A series: at most `runs` sessions `every` so many seconds, for at most `until_healthy` seconds if given."""
 
     runs: int
@@ -77,7 +85,7 @@ Told = Callable[[list[Result], int, float], None]
 """Progress: the results so far, how many there may be, seconds until the end."""
 
 
-class OnCall:
+class Checker:
     """Checks one target. `identity`: an alias of the pool to speak as; absent: the first with a slot to spare.
 
     `beside`: the prober for sessions in the process that runs the schedule, for which they leave room from the first
@@ -89,7 +97,7 @@ class OnCall:
     def __init__(
         self,
         job: Job,
-        state: State,
+        state: LedgerFile,
         *,
         identity: str | None = None,
         clock: Clock | None = None,
@@ -108,15 +116,15 @@ class OnCall:
         self._send_token = send_token
         self.interrupted = False
 
-    async def once(self, depth: Probe, within: Within = UNHURRIED) -> Checked:
-        """One session now, within so much time; a `Checked` with the refusal's sentence if there is no room for it."""
+    async def once(self, depth: Probe, within: TimeLimits = NO_LIMITS) -> CheckReport:
+        """One session now, within the time limits; a `CheckReport` with the refusal's sentence if there is no room."""
         started = self._clock.wall()
         outcome = await self._session(depth, within)
         refusal = self._refusal(outcome, depth) if isinstance(outcome, Skip) else None
         checked = self._checked(started, (outcome,) if isinstance(outcome, Result) else (), refusal)
         return replace(checked, timeout=min(self._job.target.timeout, within.verdict))
 
-    async def series(self, depth: Probe, rounds: Rounds, told: Told) -> Series:
+    async def series(self, depth: Probe, rounds: SeriesOptions, told: Told) -> CheckSeries:
         """Sessions in a row, each as the next identity in turn, until all are done or the target is healthy.
 
         Cancelled, it closes the session that is open and tells what it has found so far.
@@ -128,7 +136,7 @@ class OnCall:
         except asyncio.CancelledError:
             self.interrupted = True
         told(results, rounds.runs, 0.0)
-        return Series(
+        return CheckSeries(
             checked=self._checked(started, tuple(results), None),
             planned=rounds.runs,
             every=rounds.every,
@@ -139,7 +147,11 @@ class OnCall:
         )
 
     async def _all(
-        self, depth: Probe, rounds: Rounds, shapes: Mapping[str, str], into: tuple[list[Result], list[Skip], Told]
+        self,
+        depth: Probe,
+        rounds: SeriesOptions,
+        shapes: Mapping[str, str],
+        into: tuple[list[Result], list[Skip], Told],
     ) -> None:
         results, skips, told = into
         loop = asyncio.get_running_loop()
@@ -159,7 +171,7 @@ class OnCall:
 
     def least(self, depth: Probe) -> int:
         """Runs that it takes at least to show health (`until_healthy`)."""
-        return max(NEEDED, len(self._speakers(depth)))
+        return max(REQUIRED_PASSES, len(self._speakers(depth)))
 
     def takes_slot(self, depth: Probe) -> bool:
         """Whether a session of this depth takes one of a limited number of slots."""
@@ -171,7 +183,7 @@ class OnCall:
         """Whether it speaks as users that no schedule uses."""
         return bool(self._job.target.check_identities)
 
-    def announce(self, depth: Probe, rounds: Rounds) -> str:
+    def announce(self, depth: Probe, rounds: SeriesOptions) -> str:
         """How long a series will take at most, and whether the ledger can have room for all of it."""
         longest = span(rounds.longest(self._job.open_for))
         paced = f", one every {span(rounds.every)}" if rounds.runs > 1 else ""
@@ -202,7 +214,7 @@ class OnCall:
                 slots += limit
         return free, slots
 
-    def _request(self, depth: Probe, alias: str | None) -> Request:
+    def _request(self, depth: Probe, alias: str | None) -> SessionCost:
         return self._job.request("", depth, alias, Trigger.CHECK)
 
     def _speakers(self, depth: Probe) -> list[str | None]:
@@ -211,7 +223,7 @@ class OnCall:
             return [None]
         return [self._identity] if self._identity else [*self._job.identities]
 
-    async def _session(self, depth: Probe, within: Within = UNHURRIED) -> Result | Skip:
+    async def _session(self, depth: Probe, within: TimeLimits = NO_LIMITS) -> Result | Skip:
         """The first identity, in turn, that the ledger lets speak; who is merely in use is waited for, then."""
         pool = self._speakers(depth)
         turn, self._turns = self._turns % len(pool), self._turns + 1
@@ -227,10 +239,10 @@ class OnCall:
                 return outcome
             skips.append((outcome, turn_of))
         skip, turn_of = min(skips, key=lambda pair: _rank(pair[0]))
-        patience = min(self._job.open_for, within.verdict / PATIENT_PART)
-        return await self._prober.run(turn_of._replace(patience=patience)) if skip.holdup in PASSING else skip
+        patience = min(self._job.open_for, within.verdict / WAIT_ONE_IN)
+        return await self._prober.run(turn_of._replace(patience=patience)) if skip.holdup in MOMENTARY_HOLDUPS else skip
 
-    def _wait_for_schedule(self, alias: str | None, within: Within) -> float:
+    def _wait_for_schedule(self, alias: str | None, within: TimeLimits) -> float:
         """Seconds until the schedule has begun its next cycle as this alias, if that is better waited for; else 0.
 
         A cycle waits for our session. But if both take as long as they may, and ours begins just before the cycle,
@@ -241,37 +253,37 @@ class OnCall:
         if alias is None or self.has_own_users or not self._is_scheduled or job.identity(cycle) != alias:
             return 0.0
         ends = now + min(job.open_for, within.end) + job.open_for
-        return job.due(cycle) + CYCLE_BEGINS - now if ends > job.due(cycle + 1) else 0.0
+        return job.due(cycle) + CYCLE_START_SECONDS - now if ends > job.due(cycle + 1) else 0.0
 
-    def _turn(self, depth: Probe, alias: str | None, within: Within) -> Turn:
+    def _turn(self, depth: Probe, alias: str | None, within: TimeLimits) -> ProbeRequest:
         cycle = self._job.cycle_at(self._clock.wall())
         mine = {"beside": self._beside, "forced": self._send_token}
-        return Turn(self._job, cycle, Trigger.CHECK, depth, alias, within, **mine)
+        return ProbeRequest(self._job, cycle, Trigger.CHECK, depth, alias, within, **mine)
 
     def _refusal(self, skip: Skip, depth: Probe) -> str:
         """Why not, until when, and what helps against that: nothing that would be refused as well."""
         holdup = skip.holdup or Holdup.BUSY
-        own = OWN_USERS if holdup in OWN and not self.has_own_users else ""
-        send_it = SEND_IT if holdup in TOKENS and not self._beside else ""
+        own = OWN_USERS if holdup in OWN_USER_HOLDUPS and not self.has_own_users else ""
+        send_it = SEND_IT if holdup in TOKEN_HOLDUPS and not self._beside else ""
         connect = TAKES_NONE if self._can_connect(holdup, depth) else ""
-        return REFUSALS[holdup] + own + connect + send_it + self._until(holdup, skip.until)
+        return REFUSAL_TEXTS[holdup] + own + connect + send_it + self._until(holdup, skip.until)
 
     def _can_connect(self, holdup: Holdup, depth: Probe) -> bool:
-        if depth is Probe.CONNECT or holdup in PASSING or not self._job.tokenless:
+        if depth is Probe.CONNECT or holdup in MOMENTARY_HOLDUPS or not self._job.tokenless:
             return False
         with self._state.transaction() as ledger:
             return ledger.refusal(self._request(Probe.CONNECT, None), self._clock.wall()) is None
 
     def _until(self, holdup: Holdup, until: float | None) -> str:
-        if holdup in PASSING:
+        if holdup in MOMENTARY_HOLDUPS:
             return ""
         if until is None:
-            return ". No time ends this" if holdup in TOKENS else ""
+            return ". No time ends this" if holdup in TOKEN_HOLDUPS else ""
         return f". The next try is at {moment(until)}, in {span(max(1.0, until - self._clock.wall()))}"
 
-    def _checked(self, started: float, results: tuple[Result, ...], refusal: str | None) -> Checked:
+    def _checked(self, started: float, results: tuple[Result, ...], refusal: str | None) -> CheckReport:
         target = self._job.target
-        return Checked(
+        return CheckReport(
             target.name,
             public_url(target.url),
             results,
@@ -279,12 +291,12 @@ class OnCall:
             __version__,
             timeout=target.timeout,
             refusal=refusal,
-            context=Context.of(self._job),
+            context=TargetContext.of(self._job),
         )
 
 
 def _rank(skip: Skip) -> int:
-    return [*REFUSALS].index(skip.holdup or Holdup.BUSY)
+    return [*REFUSAL_TEXTS].index(skip.holdup or Holdup.BUSY)
 
 
 def _with_check_users(job: Job) -> Job:

@@ -4,29 +4,29 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from exporter.oncall.checks import OnCall
-from exporter.report import Checked
+from exporter.oncall.checks import Checker
+from exporter.report import CheckReport
 from exporter.result import Probe
 
-AT_ONCE: Final = 4
+MAX_CHECKS_AT_ONCE: Final = 4
 """Sessions at a time: a hanging backend holds up a quarter of the others, and no host gets a burst."""
 
 
 async def check_each(
-    asked: Sequence[tuple[OnCall, Probe]], tell: Callable[[Checked], None] = lambda _: None
-) -> tuple[Checked, ...]:
+    asked: Sequence[tuple[Checker, Probe]], tell: Callable[[CheckReport], None] = lambda _: None
+) -> tuple[CheckReport, ...]:
     """The check of each, as deep as asked, in their order; `tell` gets each in this order, as soon as it is there.
 
     Cancelled, it closes the sessions that are open.
     """
-    room = asyncio.Semaphore(AT_ONCE)
+    room = asyncio.Semaphore(MAX_CHECKS_AT_ONCE)
 
-    async def one(on_call: OnCall, depth: Probe) -> Checked:
+    async def one(on_call: Checker, depth: Probe) -> CheckReport:
         async with room:
             return await on_call.once(depth)
 
     tasks = [asyncio.create_task(one(*each)) for each in asked]
-    checks = list[Checked]()
+    checks = list[CheckReport]()
     try:
         for task in tasks:
             checks.append(await task)

@@ -7,22 +7,22 @@ Rule 3: a schedule that could do harm is no plan but a problem that says which s
 """
 
 from exporter.plan.advice import plan_notes, plan_warnings
-from exporter.plan.cadence import Grid, Turns
-from exporter.plan.difference import Difference, difference
+from exporter.plan.cadence import Cadence, SlotPattern
+from exporter.plan.difference import PlanDiff, plan_diff
 from exporter.plan.job import Job
 from exporter.plan.planning import Plan, plan
 from exporter.plan.sharding import Shard, shard_of
 from exporter.plan.text import plan_lines
 
 __all__ = [
-    "Difference",
-    "Grid",
+    "Cadence",
     "Job",
     "Plan",
+    "PlanDiff",
     "Shard",
-    "Turns",
-    "difference",
+    "SlotPattern",
     "plan",
+    "plan_diff",
     "plan_lines",
     "plan_notes",
     "plan_warnings",

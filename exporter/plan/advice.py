@@ -12,7 +12,7 @@ from exporter.config import Problem, Profile, has_token_message, unreachable_rul
 from exporter.plan.detection import in_words
 from exporter.plan.job import Job
 
-FAR_BELOW: Final = 0.5
+SHORT_RELEASE_FRACTION: Final = 0.5
 """A slot_release under this share of the profile's own figure is hardly meant."""
 SWITCHES: Final = ("factory", "test", "e2e", "bot", "monitor", "health", "probe")
 """Words in a User-Agent by which backends pick another behaviour."""
@@ -77,7 +77,7 @@ def _clear_credential(job: Job) -> Iterator[Found]:
 
 def _short_release(job: Job) -> Iterator[Found]:
     own, known = job.target.limits.slot_release, job.profile.limits.slot_release
-    if own is not None and own < FAR_BELOW * known:
+    if own is not None and own < SHORT_RELEASE_FRACTION * known:
         yield "limits.slot_release", SHORT_RELEASE.format(own=own, known=known, profile=job.target.profile)
 
 
@@ -119,7 +119,7 @@ def _measured_by(job: Job) -> Iterator[Found]:
     missing = [name for name in ("User-Agent", "Origin") if name.lower() not in named]
     words = [word for word in SWITCHES if word in named.get("user-agent", "").lower()]
     sentence = "a backend may treat a session by what these say: "
-    sentence += ", ".join([*ours, *(MISSING[name] for name in missing)])
+    sentence += ", ".join([*ours, *(DEFAULT_HEADER_TEXTS[name] for name in missing)])
     if words:
         sentence += f"; the User-Agent holds `{words[0]}`, a word by which backends switch to another behaviour"
     yield "headers", sentence
@@ -129,7 +129,10 @@ def _detection(job: Job) -> Iterator[Found]:
     yield "interval", in_words(job)
 
 
-MISSING: Final = {"User-Agent": "User-Agent (the exporter's own)", "Origin": "no Origin, which browsers send"}
+DEFAULT_HEADER_TEXTS: Final = {
+    "User-Agent": "User-Agent (the exporter's own)",
+    "Origin": "no Origin, which browsers send",
+}
 
 JOB_WARNINGS: Final[tuple[Callable[[Job], Iterator[Found]], ...]] = (
     _query,

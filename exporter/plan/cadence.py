@@ -10,17 +10,17 @@ from dataclasses import dataclass
 from math import ceil, floor, gcd, lcm
 from typing import Self
 
-MICROSECONDS = 1_000_000
+MICROSECONDS_PER_SECOND = 1_000_000
 
 
 def microseconds(seconds: float) -> int:
     """Give the nearest whole number of microseconds; exact for moments until the year 2106."""
     whole = floor(seconds)  # what is left of a float is exact, and so small that its product is
-    return whole * MICROSECONDS + round((seconds - whole) * MICROSECONDS)
+    return whole * MICROSECONDS_PER_SECOND + round((seconds - whole) * MICROSECONDS_PER_SECOND)
 
 
 @dataclass(frozen=True, slots=True)
-class Grid:
+class Cadence:
     """The moments of one target's cycles, in unix microseconds: cycle c is due at `offset` + c × `interval`."""
 
     interval: int
@@ -38,11 +38,11 @@ class Grid:
 
     def due(self, cycle: int) -> float:
         """When the cycle is due, unix seconds; `cycle_at` of it is the cycle again."""
-        return (self.offset + cycle * self.interval) / MICROSECONDS
+        return (self.offset + cycle * self.interval) / MICROSECONDS_PER_SECOND
 
 
 @dataclass(frozen=True, slots=True)
-class Turns:
+class SlotPattern:
     """Which cycles take a slot: those of `taking` within every block of `period` cycles."""
 
     period: int
@@ -87,7 +87,7 @@ class Turns:
         return [most[index % kinds] for index in range(identities)]
 
 
-def most_connects(grids: list[Grid], window: int) -> int:
+def most_connects(grids: list[Cadence], window: int) -> int:
     """Give the most cycles that fall due in any `window` microseconds (begin included, end not), over all grids.
 
     Exact for grids of one interval; a bound that can only be too high for a mixture.

@@ -6,13 +6,13 @@ of the rules come on top.
 
 from typing import Final
 
-from exporter.classify import ENOUGH, MOST, Cause
+from exporter.classify import MIN_FAILURES, MIN_FAILURES_OF_CAUSE, OutageCause
 from exporter.plan.job import Job
 from exporter.result import Probe
 
-MINUTES: Final = 180.0
+MINUTES_FROM_SECONDS: Final = 180.0
 """Seconds from which on minutes are told."""
-HOURS: Final = 3 * 3600.0
+HOURS_FROM_SECONDS: Final = 3 * 3600.0
 
 
 def detection(job: Job, probe: Probe) -> tuple[float, float]:
@@ -23,15 +23,15 @@ def detection(job: Job, probe: Probe) -> tuple[float, float]:
     """
     cycle, each = job.interval * job.every(probe), job.target.timeout
     runs = _confirm_runs(job)
-    if runs >= MOST - 1:
+    if runs >= MIN_FAILURES - 1:
         last = max(runs * job.confirm_after, job.confirm_after + each)
         return runs * job.confirm_after, cycle + each + last + each
-    return max(cycle, runs * job.confirm_after) if runs else (MOST - 1) * cycle, MOST * cycle + each
+    return max(cycle, runs * job.confirm_after) if runs else (MIN_FAILURES - 1) * cycle, MIN_FAILURES * cycle + each
 
 
 def token_detection(job: Job) -> tuple[float, float]:
     """The same for refused tokens, which no confirm run follows."""
-    cycle, needed = job.interval * job.every(Probe.AUTH), ENOUGH[Cause.AUTH_REJECTED]
+    cycle, needed = job.interval * job.every(Probe.AUTH), MIN_FAILURES_OF_CAUSE[OutageCause.AUTH_REJECTED]
     return (needed - 1) * cycle, needed * cycle + job.target.timeout
 
 
@@ -55,9 +55,9 @@ def _confirm_runs(job: Job) -> int:
 
 
 def _between(least: float, most: float) -> str:
-    if most <= MINUTES:
+    if most <= MINUTES_FROM_SECONDS:
         return f"{least:.0f} to {most:.0f} s"
-    if most <= HOURS:
+    if most <= HOURS_FROM_SECONDS:
         return f"{_shown(least, 60.0)} to {_shown(most, 60.0)} min"
     return f"{_shown(least, 3600.0)} to {_shown(most, 3600.0)} h"
 

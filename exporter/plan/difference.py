@@ -12,7 +12,7 @@ from exporter.plan.planning import Plan
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
+class PlanDiff:
     """`came`, `changed`, `adjusted`: jobs; `went`: names. `jobs`: all that are wanted, in the order of the config.
 
     `adjusted`: nothing of their own has changed, but what the other targets leave them: slots of a user, connects of a
@@ -27,11 +27,11 @@ class Difference:
     max_sessions: int
 
 
-def difference(before: Mapping[str, Job], wanted: Plan) -> Difference:
+def plan_diff(before: Mapping[str, Job], wanted: Plan) -> PlanDiff:
     """How to get from the jobs of before, by name, to those of a plan."""
     jobs = {job.name: _kept(before.get(job.name), job) for job in wanted.jobs}
     known = [job for job in jobs.values() if job.name in before and job is not before[job.name]]
-    return Difference(
+    return PlanDiff(
         came=tuple(job for job in jobs.values() if job.name not in before),
         went=tuple(name for name in before if name not in jobs),
         changed=tuple(job for job in known if job.target is not before[job.name].target),

@@ -10,14 +10,14 @@ from math import ceil
 from typing import Final
 
 from exporter.config import Problem
-from exporter.plan.cadence import Grid, microseconds, most_connects
+from exporter.plan.cadence import Cadence, microseconds, most_connects
 from exporter.plan.job import Job
 from exporter.result import Probe
 
-MINUTE: Final = microseconds(60)
-LONGEST: Final = 86_400
+MINUTE_MICROSECONDS: Final = microseconds(60)
+MAX_INTERVAL_SECONDS: Final = 86_400
 """Seconds: the longest interval that the config takes."""
-RAREST: Final = 10_000
+MAX_EVERY: Final = 10_000
 """The largest `every` that the config takes."""
 
 
@@ -32,10 +32,10 @@ def user_peaks(jobs: Sequence[Job]) -> Counter[str]:
 
 def host_rates(jobs: Sequence[Job]) -> dict[str, int]:
     """Host → connects in any minute at most, over all targets."""
-    grids: dict[str, list[Grid]] = {}
+    grids: dict[str, list[Cadence]] = {}
     for job in jobs:
         grids.setdefault(job.host, []).append(job.grid)
-    return {host: most_connects(there, MINUTE) for host, there in grids.items()}
+    return {host: most_connects(there, MINUTE_MICROSECONDS) for host, there in grids.items()}
 
 
 def slot_problems(jobs: Sequence[Job], total: Counter[str]) -> Iterator[Problem]:
@@ -137,18 +137,18 @@ def _joint_interval(tied: Sequence[Job]) -> int | None:
 
     A target that is slower already stays as it is.
     """
-    low, high = ceil(min(job.interval for job in tied)), LONGEST + 1
+    low, high = ceil(min(job.interval for job in tied)), MAX_INTERVAL_SECONDS + 1
     while low < high:
         middle = (low + high) // 2
         if _fits(tied, middle):
             high = middle
         else:
             low = middle + 1
-    return low if low <= LONGEST else None
+    return low if low <= MAX_INTERVAL_SECONDS else None
 
 
 def _fits(tied: Sequence[Job], seconds: int) -> bool:
-    slowed = [job if job.interval >= seconds else replace(job, grid=Grid.of(job.name, seconds)) for job in tied]
+    slowed = [job if job.interval >= seconds else replace(job, grid=Cadence.of(job.name, seconds)) for job in tied]
     total = user_peaks(slowed)
     return all(_worst(job, total) <= max(job.allowed or 0, 0) for job in slowed)
 
@@ -161,7 +161,7 @@ def _safe(job: Job, allowed: int) -> Iterator[str]:
             yield f"interval {interval}s"
         yield _many(ceil(job.turns.most(job.span) / allowed), "identity")
         every = job.span // (allowed * len(job.users)) + 1
-        if job.tokenless and every <= RAREST:
+        if job.tokenless and every <= MAX_EVERY:
             names = [f"probes.{probe}.every" for probe in job.probes if probe is not Probe.CONNECT]
             yield f"{' and '.join(names)} {every}"
 
@@ -176,14 +176,14 @@ def _safe_interval(job: Job, allowed: int) -> int | None:
             high = middle
         else:
             low = middle + 1
-    return low if low <= LONGEST else None
+    return low if low <= MAX_INTERVAL_SECONDS else None
 
 
 def _safe_rate(jobs: Sequence[Job], permitted: int) -> int | None:
     """Give an interval in whole seconds at which these targets together keep the rate; the smallest below 100 s."""
     seconds = max(ceil(60 * len(jobs) / permitted), int(max(job.open_for for job in jobs)) + 1)
-    while seconds <= LONGEST:
-        if most_connects([Grid.of(job.name, seconds) for job in jobs], MINUTE) <= permitted:
+    while seconds <= MAX_INTERVAL_SECONDS:
+        if most_connects([Cadence.of(job.name, seconds) for job in jobs], MINUTE_MICROSECONDS) <= permitted:
             return seconds
         seconds += max(1, seconds // 100)
     return None

@@ -9,13 +9,13 @@ from ipaddress import ip_address
 from typing import Final, Self
 from urllib.parse import urlsplit
 
-from exporter.budget import Request, endpoint_id, key_id, user_key
-from exporter.config import Carrier, Jwt, Limits, Profile, Secret, Target, carrier_of, connects_without_token
-from exporter.plan.cadence import Grid, Turns, microseconds
+from exporter.budget import SessionCost, endpoint_id, key_id, user_key
+from exporter.config import BackendLimits, Carrier, Jwt, Profile, Secret, Target, carrier_of, connects_without_token
+from exporter.plan.cadence import Cadence, SlotPattern, microseconds
 from exporter.profiles import probes_of
 from exporter.result import Probe, Trigger
 
-PORTS: Final = {"ws": 80, "wss": 443}
+DEFAULT_PORTS: Final = {"ws": 80, "wss": 443}
 KEY_KINDS: Final = ("key_file", "key_env", "token_file", "secret_file", "secret_env")
 
 
@@ -35,7 +35,7 @@ class Job:
 
     target: Target
     profile: Profile
-    limits: Limits
+    limits: BackendLimits
     probes: tuple[Probe, ...]
     tls: bool
     host: str
@@ -46,8 +46,8 @@ class Job:
     key: str | None
     carrier: Carrier | None
     endpoint: str
-    grid: Grid
-    turns: Turns
+    grid: Cadence
+    turns: SlotPattern
     steps: Mapping[Probe, int]
     rate: int | None
     peaks: Mapping[str, int]
@@ -57,7 +57,7 @@ class Job:
     def of(cls, target: Target, profile: Profile, rate: int) -> Self:
         """Make the job of a target, as if it were alone."""
         parts = urlsplit(target.url)
-        host, port = host_of(target.url), parts.port or PORTS[parts.scheme]
+        host, port = host_of(target.url), parts.port or DEFAULT_PORTS[parts.scheme]
         connect_to = target.address or parts.hostname or ""
         authority = f"{host}:{port}"
         probes = probes_of(profile)
@@ -75,7 +75,7 @@ class Job:
             key=_key(authority, target.auth.source) if target.auth else None,
             carrier=carrier_of(target.auth, profile) if target.auth else None,
             endpoint=endpoint_id(parts.scheme, authority, parts.path or "/"),
-            grid=Grid.of(target.name, target.interval),
+            grid=Cadence.of(target.name, target.interval),
             turns=_turns(target, profile, probes),
             steps={
                 Probe.CONNECT: 1,
@@ -178,10 +178,10 @@ class Job:
 
     def request(
         self, run: str, depth: Probe, identity: str | None, trigger: Trigger, *, due: float | None = None
-    ) -> Request:
+    ) -> SessionCost:
         """What a session of this depth as this identity would cost; `due`: when its cycle was due, unix seconds."""
         anonymous = depth is Probe.CONNECT and self.tokenless
-        return Request(
+        return SessionCost(
             run=run,
             host=self.host,
             authority=self.authority,
@@ -226,7 +226,7 @@ def is_loopback(host: str) -> bool:
     return (mapped or address).is_loopback
 
 
-def _limits(target: Target, profile: Profile) -> Limits:
+def _limits(target: Target, profile: Profile) -> BackendLimits:
     """The target's figures before the profile's; a reserve that it does not name leaves a slot to probe with."""
     own = target.limits
     named = {name: getattr(own, name) for name in type(own).model_fields}
@@ -241,9 +241,9 @@ def _key(authority: str, source: Jwt | Secret) -> str:
     return key_id(authority, kind, name)
 
 
-def _turns(target: Target, profile: Profile, probes: tuple[Probe, ...]) -> Turns:
+def _turns(target: Target, profile: Profile, probes: tuple[Probe, ...]) -> SlotPattern:
     """Every cycle takes a slot, unless those that only connect send no token."""
     if not connects_without_token(target.auth, profile):
-        return Turns.every((1,))
+        return SlotPattern.every((1,))
     steps = {Probe.AUTH: target.probes.auth.every, Probe.SEND: target.probes.send.every}
-    return Turns.every(tuple(step for probe, step in steps.items() if probe in probes))
+    return SlotPattern.every(tuple(step for probe, step in steps.items() if probe in probes))

@@ -8,12 +8,12 @@ from collections.abc import Iterator, Sequence
 from exporter.plan.job import Job
 from exporter.plan.planning import Plan
 
-HEADER = ("target", "cycle", "identities", "slots at most", "allowed", "spare", "room for confirm runs")
+PLAN_COLUMNS = ("target", "cycle", "identities", "slots at most", "allowed", "spare", "room for confirm runs")
 
 
 def plan_lines(plan: Plan) -> list[str]:
     """Show each target's cycle and slots of one identity, and each host's connects per minute."""
-    rows = [HEADER, *(_row(job) for job in plan.jobs)]
+    rows = [PLAN_COLUMNS, *(_row(job) for job in plan.jobs)]
     return [*_aligned(rows), "", *_aligned([("host", "connects a minute", "permitted"), *_hosts(plan.jobs)])]
 
 

@@ -7,18 +7,27 @@ Rule 4: the JSON is a contract (`schema_version`): it is extended, never changed
 """
 
 from exporter.report.address import public_url
-from exporter.report.checked import Checked, FailOn, Status, Threshold, View, exit_code, passed, status
+from exporter.report.checked import (
+    CheckReport,
+    CheckStatus,
+    FailOn,
+    RenderContext,
+    Threshold,
+    exit_code,
+    passed,
+    status,
+)
 from exporter.report.comparison import Comparison, compare
-from exporter.report.context import NEUTRAL, Context
+from exporter.report.context import UNKNOWN_CONTEXT, TargetContext
 from exporter.report.document import result_document
 from exporter.report.explain import Explanation, explain, likeness
 from exporter.report.formats import FORMATS, SERIES_FORMATS
 from exporter.report.line import line, skip_line
-from exporter.report.reading import Earlier, read_document
-from exporter.report.record import YEAR_9999, NotOurs, packed, unpacked
+from exporter.report.reading import BaselineReport, read_document
+from exporter.report.record import MAX_TIMESTAMP_SECONDS, InvalidReportError, packed, unpacked
 from exporter.report.series import (
-    NEEDED,
-    Series,
+    REQUIRED_PASSES,
+    CheckSeries,
     progress,
     series_exit_code,
     series_status,
@@ -33,22 +42,22 @@ from exporter.report.words import span
 
 __all__ = [
     "FORMATS",
-    "NEEDED",
-    "NEUTRAL",
+    "MAX_TIMESTAMP_SECONDS",
+    "REQUIRED_PASSES",
     "SERIES_FORMATS",
     "SEVERAL_FORMATS",
-    "YEAR_9999",
-    "Checked",
+    "UNKNOWN_CONTEXT",
+    "BaselineReport",
+    "CheckReport",
+    "CheckSeries",
+    "CheckStatus",
     "Comparison",
-    "Context",
-    "Earlier",
     "Explanation",
     "FailOn",
-    "NotOurs",
-    "Series",
-    "Status",
+    "InvalidReportError",
+    "RenderContext",
+    "TargetContext",
     "Threshold",
-    "View",
     "compare",
     "exit_code",
     "explain",

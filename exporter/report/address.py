@@ -9,12 +9,12 @@ import re
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
-HIDDEN: Final = "…"
+ELLIPSIS: Final = "…"
 MIN_KEY_LENGTH: Final = 16
 MIN_NAMED_KEY_LENGTH: Final = 6
 """Of a part that follows one such as `token` or `apikey`."""
 MAX_ODD_CHARACTERS: Final = 4
-MAX_DIGITS: Final = 9
+MAX_SHOWN_DIGITS: Final = 9
 """Characters of a long part that may belong to neither words nor short numbers; digits in it."""
 MAX_DECODINGS: Final = 3
 
@@ -22,7 +22,7 @@ WORD: Final = re.compile(
     r"[^\W\d_]?[a-z]{0,23}|[A-Z]{1,15}|[A-Z]?[a-z]{2,}(?:[A-Z][a-z]{2,}){0,5}|[^\W\d_A-Za-z]{1,24}"
 )
 """A word in one case, with a capital, or in camel case; or of another alphabet."""
-NUMBER: Final = re.compile(r"\d{1,8}")
+SHORT_NUMBER: Final = re.compile(r"\d{1,8}")
 NUMBERED: Final = re.compile(
     r"[A-Z]?[a-z]{1,11}\d{1,4}|[A-Z]{1,8}\d{1,4}|\d{1,4}(?:[a-z]{1,4}|[A-Z]{1,4})|[a-z]{1,2}\d{1,2}[a-z]{1,2}"
 )
@@ -59,9 +59,9 @@ def _shown(part: str, before: str) -> str:
     plain = _decoded(part)
     name, sign, value = plain.partition("=")
     if sign and value.strip("="):
-        return HIDDEN if _is_key(name) or not KEY_OR_WORD.fullmatch(name) else f"{name}={HIDDEN}"
+        return ELLIPSIS if _is_key(name) or not KEY_OR_WORD.fullmatch(name) else f"{name}={ELLIPSIS}"
     follows_name = KEY_NAMES.fullmatch(before) is not None
-    return HIDDEN if any(_is_key(each, named=follows_name) for each in re.split(r"[/;]", plain)) else part
+    return ELLIPSIS if any(_is_key(each, named=follows_name) for each in re.split(r"[/;]", plain)) else part
 
 
 KEY_OR_WORD: Final = re.compile(r"[A-Za-z][\w.-]{0,31}", re.ASCII)
@@ -85,6 +85,6 @@ def _is_key(part: str, *, named: bool = False) -> bool:
     pieces = [piece for piece in BETWEEN.split(part) if piece]
     if any(len(piece) >= MIN_KEY_LENGTH and not WORD.fullmatch(piece) for piece in pieces):
         return True
-    odd = [piece for piece in pieces if not any(kind.fullmatch(piece) for kind in (WORD, NUMBER, NUMBERED))]
+    odd = [piece for piece in pieces if not any(kind.fullmatch(piece) for kind in (WORD, SHORT_NUMBER, NUMBERED))]
     figures = sum(char.isdecimal() for char in part)
-    return sum(map(len, odd)) > MAX_ODD_CHARACTERS or figures > MAX_DIGITS
+    return sum(map(len, odd)) > MAX_ODD_CHARACTERS or figures > MAX_SHOWN_DIGITS

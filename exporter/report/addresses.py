@@ -5,7 +5,7 @@ from typing import Final
 
 from exporter.result import Evidence, Phase, Result
 
-PLACES: Final = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth")
+ORDINALS: Final = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth")
 
 
 def tried(told: Evidence) -> Iterator[str]:
@@ -37,5 +37,5 @@ def others(result: Result) -> Iterator[str]:
 
 def _place(told: Evidence) -> str:
     number = told.address_number or 1
-    place = f"the {PLACES[number - 1]}" if 1 <= number <= len(PLACES) else f"number {number}"
+    place = f"the {ORDINALS[number - 1]}" if 1 <= number <= len(ORDINALS) else f"number {number}"
     return f"{place} of {told.addresses}"

@@ -7,7 +7,7 @@ from collections.abc import Container
 from dataclasses import dataclass
 from enum import StrEnum
 
-from exporter.report.situation import Fact, Situation, holds
+from exporter.report.situation import FailureSituation, SituationFact, holds
 from exporter.result import FactoryReason, Handshake, Impairment, Phase, Reason, TlsVerify
 
 
@@ -55,9 +55,9 @@ class Cause:
     statuses: Container[int] | None = None
     handshake: Handshake | None = None
     verify: TlsVerify | None = None
-    given: tuple[Fact, ...] = ()
+    given: tuple[SituationFact, ...] = ()
 
-    def fits(self, situation: Situation) -> bool:
+    def fits(self, situation: FailureSituation) -> bool:
         """True if the situation is one of this row."""
         result = situation.result
         return (

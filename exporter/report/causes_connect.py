@@ -3,7 +3,7 @@
 from typing import Final
 
 from exporter.report.causes import Alert, Cause
-from exporter.report.situation import Fact
+from exporter.report.situation import SituationFact
 from exporter.result import Handshake, Phase, Reason, TlsVerify
 
 _CONNECT: Final = Alert.CONNECT_FAILING
@@ -26,7 +26,12 @@ def _certificate(verify: TlsVerify | None, sentence: str, next_step: str) -> Cau
 
 
 def _upgrade(
-    reason: Reason, sentence: str, next_step: str, *statuses: int, alert: Alert = _CONNECT, given: tuple[Fact, ...] = ()
+    reason: Reason,
+    sentence: str,
+    next_step: str,
+    *statuses: int,
+    alert: Alert = _CONNECT,
+    given: tuple[SituationFact, ...] = (),
 ) -> Cause:
     return Cause(sentence, alert, next_step, Phase.UPGRADE, reason, statuses=statuses or None, given=given)
 
@@ -35,7 +40,7 @@ def _handshake(handshake: Handshake | None, sentence: str, next_step: str) -> Ca
     return Cause(sentence, _CONNECT, next_step, Phase.UPGRADE, Reason.BAD_HANDSHAKE, handshake=handshake)
 
 
-NAME: Final = (
+NAME_CAUSES: Final = (
     _resolve(
         Reason.DNS,
         "The host name does not resolve, so no connection was tried.",
@@ -50,7 +55,7 @@ NAME: Final = (
     ),
 )
 
-SOCKET: Final = (
+SOCKET_CAUSES: Final = (
     _tcp(
         Reason.REFUSED,
         "The host answers, but nothing listens on the port: the TCP connection was refused.",
@@ -76,7 +81,7 @@ SOCKET: Final = (
     ),
 )
 
-CERTIFICATE: Final = (
+CERTIFICATE_CAUSES: Final = (
     _certificate(
         TlsVerify.EXPIRED,
         "The TLS certificate {whose} has expired{since}. Browsers refuse it as well.",
@@ -128,7 +133,7 @@ CERTIFICATE: Final = (
     ),
 )
 
-TLS: Final = (
+TLS_CAUSES: Final = (
     _tls(
         Reason.TLS_HANDSHAKE,
         "TCP is fine, but the TLS handshake failed: no common version or cipher, a missing client certificate, or "
@@ -150,7 +155,7 @@ TLS: Final = (
     ),
 )
 
-LOGIN: Final = (
+UPGRADE_LOGIN_CAUSES: Final = (
     _upgrade(
         Reason.AUTH_REJECTED,
         "The server refused the {credential}{status}, before it accepted a WebSocket.",
@@ -165,21 +170,21 @@ LOGIN: Final = (
     ),
 )
 
-STATUS: Final = (
+STATUS_CAUSES: Final = (
     _upgrade(
         Reason.HTTP_STATUS,
         "The upgrade was refused{status}: the server wants a login, and this request carried no credential.",
         "Give the target `auth`, with a `carry` that stands in the upgrade request (header, query, subprotocol), or "
         "see what asks for a login in front of the backend.",
         401,
-        given=(Fact.NO_CREDENTIAL,),
+        given=(SituationFact.NO_CREDENTIAL,),
     ),
     _upgrade(
         Reason.HTTP_STATUS,
         "The upgrade was refused{status}: the server wants a login, and refuses the {credential} or did not get it.",
         "{keys}{dropped}",
         401,
-        given=(Fact.TOKEN_SENT,),
+        given=(SituationFact.TOKEN_SENT,),
     ),
     _upgrade(
         Reason.HTTP_STATUS,
@@ -239,7 +244,7 @@ STATUS: Final = (
     ),
 )
 
-HANDSHAKES: Final = (
+HANDSHAKE_CAUSES: Final = (
     _handshake(
         Handshake.SUBPROTOCOL_NOT_CHOSEN,
         "The server accepted, but chose none of the subprotocols offered: browsers refuse such a connection.",
@@ -286,7 +291,7 @@ HANDSHAKES: Final = (
     ),
 )
 
-UPGRADE: Final = (
+UPGRADE_CAUSES: Final = (
     _upgrade(
         Reason.RATE_LIMITED,
         "The upgrade was refused{status} and a time to wait{wait}: a limit of connects, or maintenance.",
@@ -294,7 +299,7 @@ UPGRADE: Final = (
         "goes on when the rest is over.",
         503,
         alert=Alert.RATE_LIMITED,
-        given=(Fact.RETRY_AFTER,),
+        given=(SituationFact.RETRY_AFTER,),
     ),
     _upgrade(
         Reason.RATE_LIMITED,
@@ -308,7 +313,7 @@ UPGRADE: Final = (
         "The upgrade was redirected{status}: WebSocket clients do not follow, so they do not get in.",
         "See where it leads (curl -i): a login page, a moved path, or http to https. Correct the URL or the redirect.",
     ),
-    *HANDSHAKES,
+    *HANDSHAKE_CAUSES,
     _upgrade(
         Reason.TIMEOUT,
         "{transport} fine, but the upgrade got no answer before the deadline: the backend accepts connections "
@@ -325,4 +330,12 @@ UPGRADE: Final = (
     ),
 )
 
-CONNECT_CAUSES: Final = (*NAME, *SOCKET, *CERTIFICATE, *TLS, *LOGIN, *STATUS, *UPGRADE)
+CONNECT_CAUSES: Final = (
+    *NAME_CAUSES,
+    *SOCKET_CAUSES,
+    *CERTIFICATE_CAUSES,
+    *TLS_CAUSES,
+    *UPGRADE_LOGIN_CAUSES,
+    *STATUS_CAUSES,
+    *UPGRADE_CAUSES,
+)

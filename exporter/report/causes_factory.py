@@ -4,11 +4,11 @@ from collections.abc import Container
 from typing import Final
 
 from exporter.report.causes import Alert, Cause
-from exporter.report.situation import Fact
+from exporter.report.situation import SituationFact
 from exporter.result import FactoryReason
 
-RESTARTS: Final = (1001, 1012)
-OVERLOAD: Final = (1013,)
+RESTART_CODES: Final = (1001, 1012)
+OVERLOAD_CODES: Final = (1013,)
 
 _VALIDATION: Final = Alert.FACTORY_VALIDATION_FAILING
 
@@ -23,7 +23,7 @@ def _factory(
     return Cause(sentence, alert, next_step, factory=factory, codes=codes)
 
 
-REFUSED: Final = (
+REFUSED_CAUSES: Final = (
     _factory(
         FactoryReason.SLOT_LIMIT,
         "This user is refused one more connection: by the backend's count {slots} are held. Neither the login nor our "
@@ -54,14 +54,14 @@ REFUSED: Final = (
     ),
 )
 
-WELCOME: Final = (
+WELCOME_CAUSES: Final = (
     Cause(
         "We were welcomed as another user, and the target asks the backend to skip the login: it may have made one up.",
         _VALIDATION,
         "Remove the header that asks for the bypass (`allow_auth_bypass`), then check again: with a verified login "
         "another user's welcome is a leak of data.",
         factory=FactoryReason.USER_MISMATCH,
-        given=(Fact.BYPASS,),
+        given=(SituationFact.BYPASS,),
     ),
     _factory(
         FactoryReason.USER_MISMATCH,
@@ -108,19 +108,19 @@ WELCOME: Final = (
     ),
 )
 
-UNNAMED: Final = (
+UNNAMED_CAUSES: Final = (
     _factory(
         FactoryReason.OTHER,
         "The server was being stopped or recycled: it closed with {code} {instead}.",
         "Look for a deploy, a scale-in or worker recycling at this second; a few are normal, three in 15 min are not.",
         Alert.SERVER_RESTARTING,
-        RESTARTS,
+        RESTART_CODES,
     ),
     _factory(
         FactoryReason.OTHER,
         "The server turned us away as overloaded or not available for now: it closed with {code} {instead}.",
         "Look at the backend's load and dependencies.",
-        codes=OVERLOAD,
+        codes=OVERLOAD_CODES,
     ),
     _factory(
         FactoryReason.OTHER,
@@ -135,4 +135,4 @@ UNNAMED: Final = (
     ),
 )
 
-FACTORY_CAUSES: Final = (*REFUSED, *WELCOME, *UNNAMED)
+FACTORY_CAUSES: Final = (*REFUSED_CAUSES, *WELCOME_CAUSES, *UNNAMED_CAUSES)

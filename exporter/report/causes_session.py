@@ -4,8 +4,8 @@ from collections.abc import Container
 from typing import Final
 
 from exporter.report.causes import Alert, Cause
-from exporter.report.causes_factory import OVERLOAD, RESTARTS
-from exporter.report.situation import Fact
+from exporter.report.causes_factory import OVERLOAD_CODES, RESTART_CODES
+from exporter.report.situation import SituationFact
 from exporter.result import Phase, Reason
 
 
@@ -16,7 +16,7 @@ def _admission(
     alert: Alert = Alert.NO_WELCOME,
     *,
     codes: Container[int] | None = None,
-    given: tuple[Fact, ...] = (),
+    given: tuple[SituationFact, ...] = (),
 ) -> Cause:
     return Cause(sentence, alert, next_step, Phase.ADMISSION, reason, codes=codes, given=given)
 
@@ -28,7 +28,7 @@ def _auth(
     alert: Alert = Alert.AUTH_UNAVAILABLE,
     *,
     codes: Container[int] | None = None,
-    given: tuple[Fact, ...] = (),
+    given: tuple[SituationFact, ...] = (),
 ) -> Cause:
     return Cause(sentence, alert, next_step, Phase.AUTH, reason, codes=codes, given=given)
 
@@ -40,7 +40,7 @@ def _reply(
     alert: Alert = Alert.SEND_FAILING,
     *,
     codes: Container[int] | None = None,
-    given: tuple[Fact, ...] = (),
+    given: tuple[SituationFact, ...] = (),
 ) -> Cause:
     return Cause(sentence, alert, next_step, Phase.REPLY, reason, codes=codes, given=given)
 
@@ -54,7 +54,7 @@ _UNKNOWN: Final = (
 _RATE: Final = "Add up who connects and sends from this address and as this user; slow down, or raise the limit."
 _RESTART: Final = "Look for a deploy, a scale-in or worker recycling at this second; three in 15 min are not normal."
 _OVERLOAD: Final = "Look at the backend's load and dependencies."
-_LOG: Final = "Read the backend's log at this second for the exception."
+_READ_LOG: Final = "Read the backend's log at this second for the exception."
 _RULE: Final = (
     "Read the backend's log at this second; if this close has a code or a reason of its own, add a rule to `closes` of "
     "the profile (some servers refuse a login with 1000)."
@@ -69,7 +69,7 @@ _OTHER: Final = (
     "then "
 )
 
-REFUSALS: Final = (
+REFUSAL_CAUSES: Final = (
     _admission(
         Reason.AUTH_REJECTED,
         "The WebSocket opened, then the server said that NO token arrived, though one was sent: something in between "
@@ -77,7 +77,7 @@ REFUSALS: Final = (
         "See what stands in front of the backend and drops {carrier} on upgrades (load balancer, proxy, CDN), and "
         "whether its configuration has just changed.",
         Alert.AUTH_FAILING,
-        given=(Fact.NO_TOKEN, Fact.TOKEN_SENT),
+        given=(SituationFact.NO_TOKEN, SituationFact.TOKEN_SENT),
     ),
     _admission(
         Reason.AUTH_REJECTED,
@@ -85,14 +85,14 @@ REFUSALS: Final = (
         "See whether the target has `auth`; if it has, look at what stands in front of the backend and may drop the "
         "token.",
         Alert.AUTH_FAILING,
-        given=(Fact.NO_TOKEN,),
+        given=(SituationFact.NO_TOKEN,),
     ),
     _admission(
         Reason.AUTH_REJECTED,
         "The WebSocket opened, then the server refused the login with an error that no rule of {profile} names.",
         _UNKNOWN + " Two refusals in a row stop it for {auth_retry}.",
         Alert.AUTH_FAILING,
-        given=(Fact.UNKNOWN_ERROR,),
+        given=(SituationFact.UNKNOWN_ERROR,),
     ),
     _admission(
         Reason.AUTH_UNAVAILABLE,
@@ -100,7 +100,7 @@ REFUSALS: Final = (
         "let us in.",
         _UNKNOWN,
         Alert.AUTH_UNAVAILABLE,
-        given=(Fact.UNKNOWN_ERROR,),
+        given=(SituationFact.UNKNOWN_ERROR,),
     ),
     _admission(
         Reason.AUTH_REJECTED,
@@ -124,21 +124,21 @@ REFUSALS: Final = (
     ),
 )
 
-SILENCE: Final = (
+SILENCE_CAUSES: Final = (
     _admission(
         Reason.TIMEOUT,
         "The upgrade succeeded, and messages came before the deadline ({came}{fields}), but none of them is the "
         "welcome of this profile.",
         "Is {profile} right for this backend, and its `welcome.match`? Compare it with the first messages that a "
         "browser gets there.",
-        given=(Fact.STRANGE,),
+        given=(SituationFact.STRANGE,),
     ),
     _admission(
         Reason.TIMEOUT,
         "The upgrade succeeded, and the server speaks, but not JSON ({came}): no welcome that we can read came before "
         "the deadline.",
         _SPEAKS,
-        given=(Fact.UNREADABLE,),
+        given=(SituationFact.UNREADABLE,),
     ),
     _admission(
         Reason.TIMEOUT,
@@ -146,7 +146,7 @@ SILENCE: Final = (
         "close.",
         "Look for a start-up or readiness wait inside the backend's handshake, and for a hanging auth service; see "
         "whether other instances welcome.",
-        given=(Fact.HEARD,),
+        given=(SituationFact.HEARD,),
     ),
     _admission(
         Reason.TIMEOUT,
@@ -154,7 +154,7 @@ SILENCE: Final = (
         "of the login either.",
         "Look for a start-up or readiness wait inside the backend's handshake and for a hanging "
         "auth service; if it never welcomed, compare {profile} and its subprotocols.",
-        given=(Fact.MUTE,),
+        given=(SituationFact.MUTE,),
     ),
     _admission(
         Reason.TIMEOUT,
@@ -182,14 +182,14 @@ SILENCE: Final = (
         "The server was being stopped or recycled: it closed with {code} before it welcomed us.",
         _RESTART,
         Alert.SERVER_RESTARTING,
-        codes=RESTARTS,
+        codes=RESTART_CODES,
     ),
     _admission(
         Reason.CLOSED,
         "The server turned us away as overloaded or not available for now: it closed with {code}, no welcome came.",
         _OVERLOAD,
         Alert.SERVER_RESTARTING,
-        codes=OVERLOAD,
+        codes=OVERLOAD_CODES,
     ),
     _admission(
         Reason.CLOSED,
@@ -199,7 +199,7 @@ SILENCE: Final = (
     _admission(
         Reason.SERVER_ERROR,
         "The upgrade succeeded, then the server ended with an internal error{ended} before the welcome.",
-        _LOG,
+        _READ_LOG,
         Alert.INTERNAL_ERROR_SPIKE,
     ),
     _admission(
@@ -209,19 +209,19 @@ SILENCE: Final = (
     ),
 )
 
-LOGIN: Final = (
+LOGIN_CAUSES: Final = (
     _auth(
         Reason.AUTH_REJECTED,
         "{open}, then the server refused our login message with an error that no rule of {profile} names.",
         _UNKNOWN + " Two refusals in a row stop it for {auth_retry}.",
         Alert.AUTH_FAILING,
-        given=(Fact.UNKNOWN_ERROR,),
+        given=(SituationFact.UNKNOWN_ERROR,),
     ),
     _auth(
         Reason.AUTH_UNAVAILABLE,
         "{open}, then the server answered our login message with an error that no rule of {profile} names.",
         _UNKNOWN,
-        given=(Fact.UNKNOWN_ERROR,),
+        given=(SituationFact.UNKNOWN_ERROR,),
     ),
     _auth(
         Reason.AUTH_REJECTED,
@@ -245,19 +245,19 @@ LOGIN: Final = (
         Reason.TIMEOUT,
         "{open}, and messages came after our login message ({came}{fields}), but none is the answer to it.",
         "Compare `auth.match` of {profile} with what the backend answers; then look at the auth service's latency.",
-        given=(Fact.STRANGE,),
+        given=(SituationFact.STRANGE,),
     ),
     _auth(
         Reason.TIMEOUT,
         "{open}, and the server speaks, but not JSON ({came}): no answer to our login message that we can read.",
         _SPEAKS,
-        given=(Fact.UNREADABLE,),
+        given=(SituationFact.UNREADABLE,),
     ),
     _auth(
         Reason.TIMEOUT,
         "{open}, but the server has sent no message at all, not even an answer to our login message.",
         _OTHER + "at the auth service's latency.",
-        given=(Fact.MUTE,),
+        given=(SituationFact.MUTE,),
     ),
     _auth(
         Reason.TIMEOUT,
@@ -273,14 +273,14 @@ LOGIN: Final = (
     _auth(
         Reason.SERVER_ERROR,
         "The server closed with {code} after our login message: an unhandled exception in its login.",
-        _LOG,
+        _READ_LOG,
         Alert.INTERNAL_ERROR_SPIKE,
         codes=(1011,),
     ),
     _auth(
         Reason.SERVER_ERROR,
         "The server answered our login message with an internal error.",
-        _LOG,
+        _READ_LOG,
         Alert.INTERNAL_ERROR_SPIKE,
     ),
     _auth(
@@ -288,7 +288,7 @@ LOGIN: Final = (
         "The server was being stopped or recycled: it closed with {code} instead of answering our login message.",
         _RESTART,
         Alert.SERVER_RESTARTING,
-        codes=RESTARTS,
+        codes=RESTART_CODES,
     ),
     _auth(
         Reason.CLOSED,
@@ -312,20 +312,20 @@ LOGIN: Final = (
     ),
 )
 
-REPLY: Final = (
+REPLY_CAUSES: Final = (
     _reply(
         Reason.TIMEOUT,
         "{open}, and messages came ({came}{fields}), but none is the reply to our message, while the socket "
         "stays open.",
         "Compare `send.match` of {profile} with what the backend answers; if it fits, our message was dropped: the "
         "backend's log shows whether it arrived.",
-        given=(Fact.STRANGE,),
+        given=(SituationFact.STRANGE,),
     ),
     _reply(
         Reason.TIMEOUT,
         "{open}, and the server speaks, but not JSON ({came}): no reply to our message that we can read.",
         _SPEAKS,
-        given=(Fact.UNREADABLE,),
+        given=(SituationFact.UNREADABLE,),
     ),
     _reply(
         Reason.TIMEOUT,
@@ -333,13 +333,13 @@ REPLY: Final = (
         "reads this connection any more, while the socket stays open.",
         "Read the backend's log at this second for an exception in the handler of this connection: some servers leave "
         "the socket open when it ends. Check again: every time means that the process hangs, or a proxy holds frames.",
-        given=(Fact.CLOSE_UNANSWERED,),
+        given=(SituationFact.CLOSE_UNANSWERED,),
     ),
     _reply(
         Reason.TIMEOUT,
         "{open}, but the server has sent no message at all, not even a reply to ours, while the socket stays open.",
         _OTHER + "see whether our message is in the backend's log.",
-        given=(Fact.MUTE,),
+        given=(SituationFact.MUTE,),
     ),
     _reply(
         Reason.TIMEOUT,
@@ -347,7 +347,7 @@ REPLY: Final = (
         "(its message loop has ended), a deaf one (its manager was evicted), or a router that drops the message.",
         "Check again: every time means all messages are lost, now and then a zombie after five bad messages. The "
         "backend's log shows whether our message arrived; protocol pings prove nothing.",
-        given=(Fact.FACTORY,),
+        given=(SituationFact.FACTORY,),
     ),
     _reply(
         Reason.TIMEOUT,
@@ -364,14 +364,14 @@ REPLY: Final = (
     _reply(
         Reason.SERVER_ERROR,
         "{open}, then the server closed with {code} instead of replying: its handling of our message broke.",
-        _LOG,
+        _READ_LOG,
         Alert.INTERNAL_ERROR_SPIKE,
         codes=(1011,),
     ),
     _reply(
         Reason.SERVER_ERROR,
         "{open}, then the server answered our message with an internal error.",
-        _LOG,
+        _READ_LOG,
         Alert.INTERNAL_ERROR_SPIKE,
     ),
     _reply(
@@ -379,13 +379,13 @@ REPLY: Final = (
         "The server was being stopped or recycled: it closed with {code} before it replied.",
         _RESTART,
         Alert.SERVER_RESTARTING,
-        codes=RESTARTS,
+        codes=RESTART_CODES,
     ),
     _reply(
         Reason.CLOSED,
         "The server gave us up as overloaded or not available for now: it closed with {code} instead of replying.",
         _OVERLOAD,
-        codes=OVERLOAD,
+        codes=OVERLOAD_CODES,
     ),
     _reply(
         Reason.CLOSED,
@@ -428,9 +428,9 @@ REPLY: Final = (
 )
 
 _SAID: Final = 5
-"""Rows of `LOGIN` in which the server says why."""
+"""Rows of `LOGIN_CAUSES` in which the server says why."""
 
-ANSWERS: Final = (*REFUSALS, *LOGIN[:_SAID])
+ANSWER_CAUSES: Final = (*REFUSAL_CAUSES, *LOGIN_CAUSES[:_SAID])
 """Refusals that say their cause themselves: they are asked before the factory."""
 
-SESSION_CAUSES: Final = (*SILENCE, *LOGIN[_SAID:], *REPLY)
+SESSION_CAUSES: Final = (*SILENCE_CAUSES, *LOGIN_CAUSES[_SAID:], *REPLY_CAUSES)

@@ -5,14 +5,14 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Final, Literal
 
-from exporter.report.context import NEUTRAL, Context
+from exporter.report.context import UNKNOWN_CONTEXT, TargetContext
 from exporter.report.explain import Explanation, explain, refused, too_slow
 from exporter.result import FactoryReason, Probe, Result, Verdict
 
 FailOn = Literal["warning", "critical"]
 
 
-class Status(IntEnum):
+class CheckStatus(IntEnum):
     """What a check says, by the numbers of the Nagios plugin guidelines: they are the exit codes."""
 
     OK = 0
@@ -21,10 +21,12 @@ class Status(IntEnum):
     UNKNOWN = 3
 
 
-GRAVITY: Final = (Status.OK, Status.UNKNOWN, Status.WARNING, Status.CRITICAL)
+STATUS_SEVERITY_ORDER: Final = (CheckStatus.OK, CheckStatus.UNKNOWN, CheckStatus.WARNING, CheckStatus.CRITICAL)
 """From good to bad: where several results meet, the gravest speaks."""
 
-SOFT: Final = frozenset({FactoryReason.DEGRADED, FactoryReason.ENVIRONMENT_MISMATCH, FactoryReason.NOT_READY})
+WARNING_REASONS: Final = frozenset(
+    {FactoryReason.DEGRADED, FactoryReason.ENVIRONMENT_MISMATCH, FactoryReason.NOT_READY}
+)
 """Findings that warn, as the alert on them does, if we were let in."""
 
 
@@ -35,15 +37,15 @@ class Threshold:
     warning: float | None = None
     critical: float | None = None
 
-    def status(self, seconds: float) -> Status:
+    def status(self, seconds: float) -> CheckStatus:
         """How grave so many seconds are."""
         if self.critical is not None and seconds >= self.critical:
-            return Status.CRITICAL
-        return Status.WARNING if self.warning is not None and seconds >= self.warning else Status.OK
+            return CheckStatus.CRITICAL
+        return CheckStatus.WARNING if self.warning is not None and seconds >= self.warning else CheckStatus.OK
 
 
 @dataclass(frozen=True, slots=True)
-class Checked:
+class CheckReport:
     """One check of a target. `url` as `public_url` makes it; `started_at` in unix seconds; `timeout` in seconds.
 
     `refusal`: the sentence with which the budget refused a session; `thresholds`: what is too slow, by probe.
@@ -58,11 +60,11 @@ class Checked:
     timeout: float | None = None
     refusal: str | None = None
     thresholds: Mapping[Probe, Threshold] = field(default_factory=dict)
-    context: Context = NEUTRAL
+    context: TargetContext = UNKNOWN_CONTEXT
 
 
 @dataclass(frozen=True, slots=True)
-class View:
+class RenderContext:
     """Who looks: the time (unix seconds), and from what on the exit code complains."""
 
     now: float
@@ -75,60 +77,60 @@ def passed(result: Result) -> bool:
     return got_there and not result.failed and result.factory_reason is None and result.impairment is None
 
 
-def status_of(result: Result) -> Status:
+def status_of(result: Result) -> CheckStatus:
     """What one session says, speed left aside."""
     if result.impairment is not None:
-        return Status.UNKNOWN
-    if result.factory_reason in SOFT and _let_in(result):
-        return Status.WARNING
+        return CheckStatus.UNKNOWN
+    if result.factory_reason in WARNING_REASONS and _let_in(result):
+        return CheckStatus.WARNING
     if result.failed or result.factory_reason is not None:
-        return Status.CRITICAL
-    return Status.OK if passed(result) else Status.UNKNOWN
+        return CheckStatus.CRITICAL
+    return CheckStatus.OK if passed(result) else CheckStatus.UNKNOWN
 
 
 def _let_in(result: Result) -> bool:
     return all(result.verdicts.get(probe) is Verdict.PASS for probe in (Probe.CONNECT, Probe.AUTH))
 
 
-def slow(result: Result, thresholds: Mapping[Probe, Threshold]) -> Mapping[Probe, Status]:
+def slow(result: Result, thresholds: Mapping[Probe, Threshold]) -> Mapping[Probe, CheckStatus]:
     """The passed probes that took too long, and how grave that is."""
     graded = {probe: thresholds[probe].status(took) for probe, took in result.durations.items() if probe in thresholds}
-    return {probe: status for probe, status in graded.items() if status is not Status.OK}
+    return {probe: status for probe, status in graded.items() if status is not CheckStatus.OK}
 
 
-def explanations(result: Result, checked: Checked) -> Iterator[Explanation]:
+def explanations(result: Result, checked: CheckReport) -> Iterator[Explanation]:
     """What a session of a check was, and of each probe that passed too slowly, that it did."""
     yield explain(result, checked.context)
     for probe, grave in slow(result, checked.thresholds).items():
         yield too_slow(probe, result.durations[probe], grave.name)
 
 
-def refusal_of(checked: Checked) -> Explanation | None:
+def refusal_of(checked: CheckReport) -> Explanation | None:
     """Why no session was opened; None if none was refused."""
     return None if checked.refusal is None else refused(checked.refusal)
 
 
-def worst(statuses: Iterable[Status]) -> Status:
+def worst(statuses: Iterable[CheckStatus]) -> CheckStatus:
     """The gravest; UNKNOWN if there is none: nothing was found out."""
-    return max(statuses, key=GRAVITY.index, default=Status.UNKNOWN)
+    return max(statuses, key=STATUS_SEVERITY_ORDER.index, default=CheckStatus.UNKNOWN)
 
 
-def status(checked: Checked) -> Status:
+def status(checked: CheckReport) -> CheckStatus:
     """What the whole check says."""
     found = [session_status(result, checked.thresholds) for result in checked.results]
-    return worst([*found, Status.UNKNOWN] if checked.refusal is not None else found)
+    return worst([*found, CheckStatus.UNKNOWN] if checked.refusal is not None else found)
 
 
-def session_status(result: Result, thresholds: Mapping[Probe, Threshold]) -> Status:
+def session_status(result: Result, thresholds: Mapping[Probe, Threshold]) -> CheckStatus:
     """What one session says, speed included."""
     return worst([status_of(result), *slow(result, thresholds).values()])
 
 
-def exit_code(checked: Checked, fail_on: FailOn = "warning") -> int:
+def exit_code(checked: CheckReport, fail_on: FailOn = "warning") -> int:
     """0 OK, 1 warning, 2 critical, 3 unknown; with `fail_on="critical"` a warning is 0."""
     return int(tolerated(status(checked), fail_on))
 
 
-def tolerated(found: Status, fail_on: FailOn) -> Status:
+def tolerated(found: CheckStatus, fail_on: FailOn) -> CheckStatus:
     """The status that the exit code tells, by what the caller wants to hear of."""
-    return Status.OK if found is Status.WARNING and fail_on == "critical" else found
+    return CheckStatus.OK if found is CheckStatus.WARNING and fail_on == "critical" else found

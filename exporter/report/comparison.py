@@ -6,14 +6,14 @@ from enum import StrEnum
 from typing import Final
 
 from exporter.report.checked import passed
-from exporter.report.reading import Earlier
-from exporter.report.series import Series, in_words
-from exporter.report.summary import Summary, summarise
+from exporter.report.reading import BaselineReport
+from exporter.report.series import CheckSeries, in_words
+from exporter.report.summary import SeriesSummary, summarise
 from exporter.report.words import moment, seconds
 from exporter.result import Result
 
-NOTABLE: Final = 0.25
-NOTICEABLE: Final = 0.05
+NOTABLE_FRACTION: Final = 0.25
+NOTICEABLE_SECONDS: Final = 0.05
 """A figure that changed by less than a quarter, or by less than 50 ms, is the same."""
 
 
@@ -26,7 +26,7 @@ class Trend(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class FigureChange:
     """One figure, before and after, as text."""
 
     what: str
@@ -41,15 +41,15 @@ class Comparison:
 
     sentence: str
     trend: Trend
-    changes: tuple[Change, ...]
+    changes: tuple[FigureChange, ...]
     gone: tuple[str, ...]
     new: tuple[str, ...]
 
 
-def compare(before: Earlier, series: Series) -> Comparison:
+def compare(before: BaselineReport, series: CheckSeries) -> Comparison:
     """What changed since an earlier check or series. More passed runs count for more than speed."""
     old, new = summarise(before.results), summarise(series.results)
-    rate = Change("runs passed", _share(old), _share(new), _trend(_rate(new), _rate(old)))
+    rate = FigureChange("runs passed", _share(old), _share(new), _trend(_rate(new), _rate(old)))
     speeds = list(_speeds(old, new))
     trend = (
         rate.trend
@@ -77,11 +77,11 @@ def _words(rate: Trend, trend: Trend) -> str:
     return speed.get(trend, "WORSE: as many runs pass, but slower than at")
 
 
-def _share(summary: Summary) -> str:
+def _share(summary: SeriesSummary) -> str:
     return f"{summary.passed} of {summary.runs} ({_rate(summary):.0%})"
 
 
-def _rate(summary: Summary) -> float:
+def _rate(summary: SeriesSummary) -> float:
     return summary.passed / summary.runs if summary.runs else 0.0
 
 
@@ -91,7 +91,7 @@ def _trend(good: float, bad: float) -> Trend:
     return Trend.BETTER if good > bad else Trend.WORSE
 
 
-def _speeds(old: Summary, new: Summary) -> Iterator[Change]:
+def _speeds(old: SeriesSummary, new: SeriesSummary) -> Iterator[FigureChange]:
     """The median and p95 of each probe that passed in both; the median decides."""
     for probe in old.probes:
         if probe in new.probes:
@@ -100,9 +100,9 @@ def _speeds(old: Summary, new: Summary) -> Iterator[Change]:
             yield _speed(f"{probe}, p95", then.p95, now.p95)
 
 
-def _speed(what: str, then: float, now: float) -> Change:
-    alike = abs(now - then) < max(NOTABLE * then, NOTICEABLE)
-    return Change(what, seconds(then), seconds(now), Trend.SAME if alike else _trend(then, now))
+def _speed(what: str, then: float, now: float) -> FigureChange:
+    alike = abs(now - then) < max(NOTABLE_FRACTION * then, NOTICEABLE_SECONDS)
+    return FigureChange(what, seconds(then), seconds(now), Trend.SAME if alike else _trend(then, now))
 
 
 def _gravest(trends: Sequence[Trend]) -> Trend:

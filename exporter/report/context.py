@@ -1,7 +1,7 @@
 """What a sentence may take for granted of a target: its settings in force, and what its profile knows.
 
 A result says what a session met, never how the target is configured. Where only the result exists (an old report that
-is read back) the context is `NEUTRAL`: nothing is known, and the sentences say less.
+is read back) the context is `UNKNOWN_CONTEXT`: nothing is known, and the sentences say less.
 """
 
 from collections.abc import Mapping
@@ -10,12 +10,12 @@ from enum import StrEnum
 from typing import Final, Protocol, Self
 from urllib.parse import urlsplit
 
-from exporter.config import Auth, Limits, Profile, Target, carrier_of
+from exporter.config import Auth, BackendLimits, Profile, Target, carrier_of
 from exporter.profiles import has_factory
 
-PORTS: Final = {"ws": 80, "wss": 443}
-ORIGIN: Final = "origin"
-USER_AGENT: Final = "user-agent"
+STANDARD_PORTS: Final = {"ws": 80, "wss": 443}
+ORIGIN_HEADER: Final = "origin"
+USER_AGENT_HEADER: Final = "user-agent"
 
 
 class Credential(StrEnum):
@@ -27,7 +27,7 @@ class Credential(StrEnum):
     SECRET = "secret"  # noqa: S105
 
 
-class Configured(Protocol):
+class ConfiguredTarget(Protocol):
     """A target, its profile and the limits in force: what a job of the plan has."""
 
     @property
@@ -39,12 +39,12 @@ class Configured(Protocol):
         """How its backend is spoken to."""
 
     @property
-    def limits(self) -> Limits:
+    def limits(self) -> BackendLimits:
         """The profile's, where the target names none of its own."""
 
 
 @dataclass(frozen=True, slots=True)
-class Context:
+class TargetContext:
     """A target as it is configured; None: not known.
 
     `assumed`: the target names no profile. `host`, `port`: of its URL. `server_name`: what its
@@ -71,7 +71,7 @@ class Context:
     settings: Mapping[str, float] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, job: Configured) -> Self:
+    def of(cls, job: ConfiguredTarget) -> Self:
         """The context of a target as it is planned."""
         target, profile = job.target, job.profile
         url = urlsplit(target.url)
@@ -80,12 +80,12 @@ class Context:
             profile=target.profile,
             assumed="profile" not in target.model_fields_set,
             host=url.hostname,
-            port=url.port or PORTS.get(url.scheme),
+            port=url.port or STANDARD_PORTS.get(url.scheme),
             server_name=(target.tls.server_name or url.hostname or "").removesuffix("."),
             factory=has_factory(profile),
             breaker=bool(profile.breaker),
             credential=_credential(target.auth),
-            carrier=None if carrier is None else CARRIED[carrier.by].format(carrier.name),
+            carrier=None if carrier is None else CARRIER_TEXTS[carrier.by].format(carrier.name),
             tokenless=profile.connect_without_token,
             offered=bool(profile.subprotocols) or (carrier is not None and carrier.by == "subprotocol"),
             headers=tuple(target.headers),
@@ -101,9 +101,9 @@ class Context:
         return None if self.headers is None else header in {name.lower() for name in self.headers}
 
 
-NEUTRAL: Final = Context()
+UNKNOWN_CONTEXT: Final = TargetContext()
 
-CARRIED: Final = {
+CARRIER_TEXTS: Final = {
     "header": "the header {}",
     "subprotocol": "the offered subprotocols",
     "query": "the query of the URL",

@@ -11,8 +11,8 @@ from enum import Enum
 from math import isfinite
 from typing import Any, Final
 
-from exporter.report.checked import Checked, View, exit_code, status, status_of
-from exporter.report.context import NEUTRAL, Context
+from exporter.report.checked import CheckReport, RenderContext, exit_code, status, status_of
+from exporter.report.context import UNKNOWN_CONTEXT, TargetContext
 from exporter.report.explain import explain
 from exporter.report.words import iso
 from exporter.result import Close, Evidence, Frame, Phase, Probe, Result
@@ -22,7 +22,7 @@ TOOL: Final = "ws-factory-exporter"
 MOMENTS: Final = frozenset({"started_at", "server_time", "certificate_expiry"})
 
 
-def result_document(result: Result, context: Context = NEUTRAL) -> dict[str, Any]:
+def result_document(result: Result, context: TargetContext = UNKNOWN_CONTEXT) -> dict[str, Any]:
     """A result as a JSON object: its fields in their order, its status, and what explains it."""
     document = {field.name: _value(field.name, getattr(result, field.name)) for field in fields(result)}
     return {**document, "status": status_of(result).name.lower(), "explanation": asdict(explain(result, context))}
@@ -61,7 +61,7 @@ _ORDER: Final[Mapping[Any, int]] = {word: place for place, word in reversed([*en
 """`auth` is a probe and a phase: the first place counts."""
 
 
-def head(kind: str, checked: Checked, view: View) -> dict[str, Any]:
+def head(kind: str, checked: CheckReport, view: RenderContext) -> dict[str, Any]:
     """What every document of ours starts with."""
     return {
         "schema_version": SCHEMA_VERSION,
@@ -78,7 +78,7 @@ def head(kind: str, checked: Checked, view: View) -> dict[str, Any]:
     }
 
 
-def check_document(checked: Checked, view: View) -> dict[str, Any]:
+def check_document(checked: CheckReport, view: RenderContext) -> dict[str, Any]:
     """A check as a JSON object."""
     return {
         **head("check", checked, view),
@@ -96,6 +96,6 @@ def written(document: Mapping[str, Any]) -> str:
     return json.dumps(document, indent=2, allow_nan=False) + "\n"
 
 
-def as_json(checked: Checked, view: View) -> str:
+def as_json(checked: CheckReport, view: RenderContext) -> str:
     """A check as JSON."""
     return written(check_document(checked, view))

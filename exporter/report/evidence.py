@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 from exporter.report.addresses import tried
-from exporter.report.context import ORIGIN, USER_AGENT, Context
+from exporter.report.context import ORIGIN_HEADER, USER_AGENT_HEADER, TargetContext
 from exporter.report.words import closed, counts, expiry, moment
 from exporter.result import CertificatePlace, Result
 
@@ -45,7 +45,7 @@ def _whose(place: CertificatePlace | None) -> str:
     return f": {ABOVE[place]} above the server's, which itself ends later"
 
 
-def circumstances(context: Context) -> Iterator[tuple[str, str]]:
+def circumstances(context: TargetContext) -> Iterator[tuple[str, str]]:
     """Name and words of what a backend may treat us by, and of what a diagnosis rests on."""
     if context.profile is not None:
         yield "profile", context.profile + (" (assumed: the target names none)" if context.assumed else "")
@@ -53,11 +53,11 @@ def circumstances(context: Context) -> Iterator[tuple[str, str]]:
         yield "headers", f"{', '.join(_headers(context))}; a backend may treat a session by these"
 
 
-def _headers(context: Context) -> Iterator[str]:
+def _headers(context: TargetContext) -> Iterator[str]:
     yield from context.headers or ()
-    if not context.sets(USER_AGENT):
+    if not context.sets(USER_AGENT_HEADER):
         yield "the exporter's User-Agent"
-    if not context.sets(ORIGIN):
+    if not context.sets(ORIGIN_HEADER):
         yield "no Origin"
 
 

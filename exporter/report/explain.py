@@ -12,10 +12,10 @@ from exporter.report.addresses import others
 from exporter.report.causes import Alert, Cause, page
 from exporter.report.causes_connect import CONNECT_CAUSES
 from exporter.report.causes_factory import FACTORY_CAUSES
-from exporter.report.causes_session import ANSWERS, SESSION_CAUSES
-from exporter.report.context import NEUTRAL, Context
+from exporter.report.causes_session import ANSWER_CAUSES, SESSION_CAUSES
+from exporter.report.context import UNKNOWN_CONTEXT, TargetContext
 from exporter.report.phrases import filled
-from exporter.report.situation import OPEN, Fact, Situation, holds
+from exporter.report.situation import OPEN_PHASES, FailureSituation, SituationFact, holds
 from exporter.report.words import code
 from exporter.result import Impairment, Initiator, Phase, Probe, Result, Verdict
 
@@ -29,7 +29,7 @@ class Explanation:
     next_step: str | None = None
 
 
-IMPAIRED: Final = (
+IMPAIRED_CAUSES: Final = (
     Cause(
         "No session: OUR OWN token could not be made, so this says nothing about the backend.",
         Alert.PROBE_IMPAIRED,
@@ -45,23 +45,23 @@ IMPAIRED: Final = (
     ),
 )
 
-CAUSES: Final = (*IMPAIRED, *CONNECT_CAUSES, *ANSWERS, *FACTORY_CAUSES, *SESSION_CAUSES)
+CAUSES: Final = (*IMPAIRED_CAUSES, *CONNECT_CAUSES, *ANSWER_CAUSES, *FACTORY_CAUSES, *SESSION_CAUSES)
 
 PASSED: Final = (
     (Probe.CONNECT, (), "The WebSocket opens. Whether users are let in and get replies was not asked."),
     (
         Probe.AUTH,
-        (Fact.USER,),
+        (SituationFact.USER,),
         "The WebSocket opens, and our user is let in. Whether messages are answered was not asked.",
     ),
     (Probe.AUTH, (), "The WebSocket opens, and we are let in. Whether messages are answered was not asked."),
-    (Probe.SEND, (Fact.LET_IN, Fact.USER), "Our user is let in, and our message got its reply."),
-    (Probe.SEND, (Fact.LET_IN,), "We are let in, and our message got its reply."),
+    (Probe.SEND, (SituationFact.LET_IN, SituationFact.USER), "Our user is let in, and our message got its reply."),
+    (Probe.SEND, (SituationFact.LET_IN,), "We are let in, and our message got its reply."),
     (Probe.SEND, (), "The WebSocket opens, and our message got its reply. No login was asked for."),
 )
 """By depth and facts: the first whose facts hold speaks."""
 
-NOTHING: Final = Explanation(
+NOTHING_PROVED: Final = Explanation(
     "Nothing was proved: the session ended before its question was decided.",
     page(Alert.NO_WELCOME),
     "Check again; if it stays so, ask at a greater depth (`--probe send`).",
@@ -74,14 +74,14 @@ KEPT_BACK: Final = Explanation(
     "session sends its token.",
 )
 
-VOID: Final = Explanation(
+INCONCLUSIVE: Final = Explanation(
     "Nothing was proved: the deadline struck while the exporter's host was held up.",
     page(Alert.PROBE_DISTORTED),
     "Check again, from a host that has a processor to spare.",
 )
 
 
-def cause_of(situation: Situation) -> Cause | None:
+def cause_of(situation: FailureSituation) -> Cause | None:
     """The row that explains a result; None if nothing is wrong, or nothing was proved."""
     result = situation.result
     if result.reason is None and result.factory_reason is None and result.impairment is None:
@@ -89,29 +89,29 @@ def cause_of(situation: Situation) -> Cause | None:
     return next((row for row in CAUSES if row.fits(situation)), None)
 
 
-def explain(result: Result, context: Context = NEUTRAL) -> Explanation:
+def explain(result: Result, context: TargetContext = UNKNOWN_CONTEXT) -> Explanation:
     """Why a session went as it did, in words; there is an answer for every result."""
     if result.void:
-        return VOID
-    situation = Situation(result, context)
+        return INCONCLUSIVE
+    situation = FailureSituation(result, context)
     row = cause_of(situation)
     if row is None and result.verdicts.get(result.depth) is not Verdict.PASS:
-        return NOTHING if result.http_status is None else KEPT_BACK
+        return NOTHING_PROVED if result.http_status is None else KEPT_BACK
     sentence = _passed(situation) if row is None else filled(row.sentence, situation)
     whole = " ".join([sentence, *_notes(situation, row)])
     return Explanation(whole) if row is None else Explanation(whole, page(row.alert), filled(row.next_step, situation))
 
 
-def likeness(result: Result, context: Context = NEUTRAL) -> tuple[object, ...]:
+def likeness(result: Result, context: TargetContext = UNKNOWN_CONTEXT) -> tuple[object, ...]:
     """What two failures must have in common to be one thing: the row that explains them, and the facts that name it."""
-    situation = Situation(result, context)
+    situation = FailureSituation(result, context)
     row = cause_of(situation)
     said = None if row is None else row.sentence
     named = result.reason, result.phase, result.factory_reason, result.http_status, situation.server_code
     return said, *named, result.slot_limit, result.void
 
 
-def _passed(situation: Situation) -> str:
+def _passed(situation: FailureSituation) -> str:
     return next(
         words
         for depth, facts, words in PASSED
@@ -137,16 +137,16 @@ def refused(words: str) -> Explanation:
     )
 
 
-def _notes(situation: Situation, row: Cause | None) -> Iterator[str]:
+def _notes(situation: FailureSituation, row: Cause | None) -> Iterator[str]:
     """What the row did not say."""
     result = situation.result
     if row is not None and row.factory is None and result.factory_reason is not None:
         yield f"The welcome was wrong as well ({result.factory_reason})."
     if row is None:
         yield from _odd_close(result)
-    if holds(Fact.BYPASS, situation) and holds(Fact.LET_IN, situation):
+    if holds(SituationFact.BYPASS, situation) and holds(SituationFact.LET_IN, situation):
         yield "Nothing was verified: the target asks the backend to skip the login (`allow_auth_bypass`)."
-    if holds(Fact.ASSUMED, situation) and result.phase in OPEN:
+    if holds(SituationFact.ASSUMED, situation) and result.phase in OPEN_PHASES:
         yield f"`profile: {situation.context.profile}` was assumed: the target names none."
     if result.distorted:
         yield "The exporter's host was held up meanwhile: do not trust the seconds."

@@ -7,8 +7,8 @@ from typing import Final
 from exporter.report.causes import Alert, page
 from exporter.report.checked import passed
 from exporter.report.explain import explain
-from exporter.report.series import Series
-from exporter.report.summary import Reality, Summary, summarise
+from exporter.report.series import CheckSeries
+from exporter.report.summary import LivenessEvidence, SeriesSummary, summarise
 from exporter.report.words import count
 from exporter.result import FactoryReason, Phase, Result
 
@@ -24,14 +24,14 @@ class Finding:
     page: str | None = None
 
 
-def findings(series: Series) -> tuple[Finding, ...]:
+def findings(series: CheckSeries) -> tuple[Finding, ...]:
     """Everything that the series as a whole shows, the gravest first."""
     summary = summarise(series.results)
     who = _who(series, summary)
     return (*_unreal(summary.reality), *who, *_unseen(summary, series.shapes), *_untried(series))
 
 
-def _who(series: Series, summary: Summary) -> Iterator[Finding]:
+def _who(series: CheckSeries, summary: SeriesSummary) -> Iterator[Finding]:
     """One identity, one shape of names, or everybody: only what is clear-cut is said, and only of admission on."""
     sound = [name for name, tally in summary.identities.items() if tally.passed and not tally.failed]
     broken = [name for name, tally in summary.identities.items() if tally.failed and not tally.passed]
@@ -45,7 +45,7 @@ def _who(series: Series, summary: Summary) -> Iterator[Finding]:
         yield Finding(f"Every identity fails ({_list(broken)}): it is the backend, not a user.")
 
 
-def _some(series: Series, faults: Sequence[Result], broken: list[str], sound: list[str]) -> Finding:
+def _some(series: CheckSeries, faults: Sequence[Result], broken: list[str], sound: list[str]) -> Finding:
     """Slots and name shapes are known causes, with pages of their own; else it is the user."""
     shapes = series.shapes
     bad, good = {shapes.get(name, "") for name in broken}, {shapes.get(name, "") for name in sound}
@@ -62,7 +62,7 @@ def _some(series: Series, faults: Sequence[Result], broken: list[str], sound: li
     )
 
 
-def _unreal(reality: Reality) -> Iterator[Finding]:
+def _unreal(reality: LivenessEvidence) -> Iterator[Finding]:
     if reality.distinct < reality.welcomes:
         yield Finding(
             f"Connection ids repeat: {reality.distinct} distinct in {count(reality.welcomes, 'welcome')}. The answers "
@@ -77,13 +77,13 @@ def _unreal(reality: Reality) -> Iterator[Finding]:
         )
 
 
-def _unseen(summary: Summary, shapes: Mapping[str, str]) -> Iterator[Finding]:
+def _unseen(summary: SeriesSummary, shapes: Mapping[str, str]) -> Iterator[Finding]:
     unseen = [name for name in shapes if name not in summary.identities]
     if unseen:
         yield Finding(f"{_list(unseen)} had no turn: nothing is said about {_plural(unseen, 'it', 'them')}.")
 
 
-def _untried(series: Series) -> Iterator[Finding]:
+def _untried(series: CheckSeries) -> Iterator[Finding]:
     if series.skips:
         causes = sorted({str(skip.cause) for skip in series.skips})
         yield Finding(

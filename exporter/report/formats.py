@@ -3,20 +3,20 @@
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from exporter.report.checked import Checked, View
+from exporter.report.checked import CheckReport, RenderContext
 from exporter.report.comparison import Comparison
 from exporter.report.document import as_json
 from exporter.report.github import github
 from exporter.report.junit import junit
 from exporter.report.markdown import markdown
 from exporter.report.nagios import nagios
-from exporter.report.series import Series
+from exporter.report.series import CheckSeries
 from exporter.report.series_formats import series_json, series_markdown, series_text
 from exporter.report.series_lines import series_github, series_nagios
 from exporter.report.text import text
 
-Format = Callable[[Checked, View], str]
-SeriesFormat = Callable[[Series, View, Comparison | None], str]
+Format = Callable[[CheckReport, RenderContext], str]
+SeriesFormat = Callable[[CheckSeries, RenderContext, Comparison | None], str]
 
 FORMATS: Final[Mapping[str, Format]] = {
     "text": text,

@@ -6,36 +6,36 @@ The job summary is Markdown: `markdown` gives it, `commands` appends it to the f
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-from exporter.report.checked import Checked, Status, View, explanations, refusal_of, session_status
+from exporter.report.checked import CheckReport, CheckStatus, RenderContext, explanations, refusal_of, session_status
 from exporter.report.escape import command_data, command_property, plain
 from exporter.report.explain import Explanation
 from exporter.report.words import cause
 
-COMMANDS: Final[Mapping[Status, str]] = {
-    Status.OK: "notice",
-    Status.WARNING: "warning",
-    Status.CRITICAL: "error",
-    Status.UNKNOWN: "warning",
+COMMAND_OF_STATUS: Final[Mapping[CheckStatus, str]] = {
+    CheckStatus.OK: "notice",
+    CheckStatus.WARNING: "warning",
+    CheckStatus.CRITICAL: "error",
+    CheckStatus.UNKNOWN: "warning",
 }
 
 
-def github(checked: Checked, _view: View) -> str:
+def github(checked: CheckReport, _view: RenderContext) -> str:
     """One command a line: `::error title=staging%3A send failed::…`."""
     return "".join(f"{line}\n" for line in _commands(checked))
 
 
-def _commands(checked: Checked) -> Iterator[str]:
+def _commands(checked: CheckReport) -> Iterator[str]:
     for result in checked.results:
         grave = session_status(result, checked.thresholds)
         title = f"{checked.target}, {result.identity or 'no identity'}: {cause(result) or grave.name}"
         yield command(grave, title, *explanations(result, checked))
     refusal = refusal_of(checked)
     if refusal is not None:
-        yield command(Status.UNKNOWN, f"{checked.target}: not checked", refusal)
+        yield command(CheckStatus.UNKNOWN, f"{checked.target}: not checked", refusal)
 
 
-def command(found: Status, title: str, *said: Explanation) -> str:
+def command(found: CheckStatus, title: str, *said: Explanation) -> str:
     """One annotation, with what is said in its message."""
     words = (part for each in said for part in (each.sentence, each.next_step, each.page and f"See {each.page}"))
     message = "\n".join(plain(part) for part in words if part)
-    return f"::{COMMANDS[found]} title={command_property(plain(title))}::{command_data(message)}"
+    return f"::{COMMAND_OF_STATUS[found]} title={command_property(plain(title))}::{command_data(message)}"

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Final
 from xml.etree import ElementTree as ET
 
-from exporter.report.checked import Checked, View, refusal_of, slow
+from exporter.report.checked import CheckReport, RenderContext, refusal_of, slow
 from exporter.report.document import TOOL
 from exporter.report.escape import plain
 from exporter.report.evidence import circumstances, evidence
@@ -12,24 +12,24 @@ from exporter.report.explain import Explanation, explain, too_slow
 from exporter.report.words import cause, iso
 from exporter.result import Probe, Result, Verdict
 
-HEADER: Final = '<?xml version="1.0" encoding="UTF-8"?>\n'
+XML_DECLARATION: Final = '<?xml version="1.0" encoding="UTF-8"?>\n'
 COUNTED: Final = {"failures": "failure", "errors": "error", "skipped": "skipped"}
 
 
-def junit(checked: Checked, view: View) -> str:
+def junit(checked: CheckReport, view: RenderContext) -> str:
     """The document; a failed probe is a failure, our own failure or the budget's refusal an error."""
     return junit_of((checked,), view)
 
 
-def junit_of(checks: Iterable[Checked], view: View) -> str:
+def junit_of(checks: Iterable[CheckReport], view: RenderContext) -> str:
     """A document with a suite for each check."""
     whole = ET.Element("testsuites")
     whole.extend(_suite(checked, view) for checked in checks)
     ET.indent(whole)
-    return HEADER + ET.tostring(whole, encoding="unicode") + "\n"
+    return XML_DECLARATION + ET.tostring(whole, encoding="unicode") + "\n"
 
 
-def _suite(checked: Checked, view: View) -> ET.Element:
+def _suite(checked: CheckReport, view: RenderContext) -> ET.Element:
     suite = ET.Element("testsuite", {"name": plain(f"{TOOL} {checked.target}")})
     _properties(suite, checked, view)
     for number, result in enumerate(checked.results, 1):
@@ -42,14 +42,14 @@ def _suite(checked: Checked, view: View) -> ET.Element:
     return suite
 
 
-def _totals(suite: ET.Element, checked: Checked) -> dict[str, str]:
+def _totals(suite: ET.Element, checked: CheckReport) -> dict[str, str]:
     counts = {name: str(len(suite.findall(f"testcase/{tag}"))) for name, tag in COUNTED.items()}
     took = sum(sum(result.phases.values()) for result in checked.results)
     when = (iso(checked.started_at) or "")[:19]
     return {"tests": str(len(suite.findall("testcase"))), **counts, "time": f"{took:.3f}", "timestamp": when}
 
 
-def _properties(suite: ET.Element, checked: Checked, view: View) -> None:
+def _properties(suite: ET.Element, checked: CheckReport, view: RenderContext) -> None:
     there = ET.SubElement(suite, "properties")
     named = [("version", checked.version), ("url", checked.url), *circumstances(checked.context)]
     for number, result in enumerate(checked.results, 1):
@@ -59,7 +59,7 @@ def _properties(suite: ET.Element, checked: Checked, view: View) -> None:
         ET.SubElement(there, "property", {"name": plain(name), "value": plain(words)})
 
 
-def _cases(suite: ET.Element, checked: Checked, result: Result, after: str) -> None:
+def _cases(suite: ET.Element, checked: CheckReport, result: Result, after: str) -> None:
     who = f"{checked.target}.{result.identity or '-'}"
     for probe in Probe:
         if probe.rank > result.depth.rank:

@@ -1,7 +1,7 @@
 """One session, or one skipped cycle, in a line."""
 
 from exporter.report.resting import held_up
-from exporter.report.words import BY, cause
+from exporter.report.words import INITIATOR_TEXTS, cause
 from exporter.result import Close, Holdup, Probe, Result, Skip, Verdict
 
 
@@ -36,4 +36,4 @@ def _probe(result: Result, probe: Probe) -> str:
 
 
 def _close(close: Close) -> str:
-    return f"closed {close.code} {BY[close.initiator]}"
+    return f"closed {close.code} {INITIATOR_TEXTS[close.initiator]}"

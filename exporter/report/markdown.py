@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from exporter.report.checked import Checked, View, explanations, refusal_of, slow, status
+from exporter.report.checked import CheckReport, RenderContext, explanations, refusal_of, slow, status
 from exporter.report.escape import code, prose
 from exporter.report.evidence import circumstances, evidence
 from exporter.report.explain import Explanation
@@ -10,7 +10,7 @@ from exporter.report.words import cause, moment, seconds
 from exporter.result import Phase, Probe, Result, Verdict
 
 
-def markdown(checked: Checked, view: View) -> str:
+def markdown(checked: CheckReport, view: RenderContext) -> str:
     """The whole check; each session a section."""
     lines = [f"## {status(checked).name}: {code(checked.target)}", "", code(checked.url), ""]
     for result in checked.results:
@@ -21,7 +21,7 @@ def markdown(checked: Checked, view: View) -> str:
     return "\n".join(lines).rstrip("\n") + "\n"
 
 
-def _session(result: Result, checked: Checked, view: View) -> Iterator[str]:
+def _session(result: Result, checked: CheckReport, view: RenderContext) -> Iterator[str]:
     yield f"### {code(result.identity or 'no identity')}, {moment(result.started_at)}"
     yield ""
     for explanation in explanations(result, checked):
@@ -36,7 +36,7 @@ def _session(result: Result, checked: Checked, view: View) -> Iterator[str]:
         yield from table(("evidence", "value"), facts)
 
 
-def _verdict(result: Result, probe: Probe, checked: Checked) -> tuple[str, str, str]:
+def _verdict(result: Result, probe: Probe, checked: CheckReport) -> tuple[str, str, str]:
     verdict = result.verdicts.get(probe, Verdict.NONE)
     shown = f"**FAIL** in {code(cause(result))}" if verdict is Verdict.FAIL else verdict.value
     grave = slow(result, checked.thresholds).get(probe)

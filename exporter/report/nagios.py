@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from typing import Final
 
 from exporter.report.checked import (
-    GRAVITY,
-    Checked,
+    STATUS_SEVERITY_ORDER,
+    CheckReport,
+    RenderContext,
     Threshold,
-    View,
     explanations,
     refusal_of,
     session_status,
@@ -18,22 +18,24 @@ from exporter.report.escape import fit, perf
 from exporter.report.words import cause, count
 from exporter.result import Phase, Probe, Result
 
-TEXT_LIMIT: Final = 1_000
-NAME_LIMIT: Final = 80
+MAX_LINE_CHARACTERS: Final = 1_000
+MAX_NAME_COLUMNS: Final = 80
 
 
-def nagios(checked: Checked, view: View) -> str:
+def nagios(checked: CheckReport, view: RenderContext) -> str:
     """`WEBSOCKET CRITICAL - staging: … | 'connect'=0.003s;;;0;10`; the word is the one of the exit code."""
     word = tolerated(status(checked), view.fail_on).name
-    said = perf(fit(f"{fit(checked.target, NAME_LIMIT)}: {_words(checked)}", TEXT_LIMIT))
+    said = perf(fit(f"{fit(checked.target, MAX_NAME_COLUMNS)}: {_words(checked)}", MAX_LINE_CHARACTERS))
     figures = " ".join(_figures(checked))
     return f"WEBSOCKET {word} - {said}{' | ' if figures else ''}{figures}\n"
 
 
-def _words(checked: Checked) -> str:
+def _words(checked: CheckReport) -> str:
     parts = []
     if checked.results:
-        gravest = max(checked.results, key=lambda each: GRAVITY.index(session_status(each, checked.thresholds)))
+        gravest = max(
+            checked.results, key=lambda each: STATUS_SEVERITY_ORDER.index(session_status(each, checked.thresholds))
+        )
         parts += [cause(gravest), *(said.sentence for said in explanations(gravest, checked))]
     if len(checked.results) > 1:
         parts.append(f"({count(len(checked.results), 'session')}, the gravest told)")
@@ -43,13 +45,13 @@ def _words(checked: Checked) -> str:
     return " - ".join(part for part in parts if part)
 
 
-def _figures(checked: Checked) -> Iterator[str]:
+def _figures(checked: CheckReport) -> Iterator[str]:
     for number, result in enumerate(checked.results, 1):
         before = f"{number}_" if len(checked.results) > 1 else ""
         yield from _of_one(result, checked, before)
 
 
-def _of_one(result: Result, checked: Checked, before: str) -> Iterator[str]:
+def _of_one(result: Result, checked: CheckReport, before: str) -> Iterator[str]:
     """Seconds of each probe, `U` where there are none; then of each phase."""
     most = "" if checked.timeout is None else f"{checked.timeout:g}"
     for probe in Probe:

@@ -11,12 +11,12 @@ from typing import Final
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
 
-from exporter.result import MOST_KEYS, Close, Frame, Result, evidence_text, key_name
+from exporter.result import MAX_KEYS, Close, Frame, Result, evidence_text, key_name
 
 
 @with_config(ConfigDict(allow_inf_nan=False, hide_input_in_errors=True))
 @dataclass(frozen=True, slots=True)
-class _Line:
+class _ResultRecord:
     result: Result
 
 
@@ -27,21 +27,21 @@ def _writer() -> TypeAdapter[Result]:
 
 
 @cache
-def _reader() -> TypeAdapter[_Line]:
-    return TypeAdapter(_Line)
+def _reader() -> TypeAdapter[_ResultRecord]:
+    return TypeAdapter(_ResultRecord)
 
 
-UNTOLD: Final = {"close": {"text"}}
+OMITTED_FIELDS: Final = {"close": {"text"}}
 """The peer's reason is never told, even if a `Result` should hold one."""
 
 
-class NotOurs(Exception):  # noqa: N818
+class InvalidReportError(Exception):
     """A sentence: why a document or a line cannot be used."""
 
 
 def packed(result: Result) -> bytes:
     """A result as a line of JSON, without its end."""
-    return _writer().dump_json(result, exclude_defaults=True, exclude=UNTOLD)
+    return _writer().dump_json(result, exclude_defaults=True, exclude=OMITTED_FIELDS)
 
 
 def unpacked(line: bytes) -> Result:
@@ -49,7 +49,7 @@ def unpacked(line: bytes) -> Result:
     try:
         read = _reader().validate_json(b'{"result":%b}' % line)
     except ValidationError:
-        raise NotOurs("it is no result as this version writes it") from None
+        raise InvalidReportError("it is no result as this version writes it") from None
     return trusted(read.result)
 
 
@@ -59,16 +59,16 @@ def trusted(result: Result) -> Result:
     Raises NotOurs if it names what no config can, or holds a figure that no session can have.
     """
     if not all(low <= figure <= high for low, high, figures in _figures(result) for figure in figures):
-        raise NotOurs("it holds a figure that no session can have")
+        raise InvalidReportError("it holds a figure that no session can have")
     if not (_fit(result.target) and evidence_text(result.run) and _is_fit(result.identity)):
-        raise NotOurs("it names a target, identity or run as no config can")
+        raise InvalidReportError("it names a target, identity or run as no config can")
     told = result.evidence
     words = [word for frame in result.transcript for word in (frame.kind, frame.code)]
     if (
         (told.connection_id is None or evidence_text(told.connection_id))
         and not (result.close and result.close.text)
         and all(map(_is_fit, (told.address, *told.failed_addresses, result.error_word, *result.passed_over, *words)))
-        and len(result.unknown_keys) <= MOST_KEYS
+        and len(result.unknown_keys) <= MAX_KEYS
         and all(map(key_name, result.unknown_keys))
     ):
         return result
@@ -86,19 +86,19 @@ def trusted(result: Result) -> Result:
         passed_over=passed_over,
         transcript=transcript,
         error_word=_fit(result.error_word),
-        unknown_keys=tuple(filter(key_name, result.unknown_keys))[:MOST_KEYS],
+        unknown_keys=tuple(filter(key_name, result.unknown_keys))[:MAX_KEYS],
     )
 
 
-YEAR_9999: Final = 253_402_300_799.0
-LONG: Final = 1e9
+MAX_TIMESTAMP_SECONDS: Final = 253_402_300_799.0
+MAX_DURATION_SECONDS: Final = 1e9
 """Seconds: longer than any timeout."""
 
-LARGE: Final = 1e15
+MAX_FIGURE_VALUE: Final = 1e15
 """What a backend may say of itself (`classify.welcome`), and more than can be counted or sent."""
 
-HTTP_STATUS: Final = 999
-CLOSE_CODE: Final = 0xFFFF
+MAX_HTTP_STATUS: Final = 999
+MAX_CLOSE_CODE: Final = 0xFFFF
 
 
 def _figures(result: Result) -> Iterator[tuple[float, float, Iterable[float]]]:
@@ -108,12 +108,12 @@ def _figures(result: Result) -> Iterator[tuple[float, float, Iterable[float]]]:
     seconds = (result.retry_after, result.refused_after, *result.durations.values(), *result.phases.values())
     said = (told.heartbeat_interval, told.max_message_size, told.address_number, told.addresses, result.slot_limit)
     counts = (result.frames_left_out, *result.passed_over.values(), *(frame.size for frame in frames))
-    yield 0.0, YEAR_9999, _there(moments)
-    yield 0.0, LONG, (*_there(seconds), *(frame.at for frame in frames))
-    yield 0.0, LARGE, (*_there(said), *counts)
-    yield -LARGE, LARGE, _there((told.clock_skew,))
-    yield 100, HTTP_STATUS, _there((result.http_status,))
-    yield 0, CLOSE_CODE, () if result.close is None else (result.close.code,)
+    yield 0.0, MAX_TIMESTAMP_SECONDS, _there(moments)
+    yield 0.0, MAX_DURATION_SECONDS, (*_there(seconds), *(frame.at for frame in frames))
+    yield 0.0, MAX_FIGURE_VALUE, (*_there(said), *counts)
+    yield -MAX_FIGURE_VALUE, MAX_FIGURE_VALUE, _there((told.clock_skew,))
+    yield 100, MAX_HTTP_STATUS, _there((result.http_status,))
+    yield 0, MAX_CLOSE_CODE, () if result.close is None else (result.close.code,)
 
 
 def _there(figures: Iterable[float | None]) -> Iterator[float]:

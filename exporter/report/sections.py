@@ -7,8 +7,8 @@ from exporter.report.checked import passed
 from exporter.report.comparison import Comparison
 from exporter.report.explain import explain
 from exporter.report.findings import findings
-from exporter.report.series import Series, in_words
-from exporter.report.summary import Reality, Spread, Summary, summarise
+from exporter.report.series import CheckSeries, in_words
+from exporter.report.summary import DurationSpread, LivenessEvidence, SeriesSummary, summarise
 from exporter.report.words import count, iso, moment, seconds, span
 from exporter.result import Probe, Result, Verdict
 
@@ -29,7 +29,7 @@ class Section:
     wide: tuple[str, ...] = ()
 
 
-def sections(series: Series, comparison: Comparison | None = None) -> Iterator[Section]:
+def sections(series: CheckSeries, comparison: Comparison | None = None) -> Iterator[Section]:
     """All sections; those with nothing to say are left out."""
     summary = summarise(series.results)
     yield _frame(series, summary)
@@ -54,7 +54,7 @@ def sections(series: Series, comparison: Comparison | None = None) -> Iterator[S
         yield _runs(series.results)
 
 
-def _frame(series: Series, summary: Summary) -> Section:
+def _frame(series: CheckSeries, summary: SeriesSummary) -> Section:
     ended = moment(series.finished_at)
     took = span(series.finished_at - series.checked.started_at)
     gate = "" if series.until_healthy is None else f", until {series.needed} in a row pass, all identities among them"
@@ -76,7 +76,7 @@ def _comparison(comparison: Comparison) -> Iterator[Section]:
     yield Section("Before and after", tuple(said), ("figure", "before", "after", "trend"), rows)
 
 
-def _causes(series: Series, summary: Summary) -> Iterator[Section]:
+def _causes(series: CheckSeries, summary: SeriesSummary) -> Iterator[Section]:
     """Each cause once, explained by the first result that had it."""
     results = series.results
     for cause, times in summary.causes.items():
@@ -88,7 +88,7 @@ def _causes(series: Series, summary: Summary) -> Iterator[Section]:
         yield Section(f"{cause} ({times} of {count(len(results), 'run')})", tuple(words))
 
 
-def _durations(summary: Summary) -> Section:
+def _durations(summary: SeriesSummary) -> Section:
     named = [(str(name), figures) for name, figures in (*summary.probes.items(), *summary.phases.items())]
     return Section(
         "Durations (passed probes, completed phases)",
@@ -97,12 +97,12 @@ def _durations(summary: Summary) -> Section:
     )
 
 
-def _figures(figures: Spread) -> tuple[str, ...]:
+def _figures(figures: DurationSpread) -> tuple[str, ...]:
     stretches = (figures.least, figures.median, figures.p95, figures.most)
     return (str(figures.count), *(f"{each:.3f}" for each in stretches))
 
 
-def _identities(series: Series, summary: Summary) -> Section:
+def _identities(series: CheckSeries, summary: SeriesSummary) -> Section:
     return Section(
         "Identities",
         heads=("identity", "name shape", "passed", "failed", "not proved"),
@@ -117,7 +117,7 @@ def _numbers(counts: Mapping[str, int]) -> tuple[tuple[str, ...], ...]:
     return tuple((words, str(number)) for words, number in counts.items())
 
 
-def _reality(reality: Reality, runs: int) -> Iterator[str]:
+def _reality(reality: LivenessEvidence, runs: int) -> Iterator[str]:
     """Only of what was there to see: not every profile has ids, a server time or a message to send."""
     welcomes, pairs, sent = reality.welcomes, reality.clock_pairs, reality.sent
     if welcomes:

@@ -5,21 +5,30 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from exporter.report.checked import GRAVITY, Checked, FailOn, Status, passed, session_status, tolerated, worst
+from exporter.report.checked import (
+    STATUS_SEVERITY_ORDER,
+    CheckReport,
+    CheckStatus,
+    FailOn,
+    passed,
+    session_status,
+    tolerated,
+    worst,
+)
 from exporter.report.escape import fit
 from exporter.report.words import cause, count, seconds, span
 from exporter.result import Probe, Result, Skip, Trigger
 
-NEEDED: Final = 3
-PROGRESS_WIDTH: Final = 100
-LINES: Final = 20
+REQUIRED_PASSES: Final = 3
+PROGRESS_COLUMNS: Final = 100
+MAX_PROGRESS_LINES: Final = 20
 """Lines of progress in a log, if the outcome never turns."""
-TOLD: Final = 3
+MAX_CAUSES_IN_VERDICT: Final = 3
 """Causes that the verdict names."""
 
 
 @dataclass(frozen=True, slots=True)
-class Series:
+class CheckSeries:
     """A series of checks of one target. Moments in unix seconds, stretches in seconds.
 
     `checked`: all its results, in their order, with what a check knows. `planned`: runs that were to be.
@@ -27,12 +36,12 @@ class Series:
     (`name_shape`) of the subject behind each identity of the pool. `skips`: runs that the budget refused.
     """
 
-    checked: Checked
+    checked: CheckReport
     planned: int
     every: float
     finished_at: float
     until_healthy: float | None = None
-    needed: int = NEEDED
+    needed: int = REQUIRED_PASSES
     shapes: Mapping[str, str] = field(default_factory=dict)
     skips: tuple[Skip, ...] = ()
 
@@ -47,7 +56,9 @@ class Series:
         return until_healthy(self.results, self.needed, self.shapes)
 
 
-def until_healthy(results: Sequence[Result], needed: int = NEEDED, identities: Collection[str] | None = None) -> bool:
+def until_healthy(
+    results: Sequence[Result], needed: int = REQUIRED_PASSES, identities: Collection[str] | None = None
+) -> bool:
     """True if the last runs all passed: at least `needed`, and each identity among them.
 
     `identities`: those of the pool; those of the results if None or empty. Confirm runs do not count. Nor do runs that
@@ -64,47 +75,53 @@ def until_healthy(results: Sequence[Result], needed: int = NEEDED, identities: C
     return len(streak) >= max(needed, 1) and wanted <= set(streak)
 
 
-def series_status(series: Series) -> Status:
+def series_status(series: CheckSeries) -> CheckStatus:
     """OK if healthy in the end, where that was asked, else if every run passed; what nothing proves is UNKNOWN."""
     found = [session_status(result, series.checked.thresholds) for result in series.results]
     refused = bool(series.skips) or series.checked.refusal is not None
     if series.until_healthy is None:
-        return worst([*found, *([Status.UNKNOWN] if refused or len(found) < series.planned else [])])
+        return worst([*found, *([CheckStatus.UNKNOWN] if refused or len(found) < series.planned else [])])
     if series.healthy:
-        return Status.OK
+        return CheckStatus.OK
     # Not healthy in time: that some runs passed, or were merely slow, makes it no better.
-    return max(worst(found), Status.CRITICAL, key=GRAVITY.index) if _any_failed(found) else Status.UNKNOWN
+    return (
+        max(worst(found), CheckStatus.CRITICAL, key=STATUS_SEVERITY_ORDER.index)
+        if _any_failed(found)
+        else CheckStatus.UNKNOWN
+    )
 
 
-def _any_failed(found: Sequence[Status]) -> bool:
-    return any(each in (Status.WARNING, Status.CRITICAL) for each in found)
+def _any_failed(found: Sequence[CheckStatus]) -> bool:
+    return any(each in (CheckStatus.WARNING, CheckStatus.CRITICAL) for each in found)
 
 
-def series_exit_code(series: Series, fail_on: FailOn = "warning") -> int:
+def series_exit_code(series: CheckSeries, fail_on: FailOn = "warning") -> int:
     """As `exit_code`, for a series."""
     return int(tolerated(series_status(series), fail_on))
 
 
-def verdict_line(series: Series) -> str:
+def verdict_line(series: CheckSeries) -> str:
     """The whole series in a line: `FAILED: 12 of 30 runs passed, 18 ended in admission: timeout`."""
     good = sum(map(passed, series.results))
     causes = Counter(in_words(result) for result in series.results if not passed(result)).most_common()
     missing = series.planned - len(series.results) if series.until_healthy is None else 0
     said = (
         f"{good} of {count(len(series.results), 'run')} passed",
-        *(f"{times} ended in {words}" for words, times in causes[:TOLD]),
-        f"{sum(times for _, times in causes[TOLD:])} in other ways" if causes[TOLD:] else "",
+        *(f"{times} ended in {words}" for words, times in causes[:MAX_CAUSES_IN_VERDICT]),
+        f"{sum(times for _, times in causes[MAX_CAUSES_IN_VERDICT:])} in other ways"
+        if causes[MAX_CAUSES_IN_VERDICT:]
+        else "",
         f"{missing} of {series.planned} did not take place" if missing > 0 else "",
     )
     return f"{_word(series)}: {', '.join(part for part in said if part)}."
 
 
-def _word(series: Series) -> str:
+def _word(series: CheckSeries) -> str:
     found = series_status(series)
     if series.until_healthy is not None and series.results:
         took = span(series.finished_at - series.checked.started_at)
         return f"HEALTHY after {took}" if series.healthy else f"NOT HEALTHY within {took}"
-    return {Status.OK: "PASSED", Status.CRITICAL: "FAILED"}.get(found, found.name)
+    return {CheckStatus.OK: "PASSED", CheckStatus.CRITICAL: "FAILED"}.get(found, found.name)
 
 
 def in_words(result: Result) -> str:
@@ -118,7 +135,7 @@ def worth_a_line(results: Sequence[Result], total: int) -> bool:
     """True after the first run, where the outcome has turned, and some twenty times in between: for a log."""
     number = len(results)
     turned = number > 1 and passed(results[-1]) is not passed(results[-2])
-    return number == 1 or turned or (number > 0 and number % max(1, total // LINES) == 0)
+    return number == 1 or turned or (number > 0 and number % max(1, total // MAX_PROGRESS_LINES) == 0)
 
 
 def progress(results: Sequence[Result], total: int, eta: float) -> str:
@@ -133,4 +150,4 @@ def progress(results: Sequence[Result], total: int, eta: float) -> str:
         said = f"pass {seconds(took)}" if passed(last) else in_words(last)
         parts.append(f"last {last.identity or 'no identity'}: {said}")
     parts.append(f"{span(eta)} left" if eta > 0 else "done")
-    return fit(" · ".join(parts), PROGRESS_WIDTH)
+    return fit(" · ".join(parts), PROGRESS_COLUMNS)

@@ -5,22 +5,22 @@ from dataclasses import asdict
 from itertools import compress
 from typing import Any, Final
 
-from exporter.report.checked import View
+from exporter.report.checked import RenderContext
 from exporter.report.comparison import Comparison
 from exporter.report.document import head, result_document, written
 from exporter.report.escape import code, fit, lines, plain, prose
 from exporter.report.findings import findings
 from exporter.report.markdown import table
 from exporter.report.sections import Section, sections
-from exporter.report.series import Series, series_exit_code, series_status, verdict_line
+from exporter.report.series import CheckSeries, series_exit_code, series_status, verdict_line
 from exporter.report.summary import summarise
-from exporter.report.text import COLUMNS, INDENT, paragraph
+from exporter.report.text import INDENT, TEXT_COLUMNS, paragraph
 from exporter.report.words import iso
 
-CELL: Final = 50
+MAX_CELL_CHARACTERS: Final = 50
 
 
-def series_markdown(series: Series, _view: View, comparison: Comparison | None = None) -> str:
+def series_markdown(series: CheckSeries, _view: RenderContext, comparison: Comparison | None = None) -> str:
     """The report of a series."""
     shown = [f"# {code(series.checked.target)}: {prose(verdict_line(series))}", "", code(series.checked.url), ""]
     for section in sections(series, comparison):
@@ -36,11 +36,11 @@ def _cells(section: Section, row: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(code(cell) if cell and name in section.names else prose(cell) for name, cell in pairs)
 
 
-def series_text(series: Series, _view: View, comparison: Comparison | None = None) -> str:
+def series_text(series: CheckSeries, _view: RenderContext, comparison: Comparison | None = None) -> str:
     """The same for a terminal: at most 100 columns."""
-    shown = [*_whole(verdict_line(series)), fit(f"{plain(series.checked.target)}  {series.checked.url}", COLUMNS)]
+    shown = [*_whole(verdict_line(series)), fit(f"{plain(series.checked.target)}  {series.checked.url}", TEXT_COLUMNS)]
     for section in sections(series, comparison):
-        shown += ["", fit(section.title, COLUMNS)]
+        shown += ["", fit(section.title, TEXT_COLUMNS)]
         shown += [line for sentence in section.sentences for line in paragraph("", sentence)]
         if section.heads:
             shown += _aligned(section)
@@ -54,14 +54,16 @@ def _whole(sentence: str) -> list[str]:
 def _aligned(section: Section) -> Iterator[str]:
     """Columns as wide as their widest cell; what is beyond 100 columns is cut."""
     there = [head not in section.wide for head in section.heads]
-    cells = [[fit(cell, CELL) for cell in compress(row, there)] for row in (section.heads, *section.rows)]
+    cells = [
+        [fit(cell, MAX_CELL_CHARACTERS) for cell in compress(row, there)] for row in (section.heads, *section.rows)
+    ]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     for row in cells:
         padded = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        yield fit(f"{INDENT}{padded}".rstrip(), COLUMNS)
+        yield fit(f"{INDENT}{padded}".rstrip(), TEXT_COLUMNS)
 
 
-def series_document(series: Series, view: View, comparison: Comparison | None = None) -> dict[str, Any]:
+def series_document(series: CheckSeries, view: RenderContext, comparison: Comparison | None = None) -> dict[str, Any]:
     """A series as a JSON object: what a check's has, the figures, and each result."""
     return {
         **head("series", series.checked, view),
@@ -84,6 +86,6 @@ def series_document(series: Series, view: View, comparison: Comparison | None = 
     }
 
 
-def series_json(series: Series, view: View, comparison: Comparison | None = None) -> str:
+def series_json(series: CheckSeries, view: RenderContext, comparison: Comparison | None = None) -> str:
     """A series as JSON."""
     return written(series_document(series, view, comparison))

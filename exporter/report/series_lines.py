@@ -2,26 +2,26 @@
 
 from collections.abc import Iterator
 
-from exporter.report.checked import View, passed, tolerated
+from exporter.report.checked import RenderContext, passed, tolerated
 from exporter.report.comparison import Comparison
 from exporter.report.escape import fit, perf
 from exporter.report.explain import Explanation, explain
 from exporter.report.findings import findings
 from exporter.report.github import command
-from exporter.report.nagios import NAME_LIMIT, TEXT_LIMIT
-from exporter.report.series import Series, in_words, series_status, verdict_line
+from exporter.report.nagios import MAX_LINE_CHARACTERS, MAX_NAME_COLUMNS
+from exporter.report.series import CheckSeries, in_words, series_status, verdict_line
 from exporter.report.summary import summarise
 
 
-def series_nagios(series: Series, view: View, comparison: Comparison | None = None) -> str:
+def series_nagios(series: CheckSeries, view: RenderContext, comparison: Comparison | None = None) -> str:
     """`WEBSOCKET CRITICAL - staging: FAILED: … | 'runs'=30;;;0;30 'passed'=12;;;0;30 …`."""
     word = tolerated(series_status(series), view.fail_on).name
     said = " ".join([verdict_line(series), *([] if comparison is None else [comparison.sentence])])
-    words = perf(fit(f"{fit(series.checked.target, NAME_LIMIT)}: {said}", TEXT_LIMIT))
+    words = perf(fit(f"{fit(series.checked.target, MAX_NAME_COLUMNS)}: {said}", MAX_LINE_CHARACTERS))
     return f"WEBSOCKET {word} - {words} | {' '.join(_figures(series))}\n"
 
 
-def _figures(series: Series) -> Iterator[str]:
+def _figures(series: CheckSeries) -> Iterator[str]:
     summary = summarise(series.results)
     most = "" if series.checked.timeout is None else f"{series.checked.timeout:g}"
     for name, number in (("runs", summary.runs), ("passed", summary.passed), ("failed", summary.failed)):
@@ -31,7 +31,7 @@ def _figures(series: Series) -> Iterator[str]:
         yield f"'{probe}_p95'={spread.p95:.3f}s;;;0;{most}"
 
 
-def series_github(series: Series, _view: View, comparison: Comparison | None = None) -> str:
+def series_github(series: CheckSeries, _view: RenderContext, comparison: Comparison | None = None) -> str:
     """The verdict as one annotation, then one for each cause, explained once."""
     said = [Explanation(verdict_line(series)), *(Explanation(each.sentence, each.page) for each in findings(series))]
     if comparison is not None:
@@ -47,5 +47,5 @@ def series_github(series: Series, _view: View, comparison: Comparison | None = N
     return "".join(f"{line}\n" for line in lines)
 
 
-def _share(series: Series) -> str:
+def _share(series: CheckSeries) -> str:
     return f"{sum(map(passed, series.results))} of {len(series.results)} passed"

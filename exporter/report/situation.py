@@ -5,27 +5,27 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from exporter.report.context import NEUTRAL, ORIGIN, Context, Credential
+from exporter.report.context import ORIGIN_HEADER, UNKNOWN_CONTEXT, Credential, TargetContext
 from exporter.result import Direction, Frame, Initiator, Opcode, Phase, Probe, Reason, Result, Verdict
 
-UNREADABLE: Final = frozenset({"binary", "not_json"})
+UNREADABLE_KINDS: Final = frozenset({"binary", "not_json"})
 """Kinds of what came and was no JSON message."""
-STRANGE: Final = frozenset({"other", "foreign_reply", "welcome"})
+UNEXPECTED_KINDS: Final = frozenset({"other", "foreign_reply", "welcome"})
 """Kinds of messages that no rule of the profile knows, or expects at this place."""
-REFUSING: Final = frozenset({"error", "wrong_reply"})
+REFUSING_KINDS: Final = frozenset({"error", "wrong_reply"})
 """Kinds of the frames that refuse us."""
 UNANSWERED: Final = (None, Reason.TIMEOUT, Reason.RESET)
 """What ends without a frame of the server's: a close of its own after one of ours is an answer to it."""
-OPEN: Final = (Phase.ADMISSION, Phase.AUTH, Phase.REPLY)
-DATA: Final = frozenset({Opcode.TEXT, Opcode.BINARY, Opcode.CONTINUATION})
+OPEN_PHASES: Final = (Phase.ADMISSION, Phase.AUTH, Phase.REPLY)
+DATA_OPCODES: Final = frozenset({Opcode.TEXT, Opcode.BINARY, Opcode.CONTINUATION})
 
 
 @dataclass(frozen=True, slots=True)
-class Situation:
+class FailureSituation:
     """What one session met, and what is known of its target."""
 
     result: Result
-    context: Context = NEUTRAL
+    context: TargetContext = UNKNOWN_CONTEXT
 
     @property
     def server_code(self) -> int | None:
@@ -54,17 +54,17 @@ def refused_after(result: Result) -> float | None:
         return None
     if result.refused_after is not None:
         return max(0.0, result.refused_after - start)
-    if result.phase not in OPEN:
+    if result.phase not in OPEN_PHASES:
         return None
     ends = (frame.at - start for frame in result.transcript if _refuses(frame) and frame.at >= start)
     return next(ends, None)
 
 
 def _refuses(frame: Frame) -> bool:
-    return frame.direction is Direction.IN and (frame.opcode is Opcode.CLOSE or frame.kind in REFUSING)
+    return frame.direction is Direction.IN and (frame.opcode is Opcode.CLOSE or frame.kind in REFUSING_KINDS)
 
 
-class Fact(StrEnum):
+class SituationFact(StrEnum):
     """What a row can ask for beside phase, reason, code and status. What is not known, does not hold."""
 
     HEARD = "messages came"
@@ -90,54 +90,54 @@ class Fact(StrEnum):
     UNKNOWN_ERROR = "an error frame came that no rule of the profile names"
 
 
-def _kinds(situation: Situation) -> frozenset[str]:
+def _kinds(situation: FailureSituation) -> frozenset[str]:
     return frozenset(kind for kind, number in situation.result.passed_over.items() if number)
 
 
-def _is_mute(situation: Situation) -> bool:
+def _is_mute(situation: FailureSituation) -> bool:
     """True if the server has sent no message at all on the open WebSocket."""
     result = situation.result
-    came = any(frame.direction is Direction.IN and frame.opcode in DATA for frame in result.transcript)
-    return not came and not result.passed_over and not set(OPEN) & set(result.phases)
+    came = any(frame.direction is Direction.IN and frame.opcode in DATA_OPCODES for frame in result.transcript)
+    return not came and not result.passed_over and not set(OPEN_PHASES) & set(result.phases)
 
 
-def _is_unknown_error(situation: Situation) -> bool:
+def _is_unknown_error(situation: FailureSituation) -> bool:
     errors = [frame.code for frame in situation.result.transcript if frame.kind == "error"]
     return bool(errors) and errors[-1] is None
 
 
-def _closed(situation: Situation, initiator: Initiator) -> bool:
+def _closed(situation: FailureSituation, initiator: Initiator) -> bool:
     close = situation.result.close
     return close is not None and close.phase is Phase.CLOSE and close.initiator is initiator
 
 
-HOLDS: Final[Mapping[Fact, Callable[[Situation], object]]] = {
-    Fact.HEARD: _kinds,
-    Fact.UNREADABLE: lambda it: _kinds(it) & UNREADABLE,
-    Fact.STRANGE: lambda it: _kinds(it) & STRANGE,
-    Fact.MUTE: _is_mute,
-    Fact.TOKEN_SENT: lambda it: it.token_sent is True,
-    Fact.NO_CREDENTIAL: lambda it: it.token_sent is False,
-    Fact.NO_TOKEN: lambda it: it.result.no_token,
-    Fact.NO_ORIGIN: lambda it: (
-        (it.context.sets(ORIGIN) if it.result.origin_sent is None else it.result.origin_sent) is False
+HOLDS: Final[Mapping[SituationFact, Callable[[FailureSituation], object]]] = {
+    SituationFact.HEARD: _kinds,
+    SituationFact.UNREADABLE: lambda it: _kinds(it) & UNREADABLE_KINDS,
+    SituationFact.STRANGE: lambda it: _kinds(it) & UNEXPECTED_KINDS,
+    SituationFact.MUTE: _is_mute,
+    SituationFact.TOKEN_SENT: lambda it: it.token_sent is True,
+    SituationFact.NO_CREDENTIAL: lambda it: it.token_sent is False,
+    SituationFact.NO_TOKEN: lambda it: it.result.no_token,
+    SituationFact.NO_ORIGIN: lambda it: (
+        (it.context.sets(ORIGIN_HEADER) if it.result.origin_sent is None else it.result.origin_sent) is False
     ),
-    Fact.OFFERED: lambda it: it.context.offered,
-    Fact.FACTORY: lambda it: it.context.factory,
-    Fact.BREAKER: lambda it: it.context.breaker,
-    Fact.BYPASS: lambda it: it.context.bypass,
-    Fact.ASSUMED: lambda it: it.context.assumed,
-    Fact.WELCOMED: lambda it: Phase.ADMISSION in it.result.phases,
-    Fact.LET_IN: lambda it: it.result.verdicts.get(Probe.AUTH) is Verdict.PASS,
-    Fact.USER: lambda it: it.result.identity is not None,
-    Fact.RETRY_AFTER: lambda it: it.result.retry_after is not None,
-    Fact.FIELDS: lambda it: it.result.unknown_keys,
-    Fact.CLOSE_ANSWERED: lambda it: _closed(it, Initiator.LOCAL) and Phase.CLOSE in it.result.phases,
-    Fact.CLOSE_UNANSWERED: lambda it: _closed(it, Initiator.NONE),
-    Fact.UNKNOWN_ERROR: _is_unknown_error,
+    SituationFact.OFFERED: lambda it: it.context.offered,
+    SituationFact.FACTORY: lambda it: it.context.factory,
+    SituationFact.BREAKER: lambda it: it.context.breaker,
+    SituationFact.BYPASS: lambda it: it.context.bypass,
+    SituationFact.ASSUMED: lambda it: it.context.assumed,
+    SituationFact.WELCOMED: lambda it: Phase.ADMISSION in it.result.phases,
+    SituationFact.LET_IN: lambda it: it.result.verdicts.get(Probe.AUTH) is Verdict.PASS,
+    SituationFact.USER: lambda it: it.result.identity is not None,
+    SituationFact.RETRY_AFTER: lambda it: it.result.retry_after is not None,
+    SituationFact.FIELDS: lambda it: it.result.unknown_keys,
+    SituationFact.CLOSE_ANSWERED: lambda it: _closed(it, Initiator.LOCAL) and Phase.CLOSE in it.result.phases,
+    SituationFact.CLOSE_UNANSWERED: lambda it: _closed(it, Initiator.NONE),
+    SituationFact.UNKNOWN_ERROR: _is_unknown_error,
 }
 
 
-def holds(fact: Fact, situation: Situation) -> bool:
+def holds(fact: SituationFact, situation: FailureSituation) -> bool:
     """True if the fact is known to hold."""
     return bool(HOLDS[fact](situation))

@@ -12,12 +12,12 @@ from exporter.report.series import in_words
 from exporter.report.words import closed
 from exporter.result import Phase, Probe, Result, Verdict
 
-APART: Final = 2.0
+CLOCK_MOVED_SECONDS: Final = 2.0
 """Seconds after which a live server's clock has moved on (docs/design.md#evidence)."""
 
 
 @dataclass(frozen=True, slots=True)
-class Spread:
+class DurationSpread:
     """Seconds of one probe or phase over many sessions; `p95` by nearest rank."""
 
     count: int
@@ -28,7 +28,7 @@ class Spread:
 
 
 @dataclass(frozen=True, slots=True)
-class Tally:
+class IdentityCounts:
     """How an identity fared."""
 
     passed: int
@@ -37,7 +37,7 @@ class Tally:
 
 
 @dataclass(frozen=True, slots=True)
-class Reality:
+class LivenessEvidence:
     """What only a live server can have given.
 
     `welcomes`: sessions with a connection id, `distinct` the ids among them. `clock_pairs`: neighbours 2 s apart or
@@ -54,25 +54,25 @@ class Reality:
 
 
 @dataclass(frozen=True, slots=True)
-class Summary:
+class SeriesSummary:
     """Many results in figures. `passed + failed + unproved` is `runs`; causes and closes with their counts."""
 
     runs: int
     passed: int
     failed: int
     unproved: int
-    probes: Mapping[Probe, Spread]
-    phases: Mapping[Phase, Spread]
+    probes: Mapping[Probe, DurationSpread]
+    phases: Mapping[Phase, DurationSpread]
     causes: Mapping[str, int]
     closes: Mapping[str, int]
-    identities: Mapping[str, Tally]
-    reality: Reality
+    identities: Mapping[str, IdentityCounts]
+    reality: LivenessEvidence
 
 
-def summarise(results: Sequence[Result]) -> Summary:
+def summarise(results: Sequence[Result]) -> SeriesSummary:
     """The figures of these results."""
     whole = _tally(results)
-    return Summary(
+    return SeriesSummary(
         runs=len(results),
         passed=whole.passed,
         failed=whole.failed,
@@ -86,12 +86,12 @@ def summarise(results: Sequence[Result]) -> Summary:
     )
 
 
-def spread(figures: Iterable[float]) -> Spread | None:
+def spread(figures: Iterable[float]) -> DurationSpread | None:
     """The spread of some seconds; None of none."""
     ordered = sorted(figures)
     if not ordered:
         return None
-    return Spread(len(ordered), ordered[0], _rank(ordered, 0.5), _rank(ordered, 0.95), ordered[-1])
+    return DurationSpread(len(ordered), ordered[0], _rank(ordered, 0.5), _rank(ordered, 0.95), ordered[-1])
 
 
 def _rank(ordered: Sequence[float], share: float) -> float:
@@ -99,7 +99,7 @@ def _rank(ordered: Sequence[float], share: float) -> float:
     return ordered[max(ceil(share * len(ordered)), 1) - 1]
 
 
-def _spreads(names: Iterable[Any], figures: Sequence[Mapping[Any, float]]) -> dict[Any, Spread]:
+def _spreads(names: Iterable[Any], figures: Sequence[Mapping[Any, float]]) -> dict[Any, DurationSpread]:
     found = {name: spread(each[name] for each in figures if name in each) for name in names}
     return {name: figure for name, figure in found.items() if figure is not None}
 
@@ -109,27 +109,27 @@ def _counted(words: Iterable[str]) -> dict[str, int]:
     return dict(sorted(Counter(words).items(), key=lambda item: (-item[1], item[0])))
 
 
-def _tally(results: Sequence[Result]) -> Tally:
+def _tally(results: Sequence[Result]) -> IdentityCounts:
     good = sum(map(passed, results))
     bad = sum(result.failed or result.factory_reason is not None for result in results)
-    return Tally(good, bad, len(results) - good - bad)
+    return IdentityCounts(good, bad, len(results) - good - bad)
 
 
-def _identities(results: Sequence[Result]) -> dict[str, Tally]:
+def _identities(results: Sequence[Result]) -> dict[str, IdentityCounts]:
     names = sorted({result.identity for result in results if result.identity is not None})
     return {name: _tally([result for result in results if result.identity == name]) for name in names}
 
 
-def _reality(results: Sequence[Result]) -> Reality:
+def _reality(results: Sequence[Result]) -> LivenessEvidence:
     ids = [result.evidence.connection_id for result in results if result.evidence.connection_id is not None]
     told = [
         (result.started_at, result.evidence.server_time)
         for result in sorted(results, key=lambda each: each.started_at)
         if result.evidence.server_time is not None
     ]
-    pairs = [(one, other) for one, other in pairwise(told) if other[0] - one[0] >= APART]
+    pairs = [(one, other) for one, other in pairwise(told) if other[0] - one[0] >= CLOCK_MOVED_SECONDS]
     sent = [result for result in results if Phase.REPLY in result.phases or result.phase is Phase.REPLY]
-    return Reality(
+    return LivenessEvidence(
         welcomes=len(ids),
         distinct=len(set(ids)),
         clock_pairs=len(pairs),

@@ -6,7 +6,7 @@ from pathlib import PurePosixPath
 from textwrap import wrap
 from typing import Final
 
-from exporter.report.checked import Checked, View, explanations, refusal_of, slow, status
+from exporter.report.checked import CheckReport, RenderContext, explanations, refusal_of, slow, status
 from exporter.report.escape import fit, lines, plain
 from exporter.report.evidence import circumstances, evidence
 from exporter.report.explain import Explanation
@@ -14,44 +14,44 @@ from exporter.report.waterfall import waterfall
 from exporter.report.words import cause, moment, seconds
 from exporter.result import Probe, Result, Verdict
 
-COLUMNS: Final = 100
+TEXT_COLUMNS: Final = 100
 INDENT: Final = "  "
-LABEL: Final = 13
+LABEL_COLUMNS: Final = 13
 
 
-def text(checked: Checked, view: View) -> str:
+def text(checked: CheckReport, view: RenderContext) -> str:
     """The whole check; each session a block: phases, verdicts, how it ended, why, and the page to open."""
     blocks = [[_title(checked)], *(list(_session(result, checked, view)) for result in checked.results)]
     refusal = refusal_of(checked)
     if refusal is not None:
-        blocks.append([fit(f"not checked · {moment(checked.started_at)}", COLUMNS), "", *_words(refusal)])
+        blocks.append([fit(f"not checked · {moment(checked.started_at)}", TEXT_COLUMNS), "", *_words(refusal)])
     return lines(chain.from_iterable(blocks)).rstrip() + "\n"
 
 
-def _title(checked: Checked) -> str:
-    return fit(f"{status(checked).name}  {plain(checked.target)}  {checked.url}", COLUMNS)
+def _title(checked: CheckReport) -> str:
+    return fit(f"{status(checked).name}  {plain(checked.target)}  {checked.url}", TEXT_COLUMNS)
 
 
-def _session(result: Result, checked: Checked, view: View) -> Iterator[str]:
+def _session(result: Result, checked: CheckReport, view: RenderContext) -> Iterator[str]:
     about = (result.identity or "no identity", moment(result.started_at), str(result.trigger), f"run {result.run}")
-    yield fit(" · ".join(map(plain, about)), COLUMNS)
+    yield fit(" · ".join(map(plain, about)), TEXT_COLUMNS)
     phases = list(waterfall(result))
     if phases:
         yield ""
-        yield from (fit(INDENT + line, COLUMNS) for line in phases)
+        yield from (fit(INDENT + line, TEXT_COLUMNS) for line in phases)
     yield ""
     yield from (INDENT + _verdict(result, probe, checked) for probe in Probe if probe.rank <= result.depth.rank)
     facts = [*evidence(result, view.now), *circumstances(checked.context)]
     if facts:
         yield ""
-        yield from (fit(f"{INDENT}{name:<{LABEL}}{words}", COLUMNS) for name, words in facts)
+        yield from (fit(f"{INDENT}{name:<{LABEL_COLUMNS}}{words}", TEXT_COLUMNS) for name, words in facts)
     yield ""
     for explanation in explanations(result, checked):
         yield from _words(explanation)
         yield ""
 
 
-def _verdict(result: Result, probe: Probe, checked: Checked) -> str:
+def _verdict(result: Result, probe: Probe, checked: CheckReport) -> str:
     verdict = result.verdicts.get(probe, Verdict.NONE)
     took = result.durations.get(probe)
     grave = slow(result, checked.thresholds).get(probe)
@@ -61,7 +61,7 @@ def _verdict(result: Result, probe: Probe, checked: Checked) -> str:
         Verdict.NONE: "nothing was proved",
     }
     shown = "FAIL" if verdict is Verdict.FAIL else verdict.value
-    return f"{probe:<{LABEL}}{shown:<6}{said[verdict]}".rstrip()
+    return f"{probe:<{LABEL_COLUMNS}}{shown:<6}{said[verdict]}".rstrip()
 
 
 def _words(explanation: Explanation) -> Iterator[str]:
@@ -75,11 +75,11 @@ def _words(explanation: Explanation) -> Iterator[str]:
 
 def paragraph(label: str, words: str) -> list[str]:
     """A sentence wrapped beside its label."""
-    indent = INDENT + " " * LABEL if label else INDENT
+    indent = INDENT + " " * LABEL_COLUMNS if label else INDENT
     return wrap(
         plain(words),
-        COLUMNS,
-        initial_indent=f"{INDENT}{label:<{LABEL}}" if label else INDENT,
+        TEXT_COLUMNS,
+        initial_indent=f"{INDENT}{label:<{LABEL_COLUMNS}}" if label else INDENT,
         subsequent_indent=indent,
         break_on_hyphens=False,
     )

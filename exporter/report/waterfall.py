@@ -7,11 +7,11 @@ from exporter.report.situation import refused_after
 from exporter.report.words import cause, seconds
 from exporter.result import Phase, Result
 
-WIDTH: Final = 40
+WATERFALL_COLUMNS: Final = 40
 EIGHTHS: Final = " ▏▎▍▌▋▊▉█"
 
 
-def waterfall(result: Result, width: int = WIDTH) -> Iterator[str]:
+def waterfall(result: Result, width: int = WATERFALL_COLUMNS) -> Iterator[str]:
     """A line for each phase that was reached: name, seconds, its stretch of the whole; and where it failed."""
     until = refused_after(result)
     total, start = sum(result.phases.values()) + (until or 0.0), 0.0

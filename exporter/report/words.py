@@ -7,13 +7,13 @@ from typing import Final
 
 from exporter.result import Close, FactoryReason, Initiator, Phase, Reason, Result
 
-BY: Final[Mapping[Initiator, str]] = {
+INITIATOR_TEXTS: Final[Mapping[Initiator, str]] = {
     Initiator.REMOTE: "by the server",
     Initiator.LOCAL: "by us",
     Initiator.NONE: "without a close frame",
 }
 
-CODES: Final[Mapping[int, str]] = {
+CLOSE_CODE_TEXTS: Final[Mapping[int, str]] = {
     1000: "normal closure",
     1001: "going away",
     1002: "protocol error",
@@ -31,20 +31,20 @@ CODES: Final[Mapping[int, str]] = {
 }
 """Close codes (RFC 6455 section 7.4.1 and the registry)."""
 
-MINUTE: Final = 60
-HOUR: Final = 3_600
-DAY: Final = 86_400
+MINUTE_SECONDS: Final = 60
+HOUR_SECONDS: Final = 3_600
+DAY_SECONDS: Final = 86_400
 
 
 def code(number: int) -> str:
     """`1011 (internal error)`; a number that is not registered stands alone."""
-    return f"{number} ({CODES[number]})" if number in CODES else str(number)
+    return f"{number} ({CLOSE_CODE_TEXTS[number]})" if number in CLOSE_CODE_TEXTS else str(number)
 
 
 def closed(close: Close) -> str:
     """`1011 (internal error) by the server, in admission`."""
     where = "" if close.phase is Phase.CLOSE else f", in {close.phase}"
-    return f"{code(close.code)} {BY[close.initiator]}{where}"
+    return f"{code(close.code)} {INITIATOR_TEXTS[close.initiator]}{where}"
 
 
 def cause(result: Result) -> str:
@@ -65,13 +65,13 @@ def seconds(figure: float | None) -> str:
 def span(figure: float) -> str:
     """A stretch of time as people say it: `45 s`, `2 min 20 s`, `3 h 5 min`, `41 days`."""
     whole = round(max(figure, 0.0)) if isfinite(figure) else 0
-    if whole < MINUTE:
+    if whole < MINUTE_SECONDS:
         return f"{whole} s"
-    if whole < HOUR:
-        return _two(whole // MINUTE, "min", whole % MINUTE, "s")
-    if whole < 2 * DAY:
-        return _two(whole // HOUR, "h", whole % HOUR // MINUTE, "min")
-    return f"{whole // DAY:,} days"
+    if whole < HOUR_SECONDS:
+        return _two(whole // MINUTE_SECONDS, "min", whole % MINUTE_SECONDS, "s")
+    if whole < 2 * DAY_SECONDS:
+        return _two(whole // HOUR_SECONDS, "h", whole % HOUR_SECONDS // MINUTE_SECONDS, "min")
+    return f"{whole // DAY_SECONDS:,} days"
 
 
 def _two(great: int, unit: str, small: int, part: str) -> str:

@@ -7,39 +7,37 @@ from functools import partial
 from math import inf
 from typing import Any, Final, NoReturn
 
+from websockets.frames import CloseCode
 from websockets.utils import generate_key
 
 from exporter.config import Pattern, Welcome
-from exporter.profiles import Asked, matches
+from exporter.profiles import BoundExchange, matches
 from exporter.resolver import Resolver, chosen, shown
-from exporter.result import Close, Facts, Fault, Initiator, Kind, Phase, Probe
-from exporter.session.messages import INTERNAL, NORMAL, Messages
-from exporter.session.order import Order
-from exporter.session.track import Track
+from exporter.result import Close, ErrorKind, Initiator, Phase, Probe, ProbeError, SessionObservation
+from exporter.session.messages import MessageStream
+from exporter.session.order import SessionRequest
+from exporter.session.track import PhaseTimer
 from exporter.session.upgrade import objection, opened, read_head, request
-from exporter.transport import Clock, Link, Received
+from exporter.transport import Clock, Connection, ReceivedBytes
 
-DRAIN: Final = 16
+MAX_DRAIN_READS: Final = 16
 """Reads of what has already arrived, in one go: 256 KiB at most. A flood would have no end."""
 
-AFTER_HOURS: Final = 0.05
+LATE_DEADLINE_TOLERANCE_SECONDS: Final = 0.05
 """Seconds that a deadline may strike late without our having been away."""
 
-NOTHING: Final = Received(b"", 0.0)
+END_OF_STREAM: Final = ReceivedBytes(b"", 0.0)
 
-UNKNOWN: Final = "other"
+OTHER_KIND: Final = "other"
 """The kind of what no rule knows."""
-
-ABNORMAL: Final = 1006
-"""No close frame came (RFC 6455 section 7.1.5), be it of the server's own or in answer to ours (section 5.5.1)."""
 
 
 class Session:
-    """One conversation; `run` it once. `kernel_stamps`, `held`: see `transport.Link`."""
+    """One conversation; `run` it once. `kernel_stamps`, `held`: see `transport.Connection`."""
 
     def __init__(
         self,
-        order: Order,
+        order: SessionRequest,
         resolver: Resolver,
         clock: Clock,
         *,
@@ -53,16 +51,16 @@ class Session:
         self._held = held
         self._script = order.script
         self._reader = order.script.reader
-        self._track = Track(clock())
-        self._link: Link | None = None
-        self._messages: Messages | None = None  # from the 101 on
-        self._early = NOTHING  # what came with the end of the 101
-        self._fault: Fault | None = None
+        self._track = PhaseTimer(clock())
+        self._link: Connection | None = None
+        self._messages: MessageStream | None = None  # from the 101 on
+        self._early = END_OF_STREAM  # what came with the end of the 101
+        self._fault: ProbeError | None = None
         self._close: Close | None = None
         self._welcome: Mapping[str, Any] | None = None
         self._refusal: Any = None
         self._error_word: str | None = None
-        self._ending: Kind | None = None  # a refusal or a wrong reply, once it came
+        self._ending: ErrorKind | None = None  # a refusal or a wrong reply, once it came
         self._awaited: Pattern | None = None  # what the profile waits for now
         self._refused_at: float | None = None  # when that came
         self._stopped_at = 0.0  # when a fault was met
@@ -76,14 +74,14 @@ class Session:
         self._addresses: int | None = None
         self._failed: tuple[str, ...] = ()
 
-    async def run(self) -> Facts:
+    async def run(self) -> SessionObservation:
         """Converse, close, and tell what was met. Raises OSError only if our own machine is in trouble."""
         try:
             await self._bounded()
             ended = self._track.phase
         finally:
             await self._leave()
-        return Facts(
+        return SessionObservation(
             phases=self._track.phases,
             marks=self._track.marks,
             ended=ended,
@@ -113,9 +111,9 @@ class Session:
             async with asyncio.timeout(self._order.timeout):
                 await self._converse()
         except TimeoutError:
-            self._fault = Fault(Kind.DEADLINE)
+            self._fault = ProbeError(ErrorKind.DEADLINE)
             self._overslept = self._clock() - self._track.started - self._order.timeout
-        except Fault as fault:
+        except ProbeError as fault:
             self._fault, self._stopped_at = self._blame(fault), self._clock()
         met = self._track.phase
         if self._fault is None:
@@ -130,26 +128,26 @@ class Session:
         if self._fault is None:
             return None
         moments = {
-            Kind.STATUS: self._stopped_at,
-            Kind.REFUSAL: self._refused_at,
-            Kind.WRONG_REPLY: self._refused_at,
-            Kind.CLOSED: self._messages.heard_at if self._messages else None,
+            ErrorKind.STATUS: self._stopped_at,
+            ErrorKind.REFUSAL: self._refused_at,
+            ErrorKind.WRONG_REPLY: self._refused_at,
+            ErrorKind.CLOSED: self._messages.heard_at if self._messages else None,
         }
         at = moments.get(self._fault.kind)
         return None if at is None else max(0.0, at - self._track.started)
 
-    def _blame(self, fault: Fault) -> Fault:
+    def _blame(self, fault: ProbeError) -> ProbeError:
         """A TLS alert before the 101 belongs to the handshake; after it, the connection is broken.
 
         A new fault, without the traceback that would keep the session and all it has read.
         """
         kind, phase = fault.kind, fault.phase
-        if kind in (Kind.TLS, Kind.CERTIFICATE) and self._track.phase is Phase.UPGRADE:
+        if kind in (ErrorKind.TLS, ErrorKind.CERTIFICATE) and self._track.phase is Phase.UPGRADE:
             self._track.forget(Phase.TLS)
             phase = Phase.TLS
-        elif kind in (Kind.TLS, Kind.CERTIFICATE) and self._track.phase is not Phase.TLS:
-            kind = Kind.RESET
-        return Fault(
+        elif kind in (ErrorKind.TLS, ErrorKind.CERTIFICATE) and self._track.phase is not Phase.TLS:
+            kind = ErrorKind.RESET
+        return ProbeError(
             kind,
             fault.detail,
             status=fault.status,
@@ -160,7 +158,12 @@ class Session:
 
     def _slot_taken(self) -> bool:
         """True unless the server cannot have created anything for us; a wrong 101 may have let us in."""
-        unsure = self._fault is not None and self._fault.kind in (Kind.DEADLINE, Kind.EOF, Kind.RESET, Kind.UPGRADE)
+        unsure = self._fault is not None and self._fault.kind in (
+            ErrorKind.DEADLINE,
+            ErrorKind.EOF,
+            ErrorKind.RESET,
+            ErrorKind.UPGRADE,
+        )
         return self._asked and (self._messages is not None or unsure)
 
     # The phases ---------------------------------------------------------------------------------------------------
@@ -174,12 +177,12 @@ class Session:
         messages = self._messages = await self._upgraded(link)
         if self._track.phase is Phase.CLOSE:
             return  # nothing after the 101 can fail a session that came for no more
-        early, self._early = self._early, NOTHING
+        early, self._early = self._early, END_OF_STREAM
         if early.data:
             messages.feed(*early)
         await self._asked_all(messages)
 
-    async def _asked_all(self, messages: Messages) -> None:
+    async def _asked_all(self, messages: MessageStream) -> None:
         welcome = self._script.profile.welcome
         if welcome is not None:
             await self._admitted(messages, welcome)
@@ -188,7 +191,7 @@ class Session:
         if self._order.depth is Probe.SEND and self._script.send is not None:
             await self._exchange(messages, self._script.send, Phase.REPLY, Probe.SEND)
 
-    async def _connected(self) -> Link:
+    async def _connected(self) -> Connection:
         order, track = self._order, self._track
         found = await self._resolver.resolve(order.connect_to or order.host, order.port, order.ip_protocol)
         address = chosen(found, order.failed_addresses)
@@ -196,11 +199,11 @@ class Session:
         self._failed = tuple(text for text in order.failed_addresses if text in map(shown, found))
         track.end(self._clock())
         track.begin(Phase.TCP, self._clock())
-        link = await Link.connect(address, self._clock, kernel_stamps=self._kernel_stamps, held=self._held)
+        link = await Connection.connect(address, self._clock, kernel_stamps=self._kernel_stamps, held=self._held)
         track.end(self._clock())
         return link
 
-    async def _upgraded(self, link: Link) -> Messages:
+    async def _upgraded(self, link: Connection) -> MessageStream:
         """Ask for the upgrade; the open WebSocket. Raises Fault (status, upgrade, eof, reset)."""
         key = generate_key()
         self._asked, asked = True, self._clock()
@@ -209,10 +212,10 @@ class Session:
         head, self._early = await read_head(link)
         wrong = objection(head, key, self._order.subprotocols)
         if wrong is not None:
-            raise Fault(Kind.UPGRADE, wrong)
+            raise ProbeError(ErrorKind.UPGRADE, wrong)
         self._track.end(self._early.at)
         self._track.begin(self._next_phase(), self._early.at)
-        return Messages(opened(self._order), link, self._script.profile.max_message_size, self._order.secrets)
+        return MessageStream(opened(self._order), link, self._script.profile.max_message_size, self._order.secrets)
 
     def _next_phase(self) -> Phase:
         if self._order.depth is not Probe.CONNECT:
@@ -222,7 +225,7 @@ class Session:
                 return Phase.AUTH
         return Phase.REPLY if self._order.depth is Probe.SEND and self._script.send is not None else Phase.CLOSE
 
-    async def _admitted(self, messages: Messages, welcome: Welcome) -> None:
+    async def _admitted(self, messages: MessageStream, welcome: Welcome) -> None:
         self._awaited = welcome.match
         while True:
             message, at = await messages.next()
@@ -235,7 +238,7 @@ class Session:
                 return
             self._pass_over(messages, message)
 
-    async def _exchange(self, messages: Messages, exchange: Asked, phase: Phase, probe: Probe) -> None:
+    async def _exchange(self, messages: MessageStream, exchange: BoundExchange, phase: Phase, probe: Probe) -> None:
         """Send a message and read until *its* answer."""
         for message in messages.arrived(self._is_noise):
             self._pass_over(messages, message)  # our pong, if it wants one, goes out with our message
@@ -265,7 +268,7 @@ class Session:
             return self._reader.is_error(message)
         return self._reader.refuses(message, awaited)
 
-    async def _refused(self, messages: Messages, message: Any, at: float) -> tuple[Any, float]:
+    async def _refused(self, messages: MessageStream, message: Any, at: float) -> tuple[Any, float]:
         """An error frame: the close that follows it (at once, or 0.1 s later) belongs to the story. Raises Fault.
 
         The welcome, if it follows an error that no rule knows: that one refused nothing.
@@ -274,12 +277,12 @@ class Session:
         if self._track.phase is not Phase.ADMISSION or self._reader.sorts(message):
             await self._aftermath(messages, lambda *_: False)
         elif (welcome := await self._aftermath(messages, partial(self._is_let_in, messages))) is not None:
-            messages.passed_over[UNKNOWN] += 1
+            messages.passed_over[OTHER_KIND] += 1
             self._refusal = self._error_word = self._ending = None
             return welcome
-        raise Fault(Kind.REFUSAL)
+        raise ProbeError(ErrorKind.REFUSAL)
 
-    def _is_let_in(self, messages: Messages, message: Any, at: float) -> bool:
+    def _is_let_in(self, messages: MessageStream, message: Any, at: float) -> bool:
         """True for the welcome behind an error that no rule knows; one that a rule knows says more, and is final."""
         if self._is_error(message):
             if self._reader.sorts(message) and not self._reader.sorts(self._refusal):
@@ -291,21 +294,23 @@ class Session:
             self._pass_over(messages, message)
         return False
 
-    async def _answered_wrongly(self, messages: Messages, at: float) -> NoReturn:
+    async def _answered_wrongly(self, messages: MessageStream, at: float) -> NoReturn:
         """The same for a reply that does not hold what it must: the close says why, whenever it comes."""
         messages.name("wrong_reply")
-        self._ending, self._refused_at = Kind.WRONG_REPLY, at
+        self._ending, self._refused_at = ErrorKind.WRONG_REPLY, at
         await self._aftermath(messages, partial(self._note_error, messages))
-        raise Fault(self._ending)
+        raise ProbeError(self._ending)
 
-    def _note_error(self, messages: Messages, message: Any, at: float) -> bool:
+    def _note_error(self, messages: MessageStream, message: Any, at: float) -> bool:
         if self._is_error(message):
             self._refuse(messages, message, at)
         return False
 
-    async def _aftermath(self, messages: Messages, wanted: Callable[[Any, float], bool]) -> tuple[Any, float] | None:
+    async def _aftermath(
+        self, messages: MessageStream, wanted: Callable[[Any, float], bool]
+    ) -> tuple[Any, float] | None:
         """What is wanted of what still comes, until the close, after the session's fate seemed decided; else None."""
-        with suppress(Fault, TimeoutError):
+        with suppress(ProbeError, TimeoutError):
             async with asyncio.timeout(self._order.close_timeout):
                 while True:
                     message, at = await messages.next()
@@ -313,17 +318,17 @@ class Session:
                         return message, at
         return None
 
-    def _refuse(self, messages: Messages, message: Any, at: float) -> None:
+    def _refuse(self, messages: MessageStream, message: Any, at: float) -> None:
         word = self._reader.error_word(message)
         messages.name("error", word)
         if self._refusal is None:
             self._refusal, self._refused_at, self._error_word = message, at, word
-        self._ending = Kind.REFUSAL
+        self._ending = ErrorKind.REFUSAL
 
     def _is_noise(self, message: Any) -> bool:
         return not self._reader.is_error(message) and self._reader.noise(message) is not None
 
-    def _pass_over(self, messages: Messages, message: Any) -> None:
+    def _pass_over(self, messages: MessageStream, message: Any) -> None:
         rule = self._reader.noise(message)
         messages.pass_over(self._reader.kind(message) if rule is None else rule.kind)
         if rule is None:
@@ -340,8 +345,8 @@ class Session:
         messages, link = self._messages, self._link
         if messages is None or link is None:
             return
-        with suppress(Fault):
-            for _ in range(DRAIN):
+        with suppress(ProbeError):
+            for _ in range(MAX_DRAIN_READS):
                 received = link.read_now()
                 if received is None or not received.data or self._is_after_hours(received.at):
                     break
@@ -351,7 +356,7 @@ class Session:
 
     def _is_after_hours(self, at: float) -> bool:
         """True for what came after the deadline while we were not there to see it strike: the answer to our silence."""
-        return self._overslept > AFTER_HOURS and at > self._track.started + self._order.timeout
+        return self._overslept > LATE_DEADLINE_TOLERANCE_SECONDS and at > self._track.started + self._order.timeout
 
     def _note_close(self, met: Phase) -> None:
         """Keep the first close frame of the conversation: the server's in the phase that it ended, ours where `met`.
@@ -364,20 +369,20 @@ class Session:
         received, sent = protocol.close_rcvd, protocol.close_sent
         if received is not None and (sent is None or protocol.close_rcvd_then_sent):
             self._close = Close(int(received.code), Initiator.REMOTE, self._track.phase, received.reason)
-        elif sent is not None and sent.code != INTERNAL:
+        elif sent is not None and sent.code != CloseCode.INTERNAL_ERROR:
             self._close = Close(int(sent.code), Initiator.LOCAL, met)
 
     def _name_cause(self) -> None:
         """An error frame or a close frame says more than the silence or the broken connection after it."""
         fault = self._fault
-        if fault is None or fault.kind not in (Kind.DEADLINE, Kind.RESET, Kind.EOF, Kind.CLOSED):
+        if fault is None or fault.kind not in (ErrorKind.DEADLINE, ErrorKind.RESET, ErrorKind.EOF, ErrorKind.CLOSED):
             return
         if self._ending is not None:
-            self._fault = Fault(self._ending)
+            self._fault = ProbeError(self._ending)
         elif self._close is not None:
             remote = self._close.initiator is Initiator.REMOTE
             violation = self._messages.violation if self._messages else None
-            self._fault = Fault(Kind.CLOSED) if remote else violation or Fault(Kind.PROTOCOL)
+            self._fault = ProbeError(ErrorKind.CLOSED) if remote else violation or ProbeError(ErrorKind.PROTOCOL)
 
     async def _leave(self) -> None:
         """Close with 1000 within the budget; how the close goes cannot change what was proved."""
@@ -391,7 +396,7 @@ class Session:
                 over = True
         except TimeoutError:
             over = seconds >= self._order.close_timeout
-        except Fault:
+        except ProbeError:
             over = True
         finally:
             self._settle(over=over)
@@ -402,8 +407,8 @@ class Session:
         left = self._order.whole - (self._clock() - self._track.started)
         return max(0.0, min(self._order.close_timeout, left))
 
-    async def _closed(self, messages: Messages, link: Link) -> None:
-        broken = self._fault is not None and self._fault.kind in (Kind.EOF, Kind.RESET)
+    async def _closed(self, messages: MessageStream, link: Connection) -> None:
+        broken = self._fault is not None and self._fault.kind in (ErrorKind.EOF, ErrorKind.RESET)
         ours = messages.is_open and not broken
         if ours:
             self._track.begin(Phase.CLOSE, self._clock())
@@ -429,9 +434,9 @@ class Session:
         if self._close is not None or self._messages is None:
             return
         received, sent = self._messages.protocol.close_rcvd, self._messages.protocol.close_sent
-        if received is None and (over or sent is None or sent.code != NORMAL):
-            self._close = Close(ABNORMAL, Initiator.NONE, self._track.phase)
+        if received is None and (over or sent is None or sent.code != CloseCode.NORMAL_CLOSURE):
+            self._close = Close(CloseCode.ABNORMAL_CLOSURE, Initiator.NONE, self._track.phase)
         elif received is not None and self._crossed:
             self._close = Close(int(received.code), Initiator.REMOTE, Phase.CLOSE, received.reason)
         else:
-            self._close = Close(NORMAL, Initiator.LOCAL, Phase.CLOSE)
+            self._close = Close(CloseCode.NORMAL_CLOSURE, Initiator.LOCAL, Phase.CLOSE)

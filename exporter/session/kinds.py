@@ -9,24 +9,24 @@ from typing import Final
 
 from websockets import exceptions as ws
 
-from exporter.result import Kind
+from exporter.result import ErrorKind
 
-KINDS: Final[Mapping[type[BaseException], Kind]] = {
-    ws.WebSocketException: Kind.PROTOCOL,
-    ws.ConnectionClosed: Kind.CLOSED,
-    ws.ConnectionClosedOK: Kind.CLOSED,
-    ws.ConnectionClosedError: Kind.CLOSED,
-    ws.ProtocolError: Kind.PROTOCOL,
-    ws.PayloadTooBig: Kind.TOO_BIG,
-    ws.TooManyFragments: Kind.TOO_BIG,
-    ws.InvalidState: Kind.PROTOCOL,
-    ws.ConcurrencyError: Kind.PROTOCOL,
-    UnicodeDecodeError: Kind.PROTOCOL,
-    EOFError: Kind.EOF,
+ERROR_KINDS: Final[Mapping[type[BaseException], ErrorKind]] = {
+    ws.WebSocketException: ErrorKind.PROTOCOL,
+    ws.ConnectionClosed: ErrorKind.CLOSED,
+    ws.ConnectionClosedOK: ErrorKind.CLOSED,
+    ws.ConnectionClosedError: ErrorKind.CLOSED,
+    ws.ProtocolError: ErrorKind.PROTOCOL,
+    ws.PayloadTooBig: ErrorKind.TOO_BIG,
+    ws.TooManyFragments: ErrorKind.TOO_BIG,
+    ws.InvalidState: ErrorKind.PROTOCOL,
+    ws.ConcurrencyError: ErrorKind.PROTOCOL,
+    UnicodeDecodeError: ErrorKind.PROTOCOL,
+    EOFError: ErrorKind.EOF,
 }
 """The library's exceptions on an open WebSocket, and the two of Python that its parser keeps."""
 
 
-def kind_of(error: BaseException) -> Kind:
+def kind_of(error: BaseException) -> ErrorKind:
     """The kind of a library exception; what no row knows is a protocol violation."""
-    return next((KINDS[cls] for cls in type(error).__mro__ if cls in KINDS), Kind.PROTOCOL)
+    return next((ERROR_KINDS[cls] for cls in type(error).__mro__ if cls in ERROR_KINDS), ErrorKind.PROTOCOL)

@@ -13,31 +13,31 @@ from collections.abc import Callable, Collection, Iterator
 from itertools import islice
 from typing import Any, Final, NoReturn
 
-from websockets.frames import Frame, Opcode
+from websockets.frames import CloseCode, Frame, Opcode
 from websockets.protocol import OPEN, Protocol
 
-from exporter.result import MOST_KEYS, Fault, Kind, key_name
+from exporter.result import MAX_KEYS, ErrorKind, ProbeError, key_name
 from exporter.session.kinds import kind_of
 from exporter.session.transcript import CODE, KIND, Entry, Transcript
-from exporter.transport import Link
+from exporter.transport import Connection
 
-FLOOD: Final = 16
+MAX_RECEIVED_LIMITS: Final = 16
 """A session that receives this many times its message limit is ended as `too_big`."""
 
-FRAMES: Final = 50_000
+MAX_FRAMES: Final = 50_000
 """A session that receives more is ended as `too_big`: of the smallest frames, 16 MiB keep the loop busy for 30 s. So is
 one that receives more values."""
 
-FRAGMENTS: Final = 1024
+MAX_FRAGMENTS: Final = 1024
 """Fragments of one message; empty ones cost the sender two bytes and us an object each."""
 
-KEYS: Final = 32
+MAX_EXAMINED_KEYS: Final = 32
 """Fields of one unknown message whose names are looked at."""
 
-LOOKED_AT: Final = 64
+MAX_EXAMINED_MESSAGES: Final = 64
 """Unknown messages of a session whose fields are looked at."""
 
-SPACE: Final = re.compile(r"[ \t\n\r]*")
+JSON_WHITESPACE: Final = re.compile(r"[ \t\n\r]*")
 """RFC 8259 section 2."""
 
 
@@ -47,11 +47,6 @@ def _no_number(_: str) -> NoReturn:
 
 FROM_JSON: Final = json.JSONDecoder(parse_constant=_no_number)
 TO_JSON: Final = json.JSONEncoder(separators=(",", ":")).encode
-
-NORMAL: Final = 1000
-INTERNAL: Final = 1011
-INVALID_DATA: Final = 1007
-TOO_BIG: Final = 1009
 
 
 def _values(text: str) -> Iterator[Any]:
@@ -66,11 +61,11 @@ def _values(text: str) -> Iterator[Any]:
 
 
 def _past_space(text: str, at: int) -> int:
-    found = SPACE.match(text, at)
+    found = JSON_WHITESPACE.match(text, at)
     return found.end() if found else at
 
 
-class Messages:
+class MessageStream:
     """The open WebSocket of a link. `limit`: bytes of a message. `passed_over`: messages of no use, by kind.
 
     Whoever takes a message says what it was (`name`, `pass_over`): the transcript tells. `unknown_keys`: names of
@@ -78,16 +73,16 @@ class Messages:
     last bytes arrived.
     """
 
-    def __init__(self, protocol: Protocol, link: Link, limit: int, secrets: Collection[str]) -> None:
+    def __init__(self, protocol: Protocol, link: Connection, limit: int, secrets: Collection[str]) -> None:
         self.protocol = protocol
         self.passed_over: Counter[str] = Counter()
         self.unknown_keys: dict[str, None] = {}
         self.heard_at = 0.0
         self._secrets = secrets
         self.transcript = Transcript()
-        self.violation: Fault | None = None
+        self.violation: ProbeError | None = None
         self._link = link
-        self._most = FLOOD * limit
+        self._most = MAX_RECEIVED_LIMITS * limit
         self._inbox: deque[tuple[Any, float, Entry]] = deque()
         self._taken: Entry = []
         self._parts: list[bytes] = []
@@ -104,13 +99,17 @@ class Messages:
     @property
     def is_flood(self) -> bool:
         """True once more has arrived than a backend in its right mind sends."""
-        return self._received > self._most or self._frames > FRAMES or self._values > FRAMES
+        return self._received > self._most or self._frames > MAX_FRAMES or self._values > MAX_FRAMES
 
     @property
     def gave_up(self) -> bool:
         """True if the library gave up with a 1011 of its own, which never goes out. To echo the server's is another."""
         received, sent = self.protocol.close_rcvd, self.protocol.close_sent
-        return sent is not None and sent.code == INTERNAL and (received is None or received.code != INTERNAL)
+        return (
+            sent is not None
+            and sent.code == CloseCode.INTERNAL_ERROR
+            and (received is None or received.code != CloseCode.INTERNAL_ERROR)
+        )
 
     def send(self, message: Any, kind: str) -> None:
         """Have a JSON value sent by the next `flush`, which comes at the latest before we wait for more.
@@ -124,7 +123,7 @@ class Messages:
 
     def close(self) -> float:
         """Send our close frame; when it went out."""
-        self.protocol.send_close(NORMAL)
+        self.protocol.send_close(CloseCode.NORMAL_CLOSURE)
         return self.flush()
 
     def flush(self) -> float:
@@ -154,10 +153,10 @@ class Messages:
 
     def note_keys(self, message: Any) -> None:
         """Keep the names of an unknown message's outermost fields, if they may be shown."""
-        if not isinstance(message, dict) or self.passed_over.total() > LOOKED_AT:
+        if not isinstance(message, dict) or self.passed_over.total() > MAX_EXAMINED_MESSAGES:
             return
-        for name in map(key_name, islice(message, KEYS)):
-            if len(self.unknown_keys) >= MOST_KEYS:
+        for name in map(key_name, islice(message, MAX_EXAMINED_KEYS)):
+            if len(self.unknown_keys) >= MAX_KEYS:
                 return
             if name is not None and not any(name in secret or secret in name for secret in self._secrets):
                 self.unknown_keys[name] = None
@@ -174,15 +173,15 @@ class Messages:
         if not data:
             self.protocol.receive_eof()
             if self.protocol.close_rcvd is None and self.protocol.close_sent is None:
-                raise Fault(Kind.EOF)
+                raise ProbeError(ErrorKind.EOF)
             return
         try:
             for frame in self.events(data):
                 self._frame(frame, at, self.transcript.received(frame, at))
         except UnicodeDecodeError:
-            self._fail(INVALID_DATA, Fault(Kind.PROTOCOL, "invalid UTF-8"))
-        except Fault as fault:
-            self._fail(TOO_BIG, fault)
+            self._fail(CloseCode.INVALID_DATA, ProbeError(ErrorKind.PROTOCOL, "invalid UTF-8"))
+        except ProbeError as fault:
+            self._fail(CloseCode.MESSAGE_TOO_BIG, fault)
         self.flush()
 
     def events(self, data: bytes) -> list[Frame]:
@@ -197,22 +196,22 @@ class Messages:
         if self.violation is not None:
             raise self.violation
         if self.protocol.close_rcvd is not None:
-            raise Fault(Kind.CLOSED)
+            raise ProbeError(ErrorKind.CLOSED)
         error = self.protocol.parser_exc
         if error is not None:
-            raise Fault(kind_of(error), type(error).__name__)
+            raise ProbeError(kind_of(error), type(error).__name__)
 
     def _frame(self, frame: Frame, at: float, entry: Entry) -> None:
         """Join fragments (RFC 6455 section 5.4), keep JSON values; raises UnicodeDecodeError (section 8.1), Fault."""
         if self.is_flood:
-            raise Fault(Kind.TOO_BIG, "flood")
+            raise ProbeError(ErrorKind.TOO_BIG, "flood")
         if frame.opcode in (Opcode.TEXT, Opcode.BINARY):
             self._text, self._parts = frame.opcode is Opcode.TEXT, []
         elif frame.opcode is not Opcode.CONT:
             return
         self._parts.append(bytes(frame.data))
-        if len(self._parts) > FRAGMENTS:
-            raise Fault(Kind.TOO_BIG, "fragments")
+        if len(self._parts) > MAX_FRAGMENTS:
+            raise ProbeError(ErrorKind.TOO_BIG, "fragments")
         if not frame.fin:
             return
         whole, self._parts = b"".join(self._parts), []
@@ -228,12 +227,12 @@ class Messages:
     def _values_of(self, text: str, at: float, entry: Entry) -> None:
         """Keep the JSON values of a message; raises Fault for too many."""
         try:
-            values = list(islice(_values(text), FRAMES - self._values + 1))
+            values = list(islice(_values(text), MAX_FRAMES - self._values + 1))
         except (ValueError, RecursionError):
             values = []
         self._values += len(values)
         if self.is_flood:
-            raise Fault(Kind.TOO_BIG, "flood")
+            raise ProbeError(ErrorKind.TOO_BIG, "flood")
         self._inbox.extend((value, at, entry) for value in values)
         if not values:
             self._pass(entry, "not_json" if self._text else "binary")
@@ -242,7 +241,7 @@ class Messages:
         self.passed_over[kind] += 1
         entry[KIND] = entry[KIND] or kind  # of several messages in a frame, the one that matters came to be named
 
-    def _fail(self, code: int, fault: Fault) -> None:
+    def _fail(self, code: int, fault: ProbeError) -> None:
         """RFC 6455 section 7.1.7: what follows is not looked at; what came before it still counts."""
         self.protocol.fail(code)
         self.violation = self.violation or fault

@@ -5,12 +5,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import inf
 
-from exporter.profiles import Script
+from exporter.profiles import SessionMessages
 from exporter.result import Probe
 
 
 @dataclass(slots=True)
-class Order:
+class SessionRequest:
     """What one session needs. Durations in seconds; `resource` is path and query, the token's parameter included.
 
     `host`, `port`: of the URL, as they stand in Host, SNI and the certificate. `connect_to`: the name or address to
@@ -24,7 +24,7 @@ class Order:
     host: str
     port: int
     resource: str = field(repr=False)
-    script: Script = field(repr=False)
+    script: SessionMessages = field(repr=False)
     depth: Probe
     timeout: float
     close_timeout: float

@@ -3,7 +3,7 @@
 from exporter.result import Phase
 
 
-class Track:
+class PhaseTimer:
     """Seconds of each completed phase, and from the start to the end of each; moments are the clock's seconds."""
 
     def __init__(self, start: float) -> None:

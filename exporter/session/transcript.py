@@ -8,13 +8,14 @@ from operator import itemgetter
 from typing import Any, Final
 
 from websockets import frames as ws
+from websockets.frames import CloseCode
 
 from exporter.result import Direction, Frame, Opcode
 
-KEPT: Final = 20
+FRAMES_KEPT_AT_EACH_END: Final = 20
 """Frames that are kept of the beginning of a session, and as many of its end."""
 
-_FULL: Final = 4 * KEPT
+_MAX_BUFFERED_FRAMES: Final = 4 * FRAMES_KEPT_AT_EACH_END
 
 OPCODES: Final[Mapping[int, Opcode]] = {
     int(ws.Opcode.CONT): Opcode.CONTINUATION,
@@ -29,8 +30,6 @@ _IN, _OUT, _TEXT, _CLOSE, _PONG = Direction.IN, Direction.OUT, Opcode.TEXT, Opco
 _PINGED, _CLOSED = ws.Opcode.PING, ws.Opcode.CLOSE
 """The same at hand: to look a member up in its enum, or to hash it, costs as much as all the rest."""
 
-NO_CODE: Final = 1005
-"""An empty close frame (RFC 6455 section 7.1.5)."""
 
 Entry = list[Any]
 """A `Frame` in the making, its moment by the clock of the session."""
@@ -59,10 +58,10 @@ class Transcript:
         if frame.opcode is _PINGED:
             self._outgoing.append([at, _OUT, _PONG, size, None, None])
         elif frame.opcode is _CLOSED:
-            code = str(int.from_bytes(frame.data[:2], "big") if size else NO_CODE)
+            code = str(int.from_bytes(frame.data[:2], "big") if size else CloseCode.NO_STATUS_RCVD)
         entry = [at, _IN, _BY_NUMBER[frame.opcode], size, None, code]
         self._entries.append(entry)
-        if len(self._entries) > _FULL:
+        if len(self._entries) > _MAX_BUFFERED_FRAMES:
             self._cut()
         return entry
 
@@ -79,7 +78,7 @@ class Transcript:
             self._outgoing.clear()
         if close is not None and not self._closed:
             self._closed = True
-            size = 0 if close.code == NO_CODE else 2 + len(close.reason.encode())
+            size = 0 if close.code == CloseCode.NO_STATUS_RCVD else 2 + len(close.reason.encode())
             self._entries.append([at, _OUT, _CLOSE, size, None, str(int(close.code))])
 
     def frames(self, started: float) -> tuple[Frame, ...]:
@@ -91,7 +90,7 @@ class Transcript:
         return tuple([_made(Frame, entry) for entry in self._entries])
 
     def _cut(self) -> None:
-        more = len(self._entries) - 2 * KEPT
+        more = len(self._entries) - 2 * FRAMES_KEPT_AT_EACH_END
         if more > 0:
-            del self._entries[KEPT:-KEPT]
+            del self._entries[FRAMES_KEPT_AT_EACH_END:-FRAMES_KEPT_AT_EACH_END]
             self.left_out += more

@@ -12,9 +12,20 @@ Rule 1: imports nothing from above `tokens`, and nothing of the house but `token
 """
 
 from exporter.standin.demonstration import DEMO_PACE, demo_config
-from exporter.standin.faults import FAULTS, ROWS, Fault, Param, parse
-from exporter.standin.pace import Pace
-from exporter.standin.seen import Seen
+from exporter.standin.faults import FAULTS, ROWS, Fault, FaultParam, parse
+from exporter.standin.pace import Timings
+from exporter.standin.seen import ConnectionRecord
 from exporter.standin.server import StandIn
 
-__all__ = ["DEMO_PACE", "FAULTS", "ROWS", "Fault", "Pace", "Param", "Seen", "StandIn", "demo_config", "parse"]
+__all__ = [
+    "DEMO_PACE",
+    "FAULTS",
+    "ROWS",
+    "ConnectionRecord",
+    "Fault",
+    "FaultParam",
+    "StandIn",
+    "Timings",
+    "demo_config",
+    "parse",
+]

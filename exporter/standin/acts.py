@@ -9,30 +9,26 @@ import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from functools import lru_cache, partial
+from http import HTTPStatus
 from itertools import cycle, islice
 from typing import Any, Final, NoReturn
 
-from websockets.frames import Frame, Opcode
+from websockets.frames import CloseCode, Frame, Opcode
 
 from exporter.standin import frames, http_answers
-from exporter.standin.backend import Service, Verdict, factory_refused
+from exporter.standin.backend import AuthService, TokenVerdict, factory_refused
 from exporter.standin.conversation import Conversation, encoded
-from exporter.standin.faults import Stage
-from exporter.standin.replies import Answer
-from exporter.standin.wire import Ended
+from exporter.standin.faults import FaultStage
+from exporter.standin.replies import Reply
+from exporter.standin.wire import ConversationEndedError
 from exporter.standin.wire_acts import WIRE_ACTS
 
 Values = Mapping[str, Any]
-Act = Callable[[Conversation, Values, Stage], Awaitable[None]]
+Act = Callable[[Conversation, Values, FaultStage], Awaitable[None]]
 
 WRONG_ACCEPT: Final = "AAAAAAAAAAAAAAAAAAAAAAAAAAA="
 STRANGER: Final = "somebody-else"
-SWITCHING: Final = 101
-STATUS_OF: Final = {"redirect": 302, "early_hints": SWITCHING}
-UNAVAILABLE: Final = 503
-INTERNAL: Final = 1011
-POLICY: Final = 1008
-TRY_LATER: Final = 1013
+STATUS_OF: Final = {"redirect": 302, "early_hints": HTTPStatus.SWITCHING_PROTOCOLS}
 INTERNAL_ERROR: Final = "Internal error"
 COMPONENTS: Final = {
     1002: "Auth",
@@ -45,36 +41,36 @@ COMPONENTS: Final = {
     1009: "Bridge",
 }
 COMPONENT_REASON: Final = 50
-SHAPES: Final = {
+CONNECTION_ID_PATTERNS: Final = {
     "pool": re.compile(r"[a-z0-9-]*-user-\d+"),
     "uuid": re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE),
     "digits": re.compile(r"\d{18,21}"),
 }
 BAD_TEXT: Final = Frame(Opcode.TEXT, b'{"type":"\xc3\x28\xff"}').serialize(mask=False)
-RESERVED: Final = b"\x83\x00"
+RESERVED_OPCODE_FRAME: Final = b"\x83\x00"
 """A final frame of opcode 3, which RFC 6455 section 5.2 reserves."""
 
 
-async def _on_wire(name: str, talk: Conversation, values: Values, stage: Stage) -> None:
+async def _on_wire(name: str, talk: Conversation, values: Values, stage: FaultStage) -> None:
     """A fault that only needs the wire, and ends the conversation."""
     WIRE_ACTS[name](talk.wire, values, stage)
-    raise Ended
+    raise ConversationEndedError
 
 
 # The upgrade --------------------------------------------------------------------------------------------------------
 
 
-async def _slow_upgrade(_talk: Conversation, values: Values, _stage: Stage) -> None:
+async def _slow_upgrade(_talk: Conversation, values: Values, _stage: FaultStage) -> None:
     await asyncio.sleep(values["delay"])
 
 
-async def _bad_accept(talk: Conversation, _values: Values, _stage: Stage) -> None:
+async def _bad_accept(talk: Conversation, _values: Values, _stage: FaultStage) -> None:
     talk.accept = WRONG_ACCEPT
 
 
-async def _http(talk: Conversation, values: Values, _stage: Stage) -> None:
-    status = values["status"] or STATUS_OF.get(values["kind"], UNAVAILABLE)
-    if values["kind"] == "early_hints" and status == SWITCHING:
+async def _http(talk: Conversation, values: Values, _stage: FaultStage) -> None:
+    status = values["status"] or STATUS_OF.get(values["kind"], HTTPStatus.SERVICE_UNAVAILABLE)
+    if values["kind"] == "early_hints" and status == HTTPStatus.SWITCHING_PROTOCOLS:
         talk.wire.write(http_answers.EARLY_HINTS)
         return
     talk.wire.write(http_answers.refusal(values, status, talk.wall()))
@@ -82,61 +78,61 @@ async def _http(talk: Conversation, values: Values, _stage: Stage) -> None:
     if values["kind"] == "unfinished":
         talk.wire.mute()
     talk.wire.finish()
-    raise Ended
+    raise ConversationEndedError
 
 
-async def _fragments(talk: Conversation, _values: Values, _stage: Stage) -> None:
+async def _fragments(talk: Conversation, _values: Values, _stage: FaultStage) -> None:
     talk.wire.fragmented = True
 
 
 # The token ----------------------------------------------------------------------------------------------------------
 
 
-async def _forged_token_accepted(talk: Conversation, _values: Values, _stage: Stage) -> None:
+async def _forged_token_accepted(talk: Conversation, _values: Values, _stage: FaultStage) -> None:
     """As the bypass headers do (section 0.6)."""
     talk.knock = replace(talk.knock, headers={**talk.knock.headers, "x-e2e-test": "true"})
 
 
-async def _auth_refused(talk: Conversation, values: Values, _stage: Stage) -> None:
+async def _auth_refused(talk: Conversation, values: Values, _stage: FaultStage) -> None:
     await asyncio.sleep(values.get("delay", 0.0))
-    verdict = Verdict(text=values["text"], code=values["code"])
-    talk.service = Service(lambda _token: verdict, breaker=values["breaker"])
+    verdict = TokenVerdict(text=values["text"], code=values["code"])
+    talk.service = AuthService(lambda _token: verdict, breaker=values["breaker"])
 
 
-async def _relabelled_auth(talk: Conversation, values: Values, _stage: Stage) -> None:
+async def _relabelled_auth(talk: Conversation, values: Values, _stage: FaultStage) -> None:
     details = {"error_code": "VALIDATION_FAILED"}
     frame = frames.error("VALIDATION_FAILED", "token_rejected | Token validation failed", details, talk.wall())
     if values["frame"]:
         talk.send(frame)
         await asyncio.sleep(talk.pace.auth_pause)
-    talk.refuse(None, INTERNAL, "SSOT Auth failed")
+    talk.refuse(None, CloseCode.INTERNAL_ERROR, "SSOT Auth failed")
 
 
 # The factory --------------------------------------------------------------------------------------------------------
 
 
-async def _too_many(talk: Conversation, values: Values, _stage: Stage) -> None:
+async def _too_many(talk: Conversation, values: Values, _stage: FaultStage) -> None:
     limit = values["limit"]
-    talk.refuse(None, POLICY, f"Too many concurrent connections ({limit}/{limit})")
+    talk.refuse(None, CloseCode.POLICY_VIOLATION, f"Too many concurrent connections ({limit}/{limit})")
 
 
-async def _rate_limit_close(talk: Conversation, values: Values, _stage: Stage) -> None:
-    talk.refuse(None, POLICY, f"Rate limit exceeded - retry after {values['retry_after']}s")
+async def _rate_limit_close(talk: Conversation, values: Values, _stage: FaultStage) -> None:
+    talk.refuse(None, CloseCode.POLICY_VIOLATION, f"Rate limit exceeded - retry after {values['retry_after']}s")
 
 
-async def _name_shape(talk: Conversation, values: Values, _stage: Stage) -> None:
-    if SHAPES[values["shape"]].fullmatch(talk.user):
+async def _name_shape(talk: Conversation, values: Values, _stage: FaultStage) -> None:
+    if CONNECTION_ID_PATTERNS[values["shape"]].fullmatch(talk.user):
         talk.send(frames.handshake_validation(talk.wall()))
-        talk.refuse(None, INTERNAL, INTERNAL_ERROR)
+        talk.refuse(None, CloseCode.INTERNAL_ERROR, INTERNAL_ERROR)
 
 
-async def _slot_limit(talk: Conversation, values: Values, _stage: Stage) -> None:
+async def _slot_limit(talk: Conversation, values: Values, _stage: FaultStage) -> None:
     if values["user"] in ("", talk.user):
         limit = talk.backend.managers.limit if values["limit"] is None else values["limit"]
         _factory_refuses(talk, frames.slot_limit(talk.user, limit, talk.wall()))
 
 
-async def _init_failed(talk: Conversation, values: Values, _stage: Stage) -> None:
+async def _init_failed(talk: Conversation, values: Values, _stage: FaultStage) -> None:
     _factory_refuses(talk, frames.factory_failed(values["text"], talk.wall()))
 
 
@@ -148,51 +144,51 @@ def _factory_refuses(talk: Conversation, frame: frames.Frame) -> NoReturn:
 # Between the factory and the welcome --------------------------------------------------------------------------------
 
 
-async def _slow_services(talk: Conversation, values: Values, _stage: Stage) -> None:
+async def _slow_services(talk: Conversation, values: Values, _stage: FaultStage) -> None:
     await asyncio.sleep(talk.pace.services if values["delay"] is None else values["delay"])
     talk.send(frames.service_info(talk.wall()))
 
 
-async def _startup_incomplete(talk: Conversation, values: Values, _stage: Stage) -> None:
+async def _startup_incomplete(talk: Conversation, values: Values, _stage: FaultStage) -> None:
     """With bypass headers the gate is skipped: missing services, then a welcome that admits it (section 9)."""
     if talk.knock.bypassed:
         talk.startup_complete = False
-        await _slow_services(talk, {"delay": None}, Stage.STARTUP)
+        await _slow_services(talk, {"delay": None}, FaultStage.STARTUP)
         return
     await asyncio.sleep(talk.pace.startup_wait if values["delay"] is None else values["delay"])
-    talk.refuse(frames.startup_incomplete(talk.wall()), INTERNAL, "Service startup incomplete")
+    talk.refuse(frames.startup_incomplete(talk.wall()), CloseCode.INTERNAL_ERROR, "Service startup incomplete")
 
 
-async def _degraded(talk: Conversation, values: Values, _stage: Stage) -> None:
+async def _degraded(talk: Conversation, values: Values, _stage: FaultStage) -> None:
     talk.send(frames.degraded(talk.wall()))
     talk.startup_complete = False
     if not values["welcome"]:
         talk.zombie()
 
 
-async def _slow_welcome(_talk: Conversation, values: Values, _stage: Stage) -> None:
+async def _slow_welcome(_talk: Conversation, values: Values, _stage: FaultStage) -> None:
     await asyncio.sleep(values["delay"])
 
 
-async def _internal_error(talk: Conversation, _values: Values, _stage: Stage) -> None:
-    talk.refuse(None, INTERNAL, INTERNAL_ERROR)
+async def _internal_error(talk: Conversation, _values: Values, _stage: FaultStage) -> None:
+    talk.refuse(None, CloseCode.INTERNAL_ERROR, INTERNAL_ERROR)
 
 
-async def _unavailable(talk: Conversation, values: Values, _stage: Stage) -> None:
-    talk.refuse(None, TRY_LATER, values["text"])
+async def _unavailable(talk: Conversation, values: Values, _stage: FaultStage) -> None:
+    talk.refuse(None, CloseCode.TRY_AGAIN_LATER, values["text"])
 
 
-async def _component(talk: Conversation, values: Values, _stage: Stage) -> None:
+async def _component(talk: Conversation, values: Values, _stage: FaultStage) -> None:
     name = values["component"] or COMPONENTS.get(values["code"], "Other")
     talk.refuse(None, values["code"], f"{name}: {values['text']}"[:COMPONENT_REASON])
 
 
-async def _recovery_frame(talk: Conversation, _values: Values, _stage: Stage) -> None:
+async def _recovery_frame(talk: Conversation, _values: Values, _stage: FaultStage) -> None:
     talk.send(frames.recovery(talk.wall()))
     talk.zombie()
 
 
-async def _zombie(talk: Conversation, _values: Values, _stage: Stage) -> None:
+async def _zombie(talk: Conversation, _values: Values, _stage: FaultStage) -> None:
     """Also `no_welcome`, which is the same an act earlier."""
     talk.zombie()
 
@@ -205,31 +201,31 @@ def _data(talk: Conversation) -> dict[str, Any]:
     return {} if talk.welcome is None else talk.welcome["data"]
 
 
-async def _wrong_user(talk: Conversation, values: Values, _stage: Stage) -> None:
+async def _wrong_user(talk: Conversation, values: Values, _stage: FaultStage) -> None:
     _data(talk)["user_id"] = values["user"]
 
 
-async def _wrong_environment(talk: Conversation, values: Values, _stage: Stage) -> None:
+async def _wrong_environment(talk: Conversation, values: Values, _stage: FaultStage) -> None:
     _data(talk)["environment"] = values["environment"]
 
 
-async def _repeated_connection_id(talk: Conversation, _values: Values, _stage: Stage) -> None:
+async def _repeated_connection_id(talk: Conversation, _values: Values, _stage: FaultStage) -> None:
     _data(talk)["connection_id"] = talk.backend.memory.setdefault("connection_id", talk.connection_id)
 
 
-async def _frozen_time(talk: Conversation, _values: Values, _stage: Stage) -> None:
+async def _frozen_time(talk: Conversation, _values: Values, _stage: FaultStage) -> None:
     _data(talk)["server_time"] = talk.backend.memory.setdefault("server_time", frames.iso(talk.wall()))
 
 
-async def _not_ready(talk: Conversation, values: Values, _stage: Stage) -> None:
+async def _not_ready(talk: Conversation, values: Values, _stage: FaultStage) -> None:
     _data(talk)[values["field"]] = False
 
 
-async def _factory_disabled(talk: Conversation, _values: Values, _stage: Stage) -> None:
+async def _factory_disabled(talk: Conversation, _values: Values, _stage: FaultStage) -> None:
     _data(talk)["factory_pattern_enabled"] = False
 
 
-async def _invalid_welcome(talk: Conversation, values: Values, _stage: Stage) -> None:
+async def _invalid_welcome(talk: Conversation, values: Values, _stage: FaultStage) -> None:
     data = _data(talk)
     wrong = [name for name in data if name != "event"] if values["type"] == "wrong" else [values["type"]]
     for name in wrong:
@@ -238,37 +234,37 @@ async def _invalid_welcome(talk: Conversation, values: Values, _stage: Stage) ->
     data.pop(values["missing"] or ("" if values["type"] else "connection_id"), None)
 
 
-async def _binary_welcome(talk: Conversation, _values: Values, _stage: Stage) -> None:
+async def _binary_welcome(talk: Conversation, _values: Values, _stage: FaultStage) -> None:
     if talk.welcome is not None:
         talk.wire.send_binary(encoded(talk.welcome))
         talk.welcome = None
 
 
-async def _malformed_json(talk: Conversation, _values: Values, stage: Stage) -> None:
+async def _malformed_json(talk: Conversation, _values: Values, stage: FaultStage) -> None:
     talk.wire.send(b'{"type":"system_message","data":{"event":')
     _instead(talk, stage)
 
 
-def _instead(talk: Conversation, stage: Stage) -> None:
+def _instead(talk: Conversation, stage: FaultStage) -> None:
     """What was sent stands in place of the welcome or the reply."""
-    if stage is Stage.WELCOME:
+    if stage is FaultStage.WELCOME:
         talk.welcome = None
     elif talk.answer is not None:
-        talk.answer = Answer(talk.answer.kind)
+        talk.answer = Reply(talk.answer.kind)
 
 
 # After it -----------------------------------------------------------------------------------------------------------
 
 
-async def _deaf(talk: Conversation, _values: Values, _stage: Stage) -> None:
+async def _deaf(talk: Conversation, _values: Values, _stage: FaultStage) -> None:
     talk.deaf = True
 
 
-async def _slow_reply(_talk: Conversation, values: Values, _stage: Stage) -> None:
+async def _slow_reply(_talk: Conversation, values: Values, _stage: FaultStage) -> None:
     await asyncio.sleep(values["delay"])
 
 
-async def _close(talk: Conversation, values: Values, _stage: Stage) -> None:
+async def _close(talk: Conversation, values: Values, _stage: FaultStage) -> None:
     frame = frames.error(values["frame"], values["text"], {}, talk.wall()) if values["frame"] else None
     talk.refuse(frame, values["code"], values["reason"])
 
@@ -287,12 +283,12 @@ NOISE: Final[tuple[Callable[[float], frames.Frame], ...]] = (
 )
 
 
-async def _noise(talk: Conversation, values: Values, _stage: Stage) -> None:
+async def _noise(talk: Conversation, values: Values, _stage: FaultStage) -> None:
     for make in islice(cycle(NOISE), values["count"]):
         talk.send(make(talk.wall()))
 
 
-async def _huge_frame(talk: Conversation, values: Values, _stage: Stage) -> None:
+async def _huge_frame(talk: Conversation, values: Values, _stage: FaultStage) -> None:
     talk.wire.write(_huge(values["size"]))
 
 
@@ -302,23 +298,23 @@ def _huge(size: int) -> bytes:
     return Frame(Opcode.TEXT, b'{"type":"huge","padding":"' + padding + b'"}').serialize(mask=False)
 
 
-async def _bad_utf8(talk: Conversation, _values: Values, _stage: Stage) -> None:
+async def _bad_utf8(talk: Conversation, _values: Values, _stage: FaultStage) -> None:
     talk.wire.write(BAD_TEXT)
 
 
-async def _bad_opcode(talk: Conversation, _values: Values, _stage: Stage) -> None:
-    talk.wire.write(RESERVED)
+async def _bad_opcode(talk: Conversation, _values: Values, _stage: FaultStage) -> None:
+    talk.wire.write(RESERVED_OPCODE_FRAME)
 
 
-async def _random_bytes(talk: Conversation, values: Values, stage: Stage) -> None:
+async def _random_bytes(talk: Conversation, values: Values, stage: FaultStage) -> None:
     """In place of the 101: lines that are no HTTP, then the end. Later: an opcode that does not exist, then more."""
     garbage = talk.weather.randbytes(values["size"])
-    if stage is Stage.UPGRADE:
+    if stage is FaultStage.UPGRADE:
         talk.wire.write(b"\x00" + garbage + b"\r\n\r\n")
         talk.wire.deafened = True
         talk.wire.finish()
-        raise Ended
-    talk.wire.write(RESERVED[:1] + garbage)
+        raise ConversationEndedError
+    talk.wire.write(RESERVED_OPCODE_FRAME[:1] + garbage)
     talk.zombie()
 
 

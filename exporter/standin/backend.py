@@ -12,26 +12,26 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from exporter.standin import frames
-from exporter.standin.breaker import LOGIN_FAILURES, Breaker
-from exporter.standin.credentials import Knock, refusal, unverified_subject, well_formed
-from exporter.standin.pace import Pace
-from exporter.standin.slots import Managers
-from exporter.tokens import BadToken, verify
+from exporter.standin.breaker import OPENING_LOGIN_FAILURES, AuthBreaker
+from exporter.standin.credentials import UpgradeRequest, refusal, unverified_subject, well_formed
+from exporter.standin.pace import Timings
+from exporter.standin.slots import UserManagers
+from exporter.tokens import InvalidTokenError, verify
 
 ALGORITHMS: Final = ("HS256",)
 REQUIRED: Final = ("sub", "iat", "exp", "jti")
 ISSUER: Final = "netra-auth-service"
 AUDIENCE: Final = ("netra-platform", "netra-services", "netra-admin")
-OWN: Final = {"env": "staging", "svc_id": "netra-backend"}
+SERVICE_LABELS: Final = {"env": "staging", "svc_id": "netra-backend"}
 """Claims that, if present, must be the auth service's own."""
 
-REJECTED: Final = "token_rejected"
+TOKEN_REJECTED: Final = "token_rejected"  # noqa: S105 - the name of an answer
 UNREACHABLE: Final = "auth_service_unreachable"
-REMEMBERED: Final = 20_000
+MAX_REMEMBERED_TOKENS: Final = 20_000
 """Verdicts kept at most, whatever a client sends."""
 
 
-class Refused(Exception):  # noqa: N818
+class LoginRefusedError(Exception):
     """The connection is not let in: the error frame to send, if any, and the close that follows."""
 
     def __init__(self, frame: frames.Frame | None, code: int, reason: str) -> None:
@@ -42,19 +42,19 @@ class Refused(Exception):  # noqa: N818
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class TokenVerdict:
     """What the auth service says of a token: the user, or else the text and code of the refusal."""
 
     user: str = ""
-    text: str = REJECTED
+    text: str = TOKEN_REJECTED
     code: str = "VALIDATION_FAILED"
 
 
 @dataclass(frozen=True, slots=True)
-class Service:
+class AuthService:
     """An auth service that stands in for the real one: what it says of any token, and whether the breaker sees it."""
 
-    judge: Callable[[str], Verdict] = field(repr=False)
+    judge: Callable[[str], TokenVerdict] = field(repr=False)
     breaker: bool = False
 
 
@@ -65,16 +65,18 @@ class Backend:
     """
 
     def __init__(
-        self, key: bytes, *, slots: int, pace: Pace, rng: random.Random, now: float, login_breaker: bool = False
+        self, key: bytes, *, slots: int, pace: Timings, rng: random.Random, now: float, login_breaker: bool = False
     ) -> None:
         self._key = key
         self._pace = pace
         self._rng = rng
         self._fresh = True
         self._cached: dict[str, tuple[float, str]] = {}
-        self.breaker = Breaker(pace.breaker_open)
-        self.login_breaker = Breaker(pace.login_breaker_open, LOGIN_FAILURES, by_rate=False) if login_breaker else None
-        self.managers = Managers(
+        self.breaker = AuthBreaker(pace.breaker_open)
+        self.login_breaker = (
+            AuthBreaker(pace.login_breaker_open, OPENING_LOGIN_FAILURES, by_rate=False) if login_breaker else None
+        )
+        self.managers = UserManagers(
             slots, release=pace.slot_release, idle=pace.slot_idle, cleanup=pace.slot_cleanup, now=now
         )
         self.memory: dict[str, str] = {}
@@ -85,7 +87,9 @@ class Backend:
         fresh, self._fresh = self._fresh, False
         return self._pace.cold_start if fresh else 0.0
 
-    def authenticate(self, knock: Knock, *, now: float, wall: float, service: Service | None = None) -> str:
+    def authenticate(
+        self, knock: UpgradeRequest, *, now: float, wall: float, service: AuthService | None = None
+    ) -> str:
         """Step 2: the user of the token; raises Refused (1008 `SSOT Auth failed`)."""
         own = self.login_breaker
         if own is None:
@@ -94,13 +98,13 @@ class Backend:
             raise _not_let_in(knock, "AUTH_CIRCUIT_BREAKER_OPEN", "circuit_breaker_open | Too many failures", wall)
         try:
             user = self._let_in(knock, now=now, wall=wall, service=service)
-        except Refused:
+        except LoginRefusedError:
             own.record(now, ok=False)
             raise
         own.record(now, ok=True)
         return user
 
-    def _let_in(self, knock: Knock, *, now: float, wall: float, service: Service | None) -> str:
+    def _let_in(self, knock: UpgradeRequest, *, now: float, wall: float, service: AuthService | None) -> str:
         token = knock.token()
         if token is None:
             raise _not_let_in(knock, "NO_TOKEN", "no_token_provided | No JWT token found in the request", wall)
@@ -113,27 +117,27 @@ class Backend:
             raise _not_let_in(knock, verdict.code, f"{verdict.text} | Token validation failed", wall)
         return verdict.user
 
-    def _asked(self, token: str, now: float, wall: float) -> Verdict:
+    def _asked(self, token: str, now: float, wall: float) -> TokenVerdict:
         if not self.breaker.allows(now):
-            return Verdict(text=UNREACHABLE)
+            return TokenVerdict(text=UNREACHABLE)
         verdict = self._judged(token, now, wall)
         self.breaker.record(now, ok=bool(verdict.user))
         return verdict
 
-    def _instead(self, service: Service, token: str, now: float) -> Verdict:
+    def _instead(self, service: AuthService, token: str, now: float) -> TokenVerdict:
         if not service.breaker:
             return service.judge(token)
         if not self.breaker.allows(now):
-            return Verdict(text=UNREACHABLE)
+            return TokenVerdict(text=UNREACHABLE)
         verdict = service.judge(token)
         self.breaker.record(now, ok=bool(verdict.user))
         return verdict
 
-    def _judged(self, token: str, now: float, wall: float) -> Verdict:
+    def _judged(self, token: str, now: float, wall: float) -> TokenVerdict:
         until, user = self._cached.get(token, (0.0, ""))
         if user and now < until:
-            return Verdict(user)
-        verdict = Verdict(subject_of(token, self._key, wall))
+            return TokenVerdict(user)
+        verdict = TokenVerdict(subject_of(token, self._key, wall))
         if verdict.user:
             self._remember(token, verdict.user, now)
         return verdict
@@ -144,7 +148,7 @@ class Backend:
         self._cached[token] = (now + self._pace.verdict_cache, user)
         while self._cached:
             oldest = next(iter(self._cached))
-            if self._cached[oldest][0] > now and len(self._cached) <= REMEMBERED:
+            if self._cached[oldest][0] > now and len(self._cached) <= MAX_REMEMBERED_TOKENS:
                 break
             del self._cached[oldest]
 
@@ -162,16 +166,16 @@ def subject_of(token: str, key: bytes, wall: float) -> str:
     """The auth service's own checks (section 1): the subject, or an empty string."""
     try:
         claims = verify(token, key, wall, algorithms=ALGORITHMS, required=REQUIRED, issuer=ISSUER, audience=AUDIENCE)
-    except BadToken:
+    except InvalidTokenError:
         return ""
-    own = all(claims.get(name, value) == value for name, value in OWN.items())
+    own = all(claims.get(name, value) == value for name, value in SERVICE_LABELS.items())
     return str(claims["sub"]) if own and claims.get("token_type") == "access" else ""
 
 
-def _not_let_in(knock: Knock, code: str, text: str, wall: float) -> Refused:
-    return Refused(refusal(knock, code, text, wall), 1008, "SSOT Auth failed")
+def _not_let_in(knock: UpgradeRequest, code: str, text: str, wall: float) -> LoginRefusedError:
+    return LoginRefusedError(refusal(knock, code, text, wall), 1008, "SSOT Auth failed")
 
 
-def factory_refused(frame: frames.Frame) -> Refused:
+def factory_refused(frame: frames.Frame) -> LoginRefusedError:
     """A refusal of the manager factory, whatever its cause."""
-    return Refused(frame, 1011, "Factory SSOT validation failed")
+    return LoginRefusedError(frame, 1011, "Factory SSOT validation failed")

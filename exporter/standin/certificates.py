@@ -25,7 +25,7 @@ PRIVATE: Final = 0o600
 
 
 @dataclass(frozen=True, slots=True)
-class Issued:
+class IssuedCertificate:
     """A certificate and its key."""
 
     key: ec.EllipticCurvePrivateKey
@@ -48,7 +48,7 @@ def write_private(path: Path, content: bytes) -> Path:
     return path
 
 
-class Certificates:
+class CertificateFolder:
     """Made on first use, each once, in `folder`."""
 
     def __init__(self, folder: Path, *, client_required: bool = False) -> None:
@@ -57,11 +57,11 @@ class Certificates:
         self._contexts: dict[tuple[str, bool], ssl.SSLContext] = {}
 
     @cached_property
-    def _authority(self) -> Issued:
+    def _authority(self) -> IssuedCertificate:
         return _authority("standin CA")
 
     @cached_property
-    def _stranger(self) -> Issued:
+    def _stranger(self) -> IssuedCertificate:
         return _authority("somebody else's CA")
 
     @cached_property
@@ -72,7 +72,7 @@ class Certificates:
         return path
 
     @cached_property
-    def _client(self) -> Issued:
+    def _client(self) -> IssuedCertificate:
         return _issued("standin client", self._authority, ExtendedKeyUsageOID.CLIENT_AUTH, ())
 
     @cached_property
@@ -109,7 +109,7 @@ class Certificates:
             write_private(path, issued.key_pem() + issued.certificate_pem())
         return path
 
-    def _server(self, kind: str) -> Issued:
+    def _server(self, kind: str) -> IssuedCertificate:
         issuer = self._stranger if kind == "untrusted" else self._authority
         names = ("elsewhere.invalid",) if kind == "wrong_host" else ("localhost", "127.0.0.1", "::1")
         until = PAST if kind == "expired" else TO
@@ -156,19 +156,19 @@ def _builder(
     )
 
 
-def _authority(common: str) -> Issued:
+def _authority(common: str) -> IssuedCertificate:
     key = ec.generate_private_key(ec.SECP256R1())
     builder = (
         _builder(common, _name(common), key.public_key(), TO)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .add_extension(_key_usage(authority=True), critical=True)
     )
-    return Issued(key, builder.sign(key, hashes.SHA256()))
+    return IssuedCertificate(key, builder.sign(key, hashes.SHA256()))
 
 
 def _issued(
-    common: str, issuer: Issued, usage: x509.ObjectIdentifier, names: tuple[str, ...], until: datetime = TO
-) -> Issued:
+    common: str, issuer: IssuedCertificate, usage: x509.ObjectIdentifier, names: tuple[str, ...], until: datetime = TO
+) -> IssuedCertificate:
     key = ec.generate_private_key(ec.SECP256R1())
     signer = x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer.key.public_key())
     builder = (
@@ -180,4 +180,4 @@ def _issued(
     )
     if names:
         builder = builder.add_extension(x509.SubjectAlternativeName([_alternative(n) for n in names]), critical=False)
-    return Issued(key, builder.sign(issuer.key, hashes.SHA256()))
+    return IssuedCertificate(key, builder.sign(issuer.key, hashes.SHA256()))

@@ -8,6 +8,7 @@ import socket
 import ssl
 from collections.abc import Callable
 from contextlib import suppress
+from http import HTTPStatus
 from typing import NoReturn
 
 from websockets.datastructures import Headers
@@ -15,39 +16,35 @@ from websockets.http11 import Request
 
 from exporter.standin import frames, http_answers
 from exporter.standin.acts import ACTS
-from exporter.standin.conversation import Conversation, Story
-from exporter.standin.credentials import Knock
-from exporter.standin.faults import Active, Stage
-from exporter.standin.house import House
-from exporter.standin.seen import Seen, seen
-from exporter.standin.switchboard import ALIASES, ALL, at
+from exporter.standin.conversation import Conversation, ConversationLog
+from exporter.standin.credentials import UpgradeRequest
+from exporter.standin.faults import ActiveFault, FaultStage
+from exporter.standin.house import ServerState
+from exporter.standin.seen import ConnectionRecord, seen
+from exporter.standin.switchboard import ALIASES, ALL_PATHS, at
 from exporter.standin.transport_paths import TRANSPORT_PATHS
-from exporter.standin.wire import Ended, Wire
+from exporter.standin.wire import ConversationEndedError, ServerConnection
 from exporter.standin.wire_acts import WIRE_ACTS
 
-NOT_FOUND = 404
-FORBIDDEN = 403
-OK = 200
 
-
-class Connection:
+class AcceptedConnection:
     """An accepted socket. `run` it in a task of its own; when the task is done, `record` tells."""
 
     def __init__(
         self,
         sock: socket.socket,
         peer: str,
-        house: House,
+        house: ServerState,
         *,
-        tls: Callable[[list[Active]], ssl.SSLContext] | None,
+        tls: Callable[[list[ActiveFault]], ssl.SSLContext] | None,
     ) -> None:
         self._house = house
         self._peer = peer
         self._tls = tls is not None
         self._faults = house.switchboard.of_listener()
         self._names = [fault.name for fault in self._faults]
-        self.wire = Wire(sock, context=tls and tls(self._faults), pace=house.pace, clock=house.clock)
-        self._story = Story()
+        self.wire = ServerConnection(sock, context=tls and tls(self._faults), pace=house.pace, clock=house.clock)
+        self._story = ConversationLog()
         self._path: str | None = None
         self._token_seen = False
 
@@ -56,7 +53,7 @@ class Connection:
         self.wire.opening = self._open
         self.wire.owner = asyncio.current_task()  # to be cancelled when the connection is lost
         try:
-            with suppress(Ended):
+            with suppress(ConversationEndedError):
                 await self.wire.start()
                 await self._serve()
         finally:
@@ -74,18 +71,18 @@ class Connection:
     def is_at(self, path: str) -> bool:
         """True if the connection is to this path (canonical; "*": any)."""
         mine = ALIASES.get(self._path or "", self._path)
-        return path in (ALL, mine)
+        return path in (ALL_PATHS, mine)
 
     def _open(self) -> None:
         """The faults that act before a byte is read."""
-        for fault in at(Stage.TCP, self._faults):
+        for fault in at(FaultStage.TCP, self._faults):
             if fault.name != "not_tls" or self._tls:
-                WIRE_ACTS[fault.name](self.wire, fault.values, Stage.TCP)
+                WIRE_ACTS[fault.name](self.wire, fault.values, FaultStage.TCP)
 
     async def _serve(self) -> None:
         request = await self.wire.request()
         self._path, _, query = request.path.partition("?")
-        knock = Knock(self._path, query, _plain(request.headers), self._peer)
+        knock = UpgradeRequest(self._path, query, _plain(request.headers), self._peer)
         self._token_seen = knock.token() is not None
         if "websocket" not in knock.headers.get("upgrade", "").lower():
             self._answer_http(request, self._path)
@@ -96,19 +93,19 @@ class Connection:
         now = self._house.wall()
         healthy = request.method == "GET" and path == "/health"
         value = frames.health(now) if healthy else {"detail": "Not Found"}
-        self._end_http(http_answers.json_answer(OK if healthy else NOT_FOUND, value, now))
+        self._end_http(http_answers.json_answer(HTTPStatus.OK if healthy else HTTPStatus.NOT_FOUND, value, now))
 
     def _end_http(self, answer: bytes) -> NoReturn:
         self.wire.write(answer)
         self.wire.deafened = True
         self.wire.finish()
-        raise Ended
+        raise ConversationEndedError
 
-    async def _upgrade(self, request: Request, knock: Knock) -> None:
+    async def _upgrade(self, request: Request, knock: UpgradeRequest) -> None:
         house = self._house
         backend = house.backend(knock.path)
         if backend is None:
-            self._end_http(http_answers.answer(FORBIDDEN, b"", "text/plain", house.wall(), {}))
+            self._end_http(http_answers.answer(HTTPStatus.FORBIDDEN, b"", "text/plain", house.wall(), {}))
         faults = house.switchboard.of_path(ALIASES.get(knock.path, knock.path))
         self._names += [fault.name for fault in faults]
         talk = Conversation(
@@ -116,23 +113,23 @@ class Connection:
             story=self._story,
         )  # fmt: skip
         self._watch_close(faults)
-        await talk.play(Stage.UPGRADE)
+        await talk.play(FaultStage.UPGRADE)
         self.wire.switch(request, accept=talk.accept, wall=house.wall())
         special = TRANSPORT_PATHS.get(knock.path)
         await (special(talk) if special else talk.run())
 
-    def _watch_close(self, faults: list[Active]) -> None:
-        closing = at(Stage.CLOSE, faults)
+    def _watch_close(self, faults: list[ActiveFault]) -> None:
+        closing = at(FaultStage.CLOSE, faults)
         if not closing:
             return
 
         def act() -> None:
             for fault in closing:
-                WIRE_ACTS[fault.name](self.wire, fault.values, Stage.CLOSE)
+                WIRE_ACTS[fault.name](self.wire, fault.values, FaultStage.CLOSE)
 
         self.wire.on_close = act
 
-    def record(self) -> Seen:
+    def record(self) -> ConnectionRecord:
         """What was seen of it, once it is over."""
         return seen(
             self.wire.trace,

@@ -14,18 +14,18 @@ from typing import Any, Final, Protocol
 
 from aiohttp import web
 
-from exporter.standin.faults import LISTENER, ROWS, Fault, Param
-from exporter.standin.seen import Seen
+from exporter.standin.faults import LISTENER_STAGES, ROWS, Fault, FaultParam
+from exporter.standin.seen import ConnectionRecord
 
-MOST_BODY: Final = 65_536
+MAX_BODY_BYTES: Final = 65_536
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-class Controlled(Protocol):
+class ControlledStandIn(Protocol):
     """What of the stand-in is within reach."""
 
     @property
-    def sessions(self) -> Sequence[Seen]:
+    def sessions(self) -> Sequence[ConnectionRecord]:
         """Finished connections."""
 
     def set_fault(self, path: str, *specs: str) -> None:
@@ -47,12 +47,12 @@ def table() -> list[dict[str, Any]]:
 
 
 def _row(fault: Fault) -> dict[str, Any]:
-    listener = not fault.shareable or any(stage in LISTENER for stage in fault.stages)
+    listener = not fault.shareable or any(stage in LISTENER_STAGES for stage in fault.stages)
     params = [_param(param) for param in fault.params]
     return {"name": fault.name, "text": fault.text, "params": params, "listener": listener}
 
 
-def _param(param: Param) -> dict[str, Any]:
+def _param(param: FaultParam) -> dict[str, Any]:
     row = {"name": param.name, "kind": param.kind.value, "default": param.default, "text": param.text}
     return {**row, "choices": list(param.choices)} if param.choices else row
 
@@ -61,17 +61,17 @@ def _refused(sentence: str, status: int = 400) -> web.Response:
     return web.json_response({"error": sentence}, status=status)
 
 
-class Control:
+class ControlServer:
     """The HTTP server. `start` it, ask `url`, `close` it."""
 
-    def __init__(self, standin: Controlled) -> None:
+    def __init__(self, standin: ControlledStandIn) -> None:
         self._standin = standin
         self._runner: web.AppRunner | None = None
         self.url = ""
 
     async def start(self, host: str, port: int) -> None:
         """Listen; raises OSError if the port is taken."""
-        app = web.Application(middlewares=[_in_sentences], client_max_size=MOST_BODY)
+        app = web.Application(middlewares=[_in_sentences], client_max_size=MAX_BODY_BYTES)
         app.add_routes(
             [
                 web.get("/faults", self._list),

@@ -1,7 +1,7 @@
 """What the backend says on one connection to `/ws` (docs/backend-protocol.md#the-handshake-step-by-step).
 
 Rule 1: the steps stand in one place and in the backend's order; a fault acts between them, at its stage, and nowhere
-else. Rule 2: every wait is a sleep of the running loop; the times of `Pace` are the only figures.
+else. Rule 2: every wait is a sleep of the running loop; the times of `Timings` are the only figures.
 """
 
 import asyncio
@@ -12,20 +12,20 @@ from dataclasses import dataclass, field
 from typing import Any, Final, NoReturn
 
 from exporter.standin import frames
-from exporter.standin.backend import Backend, Refused, Service
-from exporter.standin.credentials import Knock
-from exporter.standin.faults import Active, Stage
-from exporter.standin.pace import Pace
-from exporter.standin.replies import Answer, answer
+from exporter.standin.backend import AuthService, Backend, LoginRefusedError
+from exporter.standin.credentials import UpgradeRequest
+from exporter.standin.faults import ActiveFault, FaultStage
+from exporter.standin.pace import Timings
+from exporter.standin.replies import Reply, answer
 from exporter.standin.switchboard import at
-from exporter.standin.wire import Ended, Wire
+from exporter.standin.wire import ConversationEndedError, ServerConnection
 
-MOST_ERRORS: Final = 5
+MAX_ERRORS: Final = 5
 """Consecutive handling errors that end the message loop without closing the socket (section 0.8)."""
 
 
 @dataclass(slots=True)
-class Story:
+class ConversationLog:
     """What the conversation came to. Times by the stand-in's clock."""
 
     user: str | None = None
@@ -38,29 +38,29 @@ class Story:
 class Conversation:
     """One connection and the process behind it. Faults reach in through the fields and verbs."""
 
-    wire: Wire
+    wire: ServerConnection
     backend: Backend
-    pace: Pace
+    pace: Timings
     clock: Callable[[], float]
     wall: Callable[[], float]
-    faults: list[Active]
-    acts: Mapping[str, Callable[["Conversation", Mapping[str, Any], Stage], Awaitable[None]]]
-    knock: Knock
+    faults: list[ActiveFault]
+    acts: Mapping[str, Callable[["Conversation", Mapping[str, Any], FaultStage], Awaitable[None]]]
+    knock: UpgradeRequest
     weather: random.Random
     accept: str | None = None
-    service: Service | None = None
+    service: AuthService | None = None
     startup_complete: bool = True
     deaf: bool = False
     user: str = ""
     connection_id: str = ""
     welcome: frames.Frame | None = None
-    answer: Answer | None = None
-    story: Story = field(default_factory=Story)
+    answer: Reply | None = None
+    story: ConversationLog = field(default_factory=ConversationLog)
     _last_pong: float = 0.0
 
     # Verbs ---------------------------------------------------------------------------------------------------------
 
-    async def play(self, stage: Stage) -> None:
+    async def play(self, stage: FaultStage) -> None:
         """Let the faults of this stage act, in the order of the table."""
         for fault in at(stage, self.faults):
             await self.acts[fault.name](self, fault.values, stage)
@@ -74,24 +74,24 @@ class Conversation:
         if frame is not None:
             self.send(frame)
         self.wire.close(code, reason)
-        raise Ended
+        raise ConversationEndedError
 
     def zombie(self) -> NoReturn:
         """The handler has returned, the socket has not: only the protocol lives on; raises Ended."""
         self.wire.never("heartbeat")
         self.wire.discarding = True
-        raise Ended
+        raise ConversationEndedError
 
     # Steps ---------------------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
         """From the 101 on."""
-        await self.play(Stage.OPENED)
+        await self.play(FaultStage.OPENED)
         await asyncio.sleep(self.backend.warm_up())
-        await self.play(Stage.AUTH)
+        await self.play(FaultStage.AUTH)
         await self._authenticate()
         self.connection_id = self.backend.connection_id(self.user, self.wall())
-        await self.play(Stage.FACTORY)
+        await self.play(FaultStage.FACTORY)
         self._admit()
         self.wire.on_disconnect = self._touch
         await self._admitted()
@@ -104,7 +104,7 @@ class Conversation:
         """Step 2: on a refusal the frame, a pause, the close."""
         try:
             self.user = self.backend.authenticate(self.knock, now=self.clock(), wall=self.wall(), service=self.service)
-        except Refused as refused:
+        except LoginRefusedError as refused:
             if refused.frame is not None:
                 self.send(refused.frame)
             await asyncio.sleep(self.pace.auth_pause)
@@ -115,14 +115,14 @@ class Conversation:
         """Step 4: on a refusal the frame and at once the close."""
         try:
             self.backend.admit(self.user, self.connection_id, now=self.clock(), wall=self.wall())
-        except Refused as refused:
+        except LoginRefusedError as refused:
             self.refuse(refused.frame, refused.code, refused.reason)
 
     async def _admitted(self) -> None:
         """Steps 5 to 11."""
-        await self.play(Stage.STARTUP)
+        await self.play(FaultStage.STARTUP)
         await asyncio.sleep(self.pace.registration)
-        await self.play(Stage.ADMISSION)
+        await self.play(FaultStage.ADMISSION)
         await self._greet()
         await asyncio.sleep(self.pace.settle)
         await self._listen()
@@ -133,11 +133,11 @@ class Conversation:
         self.welcome = frames.welcome(
             self.user, self.connection_id, now, self.pace.heartbeat, startup_complete=self.startup_complete
         )
-        await self.play(Stage.WELCOME)
+        await self.play(FaultStage.WELCOME)
         self.story.welcomed_at = self.clock()
         if self.welcome is not None:
             self.send(self.welcome)
-        await self.play(Stage.GREETED)
+        await self.play(FaultStage.GREETED)
         self._last_pong = self.clock()
         self._beat()
 
@@ -152,7 +152,7 @@ class Conversation:
     async def _listen(self) -> None:
         """Step 11: five consecutive errors end the loop, and nothing else."""
         errors = 0
-        while errors < MOST_ERRORS:
+        while errors < MAX_ERRORS:
             message = await self.wire.message()
             self.answer = answer(message, self.user, self.wall())
             if self.answer.error:
@@ -170,7 +170,7 @@ class Conversation:
         if self.answer is None or self.answer.kind == "pong":
             self._last_pong = self.clock()
             return
-        await self.play(Stage.REPLY)
+        await self.play(FaultStage.REPLY)
         reply = self.answer
         if self._is_deaf() and reply.kind != "ping":
             return

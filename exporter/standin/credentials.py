@@ -15,13 +15,13 @@ from exporter.standin import frames
 
 BYPASS_NAMES: Final = ("test", "e2e")
 BYPASS_VALUES: Final = frozenset({"true", "1", "staging", "test", "e2e"})
-PREVIEW: Final = 30
+PREVIEW_CHARACTERS: Final = 30
 """Characters of the Authorization header that the error frame shows (section 8, "Secrets")."""
-PARTS: Final = 3
+JWT_PART_COUNT: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Knock:
+class UpgradeRequest:
     """An upgrade request as the backend sees it. Header names are in lower case; `client` is the peer's address."""
 
     path: str
@@ -60,7 +60,7 @@ def unpadded(text: str) -> str | None:
 def well_formed(token: str) -> bool:
     """The format check: three non-empty parts."""
     parts = token.split(".")
-    return len(parts) == PARTS and all(parts)
+    return len(parts) == JWT_PART_COUNT and all(parts)
 
 
 def unverified_subject(token: str, now: float) -> str:
@@ -79,14 +79,14 @@ def _payload(token: str) -> Mapping[str, Any]:
     return claims if isinstance(claims, dict) else {}
 
 
-def refusal(knock: Knock, code: str, text: str, now: float) -> frames.Frame:
+def refusal(knock: UpgradeRequest, code: str, text: str, now: float) -> frames.Frame:
     """The error frame of an auth refusal, with what the real one leaks."""
     token = knock.token() or ""
     details = {
         "error_code": code,
         "failure_context": {
             "client": knock.client,
-            "authorization_preview": knock.headers.get("authorization", "")[:PREVIEW],
+            "authorization_preview": knock.headers.get("authorization", "")[:PREVIEW_CHARACTERS],
             "token_prefix": token[:12],
             "token_suffix": token[-8:],
             "token_length": len(token),

@@ -2,10 +2,10 @@
 
 from typing import Final
 
-from exporter.standin.pace import Pace
+from exporter.standin.pace import Timings
 
-SPEED: Final = 0.1
-DEMO_PACE: Final = Pace().scaled(SPEED)
+DEMO_TIME_SCALE: Final = 0.1
+DEMO_PACE: Final = Timings().scaled(DEMO_TIME_SCALE)
 
 
 def demo_config(url: str, key_file: str) -> dict[str, object]:
@@ -27,7 +27,7 @@ def demo_config(url: str, key_file: str) -> dict[str, object]:
                     }
                 },
                 "confirm": {"after": "500ms"},
-                "limits": {"slot_release": f"{300 * SPEED:.0f}s"},
+                "limits": {"slot_release": f"{300 * DEMO_TIME_SCALE:.0f}s"},
             }
         ]
     }

@@ -13,13 +13,13 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final
 
-MOST_REASON: Final = 123
+MAX_REASON_BYTES: Final = 123
 """Bytes of a close reason (RFC 6455 section 5.5)."""
-MOST_CODE: Final = 65_535
+MAX_CODE: Final = 65_535
 NEXT_PARAMETER: Final = re.compile(r",(?=[a-z_]+=)")
 
 
-class Stage(StrEnum):
+class FaultStage(StrEnum):
     """A point in a connection's life at which a fault acts."""
 
     TCP = "tcp"
@@ -48,11 +48,11 @@ class Stage(StrEnum):
     """The client's close frame has arrived, nothing answered."""
 
 
-LISTENER: Final = (Stage.TCP, Stage.TLS)
+LISTENER_STAGES: Final = (FaultStage.TCP, FaultStage.TLS)
 """Stages before a path is known: their faults hold for the whole listener."""
 
 
-class Kind(StrEnum):
+class ParamKind(StrEnum):
     """The type of a parameter."""
 
     TEXT = "text"
@@ -64,15 +64,15 @@ class Kind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Param:
+class FaultParam:
     """One parameter. `default` None: the backend's own figure. `stages`: for the one that says where a fault acts."""
 
     name: str
-    kind: Kind
+    kind: ParamKind
     default: Any
     text: str
     choices: tuple[str, ...] = ()
-    stages: Mapping[str, Stage] = field(default_factory=dict)
+    stages: Mapping[str, FaultStage] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,17 +81,17 @@ class Fault:
 
     name: str
     text: str
-    params: tuple[Param, ...] = ()
-    stages: tuple[Stage, ...] = ()
+    params: tuple[FaultParam, ...] = ()
+    stages: tuple[FaultStage, ...] = ()
     shareable: bool = True
 
-    def param(self, name: str) -> Param | None:
+    def param(self, name: str) -> FaultParam | None:
         """The parameter of that name."""
-        return next((param for param in (*self.params, SHARE) if param.name == name), None)
+        return next((param for param in (*self.params, SHARE_PARAM) if param.name == name), None)
 
 
 @dataclass(frozen=True, slots=True)
-class Active:
+class ActiveFault:
     """A fault with its values, as parsed from `spec`."""
 
     fault: Fault
@@ -105,7 +105,7 @@ class Active:
         return self.fault.name
 
     @property
-    def stages(self) -> tuple[Stage, ...]:
+    def stages(self) -> tuple[FaultStage, ...]:
         """Where it acts."""
         places = (param.stages[self.values[param.name]] for param in self.fault.params if param.stages)
         return self.fault.stages or tuple(places)
@@ -113,67 +113,69 @@ class Active:
     @property
     def needs_listener(self) -> bool:
         """True if it acts before a path is known."""
-        return not self.fault.shareable or any(stage in LISTENER for stage in self.stages)
+        return not self.fault.shareable or any(stage in LISTENER_STAGES for stage in self.stages)
 
 
-SHARE: Final = Param("share", Kind.SHARE, 1.0, "fraction of connections it meets, above 0 and at most 1")
+SHARE_PARAM: Final = FaultParam(
+    "share", ParamKind.SHARE, 1.0, "fraction of connections it meets, above 0 and at most 1"
+)
 
 
-def _text(name: str, default: str, text: str) -> Param:
-    return Param(name, Kind.TEXT, default, text)
+def _text(name: str, default: str, text: str) -> FaultParam:
+    return FaultParam(name, ParamKind.TEXT, default, text)
 
 
-def _count(name: str, default: int | None, text: str) -> Param:
-    return Param(name, Kind.COUNT, default, text)
+def _count(name: str, default: int | None, text: str) -> FaultParam:
+    return FaultParam(name, ParamKind.COUNT, default, text)
 
 
-def _delay(default: float | None, text: str = "seconds it takes") -> Param:
-    return Param("delay", Kind.SECONDS, default, text)
+def _delay(default: float | None, text: str = "seconds it takes") -> FaultParam:
+    return FaultParam("delay", ParamKind.SECONDS, default, text)
 
 
-def _flag(name: str, text: str, *, default: bool = False) -> Param:
-    return Param(name, Kind.FLAG, default, text)
+def _flag(name: str, text: str, *, default: bool = False) -> FaultParam:
+    return FaultParam(name, ParamKind.FLAG, default, text)
 
 
-def _choice(name: str, text: str, *choices: str) -> Param:
-    return Param(name, Kind.CHOICE, choices[0], text, choices)
+def _choice(name: str, text: str, *choices: str) -> FaultParam:
+    return FaultParam(name, ParamKind.CHOICE, choices[0], text, choices)
 
 
-def _place(name: str, default: str, **stages: Stage) -> Param:
+def _place(name: str, default: str, **stages: FaultStage) -> FaultParam:
     text = "the point at which it happens"
-    return Param(name, Kind.CHOICE, default, text, tuple(stages), stages)
+    return FaultParam(name, ParamKind.CHOICE, default, text, tuple(stages), stages)
 
 
 AT_ANY: Final = {
-    "tcp": Stage.TCP,
-    "upgrade": Stage.UPGRADE,
-    "admission": Stage.ADMISSION,
-    "reply": Stage.REPLY,
-    "close": Stage.CLOSE,
+    "tcp": FaultStage.TCP,
+    "upgrade": FaultStage.UPGRADE,
+    "admission": FaultStage.ADMISSION,
+    "reply": FaultStage.REPLY,
+    "close": FaultStage.CLOSE,
 }
-AT_FRAME: Final = _place("at", "admission", admission=Stage.ADMISSION, reply=Stage.REPLY)
+AT_FRAME: Final = _place("at", "admission", admission=FaultStage.ADMISSION, reply=FaultStage.REPLY)
 
 ROWS: Final = (
     Fault("none", "nothing is wrong"),
     # The listener.
     Fault("refuse", "stops listening: connections are refused", shareable=False),
-    Fault("not_tls", "answers plain HTTP on the TLS port", stages=(Stage.TCP,)),
-    Fault("tls_expired", "shows a certificate that has expired", stages=(Stage.TLS,)),
-    Fault("tls_untrusted", "shows a certificate of an unknown issuer", stages=(Stage.TLS,)),
-    Fault("tls_wrong_host", "shows a certificate for another name", stages=(Stage.TLS,)),
-    Fault("tls_client_required", "refuses who shows no client certificate of its CA", stages=(Stage.TLS,)),
+    Fault("not_tls", "answers plain HTTP on the TLS port", stages=(FaultStage.TCP,)),
+    Fault("tls_expired", "shows a certificate that has expired", stages=(FaultStage.TLS,)),
+    Fault("tls_untrusted", "shows a certificate of an unknown issuer", stages=(FaultStage.TLS,)),
+    Fault("tls_wrong_host", "shows a certificate for another name", stages=(FaultStage.TLS,)),
+    Fault("tls_client_required", "refuses who shows no client certificate of its CA", stages=(FaultStage.TLS,)),
     # What only delays or adds, and so goes on.
-    Fault("slow_upgrade", "answers the upgrade late", (_delay(1.0),), (Stage.UPGRADE,)),
-    Fault("fragments", "sends every message in three fragments with a ping in between", stages=(Stage.OPENED,)),
-    Fault("no_close_answer", "never answers a close frame and keeps the connection", stages=(Stage.CLOSE,)),
-    Fault("forged_token_accepted", "lets any token in unverified", stages=(Stage.AUTH,)),
-    Fault("bad_accept", "answers the upgrade with a wrong Sec-WebSocket-Accept", stages=(Stage.UPGRADE,)),
+    Fault("slow_upgrade", "answers the upgrade late", (_delay(1.0),), (FaultStage.UPGRADE,)),
+    Fault("fragments", "sends every message in three fragments with a ping in between", stages=(FaultStage.OPENED,)),
+    Fault("no_close_answer", "never answers a close frame and keeps the connection", stages=(FaultStage.CLOSE,)),
+    Fault("forged_token_accepted", "lets any token in unverified", stages=(FaultStage.AUTH,)),
+    Fault("bad_accept", "answers the upgrade with a wrong Sec-WebSocket-Accept", stages=(FaultStage.UPGRADE,)),
     Fault("slow_services", "waits for services, sends service_info, then the welcome", (_delay(None),),
-          (Stage.STARTUP,)),
-    Fault("slow_welcome", "sends the welcome late", (_delay(3.0),), (Stage.ADMISSION,)),
-    Fault("slow_reply", "answers late", (_delay(1.0),), (Stage.REPLY,)),
+          (FaultStage.STARTUP,)),
+    Fault("slow_welcome", "sends the welcome late", (_delay(3.0),), (FaultStage.ADMISSION,)),
+    Fault("slow_reply", "answers late", (_delay(1.0),), (FaultStage.REPLY,)),
     Fault("noise", "sends pings, notices, other people's acks and agent events before the welcome and each reply",
-          (_count("count", 8, "frames each time"),), (Stage.ADMISSION, Stage.REPLY)),
+          (_count("count", 8, "frames each time"),), (FaultStage.ADMISSION, FaultStage.REPLY)),
     Fault("huge_frame", "sends a text message of that size",
           (AT_FRAME, _count("size", 2_097_152, "bytes")), ()),
     Fault("bad_utf8", "sends a text message that is not UTF-8", (AT_FRAME,)),
@@ -186,9 +188,9 @@ ROWS: Final = (
                 "plain", "html", "redirect", "unfinished", "http10", "noreason", "early_hints"),
         _count("retry_after", None, "a Retry-After header, in seconds"),
         _text("location", "https://elsewhere.invalid/ws", "where a redirect points"),
-    ), (Stage.UPGRADE,)),
+    ), (FaultStage.UPGRADE,)),
     Fault("random_bytes", "sends garbage that cannot be HTTP or a frame", (
-        _place("at", "admission", upgrade=Stage.UPGRADE, admission=Stage.ADMISSION, reply=Stage.REPLY),
+        _place("at", "admission", upgrade=FaultStage.UPGRADE, admission=FaultStage.ADMISSION, reply=FaultStage.REPLY),
         _count("size", 256, "bytes"),
     )),
     # The token.
@@ -196,114 +198,115 @@ ROWS: Final = (
         _text("text", "token_rejected", "first word of the frame's text"),
         _text("code", "VALIDATION_FAILED", "the frame's error_code"),
         _flag("breaker", "count the refusals in the auth breaker, as the backend does"),
-    ), (Stage.AUTH,)),
+    ), (FaultStage.AUTH,)),
     Fault("auth_unavailable", "the auth service cannot be asked: VALIDATION_FAILED, 1008", (
         _text("text", "auth_service_unreachable", "first word of the frame's text; others seen: "
               "validation_failed_circuitbreakertimeout, inter_service_auth_failed"),
         _text("code", "VALIDATION_FAILED", "the frame's error_code"),
         _delay(0.0, "seconds until the refusal"),
         _flag("breaker", "count the refusals in the auth breaker, as the backend does"),
-    ), (Stage.AUTH,)),
+    ), (FaultStage.AUTH,)),
     Fault("relabelled_auth", "refuses every token by 1011 `SSOT Auth failed`",
-          (_flag("frame", "send the error frame first", default=True),), (Stage.AUTH,)),
+          (_flag("frame", "send the error frame first", default=True),), (FaultStage.AUTH,)),
     # The factory and what stands before it.
     Fault("too_many", "1008 `Too many concurrent connections (n/m)`",
-          (_count("limit", 3, "n and m"),), (Stage.FACTORY,)),
+          (_count("limit", 3, "n and m"),), (FaultStage.FACTORY,)),
     Fault("rate_limit_close", "1008 `Rate limit exceeded - retry after Ns`",
-          (_count("retry_after", 30, "seconds to stay away"),), (Stage.FACTORY,)),
+          (_count("retry_after", 30, "seconds to stay away"),), (FaultStage.FACTORY,)),
     Fault("name_shape", "a format check refuses one shape of user name: 1011 `Internal error`, no frame", (
         _choice("shape", "pool: staging-e2e-user-001; digits: 18 to 21 of them", "pool", "uuid", "digits"),
-    ), (Stage.FACTORY,)),
+    ), (FaultStage.FACTORY,)),
     Fault("slot_limit", "others hold all slots: FACTORY_INIT_FAILED (N), 1011", (
         _text("user", "", "only this subject is refused; empty: everybody"),
         _count("limit", None, "N; the path's own limit when absent"),
-    ), (Stage.FACTORY,)),
+    ), (FaultStage.FACTORY,)),
     Fault("init_failed", "the factory fails for another cause: FACTORY_INIT_FAILED, 1011", (
         _text("text", "SSOT factory validation failed: unexpected error in user context", "details.error_message"),
-    ), (Stage.FACTORY,)),
+    ), (FaultStage.FACTORY,)),
     # Between the factory and the welcome.
     Fault("startup_incomplete", "waits for a start-up that does not complete: STARTUP_INCOMPLETE, 1011",
-          (_delay(None),), (Stage.STARTUP,)),
+          (_delay(None),), (FaultStage.STARTUP,)),
     Fault("degraded", "sends degraded_mode, then nothing",
-          (_flag("welcome", "go on to a welcome with startup_complete false"),), (Stage.STARTUP,)),
+          (_flag("welcome", "go on to a welcome with startup_complete false"),), (FaultStage.STARTUP,)),
     Fault("internal_error", "1011 `Internal error` without an error frame", (AT_FRAME,)),
     Fault("unavailable", "1013 in place of the welcome",
-          (_text("text", "Service temporarily unavailable", "the reason"),), (Stage.ADMISSION,)),
+          (_text("text", "Service temporarily unavailable", "the reason"),), (FaultStage.ADMISSION,)),
     Fault("component", "a component's code in place of the welcome, on the wire even if 1004 to 1006", (
         _count("code", 1003, "1002 auth, 1003 factory, 1004 handler, 1005 database, 1006 dependencies, 1007 Redis, "
                "1008 supervisor, 1009 bridge, 1010 other"),
         _text("component", "", "the component's name; by code when absent"),
         _text("text", "initialization failed", "the rest of the reason, cut at 50 characters in all"),
-    ), (Stage.ADMISSION,)),
+    ), (FaultStage.ADMISSION,)),
     Fault("recovery_frame", "connection_recovery in place of the welcome, then a zombie",
-          stages=(Stage.ADMISSION,)),
-    Fault("no_welcome", "never sends the welcome; pings and close are answered", stages=(Stage.ADMISSION,)),
+          stages=(FaultStage.ADMISSION,)),
+    Fault("no_welcome", "never sends the welcome; pings and close are answered", stages=(FaultStage.ADMISSION,)),
     # The welcome.
     Fault("wrong_user", "welcomes somebody else", (_text("user", "somebody-else", "the name it says"),),
-          (Stage.WELCOME,)),
+          (FaultStage.WELCOME,)),
     Fault("wrong_environment", "welcomes to another environment",
-          (_text("environment", "production", "the name it says"),), (Stage.WELCOME,)),
-    Fault("repeated_connection_id", "gives every connection the same id", stages=(Stage.WELCOME,)),
-    Fault("frozen_time", "server_time stands still from the first welcome on", stages=(Stage.WELCOME,)),
+          (_text("environment", "production", "the name it says"),), (FaultStage.WELCOME,)),
+    Fault("repeated_connection_id", "gives every connection the same id", stages=(FaultStage.WELCOME,)),
+    Fault("frozen_time", "server_time stands still from the first welcome on", stages=(FaultStage.WELCOME,)),
     Fault("not_ready", "a field of the welcome is false",
-          (_choice("field", "which one", "connection_ready", "startup_complete"),), (Stage.WELCOME,)),
-    Fault("factory_disabled", "factory_pattern_enabled is false", stages=(Stage.WELCOME,)),
+          (_choice("field", "which one", "connection_ready", "startup_complete"),), (FaultStage.WELCOME,)),
+    Fault("factory_disabled", "factory_pattern_enabled is false", stages=(FaultStage.WELCOME,)),
     Fault("invalid_welcome", "the welcome lacks a field, or has values of the wrong type", (
         _text("missing", "", "field of data to leave out; connection_id if `type` is not given either"),
         _text("type", "", "field of data of the wrong type; `wrong`: all but event"),
-    ), (Stage.WELCOME,)),
+    ), (FaultStage.WELCOME,)),
     Fault("malformed_json", "sends text that is no JSON in place of the welcome or the reply",
-          (_place("at", "welcome", welcome=Stage.WELCOME, reply=Stage.REPLY),)),
-    Fault("binary_welcome", "sends the welcome as a binary message", stages=(Stage.WELCOME,)),
+          (_place("at", "welcome", welcome=FaultStage.WELCOME, reply=FaultStage.REPLY),)),
+    Fault("binary_welcome", "sends the welcome as a binary message", stages=(FaultStage.WELCOME,)),
     # After it.
-    Fault("zombie", "welcomes, then answers nothing but protocol pings and the close", stages=(Stage.GREETED,)),
-    Fault("deaf", "welcomes, then answers pings but no request", stages=(Stage.GREETED,)),
+    Fault("zombie", "welcomes, then answers nothing but protocol pings and the close", stages=(FaultStage.GREETED,)),
+    Fault("deaf", "welcomes, then answers pings but no request", stages=(FaultStage.GREETED,)),
     # Any end at any point.
     Fault("silent", "says nothing from that point on, not even a pong",
-          (_place("after", "upgrade", tcp=Stage.TCP, tls=Stage.UPGRADE, upgrade=Stage.OPENED, welcome=Stage.GREETED,
-                  send=Stage.REPLY, close=Stage.CLOSE),)),
+          (_place("after", "upgrade", tcp=FaultStage.TCP, tls=FaultStage.UPGRADE, upgrade=FaultStage.OPENED,
+                  welcome=FaultStage.GREETED,
+                  send=FaultStage.REPLY, close=FaultStage.CLOSE),)),
     Fault("half_close", "ends its side of the connection (FIN) without a close frame",
           (_place("at", "admission", **AT_ANY),)),
     Fault("abort", "resets the connection", (_place("at", "admission", **AT_ANY),)),
     Fault("close", "closes; at=close in place of the close answer, at=welcome right after the welcome", (
         _count("code", 1011, "any number, on the wire as it is; 1005: an empty close frame"),
         _text("reason", "", "the reason"),
-        _place("at", "admission", admission=Stage.ADMISSION, welcome=Stage.GREETED, reply=Stage.REPLY,
-               close=Stage.CLOSE),
+        _place("at", "admission", admission=FaultStage.ADMISSION, welcome=FaultStage.GREETED, reply=FaultStage.REPLY,
+               close=FaultStage.CLOSE),
         _text("frame", "", "error_code of an error frame to send first"),
         _text("text", "refused", "error_message of that frame"),
     )),
 )  # fmt: skip
 
 FAULTS: Final[Mapping[str, Fault]] = {fault.name: fault for fault in ROWS}
-ORDER: Final[Mapping[str, int]] = {fault.name: rank for rank, fault in enumerate(ROWS)}
+FAULT_RANKS: Final[Mapping[str, int]] = {fault.name: rank for rank, fault in enumerate(ROWS)}
 
 
-def parse(spec: str) -> Active:
+def parse(spec: str) -> ActiveFault:
     """A spec's fault and values; raises ValueError with a sentence that lists what is known."""
     name, _, rest = spec.strip().partition(":")
     fault = FAULTS.get(name)
     if fault is None:
         raise ValueError(f"unknown fault {name!r}; known are {', '.join(FAULTS)}")
     given = dict(_pair(fault, part) for part in NEXT_PARAMETER.split(rest)) if rest else {}
-    values = {param.name: given.get(param.name, param.default) for param in (*fault.params, SHARE)}
+    values = {param.name: given.get(param.name, param.default) for param in (*fault.params, SHARE_PARAM)}
     share = values.pop("share")
     if "share" in given and not fault.shareable:
         raise ValueError(f"{name} takes no share: a listener listens or it does not")
     _check(name, values)
-    return Active(fault, values, share, spec.strip())
+    return ActiveFault(fault, values, share, spec.strip())
 
 
 def _pair(fault: Fault, part: str) -> tuple[str, Any]:
     key, equals, text = part.partition("=")
     param = fault.param(key.strip())
     if not equals or param is None:
-        known = ", ".join(param.name for param in (*fault.params, SHARE))
+        known = ", ".join(param.name for param in (*fault.params, SHARE_PARAM))
         raise ValueError(f"unknown parameter {key.strip()!r} of {fault.name}; known are {known}")
     return param.name, _value(fault, param, text.strip())
 
 
-def _value(fault: Fault, param: Param, text: str) -> Any:
+def _value(fault: Fault, param: FaultParam, text: str) -> Any:
     reader, what = READERS[param.kind]
     try:
         value = reader(text)
@@ -326,22 +329,22 @@ def _share(text: str) -> float | None:
 
 
 FLAGS: Final = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
-READERS: Final[Mapping[Kind, tuple[Any, str]]] = {
-    Kind.TEXT: (str, "text"),
-    Kind.SECONDS: (_seconds, "seconds such as 0.5"),
-    Kind.COUNT: (lambda text: int(text) if text.isdecimal() and len(text) < len("1000000000") else None,
+READERS: Final[Mapping[ParamKind, tuple[Any, str]]] = {
+    ParamKind.TEXT: (str, "text"),
+    ParamKind.SECONDS: (_seconds, "seconds such as 0.5"),
+    ParamKind.COUNT: (lambda text: int(text) if text.isdecimal() and len(text) < len("1000000000") else None,
                  "a whole number below 1000000000"),
-    Kind.SHARE: (_share, "above 0 and at most 1"),
-    Kind.FLAG: (lambda text: FLAGS[text.lower()], "true or false"),
-    Kind.CHOICE: (str, ""),
+    ParamKind.SHARE: (_share, "above 0 and at most 1"),
+    ParamKind.FLAG: (lambda text: FLAGS[text.lower()], "true or false"),
+    ParamKind.CHOICE: (str, ""),
 }  # fmt: skip
 
 
 def _check(name: str, values: Mapping[str, Any]) -> None:
     """What a single value cannot say."""
-    if len(values.get("reason", "").encode()) > MOST_REASON:
-        raise ValueError(f"reason of {name} must be at most {MOST_REASON} bytes (RFC 6455 section 5.5)")
-    if isinstance(values.get("code"), int) and values["code"] > MOST_CODE:
-        raise ValueError(f"code of {name} must be at most {MOST_CODE}")
+    if len(values.get("reason", "").encode()) > MAX_REASON_BYTES:
+        raise ValueError(f"reason of {name} must be at most {MAX_REASON_BYTES} bytes (RFC 6455 section 5.5)")
+    if isinstance(values.get("code"), int) and values["code"] > MAX_CODE:
+        raise ValueError(f"code of {name} must be at most {MAX_CODE}")
     if values.get("status") is not None and not 100 <= values["status"] <= 999:  # noqa: PLR2004
         raise ValueError(f"status of {name} must be 100 to 999")

@@ -8,26 +8,26 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from exporter.standin.backend import Backend
-from exporter.standin.pace import Pace
-from exporter.standin.switchboard import ALIASES, ALL, MOST_PATHS, OWN_PATH, Switchboard, canonical
+from exporter.standin.pace import Timings
+from exporter.standin.switchboard import ALIASES, ALL_PATHS, MAX_PATHS, OWN_PATH, FaultRegistry, canonical
 from exporter.standin.transport_paths import TRANSPORT_PATHS
 
 
 @dataclass(slots=True)
-class House:
+class ServerState:
     """The state behind the sockets. `key` is the HMAC secret, `slots` the limit of every path.
 
     `login_breaker`: its endpoints have a breaker of their own.
     """
 
     key: bytes = field(repr=False)
-    pace: Pace
+    pace: Timings
     slots: int
     clock: Callable[[], float]
     wall: Callable[[], float]
     ids: random.Random
     weather: random.Random
-    switchboard: Switchboard
+    switchboard: FaultRegistry
     login_breaker: bool = False
     backends: dict[str, Backend] = field(default_factory=dict)
 
@@ -46,16 +46,16 @@ class House:
         return self.backends.get(path)
 
     def _serves(self, path: str) -> bool:
-        if path == ALL:
+        if path == ALL_PATHS:
             return False
         if path == "/ws" or path in TRANSPORT_PATHS or self.switchboard.knows(path):
             return True
-        return OWN_PATH.fullmatch(path) is not None and len(self.backends) < MOST_PATHS
+        return OWN_PATH.fullmatch(path) is not None and len(self.backends) < MAX_PATHS
 
     def forget(self, path: str) -> None:
         """A fresh process behind the path ("*": behind all): managers, breaker and cache are gone."""
         path = canonical(path)
-        if path == ALL:
+        if path == ALL_PATHS:
             self.backends.clear()
         else:
             self.backends.pop(path, None)

@@ -10,8 +10,8 @@ from http import HTTPStatus
 from typing import Any, Final
 
 EARLY_HINTS: Final = b"HTTP/1.1 103 Early Hints\r\nLink: </style.css>; rel=preload\r\n\r\n"
-PAGE: Final = "<!doctype html><html><head><title>{0}</title></head><body><h1>{0}</h1><hr>edge</body></html>\n"
-MISSING: Final = 4096
+HTML_PAGE: Final = "<!doctype html><html><head><title>{0}</title></head><body><h1>{0}</h1><hr>edge</body></html>\n"
+MISSING_BYTES: Final = 4096
 """Bytes that an unfinished answer announces and does not send."""
 
 
@@ -53,7 +53,7 @@ def refusal(values: Mapping[str, Any], status: int, wall: float) -> bytes:
     """What the fault `http` answers, by its `kind`."""
     kind = values["kind"]
     title = f"{status} {phrase(status)}"
-    body = (PAGE.format(title) if kind == "html" else f"{title}\n").encode()
+    body = (HTML_PAGE.format(title) if kind == "html" else f"{title}\n").encode()
     content_type = "text/html; charset=utf-8" if kind == "html" else "text/plain; charset=utf-8"
     extra: dict[str, str] = {}
     if kind == "redirect":
@@ -61,7 +61,7 @@ def refusal(values: Mapping[str, Any], status: int, wall: float) -> bytes:
     if values["retry_after"] is not None:
         extra["Retry-After"] = str(values["retry_after"])
     line = {"http10": f"HTTP/1.0 {title}", "noreason": f"HTTP/1.1 {status}"}.get(kind, f"HTTP/1.1 {title}")
-    missing = MISSING if kind == "unfinished" else 0
+    missing = MISSING_BYTES if kind == "unfinished" else 0
     hints = EARLY_HINTS if kind == "early_hints" else b""
     return hints + head(line, len(body) + missing, content_type, wall, extra) + body
 

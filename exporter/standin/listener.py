@@ -10,8 +10,8 @@ import socket
 from collections.abc import Callable
 from typing import Final
 
-BACKLOG: Final = 1024
-AGAIN: Final = 0.1
+ACCEPT_BACKLOG: Final = 1024
+ACCEPT_RETRY_SECONDS: Final = 0.1
 """Seconds until the next try when the process has no descriptor left."""
 
 
@@ -43,7 +43,7 @@ class Listener:
             self._stop()
             self._sock = _bound(self._host, self.port)
         elif not refusing and not self._listening:
-            self._sock.listen(BACKLOG)
+            self._sock.listen(ACCEPT_BACKLOG)
             self._listening = True
             self._loop.add_reader(self._sock, self._accept)
 
@@ -55,7 +55,7 @@ class Listener:
                 return
             except OSError:  # no descriptor left: the connection waits in the backlog
                 self._loop.remove_reader(self._sock)
-                self._retry = self._loop.call_later(AGAIN, self._resume)
+                self._retry = self._loop.call_later(ACCEPT_RETRY_SECONDS, self._resume)
                 return
             sock.setblocking(False)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # asyncio sees to its own sockets only

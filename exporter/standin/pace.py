@@ -8,7 +8,7 @@ from typing import Self
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
+class Timings:
     """Every duration of the backend, in seconds. The defaults: docs/backend-protocol.md#calibration."""
 
     cold_start: float = 0.0

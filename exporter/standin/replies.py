@@ -13,7 +13,7 @@ from exporter.standin.frames import Frame
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Reply:
     """Frames to send, one after the other; `error`: it counts towards the five; `agent`: they come slowly, by push."""
 
     kind: str
@@ -35,9 +35,9 @@ STATUSES: Final = {
     "agent_status_update": "agent_message_acknowledged",
     "agent_task": "agent_message_acknowledged",
 }
-SILENT: Final = ("pong", "agent_request", "broadcast")
+UNANSWERED_TYPES: Final = ("pong", "agent_request", "broadcast")
 
-Reply = Callable[[dict[str, Any], str, float], list[Frame]]
+ReplyFunction = Callable[[dict[str, Any], str, float], list[Frame]]
 
 
 def _status(message: dict[str, Any], _user: str, now: float) -> list[Frame]:
@@ -49,7 +49,7 @@ def _json_rpc(message: dict[str, Any], _user: str, _now: float) -> list[Frame]:
     return [{"jsonrpc": "2.0", "result": result, "id": message.get("id")}]
 
 
-REPLIES: Final[dict[str, Reply]] = {
+REPLIES: Final[dict[str, ReplyFunction]] = {
     "ping": lambda _message, user, now: [frames.pong(user, now)],
     "heartbeat": lambda _message, _user, now: [
         frames.server_frame("heartbeat_ack", {"timestamp": now, "status": "healthy"}, now)
@@ -58,26 +58,26 @@ REPLIES: Final[dict[str, Reply]] = {
     "start_agent": lambda _message, user, now: [frames.agent_event(kind, user, now) for kind in frames.AGENT_EVENTS],
     **dict.fromkeys(STATUSES, _status),
     **dict.fromkeys(CHATS, lambda message, _user, now: [frames.message_ack(message.get("message_id"), now)]),
-    **dict.fromkeys(SILENT, lambda _message, _user, _now: []),
+    **dict.fromkeys(UNANSWERED_TYPES, lambda _message, _user, _now: []),
 }
 """By type; whatever is not here is unknown and gets the generic ack, `auth` included."""
 
 
-def answer(message: str | None, user: str, now: float) -> Answer:
+def answer(message: str | None, user: str, now: float) -> Reply:
     """The answer to a text message of at most 8,192 bytes; None stands for a binary one."""
     if message is None:
-        return Answer("binary", error=True)
+        return Reply("binary", error=True)
     try:
         value = json.loads(message)
     except (ValueError, RecursionError):
-        return Answer("malformed", [frames.format_error(now)])
+        return Reply("malformed", [frames.format_error(now)])
     if not isinstance(value, dict) or _wrongly_typed(value):
-        return Answer("invalid", error=True)
+        return Reply("invalid", error=True)
     kind = value.get("type", "unknown")
     reply = REPLIES.get(kind) if isinstance(kind, str) else None
     if reply is None:
-        return Answer("unknown", [frames.ack(kind, user, now)])
-    return Answer(kind, reply(value, user, now), agent=kind == "start_agent")
+        return Reply("unknown", [frames.ack(kind, user, now)])
+    return Reply(kind, reply(value, user, now), agent=kind == "start_agent")
 
 
 def _wrongly_typed(value: dict[str, Any]) -> bool:

@@ -6,14 +6,14 @@ Rule 1: frozen; holds no token and no text of a client.
 from dataclasses import dataclass
 from typing import Literal
 
-from exporter.standin.conversation import Story
-from exporter.standin.wire import Trace
+from exporter.standin.conversation import ConversationLog
+from exporter.standin.wire import WireTrace
 
 How = Literal["close", "eof", "reset", "aborted_by_us"]
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class ConnectionRecord:
     """One accepted TCP connection that is over. Times by the stand-in's clock; None: it did not come to that.
 
     `user`: as whom it was let in. `token_seen`: the upgrade request carried a token. `close_received`, `close_sent`:
@@ -40,7 +40,7 @@ class Seen:
     finished_at: float
 
 
-def how_it_ended(trace: Trace) -> How:
+def how_it_ended(trace: WireTrace) -> How:
     """In one word."""
     if trace.aborted:
         return "aborted_by_us"
@@ -50,10 +50,17 @@ def how_it_ended(trace: Trace) -> How:
 
 
 def seen(
-    trace: Trace, story: Story, *, path: str | None, tls: bool, token_seen: bool, faults: tuple[str, ...], now: float
-) -> Seen:
+    trace: WireTrace,
+    story: ConversationLog,
+    *,
+    path: str | None,
+    tls: bool,
+    token_seen: bool,
+    faults: tuple[str, ...],
+    now: float,
+) -> ConnectionRecord:
     """The record of a connection that is over."""
-    return Seen(
+    return ConnectionRecord(
         path=path,
         tls=tls,
         user=story.user,

@@ -20,26 +20,27 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final
 
-from exporter.standin.certificates import Certificates, write_private
-from exporter.standin.connection import Connection
-from exporter.standin.control import Control
-from exporter.standin.faults import Active
-from exporter.standin.house import House
+from websockets.frames import CloseCode
+
+from exporter.standin.certificates import CertificateFolder, write_private
+from exporter.standin.connection import AcceptedConnection
+from exporter.standin.control import ControlServer
+from exporter.standin.faults import ActiveFault
+from exporter.standin.house import ServerState
 from exporter.standin.listener import Listener, check_loopback
-from exporter.standin.pace import Pace
-from exporter.standin.seen import Seen
-from exporter.standin.switchboard import ALL, Switchboard, canonical
+from exporter.standin.pace import Timings
+from exporter.standin.seen import ConnectionRecord
+from exporter.standin.switchboard import ALL_PATHS, FaultRegistry, canonical
 from exporter.standin.wire_acts import CERTIFICATES
 
-REMEMBERED: Final = 10_000
+MAX_REMEMBERED_CONNECTIONS: Final = 10_000
 """Finished connections kept."""
-MOST_CRASHES: Final = 20
-SERVICE_RESTART: Final = 1012
+MAX_CRASHES: Final = 20
 LIVE: Final = ("keep", "restart", "kill")
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
+class StandInOptions:
     """What `StandIn.start` was asked for."""
 
     host: str
@@ -52,22 +53,22 @@ class Options:
 class StandIn:
     """A staging backend on loopback. Made by `start`; `close` it, or use `async with StandIn.start(...)`."""
 
-    def __init__(self, options: Options, house: House) -> None:
+    def __init__(self, options: StandInOptions, house: ServerState) -> None:
         self._options = options
         self._house = house
         self._folder = Path(tempfile.mkdtemp(prefix="standin-"))
         self.key_file = write_private(self._folder / "jwt.key", house.key)
-        self._certificates = Certificates(self._folder, client_required=options.client_ca)
+        self._certificates = CertificateFolder(self._folder, client_required=options.client_ca)
         self._listener: Listener | None = None
         self._tls_listener: Listener | None = None
-        self._control: Control | None = None
-        self._live: dict[Connection, asyncio.Task[None]] = {}
+        self._control: ControlServer | None = None
+        self._live: dict[AcceptedConnection, asyncio.Task[None]] = {}
         self._waiting: list[asyncio.Future[None]] = []
-        self.sessions: deque[Seen] = deque(maxlen=REMEMBERED)
+        self.sessions: deque[ConnectionRecord] = deque(maxlen=MAX_REMEMBERED_CONNECTIONS)
         """Records of finished connections, the oldest first."""
         self.finished = 0
         """How many connections have finished since the start."""
-        self.crashes: deque[BaseException] = deque(maxlen=MOST_CRASHES)
+        self.crashes: deque[BaseException] = deque(maxlen=MAX_CRASHES)
         """Exceptions of the stand-in's own making: there should be none."""
 
     @classmethod
@@ -78,14 +79,14 @@ class StandIn:
         port: int = 0,
         tls_port: int | None = 0,
         control_port: int | None = None,
-        pace: Pace | None = None,
+        pace: Timings | None = None,
         slots: int = 20,
         seed: int = 0,
         client_ca: bool = False,
         login_breaker: bool = False,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
-    ) -> "Starting":
+    ) -> "StandInStartup":
         """Start one: `await` the answer, or `async with` it.
 
         `tls_port` None: no TLS; `control_port` None: no control endpoint; 0: any port. `slots`: managers per user
@@ -94,19 +95,19 @@ class StandIn:
         ValueError unless `host` is a loopback address, OSError if a port is taken.
         """
         check_loopback(host)
-        options = Options(host, port, tls_port, control_port, client_ca)
-        house = House(
+        options = StandInOptions(host, port, tls_port, control_port, client_ca)
+        house = ServerState(
             secrets.token_hex(32).encode(),
-            pace or Pace(),
+            pace or Timings(),
             slots,
             clock,
             wall,
             random.Random(seed),
             random.Random(seed + 1),
-            Switchboard(random.Random(seed + 2)),
+            FaultRegistry(random.Random(seed + 2)),
             login_breaker,
         )
-        return Starting(cls, options, house)
+        return StandInStartup(cls, options, house)
 
     async def _open(self) -> None:
         options = self._options
@@ -117,7 +118,7 @@ class StandIn:
             self._tls_listener = Listener(options.host, options.tls_port, self._accepted_tls)
             self._tls_listener.listen()
         if options.control_port is not None:
-            self._control = Control(self)
+            self._control = ControlServer(self)
             await self._control.start(options.host, options.control_port)
 
     # Where things are ----------------------------------------------------------------------------------------------
@@ -170,7 +171,7 @@ class StandIn:
             self._house.switchboard.clear(each)
         self._listen_or_refuse()
 
-    def faults(self, path: str = ALL) -> tuple[str, ...]:
+    def faults(self, path: str = ALL_PATHS) -> tuple[str, ...]:
         """The specs set on the path."""
         return self._house.switchboard.specs(path)
 
@@ -183,7 +184,7 @@ class StandIn:
             if listener is not None:
                 listener.listen(refusing=self._house.switchboard.refusing)
 
-    def forget(self, path: str = ALL, *, live: str = "keep") -> None:
+    def forget(self, path: str = ALL_PATHS, *, live: str = "keep") -> None:
         """A fresh process behind the path: managers, breaker, cache gone. `live`: what becomes of its connections.
 
         `keep` leaves them; `restart` closes them with 1012, as a deploy does; `kill` resets them.
@@ -193,7 +194,7 @@ class StandIn:
         self._house.forget(path)
         for connection in list(self._live):
             if live != "keep" and connection.is_at(canonical(path)):
-                connection.wire.abort() if live == "kill" else connection.wire.close(SERVICE_RESTART)
+                connection.wire.abort() if live == "kill" else connection.wire.close(CloseCode.SERVICE_RESTART)
 
     def held(self, user: str, path: str = "/ws") -> int:
         """How many managers the user holds in the process behind the path."""
@@ -208,22 +209,22 @@ class StandIn:
         return len(self._live)
 
     def _accepted(self, sock: socket.socket, peer: str) -> None:
-        self._serve(Connection(sock, peer, self._house, tls=None))
+        self._serve(AcceptedConnection(sock, peer, self._house, tls=None))
 
     def _accepted_tls(self, sock: socket.socket, peer: str) -> None:
-        self._serve(Connection(sock, peer, self._house, tls=self._context))
+        self._serve(AcceptedConnection(sock, peer, self._house, tls=self._context))
 
-    def _context(self, faults: list[Active]) -> ssl.SSLContext:
+    def _context(self, faults: list[ActiveFault]) -> ssl.SSLContext:
         names = [fault.name for fault in faults]
         kind = next((CERTIFICATES[name] for name in names if name in CERTIFICATES), "good")
         return self._certificates.context(kind, client_required="tls_client_required" in names)
 
-    def _serve(self, connection: Connection) -> None:
+    def _serve(self, connection: AcceptedConnection) -> None:
         task = asyncio.get_running_loop().create_task(connection.run())
         self._live[connection] = task
         task.add_done_callback(partial(self._over, connection))
 
-    def _over(self, connection: Connection, task: asyncio.Task[None]) -> None:
+    def _over(self, connection: AcceptedConnection, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (crash := task.exception()) is not None:
             self.crashes.append(crash)
         self._live.pop(connection, None)
@@ -234,7 +235,7 @@ class StandIn:
             if not future.done():
                 future.set_result(None)
 
-    async def wait_sessions(self, n: int, timeout: float = 5.0) -> list[Seen]:  # noqa: ASYNC109 - the fixed interface
+    async def wait_sessions(self, n: int, timeout: float = 5.0) -> list[ConnectionRecord]:  # noqa: ASYNC109 - the fixed interface
         """Wait until `n` connections have finished since the start; the records. Raises TimeoutError."""
         async with asyncio.timeout(timeout):
             while self.finished < n:
@@ -262,10 +263,10 @@ class StandIn:
         shutil.rmtree(self._folder, ignore_errors=True)
 
 
-class Starting:
+class StandInStartup:
     """A stand-in that is about to start: `await` it, or `async with` it."""
 
-    def __init__(self, cls: type[StandIn], options: Options, house: House) -> None:
+    def __init__(self, cls: type[StandIn], options: StandInOptions, house: ServerState) -> None:
         self._cls, self._options, self._house = cls, options, house
         self._standin: StandIn | None = None
 

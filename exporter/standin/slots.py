@@ -10,7 +10,7 @@ import math
 from typing import Final
 
 
-class Managers:
+class UserManagers:
     """Managers of one process, per user and connection, with the time of their last activity.
 
     Activity is connect, disconnect and server push; what the client sends is none. Live but idle connections lose

@@ -8,37 +8,37 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
-from exporter.standin.faults import LISTENER, ORDER, Active, Stage, parse
+from exporter.standin.faults import FAULT_RANKS, LISTENER_STAGES, ActiveFault, FaultStage, parse
 
-ALL: Final = "*"
+ALL_PATHS: Final = "*"
 ALIASES: Final = {"/websocket": "/ws"}
 OWN_PATH: Final = re.compile(r"/ws/[a-z0-9-]{1,63}")
-MOST_PATHS: Final = 1000
+MAX_PATHS: Final = 1000
 """Paths that a client may bring into being."""
 
 
 def canonical(path: str) -> str:
     """The path under which a backend is kept; raises ValueError if it is none."""
-    if path != ALL and not re.fullmatch(r"/[!-~]{0,255}", path):
-        raise ValueError(f"{path!r} is no path: write /ws, /ws/NAME or {ALL} for all")
+    if path != ALL_PATHS and not re.fullmatch(r"/[!-~]{0,255}", path):
+        raise ValueError(f"{path!r} is no path: write /ws, /ws/NAME or {ALL_PATHS} for all")
     return ALIASES.get(path, path)
 
 
-class Switchboard:
+class FaultRegistry:
     """Active faults per path. `rng` draws who is met by a fault with a share."""
 
     def __init__(self, rng: random.Random) -> None:
         self._rng = rng
-        self._active: dict[str, tuple[Active, ...]] = {}
+        self._active: dict[str, tuple[ActiveFault, ...]] = {}
 
     def set(self, path: str, specs: Iterable[str]) -> None:
         """Put these faults in place of the path's; raises ValueError and changes nothing if one is wrong."""
         path = canonical(path)
         active = [parse(spec) for spec in specs]
-        early = next((fault for fault in active if fault.needs_listener and path != ALL), None)
+        early = next((fault for fault in active if fault.needs_listener and path != ALL_PATHS), None)
         if early is not None:
-            raise ValueError(f'{early.spec} acts before a path is known: set it on "{ALL}", not on {path}')
-        self._active[path] = tuple(sorted(active, key=lambda fault: ORDER[fault.name]))
+            raise ValueError(f'{early.spec} acts before a path is known: set it on "{ALL_PATHS}", not on {path}')
+        self._active[path] = tuple(sorted(active, key=lambda fault: FAULT_RANKS[fault.name]))
 
     def clear(self, path: str) -> None:
         """Switch the path's faults off; "*": those set on "*"."""
@@ -61,23 +61,28 @@ class Switchboard:
     @property
     def refusing(self) -> bool:
         """True if the listeners must not listen."""
-        return any(fault.name == "refuse" for fault in self._active.get(ALL, ()))
+        return any(fault.name == "refuse" for fault in self._active.get(ALL_PATHS, ()))
 
-    def of_listener(self) -> list[Active]:
+    def of_listener(self) -> list[ActiveFault]:
         """The faults that meet a connection before its path is known."""
-        return self._drawn(fault for fault in self._active.get(ALL, ()) if set(fault.stages) & set(LISTENER))
-
-    def of_path(self, path: str) -> list[Active]:
-        """The faults that meet a connection once its path is known, in the order of the table."""
-        there = [*self._active.get(ALL, ()), *(self._active.get(path, ()) if path != ALL else ())]
         return self._drawn(
-            sorted((fault for fault in there if not set(fault.stages) & set(LISTENER)), key=lambda f: ORDER[f.name])
+            fault for fault in self._active.get(ALL_PATHS, ()) if set(fault.stages) & set(LISTENER_STAGES)
         )
 
-    def _drawn(self, faults: Iterable[Active]) -> list[Active]:
+    def of_path(self, path: str) -> list[ActiveFault]:
+        """The faults that meet a connection once its path is known, in the order of the table."""
+        there = [*self._active.get(ALL_PATHS, ()), *(self._active.get(path, ()) if path != ALL_PATHS else ())]
+        return self._drawn(
+            sorted(
+                (fault for fault in there if not set(fault.stages) & set(LISTENER_STAGES)),
+                key=lambda f: FAULT_RANKS[f.name],
+            )
+        )
+
+    def _drawn(self, faults: Iterable[ActiveFault]) -> list[ActiveFault]:
         return [fault for fault in faults if fault.share >= 1 or self._rng.random() < fault.share]
 
 
-def at(stage: Stage, faults: Iterable[Active]) -> list[Active]:
+def at(stage: FaultStage, faults: Iterable[ActiveFault]) -> list[ActiveFault]:
     """Those that act at this stage."""
     return [fault for fault in faults if stage in fault.stages]

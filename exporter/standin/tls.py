@@ -6,7 +6,7 @@ Rule 1: no socket: bytes in, bytes out.
 import ssl
 from contextlib import suppress
 
-CHUNK = 65_536
+TLS_READ_BYTES = 65_536
 
 
 class TlsLayer:
@@ -38,7 +38,7 @@ class TlsLayer:
 
     def _read(self) -> bytes:
         try:
-            chunk = self._object.read(CHUNK)
+            chunk = self._object.read(TLS_READ_BYTES)
         except ssl.SSLZeroReturnError:
             chunk = b""
         if not chunk:

@@ -8,7 +8,7 @@ from typing import Final
 
 from exporter.standin import frames
 from exporter.standin.conversation import Conversation, encoded
-from exporter.standin.faults import Stage
+from exporter.standin.faults import FaultStage
 from exporter.standin.replies import transport_answer
 
 
@@ -16,12 +16,12 @@ async def _test(talk: Conversation) -> None:
     """`/ws/test`: tells network and event loop apart from auth and factory."""
     talk.story.welcomed_at = talk.clock()
     talk.send(frames.transport_welcome(talk.wall()))
-    await talk.play(Stage.GREETED)
+    await talk.play(FaultStage.GREETED)
     _beat(talk)
     while True:
         message = await talk.wire.message()
         _beat(talk)
-        await talk.play(Stage.REPLY)
+        await talk.play(FaultStage.REPLY)
         talk.story.replied_at = talk.story.replied_at or talk.clock()
         talk.send(transport_answer(message, talk.wall()))
         talk.story.answered += 1

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any, Final, cast
 
 from websockets.exceptions import PayloadTooBig
-from websockets.frames import Close, Frame, Opcode
+from websockets.frames import Close, CloseCode, Frame, Opcode
 from websockets.http11 import Request
 from websockets.protocol import OPEN, State
 from websockets.server import ServerProtocol
@@ -23,27 +23,23 @@ from websockets.typing import Subprotocol
 
 from exporter.standin import http_answers
 from exporter.standin.frames import MAX_MESSAGE_SIZE
-from exporter.standin.pace import Pace
+from exporter.standin.pace import Timings
 from exporter.standin.tls import TlsLayer
 
-SILENT: Final = logging.Logger("standin", logging.CRITICAL + 1)  # noqa: LOG001 - registered nowhere, so it never speaks
-LIBRARY_LIMIT: Final = 16 * 1024 * 1024
+SILENT_WIRE_LOGGER: Final = logging.Logger("standin", logging.CRITICAL + 1)  # noqa: LOG001 - registered nowhere, so it never speaks
+MAX_LIBRARY_BYTES: Final = 16 * 1024 * 1024
 """Bytes of a message beyond which the WebSocket library closes with 1009 (docs/backend-protocol.md#limits)."""
-INBOX: Final = 64
+MAX_INBOX_MESSAGES: Final = 64
 """Messages kept for the conversation; beyond them reading rests."""
 NO_LINGER: Final = struct.pack("ii", 1, 0)
-INVALID_DATA: Final = 1007
-TOO_BIG: Final = 1009
-KEEPALIVE_MISSED: Final = 1011
-NO_CODE: Final = 1005
 
 
-class Ended(Exception):  # noqa: N818
+class ConversationEndedError(Exception):
     """The conversation is over; what is left of the connection needs nobody."""
 
 
 @dataclass(slots=True)
-class Trace:
+class WireTrace:
     """What the wire saw. Times by the stand-in's clock."""
 
     accepted_at: float = 0.0
@@ -55,11 +51,11 @@ class Trace:
     reset: bool = False
 
 
-class Wire(asyncio.Protocol):
+class ServerConnection(asyncio.Protocol):
     """A connection as seen from the server. Faults reach in through `on_close`, `fragmented` and the verbs."""
 
     def __init__(
-        self, sock: socket.socket, *, context: ssl.SSLContext | None, pace: Pace, clock: Callable[[], float]
+        self, sock: socket.socket, *, context: ssl.SSLContext | None, pace: Timings, clock: Callable[[], float]
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._sock = sock
@@ -67,7 +63,9 @@ class Wire(asyncio.Protocol):
         self._clock = clock
         self._transport: asyncio.Transport | None = None
         self._tls = TlsLayer(context) if context is not None else None
-        self._protocol = ServerProtocol(max_size=LIBRARY_LIMIT, logger=SILENT, select_subprotocol=_select_subprotocol)
+        self._protocol = ServerProtocol(
+            max_size=MAX_LIBRARY_BYTES, logger=SILENT_WIRE_LOGGER, select_subprotocol=_select_subprotocol
+        )
         self._inbox: deque[Request | str | None] = deque()
         self._waiter: asyncio.Future[None] | None = None
         self._parts: list[bytes] = []
@@ -78,7 +76,7 @@ class Wire(asyncio.Protocol):
         self._writable.set()
         self._finished = False
         self._withheld = False
-        self.trace = Trace(accepted_at=clock())
+        self.trace = WireTrace(accepted_at=clock())
         self.lost: asyncio.Future[None] = self._loop.create_future()
         self.owner: asyncio.Task[None] | None = None
         self.deafened = False
@@ -239,7 +237,7 @@ class Wire(asyncio.Protocol):
         try:
             self._put(data.decode())
         except UnicodeDecodeError as error:
-            self._protocol.fail(INVALID_DATA, error.reason)
+            self._protocol.fail(CloseCode.INVALID_DATA, error.reason)
 
     def _put(self, item: Request | str | None) -> None:
         self._inbox.append(item)
@@ -259,7 +257,7 @@ class Wire(asyncio.Protocol):
         """The upgrade request. Waits for ever if none comes: the connection's end cancels the owner."""
         item = await self._next()
         if not isinstance(item, Request):
-            raise Ended
+            raise ConversationEndedError
         return item
 
     async def message(self) -> str | None:
@@ -267,14 +265,14 @@ class Wire(asyncio.Protocol):
         await self._writable.wait()
         item = await self._next()
         if isinstance(item, Request):
-            raise Ended
+            raise ConversationEndedError
         return item
 
     def _throttle(self) -> None:
         transport = self._transport
         if transport is None or transport.is_closing():
             return
-        if len(self._inbox) >= INBOX or not self._writable.is_set():
+        if len(self._inbox) >= MAX_INBOX_MESSAGES or not self._writable.is_set():
             transport.pause_reading()
         else:
             transport.resume_reading()
@@ -315,7 +313,7 @@ class Wire(asyncio.Protocol):
         if sent is not None and self.trace.close_sent is None and not self._withheld:
             self._close_sent(int(sent.code))
             if isinstance(protocol.parser_exc, PayloadTooBig):
-                pending = [close_frame(TOO_BIG), b""]  # the real server gives no reason
+                pending = [close_frame(CloseCode.MESSAGE_TOO_BIG), b""]  # the real server gives no reason
         self.write(b"".join(pending))
         if b"" in pending:  # the library's sign for the end of our side
             self.finish()
@@ -330,7 +328,7 @@ class Wire(asyncio.Protocol):
         Raises Ended if there is no open connection then: the client has gone since it asked, or was refused.
         """
         if self._protocol.state is not State.CONNECTING:
-            raise Ended
+            raise ConversationEndedError
         response = self._protocol.accept(request)
         _replace(response.headers, "Date", http_answers.date(wall))
         if accept is not None:
@@ -338,7 +336,7 @@ class Wire(asyncio.Protocol):
         self._protocol.send_response(response)
         if self._protocol.state is not OPEN:
             self.flush()
-            raise Ended
+            raise ConversationEndedError
         self.trace.upgraded_at = self._clock()
         self.flush()
         self.later("keepalive", self._pace.keepalive, self._keepalive)
@@ -346,7 +344,7 @@ class Wire(asyncio.Protocol):
     def send(self, payload: bytes) -> None:
         """Send a text message; raises Ended if the connection is no longer open."""
         if self._protocol.state is not OPEN:
-            raise Ended
+            raise ConversationEndedError
         if self.fragmented:
             self._send_fragments(payload)
         else:
@@ -370,7 +368,7 @@ class Wire(asyncio.Protocol):
     def send_binary(self, payload: bytes) -> None:
         """Send a binary message; raises Ended if the connection is no longer open."""
         if self._protocol.state is not OPEN:
-            raise Ended
+            raise ConversationEndedError
         self._protocol.send_binary(payload)
         self.flush()
 
@@ -382,7 +380,7 @@ class Wire(asyncio.Protocol):
         self.later("missed", self._pace.keepalive_timeout, self._keepalive_missed)
 
     def _keepalive_missed(self) -> None:
-        self._protocol.fail(KEEPALIVE_MISSED, "keepalive ping timeout")
+        self._protocol.fail(CloseCode.INTERNAL_ERROR, "keepalive ping timeout")
         self.flush()
 
     # Ending --------------------------------------------------------------------------------------------------------
@@ -446,7 +444,7 @@ class Wire(asyncio.Protocol):
 
 def close_frame(code: int, reason: str = "") -> bytes:
     """A close frame, whatever its code; 1005 without a reason is an empty one."""
-    payload = b"" if code == NO_CODE and not reason else struct.pack("!H", code) + reason.encode()
+    payload = b"" if code == CloseCode.NO_STATUS_RCVD and not reason else struct.pack("!H", code) + reason.encode()
     return Frame(Opcode.CLOSE, payload).serialize(mask=False)
 
 

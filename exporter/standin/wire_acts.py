@@ -7,33 +7,33 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from exporter.standin import http_answers
-from exporter.standin.faults import Stage
-from exporter.standin.wire import Wire
+from exporter.standin.faults import FaultStage
+from exporter.standin.wire import ServerConnection
 
 Values = Mapping[str, Any]
-AT_ONCE: Final = 0.1
+RESTART_DELAY_SECONDS: Final = 0.1
 """Seconds after which a connection of a silent client is reset."""
 
 
-def _silent(wire: Wire, _values: Values, stage: Stage) -> None:
+def _silent(wire: ServerConnection, _values: Values, stage: FaultStage) -> None:
     wire.mute()
-    wire.deafened = stage is Stage.TCP
+    wire.deafened = stage is FaultStage.TCP
 
 
-def _abort(wire: Wire, _values: Values, stage: Stage) -> None:
+def _abort(wire: ServerConnection, _values: Values, stage: FaultStage) -> None:
     """At the TCP stage: on the first bytes, so that no client meets the reset before its connect is done."""
-    if stage is Stage.TCP:
+    if stage is FaultStage.TCP:
         wire.on_bytes = wire.abort
-        wire.later("abort", AT_ONCE, wire.abort)
+        wire.later("abort", RESTART_DELAY_SECONDS, wire.abort)
     else:
         wire.abort()
 
 
-def _half_close(wire: Wire, _values: Values, _stage: Stage) -> None:
+def _half_close(wire: ServerConnection, _values: Values, _stage: FaultStage) -> None:
     wire.half_close()
 
 
-def _not_tls(wire: Wire, _values: Values, _stage: Stage) -> None:
+def _not_tls(wire: ServerConnection, _values: Values, _stage: FaultStage) -> None:
     """A plain HTTP server: it takes the ClientHello for a bad request."""
 
     def answer() -> None:
@@ -46,15 +46,15 @@ def _not_tls(wire: Wire, _values: Values, _stage: Stage) -> None:
     wire.on_bytes = answer
 
 
-def _close(wire: Wire, values: Values, _stage: Stage) -> None:
+def _close(wire: ServerConnection, values: Values, _stage: FaultStage) -> None:
     wire.close(values["code"], values["reason"])
 
 
-def _no_close_answer(_wire: Wire, _values: Values, _stage: Stage) -> None:
+def _no_close_answer(_wire: ServerConnection, _values: Values, _stage: FaultStage) -> None:
     """The answer is withheld by the wire itself as soon as anything stands in its place."""
 
 
-WIRE_ACTS: Final[Mapping[str, Callable[[Wire, Values, Stage], None]]] = {
+WIRE_ACTS: Final[Mapping[str, Callable[[ServerConnection, Values, FaultStage], None]]] = {
     "silent": _silent,
     "abort": _abort,
     "half_close": _half_close,

@@ -11,6 +11,6 @@ loaded by who keeps a history (so not from here) · `errors` what an error of
 the operating system means.
 """
 
-from exporter.state.ledger_file import State
+from exporter.state.ledger_file import LedgerFile
 
-__all__ = ["State"]
+__all__ = ["LedgerFile"]

@@ -6,8 +6,8 @@ that is synced when it is moved into the file: a crash of the process loses noth
 last seconds, neither of them the file.
 
 A row is a result (`report.record`) with its checksum, since SQLite has none of its own. There is no index: all rows are
-read at the start, and looked through when the old ones go. Every method is called by one thread and raises `Trouble`,
-or `Damage` if the file is ours and broken.
+read at the start, and looked through when the old ones go. Every method is called by one thread and raises
+`StorageError`, or `CorruptFileError` if the file is ours and broken.
 """
 
 import json
@@ -24,23 +24,23 @@ from typing import Any, Final, NamedTuple
 
 from exporter.state.errors import unusable
 
-MODE: Final = 0o600
-APPLICATION: Final = 0x77736678
+DATABASE_MODE: Final = 0o600
+APPLICATION_ID: Final = 0x77736678
 """Of the file's header: what makes it ours (`wsfx`)."""
 
-VERSION: Final = 1
-HEADER: Final = 100
+SCHEMA_VERSION_NUMBER: Final = 1
+SQLITE_HEADER_BYTES: Final = 100
 MAGIC: Final = b"SQLite format 3\0"
 """The file's header (SQLite, "Database File Format", section 1.3): magic, version at 60, application at 68."""
 
-SWEEP: Final = 2
+SWEEPS_PER_CAPACITY: Final = 2
 """What is old is looked for when as much has been written as half of what may be kept."""
 
-ABANDONED: Final = 7 * 86_400.0
+ABANDONED_SECONDS: Final = 7 * 86_400.0
 """Seconds after which what is kept of a target goes that no config names any more."""
 
-PAGE: Final = 4096
-LOG_PAGES: Final = 256
+PAGE_BYTES: Final = 4096
+MAX_WAL_PAGES: Final = 256
 """Pages of the log at which it is moved into the file."""
 
 SCHEMA: Final = """
@@ -50,15 +50,15 @@ CREATE TABLE IF NOT EXISTS targets (target TEXT PRIMARY KEY, at REAL, body BLOB,
 """
 
 SET_UP: Final = (
-    f"PRAGMA application_id = {APPLICATION}",
-    f"PRAGMA user_version = {VERSION}",
+    f"PRAGMA application_id = {APPLICATION_ID}",
+    f"PRAGMA user_version = {SCHEMA_VERSION_NUMBER}",
     *SCHEMA.strip().split(";\n"),
 )
 
 INSERT: Final = "INSERT INTO results (at, target, failed, body, checksum) VALUES (?, ?, ?, ?, ?)"
 REPLACE: Final = "INSERT OR REPLACE INTO targets (at, target, body, checksum) VALUES (?, ?, ?, ?)"
 
-OLD: Final = """
+DELETE_OLD_RESULTS: Final = """
 WITH placed AS (
   SELECT id, failed, length(body) AS bytes,
          row_number() OVER (PARTITION BY target, failed ORDER BY id DESC) AS place
@@ -73,23 +73,23 @@ DELETE FROM results WHERE id IN (
 """At least what `history.shelf` keeps. When that is too long, the newest pass and the newest failure of each target
 stay, then failures, then passes, the newest of each target first: a chatty one takes nothing from the others."""
 
-WHOLE: Final = "PRAGMA integrity_check(1)"
+INTEGRITY_CHECK: Final = "PRAGMA integrity_check(1)"
 """Finds what no checksum of a row can: a page that has lost rows, or is another one (SQLite, "Pragma statements")."""
 
-GONE: Final = """
+DELETE_ABANDONED: Final = """
 DELETE FROM {table} WHERE at < :before AND target NOT IN (SELECT value FROM json_each(:known))
 """
 
 
-class Trouble(Exception):  # noqa: N818
+class StorageError(Exception):
     """Why the file cannot be used now, in words that follow its name."""
 
 
-class Damage(Trouble):
+class CorruptFileError(StorageError):
     """The file is ours, and broken."""
 
 
-class Row(NamedTuple):
+class StoredRow(NamedTuple):
     """A result, or the rest of what is known of a target, as text. `at` in unix seconds."""
 
     at: float
@@ -99,7 +99,7 @@ class Row(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class StorageLimits:
     """What is kept: results of each target, older failures of each, bytes of all results."""
 
     last: int
@@ -108,7 +108,7 @@ class Limits:
 
 
 @dataclass(slots=True)
-class Kept:
+class LoadedHistory:
     """What the file held, by target, results oldest first. `damaged`: rows that were not believed."""
 
     results: dict[str, list[bytes]] = field(default_factory=lambda: defaultdict(list))
@@ -117,10 +117,10 @@ class Kept:
     whole: bool = True
 
 
-class Database:
-    """The file. `open` it, `close` it; after `Trouble` it is closed, and may be opened again."""
+class HistoryDatabase:
+    """The file. `open` it, `close` it; after `StorageError` it is closed, and may be opened again."""
 
-    def __init__(self, path: Path, limits: Limits) -> None:
+    def __init__(self, path: Path, limits: StorageLimits) -> None:
         self._path = Path(os.path.realpath(path))
         self._limits = limits
         self._db: sqlite3.Connection | None = None
@@ -141,44 +141,44 @@ class Database:
             self._db = _connected(self._path)
             self._inode = self._path.stat().st_ino
         except OSError as error:
-            raise Trouble(unusable(error)) from None
-        except RAISED as error:
-            raise _trouble(error, UNREADABLE) from None
+            raise StorageError(unusable(error)) from None
+        except SQLITE_EXCEPTIONS as error:
+            raise _trouble(error, UNREADABLE_CODES) from None
         return is_new
 
-    def read(self, known: Sequence[str], now: float) -> Kept:
+    def read(self, known: Sequence[str], now: float) -> LoadedHistory:
         """All that is kept of these targets; what was abandoned long ago goes. A broken file gives what it can."""
-        kept = Kept()
+        kept = LoadedHistory()
         try:
-            with _Transaction(self, UNREADABLE) as db:
+            with _WriteTransaction(self, UNREADABLE_CODES) as db:
                 for *row, checksum in db.execute("SELECT at, target, 0, body, checksum FROM targets"):
                     if _is_sound(kept, row, checksum):
                         kept.snapshots[row[1]] = row[3]
                 for *row, checksum in db.execute("SELECT at, target, failed, body, checksum FROM results ORDER BY id"):
                     if _is_sound(kept, row, checksum):
                         kept.results[row[1]].append(row[3])
-                names = {"known": json.dumps(known), "before": now - ABANDONED}
+                names = {"known": json.dumps(known), "before": now - ABANDONED_SECONDS}
                 for table in ("results", "targets"):
-                    db.execute(GONE.format(table=table), names)
-                kept.whole = db.execute(WHOLE).fetchone() == ("ok",)
-        except Damage:
+                    db.execute(DELETE_ABANDONED.format(table=table), names)
+                kept.whole = db.execute(INTEGRITY_CHECK).fetchone() == ("ok",)
+        except CorruptFileError:
             kept.whole = False
         return kept
 
-    def write(self, results: Sequence[Row], snapshots: Sequence[Row], *, tidy: bool = False) -> None:
+    def write(self, results: Sequence[StoredRow], snapshots: Sequence[StoredRow], *, tidy: bool = False) -> None:
         """Add results and put snapshots in place of older ones, all or nothing. What is old goes now and then.
 
         `tidy`: it goes now.
         """
         self._raise_if_gone()
-        with _Transaction(self, BROKEN) as db:
+        with _WriteTransaction(self, CORRUPTION_CODES) as db:
             rows = [(at, target, int(failed), body) for at, target, body, failed in results]
             db.executemany(INSERT, [(*row, _checksum(*row)) for row in rows])
             db.executemany(REPLACE, [(at, name, body, _checksum(at, name, 0, body)) for at, name, body, _ in snapshots])
             self._unswept += sum(len(row.body) for row in results)
-            if tidy or self._unswept * SWEEP > self._limits.max_bytes:
+            if tidy or self._unswept * SWEEPS_PER_CAPACITY > self._limits.max_bytes:
                 last, failures, most = self._limits.last, self._limits.failures, self._limits.max_bytes
-                db.execute(OLD, {"last": last, "failures": failures, "bytes": most})
+                db.execute(DELETE_OLD_RESULTS, {"last": last, "failures": failures, "bytes": most})
                 self._unswept = 0
 
     def put_aside(self) -> Path:
@@ -191,7 +191,7 @@ class Database:
                     self._path.with_name(self._path.name + ending).replace(aside.with_name(aside.name + ending))
             self._path.replace(aside)
         except OSError as error:
-            raise Trouble(unusable(error)) from None
+            raise StorageError(unusable(error)) from None
         return aside
 
     def close(self) -> None:
@@ -204,7 +204,7 @@ class Database:
     def use(self) -> sqlite3.Connection:
         """The connection; raises Trouble if there is none."""
         if self._db is None:
-            raise Trouble("is not open")
+            raise StorageError("is not open")
         return self._db
 
     def _raise_if_gone(self) -> None:
@@ -214,34 +214,34 @@ class Database:
         except FileNotFoundError:
             gone = True
         except OSError as error:
-            raise Trouble(unusable(error)) from None
+            raise StorageError(unusable(error)) from None
         if gone and self._db is not None:
             self.close()
-            raise Trouble("was removed while it was in use")
+            raise StorageError("was removed while it was in use")
 
     def _look(self) -> bool:
         """Raise Trouble for what is not ours to write to; make the file if there is none, for us alone."""
         # Non-blocking for the case that it is no file at all but a pipe that nobody reads.
-        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NONBLOCK, MODE)
+        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NONBLOCK, DATABASE_MODE)
         try:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise Trouble("is not a regular file: name another with --history.file")
-            head = os.read(descriptor, HEADER)
+                raise StorageError("is not a regular file: name another with --history.file")
+            head = os.read(descriptor, SQLITE_HEADER_BYTES)
         finally:
             os.close(descriptor)
         if not head:
             return True
-        if head[: len(MAGIC)] != MAGIC or int.from_bytes(head[68:72], "big") != APPLICATION:
-            raise Trouble("is no history file of ours, or one that is damaged: move it away, or name another")
-        if int.from_bytes(head[60:64], "big") > VERSION:
-            raise Trouble("was written by a later version: name another with --history.file")
+        if head[: len(MAGIC)] != MAGIC or int.from_bytes(head[68:72], "big") != APPLICATION_ID:
+            raise StorageError("is no history file of ours, or one that is damaged: move it away, or name another")
+        if int.from_bytes(head[60:64], "big") > SCHEMA_VERSION_NUMBER:
+            raise StorageError("was written by a later version: name another with --history.file")
         return False
 
 
-class _Transaction:
-    """All or nothing; whatever goes wrong closes the file and leaves as `Trouble`. `damage`: codes of a broken file."""
+class _WriteTransaction:
+    """All or nothing; any failure closes the file and raises `StorageError`. `damage`: codes of a corrupt file."""
 
-    def __init__(self, database: Database, damage: frozenset[int]) -> None:
+    def __init__(self, database: HistoryDatabase, damage: frozenset[int]) -> None:
         self._database = database
         self._damage = damage
 
@@ -255,13 +255,13 @@ class _Transaction:
             self._attempt(self._database.use(), "COMMIT")
             return
         self._database.close()  # SQLite takes back what was not committed
-        if isinstance(error, RAISED):
+        if isinstance(error, SQLITE_EXCEPTIONS):
             raise _trouble(error, self._damage) from None
 
     def _attempt(self, db: sqlite3.Connection, statement: str) -> None:
         try:
             db.execute(statement)
-        except RAISED as error:
+        except SQLITE_EXCEPTIONS as error:
             self._database.close()
             raise _trouble(error, self._damage) from None
 
@@ -281,8 +281,8 @@ def _connected(path: Path) -> sqlite3.Connection:
         with closing(db.execute("PRAGMA journal_mode = WAL")) as answer:
             answer.fetchall()
         db.execute("PRAGMA synchronous = NORMAL")
-        db.execute(f"PRAGMA wal_autocheckpoint = {LOG_PAGES}")
-        db.execute(f"PRAGMA journal_size_limit = {LOG_PAGES * PAGE}")
+        db.execute(f"PRAGMA wal_autocheckpoint = {MAX_WAL_PAGES}")
+        db.execute(f"PRAGMA journal_size_limit = {MAX_WAL_PAGES * PAGE_BYTES}")
         db.execute("PRAGMA cache_size = -512")
     except BaseException:
         db.close()
@@ -295,24 +295,28 @@ def _text(data: bytes) -> str:
     return data.decode("utf-8", "replace")
 
 
-BROKEN: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
-UNREADABLE: Final = BROKEN | {sqlite3.SQLITE_ERROR}
+CORRUPTION_CODES: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+UNREADABLE_CODES: Final = CORRUPTION_CODES | {sqlite3.SQLITE_ERROR}
 """Codes of a file that is broken; when it is read, a statement of ours that makes no sense shows a broken schema."""
 
 
-RAISED: Final = (sqlite3.Error, UnicodeDecodeError)
+SQLITE_EXCEPTIONS: Final = (sqlite3.Error, UnicodeDecodeError)
 """What comes of a file: Python decodes SQLite's messages, and those may quote a schema that is no text any more."""
 
 
-def _trouble(error: Exception, damage: frozenset[int]) -> Trouble:
+def _trouble(error: Exception, damage: frozenset[int]) -> StorageError:
     """What went wrong, in words; the library's own may quote the file."""
     if isinstance(error, UnicodeDecodeError):
-        return Damage("is damaged")
+        return CorruptFileError("is damaged")
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
-    return Damage("is damaged") if code in damage else Trouble(WORDS.get(code, f"cannot be used: SQLite says {code}"))
+    return (
+        CorruptFileError("is damaged")
+        if code in damage
+        else StorageError(SQLITE_ERROR_TEXTS.get(code, f"cannot be used: SQLite says {code}"))
+    )
 
 
-WORDS: Final = {
+SQLITE_ERROR_TEXTS: Final = {
     sqlite3.SQLITE_BUSY: "is in use by another process: give each exporter a history file of its own",
     sqlite3.SQLITE_LOCKED: "is in use by another process: give each exporter a history file of its own",
     sqlite3.SQLITE_READONLY: "cannot be written: it, its folder or the disk is read-only",
@@ -330,7 +334,7 @@ def _checksum(at: float, target: str, failed: int, body: bytes) -> int:
     return zlib.crc32(f"{at!r} {target} {failed}".encode(), zlib.crc32(body))
 
 
-def _is_sound(kept: Kept, row: Sequence[Any], checksum: object) -> bool:
+def _is_sound(kept: LoadedHistory, row: Sequence[Any], checksum: object) -> bool:
     """Whether a row is as it was written; files of before have a checksum of the body alone."""
     at, target, failed, body = row
     whole = isinstance(body, bytes) and isinstance(target, str)

@@ -17,37 +17,44 @@ from typing import Any, Final, TypeVar
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
 
-from exporter.history import FAILURES, LAST, History, Snapshot
-from exporter.report import YEAR_9999, NotOurs, packed, unpacked
+from exporter.history import RETAINED_FAILURES, RETAINED_RESULTS, History, HistorySnapshot
+from exporter.report import MAX_TIMESTAMP_SECONDS, InvalidReportError, packed, unpacked
 from exporter.result import Result
-from exporter.state.database import Damage, Database, Kept, Limits, Row, Trouble
+from exporter.state.database import (
+    CorruptFileError,
+    HistoryDatabase,
+    LoadedHistory,
+    StorageError,
+    StorageLimits,
+    StoredRow,
+)
 from exporter.threads import DaemonThread
 
-LOG: Final = logging.getLogger("exporter.state")
+_logger: Final = logging.getLogger("exporter.state")
 
-MAX_BYTES: Final = 4 << 20
+MAX_SNAPSHOT_BYTES: Final = 4 << 20
 """Bytes of results in the file, some 4,000 healthy sessions: what is read in a fifth of a second."""
 
-EVERY: Final = 1.0
+WRITE_INTERVAL_SECONDS: Final = 1.0
 """Seconds between two writes."""
 
-SNAPSHOT_EVERY: Final = 60
+SNAPSHOT_INTERVAL_WRITES: Final = 60
 """Writes from one snapshot of a target to the next: what is between is made up for from its results."""
 
-RETRY: Final = 5.0
+WRITE_RETRY_SECONDS: Final = 5.0
 """Seconds until a file that cannot be used is tried again."""
 
-RENEWED: Final = 600.0
+MIN_RENEWAL_SECONDS: Final = 600.0
 """Seconds in which a file that was put aside for a new one is not put aside again."""
 
-UNWRITTEN: Final = 2_000
+MAX_UNWRITTEN_RESULTS: Final = 2_000
 """Results that wait for a file that cannot be written; later ones push the earliest out."""
 
-PATIENCE: Final = 5.0
+CLOSE_TIMEOUT_SECONDS: Final = 5.0
 """Seconds that the first session, or the stop, waits for a disk that does not answer."""
 
-RESULTS: Final = 16
-SNAPSHOTS: Final = 4
+RESULTS_PER_SLICE: Final = 16
+SNAPSHOTS_PER_SLICE: Final = 4
 """How many are made to text, or of it, between two turns of the event loop: a quarter of a millisecond."""
 
 T = TypeVar("T")
@@ -55,13 +62,13 @@ T = TypeVar("T")
 
 @with_config(ConfigDict(allow_inf_nan=False))
 @dataclass(frozen=True, slots=True)
-class _Line:
+class _SnapshotRecord:
     """A snapshot as it stands in the file."""
 
-    snapshot: Snapshot
+    snapshot: HistorySnapshot
 
 
-_LINE: Final = TypeAdapter(_Line)
+_LINE: Final = TypeAdapter(_SnapshotRecord)
 
 
 class HistoryFile:
@@ -76,14 +83,14 @@ class HistoryFile:
         history: History,
         *,
         wall: Callable[[], float] = time.time,
-        max_bytes: int = MAX_BYTES,
+        max_bytes: int = MAX_SNAPSHOT_BYTES,
         report: Callable[[str], None] | None = None,
     ) -> None:
         self._path = path
         self._history = history
         self._wall = wall
-        self._report = report or LOG.warning
-        self._database = Database(path, Limits(LAST, FAILURES, max_bytes))
+        self._report = report or _logger.warning
+        self._database = HistoryDatabase(path, StorageLimits(RETAINED_RESULTS, RETAINED_FAILURES, max_bytes))
         self._thread = DaemonThread("history")
         self._waiting: deque[Result] = deque()
         self._changed: set[str] = set()
@@ -91,34 +98,34 @@ class HistoryFile:
         self._saving: asyncio.Task[None] | None = None
         self._trouble: str | None = None
         self._again = 0.0
-        self._renewed = -RENEWED
+        self._renewed = -MIN_RENEWAL_SECONDS
 
     def add(self, result: Result) -> None:
         """Have a result written, soon."""
-        if len(self._waiting) >= UNWRITTEN:
+        if len(self._waiting) >= MAX_UNWRITTEN_RESULTS:
             self._waiting.popleft()
         self._waiting.append(result)
         self._changed.add(result.target)
 
     async def load(self, known: Sequence[str]) -> None:
-        """Tell the history what the file keeps of these targets; it takes `PATIENCE` seconds at most."""
+        """Tell the history what the file keeps of these targets; it takes `CLOSE_TIMEOUT_SECONDS` seconds at most."""
         try:
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(CLOSE_TIMEOUT_SECONDS):
                 await self._attempt(self._load(known))
         except TimeoutError:
-            self._in_trouble(f"was not read within {PATIENCE:g} s: is its disk stuck?")
+            self._in_trouble(f"was not read within {CLOSE_TIMEOUT_SECONDS:g} s: is its disk stuck?")
 
     async def run(self) -> None:
-        """Write every `EVERY` seconds, until cancelled."""
+        """Write every `WRITE_INTERVAL_SECONDS` seconds, until cancelled."""
         while True:
-            await asyncio.sleep(EVERY)
+            await asyncio.sleep(WRITE_INTERVAL_SECONDS)
             self._saving = asyncio.create_task(self._save())
             await asyncio.shield(self._saving)
 
     async def close(self) -> None:
         """Write what there is, if the disk takes it, and let go of the file."""
         with suppress(TimeoutError):
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(CLOSE_TIMEOUT_SECONDS):
                 if self._saving is not None:
                     await self._saving
                 if self._waiting or self._database.is_open:
@@ -155,16 +162,16 @@ class HistoryFile:
         self._writes += 1
         waiting, self._waiting = self._waiting, deque()
         changed: set[str] = set()
-        if at_last or self._writes % SNAPSHOT_EVERY == 0:
+        if at_last or self._writes % SNAPSHOT_INTERVAL_WRITES == 0:
             changed, self._changed = self._changed, changed
         try:
-            rows = [row async for row in _in_slices(map(_row, waiting), RESULTS)]
-            snapshots = [row async for row in _in_slices(self._snapshots(changed), SNAPSHOTS)]
+            rows = [row async for row in _in_slices(map(_row, waiting), RESULTS_PER_SLICE)]
+            snapshots = [row async for row in _in_slices(self._snapshots(changed), SNAPSHOTS_PER_SLICE)]
             if rows or snapshots:
                 await self._in_thread(partial(self._database.write, rows, snapshots, tidy=at_last))
         except BaseException:
             self._changed |= changed
-            self._waiting = deque([*waiting, *self._waiting][-UNWRITTEN:])
+            self._waiting = deque([*waiting, *self._waiting][-MAX_UNWRITTEN_RESULTS:])
             raise
 
     def _want_all(self) -> None:
@@ -173,11 +180,11 @@ class HistoryFile:
         self._waiting = deque(result for name in targets for result in reversed(self._history.results(name)))
         self._changed.update(targets)
 
-    def _snapshots(self, targets: Iterable[str]) -> Iterator[Row]:
+    def _snapshots(self, targets: Iterable[str]) -> Iterator[StoredRow]:
         for target in targets:
             snapshot = self._history.snapshot(target)
             if snapshot is not None:
-                yield Row(snapshot.at, target, _LINE.dump_json(_Line(snapshot)))
+                yield StoredRow(snapshot.at, target, _LINE.dump_json(_SnapshotRecord(snapshot)))
 
     # Trouble --------------------------------------------------------------------------------------------------------
 
@@ -186,20 +193,20 @@ class HistoryFile:
         try:
             try:
                 await work
-            except Damage:
+            except CorruptFileError:
                 await self._renew()
-        except Trouble as trouble:
+        except StorageError as trouble:
             self._in_trouble(str(trouble))
         except Exception:
-            LOG.exception("the history file broke on our side: please report this")
+            _logger.exception("the history file broke on our side: please report this")
             self._in_trouble("cannot be used, by a defect of ours")
         else:
             self._out_of_trouble()
 
     async def _renew(self) -> None:
         """A new file in place of one that is broken: what could be read of it is in memory."""
-        if time.monotonic() < self._renewed + RENEWED:
-            raise Trouble("is damaged again: is the disk sound?")
+        if time.monotonic() < self._renewed + MIN_RENEWAL_SECONDS:
+            raise StorageError("is damaged again: is the disk sound?")
         self._renewed = time.monotonic()
         aside = await self._in_thread(self._database.put_aside)
         self._report(
@@ -209,7 +216,7 @@ class HistoryFile:
         await self._write(at_last=True)
 
     def _in_trouble(self, words: str) -> None:
-        self._again = time.monotonic() + RETRY
+        self._again = time.monotonic() + WRITE_RETRY_SECONDS
         if words != self._trouble:
             self._trouble = words
             self._report(f"history file {self._path} {words}; until then a restart forgets what happens now")
@@ -228,17 +235,17 @@ async def _in_slices(items: Iterable[T], number: int) -> AsyncIterator[T]:
             await asyncio.sleep(0)
 
 
-def _row(result: Result) -> Row:
-    return Row(result.started_at, result.target, packed(result), result.failed)
+def _row(result: Result) -> StoredRow:
+    return StoredRow(result.started_at, result.target, packed(result), result.failed)
 
 
-async def _believed(kept: Kept, target: str) -> AsyncIterator[Result]:
+async def _believed(kept: LoadedHistory, target: str) -> AsyncIterator[Result]:
     """The results of a target; those that make no sense are counted as damaged."""
     seen: set[str] = set()
-    async for body in _in_slices(kept.results.get(target, ()), RESULTS):
+    async for body in _in_slices(kept.results.get(target, ()), RESULTS_PER_SLICE):
         try:
             result = unpacked(body)
-        except NotOurs:
+        except InvalidReportError:
             kept.damaged += 1
             continue
         if result.target == target and result.run not in seen:  # a write whose end we did not see was made again
@@ -246,18 +253,18 @@ async def _believed(kept: Kept, target: str) -> AsyncIterator[Result]:
             yield result
 
 
-def _snapshot(kept: Kept, target: str) -> Snapshot | None:
+def _snapshot(kept: LoadedHistory, target: str) -> HistorySnapshot | None:
     body = kept.snapshots.get(target)
     try:
         snapshot = None if body is None else _LINE.validate_json(body).snapshot
     except ValidationError:
         snapshot = None
-    sound = snapshot is not None and all(0 <= moment <= YEAR_9999 for moment in _moments(snapshot))
+    sound = snapshot is not None and all(0 <= moment <= MAX_TIMESTAMP_SECONDS for moment in _moments(snapshot))
     kept.damaged += body is not None and not sound
     return snapshot if sound else None
 
 
-def _moments(snapshot: Snapshot) -> Iterator[float]:
+def _moments(snapshot: HistorySnapshot) -> Iterator[float]:
     """Those that a page shows."""
     yield from (snapshot.at, snapshot.since, snapshot.impaired_since or 0.0)
     yield from (mark.at for mark in snapshot.marks)

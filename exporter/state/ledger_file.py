@@ -20,23 +20,23 @@ from typing import Final
 from exporter.budget import Event, Ledger
 from exporter.state.errors import unusable
 
-PATIENCE: Final = 0.05
+LOCK_TIMEOUT_SECONDS: Final = 0.05
 """Seconds a lock is asked for again and again; once in vain, it is asked for only once until it is got."""
-COMPACT_AT: Final = 1 << 20
+COMPACT_AT_BYTES: Final = 1 << 20
 """Bytes at which the journal is rewritten with what still matters (about 3,000 sessions)."""
-LARGEST: Final = 64 << 20
+MAX_JOURNAL_BYTES: Final = 64 << 20
 """Bytes; what is larger is no journal of ours."""
-UNSAVED: Final = 10_000
+MAX_UNSAVED_EVENTS: Final = 10_000
 """Events kept for a file that cannot be written; beyond that, a snapshot stands for them."""
-RETRY: Final = 5.0
+OPEN_RETRY_SECONDS: Final = 5.0
 """Seconds until a file that could not be opened or read is tried again."""
-MODE: Final = 0o600
+JOURNAL_MODE: Final = 0o600
 
 Report = Callable[[str], None]
-LOG: Final = logging.getLogger("exporter.state")
+_logger: Final = logging.getLogger("exporter.state")
 
 
-class State:
+class LedgerFile:
     """A ledger, and the file it is shared through (none: `in_memory`).
 
     `report` (a warning in the log) is told when the file cannot be used, and when it can again. `skipped` counts lines
@@ -49,7 +49,7 @@ class State:
         self.ledger = Ledger(since=wall())
         self.skipped = 0
         self._wall = wall
-        self._report = report or LOG.warning
+        self._report = report or _logger.warning
         self._journal = None if path is None else _Journal(Path(os.path.realpath(path)))
         self._unsaved: list[Event] = []
         self._trouble: str | None = None
@@ -57,7 +57,7 @@ class State:
         self._inside = self._locked = False
 
     @classmethod
-    def open(cls, path: Path, *, wall: Callable[[], float] = time.time, report: Report | None = None) -> "State":
+    def open(cls, path: Path, *, wall: Callable[[], float] = time.time, report: Report | None = None) -> "LedgerFile":
         """Share the ledger through this file (made if need be, mode 0600) and its lock, `<path>.lock`."""
         state = cls(path, wall=wall, report=report)
         with state.transaction():
@@ -65,7 +65,7 @@ class State:
         return state
 
     @classmethod
-    def in_memory(cls, *, wall: Callable[[], float] = time.time) -> "State":
+    def in_memory(cls, *, wall: Callable[[], float] = time.time) -> "LedgerFile":
         """Share it with nobody; a restart forgets it."""
         return cls(None, wall=wall)
 
@@ -74,9 +74,9 @@ class State:
         """Whether other processes may know the ledger."""
         return self._journal is not None
 
-    def transaction(self) -> "_Transaction":
+    def transaction(self) -> "_LedgerTransaction":
         """Give the ledger as all processes know it, and keep what is decided inside. Never await inside."""
-        return _Transaction(self)
+        return _LedgerTransaction(self)
 
     def shift(self, seconds: float) -> bool:
         """Follow a step of the wall clock; False if another process has done it for all of us."""
@@ -108,13 +108,13 @@ class State:
         if self._journal is None or time.monotonic() < self._again:
             return False
         try:
-            if not self._journal.lock(0.0 if self._trouble else PATIENCE):
+            if not self._journal.lock(0.0 if self._trouble else LOCK_TIMEOUT_SECONDS):
                 self._in_trouble("is locked by another process that does not let go")
                 return False
             self._read(self._journal)
         except OSError as error:
             self._journal.unlock()
-            self._again = time.monotonic() + RETRY
+            self._again = time.monotonic() + OPEN_RETRY_SECONDS
             self._in_trouble(_words(error))
             return False
         return True
@@ -160,7 +160,7 @@ class State:
         self._unsaved += events
         if locked:
             self._write(self._journal)
-        if len(self._unsaved) > UNSAVED:
+        if len(self._unsaved) > MAX_UNSAVED_EVENTS:
             self._unsaved = self.ledger.snapshot(self._wall())
 
     def _write(self, journal: "_Journal") -> None:
@@ -192,12 +192,12 @@ class State:
             self._report(f"state file {self._journal.path} is in use again")
 
 
-class _Transaction:
+class _LedgerTransaction:
     """The two ends of a transaction as a block; two a session, so it is no generator."""
 
     __slots__ = ("_state",)
 
-    def __init__(self, state: State) -> None:
+    def __init__(self, state: LedgerFile) -> None:
         self._state = state
 
     def __enter__(self) -> Ledger:
@@ -223,7 +223,7 @@ class _Journal:
         self._file: int | None = None
         self._read_to = 0
         self._torn = False
-        self._compact_at = COMPACT_AT
+        self._compact_at = COMPACT_AT_BYTES
 
     # --- The lock
 
@@ -234,7 +234,7 @@ class _Journal:
         if self._lock is None:
             if self.path.is_dir():  # else a lock would be made beside it, and for `/` in the root folder
                 raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-            self._lock = os.open(self._lock_path, os.O_RDWR | os.O_CREAT, MODE)
+            self._lock = os.open(self._lock_path, os.O_RDWR | os.O_CREAT, JOURNAL_MODE)
         until = time.monotonic() + patience
         while True:
             with suppress(BlockingIOError):
@@ -259,15 +259,15 @@ class _Journal:
         size = os.fstat(self._descriptor).st_size
         if size < self._read_to:  # cut short by somebody: what it held is not to be had
             self._read_to, whole = 0, True
-        if size - self._read_to > LARGEST:
+        if size - self._read_to > MAX_JOURNAL_BYTES:
             self._close_file()
-            raise OSError(errno.EINVAL, f"is larger than {LARGEST >> 20} MiB: is it the right file?")
+            raise OSError(errno.EINVAL, f"is larger than {MAX_JOURNAL_BYTES >> 20} MiB: is it the right file?")
         return self._lines(size) if size > self._read_to else [], whole
 
     def _open(self) -> None:
         self._close_file()
         # Non-blocking for the case that it is no file at all but a pipe that nobody reads.
-        self._file = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK, MODE)
+        self._file = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK, JOURNAL_MODE)
         if not stat.S_ISREG(os.fstat(self._file).st_mode):
             self._close_file()
             raise OSError(errno.EINVAL, "is not a regular file")
@@ -324,13 +324,13 @@ class _Journal:
         self._open()
         self._read_to = os.fstat(self._descriptor).st_size
         self._torn = False
-        self._compact_at = max(COMPACT_AT, 4 * self._read_to)
+        self._compact_at = max(COMPACT_AT_BYTES, 4 * self._read_to)
 
     def _write_new(self, new: Path, text: bytes) -> None:
         old = os.fstat(self._descriptor)
         with suppress(FileNotFoundError):
             new.unlink()
-        descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, MODE)
+        descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, JOURNAL_MODE)
         try:
             own = os.fstat(descriptor)
             if (own.st_uid, own.st_gid) != (old.st_uid, old.st_gid):

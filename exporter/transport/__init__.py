@@ -6,15 +6,25 @@ Rule 1: knows no WebSocket. Rule 2: what the operating system or OpenSSL raises 
 """
 
 from exporter.transport.link import (
-    BACKLOG,
-    CHUNK,
     ERRNOS,
-    UNSENT,
+    MAX_UNREAD_BYTES,
+    MAX_UNSENT_BYTES,
+    READ_BYTES,
     Clock,
-    Link,
-    Received,
+    Connection,
+    ReceivedBytes,
     broken_by,
     fault_of,
 )
 
-__all__ = ["BACKLOG", "CHUNK", "ERRNOS", "UNSENT", "Clock", "Link", "Received", "broken_by", "fault_of"]
+__all__ = [
+    "ERRNOS",
+    "MAX_UNREAD_BYTES",
+    "MAX_UNSENT_BYTES",
+    "READ_BYTES",
+    "Clock",
+    "Connection",
+    "ReceivedBytes",
+    "broken_by",
+    "fault_of",
+]

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from exporter.result import CertificateEnd, CertificatePlace, TlsVerify
 
-CODES: Final = {
+VERIFY_CODES: Final = {
     2: TlsVerify.UNKNOWN_ISSUER,  # an authority is trusted, but the one above it is not known
     9: TlsVerify.NOT_YET_VALID,
     10: TlsVerify.EXPIRED,
@@ -24,10 +24,10 @@ CODES: Final = {
 
 NO_ISSUER: Final = frozenset({20, 21})
 
-ENDS: Final[dict[Any, float]] = {}
+CHAIN_ENDS: Final[dict[Any, float]] = {}
 """Unix seconds at which certificates end: to read one costs as much as a tenth of the handshake."""
 
-MOST_ENDS: Final = 1024
+MAX_CHAIN_ENDS: Final = 1024
 
 
 def verdict_of(error: ssl.SSLCertVerificationError, tls: ssl.SSLObject) -> TlsVerify:
@@ -40,7 +40,7 @@ def verdict_of(error: ssl.SSLCertVerificationError, tls: ssl.SSLObject) -> TlsVe
     chain = _chain(tls)
     if error.verify_code in NO_ISSUER and len(chain) == 1 and chain[0].get_info().get("caIssuers"):
         return TlsVerify.INCOMPLETE_CHAIN
-    return CODES.get(error.verify_code, TlsVerify.OTHER)
+    return VERIFY_CODES.get(error.verify_code, TlsVerify.OTHER)
 
 
 def earliest_end(tls: ssl.SSLObject) -> CertificateEnd | None:
@@ -71,9 +71,9 @@ def _place(chain: list[Any], number: int) -> CertificatePlace:
 
 
 def _end(certificate: Any) -> float:
-    known = ENDS.get(certificate)
+    known = CHAIN_ENDS.get(certificate)
     if known is None:
-        if len(ENDS) >= MOST_ENDS:
-            ENDS.clear()
-        known = ENDS[certificate] = float(ssl.cert_time_to_seconds(certificate.get_info()["notAfter"]))
+        if len(CHAIN_ENDS) >= MAX_CHAIN_ENDS:
+            CHAIN_ENDS.clear()
+        known = CHAIN_ENDS[certificate] = float(ssl.cert_time_to_seconds(certificate.get_info()["notAfter"]))
     return known

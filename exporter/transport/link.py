@@ -3,7 +3,7 @@
 Rule 1: knows no WebSocket. Rule 2: a stamp is when the kernel had the bytes for us, else when we were called, never
 when somebody got round to reading them. Bytes that waited behind a lost segment have an older one: it is believed as
 far as we can have been late. Rule 3: a failed send never costs us what was received: it is remembered, and reading goes
-on to the end. Rule 4: what the operating system or OpenSSL raises leaves as a `Fault`.
+on to the end. Rule 4: what the operating system or OpenSSL raises leaves as a `ProbeError`.
 """
 
 import asyncio
@@ -19,84 +19,84 @@ from contextlib import suppress
 from math import inf
 from typing import Any, Final, NamedTuple
 
-from exporter.result import Address, CertificateEnd, Fault, Kind, TlsVerify
+from exporter.result import Address, CertificateEnd, ErrorKind, ProbeError, TlsVerify
 from exporter.transport.chain import earliest_end, verdict_of
 
 Clock = Callable[[], float]
 
-CHUNK: Final = 16_384
+READ_BYTES: Final = 16_384
 """Bytes of one read: as many in two-byte frames keep a parser, and so the loop, busy for 40 ms."""
 
-BACKLOG: Final = 16 * CHUNK
+MAX_UNREAD_BYTES: Final = 16 * READ_BYTES
 """Unread bytes at which we stop reading from the kernel, so that a flood stays the peer's problem."""
 
-UNSENT: Final = 64 * CHUNK
+MAX_UNSENT_BYTES: Final = 64 * READ_BYTES
 """Bytes that a peer does not take at which it gets no more: a flood of pings wants one of pongs."""
 
 SO_TIMESTAMPNS: Final = 35  # Linux's asm-generic/socket.h; the socket module has no name for it
-STAMP: Final = struct.Struct("@qq")
-MIN_RTT_AT: Final = 148
+TIMESPEC: Final = struct.Struct("@qq")
+MIN_RTT_OFFSET: Final = 148
 """Where `tcpi_min_rtt` stands in Linux's struct tcp_info (uapi/linux/tcp.h, since 4.6): microseconds."""
 
-OLDEST: Final = 60.0  # a kernel stamp older than this is not believed: the wall clock has stepped
-UNNOTICED: Final = 0.025  # seconds that a loop may be held without the timer that watches it knowing
-APART: Final = 2e-5  # seconds that two clocks may be read apart and still tell of one moment
-TRIES: Final = 3
+MAX_STAMP_AGE_SECONDS: Final = 60.0  # a kernel stamp older than this is not believed: the wall clock has stepped
+UNNOTICED_HOLD_SECONDS: Final = 0.025  # seconds that a loop may be held without the timer that watches it knowing
+MAX_CLOCK_GAP_SECONDS: Final = 2e-5  # seconds that two clocks may be read apart and still tell of one moment
+CLOCK_READ_TRIES: Final = 3
 
 ERRNOS: Final = {
-    errno.ECONNREFUSED: Kind.REFUSED,
-    errno.ECONNRESET: Kind.RESET,
-    errno.ECONNABORTED: Kind.RESET,
-    errno.EPIPE: Kind.RESET,
-    errno.ETIMEDOUT: Kind.DEADLINE,
-    errno.EHOSTUNREACH: Kind.UNREACHABLE,
-    errno.ENETUNREACH: Kind.UNREACHABLE,
-    errno.EHOSTDOWN: Kind.UNREACHABLE,
-    errno.ENETDOWN: Kind.UNREACHABLE,
-    errno.EADDRNOTAVAIL: Kind.UNREACHABLE,
-    errno.EAFNOSUPPORT: Kind.UNREACHABLE,
-    errno.EACCES: Kind.UNREACHABLE,
-    errno.EPERM: Kind.UNREACHABLE,
-    errno.EINVAL: Kind.UNREACHABLE,
+    errno.ECONNREFUSED: ErrorKind.REFUSED,
+    errno.ECONNRESET: ErrorKind.RESET,
+    errno.ECONNABORTED: ErrorKind.RESET,
+    errno.EPIPE: ErrorKind.RESET,
+    errno.ETIMEDOUT: ErrorKind.DEADLINE,
+    errno.EHOSTUNREACH: ErrorKind.UNREACHABLE,
+    errno.ENETUNREACH: ErrorKind.UNREACHABLE,
+    errno.EHOSTDOWN: ErrorKind.UNREACHABLE,
+    errno.ENETDOWN: ErrorKind.UNREACHABLE,
+    errno.EADDRNOTAVAIL: ErrorKind.UNREACHABLE,
+    errno.EAFNOSUPPORT: ErrorKind.UNREACHABLE,
+    errno.EACCES: ErrorKind.UNREACHABLE,
+    errno.EPERM: ErrorKind.UNREACHABLE,
+    errno.EINVAL: ErrorKind.UNREACHABLE,
 }
 """What an errno means for a connection. What is missing (EMFILE, ENOBUFS …) is our own trouble: it stays OSError."""
 
 
-class Received(NamedTuple):
-    """Bytes of one read and when they arrived, by the clock given to `Link`; no bytes: the peer has ended its side."""
+class ReceivedBytes(NamedTuple):
+    """Bytes of one read and when they arrived, by the `Connection`'s clock; no bytes: the peer has ended its side."""
 
     data: bytes
     at: float
 
 
-def fault_of(error: OSError) -> Fault:
+def fault_of(error: OSError) -> ProbeError:
     """The fault of a socket error; raises the error again if it is none of the peer's or the network's."""
     kind = ERRNOS.get(error.errno or 0)
     if kind is None:
         raise error
-    return Fault(kind, errno.errorcode.get(error.errno or 0, ""))
+    return ProbeError(kind, errno.errorcode.get(error.errno or 0, ""))
 
 
-def broken_by(error: OSError) -> Fault:
+def broken_by(error: OSError) -> ProbeError:
     """The fault of an error on an open connection, where a network that became unreachable is a broken one too."""
-    kind = Kind.DEADLINE if error.errno == errno.ETIMEDOUT else Kind.RESET
-    return Fault(kind, errno.errorcode.get(error.errno or 0, ""))
+    kind = ErrorKind.DEADLINE if error.errno == errno.ETIMEDOUT else ErrorKind.RESET
+    return ProbeError(kind, errno.errorcode.get(error.errno or 0, ""))
 
 
-def tls_fault_of(error: ssl.SSLError, tls: ssl.SSLObject) -> Fault:
+def tls_fault_of(error: ssl.SSLError, tls: ssl.SSLObject) -> ProbeError:
     """The fault of the peer's certificate that we refuse, else of the handshake: an alert, or bytes that are no TLS."""
     detail = (error.reason or type(error).__name__).lower()
     if not isinstance(error, ssl.SSLCertVerificationError):
-        return Fault(Kind.TLS, detail)
-    return Fault(Kind.CERTIFICATE, detail, tls_verify=verdict_of(error, tls))
+        return ProbeError(ErrorKind.TLS, detail)
+    return ProbeError(ErrorKind.CERTIFICATE, detail, tls_verify=verdict_of(error, tls))
 
 
-class Link:
+class Connection:
     """One connection. Never shared by two readers. `close` is idempotent and leaves no socket behind.
 
     `certificate_end`: the earliest end in the chain that the handshake verified, or refused as expired.
     `kernel_stamps=False` is for loops whose clock is not the machine's. `held` tells by how many seconds the loop can
-    have been late at worst; it is asked only about bytes that waited longer than `UNNOTICED`.
+    have been late at worst; it is asked only about bytes that waited longer than `UNNOTICED_HOLD_SECONDS`.
     """
 
     def __init__(
@@ -108,16 +108,16 @@ class Link:
         self._clock = clock
         self._stamps = kernel_stamps and _ask_for_stamps(sock)
         self._held = held
-        self._unread: deque[Received] = deque()
+        self._unread: deque[ReceivedBytes] = deque()
         self._size = 0
-        self._ended: Fault | None = None
+        self._ended: ProbeError | None = None
         self._eof = False
         self._reading = False
         self._waiter: asyncio.Future[None] | None = None
         self._unsent = bytearray()
         self._deaf = False  # the peer takes no more bytes
-        self._unsendable: Fault | None = None
-        self._tls: _Tls | None = None
+        self._unsendable: ProbeError | None = None
+        self._tls: _TlsEngine | None = None
         self.sent_at = -inf  # when bytes of ours were last given to the kernel
         self.late = 0.0  # seconds by which we came late to read what had arrived, at worst
         self.certificate_end: CertificateEnd | None = None
@@ -131,7 +131,7 @@ class Link:
         *,
         kernel_stamps: bool = True,
         held: Callable[[], float] = lambda: inf,
-    ) -> "Link":
+    ) -> "Connection":
         """A TCP connection to one address; raises Fault (refused, unreachable, reset), OSError if it is our trouble."""
         family, where = address
         sock = _socket(family)
@@ -152,7 +152,7 @@ class Link:
 
         Our last bytes go out with the first read or write: with TLS 1.3 in one segment with what is written.
         """
-        tls = _Tls(context, server_name)
+        tls = _TlsEngine(context, server_name)
         at = self._clock()
         while True:
             try:
@@ -168,23 +168,25 @@ class Link:
             else:
                 self._tls = tls
                 self.certificate_end = earliest_end(tls.object)
-                self._keep_first(Received(tls.incoming.read(), at))  # sent before we asked: it is read again, in turn
+                self._keep_first(
+                    ReceivedBytes(tls.incoming.read(), at)
+                )  # sent before we asked: it is read again, in turn
                 return at
             data, at = await self._raw()
             if not data:
-                raise Fault(Kind.EOF, "during the TLS handshake")
+                raise ProbeError(ErrorKind.EOF, "during the TLS handshake")
             tls.incoming.write(data)
 
     @property
     def round_trip(self) -> float:
         """Seconds that no answer of the peer's host can take less than; 0.0 if the kernel does not say."""
         with suppress(OSError):
-            told = self._sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, MIN_RTT_AT + 4)
-            if len(told) == MIN_RTT_AT + 4:
-                return int.from_bytes(told[MIN_RTT_AT:], sys.byteorder) / 1e6
+            told = self._sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, MIN_RTT_OFFSET + 4)
+            if len(told) == MIN_RTT_OFFSET + 4:
+                return int.from_bytes(told[MIN_RTT_OFFSET:], sys.byteorder) / 1e6
         return 0.0
 
-    async def read(self) -> Received:
+    async def read(self) -> ReceivedBytes:
         """The next bytes; empty at the end of the stream. Raises Fault (reset, certificate, tls) after the last."""
         tls = self._tls
         if tls is None:
@@ -194,12 +196,12 @@ class Link:
             received = await self._raw()
             plain = self._decrypted(tls, received)
             if plain or not received.data:
-                return Received(plain, received.at)
+                return ReceivedBytes(plain, received.at)
         if tls.failed is not None:
-            raise Fault(tls.failed.kind, tls.failed.detail)
-        return Received(b"", self._clock())
+            raise ProbeError(tls.failed.kind, tls.failed.detail)
+        return ReceivedBytes(b"", self._clock())
 
-    def read_now(self) -> Received | None:
+    def read_now(self) -> ReceivedBytes | None:
         """As `read`, but None instead of waiting or raising."""
         if self._tls is not None:
             self._send(self._tls.outgoing.read())
@@ -208,10 +210,10 @@ class Link:
                 return received
             plain = self._decrypted(self._tls, received)
             if plain:
-                return Received(plain, received.at)
+                return ReceivedBytes(plain, received.at)
         return None
 
-    def _decrypted(self, tls: "_Tls", received: Received) -> bytes:
+    def _decrypted(self, tls: "_TlsEngine", received: ReceivedBytes) -> bytes:
         plain = tls.decrypt(received.data)
         self._send(tls.outgoing.read())  # the answer to a key update
         return plain
@@ -240,12 +242,12 @@ class Link:
 
     # Reading ------------------------------------------------------------------------------------------------------
 
-    async def _raw(self) -> Received:
+    async def _raw(self) -> ReceivedBytes:
         if self._unread:
             await asyncio.sleep(0)  # however much there is to read, the loop has its turns, and deadlines strike
         while not self._unread and not self._eof:
             if self._ended is not None:
-                raise Fault(self._ended.kind, self._ended.detail)  # a new one: its traceback would keep us
+                raise ProbeError(self._ended.kind, self._ended.detail)  # a new one: its traceback would keep us
             self._waiter = self._loop.create_future()
             self._start_reading()
             try:
@@ -254,14 +256,14 @@ class Link:
                 self._waiter = None
         return self._take()
 
-    def _raw_now(self) -> Received | None:
+    def _raw_now(self) -> ReceivedBytes | None:
         if not self._unread and not self._eof and self._ended is None:
             self._readable()
         return self._take() if self._unread or self._eof else None
 
-    def _take(self) -> Received:
+    def _take(self) -> ReceivedBytes:
         if not self._unread:
-            return Received(b"", self._clock())
+            return ReceivedBytes(b"", self._clock())
         received = self._unread.popleft()
         self._size -= len(received.data)
         return received
@@ -278,9 +280,9 @@ class Link:
 
     def _readable(self) -> None:
         """Take what the kernel has, up to the backlog: of a broken connection uvloop calls once, and not again."""
-        while self._receive() and self._size <= BACKLOG:
+        while self._receive() and self._size <= MAX_UNREAD_BYTES:
             pass
-        if self._eof or self._ended is not None or self._size > BACKLOG:
+        if self._eof or self._ended is not None or self._size > MAX_UNREAD_BYTES:
             self._stop_reading()
         if self._waiter is not None:
             _finish(self._waiter)
@@ -288,7 +290,7 @@ class Link:
     def _receive(self) -> bool:
         """Take one read's worth, with its stamp; False if there is no more."""
         try:
-            data, ancillary, _, _ = self._sock.recvmsg(CHUNK, 64)
+            data, ancillary, _, _ = self._sock.recvmsg(READ_BYTES, 64)
         except (BlockingIOError, InterruptedError):
             return False
         except OSError as error:
@@ -298,28 +300,28 @@ class Link:
             self._ended = self._unsendable
             return False
         self._eof = not data
-        self._keep(Received(data, self._arrival(ancillary)))
+        self._keep(ReceivedBytes(data, self._arrival(ancillary)))
         return bool(data)
 
-    def _keep(self, received: Received) -> None:
+    def _keep(self, received: ReceivedBytes) -> None:
         if received.data:
             self._unread.append(received)
             self._size += len(received.data)
 
-    def _keep_first(self, received: Received) -> None:
+    def _keep_first(self, received: ReceivedBytes) -> None:
         if received.data:
             self._unread.appendleft(received)
             self._size += len(received.data)
 
     def _arrival(self, ancillary: list[tuple[int, int, bytes]]) -> float:
         for level, kind, data in ancillary if self._stamps else ():
-            if level == socket.SOL_SOCKET and kind == SO_TIMESTAMPNS and len(data) == STAMP.size:
-                whole, nanoseconds = STAMP.unpack(data)
+            if level == socket.SOL_SOCKET and kind == SO_TIMESTAMPNS and len(data) == TIMESPEC.size:
+                whole, nanoseconds = TIMESPEC.unpack(data)
                 now, wall = self._now()
                 age: float = wall - whole - nanoseconds / 1e9
-                if not 0 <= age < OLDEST:
+                if not 0 <= age < MAX_STAMP_AGE_SECONDS:
                     return now
-                if age > UNNOTICED:
+                if age > UNNOTICED_HOLD_SECONDS:
                     age = min(age, self._held())
                 self.late = max(self.late, age)
                 return now - age
@@ -327,9 +329,9 @@ class Link:
 
     def _now(self) -> tuple[float, float]:
         """Our clock and the wall's, of one moment: read again if somebody else had the processor in between."""
-        for _ in range(TRIES):
+        for _ in range(CLOCK_READ_TRIES):
             before, wall = self._clock(), time.time()
-            if self._clock() - before < APART:
+            if self._clock() - before < MAX_CLOCK_GAP_SECONDS:
                 break
         return before, wall
 
@@ -340,7 +342,7 @@ class Link:
             return
         if self._unsent:
             self._unsent += data
-            self._deaf = len(self._unsent) > UNSENT
+            self._deaf = len(self._unsent) > MAX_UNSENT_BYTES
             return
         sent = self._push(data)
         if sent < len(data) and not self._deaf:
@@ -406,7 +408,7 @@ def _ask_for_stamps(sock: socket.socket) -> bool:
     return False
 
 
-class _Tls:
+class _TlsEngine:
     """A TLS engine between two memory buffers, so that the socket and its stamps stay ours."""
 
     def __init__(self, context: ssl.SSLContext, server_name: str) -> None:
@@ -414,7 +416,7 @@ class _Tls:
         self.outgoing = ssl.MemoryBIO()
         self.object = context.wrap_bio(self.incoming, self.outgoing, server_hostname=server_name)
         self.ended = False
-        self.failed: Fault | None = None
+        self.failed: ProbeError | None = None
 
     def decrypt(self, data: bytes) -> bytes:
         """Plain bytes of all complete records; then `ended` (close_notify) or `failed` (alert, broken record)."""
@@ -422,7 +424,7 @@ class _Tls:
         plain = bytearray()
         while self.failed is None and not self.ended:
             try:
-                part = self.object.read(CHUNK)
+                part = self.object.read(READ_BYTES)
             except ssl.SSLWantReadError:
                 break
             except ssl.SSLZeroReturnError:

@@ -8,25 +8,25 @@ The status page: `page` renders values, `pages` puts the page together, `sheets`
 knows what has changed since, `status` has the doors.
 """
 
-from exporter.web.arrivals import MOST
-from exporter.web.doorway import Doorway, read_doorway
-from exporter.web.filters import Recent
-from exporter.web.listen import Address, ListenProblem, parse
+from exporter.web.arrivals import MAX_CONNECTIONS
+from exporter.web.doorway import ListenOptions, read_doorway
+from exporter.web.filters import ResultSource
+from exporter.web.listen import ListenAddress, ListenError, parse
 from exporter.web.secure import door_problems
-from exporter.web.server import Server
-from exporter.web.site import JSON, Answer, Question, Site
+from exporter.web.server import WebServer
+from exporter.web.site import JSON_TYPE, HttpReply, ProbeQuery, Site
 
 __all__ = [
-    "JSON",
-    "MOST",
-    "Address",
-    "Answer",
-    "Doorway",
-    "ListenProblem",
-    "Question",
-    "Recent",
-    "Server",
+    "JSON_TYPE",
+    "MAX_CONNECTIONS",
+    "HttpReply",
+    "ListenAddress",
+    "ListenError",
+    "ListenOptions",
+    "ProbeQuery",
+    "ResultSource",
     "Site",
+    "WebServer",
     "door_problems",
     "parse",
     "read_doorway",

@@ -1,7 +1,8 @@
 """Every connection from its arrival to its last byte: how many, with or without TLS, and who has to go.
 
 Rule 1: one is accepted in a turn of the loop: a flood of them waits its turn, as probes do. Rule 2: there are at most
-`MOST`: for another one goes that can be spared, first those that were never answered well, then the longest silent.
+`MAX_CONNECTIONS`: for another one goes that can be spared, first those that were never answered well, then the longest
+silent.
 Rule 3: a handshake begins with what the door says at that moment, so certificates change without a restart. Its time is
 part of the time for the first head.
 """
@@ -11,32 +12,32 @@ import socket
 from collections.abc import Callable
 from typing import Final
 
-from exporter.web.connection import Connection
-from exporter.web.secure import Door, Shut
+from exporter.web.connection import HttpConnection
+from exporter.web.secure import AccessClosedError, AccessControl
 
-MOST: Final = 512
+MAX_CONNECTIONS: Final = 512
 """Connections at once. A Prometheus that asks `/probe` for each of 200 targets keeps 200."""
 
-FAREWELL: Final = 2.0
+TLS_SHUTDOWN_TIMEOUT_SECONDS: Final = 2.0
 """Seconds in which a client has to confirm the end of TLS."""
 
-SWEEP: Final = 0.5
+SWEEP_SECONDS: Final = 0.5
 """Seconds between two looks at the deadlines."""
 
-BREATH: Final = 0.1
+ACCEPT_PAUSE_SECONDS: Final = 0.1
 """Seconds until another is accepted after the machine had no descriptor left for it."""
 
-Make = Callable[[Callable[[Connection], None]], Connection]
+Make = Callable[[Callable[[HttpConnection], None]], HttpConnection]
 """A connection that will tell when it is gone."""
 
 
-class Arrivals:
+class ConnectionManager:
     """Accepts on any number of sockets; `stop`, then `close` it."""
 
-    def __init__(self, door: Door, make: Make) -> None:
+    def __init__(self, door: AccessControl, make: Make) -> None:
         self._door = door
         self._make = make
-        self._there: dict[Connection, asyncio.Task[None]] = {}
+        self._there: dict[HttpConnection, asyncio.Task[None]] = {}
         self._listeners: list[socket.socket] = []
         self._sweeping = asyncio.create_task(self._sweep(), name="sweep")
 
@@ -80,14 +81,14 @@ class Arrivals:
         except OSError:
             loop = asyncio.get_running_loop()
             loop.remove_reader(listener)
-            loop.call_later(BREATH, self._resume, listener)
+            loop.call_later(ACCEPT_PAUSE_SECONDS, self._resume, listener)
             self._make_room()
             return
         arrived.setblocking(False)
         self._receive(arrived)
 
     def _receive(self, arrived: socket.socket) -> None:
-        if len(self._there) >= MOST and not self._make_room():
+        if len(self._there) >= MAX_CONNECTIONS and not self._make_room():
             arrived.close()
             return
         connection = self._make(self._gone)
@@ -101,7 +102,7 @@ class Arrivals:
 
         greeting.add_done_callback(greeted)
 
-    async def _greet(self, connection: Connection, arrived: socket.socket) -> None:
+    async def _greet(self, connection: HttpConnection, arrived: socket.socket) -> None:
         """Hand the socket to the connection, after the handshake if there is to be one."""
         try:
             context = self._door.context()
@@ -110,12 +111,12 @@ class Arrivals:
                 lambda: connection,
                 arrived,
                 ssl=context,
-                ssl_shutdown_timeout=FAREWELL if context else None,
+                ssl_shutdown_timeout=TLS_SHUTDOWN_TIMEOUT_SECONDS if context else None,
             )
-        except (Shut, OSError):
+        except (AccessClosedError, OSError):
             pass  # who fails to shake hands gets no other word
 
-    def _gone(self, connection: Connection) -> None:
+    def _gone(self, connection: HttpConnection) -> None:
         self._there.pop(connection, None)
 
     def _make_room(self) -> bool:
@@ -126,7 +127,7 @@ class Arrivals:
             self._turn_out(first)
         return first is not None
 
-    def _turn_out(self, connection: Connection) -> None:
+    def _turn_out(self, connection: HttpConnection) -> None:
         greeting = self._there.pop(connection)
         if connection.is_there:
             connection.abort()
@@ -137,6 +138,6 @@ class Arrivals:
         """Turn out whoever is over a deadline."""
         now = asyncio.get_running_loop().time
         while True:
-            await asyncio.sleep(SWEEP)
+            await asyncio.sleep(SWEEP_SECONDS)
             for connection in [connection for connection in self._there if connection.deadline < now()]:
                 self._turn_out(connection)

@@ -17,19 +17,19 @@ from aiohttp import web
 
 from exporter.web.headers import HEADERS
 
-HEAD: Final = 10.0
+REQUEST_HEAD_TIMEOUT_SECONDS: Final = 10.0
 """Seconds for a request's head, from the connection or from its first byte on."""
 
-IDLE: Final = 150.0
+KEEPALIVE_TIMEOUT_SECONDS: Final = 150.0
 """Seconds until another request, more than two of the usual scrape intervals."""
 
-UNREAD: Final = 30.0
+UNREAD_TIMEOUT_SECONDS: Final = 30.0
 """Seconds that an answer, or the rest of it, may lie unread."""
 
-LINGER: Final = 1.0
+BODY_DRAIN_SECONDS: Final = 1.0
 """Seconds in which we read, and drop, the rest of a body that nobody wanted."""
 
-MOST_BYTES: Final = 65_536
+MAX_HEAD_BYTES_SENT: Final = 65_536
 """Bytes from one request's beginning to the next: its body, and the head of the next one."""
 
 TOO_LARGE: Final = "\r\n".join(
@@ -42,7 +42,7 @@ TOO_LARGE: Final = "\r\n".join(
 ).encode()
 
 
-class Connection(web.RequestHandler):
+class HttpConnection(web.RequestHandler):
     """Counts and times what aiohttp does not. `admits`: whether its client may be answered at all.
 
     `begin` and `end` are told by the middleware around every request. `since`: when it became what it is now;
@@ -54,14 +54,14 @@ class Connection(web.RequestHandler):
         self,
         manager: web.Server,
         admits: Callable[[asyncio.BaseTransport], bool],
-        gone: Callable[["Connection"], None],
+        gone: Callable[["HttpConnection"], None],
     ) -> None:
         loop = asyncio.get_running_loop()
         super().__init__(
             manager,
             loop=loop,
             access_log=None,  # type: ignore[arg-type] # as AppRunner does it
-            lingering_time=LINGER,
+            lingering_time=BODY_DRAIN_SECONDS,
             auto_decompress=False,
         )
         self._admits = admits
@@ -74,7 +74,7 @@ class Connection(web.RequestHandler):
         self.requests = 0
         self.served = False
         self.has_said_all = False
-        self._becomes(HEAD)
+        self._becomes(REQUEST_HEAD_TIMEOUT_SECONDS)
 
     def _becomes(self, seconds: float) -> None:
         self.since = self._now()
@@ -115,7 +115,13 @@ class Connection(web.RequestHandler):
         self._busy = False
         self.served = self.served or well
         self._waits_for_next = not self._bytes
-        self._becomes(UNREAD if self.writing_paused else IDLE if self._waits_for_next else HEAD)
+        self._becomes(
+            UNREAD_TIMEOUT_SECONDS
+            if self.writing_paused
+            else KEEPALIVE_TIMEOUT_SECONDS
+            if self._waits_for_next
+            else REQUEST_HEAD_TIMEOUT_SECONDS
+        )
 
     def handle_error(
         self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
@@ -144,12 +150,12 @@ class Connection(web.RequestHandler):
         if self.transport is None:
             return  # it is being closed, or was never let in
         self._bytes += len(data)
-        if self._bytes > MOST_BYTES:
+        if self._bytes > MAX_HEAD_BYTES_SENT:
             self._refuse()
             return
         if data and self._waits_for_next:
             self._waits_for_next = False
-            self._becomes(HEAD)
+            self._becomes(REQUEST_HEAD_TIMEOUT_SECONDS)
         super().data_received(data)
 
     def eof_received(self) -> bool:  # type: ignore[override] # asyncio's protocol, which lets it keep the way open
@@ -171,12 +177,12 @@ class Connection(web.RequestHandler):
     def pause_writing(self) -> None:
         """The client reads more slowly than we write."""
         super().pause_writing()
-        self._becomes(UNREAD)
+        self._becomes(UNREAD_TIMEOUT_SECONDS)
 
     def resume_writing(self) -> None:
         """It has caught up."""
         super().resume_writing()
-        self._becomes(math.inf if self._busy else IDLE)
+        self._becomes(math.inf if self._busy else KEEPALIVE_TIMEOUT_SECONDS)
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """End it, whoever ended it."""

@@ -10,30 +10,30 @@ from itertools import count
 from typing import Any, Final
 
 from exporter.config import seconds
-from exporter.host import in_slices
-from exporter.report import NEUTRAL, Context, passed
+from exporter.host import cooperatively
+from exporter.report import UNKNOWN_CONTEXT, TargetContext, passed
 from exporter.result import FactoryReason, Impairment, Probe, Reason, Result, Verdict, evidence_text
 
-LIMIT: Final = 50
-MOST: Final = 500
-OLDEST: Final = 100 * 31_536_000.0
+DEFAULT_RESULTS: Final = 50
+MAX_RESULTS: Final = 500
+MAX_AGE_OF_RESULTS_SECONDS: Final = 100 * 31_536_000.0
 """Seconds: a hundred years ago is before any result."""
-NAMED: Final = 20
+MAX_NAMES_IN_ERROR: Final = 20
 """Targets that a sentence names at most."""
 
 
 @dataclass(frozen=True, slots=True)
-class Recent:
+class ResultSource:
     """What there is to ask for: `results` and `context` of a target, by name. `now` in unix seconds."""
 
     names: Sequence[str]
     results: Callable[[str], Sequence[Result]]
     now: float
-    context: Callable[[str], Context] = lambda _: NEUTRAL
+    context: Callable[[str], TargetContext] = lambda _: UNKNOWN_CONTEXT
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class ResultFilter:
     """What is asked for; None: whatever it is. `since` in unix seconds."""
 
     target: str | None = None
@@ -41,7 +41,7 @@ class Wanted:
     probe: Probe | None = None
     reason: str | None = None
     since: float | None = None
-    limit: int = LIMIT
+    limit: int = DEFAULT_RESULTS
 
     def fits(self, result: Result) -> bool:
         """True for a result that is asked for; how it did is the word of `probe`, or else of the whole session."""
@@ -53,55 +53,57 @@ class Wanted:
         return self.verdict is None or (result.failed if self.verdict is Verdict.FAIL else passed(result))
 
 
-class Wrong(Exception):  # noqa: N818
+class BadFilterError(Exception):
     """A sentence: what is wrong with a query, and what is known."""
 
 
-VERDICTS: Final = {"pass": Verdict.PASS, "fail": Verdict.FAIL, "any": None}
-REASONS: Final = dict.fromkeys(word.value for word in (*Reason, *FactoryReason, *Impairment))
+VERDICT_FILTERS: Final = {"pass": Verdict.PASS, "fail": Verdict.FAIL, "any": None}
+KNOWN_REASONS: Final = dict.fromkeys(word.value for word in (*Reason, *FactoryReason, *Impairment))
 
-Read = Callable[[str, Recent], object]
+Read = Callable[[str, ResultSource], object]
 
 
-def asked(query: Iterable[tuple[str, str]], recent: Recent) -> Wanted:
+def asked(query: Iterable[tuple[str, str]], recent: ResultSource) -> ResultFilter:
     """What a query asks for, from its names and values; raises Wrong."""
     wanted: dict[str, Any] = {}
     for name, value in query:
-        if name not in PARAMETERS:
-            raise Wrong(f"{_shown(name)}: unknown parameter; known are {', '.join(PARAMETERS)}")
+        if name not in FILTER_PARAMETERS:
+            raise BadFilterError(f"{_shown(name)}: unknown parameter; known are {', '.join(FILTER_PARAMETERS)}")
         if name in wanted:
-            raise Wrong(f"{name}: is given more than once")
-        wanted[name] = PARAMETERS[name](value, recent)
-    return Wanted(**wanted)
+            raise BadFilterError(f"{name}: is given more than once")
+        wanted[name] = FILTER_PARAMETERS[name](value, recent)
+    return ResultFilter(**wanted)
 
 
 def _one_of(name: str, value: str, known: Mapping[str, object]) -> str:
     if value not in known:
-        raise Wrong(f"{name}: {_shown(value)} is unknown; known are {', '.join(known)}")
+        raise BadFilterError(f"{name}: {_shown(value)} is unknown; known are {', '.join(known)}")
     return value
 
 
-def _target(value: str, recent: Recent) -> str:
+def _target(value: str, recent: ResultSource) -> str:
     if value in recent.names:
         return value
-    names = ", ".join(recent.names[:NAMED])
-    more = len(recent.names) - NAMED
-    raise Wrong(f"target: {_shown(value)} is unknown; known are {names}" + (f", and {more} others" if more > 0 else ""))
+    names = ", ".join(recent.names[:MAX_NAMES_IN_ERROR])
+    more = len(recent.names) - MAX_NAMES_IN_ERROR
+    raise BadFilterError(
+        f"target: {_shown(value)} is unknown; known are {names}" + (f", and {more} others" if more > 0 else "")
+    )
 
 
-def _since(value: str, recent: Recent) -> float:
+def _since(value: str, recent: ResultSource) -> float:
     if value.isascii() and value.replace(".", "", 1).isdecimal():
         return float(value)
     try:
-        return recent.now - seconds(value, OLDEST)
+        return recent.now - seconds(value, MAX_AGE_OF_RESULTS_SECONDS)
     except ValueError as problem:
-        raise Wrong(f"since: {problem}, or unix seconds; days and weeks: 2d, 1w") from None
+        raise BadFilterError(f"since: {problem}, or unix seconds; days and weeks: 2d, 1w") from None
 
 
-def _limit(value: str, _: Recent) -> int:
-    if value.isascii() and value.isdecimal() and 1 <= int(value[: len(str(MOST)) + 1]) <= MOST:
+def _limit(value: str, _: ResultSource) -> int:
+    if value.isascii() and value.isdecimal() and 1 <= int(value[: len(str(MAX_RESULTS)) + 1]) <= MAX_RESULTS:
         return int(value)
-    raise Wrong(f"limit: must be 1 to {MOST}")
+    raise BadFilterError(f"limit: must be 1 to {MAX_RESULTS}")
 
 
 def _shown(text: str) -> str:
@@ -109,21 +111,21 @@ def _shown(text: str) -> str:
     return evidence_text(text) or "what was given"
 
 
-PARAMETERS: Final[Mapping[str, Read]] = {
+FILTER_PARAMETERS: Final[Mapping[str, Read]] = {
     "target": _target,
-    "verdict": lambda value, _: VERDICTS[_one_of("verdict", value, VERDICTS)],
+    "verdict": lambda value, _: VERDICT_FILTERS[_one_of("verdict", value, VERDICT_FILTERS)],
     "probe": lambda value, _: Probe(_one_of("probe", value, dict.fromkeys(Probe))),
-    "reason": lambda value, _: _one_of("reason", value, REASONS),
+    "reason": lambda value, _: _one_of("reason", value, KNOWN_REASONS),
     "since": _since,
     "limit": _limit,
 }
 
 
-async def found(wanted: Wanted, recent: Recent) -> tuple[list[Result], bool]:
+async def found(wanted: ResultFilter, recent: ResultSource) -> tuple[list[Result], bool]:
     """The results that fit, newest first, and whether there are more of them than may be told."""
     newest: list[tuple[float, int, Result]] = []
     numbers = count()
-    async for name in in_slices(recent.names if wanted.target is None else (wanted.target,)):
+    async for name in cooperatively(recent.names if wanted.target is None else (wanted.target,)):
         for result in recent.results(name):
             at, is_full = result.started_at, len(newest) > wanted.limit
             is_old = (wanted.since is not None and at < wanted.since) or (is_full and at <= newest[0][0])

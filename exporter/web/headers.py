@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from exporter.web.page.document import POLICY
+from exporter.web.page.document import CONTENT_SECURITY_POLICY
 
 SERVER: Final = "ws-factory-exporter"
 HEADERS: Final = {
@@ -10,6 +10,6 @@ HEADERS: Final = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
     "Referrer-Policy": "no-referrer",
-    "Content-Security-Policy": POLICY,
+    "Content-Security-Policy": CONTENT_SECURITY_POLICY,
     "Cache-Control": "no-store",
 }

@@ -1,6 +1,7 @@
 """What has changed on the status page, for those who have it open.
 
-Rule 1: nothing is rendered for nobody: who looks has the page looked at, once in `PACE` for all of them together.
+Rule 1: nothing is rendered for nobody: who looks has the page looked at, once in `UPDATE_INTERVAL_SECONDS` for all of
+them together.
 Rule 2: what changed is rendered once, for all who look.
 Rule 3: nobody is queued for: an open page has a position, and is sent the newest of all that came after it.
 """
@@ -13,35 +14,35 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
 
-from exporter.host import in_slices
+from exporter.host import cooperatively
 from exporter.web.page.document import BUILD, summary
-from exporter.web.page.head import Head
+from exporter.web.page.head import PageHead
 from exporter.web.page.health import health
 from exporter.web.page.icon import path
 from exporter.web.page.row import place
-from exporter.web.page.values import Health
-from exporter.web.pages import Pages, View
-from exporter.web.sheets import Sheet, Sheets
+from exporter.web.page.values import ExporterHealth
+from exporter.web.pages import PageMaker, PageView
+from exporter.web.sheets import PageCache, StreamedPage
 
-PACE: Final = 1.0
+UPDATE_INTERVAL_SECONDS: Final = 1.0
 """Seconds between two looks at what has changed, and between two updates of one page at least."""
 
-HEARTBEAT: Final = 15.0
+HEARTBEAT_SECONDS: Final = 15.0
 """Seconds of silence after which a stream says that it is there, so that no proxy takes it for dead."""
 
-RETRY: Final = 2.0
+CLIENT_RETRY_SECONDS: Final = 2.0
 """Seconds after which a browser whose stream broke asks again."""
 
-EVERYTHING: Final = -1
+NO_POSITION: Final = -1
 """The position before everything."""
 
 
-class Anew(Exception):  # noqa: N818
+class StalePageError(Exception):
     """An open page is of another build: it must be loaded anew."""
 
 
 @dataclass(slots=True)
-class _Known:
+class _RenderedState:
     """What the last look saw. `tick`: counts the looks that found something. `counted`: where the board's count stood.
 
     `pieces`: what has changed, by the id of its element: the tick at which it did, and HTML as JSON. They suffice for
@@ -54,19 +55,19 @@ class _Known:
     enough_from: int = 0
     ordered: int = 0
     opened: Mapping[str, bool] = field(default_factory=dict)
-    head: Head | None = None
-    health: Health | None = None
+    head: PageHead | None = None
+    health: ExporterHealth | None = None
     pieces: dict[str, tuple[int, str]] = field(default_factory=dict)
 
 
-class Live:
+class LivePage:
     """The page and its updates. `close` it; `streams`: how many are open."""
 
-    def __init__(self, pages: Pages) -> None:
+    def __init__(self, pages: PageMaker) -> None:
         self._pages = pages
         self._boot = secrets.token_hex(4)
-        self._known = _Known()
-        self._sheets = Sheets()
+        self._known = _RenderedState()
+        self._sheets = PageCache()
         self._alone = asyncio.Lock()
         self._closed = asyncio.Event()
         self.streams = 0
@@ -80,7 +81,7 @@ class Live:
         self.end_streams()
         await self._sheets.close()
 
-    async def page(self, only: str | None = None) -> Sheet | None:
+    async def page(self, only: str | None = None) -> StreamedPage | None:
         """The page, or that of `only` one target; None if there is no such target."""
         async with self._alone:
             sheet = self._sheets.fresh(only)
@@ -110,17 +111,17 @@ class Live:
         """Server-sent events (HTML section 9.2) from a position on, until `close` or `gone`; raises Anew."""
         since, now = self._since(position), asyncio.get_running_loop().time
         said = now()
-        yield f"retry: {RETRY * 1000:.0f}\n\n".encode()
+        yield f"retry: {CLIENT_RETRY_SECONDS * 1000:.0f}\n\n".encode()
         while not self._closed.is_set() and not gone():
             await self._look()
             if self._known.tick > since:
                 update, since, said = await self._after(since), self._known.tick, now()
                 yield f"id: {self._position()}\ndata: {update}\n\n".encode()
-            elif now() - said >= HEARTBEAT:
+            elif now() - said >= HEARTBEAT_SECONDS:
                 said = now()
                 yield b": here\n\n"
             with suppress(TimeoutError):
-                async with asyncio.timeout(PACE):
+                async with asyncio.timeout(UPDATE_INTERVAL_SECONDS):
                     await self._closed.wait()
 
     # Positions ------------------------------------------------------------------------------------------------------
@@ -129,15 +130,15 @@ class Live:
         return f"{BUILD}.{self._boot}.{self._known.tick}"
 
     def _since(self, position: str) -> int:
-        """The tick of a position; `EVERYTHING` if it is of another process."""
+        """The tick of a position; `NO_POSITION` if it is of another process."""
         build, boot, tick = [*position.split("."), "", ""][:3]
         if build != BUILD:
-            raise Anew
-        return int(tick) if boot == self._boot and tick.isdecimal() and len(tick) < len(str(2**53)) else EVERYTHING
+            raise StalePageError
+        return int(tick) if boot == self._boot and tick.isdecimal() and len(tick) < len(str(2**53)) else NO_POSITION
 
     # What has changed -----------------------------------------------------------------------------------------------
 
-    def _begin_at(self, view: View, counted: int) -> None:
+    def _begin_at(self, view: PageView, counted: int) -> None:
         """Nobody looks: what is on the page that is made now is not rendered a second time."""
         known, own = self._known, self._pages.board.own_health()
         known.tick += 1
@@ -148,7 +149,7 @@ class Live:
         """See what has changed, unless that has just been done."""
         async with self._alone:
             known, now = self._known, asyncio.get_running_loop().time()
-            if now - known.looked < 0.9 * PACE:
+            if now - known.looked < 0.9 * UPDATE_INTERVAL_SECONDS:
                 return
             known.looked = now
             known.counted, changed = self._pages.board.changes(known.counted)
@@ -157,7 +158,7 @@ class Live:
             stale = [name for name, full in view.opened.items() if name in changed or opened.get(name) is not full]
             await self._take_in(view, stale)
 
-    async def _take_in(self, view: View, stale: Collection[str]) -> None:
+    async def _take_in(self, view: PageView, stale: Collection[str]) -> None:
         known, own, now = self._known, self._pages.board.own_health(), self._pages.board.now()
         fresh = await self._rendered(view.opened, stale)
         if own != known.health:
@@ -176,7 +177,7 @@ class Live:
 
     async def _rendered(self, opened: Mapping[str, bool], names: Collection[str]) -> dict[str, str]:
         rendered: dict[str, str] = {}
-        async for name in in_slices(names):
+        async for name in cooperatively(names):
             part = self._pages.part(name, opened=opened[name])
             if part is not None:
                 rendered[place(name)] = json.dumps(part)
@@ -187,7 +188,7 @@ class Live:
         known = self._known
         if since < known.enough_from:
             await self._complete()
-            since = EVERYTHING
+            since = NO_POSITION
         fragments = ",".join(f"{json.dumps(key)}:{text}" for key, (tick, text) in known.pieces.items() if tick > since)
         rest: dict[str, object] = {"position": self._position(), "now": round(self._pages.board.now(), 3)}
         if known.head is not None:
@@ -207,4 +208,4 @@ class Live:
                 pieces["health"] = json.dumps(health(known.health, now))
             for key, text in pieces.items():
                 known.pieces.setdefault(key, (known.tick, text))
-            known.enough_from = EVERYTHING
+            known.enough_from = NO_POSITION

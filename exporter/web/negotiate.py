@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from exporter.metrics import Form
+from exporter.metrics import ExpositionFormat
 
 WEIGHT: Final = re.compile(r"(?:0(?:\.\d{0,3})?|1(?:\.0{0,3})?)")
 
@@ -25,10 +25,10 @@ would rewrite every underscore: a server may choose another."""
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class NegotiatedFormat:
     """What to send."""
 
-    form: Form
+    form: ExpositionFormat
     escaping: str | None = None
 
     @property
@@ -40,7 +40,7 @@ class Choice:
 
 
 @dataclass(frozen=True, slots=True)
-class _Range:
+class _MediaRange:
     """One entry of an `Accept` header; `rank`: the earlier the higher."""
 
     media: str
@@ -49,7 +49,7 @@ class _Range:
     weight: float
     rank: int
 
-    def specificity(self, form: Form) -> int:
+    def specificity(self, form: ExpositionFormat) -> int:
         """How precisely this entry names the form; 0: not at all."""
         media, version = form.value
         if self.media == media:
@@ -57,15 +57,15 @@ class _Range:
         return {f"{media.partition('/')[0]}/*": 2, "*/*": 1}.get(self.media, 0)
 
 
-def choose(accept: str) -> Choice:
+def choose(accept: str) -> NegotiatedFormat:
     """The acceptable form of the highest weight, the earlier of equals; text 0.0.4 if none is."""
     ranges = list(_ranges(accept))
     best: tuple[float, int] = (0.0, 0)
-    choice = Choice(Form.TEXT)
-    for form in Form:
+    choice = NegotiatedFormat(ExpositionFormat.TEXT)
+    for form in ExpositionFormat:
         said = max(ranges, key=lambda entry, form=form: entry.specificity(form), default=None)  # type: ignore[misc]
         if said and said.specificity(form) and said.weight > 0 and (said.weight, said.rank) > best:
-            best, choice = (said.weight, said.rank), Choice(form, ESCAPINGS.get(said.escaping or ""))
+            best, choice = (said.weight, said.rank), NegotiatedFormat(form, ESCAPINGS.get(said.escaping or ""))
     return choice
 
 
@@ -75,14 +75,14 @@ def gzip_welcome(accept_encoding: str) -> bool:
     return next((weights[name] for name in ("gzip", "x-gzip", "*") if name in weights), 0.0) > 0
 
 
-def _ranges(header: str) -> Iterator[_Range]:
+def _ranges(header: str) -> Iterator[_MediaRange]:
     """The entries of a header; one whose weight is no weight is left out."""
     for rank, entry in enumerate(header.split(",")):
         media, *parameters = (part.strip() for part in entry.split(";"))
         said = dict(_parameter(parameter) for parameter in parameters)
         weight = said.get("q", "1")
         if media and WEIGHT.fullmatch(weight):
-            yield _Range(media.lower(), said.get("version"), said.get("escaping"), float(weight), -rank)
+            yield _MediaRange(media.lower(), said.get("version"), said.get("escaping"), float(weight), -rank)
 
 
 def _parameter(text: str) -> tuple[str, str]:

@@ -15,21 +15,21 @@ from urllib.parse import SplitResult, urlsplit
 
 from aiohttp import web
 
-from exporter.web.listen import ListenProblem
+from exporter.web.listen import ListenError
 
 EXTERNAL: Final = "--web.external-url"
 PREFIX: Final = "--web.route-prefix"
 TELEMETRY: Final = "--web.telemetry-path"
 
 METRICS: Final = "/metrics"
-PATH = re.compile(r"(?:/(?!\.{1,2}(?:/|$))[A-Za-z0-9._~!$&'()*+,;=:@-]+)*")
+PATH_TEXT = re.compile(r"(?:/(?!\.{1,2}(?:/|$))[A-Za-z0-9._~!$&'()*+,;=:@-]+)*")
 """Segments that need no escape (RFC 3986 section 3.3), and none that leads upward."""
 
-WRITTEN: Final = "letters, digits and ._~!$&'()*+,;=:@- between slashes"
+PATH_CHARACTERS: Final = "letters, digits and ._~!$&'()*+,;=:@- between slashes"
 
 
 @dataclass(frozen=True, slots=True)
-class Paths:
+class WebPaths:
     """`prefix`: without a slash at its end, "" for none. `external`: the URL that leads to us, "" if unknown."""
 
     prefix: str = ""
@@ -54,7 +54,7 @@ class Paths:
             path = self.telemetry if route.path == METRICS else route.path
             placed.append(web.RouteDef(route.method, self.prefix + path, route.handler, route.kwargs))
         if self.telemetry in taken:
-            raise ListenProblem(f"{TELEMETRY}: something else is served there: choose another path")
+            raise ListenError(f"{TELEMETRY}: something else is served there: choose another path")
         return placed + self._ways_in()
 
     def _ways_in(self) -> list[web.RouteDef]:
@@ -66,7 +66,7 @@ class Paths:
         return [web.get(path, lead) for path in ("/", self.prefix) if self.prefix]
 
 
-def read_paths(external: str | None, prefix: str | None, telemetry: str | None) -> Paths:
+def read_paths(external: str | None, prefix: str | None, telemetry: str | None) -> WebPaths:
     """The paths of the flags, None where one is not given; raises ListenProblem with every mistake."""
     wrong: list[str] = []
     url = None if external is None else _split(external)
@@ -74,14 +74,14 @@ def read_paths(external: str | None, prefix: str | None, telemetry: str | None) 
         wrong.append(f"{EXTERNAL}: must be http:// or https://, a host and perhaps a path, without user and query")
     base = (prefix if prefix is not None else url.path if url else "").strip("/")
     base = f"/{base}" if base else ""
-    if not PATH.fullmatch(base):
-        wrong.append(f"{PREFIX if prefix is not None else EXTERNAL}: must be a path: {WRITTEN}")
-    if telemetry is not None and (telemetry in ("", "/") or not PATH.fullmatch(telemetry)):
-        wrong.append(f"{TELEMETRY}: must be a path such as {METRICS}: {WRITTEN}, and not / alone")
+    if not PATH_TEXT.fullmatch(base):
+        wrong.append(f"{PREFIX if prefix is not None else EXTERNAL}: must be a path: {PATH_CHARACTERS}")
+    if telemetry is not None and (telemetry in ("", "/") or not PATH_TEXT.fullmatch(telemetry)):
+        wrong.append(f"{TELEMETRY}: must be a path such as {METRICS}: {PATH_CHARACTERS}, and not / alone")
     if wrong:
-        raise ListenProblem(*wrong)
+        raise ListenError(*wrong)
     shown = "" if url is None else url.geturl().rstrip("/")
-    return Paths(base, METRICS if telemetry is None else telemetry, shown)
+    return WebPaths(base, METRICS if telemetry is None else telemetry, shown)
 
 
 def _split(external: str) -> SplitResult | None:

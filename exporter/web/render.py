@@ -1,7 +1,7 @@
 """The figures as bytes, written in slices between the sessions' turns.
 
-Rule 1: a slice holds the event loop for half a millisecond (`host.SLICE`), and no figure changes from one slice to the
-next (`Metrics.figures`). Rule 2: what does not need the loop is done in a thread: compression, /proc.
+Rule 1: a slice holds the event loop for half a millisecond (`host.SLICE_SECONDS`), and no figure changes from one slice
+to the next (`Metrics.figures`). Rule 2: what does not need the loop is done in a thread: compression, /proc.
 Rule 3: one page at a time, and who asks for the same form meanwhile gets the same bytes. So a storm of scrapes costs
 one page after the other and never a queue. Rule 4: a page is kept packed, for it is twenty times as long when it is
 not: who takes no gzip gets it unpacked piece by piece. To free 25 MB in one go would hold the loop for milliseconds.
@@ -15,33 +15,33 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, Final, Protocol, TypeVar
 
-from exporter.host import in_slices
-from exporter.metrics import Form
+from exporter.host import cooperatively
+from exporter.metrics import ExpositionFormat
 
-CHUNK: Final = 256 * 1024
+RENDER_CHUNK_BYTES: Final = 256 * 1024
 """Bytes of text that are packed, or unpacked, in one go."""
 
-LEVEL: Final = 1
+GZIP_LEVEL: Final = 1
 """zlib's level: the text is so repetitive that higher ones cost twice the time for a tenth of the bytes."""
 
-GZIP: Final = 31
+GZIP_WINDOW_BITS: Final = 31
 """zlib's window bits that make it write the gzip format."""
 
 T = TypeVar("T")
 
 
-class Figures(Protocol):
+class MetricSource(Protocol):
     """What there is to tell; see `metrics.Metrics`."""
 
-    def figures(self, form: Form) -> Generator[str]:
+    def figures(self, form: ExpositionFormat) -> Generator[str]:
         """The series of one moment, in pieces; to be closed."""
 
-    def machine(self, form: Form) -> str:
+    def machine(self, form: ExpositionFormat) -> str:
         """The end of the page; takes a moment, called in a thread."""
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class PackedPage:
     """A page in the gzip format, in chunks; `size`: bytes when it is unpacked. `since`: of the loop's clock."""
 
     packed: Sequence[bytes]
@@ -54,29 +54,29 @@ class Page:
         return sum(map(len, self.packed))
 
 
-class Renderer:
+class PageRenderer:
     """Renders pages; `close` it."""
 
-    def __init__(self, figures: Figures) -> None:
+    def __init__(self, figures: MetricSource) -> None:
         self._figures = figures
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="render")
-        self._in_flight: dict[Form, asyncio.Task[Page]] = {}
+        self._in_flight: dict[ExpositionFormat, asyncio.Task[PackedPage]] = {}
         self._alone = asyncio.Lock()
         self.renders = 0
 
-    async def page(self, form: Form) -> Page:
+    async def page(self, form: ExpositionFormat) -> PackedPage:
         """The figures in this form. A caller who is cancelled does not take the page from the others."""
         if form not in self._in_flight:
             task = self._in_flight[form] = asyncio.create_task(self._rendered(form), name="render")
             task.add_done_callback(lambda done: self._done(form, done))
         return await asyncio.shield(self._in_flight[form])
 
-    async def unpacked(self, page: Page) -> AsyncIterator[bytes]:
+    async def unpacked(self, page: PackedPage) -> AsyncIterator[bytes]:
         """The bytes of a page, a chunk at a time."""
-        unpacker = zlib.decompressobj(GZIP)
+        unpacker = zlib.decompressobj(GZIP_WINDOW_BITS)
         for packed in page.packed:
             while packed:
-                chunk = await self._in_thread(unpacker.decompress, packed, CHUNK)
+                chunk = await self._in_thread(unpacker.decompress, packed, RENDER_CHUNK_BYTES)
                 packed = unpacker.unconsumed_tail  # noqa: PLW2901 - what did not fit into the chunk
                 if chunk:
                     yield chunk
@@ -87,17 +87,17 @@ class Renderer:
             await asyncio.wait(list(self._in_flight.values()))
         self._thread.shutdown()
 
-    def _done(self, form: Form, task: asyncio.Task[Page]) -> None:
+    def _done(self, form: ExpositionFormat, task: asyncio.Task[PackedPage]) -> None:
         del self._in_flight[form]
         if not task.cancelled():
             task.exception()  # whoever asked may be gone
 
-    async def _rendered(self, form: Form) -> Page:
+    async def _rendered(self, form: ExpositionFormat) -> PackedPage:
         async with self._alone:
             self.renders += 1
-            packer, since = _Packer(self._in_thread), asyncio.get_running_loop().time()
+            packer, since = _GzipPacker(self._in_thread), asyncio.get_running_loop().time()
             with closing(self._figures.figures(form)) as pieces:
-                async for piece in in_slices(pieces):
+                async for piece in cooperatively(pieces):
                     await packer.add(piece)
             await packer.add(await self._in_thread(self._figures.machine, form))
             return await packer.finished(since)
@@ -106,12 +106,12 @@ class Renderer:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work, *arguments)
 
 
-class _Packer:
+class _GzipPacker:
     """Text that is gathered into chunks, each packed in the thread while the next is being written."""
 
     def __init__(self, in_thread: Callable[..., Coroutine[Any, Any, bytes]]) -> None:
         self._in_thread = in_thread
-        self._gzip = zlib.compressobj(LEVEL, zlib.DEFLATED, GZIP)
+        self._gzip = zlib.compressobj(GZIP_LEVEL, zlib.DEFLATED, GZIP_WINDOW_BITS)
         self._packing: asyncio.Task[bytes] | None = None
         self._packed: list[bytes] = []
         self._pieces: list[str] = []
@@ -121,13 +121,13 @@ class _Packer:
     async def add(self, piece: str) -> None:
         self._pieces.append(piece)
         self._waiting += len(piece)
-        if self._waiting >= CHUNK:
+        if self._waiting >= RENDER_CHUNK_BYTES:
             await self._pack()
 
-    async def finished(self, since: float) -> Page:
+    async def finished(self, since: float) -> PackedPage:
         await self._pack()
         await self._take()
-        return Page([chunk for chunk in (*self._packed, self._gzip.flush()) if chunk], self._size, since)
+        return PackedPage([chunk for chunk in (*self._packed, self._gzip.flush()) if chunk], self._size, since)
 
     async def _pack(self) -> None:
         chunk = "".join(self._pieces).encode()

@@ -12,19 +12,19 @@ from typing import Final
 
 from aiohttp import web
 
-from exporter.host import in_slices
+from exporter.host import cooperatively
 from exporter.report import result_document
 from exporter.result import Result
-from exporter.web.filters import Recent, Wrong, asked, found
+from exporter.web.filters import BadFilterError, ResultSource, asked, found
 
-CHUNK: Final = 65_536
+RESULTS_CHUNK_BYTES: Final = 65_536
 """Bytes that are written in one go."""
 
 
-class Results:
+class ResultsEndpoint:
     """Answers; `recent` is asked at each request."""
 
-    def __init__(self, recent: Callable[[], Recent]) -> None:
+    def __init__(self, recent: Callable[[], ResultSource]) -> None:
         self._recent = recent
         self._alone = asyncio.Lock()
 
@@ -32,10 +32,10 @@ class Results:
         """The results that the query asks for, or 400 with what is wrong with it; raises ConnectionError."""
         try:
             wanted = asked(request.query.items(), recent := self._recent())
-        except Wrong as problem:
+        except BadFilterError as problem:
             return web.Response(text=f"{problem}\n", status=HTTPStatus.BAD_REQUEST)
         async with self._alone:
-            chunks = [chunk async for chunk in in_slices(_chunks(*await found(wanted, recent), recent)) if chunk]
+            chunks = [chunk async for chunk in cooperatively(_chunks(*await found(wanted, recent), recent)) if chunk]
         response = web.StreamResponse(headers={"Content-Type": "application/json"})
         response.content_length = sum(map(len, chunks))
         await response.prepare(request)
@@ -46,14 +46,14 @@ class Results:
         return response
 
 
-def _chunks(results: Sequence[Result], more: bool, recent: Recent) -> Iterator[bytes]:
+def _chunks(results: Sequence[Result], more: bool, recent: ResultSource) -> Iterator[bytes]:
     """The document in pieces; an empty one now and then, since a slice may end there."""
     pieces, size = ['{"results": ['], 0
     for number, result in enumerate(results):
         text = json.dumps(result_document(result, recent.context(result.target)), allow_nan=False)
         pieces.append(f",\n{text}" if number else text)
         size += len(text)
-        if size < CHUNK:
+        if size < RESULTS_CHUNK_BYTES:
             yield b""
             continue
         yield "".join(pieces).encode()

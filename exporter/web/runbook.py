@@ -13,7 +13,7 @@ FOLDER: Final = Path(__file__).parent / "page" / "runbook"
 """A link to deploy/runbook, whose files are packed with the wheel."""
 
 
-class Runbook:
+class RunbookPages:
     """Its pages as HTML, by the name of the alert."""
 
     def page(self, name: str) -> str | None:

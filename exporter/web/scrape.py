@@ -3,16 +3,16 @@
 from aiohttp import web
 
 from exporter.web.negotiate import choose, gzip_welcome
-from exporter.web.render import Page, Renderer
+from exporter.web.render import PackedPage, PageRenderer
 from exporter.web.site import Site
 
 
-class Scrapes:
+class ScrapeEndpoint:
     """Answers scrapes; `close` it."""
 
     def __init__(self, site: Site) -> None:
         self._site = site
-        self._renderer = Renderer(site.figures)
+        self._renderer = PageRenderer(site.figures)
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         """Send the figures of this moment; HEAD gets the headers only."""
@@ -33,7 +33,7 @@ class Scrapes:
         """Wait for what is in flight and end the thread."""
         await self._renderer.close()
 
-    async def _send(self, page: Page, response: web.StreamResponse, *, packed: bool) -> None:
+    async def _send(self, page: PackedPage, response: web.StreamResponse, *, packed: bool) -> None:
         """Send a page; raises ConnectionError if the client goes."""
         if packed:
             for chunk in page.packed:

@@ -6,10 +6,10 @@ from contextlib import contextmanager
 from aiohttp import web
 
 from exporter.web.negotiate import gzip_welcome
-from exporter.web.sheets import Sheet
+from exporter.web.sheets import StreamedPage
 
 
-async def send_html(request: web.Request, sheet: Sheet) -> web.StreamResponse:
+async def send_html(request: web.Request, sheet: StreamedPage) -> web.StreamResponse:
     """Answer with the page, packed for who takes gzip; HEAD gets the headers only. Raises ConnectionError."""
     response = web.StreamResponse(headers={"Content-Type": "text/html; charset=utf-8", "Vary": "Accept-Encoding"})
     packed = gzip_welcome(",".join(request.headers.getall("Accept-Encoding", [])))

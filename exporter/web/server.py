@@ -1,6 +1,6 @@
 """The HTTP server as a handle: started on a port, known by its URL, closed.
 
-Rule 1: `_routes` is the one table of what is served beside the status page, `Paths` says where. Rule 2: what every
+Rule 1: `_routes` is the one table of what is served beside the status page, `WebPaths` says where. Rule 2: what every
 answer has in common, its headers and what becomes of a fault of ours, is done here and in no handler. Rule 3: knows no
 room of the house: see
 `site.Site`.
@@ -17,50 +17,50 @@ from typing import Any, Final, Self
 from aiohttp import HttpVersion10, HttpVersion11, web
 from multidict import CIMultiDict, CIMultiDictProxy
 
-from exporter.web.arrivals import Arrivals
-from exporter.web.connection import MOST_BYTES, Connection
-from exporter.web.doorway import Doorway
+from exporter.web.arrivals import ConnectionManager
+from exporter.web.connection import MAX_HEAD_BYTES_SENT, HttpConnection
+from exporter.web.doorway import ListenOptions
 from exporter.web.headers import HEADERS
-from exporter.web.listen import Address, address_of, url
-from exporter.web.paths import Paths
+from exporter.web.listen import ListenAddress, address_of, url
+from exporter.web.paths import WebPaths
 from exporter.web.probe import answering
-from exporter.web.results import Results
-from exporter.web.scrape import Scrapes
-from exporter.web.secure import Door
-from exporter.web.site import Answer, Site
-from exporter.web.status import Status
+from exporter.web.results import ResultsEndpoint
+from exporter.web.scrape import ScrapeEndpoint
+from exporter.web.secure import AccessControl
+from exporter.web.site import HttpReply, Site
+from exporter.web.status import StatusPages
 
-SHUTDOWN: Final = 1.0
+SHUTDOWN_SECONDS: Final = 1.0
 """Seconds that requests in flight have when the server closes."""
 
-SPOKEN: Final = (HttpVersion10, HttpVersion11)
+HTTP_VERSIONS: Final = (HttpVersion10, HttpVersion11)
 UNSPOKEN: Final = web.RequestKey("unspoken", bool)
 """Where a request says that it was of another version."""
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
-_LOG: Final = logging.getLogger(__name__)
+_logger: Final = logging.getLogger(__name__)
 
 
-class Server:
+class WebServer:
     """Serves a site. Made by `start`, ended by `close`. `urls`: of each socket it listens on, `url` the first.
 
     `addresses`: what it listens on, as it was bound.
     """
 
-    def __init__(self, site: Site, paths: Paths, door: Door) -> None:
+    def __init__(self, site: Site, paths: WebPaths, door: AccessControl) -> None:
         self._door = door
-        self._scrapes = Scrapes(site)
-        self._status = Status(site.board, paths.metrics, door.still_lets_in)
+        self._scrapes = ScrapeEndpoint(site)
+        self._status = StatusPages(site.board, paths.metrics, door.still_lets_in)
         app = web.Application(
-            middlewares=[_answered, _attended, _guarded, door.let_in, _spoken], client_max_size=MOST_BYTES
+            middlewares=[_answered, _attended, _guarded, door.let_in, _spoken], client_max_size=MAX_HEAD_BYTES_SENT
         )
         app.on_response_prepare.append(_dress)
         app.on_response_prepare.append(self._dress_more)
         app.on_shutdown.append(self._end_streams)
         app.router.add_routes(paths.under([*self._status.routes(), *_routes(site, self._scrapes)]))
-        self._runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=SHUTDOWN)
-        self._arrivals = Arrivals(door, self._connection)
+        self._runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=SHUTDOWN_SECONDS)
+        self._arrivals = ConnectionManager(door, self._connection)
         self._watch = asyncio.create_task(door.watch(), name="web_config")
         self._prefix = paths.prefix
         self.urls: list[str] = []
@@ -68,11 +68,11 @@ class Server:
         self.port = 0
 
     @classmethod
-    async def start(cls, listen: Address | Doorway, site: Site) -> Self:
+    async def start(cls, listen: ListenAddress | ListenOptions, site: Site) -> Self:
         """A server that listens; raises ListenProblem. Host "" is every interface, port 0 any free one."""
-        doorway = Doorway.of(listen)
+        doorway = ListenOptions.of(listen)
         async with AsyncExitStack() as opened:
-            door = await Door.open(doorway.config_file, doorway.sites)
+            door = await AccessControl.open(doorway.config_file, doorway.sites)
             opened.push_async_callback(door.close)
             sockets = [opened.enter_context(sock) for sock in doorway.sockets()]
             self = cls(site, doorway.paths, door)
@@ -106,9 +106,9 @@ class Server:
         await self._scrapes.close()
         await self._status.close()
 
-    def _connection(self, gone: Callable[[Connection], None]) -> Connection:
+    def _connection(self, gone: Callable[[HttpConnection], None]) -> HttpConnection:
         assert self._runner.server is not None  # noqa: S101
-        return Connection(self._runner.server, self._door.admits, gone)
+        return HttpConnection(self._runner.server, self._door.admits, gone)
 
     async def _dress_more(self, _: web.Request, response: web.StreamResponse) -> None:
         response.headers.update(self._door.headers)
@@ -117,7 +117,7 @@ class Server:
         self._status.end_streams()
 
 
-def _routes(site: Site, scrapes: Scrapes) -> list[web.RouteDef]:
+def _routes(site: Site, scrapes: ScrapeEndpoint) -> list[web.RouteDef]:
     async def healthy(_: web.Request) -> web.Response:
         return _response(site.healthy())
 
@@ -138,11 +138,11 @@ def _routes(site: Site, scrapes: Scrapes) -> list[web.RouteDef]:
         web.post("/-/reload", reload),
         web.put("/-/reload", reload),
         web.post("/api/check", check),
-        web.get("/api/results", Results(site.recent).answer),
+        web.get("/api/results", ResultsEndpoint(site.recent).answer),
     ]
 
 
-def _response(answer: Answer) -> web.Response:
+def _response(answer: HttpReply) -> web.Response:
     return web.Response(text=answer.text, status=answer.status, content_type=answer.kind, charset="utf-8")
 
 
@@ -154,7 +154,7 @@ def _plain(make: Callable[..., web.BaseRequest]) -> Callable[..., web.BaseReques
     """
 
     def made(message: Any, *rest: Any) -> web.BaseRequest:
-        unspoken = message.version not in SPOKEN
+        unspoken = message.version not in HTTP_VERSIONS
         if "Expect" in message.headers:
             headers = CIMultiDict(message.headers)
             headers.popall("Expect")
@@ -178,12 +178,12 @@ async def _spoken(request: web.Request, handler: Handler) -> web.StreamResponse:
 async def _attended(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Tell the connection when a request is being answered; refuse a body that is too large before it is sent."""
     connection = request.protocol
-    assert isinstance(connection, Connection)  # noqa: S101
+    assert isinstance(connection, HttpConnection)  # noqa: S101
     connection.begin()
     well = False
     try:
-        if (request.content_length or 0) > MOST_BYTES:
-            raise web.HTTPRequestEntityTooLarge(MOST_BYTES, request.content_length or 0)
+        if (request.content_length or 0) > MAX_HEAD_BYTES_SENT:
+            raise web.HTTPRequestEntityTooLarge(MAX_HEAD_BYTES_SENT, request.content_length or 0)
         response = await handler(request)
         well = response.status < HTTPStatus.BAD_REQUEST
         return response
@@ -212,9 +212,9 @@ async def _guarded(request: web.Request, handler: Handler) -> web.StreamResponse
         return await handler(request)
     except (web.HTTPException, ConnectionError):
         raise
-    except Exception:  # noqa: BLE001 - it is logged whole, one line below
+    except Exception:
         resource = request.match_info.route.resource
-        _LOG.exception("request failed", extra={"keys": {"path": resource and resource.canonical}})
+        _logger.exception("request failed", extra={"keys": {"path": resource and resource.canonical}})
         return web.Response(text="internal error\n", status=HTTPStatus.INTERNAL_SERVER_ERROR)
 
 

@@ -12,20 +12,20 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Final
 
-from exporter.web.render import GZIP, LEVEL
+from exporter.web.render import GZIP_LEVEL, GZIP_WINDOW_BITS
 
-CHUNK: Final = 16_384
+SEND_CHUNK_BYTES: Final = 16_384
 """Characters that are packed in one go: it takes 0.2 ms."""
 
-LIFE: Final = 1.0
+PAGE_LIFETIME_SECONDS: Final = 1.0
 """Seconds for which a page is given to others."""
 
-MOST: Final = 16
+MAX_CACHED_PAGES: Final = 16
 """Pages that are kept so long; the oldest goes."""
 
 
 @dataclass(slots=True)
-class Sheet:
+class StreamedPage:
     """A page in the making: its chunks, plain and in the gzip format, each of which can be read before the next."""
 
     began: float
@@ -57,31 +57,33 @@ class Sheet:
         self.more = asyncio.Event()
 
 
-class Sheets:
+class PageCache:
     """Makes pages and keeps them a moment. `close` it."""
 
     def __init__(self) -> None:
-        self._sheets: dict[str | None, Sheet] = {}
+        self._sheets: dict[str | None, StreamedPage] = {}
         self._making: set[asyncio.Task[None]] = set()
         self._alone = asyncio.Lock()
 
-    def fresh(self, key: str | None) -> Sheet | None:
+    def fresh(self, key: str | None) -> StreamedPage | None:
         """The page of that key, if it has just been made or is being made."""
         sheet = self._sheets.get(key)
         now = asyncio.get_running_loop().time()
-        return sheet if sheet is not None and now - sheet.began < LIFE and sheet.broken is None else None
+        return (
+            sheet if sheet is not None and now - sheet.began < PAGE_LIFETIME_SECONDS and sheet.broken is None else None
+        )
 
-    def begin(self, key: str | None, pieces: AsyncIterator[str]) -> Sheet:
+    def begin(self, key: str | None, pieces: AsyncIterator[str]) -> StreamedPage:
         """Make a page of these pieces; the first of them is sent at once."""
-        sheet = Sheet(asyncio.get_running_loop().time())
+        sheet = StreamedPage(asyncio.get_running_loop().time())
         self._sheets.pop(key, None)
         self._sheets[key] = sheet
-        if len(self._sheets) > MOST:
+        if len(self._sheets) > MAX_CACHED_PAGES:
             del self._sheets[next(iter(self._sheets))]
         task = asyncio.create_task(self._make(sheet, pieces), name="page")
         self._making.add(task)
         task.add_done_callback(self._making.discard)
-        asyncio.get_running_loop().call_later(LIFE, self._forget, key, sheet)
+        asyncio.get_running_loop().call_later(PAGE_LIFETIME_SECONDS, self._forget, key, sheet)
         return sheet
 
     async def close(self) -> None:
@@ -90,12 +92,12 @@ class Sheets:
             task.cancel()
         await asyncio.gather(*self._making, return_exceptions=True)
 
-    def _forget(self, key: str | None, sheet: Sheet) -> None:
+    def _forget(self, key: str | None, sheet: StreamedPage) -> None:
         if self._sheets.get(key) is sheet:
             del self._sheets[key]
 
-    async def _make(self, sheet: Sheet, pieces: AsyncIterator[str]) -> None:
-        packer = zlib.compressobj(LEVEL, zlib.DEFLATED, GZIP)
+    async def _make(self, sheet: StreamedPage, pieces: AsyncIterator[str]) -> None:
+        packer = zlib.compressobj(GZIP_LEVEL, zlib.DEFLATED, GZIP_WINDOW_BITS)
         try:
             async with self._alone:
                 async for text in _chunks(pieces):
@@ -122,6 +124,6 @@ async def _chunks(pieces: AsyncIterator[str]) -> AsyncIterator[str]:
         size += len(piece)
         if size > enough:
             yield "".join(waiting)
-            waiting, size, enough = [], 0, CHUNK
+            waiting, size, enough = [], 0, SEND_CHUNK_BYTES
             await asyncio.sleep(0)
     yield "".join(waiting)

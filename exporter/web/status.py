@@ -8,31 +8,31 @@ from typing import Final
 
 from aiohttp import web
 
-from exporter.web.live import Anew, Live
+from exporter.web.live import LivePage, StalePageError
 from exporter.web.page.icon import icon
-from exporter.web.pages import Board, Pages
-from exporter.web.runbook import Runbook
+from exporter.web.pages import PageMaker, StatusBoard
+from exporter.web.runbook import RunbookPages
 from exporter.web.sending import cut_off, send_html
 
-MOST_STREAMS: Final = 20
+MAX_STREAMS: Final = 20
 """Open pages that are sent updates; the others ask for them."""
 
-PATIENCE: Final = 10.0
+WRITE_TIMEOUT_SECONDS: Final = 10.0
 """Seconds in which a browser must have taken what it was sent."""
 
-STREAM: Final = "text/event-stream"
+EVENT_STREAM: Final = "text/event-stream"
 
 
-class Status:
+class StatusPages:
     """Answers for the page. `close` it; `metrics`: where those stand, seen from the page.
 
     `welcome`: whether who was let in with a request would be let in with it now.
     """
 
-    def __init__(self, board: Board, metrics: str, welcome: Callable[[web.Request], bool]) -> None:
+    def __init__(self, board: StatusBoard, metrics: str, welcome: Callable[[web.Request], bool]) -> None:
         self._welcome = welcome
-        self._live = Live(Pages(board, metrics))
-        self._runbook = Runbook()
+        self._live = LivePage(PageMaker(board, metrics))
+        self._runbook = RunbookPages()
 
     def routes(self) -> list[web.RouteDef]:
         """What is served."""
@@ -73,13 +73,13 @@ class Status:
     async def _events(self, request: web.Request) -> web.StreamResponse:
         """A stream for who asks for one, else what has changed, as JSON. Of another build: 409, or the event `anew`."""
         position = request.headers.get("Last-Event-ID") or request.query.get("since", "")
-        if STREAM not in request.headers.get("Accept", ""):
+        if EVENT_STREAM not in request.headers.get("Accept", ""):
             try:
                 return web.json_response(text=await self._live.update(position))
-            except Anew:
+            except StalePageError:
                 return web.Response(text="of another build: load the page anew\n", status=HTTPStatus.CONFLICT)
-        if self._live.streams >= MOST_STREAMS:
-            words = f"{MOST_STREAMS} pages are being sent updates: ask now and then\n"
+        if self._live.streams >= MAX_STREAMS:
+            words = f"{MAX_STREAMS} pages are being sent updates: ask now and then\n"
             return web.Response(text=words, status=HTTPStatus.SERVICE_UNAVAILABLE, headers={"Retry-After": "60"})
         self._live.streams += 1
         try:
@@ -88,14 +88,14 @@ class Status:
             self._live.streams -= 1
 
     async def _stream(self, request: web.Request, position: str) -> web.StreamResponse:
-        response = web.StreamResponse(headers={"Content-Type": STREAM, "X-Accel-Buffering": "no"})
+        response = web.StreamResponse(headers={"Content-Type": EVENT_STREAM, "X-Accel-Buffering": "no"})
         await response.prepare(request)
         with suppress(TimeoutError), cut_off(request):
             try:
                 async for event in self._live.stream(position, lambda: not self._is_there(request)):
-                    async with asyncio.timeout(PATIENCE):
+                    async with asyncio.timeout(WRITE_TIMEOUT_SECONDS):
                         await response.write(event)
-            except Anew:
+            except StalePageError:
                 await response.write(b"event: anew\ndata:\n\n")
         return response
 

@@ -36,17 +36,17 @@ from realservers import started, stop
 
 from exporter import log
 from exporter.budget import admit, settle
-from exporter.classify import Case, Memory, judge
+from exporter.classify import ClassifyContext, WelcomeReplayDetector, classify
 from exporter.config import Jwt
-from exporter.daemon import Daemon, Options
+from exporter.daemon import Daemon, DaemonOptions
 from exporter.files import KeyRing
-from exporter.probing import Turn
+from exporter.probing import ProbeRequest
 from exporter.resolver import Resolver
 from exporter.result import Close, Initiator, Phase, Probe, Trigger, Verdict
 from exporter.session import Session
-from exporter.state import State
+from exporter.state import LedgerFile
 from exporter.tokens import carry, load_key, mint
-from exporter.web import Address
+from exporter.web import ListenAddress
 
 BASE = "websockets"
 PEER = "bench-peer"
@@ -112,7 +112,7 @@ def logging_to_nobody():
 @asynccontextmanager
 async def daemon(aim, on_result, state=None):
     """A daemon as `run` starts it, but for its alarm."""
-    options = Options(Address("127.0.0.1", 0), startup_delay=NEVER, on_result=on_result)
+    options = DaemonOptions(ListenAddress("127.0.0.1", 0), startup_delay=NEVER, on_result=on_result)
     running = Daemon(rig.planned(*targets(aim, TARGETS)), options, state=state)
     with logging_to_nobody():
         try:
@@ -130,7 +130,7 @@ async def ours(aim, *, on_disk=False):
     def keep(result):
         latest[result.target] = result
 
-    state = State.open(Path(aim.folder) / f"state-{os.getpid()}") if on_disk else None
+    state = LedgerFile.open(Path(aim.folder) / f"state-{os.getpid()}") if on_disk else None
     async with daemon(aim, keep, state) as running:
         yield await cycles(running, aim.in_flight, latest)
 
@@ -345,7 +345,7 @@ async def by_part(aim, sessions):
 def asking(job, number):
     """A turn, and what it asks the ledger for."""
     due = job.cycle_at(time.time()) + number
-    turn = Turn(job, due, Trigger.SCHEDULE, Probe.SEND, job.identity(due))
+    turn = ProbeRequest(job, due, Trigger.SCHEDULE, Probe.SEND, job.identity(due))
     return turn, turn.request(secrets.token_hex(8))
 
 
@@ -373,8 +373,8 @@ def booked(aim, asked, results):
         return cost_of(act, [(request, result) for (_, request), result in zip(asked, results, strict=True)])
 
     return {
-        "ledger": book(State.in_memory()),
-        "  (with a state file)": book(State.open(Path(aim.folder) / "state-by-part")),
+        "ledger": book(LedgerFile.in_memory()),
+        "  (with a state file)": book(LedgerFile.open(Path(aim.folder) / "state-by-part")),
     }
 
 
@@ -394,7 +394,7 @@ def minted(asked):
 async def conversed(aim, asked):
     """The order (token and all), the conversation, and what is made of its facts."""
     prober, resolver = rig.Rig().prober, Resolver()
-    orders, facts, memories = [], [], defaultdict(Memory)
+    orders, facts, memories = [], [], defaultdict(WelcomeReplayDetector)
 
     async def order(_lane):
         turn, request = asked[len(orders)]
@@ -408,7 +408,7 @@ async def conversed(aim, asked):
 
     def decide(turn, met):
         job, subject = turn.job, turn.job.target.identities[turn.identity]
-        judge(met, Case(job.profile, Probe.SEND, time.time(), memories[job.name], subject))
+        classify(met, ClassifyContext(job.profile, Probe.SEND, time.time(), memories[job.name], subject))
 
     costs = {}
     for name, part, in_flight in ((ORDER, order, 1), ("conversation", converse, aim.in_flight)):

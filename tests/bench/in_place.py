@@ -23,14 +23,14 @@ import cost
 from websockets.protocol import Protocol
 
 from exporter import log, probing
-from exporter.daemon.told import Told
+from exporter.daemon.told import ResultDispatcher
 from exporter.files import KeyRing
 from exporter.history import History
 from exporter.metrics import Metrics
-from exporter.probing import Turn
+from exporter.probing import ProbeRequest
 from exporter.session import conversation
 from exporter.session.transcript import Transcript
-from exporter.state import State
+from exporter.state import LedgerFile
 from exporter.transport import link
 
 ROUNDS = 5
@@ -72,12 +72,18 @@ DOORS = {
         *((Protocol, name) for name in ("receive_data", "send_text", "send_close")),
     ],
     "token": [(KeyRing, "key"), (probing, "mint"), (probing, "carry")],
-    "ledger": [(Turn, "request"), (State, "enter"), (probing, "admit"), (probing, "settle"), (State, "leave")],
+    "ledger": [
+        (ProbeRequest, "request"),
+        (LedgerFile, "enter"),
+        (probing, "admit"),
+        (probing, "settle"),
+        (LedgerFile, "leave"),
+    ],
     "script, order": [(probing, "Script"), (probing, "Order")],
     "verdicts": [(probing, "judge")],
     "result": [(probing, "_result")],
     "metrics": [(Metrics, name) for name in ("observe", "cycle", "open_connections")],
-    "identities' gauges": [(Told, "tell_identities")],
+    "identities' gauges": [(ResultDispatcher, "tell_identities")],
     "transcript": [(Transcript, name) for name in ("received", "sending", "sent", "frames")],
     "history": [(History, name) for name in ("add", "cycle")],
     "log line": [(log, "session")],

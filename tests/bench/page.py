@@ -26,9 +26,9 @@ import rig
 from bench.scale import NEVER, Nowhere, Turns, known_target, met
 from realservers import until
 
-from exporter.daemon import Daemon, Options
+from exporter.daemon import Daemon, DaemonOptions
 from exporter.result import Direction, Frame, Opcode
-from exporter.web import Address
+from exporter.web import ListenAddress
 from exporter.web.page.document import BUILD
 
 LOADS = 5
@@ -66,7 +66,7 @@ async def under_test(targets, folder):
     After the line `rest` the loop turns only when it must.
     """
     made = rig.planned(*[known_target(Nowhere(folder), number) for number in range(targets)])
-    daemon = Daemon(made, Options(Address("127.0.0.1", 0), startup_delay=NEVER))
+    daemon = Daemon(made, DaemonOptions(ListenAddress("127.0.0.1", 0), startup_delay=NEVER))
     turns = Turns()
     await daemon.start()
     fill(daemon, made.jobs)

@@ -25,9 +25,9 @@ from bench.backend import reference
 from bench.fidelity import exporter, megabytes, write_config
 from bench.percentiles import percentile
 
-from exporter.daemon import Daemon, Options
+from exporter.daemon import Daemon, DaemonOptions
 from exporter.result import Close, Evidence, FactoryReason, Initiator, Phase, Probe, Reason, Result, Trigger, Verdict
-from exporter.web import Address
+from exporter.web import ListenAddress
 
 SCRAPES = 5
 NEVER = 86_400.0
@@ -103,7 +103,7 @@ def known_target(nowhere, number):
 async def under_test(targets, folder):
     """Serve pages of so many targets; a line on stdin is answered by what the turns since the last one took."""
     made = rig.planned(*[known_target(Nowhere(folder), number) for number in range(targets)])
-    daemon = Daemon(made, Options(Address("127.0.0.1", 0), startup_delay=NEVER))
+    daemon = Daemon(made, DaemonOptions(ListenAddress("127.0.0.1", 0), startup_delay=NEVER))
     turns = Turns()
     await daemon.start()
     for job in made.jobs:

@@ -14,7 +14,7 @@ import yaml
 from commands import command
 from realservers import free_port, get
 
-from exporter.standin import Pace, StandIn
+from exporter.standin import StandIn, Timings
 
 TARGETS = 10
 TIMES = 5
@@ -64,7 +64,7 @@ async def at_work(standin, config):
 @pytest.mark.parametrize("tls", [False, True], ids=["ws", "wss"])
 async def test_start_to_ready_and_memory_of_ten_targets(tls, tmp_path):
     """It starts, says that it is ready, and probes all ten targets; how fast and how big is printed."""
-    async with StandIn.start(pace=Pace.quick()) as standin:
+    async with StandIn.start(pace=Timings.quick()) as standin:
         targets = [rig.target(standin, f"/ws/t{n}", tls=tls, name=f"target-{n}", interval="2s") for n in range(TARGETS)]
         config = tmp_path / "exporter.yml"
         config.write_text(yaml.safe_dump({"targets": targets}))

@@ -15,13 +15,13 @@ from pathlib import Path
 
 from rig import CLAIMS
 
-from exporter.standin import Pace, StandIn, parse
-from exporter.standin.faults import Kind
+from exporter.standin import StandIn, Timings, parse
+from exporter.standin.faults import ParamKind
 
 LOOK = 0.01
 """Seconds between two looks at whether a pulse has met its sessions."""
 
-SLOW = {"slow_services": Pace().services, "slow_welcome": 3.0}
+SLOW = {"slow_services": Timings().services, "slow_welcome": 3.0}
 """Faults that a session passes, late, and by how many seconds if the table does not say."""
 
 ROOMY = {"interval": "60s", "timeout": "55s"}
@@ -36,7 +36,7 @@ def scaled_fault(spec, factor):
     words = {"share": fault.share} if fault.share != 1 else {}
     for param in fault.fault.params:
         value = fault.values[param.name]
-        if value is not None and param.kind is Kind.SECONDS:
+        if value is not None and param.kind is ParamKind.SECONDS:
             value = float(value * factor)
         elif value is not None and param.name == "retry_after":
             value = max(1, round(value * factor))
@@ -158,7 +158,7 @@ class Backends:
 
     async def _start(self, host="127.0.0.1"):
         standin = await self._stack.enter_async_context(
-            StandIn.start(host=host, pace=Pace().scaled(float(self._factor)), seed=len(self.standins))
+            StandIn.start(host=host, pace=Timings().scaled(float(self._factor)), seed=len(self.standins))
         )
         self.standins.append(standin)
         return standin

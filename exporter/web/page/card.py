@@ -3,7 +3,9 @@
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-from exporter.history.history import OTHER_CODE, Ending
+from websockets.frames import CloseCode
+
+from exporter.history.history import OTHER_CODE, CloseKey
 from exporter.report import Explanation, explain, passed
 from exporter.report.evidence import circumstances, evidence
 from exporter.report.resting import held_up
@@ -15,19 +17,18 @@ from exporter.web.page.moments import ago
 from exporter.web.page.row import article, query
 from exporter.web.page.strip import in_words
 from exporter.web.page.transcript import transcript
-from exporter.web.page.values import Card, Identity
+from exporter.web.page.values import IdentityRow, TargetCard
 from exporter.web.page.waterfall import bar, waterfall
 
-NORMAL: Final = 1000
 TONES: Final[Mapping[Verdict, str]] = {Verdict.PASS: "passing", Verdict.FAIL: "failing", Verdict.NONE: "unknown"}
 
 
-def opened_card(card: Card, now: float) -> Markup:
+def opened_card(card: TargetCard, now: float) -> Markup:
     """The line of a target, opened."""
     return article(card.row, _body(card, now), now, opened=True, told=True)
 
 
-def _body(card: Card, now: float) -> Markup:
+def _body(card: TargetCard, now: float) -> Markup:
     row = card.row
     deciding = row.state.result
     why = None if deciding is None or passed(deciding) else explain(deciding, card.context)
@@ -82,17 +83,19 @@ def _session(result: Result | None, now: float) -> Child:
     ]
 
 
-def _closes(closes: Mapping[Ending, int]) -> Markup:
-    return _counts([(_ended(ending), number, ending.code != NORMAL) for ending, number in closes.items()])
+def _closes(closes: Mapping[CloseKey, int]) -> Markup:
+    return _counts(
+        [(_ended(ending), number, ending.code != CloseCode.NORMAL_CLOSURE) for ending, number in closes.items()]
+    )
 
 
-def _ended(ending: Ending) -> str:
+def _ended(ending: CloseKey) -> str:
     """`1011 (internal error) by the server, in admission`."""
     words = closed(Close(*ending))
     return f"other codes{words.removeprefix('0')}" if ending.code == OTHER_CODE else words
 
 
-def _reasons(card: Card) -> Markup:
+def _reasons(card: TargetCard) -> Markup:
     return _counts([(because(*why), number, False) for why, number in card.reasons.items()])
 
 
@@ -112,7 +115,7 @@ def _counts(found: list[tuple[str, int, bool]]) -> Markup:
     return element("table", element("tbody", lines), class_="counts")
 
 
-def _identities(card: Card, now: float) -> Child:
+def _identities(card: TargetCard, now: float) -> Child:
     if not card.row.identities:
         return _none("This target has none.")
     columns = {"alias": 1, "state": 1, "slots held by us": 2}
@@ -123,7 +126,7 @@ def _identities(card: Card, now: float) -> Child:
     return [table, *_notes(card, now)]
 
 
-def _identity(identity: Identity) -> Markup:
+def _identity(identity: IdentityRow) -> Markup:
     budget, held = identity.budget, identity.held
     picture = None if budget is None else bar(0, min(held, budget), budget)
     words = f"{held}" if budget is None else f"{held} of {budget}"
@@ -137,7 +140,7 @@ def _identity(identity: Identity) -> Markup:
     )
 
 
-def _rests(card: Card) -> Iterator[Markup]:
+def _rests(card: TargetCard) -> Iterator[Markup]:
     """Each reason to send no token once, with those whom it holds up."""
     reasons: dict[tuple[Holdup, float | None], list[str]] = {}
     for one in card.row.identities:
@@ -147,7 +150,7 @@ def _rests(card: Card) -> Iterator[Markup]:
         yield element("p", f"No token of {', '.join(aliases)} is sent: {held_up(*why)}.", class_="aside")
 
 
-def _notes(card: Card, now: float) -> Iterator[Markup]:
+def _notes(card: TargetCard, now: float) -> Iterator[Markup]:
     yield from _rests(card)
     if card.learned is not None:
         yield element("p", f"The backend says that it keeps {count(card.learned, 'slot')} per user.", class_="aside")
@@ -156,11 +159,11 @@ def _notes(card: Card, now: float) -> Iterator[Markup]:
         yield element("p", f"The endpoint told us to stay away: no session for {span(until - now)}.", class_="aside")
 
 
-def _failures(card: Card, now: float, why: Explanation | None) -> Markup:
+def _failures(card: TargetCard, now: float, why: Explanation | None) -> Markup:
     return failures(card.failures, now, card.context, said=why) if card.failures else _none("None is remembered.")
 
 
-def _foot(card: Card) -> Markup:
+def _foot(card: TargetCard) -> Markup:
     row = card.row
     return element(
         "p",

@@ -5,19 +5,19 @@ import hashlib
 from pathlib import Path
 from typing import Final
 
-from exporter.history import Word
+from exporter.history import StateKind
 from exporter.report.words import count
 from exporter.web.page import icon
-from exporter.web.page.head import Head
+from exporter.web.page.head import PageHead
 from exporter.web.page.markdown import html
 from exporter.web.page.markup import Markup, element, joined
-from exporter.web.page.values import Health
+from exporter.web.page.values import ExporterHealth
 
 _FOLDER: Final = Path(__file__).parent
 STYLE: Final = (_FOLDER / "style.css").read_text("utf-8")
 SCRIPT: Final = (_FOLDER / "script.js").read_text("utf-8")
 
-RELOAD: Final = 30
+RELOAD_SECONDS: Final = 30
 """Seconds after which a browser without scripts asks again."""
 
 
@@ -25,7 +25,7 @@ def _hash(content: str) -> str:
     return f"'sha256-{base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()}'"
 
 
-POLICY: Final = "; ".join(
+CONTENT_SECURITY_POLICY: Final = "; ".join(
     (
         "default-src 'none'",
         f"style-src {_hash(STYLE)}",
@@ -45,9 +45,9 @@ BUILD: Final = hashlib.sha256((STYLE + SCRIPT).encode()).hexdigest()[:12]
 """Changes when an open page must be loaded anew to understand what it is sent."""
 
 
-def begin(head: Head, own: Health, position: str, now: float, *, only: str | None = None) -> Markup:
+def begin(head: PageHead, own: ExporterHealth, position: str, now: float, *, only: str | None = None) -> Markup:
     """The page up to its first target. `position`: from where on the updates continue; `only`: the one target shown."""
-    refresh = element("meta", http_equiv="refresh", content=RELOAD)
+    refresh = element("meta", http_equiv="refresh", content=RELOAD_SECONDS)
     title = "Targets" if only is None else joined([element("a", "All targets", href="./"), f" › {only}"])
     return Markup(
         _start(head.title, icon.path(head.word), element("noscript", refresh))
@@ -66,8 +66,8 @@ def end(health: Markup, ways: Markup, left_out: int) -> Markup:
     return Markup(f"</div>{note}</main>{element('footer', health, ways)}{script}</body></html>\n")
 
 
-def _banner(head: Head, own: Health) -> Markup:
-    noscript = element("noscript", f"reloads every {RELOAD} s")
+def _banner(head: PageHead, own: ExporterHealth) -> Markup:
+    noscript = element("noscript", f"reloads every {RELOAD_SECONDS} s")
     return element(
         "header",
         element(
@@ -82,7 +82,7 @@ def _banner(head: Head, own: Health) -> Markup:
     )
 
 
-def summary(head: Head, ill: str | None) -> Markup:
+def summary(head: PageHead, ill: str | None) -> Markup:
     """The line on top, and what is wrong with ourselves: then what stands below is not to be believed."""
     words = f"The exporter does not do its work: {ill}." if ill else None
     line = element("h1", head.line, class_=head.word)
@@ -94,7 +94,7 @@ def reading(name: str, text: str) -> Markup:
     way = element("p", element("a", "Status", href="../"), f" › Runbook › {name}", class_="aside")
     title, _, written = text.partition("\n")
     main = element("main", way, element("h1", title.removeprefix("# ")), html(written), class_="reading")
-    return Markup(f"{_start(name, f'../{icon.path(Word.UNKNOWN)}')}<body>{main}</body></html>\n")
+    return Markup(f"{_start(name, f'../{icon.path(StateKind.UNKNOWN)}')}<body>{main}</body></html>\n")
 
 
 def _start(title: str, picture: str, *more: Markup) -> Markup:

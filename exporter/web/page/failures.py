@@ -6,8 +6,8 @@ from functools import partial
 from itertools import groupby
 from pathlib import PurePosixPath
 
-from exporter.history import State
-from exporter.report import NEUTRAL, Context, Explanation, explain, likeness
+from exporter.history import TargetState
+from exporter.report import UNKNOWN_CONTEXT, Explanation, TargetContext, explain, likeness
 from exporter.report.words import cause, closed, count
 from exporter.result import Result
 from exporter.web.page.markup import Markup, element, joined
@@ -15,21 +15,21 @@ from exporter.web.page.moments import ago, clock
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class FailureGroup:
     """Failures in a row that are alike, newest first."""
 
     explanation: Explanation
     results: tuple[Result, ...]
 
 
-def groups(failures: Sequence[Result], context: Context = NEUTRAL) -> list[Group]:
+def groups(failures: Sequence[Result], context: TargetContext = UNKNOWN_CONTEXT) -> list[FailureGroup]:
     """Neighbours of one cause are one group, explained by the newest."""
     runs = [tuple(run) for _, run in groupby(failures, partial(likeness, context=context))]
-    return [Group(explain(run[0], context), run) for run in runs]
+    return [FailureGroup(explain(run[0], context), run) for run in runs]
 
 
 def failures(
-    results: Sequence[Result], now: float, context: Context = NEUTRAL, *, said: Explanation | None = None
+    results: Sequence[Result], now: float, context: TargetContext = UNKNOWN_CONTEXT, *, said: Explanation | None = None
 ) -> Markup:
     """The list, newest first; what has been `said` above is not said again."""
     return element(
@@ -37,7 +37,7 @@ def failures(
     )
 
 
-def headline(state: State) -> str:
+def headline(state: TargetState) -> str:
     """`send fails in admission: factory (slot_limit)`; `our own failure: token`; "" for what did not fail."""
     result = state.result
     if state.probe is None:
@@ -63,7 +63,7 @@ def runbook(page: str) -> Markup:
     return element("a", f"Runbook: {name}", href=f"runbook/{name}", class_="runbook")
 
 
-def _group(group: Group, now: float, said: Explanation | None) -> Iterator[Markup]:
+def _group(group: FailureGroup, now: float, said: Explanation | None) -> Iterator[Markup]:
     newest, oldest = group.results[0], group.results[-1]
     when = ago(newest.started_at, now)
     if len(group.results) > 1:

@@ -4,54 +4,54 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from exporter.history import Word
+from exporter.history import StateKind
 from exporter.report.words import count
 from exporter.web.page.failures import headline
 from exporter.web.page.markup import Markup, element, joined
 from exporter.web.page.moments import since
-from exporter.web.page.values import GRAVITY, Standing
+from exporter.web.page.values import SEVERITY_ORDER, TargetStanding
 
-NAMED: Final = 3
+MAX_TARGETS_IN_HEADLINE: Final = 3
 """Failing targets that the line names."""
 
 
 @dataclass(frozen=True, slots=True)
-class Head:
+class PageHead:
     """`word`: the state of the gravest target; `spoken`, `title`: what is said, in words; `since` when, or 0.
 
     `line`: the same as HTML, with its age: that is no change.
     """
 
-    word: Word
+    word: StateKind
     spoken: str
     title: str
     line: Markup = field(compare=False)
     since: float = 0.0
 
 
-def head(counts: Mapping[Word, int], gravest: Sequence[Standing], now: float) -> Head:
-    """How many targets are in each state, and the gravest ones in the order of the page, `NAMED` of them at least."""
+def head(counts: Mapping[StateKind, int], gravest: Sequence[TargetStanding], now: float) -> PageHead:
+    """How many targets are in each state, and the gravest ones in page order: at least `MAX_TARGETS_IN_HEADLINE`."""
     whole = sum(counts.values())
-    word = next((word for word in GRAVITY if counts.get(word)), Word.UNKNOWN)
-    if word is not Word.FAILING:
+    word = next((word for word in SEVERITY_ORDER if counts.get(word)), StateKind.UNKNOWN)
+    if word is not StateKind.FAILING:
         said = _calm(counts, whole)
-        return Head(word, said, said.partition(";")[0], joined([said]))
+        return PageHead(word, said, said.partition(";")[0], joined([said]))
     failing, others = counts[word], _others(counts)
     title = f"✗ {failing}/{whole} failing"
     start = f"{failing} of {count(whole, 'target')} failing: "
     if failing > 1:
-        names = ", ".join(one.name for one in gravest[: min(failing, NAMED)])
-        more = f" and {failing - NAMED} more" if failing > NAMED else ""
+        names = ", ".join(one.name for one in gravest[: min(failing, MAX_TARGETS_IN_HEADLINE)])
+        more = f" and {failing - MAX_TARGETS_IN_HEADLINE} more" if failing > MAX_TARGETS_IN_HEADLINE else ""
         said = f"{start}{names}{more}{others}"
-        return Head(word, said, title, joined([said]))
+        return PageHead(word, said, title, joined([said]))
     name, state = gravest[0]
     said = f"{start}{name} – {headline(state)}"
     age = element("span", " ", since(state.since, now), others, class_="since")
-    return Head(word, f"{said}{others}", f"{title}: {name}", joined([said, age]), state.since)
+    return PageHead(word, f"{said}{others}", f"{title}: {name}", joined([said, age]), state.since)
 
 
-def _calm(counts: Mapping[Word, int], whole: int) -> str:
-    passing = counts.get(Word.PASSING, 0)
+def _calm(counts: Mapping[StateKind, int], whole: int) -> str:
+    passing = counts.get(StateKind.PASSING, 0)
     if not whole:
         return "No target is configured"
     if passing == whole:
@@ -59,6 +59,6 @@ def _calm(counts: Mapping[Word, int], whole: int) -> str:
     return f"{passing} of {count(whole, 'target')} passing{_others(counts)}"
 
 
-def _others(counts: Mapping[Word, int]) -> str:
-    said = [f"{counts[word]} {word}" for word in (Word.IMPAIRED, Word.UNKNOWN) if counts.get(word)]
+def _others(counts: Mapping[StateKind, int]) -> str:
+    said = [f"{counts[word]} {word}" for word in (StateKind.IMPAIRED, StateKind.UNKNOWN) if counts.get(word)]
     return f"; {', '.join(said)}" if said else ""

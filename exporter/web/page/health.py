@@ -5,9 +5,9 @@ from typing import Final
 
 from exporter.web.page.markup import Child, Markup, element, joined
 from exporter.web.page.moments import age_of, ago, clock
-from exporter.web.page.values import Health
+from exporter.web.page.values import ExporterHealth
 
-LATE: Final = 0.05
+LATE_LOOP_SECONDS: Final = 0.05
 """Seconds of a late loop from which sessions are distorted."""
 
 LINKS: Final[Mapping[str, str]] = {
@@ -18,7 +18,7 @@ LINKS: Final[Mapping[str, str]] = {
 }
 
 
-def health(own: Health, now: float) -> Markup:
+def health(own: ExporterHealth, now: float) -> Markup:
     """The section."""
     lines = [
         element("div", element("dt", name), element("dd", words, class_="wrong" if wrong else None))
@@ -38,19 +38,19 @@ def links(metrics: str) -> Markup:
     return element("nav", [element("a", name, href=path) for path, name in ways.items()], aria_label="Endpoints")
 
 
-def _lines(own: Health, now: float) -> Iterator[tuple[str, Child, bool]]:
+def _lines(own: ExporterHealth, now: float) -> Iterator[tuple[str, Child, bool]]:
     """Name, words, and whether they are bad news."""
     yield "version", joined([own.version, ", up for ", age_of(own.started_at, now)]), False
     loaded = "loaded " if own.config_ok else "the last one did NOT load; this one did "
     yield "config", joined([loaded, ago(own.config_at, now)]), not own.config_ok
     yield _scraped(own, now)
-    yield "late at worst, last minute", f"{own.loop_lag * 1000:.0f} ms", own.loop_lag > LATE
+    yield "late at worst, last minute", f"{own.loop_lag * 1000:.0f} ms", own.loop_lag > LATE_LOOP_SECONDS
     yield "sessions", f"{own.sessions:,}, {own.distorted:,} distorted", False
     skips = ", ".join(f"{number:,} {cause}" for cause, number in own.skips.items() if number)
     yield "cycles skipped", skips or "none", False
 
 
-def _scraped(own: Health, now: float) -> tuple[str, Child, bool]:
+def _scraped(own: ExporterHealth, now: float) -> tuple[str, Child, bool]:
     name = "last scrape"
     if own.last_scrape is not None:
         return name, joined([age_of(own.last_scrape, now), " ago"]), False

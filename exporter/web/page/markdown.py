@@ -15,7 +15,7 @@ INLINE: Final = re.compile(r"`(?P<code>[^`]+)`|\[(?P<text>[^\]]+)\]\((?P<page>[\
 ITEM: Final = re.compile(r"(?:[-*]|\d{1,2}\.) ")
 RULER: Final = re.compile(r"\|[-|: ]+\|")
 DETAILS: Final = re.compile(r"<details><summary>(?P<summary>[^<]*)</summary>")
-INDENT: Final = "    "
+CODE_INDENT: Final = "    "
 
 
 def html(written: str) -> Markup:
@@ -45,8 +45,8 @@ def _block(lines: list[str]) -> Iterator[Markup]:
         yield element(f"h{min(level, 6)}", _inline(first.lstrip("# ")))
         if lines[1:]:
             yield from _block(lines[1:])
-    elif all(line.startswith(INDENT) for line in lines):
-        yield element("pre", Markup("\n".join(text(line.removeprefix(INDENT)) for line in lines)))
+    elif all(line.startswith(CODE_INDENT) for line in lines):
+        yield element("pre", Markup("\n".join(text(line.removeprefix(CODE_INDENT)) for line in lines)))
     elif first.startswith("|"):
         yield _table(lines)
     elif ITEM.match(first):

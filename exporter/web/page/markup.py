@@ -11,10 +11,10 @@ Attribute = str | int | float | bool | None
 Child = object
 """Markup stays as it is, None is nothing, a list or tuple is its items, anything else is text."""
 
-VOID: Final = frozenset({"meta", "link", "br", "rect", "path", "circle"})
+VOID_ELEMENTS: Final = frozenset({"meta", "link", "br", "rect", "path", "circle"})
 """Elements that are empty: those of HTML, and those of SVG that we leave so (`/>` ends both, HTML section 13.1.2.1)."""
 
-KEPT: Final = 4_096
+MAX_CACHED_TEXTS: Final = 4_096
 """Texts and attributes that are remembered: a page says the same few a thousand times."""
 
 
@@ -32,7 +32,7 @@ def text(value: object) -> Markup:
 def element(name: str, /, *children: Child, **attributes: Attribute) -> Markup:
     """One element. `class_` is `class`, `data_at` is `data-at`; True stands bare; None and False do not stand."""
     head = name + "".join([_attribute(key, value) for key, value in attributes.items()])
-    return Markup(f"<{head}/>" if name in VOID and not children else f"<{head}>{_joined(children)}</{name}>")
+    return Markup(f"<{head}/>" if name in VOID_ELEMENTS and not children else f"<{head}>{_joined(children)}</{name}>")
 
 
 def joined(children: Iterable[Child], by: str = "") -> Markup:
@@ -52,12 +52,12 @@ def _child(child: Child) -> str:
     return _joined(child) if isinstance(child, list | tuple) else _escaped(str(child))
 
 
-@lru_cache(KEPT)
+@lru_cache(MAX_CACHED_TEXTS)
 def _escaped(words: str) -> str:
     return escape(plain(words))
 
 
-@lru_cache(KEPT, typed=True)  # 1 and True are equal, and stand for different things
+@lru_cache(MAX_CACHED_TEXTS, typed=True)  # 1 and True are equal, and stand for different things
 def _attribute(key: str, value: Attribute) -> str:
     if value is None or value is False:
         return ""

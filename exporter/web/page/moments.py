@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from exporter.report.words import DAY, HOUR, MINUTE, iso, span
+from exporter.report.words import DAY_SECONDS, HOUR_SECONDS, MINUTE_SECONDS, iso, span
 from exporter.web.page.markup import Markup, element, joined
 
 MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
@@ -15,14 +15,14 @@ def took(seconds: float) -> str:
     return f"{seconds * 1000:.0f} ms" if seconds >= 0.00995 else f"{seconds * 1000:.1f} ms"  # noqa: PLR2004
 
 
-STEPS: Final = ((MINUTE, 1), (10 * HOUR, MINUTE), (2 * DAY, HOUR))
+AGE_STEPS: Final = ((MINUTE_SECONDS, 1), (10 * HOUR_SECONDS, MINUTE_SECONDS), (2 * DAY_SECONDS, HOUR_SECONDS))
 """Ages below so many seconds are told in steps of so many."""
 
 
 def age(seconds: float) -> str:
     """`45 s`, `14 min`, `3 h 5 min`, `25 h`, `41 days`. The script says the same while the page is open."""
     whole = max(round(seconds), 0)
-    step = next((step for end, step in STEPS if whole < end), DAY)
+    step = next((step for end, step in AGE_STEPS if whole < end), DAY_SECONDS)
     return span(whole // step * step)
 
 
@@ -36,7 +36,7 @@ def clock(at: float, now: float, *, seconds: bool = True) -> Markup:
     stamp = iso(at)
     if stamp is None:
         return element("span", "beyond the calendar")
-    day = "" if at // DAY == now // DAY else f"{int(stamp[8:10])} {MONTHS[int(stamp[5:7]) - 1]} "
+    day = "" if at // DAY_SECONDS == now // DAY_SECONDS else f"{int(stamp[8:10])} {MONTHS[int(stamp[5:7]) - 1]} "
     time = stamp[11:19] if seconds else stamp[11:16]
     return element("time", f"{day}{time} UTC", datetime=f"{stamp[:19]}Z")
 

@@ -8,7 +8,7 @@ from exporter.web.page.failures import headline
 from exporter.web.page.markup import Child, Markup, element, joined
 from exporter.web.page.moments import age_of, clock, since, took
 from exporter.web.page.strip import strip
-from exporter.web.page.values import Identity, Row
+from exporter.web.page.values import IdentityRow, TargetRow
 
 
 def place(name: str) -> str:
@@ -21,7 +21,7 @@ def query(name: str) -> str:
     return f"?target={quote(name, safe='', errors='replace')}"
 
 
-def article(row: Row, body: Child, now: float, *, opened: bool, told: bool = False) -> Markup:
+def article(row: TargetRow, body: Child, now: float, *, opened: bool, told: bool = False) -> Markup:
     """The element of a target: its line, and what opens below it."""
     line = element("summary", _line(row, now, told=told), class_="line")
     return element(
@@ -34,13 +34,13 @@ def article(row: Row, body: Child, now: float, *, opened: bool, told: bool = Fal
     )
 
 
-def closed_row(row: Row, now: float) -> Markup:
+def closed_row(row: TargetRow, now: float) -> Markup:
     """The line, with the way to the rest."""
     way = element("a", f"All about {row.name}", href=query(row.name))
     return article(row, element("p", way, class_="way"), now, opened=False)
 
 
-def _line(row: Row, now: float, *, told: bool) -> Markup:
+def _line(row: TargetRow, now: float, *, told: bool) -> Markup:
     word, at = row.state.word, row.state.since
     parts = [
         element("span", word, class_=f"badge {word}"),
@@ -54,13 +54,13 @@ def _line(row: Row, now: float, *, told: bool) -> Markup:
     return joined([*parts, element("span", said, class_="cause") if said else None], " ")
 
 
-def _why_unknown(row: Row, now: float) -> Child:
+def _why_unknown(row: TargetRow, now: float) -> Child:
     if row.last is not None:
         return "nothing proved yet"
     return "not probed yet" if row.first_by is None else joined(["first session by ", clock(row.first_by, now)])
 
 
-def _last(row: Row, now: float) -> Markup:
+def _last(row: TargetRow, now: float) -> Markup:
     last = row.last
     if last is None:
         return joined(["no session yet"])
@@ -69,7 +69,7 @@ def _last(row: Row, now: float) -> Markup:
     return joined([f"{last.depth} {said}, ", age_of(last.started_at, now), " ago"])
 
 
-def _pool(identities: Sequence[Identity]) -> str:
+def _pool(identities: Sequence[IdentityRow]) -> str:
     """`12 of 57 slots, 1 resting`."""
     resting = sum(identity.resting for identity in identities)
     budgets = [identity.budget for identity in identities if identity.budget is not None]

@@ -8,75 +8,79 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Final
 
-from exporter.history import Mark, Outcome
+from exporter.history import CycleMark, CycleOutcome
 from exporter.report.words import count, moment
 from exporter.result import Probe
 from exporter.web.page.markup import Markup, element
 
-CYCLES: Final = 60
-PITCH: Final = 6
-GAP: Final = 2
-HEIGHT: Final = 22
-WIDTH: Final = CYCLES * PITCH - GAP
+SHOWN_CYCLES: Final = 60
+BAR_PITCH: Final = 6
+BAR_GAP: Final = 2
+BAR_HEIGHT: Final = 22
+STRIP_WIDTH: Final = SHOWN_CYCLES * BAR_PITCH - BAR_GAP
 
-SHALLOW: Final[Mapping[str, str]] = {Probe.CONNECT: "connected", Probe.AUTH: "let in"}
+SHALLOW_WORDS: Final[Mapping[str, str]] = {Probe.CONNECT: "connected", Probe.AUTH: "let in"}
 """What is said of a cycle that passed and went no deeper, by its deepest probe: it does not say that `send` passes."""
 
-SAID: Final[Mapping[Outcome, str]] = {
-    Outcome.PASS: "passed",
-    Outcome.FAIL: "failed",
-    Outcome.SKIP: "skipped",
-    Outcome.IMPAIRED: "impaired",
-    Outcome.DISTORTED: "distorted",
+OUTCOME_WORDS: Final[Mapping[CycleOutcome, str]] = {
+    CycleOutcome.PASS: "passed",
+    CycleOutcome.FAIL: "failed",
+    CycleOutcome.SKIP: "skipped",
+    CycleOutcome.IMPAIRED: "impaired",
+    CycleOutcome.DISTORTED: "distorted",
 }
-CLASSES: Final[Mapping[str, str]] = {"connected": "passed connect", "let in": "passed auth"}
+CLASSES_OF_WORD: Final[Mapping[str, str]] = {"connected": "passed connect", "let in": "passed auth"}
 
 
-def strip(marks: Sequence[Mark], *, told: bool = False) -> Markup:
+def strip(marks: Sequence[CycleMark], *, told: bool = False) -> Markup:
     """The picture; `told`: what was not a plain pass says when and why to who points at it."""
-    first = CYCLES - len(marks)
+    first = SHOWN_CYCLES - len(marks)
     return element(
         "svg",
         list(_runs(marks, first)),
         list(_tips(marks, first)) if told else None,
         class_="strip",
         role="img",
-        viewBox=f"0 0 {WIDTH} {HEIGHT}",
+        viewBox=f"0 0 {STRIP_WIDTH} {BAR_HEIGHT}",
         preserveAspectRatio="none",
         aria_label=in_words(marks),
     )
 
 
-def in_words(marks: Sequence[Mark]) -> str:
+def in_words(marks: Sequence[CycleMark]) -> str:
     """`last 60 cycles: 57 passed, 3 failed`."""
     if not marks:
         return "no cycle yet"
     counts = Counter(map(_said, marks))
-    told = ", ".join(f"{counts[words]} {words}" for words in (*SAID.values(), *SHALLOW.values()) if counts[words])
+    told = ", ".join(
+        f"{counts[words]} {words}" for words in (*OUTCOME_WORDS.values(), *SHALLOW_WORDS.values()) if counts[words]
+    )
     return f"last {count(len(marks), 'cycle')}: {told}"
 
 
-def _said(mark: Mark) -> str:
+def _said(mark: CycleMark) -> str:
     """What came of a cycle, in a word or two."""
-    words = SAID[mark.word]
-    return SHALLOW.get(mark.reason, words) if mark.word is Outcome.PASS else words
+    words = OUTCOME_WORDS[mark.word]
+    return SHALLOW_WORDS.get(mark.reason, words) if mark.word is CycleOutcome.PASS else words
 
 
-def _runs(marks: Sequence[Mark], first: int) -> Iterator[Markup]:
+def _runs(marks: Sequence[CycleMark], first: int) -> Iterator[Markup]:
     at = first
     for words, run in groupby(map(_said, marks)):
         length = len(list(run))
-        line = f"M{at * PITCH} {HEIGHT // 2}h{length * PITCH - GAP}"
-        yield element("path", class_=CLASSES.get(words, words), d=line)
+        line = f"M{at * BAR_PITCH} {BAR_HEIGHT // 2}h{length * BAR_PITCH - BAR_GAP}"
+        yield element("path", class_=CLASSES_OF_WORD.get(words, words), d=line)
         at += length
 
 
-def _tips(marks: Sequence[Mark], first: int) -> Iterator[Markup]:
+def _tips(marks: Sequence[CycleMark], first: int) -> Iterator[Markup]:
     at = first
     for (outcome, reason), run in groupby(marks, lambda mark: mark[1:]):
         alike = list(run)
-        if outcome is not Outcome.PASS:
+        if outcome is not CycleOutcome.PASS:
             since = moment(alike[0].at) + (f", {len(alike)} times" if len(alike) > 1 else "")
-            tip = element("title", f"{since}: {SAID[outcome]}, {reason}")
-            yield element("rect", tip, class_="tip", x=at * PITCH - 1, width=len(alike) * PITCH, height=HEIGHT)
+            tip = element("title", f"{since}: {OUTCOME_WORDS[outcome]}, {reason}")
+            yield element(
+                "rect", tip, class_="tip", x=at * BAR_PITCH - 1, width=len(alike) * BAR_PITCH, height=BAR_HEIGHT
+            )
         at += len(alike)

@@ -4,24 +4,24 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
-from exporter.history import Mark, State, Word
-from exporter.history.history import Cause, Ending
-from exporter.report import NEUTRAL, Context
+from exporter.history import CycleMark, StateKind, TargetState
+from exporter.history.history import CloseKey, FailureKey
+from exporter.report import UNKNOWN_CONTEXT, TargetContext
 from exporter.result import Holdup, Result
 
-GRAVITY: Final = (Word.FAILING, Word.IMPAIRED, Word.UNKNOWN, Word.PASSING)
+SEVERITY_ORDER: Final = (StateKind.FAILING, StateKind.IMPAIRED, StateKind.UNKNOWN, StateKind.PASSING)
 """The words of a state, gravest first."""
 
 
-class Standing(NamedTuple):
+class TargetStanding(NamedTuple):
     """A target and how it does."""
 
     name: str
-    state: State
+    state: TargetState
 
 
 @dataclass(frozen=True, slots=True)
-class Identity:
+class IdentityRow:
     """What the ledger says of one identity. `budget`: slots that it may hold, None for no limit.
 
     `holdup`, `until`: why its turns send no token for now, and until when (None: by no time).
@@ -36,7 +36,7 @@ class Identity:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class TargetRow:
     """What one line shows. `url` as `report.public_url` makes it; `last`: the last session; `marks`: oldest first.
 
     `first_by`: when the first session begins at the latest, while the target waits for its start.
@@ -45,33 +45,33 @@ class Row:
     name: str
     url: str
     interval: float
-    state: State
-    marks: Sequence[Mark] = ()
+    state: TargetState
+    marks: Sequence[CycleMark] = ()
     last: Result | None = None
-    identities: tuple[Identity, ...] = ()
+    identities: tuple[IdentityRow, ...] = ()
     first_by: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Card:
+class TargetCard:
     """A row, and all that is known of the target. `failures`: newest first.
 
     `context`: what explains its failures. `closes`, `reasons`: how often, in the last `hours`. `learned`: slots that
     the backend said it keeps per user; `host_rests_until`: a 429 sent us away until then.
     """
 
-    row: Row
+    row: TargetRow
     hours: float
-    closes: Mapping[Ending, int] = field(default_factory=dict)
-    reasons: Mapping[Cause, int] = field(default_factory=dict)
+    closes: Mapping[CloseKey, int] = field(default_factory=dict)
+    reasons: Mapping[FailureKey, int] = field(default_factory=dict)
     failures: Sequence[Result] = ()
     learned: int | None = None
-    context: Context = NEUTRAL
+    context: TargetContext = UNKNOWN_CONTEXT
     host_rests_until: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Health:
+class ExporterHealth:
     """How the exporter itself does. `ill`: a sentence if it does not do its work; `skips`, `sessions` since the start.
 
     `loop_lag`: seconds by which the loop was late at worst in the last minute; `distorted`: sessions that suffered by

@@ -9,8 +9,8 @@ from exporter.result import Phase, Result
 from exporter.web.page.markup import Markup, element
 from exporter.web.page.moments import took
 
-AXIS: Final = 1000
-LEAST: Final = 6
+AXIS_UNITS: Final = 1000
+MIN_BAR_UNITS: Final = 6
 """Thousandths of the axis below which a bar could not be seen."""
 
 
@@ -40,14 +40,14 @@ def _lines(result: Result) -> Iterator[Markup]:
 
 def bar(start: float, length: float, whole: float) -> Markup:
     """A bar from `start`, so long, on an axis as long as the whole; none if it has no length."""
-    scale = AXIS / whole if whole > 0 else 0.0
-    left = min(round(start * scale), AXIS - LEAST)
-    shape = element("rect", x=left, width=min(max(round(length * scale), LEAST), AXIS - left), height=10)
+    scale = AXIS_UNITS / whole if whole > 0 else 0.0
+    left = min(round(start * scale), AXIS_UNITS - MIN_BAR_UNITS)
+    shape = element("rect", x=left, width=min(max(round(length * scale), MIN_BAR_UNITS), AXIS_UNITS - left), height=10)
     return element(
         "svg",
         shape if length > 0 else None,
         class_="bar",
-        viewBox=f"0 0 {AXIS} 10",
+        viewBox=f"0 0 {AXIS_UNITS} 10",
         preserveAspectRatio="none",
         aria_hidden="true",
     )

@@ -19,25 +19,25 @@ from typing import Final, Self, TypeVar
 from aiohttp import web
 
 from exporter.threads import DaemonThread
-from exporter.web.connection import Connection
-from exporter.web.secure.limit import Limit
-from exporter.web.secure.passwords import Overrun, Passwords, credentials
-from exporter.web.secure.sites import Sites
-from exporter.web.secure.terms import DoorProblem, Files, Look, Terms
+from exporter.web.connection import HttpConnection
+from exporter.web.secure.limit import RequestRateLimit
+from exporter.web.secure.passwords import PasswordChecker, TooManyPendingError, credentials
+from exporter.web.secure.sites import TrustedSites
+from exporter.web.secure.terms import ActiveWebConfig, FileSnapshot, WebConfigError, WebConfigFiles
 from exporter.web.secure.tls import is_allowed
 
-FRESH: Final = 1.0
+FILE_CHECK_SECONDS: Final = 1.0
 """Seconds between two looks at the files."""
 
-TURNED: Final = "tls_server_config: TLS begins and ends with the process: restart, or put the file back as it was"
-ASK: Final = {"WWW-Authenticate": 'Basic realm="ws-factory-exporter", charset="UTF-8"'}
-SAFE: Final = ("GET", "HEAD", "OPTIONS")
-FOREIGN: Final = (
+TLS_SWITCHED: Final = "tls_server_config: TLS begins and ends with the process: restart, or put the file back as it was"
+AUTHENTICATE_HEADER: Final = {"WWW-Authenticate": 'Basic realm="ws-factory-exporter", charset="UTF-8"'}
+SAFE_METHODS: Final = ("GET", "HEAD", "OPTIONS")
+CROSS_SITE: Final = (
     "the page of another site has no say here; if this page is ours, name the host of its address with "
     "--web.external-url or --web.allowed-host\n"
 )
 
-SHUT: Final = (
+ACCESS_CLOSED: Final = (
     "the web configuration of this exporter is broken, its log says how; until it is mended, nobody is let in\n"
 )
 
@@ -47,36 +47,36 @@ USER: Final = web.RequestKey("user", tuple[str, str])
 T = TypeVar("T")
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
-_LOG: Final = logging.getLogger(__name__)
+_logger: Final = logging.getLogger(__name__)
 
 
-class Shut(Exception):  # noqa: N818
+class AccessClosedError(Exception):
     """Nobody is let in: the files are broken."""
 
 
-class Door:
+class AccessControl:
     """Made by `open`, ended by `close`. `watch` follows the files until it is cancelled."""
 
-    def __init__(self, path: Path | None, sites: Sites) -> None:
+    def __init__(self, path: Path | None, sites: TrustedSites) -> None:
         self._sites = sites
-        self._files = Files(path) if path is not None else None
+        self._files = WebConfigFiles(path) if path is not None else None
         self._thread = DaemonThread("web-config")
-        self._passwords = Passwords()
-        self._limit: Limit | None = None
-        self._terms: Terms | None = Terms()
+        self._passwords = PasswordChecker()
+        self._limit: RequestRateLimit | None = None
+        self._terms: ActiveWebConfig | None = ActiveWebConfig()
         self._tls = False
-        self._seen = self._adopted = Look("")
+        self._seen = self._adopted = FileSnapshot("")
 
     @classmethod
-    async def open(cls, path: Path | None, sites: Sites) -> Self:
+    async def open(cls, path: Path | None, sites: TrustedSites) -> Self:
         """A door by the files as they are; raises DoorProblem with every mistake. `sites`: whose pages are ours."""
         self = cls(path, sites)
         if self._files is not None:
             self._adopted = self._seen = await self._in_thread(self._files.look)
             found = await self._in_thread(self._files.terms, self._adopted)
-            if not isinstance(found, Terms):
+            if not isinstance(found, ActiveWebConfig):
                 await self.close()
-                raise DoorProblem(*found)
+                raise WebConfigError(*found)
             self._tls = found.context is not None
             self._take(found)
         return self
@@ -96,7 +96,7 @@ class Door:
     def context(self) -> SSLContext | None:
         """What a connection begins with now; None: nothing but HTTP. Raises Shut."""
         if self._terms is None and self._tls:
-            raise Shut
+            raise AccessClosedError
         return None if self._terms is None else self._terms.context
 
     def admits(self, transport: asyncio.BaseTransport) -> bool:
@@ -118,19 +118,19 @@ class Door:
     async def let_in(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Answer, or have it answered."""
         if self._terms is None:
-            return _no(HTTPStatus.INTERNAL_SERVER_ERROR, SHUT)
+            return _no(HTTPStatus.INTERNAL_SERVER_ERROR, ACCESS_CLOSED)
         connection = request.protocol
-        if isinstance(connection, Connection) and self._has_to_come_again(connection):
+        if isinstance(connection, HttpConnection) and self._has_to_come_again(connection):
             connection.abort()
             raise ConnectionResetError
         wait = self._limit.wait(asyncio.get_running_loop().time()) if self._limit is not None else 0.0
         if wait > 0:
             return _no(HTTPStatus.TOO_MANY_REQUESTS, "too many requests\n", {"Retry-After": str(math.ceil(wait))})
-        if request.method not in SAFE and not self._sites.may_change(request.headers, tls=request.secure):
-            return _no(HTTPStatus.FORBIDDEN, FOREIGN)
+        if request.method not in SAFE_METHODS and not self._sites.may_change(request.headers, tls=request.secure):
+            return _no(HTTPStatus.FORBIDDEN, CROSS_SITE)
         return await self._known(request) or await handler(request)
 
-    def _has_to_come_again(self, connection: Connection) -> bool:
+    def _has_to_come_again(self, connection: HttpConnection) -> bool:
         """Whether it is of earlier TLS terms.
 
         The first request of one is answered: it began in good faith a moment before the change, and its client would
@@ -144,7 +144,7 @@ class Door:
         False too for a client that may have gone.
         """
         terms, connection = self._terms, request.protocol
-        if terms is None or not isinstance(connection, Connection) or connection.has_said_all:
+        if terms is None or not isinstance(connection, HttpConnection) or connection.has_said_all:
             return False
         if connection.context is not terms.context:
             return False
@@ -162,23 +162,23 @@ class Door:
             if said is not None and await self._passwords.right(users, said):
                 request[USER] = said.user, users[said.user]
                 return None
-        except Overrun:
+        except TooManyPendingError:
             return _no(HTTPStatus.SERVICE_UNAVAILABLE, "too many passwords to check\n", {"Retry-After": "5"})
-        return _no(HTTPStatus.UNAUTHORIZED, "this needs a user and a password\n", ASK)
+        return _no(HTTPStatus.UNAUTHORIZED, "this needs a user and a password\n", AUTHENTICATE_HEADER)
 
     # Files ----------------------------------------------------------------------------------------------------------
 
     async def watch(self) -> None:
         """Look at the files again and again."""
         while self._files is not None:
-            await asyncio.sleep(FRESH)
+            await asyncio.sleep(FILE_CHECK_SECONDS)
             try:
                 await self._look(self._files)
             except Exception as defect:  # noqa: BLE001 - whatever it is, it must not leave the door as it was
-                self._adopted = self._seen = Look("")
+                self._adopted = self._seen = FileSnapshot("")
                 self._change((f"a defect of ours, please report this: {type(defect).__name__}",))
 
-    async def _look(self, files: Files) -> None:
+    async def _look(self, files: WebConfigFiles) -> None:
         """Two looks that agree, and not with what holds, are what holds then."""
         before, self._seen = self._seen, await self._in_thread(files.look)
         if self._seen == before != self._adopted:
@@ -186,22 +186,22 @@ class Door:
             self._adopted = self._seen
             self._change(found)
 
-    def _change(self, found: Terms | tuple[str, ...]) -> None:
-        if isinstance(found, Terms) and (found.context is not None) is not self._tls:
-            found = (f"{self._files and self._files.path}: {TURNED}",)
-        if isinstance(found, Terms):
-            _LOG.info("the web config has changed and holds")
+    def _change(self, found: ActiveWebConfig | tuple[str, ...]) -> None:
+        if isinstance(found, ActiveWebConfig) and (found.context is not None) is not self._tls:
+            found = (f"{self._files and self._files.path}: {TLS_SWITCHED}",)
+        if isinstance(found, ActiveWebConfig):
+            _logger.info("the web config has changed and holds")
             self._take(found)
         else:
             self._terms = None
-            _LOG.error("the web config is broken, nobody is let in until it is mended: %s", "; ".join(found))
+            _logger.error("the web config is broken, nobody is let in until it is mended: %s", "; ".join(found))
 
-    def _take(self, terms: Terms) -> None:
+    def _take(self, terms: ActiveWebConfig) -> None:
         for warning in terms.warnings:
-            _LOG.warning("%s", warning)
+            _logger.warning("%s", warning)
         limit = terms.config.rate_limit
         if limit is None or self._limit is None or self._limit.settings != limit:
-            self._limit = Limit(limit) if limit is not None else None
+            self._limit = RequestRateLimit(limit) if limit is not None else None
         self._terms = terms
 
     async def _in_thread(self, work: Callable[..., T], *arguments: object) -> T:

@@ -6,7 +6,7 @@ Rule 1: time comes in.
 from exporter.config import RateLimit
 
 
-class Limit:
+class RequestRateLimit:
     """`burst` at once, one more after each `interval`, for all clients together, as in the exporter-toolkit."""
 
     def __init__(self, settings: RateLimit) -> None:

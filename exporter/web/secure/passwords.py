@@ -17,25 +17,25 @@ from typing import Final
 
 import bcrypt
 
-LONGEST: Final = 72
+MAX_PASSWORD_BYTES: Final = 72
 """Bytes that bcrypt looks at; the library refuses more, and so no hash can be of more."""
 
-WAITING: Final = 32
+MAX_PENDING_CHECKS: Final = 32
 """Checks that may wait, each for 0.07 s at the usual cost of 10."""
 
-REMEMBERED: Final = 256
+MAX_REMEMBERED_PASSWORDS: Final = 256
 """Good passwords that are remembered, and bad ones: a scraper with a wrong one costs one check, not one a scrape."""
 
-NOBODY: Final = "CCCCCCCCCCCCCCCCCCCCC.CCCCCCCCCCCCCCCCCCCCCCCCCCCCCCC"
+DUMMY_HASH_TAIL: Final = "CCCCCCCCCCCCCCCCCCCCC.CCCCCCCCCCCCCCCCCCCCCCCCCCCCCCC"
 """Salt and digest of a hash that is nobody's."""
 
 
-class Overrun(Exception):  # noqa: N818
+class TooManyPendingError(Exception):
     """More passwords wait to be checked than we let wait."""
 
 
 @dataclass(frozen=True, slots=True)
-class Credentials:
+class UserPassword:
     """What a client says of itself; not to be shown."""
 
     user: str
@@ -45,17 +45,17 @@ class Credentials:
         return "Credentials(<secret>)"
 
 
-def credentials(header: str) -> Credentials | None:
+def credentials(header: str) -> UserPassword | None:
     """Those of an `Authorization` header; None if it holds none that can be read (RFC 7617)."""
     scheme, _, encoded = header.strip().partition(" ")
     try:
         user, colon, password = base64.b64decode(encoded.strip(), validate=True).partition(b":")
-        return Credentials(user.decode(), password) if scheme.lower() == "basic" and colon else None
+        return UserPassword(user.decode(), password) if scheme.lower() == "basic" and colon else None
     except ValueError:
         return None
 
 
-class Passwords:
+class PasswordChecker:
     """Checks credentials against users and their hashes; `close` it."""
 
     def __init__(self) -> None:
@@ -65,9 +65,9 @@ class Passwords:
         self._checking: dict[bytes, asyncio.Task[bool]] = {}
         self.checks = 0
 
-    async def right(self, users: Mapping[str, str], said: Credentials) -> bool:
+    async def right(self, users: Mapping[str, str], said: UserPassword) -> bool:
         """Whether the password is the user's; raises Overrun."""
-        if len(said.password) > LONGEST:
+        if len(said.password) > MAX_PASSWORD_BYTES:
             return False
         hashed = users.get(said.user, "")
         mark = self._mark(said, hashed)
@@ -76,8 +76,8 @@ class Passwords:
                 memory.move_to_end(mark)
                 return memory[mark]
         if mark not in self._checking:
-            if len(self._checking) >= WAITING:
-                raise Overrun
+            if len(self._checking) >= MAX_PENDING_CHECKS:
+                raise TooManyPendingError
             check = self._check(mark, said.password, hashed or _nobodys(users), exists=bool(hashed))
             self._checking[mark] = asyncio.create_task(check, name="login")
         return await asyncio.shield(self._checking[mark])
@@ -89,7 +89,7 @@ class Passwords:
             task.cancel()
         await asyncio.gather(*self._checking.values(), return_exceptions=True)
 
-    def _mark(self, said: Credentials, hashed: str) -> bytes:
+    def _mark(self, said: UserPassword, hashed: str) -> bytes:
         parts = (said.user.encode(), hashed.encode(), said.password)
         return hashlib.blake2b(b"".join(len(part).to_bytes(4, "big") + part for part in parts), key=self._key).digest()
 
@@ -101,7 +101,7 @@ class Passwords:
             del self._checking[mark]
         memory = self._good if right else self._bad
         memory[mark] = right
-        if len(memory) > REMEMBERED:
+        if len(memory) > MAX_REMEMBERED_PASSWORDS:
             memory.popitem(last=False)
         return right
 
@@ -117,4 +117,4 @@ def _is(password: bytes, hashed: str) -> bool:
 def _nobodys(users: Mapping[str, str]) -> str:
     """A hash that costs as much as the dearest of the users'."""
     cost = max(hashed.split("$")[2] for hashed in users.values())
-    return f"$2b${cost}${NOBODY}"
+    return f"$2b${cost}${DUMMY_HASH_TAIL}"

@@ -18,17 +18,17 @@ from urllib.parse import urlsplit
 
 from multidict import CIMultiDictProxy
 
-OURS: Final = ("same-origin", "none")
+OWN_SITES: Final = ("same-origin", "none")
 """What a browser says of a request that our own page makes, or the person at it (Fetch Metadata, Sec-Fetch-Site)."""
 
-PORTS: Final = {"http": 80, "https": 443}
-NAME: Final = re.compile(r"(?:[A-Za-z0-9_-]{1,63}\.)*[A-Za-z0-9_-]{1,63}\.?|\[[0-9A-Fa-f:.]+\]")
-AUTHORITY: Final = re.compile(rf"(?P<host>{NAME.pattern})(?::(?P<port>\d{{1,5}}))?")
-ORIGIN: Final = re.compile(rf"(?P<scheme>https?)://{AUTHORITY.pattern}")
+DEFAULT_HTTP_PORTS: Final = {"http": 80, "https": 443}
+HOST_NAME: Final = re.compile(r"(?:[A-Za-z0-9_-]{1,63}\.)*[A-Za-z0-9_-]{1,63}\.?|\[[0-9A-Fa-f:.]+\]")
+AUTHORITY: Final = re.compile(rf"(?P<host>{HOST_NAME.pattern})(?::(?P<port>\d{{1,5}}))?")
+ORIGIN_TEXT: Final = re.compile(rf"(?P<scheme>https?)://{AUTHORITY.pattern}")
 
 
 @dataclass(frozen=True, slots=True)
-class Sites:
+class TrustedSites:
     """`hosts`: names under which we are reached, beside addresses and localhost; `named`: those that the user named.
 
     `external`: scheme, host and port of the external URL.
@@ -44,13 +44,13 @@ class Sites:
         split = urlsplit(external)
         away = None
         if split.hostname:
-            away = split.scheme, _plain(split.hostname), split.port or PORTS.get(split.scheme, 0)
+            away = split.scheme, _plain(split.hostname), split.port or DEFAULT_HTTP_PORTS.get(split.scheme, 0)
         own = {_plain(host) for host in (*listen, *named) if host} | ({away[1]} if away else set())
         return cls(frozenset(own), frozenset(map(_plain, named)), away)
 
     def may_change(self, headers: CIMultiDictProxy[str], *, tls: bool) -> bool:
         """Whether a request that changes something is answered. `tls`: whether it came over TLS of ours."""
-        if any(said not in OURS for said in headers.getall("Sec-Fetch-Site", [])):
+        if any(said not in OWN_SITES for said in headers.getall("Sec-Fetch-Site", [])):
             return False
         origins, hosts = headers.getall("Origin", []), headers.getall("Host", [])
         if not origins:
@@ -58,16 +58,23 @@ class Sites:
         return len(origins) == 1 and self._is_ours(origins[0], hosts, tls=tls)
 
     def _is_ours(self, origin: str, hosts: list[str], *, tls: bool) -> bool:
-        found = ORIGIN.fullmatch(origin)
+        found = ORIGIN_TEXT.fullmatch(origin)
         if found is None:
             return False  # `null` too: a sandbox or a redirect that crossed sites
-        scheme, name, port = found["scheme"], _plain(found["host"]), int(found["port"] or PORTS[found["scheme"]])
+        scheme, name, port = (
+            found["scheme"],
+            _plain(found["host"]),
+            int(found["port"] or DEFAULT_HTTP_PORTS[found["scheme"]]),
+        )
         if (scheme, name, port) == self.external or name in self.named:
             return True
         if (tls and scheme != "https") or not self._is_known(hosts):
             return False
         asked = AUTHORITY.fullmatch(hosts[0])
-        return asked is not None and (name, port) == (_plain(asked["host"]), int(asked["port"] or PORTS[scheme]))
+        return asked is not None and (name, port) == (
+            _plain(asked["host"]),
+            int(asked["port"] or DEFAULT_HTTP_PORTS[scheme]),
+        )
 
     def _is_known(self, hosts: list[str]) -> bool:
         """Whether the `Host` of a request is a name that no stranger's name server can lead to us."""

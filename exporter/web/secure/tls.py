@@ -10,16 +10,16 @@ from collections.abc import Collection, Mapping
 from ipaddress import ip_address
 from typing import Any, Final
 
-from exporter.config import CIPHERS, CURVES, TlsServer
-from exporter.files import Named, identify, trust
+from exporter.config import CIPHERS, CURVE_NAMES, TlsServer
+from exporter.files import NamedContent, identify, trust
 
-VERSIONS: Final = {
+TLS_VERSION_NUMBERS: Final = {
     "TLS10": ssl.TLSVersion.TLSv1,
     "TLS11": ssl.TLSVersion.TLSv1_1,
     "TLS12": ssl.TLSVersion.TLSv1_2,
     "TLS13": ssl.TLSVersion.TLSv1_3,
 }
-OLD: Final = ("TLS10", "TLS11")
+OUTDATED_TLS_VERSIONS: Final = ("TLS10", "TLS11")
 OF_ANY_STRENGTH: Final = "DEFAULT:@SECLEVEL=0"
 """OpenSSL has no cipher left for the old versions at the level of strength that it keeps otherwise."""
 
@@ -42,7 +42,7 @@ def server_context(tls: TlsServer, contents: Mapping[str, bytes]) -> ssl.SSLCont
     context.set_alpn_protocols(["http/1.1"])
     _speak(context, tls)
     for curve in tls.curve_preferences:
-        context.set_ecdh_curve(CURVES[curve])
+        context.set_ecdh_curve(CURVE_NAMES[curve])
     identify(context, _named(tls, "cert", contents), _named(tls, "key", contents))
     if tls.verifies:
         trust(context, _named(tls, "client_ca", contents))
@@ -56,20 +56,20 @@ def _speak(context: ssl.SSLContext, tls: TlsServer) -> None:
     least = "TLS13" if tls.cipher_suites and not ciphers else tls.min_version
     with warnings.catch_warnings():  # Python warns of the old versions; who asks for them has been warned by us
         warnings.simplefilter("ignore", DeprecationWarning)
-        context.minimum_version = VERSIONS[least]
-        context.maximum_version = VERSIONS[tls.max_version]
-    if least in OLD:
+        context.minimum_version = TLS_VERSION_NUMBERS[least]
+        context.maximum_version = TLS_VERSION_NUMBERS[tls.max_version]
+    if least in OUTDATED_TLS_VERSIONS:
         context.set_ciphers(":".join([*ciphers, "@SECLEVEL=0"]) if ciphers else OF_ANY_STRENGTH)
     elif ciphers:
         context.set_ciphers(":".join(ciphers))
 
 
-def _named(tls: TlsServer, what: str, contents: Mapping[str, bytes]) -> Named:
+def _named(tls: TlsServer, what: str, contents: Mapping[str, bytes]) -> NamedContent:
     field = f"{what}_file"
     text = getattr(tls, what)
     if text is not None:
-        return Named(what, "the text", text.encode())
-    return Named(field, str(getattr(tls, field)), contents[field])
+        return NamedContent(what, "the text", text.encode())
+    return NamedContent(field, str(getattr(tls, field)), contents[field])
 
 
 def is_allowed(certificate: Mapping[str, Any] | None, names: Collection[str]) -> bool:

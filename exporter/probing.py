@@ -293,7 +293,7 @@ class Prober:
             depth=request.depth,
             timeout=turn.timeout,
             close_timeout=target.close_timeout,
-            whole=turn.within.end,
+            total_timeout=turn.within.end,
             tls=await self._context(target) if job.tls else None,
             server_name=target.tls.server_name,
             headers={"User-Agent": USER_AGENT, **target.headers, **carried.headers},
@@ -347,9 +347,10 @@ def _secrets(target: Target, token: str, carried: TokenPlacement) -> tuple[str, 
 
 SETTLEMENT_TEXTS: Final = {
     "slot_limit": "the backend keeps fewer slots per user than configured: the lower number binds from now on",
-    "identity_rests": "the identity rests: its turns go connect-deep until the backend's slots are released",
-    "token_rests": "the token was rejected and rests: none is sent until then; another key in its file is tried sooner",
-    "endpoint_rests": "the endpoint limits the rate of connects: none is made until then",
+    "identity_cooldowns": "the identity rests: its turns go connect-deep until the backend's slots are released",
+    "token_cooldowns": "the token was rejected and rests: none is sent until then; another key in its file is "
+    "tried sooner",
+    "endpoint_cooldowns": "the endpoint limits the rate of connects: none is made until then",
 }
 """What a session can change for the sessions after it: fields of `SettlementEffects`, in words."""
 TO_EVIDENCE: Final = (
@@ -363,15 +364,15 @@ def _place(job: Job) -> tuple[str, str]:
 
 
 def _tell(turn: ProbeRequest, settled: SettlementEffects) -> None:
-    rest, endpoint_rests = settled.token_rests, settled.endpoint_rests
+    rest, endpoint_cooldowns = settled.token_cooldowns, settled.endpoint_cooldowns
     more: dict[str, dict[str, str | int | None]] = {
         "slot_limit": {"slot_limit": settled.slot_limit},
-        "token_rests": {"until": _moment(rest.until)} if rest and rest.until is not None else {},
-        "endpoint_rests": {"until": _moment(endpoint_rests)} if endpoint_rests is not None else {},
+        "token_cooldowns": {"until": _moment(rest.until)} if rest and rest.until is not None else {},
+        "endpoint_cooldowns": {"until": _moment(endpoint_cooldowns)} if endpoint_cooldowns is not None else {},
     }
     for change, words in SETTLEMENT_TEXTS.items():
         if getattr(settled, change):
-            sentence = TO_EVIDENCE if change == "token_rests" and not more[change] else words
+            sentence = TO_EVIDENCE if change == "token_cooldowns" and not more[change] else words
             keys: dict[str, str | int | None] = {"target": turn.job.name, "identity": turn.identity}
             keys |= more.get(change, {})
             _logger.warning(sentence, extra={"keys": keys})

@@ -89,9 +89,10 @@ class _DiscardingSinks:
 class _TargetSchedule:
     """What one target is doing.
 
-    `sinks`: who is told of it. `first`: no cycle before, unix seconds. `begun`: its cycles fall due. `owed`: cycles
-    that fell due while failures were being confirmed. `passed`: probes that passed when last asked. `coming`: the job
-    that it goes over to when it is idle. `called_off`: set while nothing more is to follow from the cycle that runs.
+    `sinks`: who is told of it. `first`: no cycle before, unix seconds. `begun`: its cycles fall due. `queued_cycles`:
+    cycles that fell due while failures were being confirmed. `passed`: probes that passed when last asked.
+    `pending_job`: the job that it goes over to when it is idle. `cancelled`: set while nothing more is to follow from
+    the cycle that runs.
     """
 
     job: Job
@@ -100,10 +101,10 @@ class _TargetSchedule:
     begun: bool = False
     task: asyncio.Task[None] | None = None
     confirming: bool = False
-    owed: list[int] = field(default_factory=list)
+    queued_cycles: list[int] = field(default_factory=list)
     passed: frozenset[Probe] = frozenset()
-    coming: Job | None = None
-    called_off: asyncio.Event = field(default_factory=asyncio.Event)
+    pending_job: Job | None = None
+    cancelled: asyncio.Event = field(default_factory=asyncio.Event)
 
     def is_first_failure(self, result: Result) -> bool:
         """Note the verdicts; True if a probe failed that passed when it was last asked."""
@@ -230,8 +231,8 @@ class Scheduler:
     def remove(self, name: str) -> None:
         """One target less: a session of it finishes, and neither it nor a cycle that is due is told to anybody."""
         lane = self._lanes.pop(name)
-        lane.sinks, lane.coming = _DiscardingSinks(), None
-        lane.called_off.set()
+        lane.sinks, lane.pending_job = _DiscardingSinks(), None
+        lane.cancelled.set()
         if lane.begun and self._alarm.running:
             self._alarm.remove_job(name)
         if lane.task is not None:
@@ -241,27 +242,27 @@ class Scheduler:
     def change(self, job: Job) -> None:
         """Run the target of this name by this job: from now on, or when its running session is over."""
         lane = self._lanes[job.name]
-        lane.coming = job
-        lane.called_off.set()
-        self._go_over(lane)
+        lane.pending_job = job
+        lane.cancelled.set()
+        self._switch_job(lane)
 
     def adjust(self, job: Job) -> None:
         """As `change`, of a job that differs in nothing but what others leave it: no session need be over for that."""
         lane = self._lanes[job.name]
-        if lane.coming is not None:
-            lane.coming = job
+        if lane.pending_job is not None:
+            lane.pending_job = job
         else:
             lane.job = job
             lane.sinks.changed(job)
 
-    def _go_over(self, lane: _TargetSchedule) -> None:
+    def _switch_job(self, lane: _TargetSchedule) -> None:
         """Take the coming job, unless a cycle runs, or is due and not handed over: it would be lost unsaid."""
-        job, now = lane.coming, self._clock.wall()
+        job, now = lane.pending_job, self._clock.wall()
         if job is None or self._draining or lane.task is not None or self._owes(lane, now):
             return
         moved = job.grid != lane.job.grid
-        lane.job, lane.coming = job, None
-        lane.called_off.clear()
+        lane.job, lane.pending_job = job, None
+        lane.cancelled.clear()
         lane.sinks.changed(job)
         if lane.begun:
             anew = {"next_run_time": _next(job, now)} if moved else {}
@@ -271,10 +272,10 @@ class Scheduler:
     def _owes(self, lane: _TargetSchedule, now: float) -> bool:
         return lane.begun and bool(self._alarm.get_job(lane.job.name).next_run_time.timestamp() <= now)
 
-    def _go_over_soon(self, lane: _TargetSchedule) -> None:
+    def _switch_job_soon(self, lane: _TargetSchedule) -> None:
         """APScheduler is about to write down when the job is next due, or the task to end: after that."""
-        if lane.coming is not None:
-            asyncio.get_running_loop().call_soon(self._go_over, lane)
+        if lane.pending_job is not None:
+            asyncio.get_running_loop().call_soon(self._switch_job, lane)
 
     # Due ----------------------------------------------------------------------------------------------------------
 
@@ -291,10 +292,10 @@ class Scheduler:
         if cause is not None:
             self._skip(lane, cause)
         elif lane.confirming:
-            lane.owed.append(cycle)
+            lane.queued_cycles.append(cycle)
         else:
-            lane.task = asyncio.get_running_loop().create_task(self._turn(lane, cycle), name=f"cycle-{name}")
-        self._go_over_soon(lane)
+            lane.task = asyncio.get_running_loop().create_task(self._run_cycle(lane, cycle), name=f"cycle-{name}")
+        self._switch_job_soon(lane)
 
     def _obstacle(self, lane: _TargetSchedule, late: float) -> SkipCause | None:
         if self._draining:
@@ -310,20 +311,20 @@ class Scheduler:
 
     # Running ------------------------------------------------------------------------------------------------------
 
-    async def _turn(self, lane: _TargetSchedule, cycle: int) -> None:
+    async def _run_cycle(self, lane: _TargetSchedule, cycle: int) -> None:
         """A cycle, and what follows from it: confirm runs, and cycles that fell due meanwhile and are still owed."""
-        lane.owed = [cycle]
+        lane.queued_cycles = [cycle]
         try:
-            while lane.owed and not self._draining:
-                (*missed, latest), lane.owed = lane.owed, []
+            while lane.queued_cycles and not self._draining:
+                (*missed, latest), lane.queued_cycles = lane.queued_cycles, []
                 self._skip(lane, SkipCause.OVERLAP, len(missed))
                 await self._cycle(lane, latest)
-                if lane.called_off.is_set():
+                if lane.cancelled.is_set():
                     break
         finally:
-            self._skip(lane, SkipCause.DRAINING if self._draining else SkipCause.OVERLAP, len(lane.owed))
-            lane.task, lane.owed = None, []
-            self._go_over_soon(lane)
+            self._skip(lane, SkipCause.DRAINING if self._draining else SkipCause.OVERLAP, len(lane.queued_cycles))
+            lane.task, lane.queued_cycles = None, []
+            self._switch_job_soon(lane)
 
     async def _cycle(self, lane: _TargetSchedule, cycle: int) -> None:
         try:
@@ -383,7 +384,7 @@ class Scheduler:
                     return
                 result = await self._another(lane, failed.depth, others)
                 if isinstance(result, Skip):  # what kept the confirm run away is what those that waited for it lack
-                    missed, lane.owed = lane.owed[:-1], lane.owed[-1:]
+                    missed, lane.queued_cycles = lane.queued_cycles[:-1], lane.queued_cycles[-1:]
                     self._skip(lane, result.cause, len(missed))
                     return
                 if not result.decided:
@@ -399,15 +400,15 @@ class Scheduler:
         """Wait so long; True, at once, if nothing more is to follow from the cycle."""
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                await lane.called_off.wait()
-        return lane.called_off.is_set()
+                await lane.cancelled.wait()
+        return lane.cancelled.is_set()
 
     async def _another(self, lane: _TargetSchedule, depth: Probe, others: list[str | None]) -> Result | Skip:
         """One confirm run on the first of `others` with a spare slot, who then stands last; a skip if there is none."""
         job, outcome = lane.job, Skip(lane.job.name, SkipCause.BUDGET)
         self.look()  # a ledger of yesterday's clock would think slots free
         for alias in tuple(others):
-            deepest = max([depth, *map(job.depth, lane.owed)], key=lambda probe: probe.rank)
+            deepest = max([depth, *map(job.depth, lane.queued_cycles)], key=lambda probe: probe.rank)
             turn = ProbeRequest(job, job.cycle_at(self._clock.wall()), Trigger.CONFIRM, deepest, alias)
             answer = await self._run(turn)
             if isinstance(answer, Result):
@@ -421,13 +422,13 @@ class Scheduler:
     def _answer(self, lane: _TargetSchedule, result: Result) -> None:
         """Tell the owed cycles that asked no more than this session did; deeper ones are still owed."""
         lane.is_first_failure(result)
-        owed, lane.owed = lane.owed, []
-        for cycle in owed:
+        queued_cycles, lane.queued_cycles = lane.queued_cycles, []
+        for cycle in queued_cycles:
             depth = lane.job.depth(cycle)
             if depth.rank <= result.depth.rank:
                 lane.sinks.cycle(_up_to(depth, result))
             else:
-                lane.owed.append(cycle)
+                lane.queued_cycles.append(cycle)
 
 
 def _up_to(depth: Probe, result: Result) -> Result:

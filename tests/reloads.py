@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 from urllib.parse import urlsplit
 
-import rig
+import harness
 from prometheus_client.parser import text_string_to_metric_families
 from test_daemon import HERE, mapping
 
@@ -31,7 +31,7 @@ class Source:
         return LoadedConfig(None, self.plan(), self.warnings)
 
     def plan(self):
-        return rig.planned(*self.targets, **self.settings)
+        return harness.planned(*self.targets, **self.settings)
 
 
 class Exporter:

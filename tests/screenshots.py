@@ -7,10 +7,10 @@ import asyncio
 import sys
 from pathlib import Path
 
-import boards
 import browsing
-from indexed import indexed
-from shown import Shown
+import status_fixtures
+from fake_site import Shown
+from png import indexed
 
 from exporter.web import ListenAddress, WebServer
 
@@ -23,7 +23,7 @@ MOST = 200_000
 async def take(browser, folder):
     """One picture for each scheme, 1280 pixels wide, as long as the page is; their paths."""
     shown = Shown()
-    shown.board = boards.Board(boards.incident())
+    shown.board = status_fixtures.Board(status_fixtures.incident())
     server = await WebServer.start(ListenAddress("127.0.0.1", 0), shown)
     pictures = []
     try:

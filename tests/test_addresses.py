@@ -3,8 +3,8 @@
 import socket
 from dataclasses import replace
 
+import harness
 import pytest
-import rig
 
 from exporter.report.evidence import evidence
 from exporter.report.explain import explain
@@ -30,7 +30,7 @@ def named(*addresses):
 
 def the_job(standin, **changes):
     port = standin.url("/ws").split(":")[2].split("/")[0]
-    (job,) = rig.planned(rig.target(standin, url=f"ws://shop.test:{port}/ws", **changes)).jobs
+    (job,) = harness.planned(harness.target(standin, url=f"ws://shop.test:{port}/ws", **changes)).jobs
     return replace(job, rate=None)
 
 
@@ -41,7 +41,7 @@ def told(result):
 
 async def test_a_dead_address_is_told_as_one_of_several_and_the_next_session_tries_the_other(standin):
     """Refused at the first of two: another is untried. The next session passes at the second, and says what failed."""
-    prober, job = rig.Rig(resolver=named(DEAD, ALIVE)), the_job(standin)
+    prober, job = harness.Rig(resolver=named(DEAD, ALIVE)), the_job(standin)
 
     first, second = await prober.run(job), await prober.run(job)
 
@@ -63,7 +63,7 @@ async def test_a_dead_address_is_told_as_one_of_several_and_the_next_session_tri
 
 async def test_only_when_every_address_has_failed_none_is_left_to_try(standin):
     """Two dead addresses: the second failure leaves none; a third dead one would leave one."""
-    prober, job = rig.Rig(resolver=named(DEAD, DEAD_TOO)), the_job(standin)
+    prober, job = harness.Rig(resolver=named(DEAD, DEAD_TOO)), the_job(standin)
 
     results = [await prober.run(job) for _ in range(3)]
 
@@ -82,7 +82,7 @@ async def test_only_when_every_address_has_failed_none_is_left_to_try(standin):
 async def test_an_address_that_refuses_in_http_is_not_gone_around(standin):
     """A client that is connected tries no other address: a 503 of the first is the name's, and is met again."""
     standin.set_fault("/ws", "http:status=503")
-    prober, job = rig.Rig(resolver=named(ALIVE, DEAD)), the_job(standin)
+    prober, job = harness.Rig(resolver=named(ALIVE, DEAD)), the_job(standin)
 
     results = [await prober.run(job) for _ in range(2)]
 
@@ -94,7 +94,7 @@ async def test_a_name_that_half_works_fails_once_in_a_while(standin):
     """A dead address is retried after `RETRY_AFTER_CONNECTS` connects elsewhere: its recovery is seen, with no
     outage.
     """
-    prober, job = rig.Rig(resolver=named(DEAD, ALIVE)), the_job(standin)
+    prober, job = harness.Rig(resolver=named(DEAD, ALIVE)), the_job(standin)
 
     results = [await prober.run(job) for _ in range(RETRY_AFTER_CONNECTS + 2)]
 
@@ -105,14 +105,14 @@ async def test_a_name_that_half_works_fails_once_in_a_while(standin):
 
 async def test_the_other_addresses_are_kept_in_the_history(standin):
     """A line of the history tells the address, its place, their number and those that failed."""
-    prober, job = rig.Rig(resolver=named(DEAD, ALIVE)), the_job(standin)
+    prober, job = harness.Rig(resolver=named(DEAD, ALIVE)), the_job(standin)
     for result in (await prober.run(job), await prober.run(job)):
         assert told(unpacked(packed(result))) == told(result)
 
 
 async def test_one_address_is_the_first_of_one(standin):
     """An address in the URL, or a name with one, leaves no other to try."""
-    result = await rig.Rig().run(*rig.planned(rig.target(standin)).jobs)
+    result = await harness.Rig().run(*harness.planned(harness.target(standin)).jobs)
 
     assert told(result) == (ALIVE, 1, 1, ())
     assert dict(evidence(result, 0.0))["address"] == ALIVE

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-import figures
+import exposition
 import promql_parser as promql
 import pytest
 import yaml
@@ -160,7 +160,7 @@ def scraped():
     metrics.reloaded(1.0, successful=True)
     return [
         (sample.name, dict(sample.labels))
-        for family in figures.families(metrics, whole=True)
+        for family in exposition.families(metrics, whole=True)
         for sample in family.samples
     ]
 

@@ -3,9 +3,9 @@
 import json
 from pathlib import Path
 
-from played import JOB
+from alert_replay import JOB
+from fake_site import Shown
 from realservers import alertmanager, get, prometheus, until
-from shown import Shown
 from test_outage import MEETS
 
 from exporter.config import Target

@@ -3,9 +3,9 @@
 import json
 import urllib.request
 
+import harness
 import pytest
-import rig
-import wire
+import raw_server
 from backend_servers import needs_node, node_backend, python_backend
 
 from exporter.result import Impairment, Phase, Probe, Reason, Verdict
@@ -29,7 +29,7 @@ def job(url, profile, auth, **changes):
         "identities": {"pool-001": "user-one"},
         "auth": auth,
     }
-    return rig.planned({**target, **changes}, profiles={"own": profile}).jobs[0]
+    return harness.planned({**target, **changes}, profiles={"own": profile}).jobs[0]
 
 
 def file(folder, content, name="secret"):
@@ -47,7 +47,7 @@ def seen(url):
 
 async def verdicts(made, identity="pool-001"):
     """Connect and send of one session, with its result."""
-    result = await rig.Rig().run(made, identity=identity)
+    result = await harness.Rig().run(made, identity=identity)
     return (result.verdicts[Probe.CONNECT], result.verdicts[Probe.SEND]), result
 
 
@@ -86,7 +86,7 @@ async def test_a_token_in_a_message_is_nowhere_else(carry, tmp_path):
     """The login has the token; the upgrade has no Authorization, no subprotocol and no query."""
     async with python_backend("fastapi_app", tmp_path) as url:
         auth = {"jwt": {"key_file": file(tmp_path, KEY)}, **carry}
-        result = await rig.Rig().run(job(f"{url}/message", LOGIN, auth))
+        result = await harness.Rig().run(job(f"{url}/message", LOGIN, auth))
         assert dict(result.verdicts) == LET_IN, result
         told = seen(url)
     assert told["query"] == ""
@@ -100,7 +100,7 @@ async def test_claims_that_are_objects(tmp_path):
     welcome = {"welcome": {"match": {"type": "hello"}, "subject": "user"}}
     async with python_backend("fastapi_app", tmp_path) as url:
         auth = {"jwt": {"key_file": file(tmp_path, KEY), "claims": claims}}
-        result = await rig.Rig().run(job(f"{url}/nested", {**welcome, **ECHO}, auth))
+        result = await harness.Rig().run(job(f"{url}/nested", {**welcome, **ECHO}, auth))
         assert dict(result.verdicts) == LET_IN, result
         flat = {"jwt": {"key_file": file(tmp_path, KEY), "claims": {"role": "user"}}}
         told, _ = await verdicts(job(f"{url}/nested", {**welcome, **ECHO}, flat))
@@ -146,23 +146,25 @@ async def test_graphql_without_a_token(tmp_path):
         },
     }
     async with node_backend("graphql", tmp_path) as url:
-        made = rig.planned({"name": "g", "url": f"{url}/graphql", "profile": "own"}, profiles={"own": profile}).jobs[0]
-        result = await rig.Rig().run(made)
+        made = harness.planned(
+            {"name": "g", "url": f"{url}/graphql", "profile": "own"}, profiles={"own": profile}
+        ).jobs[0]
+        result = await harness.Rig().run(made)
         assert dict(result.verdicts) == LET_IN, result
-        made = rig.planned(
+        made = harness.planned(
             {"name": "g", "url": f"{url}/graphql", "profile": "own"},
             profiles={"own": {**profile, "subprotocols": []}},
         ).jobs[0]
-        result = await rig.Rig().run(made)
+        result = await harness.Rig().run(made)
         assert result.verdicts[Probe.SEND] is Verdict.FAIL
         assert result.close.code == 4406
 
 
 async def test_a_secret_that_its_carrier_cannot_hold_is_our_own_failure(tmp_path, caplog):
     """Nothing is sent and nothing is blamed; the log names the file and what to do, and quotes nothing."""
-    async with wire.serving(wire.plays()) as server:
+    async with raw_server.serving(raw_server.plays()) as server:
         auth = {"secret_file": file(tmp_path, "pass;word"), "carry": {"header": "Cookie", "value": "s=${token}"}}
-        result = await rig.Rig().run(job(f"ws://127.0.0.1:{server.port}/", ECHO, auth))
+        result = await harness.Rig().run(job(f"ws://127.0.0.1:{server.port}/", ECHO, auth))
     assert (result.impairment, result.phase, result.reason) == (Impairment.TOKEN, Phase.PREPARE, None)
     assert f"{tmp_path}/secret has letters that a cookie cannot hold" in caplog.text
     assert "pass;word" not in caplog.text
@@ -171,9 +173,9 @@ async def test_a_secret_that_its_carrier_cannot_hold_is_our_own_failure(tmp_path
 async def test_an_expired_token_of_our_own_is_not_sent(tmp_path, caplog):
     """It is said where it stands and when it expired, and nobody is blamed for a refusal that never took place."""
     past = "eyJhbGciOiJIUzI1NiJ9.eyJleHAiOjE3NTc0MDAwMDB9.c2ln"
-    async with wire.serving(wire.plays()) as server:
+    async with raw_server.serving(raw_server.plays()) as server:
         auth = {"jwt": {"token_file": file(tmp_path, past)}}
-        result = await rig.Rig().run(job(f"ws://127.0.0.1:{server.port}/", ECHO, auth))
+        result = await harness.Rig().run(job(f"ws://127.0.0.1:{server.port}/", ECHO, auth))
     assert (result.impairment, result.reason) == (Impairment.TOKEN, None)
     assert f"{tmp_path}/secret holds a token that expired at 2025-09-09 06:40:00 UTC" in caplog.text
 
@@ -183,7 +185,7 @@ async def test_a_token_refused_in_a_message_is_an_auth_failure(tmp_path):
     errors = {"errors": [{"match": {"type": "error", "code": "bad_token"}, "reason": "auth_rejected"}]}
     async with python_backend("fastapi_app", tmp_path) as url:
         wrong = {"jwt": {"key_file": file(tmp_path, "another-secret-than-the-backends")}}
-        result = await rig.Rig().run(job(f"{url}/message", {**LOGIN, **errors}, wrong))
+        result = await harness.Rig().run(job(f"{url}/message", {**LOGIN, **errors}, wrong))
     assert (result.phase, result.reason) == (Phase.AUTH, Reason.AUTH_REJECTED)
     assert result.verdicts[Probe.CONNECT] is Verdict.PASS
 
@@ -193,7 +195,7 @@ async def test_a_key_that_rests_goes_on_connecting_when_the_token_is_in_a_messag
     errors = {"errors": [{"match": {"type": "error", "code": "bad_token"}, "reason": "auth_rejected"}]}
     async with python_backend("fastapi_app", tmp_path) as url:
         wrong = {"jwt": {"key_file": file(tmp_path, "another-secret-than-the-backends")}}
-        made, prober = job(f"{url}/message", {**LOGIN, **errors}, wrong), rig.Rig()
+        made, prober = job(f"{url}/message", {**LOGIN, **errors}, wrong), harness.Rig()
         refused = [await prober.run(made) for _ in range(2)]
         assert [result.reason for result in refused] == [Reason.AUTH_REJECTED] * 2
         resting = await prober.run(made)

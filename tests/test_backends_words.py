@@ -3,8 +3,8 @@
 from contextlib import asynccontextmanager
 from urllib.parse import urlsplit
 
+import harness
 import pytest
-import rig
 from backend_servers import go_backend, needs_go, needs_node, node_backend, python_backend
 from realservers import nginx
 from test_backends_carry import ECHO, KEY, file, job
@@ -20,7 +20,7 @@ NO_UPGRADE = "saw no WebSocket upgrade in our request"
 
 async def told(made):
     """One session: its result, and all that is said of it."""
-    result = await rig.Rig().run(made, identity="pool-001")
+    result = await harness.Rig().run(made, identity="pool-001")
     said = explain(result, TargetContext.of(made))
     return result, f"{said.sentence} {said.next_step} {said.page}"
 
@@ -125,7 +125,7 @@ async def test_a_profile_that_was_assumed_is_named(tmp_path):
     async with python_backend("fastapi_app", tmp_path) as url:
         target = {"name": "real", "url": f"{url}/numbered", "interval": "20s", "timeout": "2s"}
         target |= {"identities": {"pool-001": "user-one"}, "auth": {"jwt": {"key_file": file(tmp_path, KEY)}}}
-        _, words = await told(rig.planned(target).jobs[0])
+        _, words = await told(harness.planned(target).jobs[0])
 
     assert "`profile: factory` was assumed: the target names none" in words
     assert "SILENCE" not in words

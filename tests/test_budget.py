@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from exporter.budget import Grant, Ledger, Refusal, SessionCost, TokenCooldown, admit, key_id, settle, user_key
 from exporter.budget.breakers import MAX_RETRY_INTERVALS
 from exporter.budget.events import EFFECTS, EVENT_FIELDS, OPTIONAL_EVENT_FIELDS
-from exporter.budget.streak import LOGIN_EVENTS
+from exporter.budget.login_streak import LOGIN_EVENTS
 from exporter.config import BreakerSettings, Config
 from exporter.plan import plan
 from exporter.profiles import BUILT_IN
@@ -219,7 +219,7 @@ def test_after_a_slot_limit_the_identity_rests_for_the_release_time():
     settled = settle(
         ledger, asked, result(factory_reason=FactoryReason.SLOT_LIMIT, slot_limit=3), NOW + 1, slot_taken=True
     )
-    assert (settled.slot_limit, settled.identity_rests, settled.token_rests) == (3, True, None)
+    assert (settled.slot_limit, settled.identity_cooldowns, settled.token_cooldowns) == (3, True, None)
     assert ledger.held("user", NOW + 2) == 0, "the refused session took no slot"
     assert refused(ledger, NOW + 300.9) is SkipCause.RESTING
     granted(ledger, NOW + 2, "beside", user="another")
@@ -269,11 +269,11 @@ def test_an_endpoint_that_limits_the_rate_rests_as_it_asks(retry_after, rests):
     ledger = proven()
     asked = granted(ledger, NOW, rate=None)
     told = result(**{**LOST, "reason": Reason.RATE_LIMITED}, retry_after=retry_after)
-    assert settle(ledger, asked, told, NOW, slot_taken=False).endpoint_rests == (NOW + rests if rests else None)
+    assert settle(ledger, asked, told, NOW, slot_taken=False).endpoint_cooldowns == (NOW + rests if rests else None)
     if rests:
         answer = ledger.ask(request().without_token(), NOW + rests - 0.5)
         assert (answer.cause, answer.until) == (SkipCause.RATE, NOW + rests)
-    assert ledger.endpoint_rests_until("host", NOW + rests) is None
+    assert ledger.endpoint_cooldown_until("host", NOW + rests) is None
     granted(ledger, NOW + rests, "later")
 
 
@@ -282,7 +282,7 @@ def test_a_rest_is_never_shortened():
     ledger = Ledger()
     ledger.rest_endpoint("host", 500, NOW)
     ledger.rest_endpoint("host", 5, NOW + 1)
-    assert ledger.endpoint_rests_until("host", NOW + 499) == NOW + 500
+    assert ledger.endpoint_cooldown_until("host", NOW + 499) == NOW + 500
 
 
 # --- The key guard
@@ -293,7 +293,7 @@ def test_two_rejected_tokens_in_a_row_put_the_key_to_rest():
     ledger = Ledger()
     session(ledger, NOW, "1", rejected=True)
     session(ledger, NOW + 20, "2", rejected=True, user="second")
-    assert ledger.token_rest(request(), NOW + 22) == TokenCooldown(Holdup.REJECTED, NOW + 321)
+    assert ledger.token_cooldown(request(), NOW + 22) == TokenCooldown(Holdup.REJECTED, NOW + 321)
     assert refused(ledger, NOW + 22, user="third") is SkipCause.RESTING
     assert refused(ledger, NOW + 320.9, user="third") is SkipCause.RESTING
     trial = granted(ledger, NOW + 321, "trial", user="third")
@@ -319,7 +319,7 @@ def test_rejections_that_are_not_in_a_row_put_nobody_to_rest():
     ledger = Ledger()
     for number in range(10):
         session(ledger, NOW + number * 20, str(number), rejected=number % 2 == 0, user=str(number))
-    assert not ledger.token_rest(request(), NOW + 200)
+    assert not ledger.token_cooldown(request(), NOW + 200)
 
 
 def test_a_key_nobody_has_seen_pass_has_two_tokens_in_flight_at_most():
@@ -498,7 +498,7 @@ def test_the_second_rejection_says_that_the_key_rests():
         settle(ledger, granted(ledger, NOW + n * 20, str(n)), result(**REJECTED), NOW + n * 20 + 1, slot_taken=False)
         for n in range(2)
     ]
-    assert [told.token_rests for told in settled] == [None, TokenCooldown(Holdup.REJECTED, NOW + 321)]
+    assert [told.token_cooldowns for told in settled] == [None, TokenCooldown(Holdup.REJECTED, NOW + 321)]
 
 
 # --- Events
@@ -627,8 +627,8 @@ def test_two_processes_shift_a_shared_ledger_once():
     ledger.rest_user("user", 100, NOW)
     assert ledger.shift(-500, NOW - 500, "daemon")
     assert not ledger.shift(-500.2, NOW - 499, "check")
-    assert ledger.identity_rests("user", NOW - 401)
-    assert not ledger.identity_rests("user", NOW - 400)
+    assert ledger.identity_cooldowns("user", NOW - 401)
+    assert not ledger.identity_cooldowns("user", NOW - 400)
     assert ledger.shift(-500, NOW - 990, "daemon")
     assert ledger.shift(-7, NOW - 985, "check")
 
@@ -641,7 +641,7 @@ def test_what_lies_in_the_future_is_cut_to_now():
     ledger.clamp(NOW - 86_400)
     assert ledger.held("user", NOW - 86_400 + 299) == 1
     assert ledger.held("user", NOW - 86_400 + 300) == 0
-    assert not ledger.identity_rests("user", NOW - 86_400 + 300)
+    assert not ledger.identity_cooldowns("user", NOW - 86_400 + 300)
 
 
 def test_memory_stays_bounded():

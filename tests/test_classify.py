@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from facts import LIMIT, WELCOME, case, frame, remote, session, verdicts, welcome
+from builders import LIMIT, WELCOME, case, frame, remote, session, verdicts, welcome
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -3,7 +3,7 @@
 import tracemalloc
 
 import pytest
-from facts import STARTED, USER, WELCOME, case, remote, session, verdicts, welcome
+from builders import STARTED, USER, WELCOME, case, remote, session, verdicts, welcome
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from types import SimpleNamespace
 from xml.etree import ElementTree as ET
 
+import harness
 import pytest
 import realservers
-import rig
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -23,7 +23,7 @@ from exporter.web import ListenAddress
 
 HOSTILE = "\x1b[31mred\x07 | 'send'=0;; ::error::pwned <b>&\r\n# x"
 """A close reason of somebody who knows where we print."""
-SUBJECTS = tuple(rig.POOL.values())
+SUBJECTS = tuple(harness.POOL.values())
 ONE = {"pool-001": "staging-e2e-user-001"}
 
 
@@ -110,7 +110,7 @@ async def backend(tmp_path, fault=None, settings=None, **changes):
 
 def written(tmp_path, standin, settings=None, **changes):
     config = tmp_path / "exporter.yml"
-    config.write_text(yaml.safe_dump({"targets": [rig.target(standin, **changes)], **(settings or {})}))
+    config.write_text(yaml.safe_dump({"targets": [harness.target(standin, **changes)], **(settings or {})}))
     return config
 
 
@@ -436,9 +436,9 @@ async def test_users_of_its_own_take_nothing_from_the_schedule(tmp_path):
 @contextlib.asynccontextmanager
 async def daemon(standin, **changes):
     """The daemon in this process, with its first session far away."""
-    target = rig.target(standin, **changes)
+    target = harness.target(standin, **changes)
     options = DaemonOptions(ListenAddress("127.0.0.1", 0), startup_delay=600.0)
-    running = Daemon(rig.planned(target), options)
+    running = Daemon(harness.planned(target), options)
     await running.start()
     try:
         yield running
@@ -481,9 +481,9 @@ async def test_a_target_that_only_connects_is_asked_as_deep_as_it_goes():
     """Without --probe the exporter goes as deep as the profile does, be that not `send`."""
     profiles = {"bare": {"noise": [{"type": "ping"}]}}
     async with StandIn.start(pace=Timings.quick(), tls_port=None) as standin:
-        target = rig.target(standin, profile="bare", auth=None, identities=None, limits=None)
+        target = harness.target(standin, profile="bare", auth=None, identities=None, limits=None)
         options = DaemonOptions(ListenAddress("127.0.0.1", 0), startup_delay=600.0)
-        running = Daemon(rig.planned(target, profiles=profiles), options)
+        running = Daemon(harness.planned(target, profiles=profiles), options)
         await running.start()
         try:
             said = await asked(running.url, "--target=staging", "--output=json")
@@ -499,7 +499,7 @@ async def test_one_check_of_a_target_at_a_time():
         standin.set_fault("/ws", "no_welcome")
         async with daemon(standin) as running:
             first = asyncio.create_task(running._desk.check("staging", "send"))
-            await rig.until(lambda: standin.open_connections)
+            await harness.until(lambda: standin.open_connections)
             second = await running._desk.check("staging", "connect")
             assert (await first).status == 200
             third = await running._desk.check("staging", "connect")
@@ -564,7 +564,7 @@ async def test_a_series_is_a_gate_with_reports_and_a_comparison(tmp_path):
 
     document = json.loads(before.read_text())
     assert (bad.code, good.code) == (2, 0)
-    assert [result["identity"] for result in document["results"]] == list(rig.POOL)
+    assert [result["identity"] for result in document["results"]] == list(harness.POOL)
     assert "FAILED: 0 of 3 runs passed" in bad.out
     assert "PASSED: 3 of 3 runs passed" in good.out
     assert "PASSED" in after.read_text()
@@ -588,7 +588,7 @@ async def test_until_healthy_stops_early_once_the_fault_is_gone(tmp_path):
     assert said.code == 0, said
     assert len(results) < 50
     assert results[0]["close"]["code"] == 1011
-    assert {result["identity"] for result in results[-3:]} == set(rig.POOL)
+    assert {result["identity"] for result in results[-3:]} == set(harness.POOL)
 
 
 @pytest.mark.parametrize("words", [("--identity=pool-002",), ("--probe=connect",)], ids=["one identity", "connect"])

@@ -5,9 +5,9 @@ import socket
 from dataclasses import replace
 from xml.etree import ElementTree as ET
 
+import harness
 import pytest
 import report_cases as cases
-import rig
 import yaml
 from commands import command
 
@@ -44,8 +44,8 @@ def three(standin):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         gone = f"ws://127.0.0.1:{taken.getsockname()[1]}/"
     return (
-        rig.target(standin, "/ws/good", name="good", **SLOW_MACHINE),
-        rig.target(standin, "/ws/full", name="full", **SLOW_MACHINE),
+        harness.target(standin, "/ws/good", name="good", **SLOW_MACHINE),
+        harness.target(standin, "/ws/full", name="full", **SLOW_MACHINE),
         {"name": "gone", "url": gone, "profile": "echo"},
     )
 
@@ -99,7 +99,7 @@ def test_every_format_tells_all_targets():
 
 async def test_a_lone_target_needs_no_name(standin, tmp_path):
     """It is explained as if it had been named, and can be a gate."""
-    flag = config_of(tmp_path, rig.target(standin, **SLOW_MACHINE))
+    flag = config_of(tmp_path, harness.target(standin, **SLOW_MACHINE))
     code, out, _ = await check(flag)
     gate, report, _ = await check(flag, "--runs=2", "--every=100ms")
 

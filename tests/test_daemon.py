@@ -9,13 +9,13 @@ from collections import Counter
 from datetime import datetime
 from urllib.parse import urlsplit
 
+import harness
 import pytest
-import rig
-import virtual
+import virtual_clock
 from prometheus_client.parser import text_string_to_metric_families
 
 from exporter.daemon import FIRST_SCRAPE_SECONDS, HOUSEKEEPING_SECONDS, Daemon, DaemonOptions
-from exporter.daemon.news import ChangeLog
+from exporter.daemon.change_log import ChangeLog
 from exporter.history import CycleOutcome
 from exporter.result import SkipCause
 from exporter.scheduler import DEAD_ALARM_SECONDS, FINISH_GRACE_SECONDS, STOP_GRACE_SECONDS
@@ -28,13 +28,13 @@ HERE = ListenAddress("127.0.0.1", 0)
 
 
 def mapping(standin, **changes):
-    return rig.target(standin, **{"interval": "20s", "timeout": "5s", "close_timeout": "1s", **changes})
+    return harness.target(standin, **{"interval": "20s", "timeout": "5s", "close_timeout": "1s", **changes})
 
 
 def made(loop, *mappings, delay=0.0, listen=HERE, state=None, profiles=None, **options):
     """A daemon that is not started."""
     wanted = DaemonOptions(listen, startup_delay=delay, **options)
-    plan = rig.planned(*mappings, **({"profiles": profiles} if profiles else {}))
+    plan = harness.planned(*mappings, **({"profiles": profiles} if profiles else {}))
     return Daemon(plan, wanted, state=state, clock=loop.clock)
 
 
@@ -87,7 +87,7 @@ def test_it_is_ready_and_healthy_before_the_first_session():
             pages = [await get(daemon, path) for path in ("/-/ready", "/-/healthy", "/")]
             return pages, await figures(daemon), standin.finished + standin.open_connections, loop.wall()
 
-    (ready, healthy, page), shown, connections, now = virtual.run(main)
+    (ready, healthy, page), shown, connections, now = virtual_clock.run(main)
 
     assert (ready, healthy) == ((200, "ready\n"), (200, "healthy\n"))
     assert re.search("first session by|not probed yet", page[1])
@@ -117,7 +117,7 @@ def test_the_first_session_waits_for_the_delay_and_one_scrape(delay, scraped_at,
             (seen,) = await standin.wait_sessions(1, timeout=300)
             return seen.accepted_at - began
 
-    first = virtual.run(main)
+    first = virtual_clock.run(main)
 
     assert begins <= first <= begins + INTERVAL + 0.1
 
@@ -133,7 +133,7 @@ def test_looking_at_other_pages_is_no_scrape():
                 await asyncio.sleep(5)
             return standin.finished + standin.open_connections
 
-    assert virtual.run(main) == 0
+    assert virtual_clock.run(main) == 0
 
 
 def test_where_it_listens_is_said_once(caplog):
@@ -144,7 +144,7 @@ def test_where_it_listens_is_said_once(caplog):
         async with running(loop) as (daemon, _):
             return daemon.url
 
-    url = virtual.run(main)
+    url = virtual_clock.run(main)
 
     (line,) = [record for record in caplog.records if record.name == "exporter.daemon"]
     assert line.getMessage() == "listening"
@@ -161,7 +161,7 @@ def test_what_the_first_sessions_wait_for_is_said(caplog, delay, longest):
             await asyncio.sleep(1)
             return (await get(daemon, "/"))[1]
 
-    page = virtual.run(main)
+    page = virtual_clock.run(main)
 
     said = [record.getMessage() for record in caplog.records if record.name == "exporter.daemon"]
     wait = f"the first sessions wait for a scrape of /metrics, {longest} at most; --startup.delay=0s: for nothing"
@@ -183,7 +183,7 @@ def test_a_row_says_when_its_first_session_comes(scraped):
             await standin.wait_sessions(1, timeout=120)
             return datetime.fromisoformat(said).timestamp() - now, loop.wall() - now
 
-    promised, took = virtual.run(main)
+    promised, took = virtual_clock.run(main)
 
     longest = 14.0 if scraped else FIRST_SCRAPE_SECONDS - 1
     assert longest <= promised <= longest + INTERVAL + 1
@@ -203,7 +203,7 @@ def test_a_port_in_use_is_a_sentence_and_leaves_nothing(tmp_path):
             await daemon.stop()
             return daemon.url, asyncio.all_tasks(), state._journal._lock
 
-    url, tasks, lock = virtual.run(main)
+    url, tasks, lock = virtual_clock.run(main)
 
     assert url == ""
     assert len(tasks) == 1
@@ -242,7 +242,7 @@ def test_every_cycle_is_counted_on_the_metrics_page():
             marks = daemon._ground.history.strip(job.name, 999)
             return shown, Counter(mark.word for mark in marks), job.cycle_at(loop.wall()) - job.cycle_at(began)
 
-    shown, marks, due = virtual.run(main)
+    shown, marks, due = virtual_clock.run(main)
 
     counted = (
         shown["ws_probe_cycles_total", "connect"]
@@ -279,7 +279,7 @@ def test_the_next_run_is_always_told():
                 )
             return told
 
-    told = virtual.run(main)
+    told = virtual_clock.run(main)
 
     for column, most in zip(zip(*told, strict=True), (INTERVAL, INTERVAL, 3 * INTERVAL), strict=True):
         assert all(0 < ahead <= most for ahead in column)
@@ -303,7 +303,7 @@ def test_open_connections_go_back_to_none():
                 told.append((during, (await figures(daemon))["ws_probe_open_connections",]))
         return told
 
-    told = virtual.run(main)
+    told = virtual_clock.run(main)
 
     assert told[:2] == [(1, 0), (1, 0)]
     assert told[2][1] == 0
@@ -325,7 +325,7 @@ def test_slots_held_rise_with_a_session_and_fall_by_the_release():
             kept = daemon._ground.state.ledger._book.holds
             return held, shown["ws_factory_slots_budget", "one"], shown["ws_probe_identity_resting", "one"], kept
 
-    assert virtual.run(main) == ([0, 1, 1, 0], 4, 0, {}), "what has been released is forgotten"
+    assert virtual_clock.run(main) == ([0, 1, 1, 0], 4, 0, {}), "what has been released is forgotten"
 
 
 def test_a_resting_identity_is_told_and_the_page_goes_on_saying_why():
@@ -341,7 +341,7 @@ def test_a_resting_identity_is_told_and_the_page_goes_on_saying_why():
             await asyncio.sleep(330)
             return resting, page, await figures(daemon), (await get(daemon, "/"))[1]
 
-    resting, page, rested, passing = virtual.run(main)
+    resting, page, rested, passing = virtual_clock.run(main)
 
     assert resting["ws_probe_identity_resting", "one"] == 1
     assert resting["ws_factory_slots_budget", "one"] == 4
@@ -358,7 +358,7 @@ def test_a_resting_token_is_told_as_long_as_none_is_sent(tmp_path):
     key_file.write_bytes(b"another secret, long enough for HS256!")
 
     async def main(loop):
-        auth = {"jwt": {"key_file": str(key_file), "claims": rig.CLAIMS}}
+        auth = {"jwt": {"key_file": str(key_file), "claims": harness.CLAIMS}}
         async with running(loop, auth=auth) as (daemon, standin):
             before = await figures(daemon)
             await standin.wait_sessions(2, timeout=200)
@@ -369,7 +369,7 @@ def test_a_resting_token_is_told_as_long_as_none_is_sent(tmp_path):
             await asyncio.sleep(200)
             return before, resting, await figures(daemon)
 
-    before, resting, rested = virtual.run(main)
+    before, resting, rested = virtual_clock.run(main)
 
     shown = [(figures["ws_probe_token_resting",], figures.get(("ws_probe_outage", "auth_rejected")))
              for figures in (before, resting, rested)]  # fmt: skip
@@ -394,7 +394,7 @@ def test_the_status_page_says_how_each_target_does(fault, state):
             await asyncio.sleep(INTERVAL + 6)
             return (await get(daemon, "/"))[1]
 
-    assert state in virtual.run(main)
+    assert state in virtual_clock.run(main)
 
 
 GREETS = {"welcome": {"match": {"data": {"event": "connection_established"}}, "required": ["data.connection_id"]}}
@@ -424,11 +424,11 @@ def test_a_target_that_sends_nothing_fails_for_whatever_keeps_its_users_out(faul
             standin.set_fault("/ws", fault)
             await asyncio.sleep(10 * INTERVAL)
             shown, page = await figures(daemon), await get(daemon, "/")
-            strays = daemon._ground.metrics.unprimed()
+            unexpected_series = daemon._ground.metrics.unprimed()
             await daemon.stop()
-            return healthy, shown, page, strays
+            return healthy, shown, page, unexpected_series
 
-    healthy, shown, (_, page), strays = virtual.run(main)
+    healthy, shown, (_, page), unexpected_series = virtual_clock.run(main)
 
     assert healthy["ws_probe_success", "auth"] == 1
     assert shown["ws_probe_success", "auth"] == 0
@@ -436,19 +436,19 @@ def test_a_target_that_sends_nothing_fails_for_whatever_keeps_its_users_out(faul
     assert sum(failures) >= 9
     assert shown["ws_probe_outage", cause] == 1
     assert "1 of 1 target failing: " in page
-    assert strays == []
+    assert unexpected_series == []
 
 
 def test_the_status_page_tells_our_own_failure_apart(tmp_path):
     """A key that is gone is nobody's outage."""
 
     async def main(loop):
-        auth = {"jwt": {"key_file": str(tmp_path / "gone"), "claims": rig.CLAIMS}}
+        auth = {"jwt": {"key_file": str(tmp_path / "gone"), "claims": harness.CLAIMS}}
         async with running(loop, auth=auth) as (daemon, _):
             await asyncio.sleep(INTERVAL + 1)
             return (await get(daemon, "/"))[1], await figures(daemon)
 
-    page, shown = virtual.run(main)
+    page, shown = virtual_clock.run(main)
 
     assert "our own failure: token" in page
     assert shown["ws_probe_impaired_total", "token"] == 1
@@ -467,7 +467,7 @@ def test_the_status_page_tells_of_the_exporter_itself():
             await asyncio.sleep(2 * INTERVAL)
             return before, (await get(daemon, "/"))[1], await figures(daemon), len(standin.sessions)
 
-    before, page, shown, sessions = virtual.run(main)
+    before, page, shown, sessions = virtual_clock.run(main)
 
     assert '<dt>last scrape</dt><dd class="wrong">never' in before
     assert "<dt>last scrape</dt><dd><span" in page
@@ -508,7 +508,7 @@ def test_a_late_loop_is_seen_by_the_scrapes_after_it():
                 lags.append((await figures(daemon))["ws_exporter_event_loop_lag_seconds",])
         return lags
 
-    before, spike, after, *later = virtual.run(main)
+    before, spike, after, *later = virtual_clock.run(main)
 
     assert before < 0.1
     assert spike == after == pytest.approx(2.0, abs=0.51)
@@ -528,7 +528,7 @@ def test_a_step_of_the_wall_clock_is_followed(step, caplog):
             await asyncio.sleep(400)
             return before, await figures(daemon), loop.wall()
 
-    before, after, now = virtual.run(main)
+    before, after, now = virtual_clock.run(main)
 
     assert total(after, "ws_probe_skips_total") == 0
     assert 39 <= after["ws_probe_cycles_total", "connect"] <= 41
@@ -551,7 +551,7 @@ def test_health_knows_no_target():
             assert shown["ws_probe_skips_total", SkipCause.RATE] >= 3
             return [await get(daemon, path) for path in ("/-/healthy", "/-/ready")]
 
-    assert virtual.run(main) == [(200, "healthy\n"), (200, "ready\n")]
+    assert virtual_clock.run(main) == [(200, "healthy\n"), (200, "ready\n")]
 
 
 def test_a_task_that_died_is_said_and_makes_us_unhealthy(monkeypatch, caplog):
@@ -568,7 +568,7 @@ def test_a_task_that_died_is_said_and_makes_us_unhealthy(monkeypatch, caplog):
             monkeypatch.undo()
             return before, await get(daemon, "/-/healthy"), await get(daemon, "/-/ready")
 
-    before, after, ready = virtual.run(main)
+    before, after, ready = virtual_clock.run(main)
 
     assert before == (200, "healthy\n")
     assert after == (503, "the task tidy has died, see the log: restart\n")
@@ -587,7 +587,7 @@ def test_cycles_that_nobody_starts_make_us_unhealthy():
             await asyncio.sleep(INTERVAL + DEAD_ALARM_SECONDS + 1)
             return await get(daemon, "/-/healthy")
 
-    assert virtual.run(main) == (503, "cycles fall due and none is started: restart\n")
+    assert virtual_clock.run(main) == (503, "cycles fall due and none is started: restart\n")
 
 
 def test_waiting_for_the_first_scrape_is_no_illness():
@@ -598,7 +598,7 @@ def test_waiting_for_the_first_scrape_is_no_illness():
             await asyncio.sleep(299)
             return await get(daemon, "/-/healthy")
 
-    assert virtual.run(main) == (200, "healthy\n")
+    assert virtual_clock.run(main) == (200, "healthy\n")
 
 
 # The stop -----------------------------------------------------------------------------------------------------------
@@ -628,7 +628,7 @@ def test_a_stop_in_mid_session_ends_it_with_1000():
             await daemon.stop()
             return pages, took, seen
 
-    (ready, healthy, metrics), took, seen = virtual.run(main)
+    (ready, healthy, metrics), took, seen = virtual_clock.run(main)
 
     assert ready == (503, "stopping: running sessions are being closed\n")
     assert healthy == (200, "healthy\n")
@@ -652,7 +652,7 @@ def test_a_stop_while_waiting_to_begin_is_immediate(after):
             await asyncio.sleep(300)
             return took, standin.finished
 
-    assert virtual.run(main) == (pytest.approx(0.0, abs=0.01), 0)
+    assert virtual_clock.run(main) == (pytest.approx(0.0, abs=0.01), 0)
 
 
 def test_a_stop_without_a_start_is_harmless():
@@ -663,7 +663,7 @@ def test_a_stop_without_a_start_is_harmless():
         await daemon.stop()
         await daemon.stop()
 
-    virtual.run(main)
+    virtual_clock.run(main)
 
 
 def test_a_stop_lets_go_of_everything_even_if_a_part_of_it_breaks(monkeypatch, tmp_path):
@@ -683,7 +683,7 @@ def test_a_stop_lets_go_of_everything_even_if_a_part_of_it_breaks(monkeypatch, t
         daemon._scheduler._alarm.shutdown(wait=False)
         return state._journal._lock
 
-    assert virtual.run(main) is None
+    assert virtual_clock.run(main) is None
 
 
 def test_many_targets_are_told_apart():
@@ -700,7 +700,7 @@ def test_many_targets_are_told_apart():
             await daemon.stop()
             return Counter(result.target for result in told), body
 
-    told, body = virtual.run(main)
+    told, body = virtual_clock.run(main)
 
     assert told == {f"t{n}": 3 for n in range(10)}
     assert all(f'ws_probe_cycles_total{{target="t{n}",probe="send"}} 3\n' in body for n in range(10))
@@ -714,7 +714,7 @@ def test_a_cycle_whose_session_is_asked_for_the_token_it_kept_back_is_a_skip():
             await asyncio.sleep(30 * INTERVAL)
             return await figures(daemon)
 
-    shown = virtual.run(main)
+    shown = virtual_clock.run(main)
 
     told = shown["ws_probe_cycles_total", "connect"] + total(shown, "ws_probe_skips_total")
     assert told >= 29

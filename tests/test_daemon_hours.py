@@ -4,7 +4,7 @@ import asyncio
 import socket
 
 import pytest
-import virtual
+import virtual_clock
 from test_daemon import INTERVAL, figures, get, made, mapping, running, total
 
 from exporter.result import ErrorKind, ProbeError
@@ -32,7 +32,7 @@ def test_an_hour_without_prometheus_loses_nothing_that_was_counted():
             await asyncio.sleep(30 * 60)
             return before, await figures(daemon), await get(daemon, "/-/healthy"), loop.wall()
 
-    before, after, healthy, now = virtual.run(main)
+    before, after, healthy, now = virtual_clock.run(main)
 
     assert came("ws_probe_cycles_total", before, after) == CYCLES
     failures = [value for key, value in after.items() if key[0] == "ws_probe_cycle_failures_total" and "auth" in key]
@@ -71,7 +71,7 @@ def test_an_hour_without_names_is_a_failure_each_cycle_and_over_with_the_next():
             await daemon.stop()
             return shown
 
-    before, during, after = virtual.run(main)
+    before, during, after = virtual_clock.run(main)
 
     assert (
         came("ws_probe_cycles_total", before, during) == came("ws_probe_cycle_failures_total", before, during) == CYCLES
@@ -109,7 +109,7 @@ def test_a_restart_in_the_middle_of_an_outage_is_no_second_page(tmp_path, away, 
             await second.stop()
             return before, early, after
 
-    before, early, after = virtual.run(main)
+    before, early, after = virtual_clock.run(main)
 
     assert before["ws_probe_outage", "not_admitted"] == 1
     assert early.get(("ws_probe_outage", "not_admitted")) == stands

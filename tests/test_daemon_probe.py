@@ -5,16 +5,16 @@ import contextlib
 import logging
 from urllib.parse import quote, urlsplit
 
+import harness
 import pytest
-import rig
-import virtual
+import virtual_clock
 from prometheus_client.parser import text_string_to_metric_families
 from realservers import answered
 
 import exporter.probing
 from exporter.daemon import Daemon, DaemonOptions
-from exporter.daemon.asked import BUSY, CROWDED, EXPORTER_STOPPING, FULL, LASTING, MAX_WAITERS
-from exporter.daemon.probes import MAX_TARGETS_IN_ERROR
+from exporter.daemon.on_demand import BUSY, CROWDED, EXPORTER_STOPPING, FULL, LASTING, MAX_WAITERS
+from exporter.daemon.probe_endpoint import MAX_TARGETS_IN_ERROR
 from exporter.oncall import REFUSAL_TEXTS, Checker
 from exporter.probing import TimeLimits
 from exporter.result import Holdup
@@ -33,7 +33,7 @@ STAGING = "?target=staging"
 
 
 def mapping(standin, **changes):
-    return rig.target(standin, **{"interval": "20s", "timeout": "10s", "close_timeout": "2s", **changes})
+    return harness.target(standin, **{"interval": "20s", "timeout": "10s", "close_timeout": "2s", **changes})
 
 
 @contextlib.asynccontextmanager
@@ -45,7 +45,7 @@ async def running(loop, *, delay=FAR, fault=None, count=1, settings=None, option
         several = [{"name": f"t{number}", "path": f"/ws/t{number}"} for number in range(count)]
         targets = [mapping(standin, **changes, **own) for own in (several if count > 1 else [{}])]
         wanted = DaemonOptions(HERE, startup_delay=delay, **options or {})
-        daemon = Daemon(rig.planned(*targets, **settings or {}), wanted, clock=loop.clock, state=state)
+        daemon = Daemon(harness.planned(*targets, **settings or {}), wanted, clock=loop.clock, state=state)
         await daemon.start()
         try:
             yield daemon, standin
@@ -96,7 +96,7 @@ def test_a_session_is_told_with_200_pass_or_fail(fault, query, success, told):
         async with running(loop, fault=fault) as (daemon, _):
             return await ask(daemon, query)
 
-    status, body = virtual.run(main)
+    status, body = virtual_clock.run(main)
 
     assert status == 200
     assert shown(body)["probe_success",] == success
@@ -110,7 +110,7 @@ def test_debug_explains_the_session_and_shows_its_figures():
         async with running(loop, fault="slot_limit:limit=5") as (daemon, _):
             return await ask(daemon, f"{STAGING}&debug=true")
 
-    status, body = virtual.run(main)
+    status, body = virtual_clock.run(main)
 
     report, _, page = body.partition("Without debug=true this is:")
     assert status == 200
@@ -141,7 +141,7 @@ def test_a_name_that_is_not_known_is_a_400_and_opens_nothing(query, sentence):
         async with running(loop) as (daemon, standin):
             return await ask(daemon, query), standin.finished + standin.open_connections
 
-    assert virtual.run(main) == ((400, sentence), 0)
+    assert virtual_clock.run(main) == ((400, sentence), 0)
 
 
 def test_a_long_list_of_names_is_cut():
@@ -151,7 +151,7 @@ def test_a_long_list_of_names_is_cut():
         async with running(loop, count=MAX_TARGETS_IN_ERROR + 7) as (daemon, _):
             return await ask(daemon, "?target=x")
 
-    status, text = virtual.run(main)
+    status, text = virtual_clock.run(main)
 
     assert status == 400
     assert text.endswith(f"t{MAX_TARGETS_IN_ERROR - 1} and 7 more\n")
@@ -194,7 +194,7 @@ def test_no_parameter_leads_a_token_anywhere(place, text, caplog):
         attacker.close()
         return said, connections, attacked, str(port)
 
-    (status, sentence), connections, attacked, port = virtual.run(main)
+    (status, sentence), connections, attacked, port = virtual_clock.run(main)
 
     assert (status, connections, attacked) == (400, 0, [])
     assert sentence.count("\n") == 1
@@ -226,7 +226,7 @@ def test_no_header_of_a_request_reaches_the_backend(monkeypatch):
             status, _ = await answered(f"{daemon.url}/probe{STAGING}", **headers)
             return status, [(seen.path, seen.user) for seen in standin.sessions]
 
-    status, seen = virtual.run(main)
+    status, seen = virtual_clock.run(main)
 
     (order,) = orders
     said = repr((order.host, order.resource, dict(order.headers), order.subprotocols))
@@ -252,7 +252,7 @@ def test_the_answer_comes_before_the_scrape_gives_up(fault, header, offset, time
             status, body = await ask(daemon, STAGING, header)
             return status, shown(body), loop.time() - began
 
-    status, told, took = virtual.run(main)
+    status, told, took = virtual_clock.run(main)
 
     assert status == 200
     assert (told["probe_success",], told["probe_timeout_seconds",]) == (0, timeout)
@@ -269,7 +269,7 @@ def test_a_scrape_timeout_that_leaves_no_time_is_refused(header):
         async with running(loop) as (daemon, standin):
             return await ask(daemon, STAGING, header), standin.finished
 
-    (status, text), connections = virtual.run(main)
+    (status, text), connections = virtual_clock.run(main)
 
     assert (status, connections) == (400, 0)
     assert text == (
@@ -291,7 +291,7 @@ def test_a_shorter_session_holds_its_slot_as_long_as_any():
             await asking
             return left
 
-    assert virtual.run(main) == pytest.approx(12.0, abs=0.5)
+    assert virtual_clock.run(main) == pytest.approx(12.0, abs=0.5)
 
 
 # No room ------------------------------------------------------------------------------------------------------------
@@ -308,7 +308,7 @@ def twice(fault, **changes):
             await asyncio.sleep(0.5)
             return second, standin.finished - before
 
-    return virtual.run(main)
+    return virtual_clock.run(main)
 
 
 @pytest.mark.parametrize(
@@ -345,7 +345,7 @@ def test_a_rejected_key_rests_for_the_probe_too():
         async with running(loop, fault="auth_rejected") as (daemon, _):
             return [await ask(daemon) for _ in range(2)]
 
-    said = virtual.run(main)
+    said = virtual_clock.run(main)
 
     assert [status for status, _ in said] == [200, 503]
     assert said[1][1].startswith(REFUSAL_TEXTS[Holdup.BREAKER_TOKEN])
@@ -361,18 +361,18 @@ def test_an_identity_that_is_in_use_is_left_alone():
             said = await ask(daemon, STAGING, "0.8")
             return said, standin.open_connections
 
-    assert virtual.run(main) == ((503, f"{REFUSAL_TEXTS[Holdup.BUSY]}\n"), 1)
+    assert virtual_clock.run(main) == ((503, f"{REFUSAL_TEXTS[Holdup.BUSY]}\n"), 1)
 
 
 def test_our_own_trouble_is_no_failure_of_the_backend(tmp_path):
     """A key that is gone: 503 and what to do, with debug the report; no success 0 that would page for the backend."""
 
     async def main(loop):
-        auth = {"jwt": {"key_file": str(tmp_path / "gone"), "claims": rig.CLAIMS}}
+        auth = {"jwt": {"key_file": str(tmp_path / "gone"), "claims": harness.CLAIMS}}
         async with running(loop, auth=auth) as (daemon, _):
             return await ask(daemon), await ask(daemon, f"{STAGING}&debug=true")
 
-    (status, text), (explained, report) = virtual.run(main)
+    (status, text), (explained, report) = virtual_clock.run(main)
 
     assert (status, explained) == (503, 503)
     assert text.startswith("No session: OUR OWN token could not be made")
@@ -396,7 +396,7 @@ def test_a_deadline_that_we_slept_through_is_no_failure_of_the_backend(header, t
             loop.block(asleep)
             return await asking
 
-    status, text = virtual.run(main)
+    status, text = virtual_clock.run(main)
 
     assert status == 503
     assert text.startswith("Nothing was proved")
@@ -415,7 +415,7 @@ def test_as_many_may_be_asked_for_at_once_as_leave_the_schedule_its_room():
             answers = await asyncio.gather(*first)
             return refused, [status for status, _ in answers], (await ask(daemon, "?target=t2"))[0]
 
-    assert virtual.run(main) == ((503, f"{FULL}\n"), [200, 200], 200)
+    assert virtual_clock.run(main) == ((503, f"{FULL}\n"), [200, 200], 200)
 
 
 # Two who ask --------------------------------------------------------------------------------------------------------
@@ -443,7 +443,7 @@ def together(*questions, fault="no_welcome"):
             answers = await asyncio.gather(*asking)
             return answers, standin.finished + standin.open_connections
 
-    return virtual.run(main)
+    return virtual_clock.run(main)
 
 
 def test_two_prometheus_servers_see_the_same_session():
@@ -504,7 +504,7 @@ def test_a_check_is_a_session_of_its_own():
             await asking
             return check.status, check.text
 
-    assert virtual.run(main) == (503, f"{BUSY}\n")
+    assert virtual_clock.run(main) == (503, f"{BUSY}\n")
 
 
 def test_those_who_wait_for_one_session_are_bounded():
@@ -518,7 +518,7 @@ def test_those_who_wait_for_one_session_are_bounded():
             answers = await asyncio.gather(*asking)
             return [text for status, text in answers if status == 503], standin.finished
 
-    refused, connections = virtual.run(main)
+    refused, connections = virtual_clock.run(main)
 
     assert refused == [f"{CROWDED}\n"] * 4
     assert connections == 1
@@ -550,7 +550,7 @@ def test_a_client_that_goes_away_ends_nothing_half_way(rude, caplog):
             (hold,) = [hold for holds in daemon._ground.state.ledger._book.holds.values() for hold in holds.values()]
             return seen, hold.open_until - loop.wall(), daemon._sessions.in_flight, (await ask(daemon))[0]
 
-    seen, open_for, in_flight, next_one = virtual.run(main)
+    seen, open_for, in_flight, next_one = virtual_clock.run(main)
 
     assert (seen.answered, seen.close_received, seen.first_closer, seen.how) == (1, 1000, "client", "close")
     assert open_for <= 0
@@ -574,7 +574,7 @@ def test_a_stop_ends_a_session_with_1000_and_tells_who_waits():
             (seen,) = await standin.wait_sessions(1)
             return said, late, loop.time() - began, seen
 
-    said, (joined, check), took, seen = virtual.run(main)
+    said, (joined, check), took, seen = virtual_clock.run(main)
 
     assert said == joined == (503, f"{EXPORTER_STOPPING}\n")
     assert (check.status, check.text) == (503, f"{EXPORTER_STOPPING}\n")
@@ -592,7 +592,7 @@ def test_a_stop_lets_a_session_finish_that_is_about_to():
             await daemon.stop()
             return await asking
 
-    status, body = virtual.run(main)
+    status, body = virtual_clock.run(main)
 
     assert status == 200
     assert shown(body)["probe_success",] == 1
@@ -610,7 +610,7 @@ def test_nothing_begins_once_it_stops():
             await stopping
             return said, standin.finished
 
-    assert virtual.run(main) == ((503, f"{EXPORTER_STOPPING}\n"), 1)
+    assert virtual_clock.run(main) == ((503, f"{EXPORTER_STOPPING}\n"), 1)
 
 
 def test_a_defect_is_a_500_and_is_logged_even_if_nobody_waits(monkeypatch, caplog):
@@ -632,7 +632,7 @@ def test_a_defect_is_a_500_and_is_logged_even_if_nobody_waits(monkeypatch, caplo
             monkeypatch.undo()
             return told, (await ask(daemon))[0]
 
-    told, after = virtual.run(main)
+    told, after = virtual_clock.run(main)
 
     assert told == (500, "internal error\n")
     assert after == 200
@@ -670,7 +670,7 @@ def test_a_probe_changes_no_figure_of_scheduled_probing(fault):
             said = await asking
             return before, during, await scheduled(daemon), said[0], standin.finished
 
-    before, during, after, status, connections = virtual.run(main)
+    before, during, after, status, connections = virtual_clock.run(main)
 
     assert (status, connections) == (200, 1)
     assert before == during == after
@@ -689,7 +689,7 @@ def test_beside_a_schedule_every_cycle_is_counted_once_and_nothing_else():
                 await asyncio.sleep(10)
             return await scheduled(daemon), told, statuses
 
-    figures, told, statuses = virtual.run(main)
+    figures, told, statuses = virtual_clock.run(main)
 
     assert set(statuses) == {200}
     assert len(told) == pytest.approx(30, abs=1)
@@ -710,7 +710,7 @@ def test_probes_never_starve_the_schedule_of_its_slots():
                 await asyncio.sleep(5)
             return await scheduled(daemon), statuses, standin.finished
 
-    figures, statuses, connections = virtual.run(main)
+    figures, statuses, connections = virtual_clock.run(main)
 
     assert not any(figure for key, figure in figures.items() if key[0] == "ws_probe_skips_total")
     assert set(statuses) == {200, 503}
@@ -730,7 +730,7 @@ def test_identities_of_its_own_are_used_where_the_target_names_them():
             statuses = [(await ask(daemon))[0] for _ in range(3)]
             return statuses, [seen.user for seen in standin.sessions]
 
-    statuses, users = virtual.run(main)
+    statuses, users = virtual_clock.run(main)
 
     assert statuses == [200, 200, 503]
     assert users == ["staging-oncall-user", "staging-oncall-user-002"]
@@ -745,8 +745,8 @@ def test_the_identities_take_turns():
                 await ask(daemon)
             return [seen.user for seen in standin.sessions]
 
-    users = [*rig.POOL.values()]
-    assert virtual.run(main) == [*users, users[0]]
+    users = [*harness.POOL.values()]
+    assert virtual_clock.run(main) == [*users, users[0]]
 
 
 def test_a_step_of_the_clock_is_seen_before_the_ledger_is_asked():
@@ -759,7 +759,7 @@ def test_a_step_of_the_clock_is_seen_before_the_ledger_is_asked():
             loop.step(3600)
             return first[0], (await ask(daemon))[0]
 
-    assert virtual.run(main) == (200, 503)
+    assert virtual_clock.run(main) == (200, 503)
 
 
 def test_the_ledger_is_kept_where_all_on_the_machine_see_it(tmp_path):
@@ -777,7 +777,7 @@ def test_the_ledger_is_kept_where_all_on_the_machine_see_it(tmp_path):
             await asking
             return checked.refusal
 
-    assert virtual.run(main) == REFUSAL_TEXTS[Holdup.BUSY]
+    assert virtual_clock.run(main) == REFUSAL_TEXTS[Holdup.BUSY]
 
 
 def test_garbage_is_left_alone_while_a_session_is_open():
@@ -791,4 +791,4 @@ def test_garbage_is_left_alone_while_a_session_is_open():
             await asking
             return during, daemon._in_flight
 
-    assert virtual.run(main) == (1, 0)
+    assert virtual_clock.run(main) == (1, 0)

@@ -8,14 +8,14 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import harness
 import pytest
+import raw_server
 import realservers
-import rig
-import wire
 import yaml
-from figures import families
+from exposition import families
+from fault_cases import cases, meet_all
 from prometheus_client.parser import text_string_to_metric_families
-from table import cases, meet_all
 
 from exporter.daemon import Daemon, DaemonOptions
 from exporter.metrics import Metrics, target_series
@@ -45,7 +45,7 @@ async def running(target):
     """The daemon on one target, from now on, and what it has told."""
     told = []
     options = DaemonOptions(ListenAddress("127.0.0.1", 0), startup_delay=0.0, on_result=told.append)
-    daemon = Daemon(rig.planned(target), options)
+    daemon = Daemon(harness.planned(target), options)
     await daemon.start()
     try:
         yield daemon, told
@@ -67,7 +67,7 @@ async def figures(url, target="staging"):
 
 async def after_a_refusal(daemon, told):
     """The refused session, and the figures once it is told."""
-    await wire.until(lambda: any(result.failed for result in told), timeout=20.0)
+    await raw_server.until(lambda: any(result.failed for result in told), timeout=20.0)
     refused = next(result for result in told if result.failed)
     return refused, await figures(daemon.url)
 
@@ -98,7 +98,7 @@ async def test_a_refusal_for_want_of_a_slot_is_told_as_what_it_is():
     """Connect 1, auth 1, send 0; admission, factory, slot_limit; 1011 by the server; the limit read from its frame."""
     async with StandIn.start(pace=Timings.quick(), tls_port=None) as standin:
         standin.set_fault("/ws", "slot_limit:limit=5")
-        async with running(rig.target(standin, **QUICK)) as (daemon, told):
+        async with running(harness.target(standin, **QUICK)) as (daemon, told):
             refused, shown = await after_a_refusal(daemon, told)
 
     assert_it_is_the_incident(refused, shown)
@@ -111,7 +111,7 @@ def refusing(*, then):
 
     async def script(peer):
         answer = await peer.request()
-        peer.send(answer, *map(wire.text, told), wire.close(1011, "Factory SSOT validation failed"))
+        peer.send(answer, *map(raw_server.text, told), raw_server.close(1011, "Factory SSOT validation failed"))
         await peer.writer.drain()
         then(peer)
         if not peer.writer.is_closing():
@@ -120,11 +120,13 @@ def refusing(*, then):
     return script
 
 
-@pytest.mark.parametrize("then", [wire.END, wire.RESET, wire.HALF_CLOSE], ids=["eof", "reset", "half"])
+@pytest.mark.parametrize(
+    "then", [raw_server.END, raw_server.RESET, raw_server.HALF_CLOSE], ids=["eof", "reset", "half"]
+)
 async def test_the_refusal_is_read_although_nothing_of_ours_can_be_sent(then, tmp_path):
     """Frame and close are drained from a connection that was over before our pong, our message or our close."""
     (tmp_path / "key").write_text("a-key-of-thirty-two-bytes-or-more-of-them")
-    async with wire.serving(refusing(then=then)) as server:
+    async with raw_server.serving(refusing(then=then)) as server:
         target = {
             "name": "staging",
             "url": f"ws://127.0.0.1:{server.port}/ws",
@@ -145,12 +147,12 @@ async def test_an_exporter_that_was_told_too_many_slots_meets_the_limit_once():
     """The backend keeps 5, the exporter was told 20: five sessions pass, the sixth is refused, none after it."""
     async with StandIn.start(pace=replace(Timings.quick(), slot_release=RELEASE), tls_port=None, slots=5) as standin:
         limits = {"slots_per_identity": 20, "slot_release": f"{RELEASE}s", "reserve": 1}
-        async with running(rig.target(standin, **QUICK, limits=limits)) as (daemon, told):
+        async with running(harness.target(standin, **QUICK, limits=limits)) as (daemon, told):
             refused, shown = await after_a_refusal(daemon, told)
-            await wire.until(lambda: len(told) > 7, timeout=20.0)
+            await raw_server.until(lambda: len(told) > 7, timeout=20.0)
             resting = await figures(daemon.url)
             held = standin.held("staging-e2e-user-001")
-            await wire.until(lambda: told[-1].depth is Probe.SEND, timeout=20.0)
+            await raw_server.until(lambda: told[-1].depth is Probe.SEND, timeout=20.0)
 
     assert_it_is_the_incident(refused, shown)
     assert [dict(result.verdicts) for result in told[:6]] == [PASSED] * 5 + [REFUSED]
@@ -170,7 +172,9 @@ async def test_every_series_of_the_whole_fault_table_was_primed(tmp_path):
     metrics = Metrics("1.2.3")
     async with StandIn.start() as standin:
         for over in ("plain", "tls"):
-            (job,) = rig.planned(rig.target(standin, name=over, tls=over == "tls", identities={"pool-001": "u"})).jobs
+            (job,) = harness.planned(
+                harness.target(standin, name=over, tls=over == "tls", identities={"pool-001": "u"})
+            ).jobs
             metrics.add_target(target_series(job.target, job.profile))
 
     for over in ("plain", "tls"):
@@ -219,7 +223,7 @@ FIRST_STEPS = [
 async def exporter_process(standin, tmp_path):
     """`ws-factory-exporter run` on three targets, its URL; it is stopped by SIGTERM and must end well."""
     targets = [
-        rig.target(
+        harness.target(
             standin,
             f"/ws/{name}",
             name=name,
@@ -250,9 +254,9 @@ async def test_a_stopped_exporter_is_no_outage_of_the_backend(tmp_path):
         async with exporter_process(standin, tmp_path) as (process, url):
             await realservers.get(f"{url}/metrics")
             await standin.wait_sessions(3, timeout=20.0)
-            await wire.until(lambda: standin.open_connections > 0, timeout=10.0)
+            await raw_server.until(lambda: standin.open_connections > 0, timeout=10.0)
             process.send_signal(signal.SIGSTOP)
-            await wire.after(3.0)
+            await raw_server.after(3.0)
             process.send_signal(signal.SIGCONT)
             await standin.wait_sessions(standin.finished + 6, timeout=20.0)
             samples = await scraped(url)

@@ -7,9 +7,9 @@ import asyncio
 import time
 from pathlib import Path
 
+import harness
 import pytest
-import rig
-import virtual
+import virtual_clock
 import yaml
 
 from exporter.classify import LEGAL_FAILURES, close_label, legal_closes
@@ -61,7 +61,7 @@ def mapping(standin, row, over):
     if "identity" in setup:
         changes["identities"] = {"pool-001": setup["identity"]}
     long = float(setup.get("timeout", 0.8))
-    return rig.target(
+    return harness.target(
         standin, "/ws/row", tls=over == "tls", timeout=f"{long}s", interval=f"{2 * long + 2:.0f}s", **changes
     )
 
@@ -72,21 +72,21 @@ async def meet(row, over, tmp_path):
     later = Later()
     standin = await StandIn.start(pace=Timings.quick(), tls_port=0 if over == "tls" else None, wall=later.wall)
     try:
-        job = rig.planned(mapping(standin, row, over)).jobs[0]
+        job = harness.planned(mapping(standin, row, over)).jobs[0]
         standin.set_fault(place_of(row), row["fault"])
-        prober = rig.Rig(clock=Clock(wall=later.wall))
+        prober = harness.Rig(clock=Clock(wall=later.wall))
         if setup.get("key_file") == "gone":
-            gone = rig.target(standin, "/ws/row", tls=over == "tls")
+            gone = harness.target(standin, "/ws/row", tls=over == "tls")
             gone["auth"]["jwt"]["key_file"] = str(tmp_path / "gone")
-            job = rig.planned(gone).jobs[0]
+            job = harness.planned(gone).jobs[0]
         for _ in range(setup.get("session", 1)):
             outcome = await prober.run(job, depth=Probe(row["depth"]))
             later.ahead += setup.get("apart", 0.0)
         assert isinstance(outcome, Result), outcome
         assert prober.open == 0
         rests = {
-            "identity_rests": prober.state.ledger.identity_rests(job.users["pool-001"], later.wall()),
-            "host_rests": prober.state.ledger.endpoint_rests_until(job.endpoint, later.wall()) is not None,
+            "identity_cooldowns": prober.state.ledger.identity_cooldowns(job.users["pool-001"], later.wall()),
+            "host_rests": prober.state.ledger.endpoint_cooldown_until(job.endpoint, later.wall()) is not None,
         }
         return job, outcome, rests, list(standin.sessions)
     finally:
@@ -126,10 +126,10 @@ def assert_legal(job, result):
 async def follow(loop, row):
     """One healthy cycle, then the fault: what the scheduler was told until two cycles after it."""
     standin = await StandIn.start(tls_port=None, pace=Timings.quick(), clock=loop.time, wall=loop.wall)
-    prober = rig.Rig(clock=loop.clock)
+    prober = harness.Rig(clock=loop.clock)
     changes = {"environment": "staging"} if "environment" in row.get("setup", {}) else {}
-    mapped = rig.target(standin, "/ws/row", interval="200s", timeout="5s", **changes)
-    job = rig.planned(mapped).jobs[0]
+    mapped = harness.target(standin, "/ws/row", interval="200s", timeout="5s", **changes)
+    job = harness.planned(mapped).jobs[0]
     scheduler, told = prober.schedule(job)
     try:
         async with asyncio.timeout(600):
@@ -147,7 +147,7 @@ async def follow(loop, row):
 @pytest.mark.parametrize("row", FOLLOWED, ids=name_of)
 def test_a_first_failure_is_confirmed_unless_that_would_do_harm(row):
     """Other identities confirm the first failed cycle after a passed one, but never an auth refusal or a 429."""
-    told = virtual.run(lambda loop: follow(loop, row))
+    told = virtual_clock.run(lambda loop: follow(loop, row))
 
     confirmed = any(result.trigger is Trigger.CONFIRM for result in told.results)
 

@@ -11,9 +11,9 @@ from itertools import product
 from pathlib import Path
 from urllib.parse import urlencode
 
+import harness
+import raw_server
 import realservers
-import rig
-import wire
 import yaml
 from grafana_rules import ROOT, annotations, filled, queries
 from test_grafana import DASHBOARD
@@ -62,8 +62,8 @@ async def chat(peer):
     """A backend where users log in by a message."""
     await peer.upgrade()
     await peer.message()
-    peer.send(wire.text({"type": "let_in"}))
-    peer.send(wire.text(await peer.message()))
+    peer.send(raw_server.text({"type": "let_in"}))
+    peer.send(raw_server.text(await peer.message()))
     await peer.to_the_end()
 
 
@@ -73,12 +73,12 @@ def own_key(folder, name, content):
         shutil.copy(content, file)
     else:
         file.write_text(content)
-    return {"jwt": {"key_file": str(file), "claims": dict(rig.CLAIMS)}}
+    return {"jwt": {"key_file": str(file), "claims": dict(harness.CLAIMS)}}
 
 
 def users(name):
     """Of its own for each target: no target teaches another's ledger."""
-    return {alias: f"staging-{name}-user-{number:03}" for number, alias in enumerate(rig.POOL, 1)}
+    return {alias: f"staging-{name}-user-{number:03}" for number, alias in enumerate(harness.POOL, 1)}
 
 
 @contextlib.asynccontextmanager
@@ -87,7 +87,7 @@ async def backends(folder):
     async with (
         StandIn.start(pace=Timings.quick()) as standin,
         StandIn.start(host="127.0.0.2", pace=Timings.quick(), tls_port=None) as limiting,
-        wire.serving(chat) as logging_in,
+        raw_server.serving(chat) as logging_in,
     ):
         for name, faults in FAULTS.items():
             standin.set_fault(f"/ws/{name}", *faults or ("none",))
@@ -100,9 +100,8 @@ async def backends(folder):
         more["refused"] = {"url": f"ws://127.0.0.3:{realservers.free_port()}/ws"}
         more["chat"] = {"url": f"ws://127.0.0.1:{logging_in.port}/ws", "profile": "chat"}
         targets = [
-            rig.target(standin, change.pop("path", "/ws"), tls=change.pop("tls", False), name=name, interval="1500ms",
-                       identities=users(name), **change)
-            for name, change in more.items()
+            harness.target(standin, change.pop("path", "/ws"), tls=change.pop("tls", False), name=name,
+            interval="1500ms", identities=users(name), **change) for name, change in more.items()
         ]  # fmt: skip
         yield targets, Path(more["keyless"]["auth"]["jwt"]["key_file"])
 

@@ -7,8 +7,8 @@ from http import HTTPStatus
 import certificates
 import pytest
 import yaml
+from fake_site import Shown
 from realservers import nginx
-from shown import Shown
 
 from exporter.__main__ import main
 from exporter.web import HttpReply

@@ -6,9 +6,9 @@ import tracemalloc
 from collections import Counter
 from dataclasses import replace
 
+import harness
 import pytest
 import report_cases as cases
-import rig
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
@@ -25,9 +25,9 @@ from exporter.history import (
     TargetState,
     weight,
 )
+from exporter.history.cycle_timeline import CYCLE_WORDS, RETAINED_CYCLES
 from exporter.history.history import OTHER_CODE, CloseKey, FailureKey
-from exporter.history.strip import CYCLE_WORDS, RETAINED_CYCLES
-from exporter.history.tally import BUCKET_COUNT, MAX_COUNT, MAX_KINDS, WindowedCounter
+from exporter.history.windowed_counter import BUCKET_COUNT, MAX_COUNT, MAX_KINDS, WindowedCounter
 from exporter.result import (
     Close,
     FactoryReason,
@@ -207,8 +207,8 @@ def test_the_weight_is_near_the_truth():
     async def sessions(standin, fault, number):
         standin.set_fault("*", fault)
         limits = {"slots_per_identity": 0, "slot_release": "1s"}
-        (job,) = rig.planned(rig.target(standin, identities={"pool-001": "u"}, limits=limits)).jobs
-        prober = rig.Rig()
+        (job,) = harness.planned(harness.target(standin, identities={"pool-001": "u"}, limits=limits)).jobs
+        prober = harness.Rig()
         for _ in range(3):
             await prober.run(job)
         return [await prober.run(job) for _ in range(number)]

@@ -10,7 +10,7 @@ import time
 import weakref
 
 import pytest
-import virtual
+import virtual_clock
 
 from exporter import host
 from exporter.host import (
@@ -119,7 +119,7 @@ def test_a_late_loop_is_shown_for_a_minute():
         watch.cancel()
         return told
 
-    told = virtual.run(main)
+    told = virtual_clock.run(main)
 
     seen = [at for at, lag in told if lag > 0]
     assert max(lag for _, lag in told) == pytest.approx(CLOCK_CHECK_SECONDS, abs=TICK_SECONDS)
@@ -141,7 +141,7 @@ def test_the_worst_of_several_is_shown():
         watch.cancel()
         return told
 
-    assert virtual.run(main)[-1] == pytest.approx(2.5, abs=CLOCK_CHECK_SECONDS)
+    assert virtual_clock.run(main)[-1] == pytest.approx(2.5, abs=CLOCK_CHECK_SECONDS)
 
 
 def test_a_session_is_told_of_holds_since_it_began_and_of_none_before():
@@ -159,7 +159,7 @@ def test_a_session_is_told_of_holds_since_it_began_and_of_none_before():
         task.cancel()
         return during, since, before
 
-    during, since, before = virtual.run(main)
+    during, since, before = virtual_clock.run(main)
 
     assert during == pytest.approx(3.0, abs=TICK_SECONDS)
     assert since == pytest.approx(0.0, abs=0.001)
@@ -210,7 +210,7 @@ def test_garbage_is_collected_between_sessions_and_all_is_as_before_at_the_end()
         await asyncio.gather(task, return_exceptions=True)
         return enabled, kept, gone
 
-    assert virtual.run(main) == (False, True, True)
+    assert virtual_clock.run(main) == (False, True, True)
     assert gc.isenabled()
     assert gc.get_freeze_count() == 0
 
@@ -236,7 +236,7 @@ def test_much_garbage_is_collected_while_sessions_are_in_flight():
         await asyncio.gather(task, return_exceptions=True)
         return kept, gone
 
-    assert virtual.run(main) == (True, True)
+    assert virtual_clock.run(main) == (True, True)
 
 
 def test_garbage_is_not_looked_for_while_much_is_in_the_making():
@@ -258,7 +258,7 @@ def test_garbage_is_not_looked_for_while_much_is_in_the_making():
         task.cancel()
         return kept, lost() is None
 
-    assert virtual.run(main) == (True, True)
+    assert virtual_clock.run(main) == (True, True)
 
 
 def test_all_descriptors_that_are_permitted_are_asked_for():

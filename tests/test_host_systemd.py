@@ -9,9 +9,9 @@ import socket
 import subprocess
 import sys
 
+import harness
 import pytest
 import realservers
-import rig
 import yaml
 from commands import command
 
@@ -216,7 +216,7 @@ async def test_who_is_ill_gives_no_sign_of_life(manager, tmp_path):
     watchdog = asyncio.create_task(notifier.watchdog(healthy))
     await manager.told("WATCHDOG=1")
     assert looks == 4
-    await rig.until(lambda: looks > 6, PATIENCE)
+    await harness.until(lambda: looks > 6, PATIENCE)
     with pytest.raises(BlockingIOError):
         manager.sock.recv(4096)
     watchdog.cancel()

@@ -15,11 +15,11 @@ import uvloop
 from certificates import client_context
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from raw_server import CHAT, NONCE, REPLY, WELCOME, both_loops, close, converse, frame, serving, text
+from raw_server import ECHO_REPLY as OUR_REPLY
 from tlsend import over_tls, saying_why
 from websockets.frames import Opcode
 from websockets.utils import accept_key
-from wire import CHAT, NONCE, REPLY, WELCOME, both_loops, close, converse, frame, serving, text
-from wire import ECHO_REPLY as OUR_REPLY
 
 from exporter.classify import ClassifyContext, WelcomeReplayDetector, classify
 from exporter.profiles import BUILT_IN

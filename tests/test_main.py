@@ -13,8 +13,8 @@ import sys
 from pathlib import Path
 from urllib.request import Request, urlopen
 
+import harness
 import pytest
-import rig
 import yaml
 from commands import command, value_of
 from prometheus_client.parser import text_string_to_metric_families
@@ -77,7 +77,7 @@ QUICK = {"interval": "1s", "timeout": "500ms", "close_timeout": "200ms", "confir
 @contextlib.asynccontextmanager
 async def exporting(standin, folder, *flags, **changes):
     """`run` on a target of the stand-in, and the URL that it says it listens on."""
-    config = write(folder, rig.target(standin, **{**QUICK, **changes}))
+    config = write(folder, harness.target(standin, **{**QUICK, **changes}))
     listen = "--web.listen-address=127.0.0.1:0"
     async with command("run", f"--config.file={config}", listen, "--startup.delay=0s", *flags) as running:
         (line,) = await running.said("msg=listening" if "json" not in "".join(flags) else '"msg":')
@@ -94,7 +94,7 @@ async def test_run_probes_a_backend_in_another_process_and_ends_well(tmp_path):
         url, key = found[0].split()[1], found[1].split()[2]
         control = found[3].split()[2].removesuffix("/faults")
         users = {f"pool-00{n}": f"staging-e2e-user-00{n}" for n in (1, 2, 3)}
-        auth = {"jwt": {"key_file": key, "claims": rig.CLAIMS}}
+        auth = {"jwt": {"key_file": key, "claims": harness.CLAIMS}}
         target = {"name": "staging", "url": url, "identities": users, "auth": auth, **QUICK}
         config = write(tmp_path, target | {"limits": {"slots_per_identity": 0}})
         flags = ("--web.listen-address=127.0.0.1:0", "--startup.delay=0s", f"--state.file={tmp_path / 'state'}")
@@ -128,7 +128,7 @@ async def test_sigterm_ends_with_0_in_five_seconds_whatever_the_backend_does(fau
     async with StandIn.start(tls_port=None, pace=Timings.quick()) as standin:
         standin.set_fault("*", fault)
         async with exporting(standin, tmp_path, **SLOW) as (running, url):
-            await rig.until(lambda: standin.open_connections, timeout=20)
+            await harness.until(lambda: standin.open_connections, timeout=20)
             assert await fetch(f"{url}/-/ready") == "ready\n"
             code, took = await running.signalled(signal.SIGTERM)
         seen = await standin.wait_sessions(1)
@@ -146,7 +146,7 @@ async def test_a_second_signal_ends_at_once(number, tmp_path):
     async with StandIn.start(tls_port=None, pace=Timings.quick()) as standin:
         standin.set_fault("*", "deaf")
         async with exporting(standin, tmp_path, **SLOW) as (running, url):
-            await rig.until(lambda: standin.open_connections, timeout=20)
+            await harness.until(lambda: standin.open_connections, timeout=20)
             running.process.send_signal(signal.SIGTERM)
             await until_not_ready(url)
             code, took = await running.signalled(number)
@@ -211,7 +211,7 @@ async def test_the_history_survives_a_restart(tmp_path):
     """What the first process saw the second one tells, beside what it sees itself; the file lies beside the config."""
     async with StandIn.start(tls_port=None, pace=Timings.quick()) as standin:
         standin.set_fault("*", "internal_error")
-        write(tmp_path, rig.target(standin, **QUICK, **UNLIMITED), history_file="history")
+        write(tmp_path, harness.target(standin, **QUICK, **UNLIMITED), history_file="history")
         flags = (f"--config.file={tmp_path}/exporter.yml", "--web.listen-address=127.0.0.1:0")
         async with command("run", *flags, "--startup.delay=0s") as first:
             url = value_of((await first.said("msg=listening"))[0], "url")

@@ -6,7 +6,7 @@ import pytest
 import yaml
 from certificates import client_context
 from commands import command
-from doors import ask, hashed, pair, written
+from web_client import ask, hashed, pair, written
 
 from exporter import arguments
 

@@ -4,7 +4,7 @@ import re
 from dataclasses import replace
 from itertools import product
 
-import figures
+import exposition
 import pytest
 from prometheus_client import REGISTRY
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
@@ -110,11 +110,11 @@ def metrics():
     return made
 
 
-scrape = figures.samples
+scrape = exposition.samples
 
 
 def value(metrics, name, **labels):
-    return figures.value(metrics, name, target="staging", **labels)
+    return exposition.value(metrics, name, target="staging", **labels)
 
 
 def changed(metrics, before):
@@ -203,7 +203,7 @@ def test_buckets_are_few_and_the_default_timeout_is_a_boundary(family):
 @pytest.mark.parametrize("form", ExpositionFormat)
 def test_a_page_ends_with_the_figures_of_process_and_python(metrics, form):
     """Nothing of ours is on the global registry; process, platform and gc figures stand behind ours, nothing twice."""
-    found = [family.name for family in figures.PARSERS[form](figures.page(metrics, form))]
+    found = [family.name for family in exposition.PARSERS[form](exposition.page(metrics, form))]
     assert {"process_start_time_seconds", "python_info", "python_gc_collections"} <= set(found)
     assert len(found) == len(set(found))
     assert not any(family.name.startswith("ws_") for family in REGISTRY.collect())
@@ -303,7 +303,7 @@ def test_a_backend_without_welcome_has_no_factory_series_and_no_auth():
 def test_no_target_takes_more_lines_than_we_promise():
     """With everything known, one wss target of the factory with three identities adds at most 351 lines."""
     metrics = Metrics("1")
-    nothing = len(figures.page(metrics).splitlines())
+    nothing = len(exposition.page(metrics).splitlines())
     target = series_of()
     metrics.add_target(target)
     metrics.observe(slot_limit())
@@ -312,7 +312,7 @@ def test_no_target_takes_more_lines_than_we_promise():
         metrics.due("staging", probe, 5.0)
     for identity in target.identities:
         metrics.identity_state("staging", identity, held=1, budget=4, resting=False)
-    lines = len(figures.page(metrics).splitlines()) - nothing
+    lines = len(exposition.page(metrics).splitlines()) - nothing
     histograms = sum(len(key[0].buckets) + 2 for key in legal(target) if key[0].kind == "histogram")
     assert lines == len(legal(target)) + histograms
     assert lines <= LINES
@@ -325,11 +325,12 @@ def test_labels_of_the_config_stand_on_the_info_series_alone():
     plain.add_target(series_of())
     labelled.add_target(series_of(labels={"team": value, "env": "x"}))
 
-    families = {family.name: family for family in parse_text(figures.page(labelled))}
+    families = {family.name: family for family in parse_text(exposition.page(labelled))}
     (info,) = families["ws_probe_target_info"].samples
     assert (info.labels, info.value) == ({"target": "staging", "team": value, "env": "x"}, 1)
     shown = [
-        [line for line in figures.page(each).splitlines() if "target_info{" not in line] for each in (plain, labelled)
+        [line for line in exposition.page(each).splitlines() if "target_info{" not in line]
+        for each in (plain, labelled)
     ]
     ours = [[line for line in lines if line.startswith("ws_")] for lines in shown]
     assert ours[0] == ours[1]
@@ -342,7 +343,7 @@ def test_labels_change_and_no_count_is_lost():
     metrics.observe(passed())
     metrics.add_target(series_of(labels={"team": "two"}, slow_over="1s"))
 
-    page = figures.page(metrics)
+    page = exposition.page(metrics)
     assert 'ws_probe_target_info{target="staging",team="two"} 1' in page
     assert 'team="one"' not in page
     assert 'ws_probe_attempts_total{target="staging",probe="send"} 1' in page
@@ -358,7 +359,7 @@ def test_a_passed_probe_that_takes_longer_than_slow_over_counts_as_slow(limit, s
     metrics.observe(replace(result, durations=dict.fromkeys(result.durations, 0.06)))
     metrics.observe(replace(result, durations=dict.fromkeys(result.durations, 9.0), distorted=True))
 
-    page = figures.page(metrics)
+    page = exposition.page(metrics)
     for probe in Probe:
         assert f'ws_probe_slow_total{{target="staging",probe="{probe}"}} {slow}\n' in page
 
@@ -475,7 +476,7 @@ def test_a_distorted_session_counts_but_its_durations_do_not(metrics):
     assert value(metrics, "ws_probe_attempts_total", probe="send") == 1
     assert value(metrics, "ws_probe_duration_seconds_count", probe="send") == 0
     assert value(metrics, "ws_probe_phase_duration_seconds_count", phase="reply") == 0
-    assert figures.value(metrics, "ws_exporter_distorted_runs_total") == 1
+    assert exposition.value(metrics, "ws_exporter_distorted_runs_total") == 1
 
 
 def test_the_duration_of_a_failed_probe_is_never_observed(metrics):
@@ -583,9 +584,9 @@ def test_states_are_told(metrics):
     assert value(metrics, "ws_factory_slots_budget", identity="pool-001") is None
     assert value(metrics, "ws_factory_slots_budget", identity="pool-002") == 4
     assert value(metrics, "ws_factory_auth_bypassed") == 1
-    assert figures.value(metrics, "ws_exporter_event_loop_lag_seconds") == 0.25
-    assert figures.value(metrics, "ws_exporter_config_last_reload_successful") == 0
-    assert figures.value(metrics, "ws_exporter_config_last_reload_success_timestamp_seconds") == 500
+    assert exposition.value(metrics, "ws_exporter_event_loop_lag_seconds") == 0.25
+    assert exposition.value(metrics, "ws_exporter_config_last_reload_successful") == 0
+    assert exposition.value(metrics, "ws_exporter_config_last_reload_success_timestamp_seconds") == 500
 
 
 def test_the_build_says_its_version(metrics):
@@ -619,7 +620,7 @@ def test_a_removed_target_leaves_its_neighbour_alone(metrics):
     metrics.add_target(series_of(name="other"))
     metrics.observe(passed(target="other"))
     metrics.remove_target("staging")
-    assert figures.value(metrics, "ws_probe_attempts_total", target="other", probe="send") == 1
+    assert exposition.value(metrics, "ws_probe_attempts_total", target="other", probe="send") == 1
 
 
 def test_targets_share_a_layout_whatever_their_identities_are_called(metrics):
@@ -630,9 +631,9 @@ def test_targets_share_a_layout_whatever_their_identities_are_called(metrics):
         metrics.add_target(series_of(name=f"t{number}", identities=pool))
     metrics.observe(passed(target="t7", identity="two-7"))
     assert layout_of.cache_info().misses == before
-    assert figures.value(metrics, "ws_probe_identity_attempts_total", target="t7", identity="two-7") == 1
-    assert figures.value(metrics, "ws_probe_identity_attempts_total", target="t7", identity="one-7") == 0
-    assert figures.value(metrics, "ws_probe_identity_attempts_total", target="t8", identity="two-8") == 0
+    assert exposition.value(metrics, "ws_probe_identity_attempts_total", target="t7", identity="two-7") == 1
+    assert exposition.value(metrics, "ws_probe_identity_attempts_total", target="t7", identity="one-7") == 0
+    assert exposition.value(metrics, "ws_probe_identity_attempts_total", target="t8", identity="two-8") == 0
     assert metrics.unprimed() == []
 
 
@@ -663,7 +664,7 @@ def test_a_page_is_of_one_moment_however_long_it_takes(metrics):
     """What comes, goes, changes shape and counts while a page is being written shows on the next one, whole."""
     for name in ("gone", "changed"):
         metrics.add_target(series_of(name=name))
-    before = figures.samples(metrics)
+    before = exposition.samples(metrics)
     reading = metrics.figures(ExpositionFormat.TEXT)
     first = next(reading)
     metrics.observe(slot_limit())
@@ -680,8 +681,8 @@ def test_a_page_is_of_one_moment_however_long_it_takes(metrics):
     }
     assert found == before
     assert value(metrics, "ws_probe_attempts_total", probe="send") == 2
-    assert figures.value(metrics, "ws_probe_attempts_total", target="new", probe="send") == 1
-    assert figures.value(metrics, "ws_exporter_event_loop_lag_seconds") == 9
+    assert exposition.value(metrics, "ws_probe_attempts_total", target="new", probe="send") == 1
+    assert exposition.value(metrics, "ws_exporter_event_loop_lag_seconds") == 9
 
 
 def test_a_page_that_nobody_finishes_is_in_nobodys_way(metrics):
@@ -702,13 +703,13 @@ def test_the_two_forms_say_the_same(metrics):
     told = [
         [
             (sample.name, sample.labels, sample.value)
-            for family in figures.families(metrics, form)
+            for family in exposition.families(metrics, form)
             for sample in family.samples
         ]
         for form in ExpositionFormat
     ]
     assert told[0] == told[1]
-    assert [family.type for family in figures.families(metrics)] == [family.kind for family in f.ALL]
+    assert [family.type for family in exposition.families(metrics)] == [family.kind for family in f.ALL]
 
 
 def test_a_histogram_counts_as_the_library_would(metrics):
@@ -745,5 +746,5 @@ def test_a_scrape_parses_as_openmetrics(metrics):
     """The library's own strict parser takes what we make."""
     metrics.observe(passed())
     metrics.observe(slot_limit())
-    text = figures.page(metrics, ExpositionFormat.OPENMETRICS)
+    text = exposition.page(metrics, ExpositionFormat.OPENMETRICS)
     assert {family.name for family in parse_openmetrics(text)} >= {"ws_probe_attempts", "ws_factory_valid"}

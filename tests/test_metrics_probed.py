@@ -4,7 +4,7 @@ import asyncio
 import subprocess
 from dataclasses import replace
 
-import figures
+import exposition
 import pytest
 from prometheus_client import REGISTRY
 from realservers import binary
@@ -106,7 +106,7 @@ def shown(result, **asked):
     """(name, values of the labels) → figure."""
     return {
         (sample.name, *sample.labels.values()): sample.value
-        for family in figures.PARSERS[ExpositionFormat.TEXT](page(result, **asked))
+        for family in exposition.PARSERS[ExpositionFormat.TEXT](page(result, **asked))
         for sample in family.samples
     }
 
@@ -240,7 +240,7 @@ def test_both_forms_say_the_same(result):
     text, openmetrics = (
         [
             (family.name, family.type, sample.name, tuple(sample.labels.items()), sample.value)
-            for family in figures.PARSERS[form](page(result, form))
+            for family in exposition.PARSERS[form](page(result, form))
             for sample in family.samples
         ]
         for form in (ExpositionFormat.TEXT, ExpositionFormat.OPENMETRICS)
@@ -253,7 +253,7 @@ def test_both_forms_say_the_same(result):
 def test_no_name_of_it_is_one_of_the_scheduled_page():
     """`probe_*` stand here alone, so that no name has two meanings; a page leaves nothing in the library's registry."""
     metrics = Metrics("1.2.3")
-    scheduled = {family.name for family in figures.families(metrics, whole=True)}
+    scheduled = {family.name for family in exposition.families(metrics, whole=True)}
     before = page(HEALTHY)
     page(INCIDENT)
 

@@ -4,10 +4,10 @@ import asyncio
 from urllib.parse import urlsplit
 
 import certificates
-import figures
+import exposition
+import harness
 import pytest
-import rig
-import wire
+import raw_server
 from realservers import nginx
 
 from exporter.metrics import Metrics, target_series
@@ -54,7 +54,7 @@ class Site:
         self._folder = folder
         self.standin = standin
         self.proxy = proxy
-        self.prober = rig.Rig()
+        self.prober = harness.Rig()
         self.metrics = Metrics("1.2.3")
 
     def job(self, path="/ws", *, strict=False, host="localhost", certificate=None, **changes):
@@ -63,8 +63,8 @@ class Site:
         if certificate is not None:
             tls |= dict.fromkeys(("cert_file", "key_file"), str(self._folder / certificate))
         url = f"wss://{host}:{self.proxy.ports[strict]}{path}"
-        return rig.planned(
-            rig.target(self.standin, url=url, identities={"pool-001": USER}, **changes) | {"tls": tls}
+        return harness.planned(
+            harness.target(self.standin, url=url, identities={"pool-001": USER}, **changes) | {"tls": tls}
         ).jobs[0]
 
     async def probe(self, *arguments, **changes):
@@ -77,7 +77,7 @@ class Site:
         return result
 
     def count(self, name, **labels):
-        return figures.value(self.metrics, name, target="staging", **labels)
+        return exposition.value(self.metrics, name, target="staging", **labels)
 
 
 @pytest.fixture
@@ -115,7 +115,7 @@ async def test_a_healthy_session_passes_through_nginx(site):
 @pytest.mark.parametrize("carry", ["subprotocol", "query"])
 async def test_the_token_passes_through_nginx_however_it_travels(site, carry):
     """A proxy that forwards subprotocol and query lets us in."""
-    jwt = {"key_file": str(site.standin.key_file), "claims": dict(rig.CLAIMS)}
+    jwt = {"key_file": str(site.standin.key_file), "claims": dict(harness.CLAIMS)}
 
     result = await site.probe(auth={"carry": carry, "jwt": jwt})
 
@@ -150,7 +150,7 @@ async def test_the_retry_after_of_nginx_is_kept(site):
     result = await site.probe("/busy")
     after = site.prober.clock.wall()
 
-    until = site.prober.state.ledger.endpoint_rests_until(site.job("/busy").endpoint, after)
+    until = site.prober.state.ledger.endpoint_cooldown_until(site.job("/busy").endpoint, after)
     assert result.retry_after == 7.0
     assert before + 7.0 <= until <= after + 7.0
 
@@ -222,7 +222,7 @@ async def test_an_nginx_that_is_stopped_in_mid_session_is_told_as_broken(site):
     """The backend has taken us in and not yet welcomed us when the proxy goes."""
     site.standin.set_fault("/ws", "no_welcome")
     session = asyncio.create_task(site.probe(timeout="2500ms"))
-    await wire.until(lambda: site.standin.held(USER) == 1)
+    await raw_server.until(lambda: site.standin.held(USER) == 1)
 
     await site.proxy.stop()
     result = await session

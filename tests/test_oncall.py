@@ -4,8 +4,8 @@ import asyncio
 import time
 from math import inf
 
+import harness
 import pytest
-import rig
 
 from exporter.oncall import REFUSAL_TEXTS, Checker, SeriesOptions
 from exporter.probing import ProbeRequest, TimeLimits
@@ -19,7 +19,7 @@ TIGHT = {"slots_per_identity": 2, "slot_release": "300s"}
 
 
 def on_call(standin, state, *, identity=None, send_token=False, **changes):
-    (job,) = rig.planned(rig.target(standin, **{"interval": "10m", **changes})).jobs
+    (job,) = harness.planned(harness.target(standin, **{"interval": "10m", **changes})).jobs
     return Checker(job, state, identity=identity, send_token=send_token)
 
 
@@ -30,10 +30,10 @@ def quiet(*_):
 async def test_a_slot_that_the_schedule_needs_is_not_taken():
     """Once a scheduled session is in the ledger, a check leaves the schedule what it needs, and says what helps."""
     async with StandIn.start(pace=Timings.quick(), tls_port=None) as standin:
-        (job,) = rig.planned(
-            rig.target(standin, interval="200s", identities=ONE, limits={**TIGHT, "slots_per_identity": 4})
+        (job,) = harness.planned(
+            harness.target(standin, interval="200s", identities=ONE, limits={**TIGHT, "slots_per_identity": 4})
         ).jobs
-        mine = rig.Rig()
+        mine = harness.Rig()
         await mine.run(job)
         checks = [await Checker(job, mine.state).once(Probe.SEND) for _ in range(2)]
 
@@ -45,8 +45,8 @@ async def test_a_slot_that_the_schedule_needs_is_not_taken():
 async def test_beside_a_schedule_its_slots_are_kept_from_the_first_session_on():
     """In the daemon a check knows that there is a schedule before the ledger has seen anything of it."""
     async with StandIn.start(pace=Timings.quick(), tls_port=None) as standin:
-        (job,) = rig.planned(rig.target(standin, interval="302s", identities=ONE, limits=TIGHT)).jobs
-        mine = rig.Rig()
+        (job,) = harness.planned(harness.target(standin, interval="302s", identities=ONE, limits=TIGHT)).jobs
+        mine = harness.Rig()
         beside = await Checker(job, mine.state, beside=mine.prober).once(Probe.SEND)
         alone = await Checker(job, mine.state).once(Probe.SEND)
 
@@ -57,11 +57,11 @@ async def test_beside_a_schedule_its_slots_are_kept_from_the_first_session_on():
 async def test_whose_turn_it_is_may_be_said():
     """Asked again and again, with the number of the turn, all identities speak in a row."""
     async with StandIn.start(pace=Timings.quick(), tls_port=None) as standin:
-        (job,) = rig.planned(rig.target(standin, interval="10m")).jobs
+        (job,) = harness.planned(harness.target(standin, interval="10m")).jobs
         state = LedgerFile.in_memory()
         spoke = [(await Checker(job, state, turn=turn).once(Probe.SEND)).results[0].identity for turn in range(4)]
 
-    assert spoke == [*rig.POOL, "pool-001"]
+    assert spoke == [*harness.POOL, "pool-001"]
 
 
 async def test_a_session_may_have_less_time_than_the_target_gives_it():
@@ -71,7 +71,7 @@ async def test_a_session_may_have_less_time_than_the_target_gives_it():
         began = time.monotonic()
         checked = await on_call(standin, LedgerFile.in_memory(), timeout="60s").once(Probe.SEND, TimeLimits(0.2, 0.3))
         took = time.monotonic() - began
-        (job,) = rig.planned(rig.target(standin, timeout="60s", interval="10m")).jobs
+        (job,) = harness.planned(harness.target(standin, timeout="60s", interval="10m")).jobs
 
     (result,) = checked.results
     assert (result.phase, result.reason) == (Phase.ADMISSION, Reason.TIMEOUT)
@@ -92,7 +92,7 @@ async def test_an_identity_in_use_is_waited_for():
         standin.set_fault("/ws", "no_welcome")
         state = LedgerFile.in_memory()
         first = asyncio.create_task(on_call(standin, state, identities=ONE).once(Probe.SEND))
-        await rig.until(lambda: standin.open_connections)
+        await harness.until(lambda: standin.open_connections)
         second = await on_call(standin, state, identities=ONE).once(Probe.SEND, TimeLimits(0.01, 0.02))
         standin.clear()
         third = await on_call(standin, state, identities=ONE).once(Probe.SEND)
@@ -140,16 +140,16 @@ async def test_a_rejected_token_is_tried_by_a_check_only_as_often_as_the_breaker
 
 async def test_the_refusal_told_is_the_one_over_soonest():
     """One identity rests, another is merely in use: it is worth asking again in a few seconds."""
-    two = dict(list(rig.POOL.items())[:2])
+    two = dict(list(harness.POOL.items())[:2])
     async with StandIn.start(pace=Timings.quick(), tls_port=None) as standin:
         state = LedgerFile.in_memory()
         standin.set_fault("/ws", "slot_limit")
         await on_call(standin, state, identities=two, identity="pool-002").once(Probe.SEND)
         await standin.wait_sessions(1)
-        await rig.until(lambda: not standin.open_connections)
+        await harness.until(lambda: not standin.open_connections)
         standin.set_fault("/ws", "no_welcome")
         first = asyncio.create_task(on_call(standin, state, identities=two, identity="pool-001").once(Probe.SEND))
-        await rig.until(lambda: standin.open_connections)
+        await harness.until(lambda: standin.open_connections)
         second = await on_call(standin, state, identities=two).once(Probe.SEND, TimeLimits(0.01, 0.02))
         await first
 
@@ -164,7 +164,7 @@ async def test_a_cancelled_series_keeps_what_it_found():
         await standin.wait_sessions(1)
         await asyncio.sleep(0)
         seen = []
-        await rig.until(lambda: seen.append(1) or len(seen) > 200)
+        await harness.until(lambda: seen.append(1) or len(seen) > 200)
         work.cancel()
         series = await work
 

@@ -3,12 +3,12 @@
 import contextlib
 import json
 
+import harness
 import pytest
-import rig
 import yaml
 from certificates import Authority, authority
 from commands import command
-from doors import hashed, pair, written
+from web_client import hashed, pair, written
 
 from exporter.config import HttpClient, load_yaml, parse_http_client
 from exporter.daemon import Daemon, DaemonOptions
@@ -24,7 +24,7 @@ async def exporting(folder, host="localhost", **web):
     """A daemon behind this web config; its URL."""
     async with StandIn.start(pace=Timings.quick(), tls_port=None) as standin:
         doorway = ListenOptions((ListenAddress("127.0.0.1", 0),), config_file=written(folder, **web))
-        running = Daemon(rig.planned(rig.target(standin)), DaemonOptions(doorway, startup_delay=600.0))
+        running = Daemon(harness.planned(harness.target(standin)), DaemonOptions(doorway, startup_delay=600.0))
         await running.start()
         try:
             yield running.url.replace("127.0.0.1", host)

@@ -3,7 +3,7 @@
 import asyncio
 
 import pytest
-import virtual
+import virtual_clock
 from test_daemon import figures, running, total
 
 from exporter.result import Probe
@@ -32,7 +32,7 @@ def test_a_check_waits_its_turn_and_displaces_no_cycle(fault, moment):
             shown = await figures(daemon)
             return asked.checked, waited, before, shown
 
-    checked, waited, before, shown = virtual.run(main)
+    checked, waited, before, shown = virtual_clock.run(main)
 
     assert checked.refusal is None
     assert len(checked.results) == 1

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from math import inf
 
 import pytest
-import virtual
-from played import JOB, asked, runs
+import virtual_clock
+from alert_replay import JOB, asked, runs
 from test_outage import MEETS
 
 from exporter.classify import OutageDetector, OutagePolicy, possible_causes
@@ -151,7 +151,7 @@ class _Sinks:
 
 def due_after(job, seconds):
     """When, in seconds of the play, the first cycle falls due after so many."""
-    return job.due(job.cycle_at(virtual.EPOCH + seconds) + 1) - virtual.EPOCH
+    return job.due(job.cycle_at(virtual_clock.EPOCH + seconds) + 1) - virtual_clock.EPOCH
 
 
 def outage(interval, confirm, letter, scrape, every=1):
@@ -189,7 +189,7 @@ def played(plays, scrape, step, folder):
             for play in plays:
                 together.create_task(play.watch(loop))
 
-    virtual.run(main)
+    virtual_clock.run(main)
     folder.mkdir(exist_ok=True)
     series = list(itertools.chain.from_iterable(play.series(scrape) for play in plays))
     return asked(series, max(play.seconds for play in plays), folder, scrape=scrape, step=step)

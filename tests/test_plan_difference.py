@@ -1,6 +1,6 @@
 """What another plan asks for, by names of targets."""
 
-import rig
+import harness
 
 from exporter.plan import plan_diff
 
@@ -17,11 +17,11 @@ class Nowhere:
 
 def mapping(name, **changes):
     users = {f"{name}-{n}": f"{name}-user-{n}" for n in range(3)}
-    return rig.target(Nowhere, name=name, **{"interval": "60s", "identities": users, **changes})
+    return harness.target(Nowhere, name=name, **{"interval": "60s", "identities": users, **changes})
 
 
 def jobs(*targets, **settings):
-    return {job.name: job for job in rig.planned(*targets, **settings).jobs}
+    return {job.name: job for job in harness.planned(*targets, **settings).jobs}
 
 
 def names(part):
@@ -31,12 +31,12 @@ def names(part):
 def test_targets_come_go_and_change_by_their_names():
     """Each is in one part at most, and what is wanted is in the order of the config."""
     before = jobs(mapping("stays"), mapping("goes"), mapping("changes"))
-    wanted = rig.planned(mapping("comes"), mapping("changes", timeout="2s"), mapping("stays"), max_sessions=7)
+    wanted = harness.planned(mapping("comes"), mapping("changes", timeout="2s"), mapping("stays"), max_sessions=7)
 
     change = plan_diff(before, wanted)
 
     assert (names(change.came), names(change.went), names(change.changed)) == (["comes"], ["goes"], ["changes"])
-    assert names(change.adjusted) == []
+    assert names(change.recomputed) == []
     assert list(change.jobs) == ["comes", "changes", "stays"]
     assert change.jobs["stays"] is before["stays"], "who holds it must not notice"
     assert change.jobs["changes"] is wanted.jobs[1]
@@ -46,14 +46,14 @@ def test_targets_come_go_and_change_by_their_names():
 def test_what_others_leave_a_target_adjusts_it():
     """A neighbour at the same host changes the connects there, and nothing that is the target's own."""
     before = jobs(mapping("stays"))
-    wanted = rig.planned(mapping("stays"), mapping("comes"))
+    wanted = harness.planned(mapping("stays"), mapping("comes"))
 
     change = plan_diff(before, wanted)
 
-    (adjusted,) = change.adjusted
-    assert adjusted.name == "stays"
-    assert adjusted == wanted.jobs[0] != before["stays"]
-    assert adjusted.target is before["stays"].target, "its series need not be made anew"
+    (recomputed,) = change.recomputed
+    assert recomputed.name == "stays"
+    assert recomputed == wanted.jobs[0] != before["stays"]
+    assert recomputed.target is before["stays"].target, "its series need not be made anew"
     assert change.changed == ()
 
 
@@ -63,12 +63,12 @@ def test_the_permitted_rate_adjusts_and_a_profile_changes():
     plain = mapping("chat", profile="chat", auth=None)
     before = jobs(plain, profiles=profile)
 
-    slower = plan_diff(before, rig.planned(plain, profiles=profile, max_connects_per_minute=30))
+    slower = plan_diff(before, harness.planned(plain, profiles=profile, max_connects_per_minute=30))
     spoken = {"chat": profile["chat"] | {"noise": [{"type": "ping"}]}}
-    other = plan_diff(before, rig.planned(plain, profiles=spoken))
+    other = plan_diff(before, harness.planned(plain, profiles=spoken))
 
-    assert (names(slower.adjusted), names(slower.changed)) == (["chat"], [])
-    assert (names(other.adjusted), names(other.changed)) == ([], ["chat"])
+    assert (names(slower.recomputed), names(slower.changed)) == (["chat"], [])
+    assert (names(other.recomputed), names(other.changed)) == ([], ["chat"])
 
 
 def test_the_order_of_identities_is_a_change():
@@ -77,7 +77,7 @@ def test_the_order_of_identities_is_a_change():
     turned = dict(reversed(users.items()))
     before = jobs(mapping("staging", identities=users))
 
-    change = plan_diff(before, rig.planned(mapping("staging", identities=turned)))
+    change = plan_diff(before, harness.planned(mapping("staging", identities=turned)))
 
     assert names(change.changed) == ["staging"]
     assert list(change.jobs["staging"].identities) == ["b", "a"]

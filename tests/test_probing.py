@@ -11,10 +11,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
+import harness
 import jwt
 import pytest
-import rig
-import wire
+import raw_server
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
@@ -38,7 +38,7 @@ from exporter.result import (
 from exporter.standin import StandIn, Timings
 
 KEY = b"a-key-of-at-least-thirty-two-bytes-x"
-CHAT = wire.CHAT.model_dump(exclude_unset=True) | {"needs_token": True}
+CHAT = raw_server.CHAT.model_dump(exclude_unset=True) | {"needs_token": True}
 NOTHING = dict.fromkeys(Probe, Verdict.NONE)
 PASSED = dict.fromkeys(Probe, Verdict.PASS)
 
@@ -51,14 +51,14 @@ async def standin():
 
 
 def the_job(standin, path="/ws", **changes):
-    return rig.planned(rig.target(standin, path, **changes)).jobs[0]
+    return harness.planned(harness.target(standin, path, **changes)).jobs[0]
 
 
 def keyed(standin, folder, content, **jwt_settings):
     """A job whose key file lies in `folder`, and the file."""
     key_file = folder / "key"
     key_file.write_bytes(content)
-    claims = {"claims": rig.CLAIMS} if "token_file" not in jwt_settings else {}
+    claims = {"claims": harness.CLAIMS} if "token_file" not in jwt_settings else {}
     auth = {"jwt": {"key_file": str(key_file), **claims, **jwt_settings}}
     return the_job(standin, auth=auth), key_file
 
@@ -79,7 +79,7 @@ def lines(caplog, level=logging.WARNING):
 
 async def test_a_healthy_session_is_told_whole(standin):
     """Verdicts, times to each verdict and of each phase, the close, and what only a live server can say of itself."""
-    prober, job = rig.Rig(), the_job(standin)
+    prober, job = harness.Rig(), the_job(standin)
     before = time.time()
 
     result = await prober.run(job)
@@ -105,7 +105,7 @@ async def test_what_is_not_for_us_is_passed_over_and_counted_by_kind(standin):
     """Pings, notices and other people's acks before our reply never are our reply."""
     standin.set_fault("/ws", "noise:count=8")
 
-    result = await rig.Rig().run(the_job(standin))
+    result = await harness.Rig().run(the_job(standin))
 
     assert dict(result.verdicts) == PASSED
     assert sum(result.passed_over.values()) >= 16
@@ -114,7 +114,7 @@ async def test_what_is_not_for_us_is_passed_over_and_counted_by_kind(standin):
 
 async def test_every_session_has_a_name_of_its_own(standin):
     """Runs, connection ids and nonces never repeat."""
-    prober, job = rig.Rig(), the_job(standin)
+    prober, job = harness.Rig(), the_job(standin)
 
     results = [await prober.run(job) for _ in range(5)]
 
@@ -124,7 +124,7 @@ async def test_every_session_has_a_name_of_its_own(standin):
 
 async def test_a_session_that_only_connects_takes_no_slot_and_sends_no_token(standin):
     """The backend counts no manager and sees no token; the refusal it then sends is not counted."""
-    prober, job = rig.Rig(), the_job(standin)
+    prober, job = harness.Rig(), the_job(standin)
 
     result = await prober.run(job, depth=Probe.CONNECT)
     (seen,) = await standin.wait_sessions(1)
@@ -134,7 +134,7 @@ async def test_a_session_that_only_connects_takes_no_slot_and_sends_no_token(sta
     }
     assert (result.reason, result.impairment) == (None, None)
     assert (seen.token_seen, seen.user) == (False, None)
-    assert standin.held(rig.POOL["pool-001"]) == 0
+    assert standin.held(harness.POOL["pool-001"]) == 0
     assert prober.state.ledger.held(job.users["pool-001"], time.time()) == 0
 
 
@@ -146,9 +146,9 @@ async def chatting(peer):
     await peer.request()
     offered = peer.headers.get("sec-websocket-protocol")
     chosen = f"Sec-WebSocket-Protocol: {offered.split(',')[0]}\r\n" if offered else ""
-    peer.send(peer.switching(chosen), wire.WELCOME)
+    peer.send(peer.switching(chosen), raw_server.WELCOME)
     message = await peer.message()
-    peer.send(wire.text({"type": "echo_reply", "id": message["id"], "ok": True}))
+    peer.send(raw_server.text({"type": "echo_reply", "id": message["id"], "ok": True}))
 
 
 def chat_job(server, folder, way="header", **jwt_settings):
@@ -159,7 +159,7 @@ def chat_job(server, folder, way="header", **jwt_settings):
         "timeout": "1s", "close_timeout": "300ms", "identities": {"one": "user-1"},
         "auth": {"jwt": source, "carry": way}, "headers": {"X-Team": "probing"},
     }  # fmt: skip
-    return rig.planned(target, profiles={"chat": CHAT}).jobs[0]
+    return harness.planned(target, profiles={"chat": CHAT}).jobs[0]
 
 
 def token_of(peer):
@@ -179,8 +179,8 @@ def token_of(peer):
 @pytest.mark.parametrize("way", ["header", "subprotocol", "query"])
 async def test_each_session_carries_a_token_of_its_own(way, tmp_path):
     """Fresh each time, for our subject, back-dated; its id and the nonce are the run of our log line."""
-    async with wire.serving(chatting) as server:
-        prober, job = rig.Rig(), chat_job(server, tmp_path, way)
+    async with raw_server.serving(chatting) as server:
+        prober, job = harness.Rig(), chat_job(server, tmp_path, way)
         results = [await prober.run(job, identity="one") for _ in range(3)]
         claims = [jwt.decode(token_of(peer), KEY, algorithms=["HS256"]) for peer in server.peers]
 
@@ -206,11 +206,11 @@ async def test_a_slow_signature_is_made_in_a_thread(algorithm, alone, tmp_path, 
 
     monkeypatch.setattr(probing, "mint", minting)
     keys = {"RS256": rsa.generate_private_key(65537, 2048), "ES256": ec.generate_private_key(ec.SECP256R1())}
-    async with wire.serving(chatting) as server:
+    async with raw_server.serving(chatting) as server:
         job = chat_job(server, tmp_path, key_file=str(tmp_path / "pem"), algorithm=algorithm, claims={"iss": "we"})
         pem = (Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
         (tmp_path / "pem").write_bytes(keys[algorithm].private_bytes(*pem) if algorithm in keys else KEY)
-        result = await rig.Rig().run(job, identity="one")
+        result = await harness.Rig().run(job, identity="one")
 
     assert dict(result.verdicts) == PASSED
     assert [thread is threading.main_thread() for thread in threads] == [not alone]
@@ -227,8 +227,8 @@ async def test_how_late_the_loop_was_is_asked_for_the_time_of_the_session(late, 
         asked.append(since)
         return late
 
-    async with wire.serving(wire.plays(wire.UPGRADE)) as server:
-        one = rig.Rig()
+    async with raw_server.serving(raw_server.plays(raw_server.UPGRADE)) as server:
+        one = harness.Rig()
         prober = Prober(one.state, KeyRing(), Resolver(), one.clock, lambda *_: None, late=told)
         job = chat_job(server, tmp_path)
         for cycle in range(20):  # a busy machine is late itself, and the session notices
@@ -247,9 +247,9 @@ async def test_how_late_the_loop_was_is_asked_for_the_time_of_the_session(late, 
 @pytest.mark.parametrize("way", ["header", "subprotocol"])
 async def test_the_backend_takes_a_token_by_each_way_it_knows(way, standin):
     """The stand-in, as the backend, lets in whoever carries a good token by header or subprotocol."""
-    auth = {"jwt": {"key_file": str(standin.key_file), "claims": rig.CLAIMS}, "carry": way}
+    auth = {"jwt": {"key_file": str(standin.key_file), "claims": harness.CLAIMS}, "carry": way}
 
-    result = await rig.Rig().run(the_job(standin, auth=auth))
+    result = await harness.Rig().run(the_job(standin, auth=auth))
 
     assert dict(result.verdicts) == PASSED
 
@@ -257,8 +257,8 @@ async def test_the_backend_takes_a_token_by_each_way_it_knows(way, standin):
 async def test_a_ready_token_is_read_again_when_its_file_changes(tmp_path):
     """Each session carries what the file holds now; without the file there is none, and that is our own failure."""
     token_file = tmp_path / "token"
-    prober = rig.Rig()
-    async with wire.serving(chatting) as server:
+    prober = harness.Rig()
+    async with raw_server.serving(chatting) as server:
         job = chat_job(server, tmp_path, token_file=str(token_file))
         for content in ("first-token", "second-token"):
             token_file.write_text(content + "\n")
@@ -296,7 +296,7 @@ def back(path, content):
 @pytest.mark.parametrize("spoil", [gone, emptied, a_folder])
 async def test_a_key_that_spoils_is_our_own_failure_until_it_is_back(spoil, standin, tmp_path, caplog):
     """No verdict, no connection, no slot; a warning names the file; the next session with the key back is healthy."""
-    prober, (job, key_file) = rig.Rig(), keyed(standin, tmp_path, standin.key)
+    prober, (job, key_file) = harness.Rig(), keyed(standin, tmp_path, standin.key)
     healthy = await prober.run(job)
     spoil(key_file)
     impaired = await prober.run(job, identity="pool-002")
@@ -316,7 +316,7 @@ async def test_a_key_that_spoils_is_our_own_failure_until_it_is_back(spoil, stan
 
 async def test_a_key_that_changes_is_used_from_the_next_session_on(standin, tmp_path):
     """A wrong key is the backend's to refuse; the right one is taken up without a restart."""
-    prober, (job, key_file) = rig.Rig(), keyed(standin, tmp_path, KEY)
+    prober, (job, key_file) = harness.Rig(), keyed(standin, tmp_path, KEY)
     refused = await prober.run(job)
     key_file.write_bytes(standin.key)
     passed = await prober.run(job)
@@ -331,8 +331,8 @@ async def test_a_ca_file_that_is_gone_is_our_own_failure(tmp_path, caplog, monke
     async with StandIn.start(pace=Timings.quick()) as standin:
         ca_file = tmp_path / "ca.pem"
         ca_file.write_bytes(standin.ca_file.read_bytes())
-        trusting = rig.target(standin, tls=True) | {"tls": {"ca_file": str(ca_file)}}
-        prober, job = rig.Rig(), rig.planned(trusting).jobs[0]
+        trusting = harness.target(standin, tls=True) | {"tls": {"ca_file": str(ca_file)}}
+        prober, job = harness.Rig(), harness.planned(trusting).jobs[0]
         healthy = await prober.run(job)
         ca_file.unlink()
         impaired = await prober.run(job)
@@ -350,7 +350,7 @@ async def test_a_bug_of_ours_is_internal_and_said_with_its_traceback(standin, mo
         raise ZeroDivisionError
 
     monkeypatch.setattr("exporter.probing.classify", broken)
-    prober, job = rig.Rig(), the_job(standin)
+    prober, job = harness.Rig(), the_job(standin)
 
     result = await prober.run(job)
 
@@ -364,14 +364,14 @@ async def test_a_bug_of_ours_is_internal_and_said_with_its_traceback(standin, mo
 EXHAUSTED = """
 import asyncio, json, os, resource, sys
 sys.path.insert(0, {tests!r})
-import rig
+import harness
 from exporter.standin import Pace, StandIn
 
 async def main():
     async with StandIn.start(pace=Pace.quick()) as standin:
         for file in (standin.key_file, standin.ca_file):
             os.utime(file, (0, 0))  # a file that has not changed for long is not opened again
-        prober, job = rig.Rig(), rig.planned(rig.target(standin, tls={tls})).jobs[0]
+        prober, job = harness.Rig(), harness.planned(harness.target(standin, tls={tls})).jobs[0]
         told = []
         async def each():
             result = await prober.run(job)
@@ -420,7 +420,7 @@ PATHS = (
 async def test_the_ledger_is_settled_on_every_path(fault, standin):
     """Whatever happened: nobody's connection is open in the books, no token is in flight, no socket is left."""
     standin.set_fault("*", fault)
-    prober, job = rig.Rig(), the_job(standin, timeout="300ms", close_timeout="100ms")
+    prober, job = harness.Rig(), the_job(standin, timeout="300ms", close_timeout="100ms")
 
     result = await prober.run(job)
 
@@ -430,7 +430,7 @@ async def test_the_ledger_is_settled_on_every_path(fault, standin):
     held = prober.state.ledger.held(job.users["pool-001"], time.time())
     standin.clear()
     await standin.wait_sessions(standin.finished + standin.open_connections)
-    assert held >= standin.held(rig.POOL["pool-001"]), "we count at least what the backend holds"
+    assert held >= standin.held(harness.POOL["pool-001"]), "we count at least what the backend holds"
 
 
 @pytest.mark.parametrize("fault", ["silent:after=tcp", "slow_upgrade:delay=0.2", "no_welcome", "deaf", "none"])
@@ -438,8 +438,8 @@ async def test_the_ledger_is_settled_on_every_path(fault, standin):
 async def test_a_cancelled_session_is_settled_too(fault, turns, standin):
     """Cancelled in any phase it closes, counts its slot, and leaves nothing open."""
     standin.set_fault("*", fault)
-    prober, job = rig.Rig(), the_job(standin, close_timeout="200ms")
-    async with wire.leaves_nothing():
+    prober, job = harness.Rig(), the_job(standin, close_timeout="200ms")
+    async with raw_server.leaves_nothing():
         task = asyncio.ensure_future(prober.run(job))
         for _ in range(turns):
             await asyncio.sleep(0)
@@ -456,7 +456,7 @@ async def test_a_cancelled_session_is_settled_too(fault, turns, standin):
 async def test_an_identity_has_one_connection_at_most(standin):
     """While one is open, its next turn is skipped as `overlap`; another identity is let through."""
     standin.set_fault("/ws", "slow_reply:delay=0.3")
-    prober, job = rig.Rig(), the_job(standin)
+    prober, job = harness.Rig(), the_job(standin)
     first = asyncio.ensure_future(prober.run(job))
     await prober.opened.wait()
 
@@ -470,7 +470,7 @@ async def test_an_identity_has_one_connection_at_most(standin):
 async def test_who_is_patient_waits_for_the_identitys_other_connection(standin):
     """Its session begins when the other one is over, in this process or another; patience that ends is a skip."""
     standin.set_fault("/ws", "slow_reply:delay=0.3")
-    prober, job = rig.Rig(), the_job(standin)
+    prober, job = harness.Rig(), the_job(standin)
     first = asyncio.ensure_future(prober.run(job))
     await prober.opened.wait()
 
@@ -484,7 +484,7 @@ async def test_who_is_patient_waits_for_the_identitys_other_connection(standin):
 
 async def test_what_limits_the_rate_rests_alone(standin):
     """A 429 rests its path: neither the other paths of the port nor its other ports are held up by it."""
-    prober = rig.Rig()
+    prober = harness.Rig()
     limited, other = the_job(standin), the_job(standin, path="/ws/other")
     standin.set_fault("/ws", "http:status=429,retry_after=30")
     first = await prober.run(limited)
@@ -498,7 +498,7 @@ async def test_what_limits_the_rate_rests_alone(standin):
 
 async def test_a_lower_limit_binds_at_once_and_is_said_once(standin, caplog):
     """The refusal's N is learned: budget N − reserve from now on, one warning with the figure, the identity rests."""
-    prober = rig.Rig()
+    prober = harness.Rig()
     job = the_job(standin, limits={"slots_per_identity": 20, "slot_release": "300s"}, interval="100s")
     request = job.request("", Probe.SEND, "pool-001", Trigger.SCHEDULE)
     before = prober.state.ledger.budget(request, time.time())
@@ -520,7 +520,7 @@ async def test_a_lower_limit_binds_at_once_and_is_said_once(standin, caplog):
 
 async def test_rests_are_said(standin, caplog):
     """A rejected token rests, a 429 rests its endpoint: each is one warning when it begins, and says until when."""
-    prober, job = rig.Rig(), the_job(standin)
+    prober, job = harness.Rig(), the_job(standin)
     standin.set_fault("/ws", "auth_rejected")
     await prober.run(job)
     standin.set_fault("/ws", "http:status=429")
@@ -537,7 +537,7 @@ async def test_rests_are_said(standin, caplog):
 async def test_a_skip_says_why_to_those_who_want_to_know(standin, caplog):
     """At debug level the ledger's own words stand in the log."""
     caplog.set_level(logging.DEBUG, "exporter.probing")
-    prober = rig.Rig()
+    prober = harness.Rig()
     job = the_job(standin, limits={"slots_per_identity": 2, "slot_release": "300s"}, interval="400s")
     await prober.run(job)
 
@@ -553,11 +553,11 @@ async def test_a_target_without_users_needs_neither_slot_nor_token():
 
     async def echoing(peer):
         await peer.upgrade()
-        peer.send(wire.text(await peer.message()))
+        peer.send(raw_server.text(await peer.message()))
 
-    async with wire.serving(echoing) as server:
+    async with raw_server.serving(echoing) as server:
         mapping = {"name": "echo", "url": f"ws://127.0.0.1:{server.port}", "profile": "echo"}
-        prober, job = rig.Rig(), rig.planned(mapping).jobs[0]
+        prober, job = harness.Rig(), harness.planned(mapping).jobs[0]
         result = await prober.run(job)
 
     assert result.identity is None

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import yaml
 from aiohttp import web
+from fake_site import Shown
 from realservers import prometheus
-from shown import Shown
 
 from exporter.result import (
     Close,

@@ -5,8 +5,8 @@ import contextlib
 import re
 from pathlib import Path
 
+import harness
 import pytest
-import rig
 import yaml
 from commands import command
 from realservers import get, prometheus
@@ -30,7 +30,7 @@ def config(standin, folder):
 def mapping(standin, name):
     """Users of its own: one who rests at a backend rests for all targets there."""
     alone = name == "crowded"
-    return rig.target(
+    return harness.target(
         standin,
         f"/ws/{name}",
         name=name,

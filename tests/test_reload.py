@@ -4,12 +4,12 @@ import asyncio
 import logging
 
 import pytest
-import virtual
+import virtual_clock
 from reloads import counters, ended, own, running
 from test_scheduler import dues
 
 from exporter.daemon import FIRST_SCRAPE_SECONDS
-from exporter.daemon.newcomers import StartupGate
+from exporter.daemon.startup_gate import StartupGate
 
 # Coming and going -----------------------------------------------------------------------------------------------------
 
@@ -26,7 +26,7 @@ def test_targets_come_and_go_and_the_others_keep_their_counts():
             await asyncio.sleep(60)
             return before, answer, at_once, await exporter.samples(), list(exporter.daemon._ground.jobs)
 
-    before, answer, at_once, after, order = virtual.run(main)
+    before, answer, at_once, after, order = virtual_clock.run(main)
 
     assert answer == (200, "reloaded: 1 came (comes), 1 went (goes)\n")
     assert set(before) == {None, "stays", "goes"}
@@ -64,7 +64,7 @@ def test_who_does_not_change_does_not_notice():
                 held,
             )
 
-    same, more, kept, first, later, began, held = virtual.run(main)
+    same, more, kept, first, later, began, held = virtual_clock.run(main)
 
     assert same == (200, "reloaded: no target has changed\n")
     assert more == (200, "reloaded: 1 came (more), 1 adjusted\n")
@@ -93,7 +93,7 @@ def test_a_session_of_a_target_that_goes_is_in_the_ledger_and_nowhere_else(caplo
             (seen,) = [seen for seen in standin.sessions if seen.path == "/ws/goes"]
             return seen, await exporter.samples(), sum(ledger.held(user, now) for user in users), told
 
-    seen, samples, held, told = virtual.run(main)
+    seen, samples, held, told = virtual_clock.run(main)
 
     assert (seen.close_received, seen.first_closer, seen.how) == (1000, "client", "close")
     assert "goes" not in samples
@@ -120,7 +120,7 @@ def test_what_is_open_of_a_target_that_comes_again_is_counted_once():
             await asyncio.sleep(30)
             return shown, exporter.daemon._told._open
 
-    shown, remembered = virtual.run(main)
+    shown, remembered = virtual_clock.run(main)
 
     assert shown == [None, 1, 0]
     assert "again" not in remembered
@@ -149,7 +149,7 @@ def test_new_targets_wait_as_at_the_start(delay, scraped_at, begins):
                 await asyncio.sleep(0.5)
             return begun[0].accepted_at - came
 
-    first = virtual.run(main)
+    first = virtual_clock.run(main)
 
     assert begins <= first <= begins + 7.1
 
@@ -170,7 +170,7 @@ def test_a_page_of_before_is_no_scrape_of_those_who_came_after():
         await asyncio.sleep(1)
         return waiting, begun
 
-    assert virtual.run(main) == ([], ["new"])
+    assert virtual_clock.run(main) == ([], ["new"])
 
 
 def test_a_target_that_goes_while_it_waits_does_not_begin_with_its_batch():
@@ -190,7 +190,7 @@ def test_a_target_that_goes_while_it_waits_does_not_begin_with_its_batch():
         await newcomers.close()
         return first, begun
 
-    assert virtual.run(main) == (["b"], ["b", "a"])
+    assert virtual_clock.run(main) == (["b"], ["b", "a"])
 
 
 def test_a_target_that_goes_while_its_batch_begins_does_not_begin():
@@ -208,7 +208,7 @@ def test_a_target_that_goes_while_its_batch_begins_does_not_begin():
         await asyncio.sleep(1)
         return begun
 
-    assert virtual.run(main) == ["a", "c"]
+    assert virtual_clock.run(main) == ["a", "c"]
 
 
 def test_a_target_that_comes_again_while_it_waits_waits_anew():
@@ -226,7 +226,7 @@ def test_a_target_that_comes_again_while_it_waits_waits_anew():
                 await asyncio.sleep(0.5)
             return begun[0].accepted_at - again
 
-    assert 20 <= virtual.run(main) <= 27.1
+    assert 20 <= virtual_clock.run(main) <= 27.1
 
 
 def test_a_stop_ends_the_waiting_too():
@@ -239,7 +239,7 @@ def test_a_stop_ends_the_waiting_too():
         assert asyncio.all_tasks() <= before
         return standin.finished
 
-    assert virtual.run(main) == 0
+    assert virtual_clock.run(main) == 0
 
 
 # Changing -------------------------------------------------------------------------------------------------------------
@@ -258,7 +258,7 @@ def test_a_changed_target_keeps_its_counts_and_takes_what_is_new():
             await asyncio.sleep(100)
             return before, answer, at_once, (await exporter.samples())["staging"], changed
 
-    before, answer, at_once, after, changed = virtual.run(main)
+    before, answer, at_once, after, changed = virtual_clock.run(main)
 
     assert answer == (200, "reloaded: 1 changed (staging)\n")
     assert counters(at_once) == counters(before)
@@ -284,7 +284,7 @@ def test_series_of_identities_that_are_gone_leave():
             await asyncio.sleep(90)
             return counted, at_once, (await exporter.samples())["staging"]
 
-    before, at_once, after = virtual.run(main)
+    before, at_once, after = virtual_clock.run(main)
 
     attempts = "ws_probe_identity_attempts_total"
     assert {key[1] for key in before if key[0] == attempts} == {"one", "two"}
@@ -310,7 +310,7 @@ def test_a_target_that_goes_elsewhere_forgets_what_its_backend_told():
             await asyncio.sleep(30)
             return before, at_once, (await exporter.samples())["staging"], {seen.path for seen in standin.sessions}
 
-    before, at_once, after, paths = virtual.run(main)
+    before, at_once, after, paths = virtual_clock.run(main)
 
     learned = {"ws_factory_valid", "ws_factory_slot_limit", "ws_factory_clock_skew_seconds"}
     assert learned <= {key[0] for key in before}
@@ -331,7 +331,7 @@ def test_a_budget_that_is_lifted_leaves_the_page():
             await exporter.reload(own(standin))
             return before, (await exporter.samples())["staging"]
 
-    before, after = virtual.run(main)
+    before, after = virtual_clock.run(main)
 
     assert before["ws_factory_slots_budget", "staging-0"] == 19
     assert "ws_factory_slots_budget" not in {key[0] for key in after}
@@ -349,7 +349,7 @@ def test_a_target_in_a_session_changes_when_that_is_over():
             await asyncio.sleep(4)
             return answer, during, (await exporter.samples())["staging"], exporter.daemon._ground.metrics.unprimed()
 
-    answer, during, after, strays = virtual.run(main)
+    answer, during, after, unexpected_series = virtual_clock.run(main)
 
     assert answer == (200, "reloaded: 1 changed (staging)\n")
     assert ("ws_probe_identity_attempts_total", "staging-0") in during
@@ -357,7 +357,7 @@ def test_a_target_in_a_session_changes_when_that_is_over():
     assert {key[1] for key in after if key[0] == "ws_probe_identity_attempts_total"} == {"new"}
     assert after["ws_probe_interval_seconds", "send"] == 60
     assert after["ws_probe_cycles_total", "send"] == 1
-    assert strays == []
+    assert unexpected_series == []
 
 
 def test_max_sessions_holds_from_the_reload_on():
@@ -368,4 +368,4 @@ def test_max_sessions_holds_from_the_reload_on():
             await exporter.reload(own(standin), max_sessions=3)
             return exporter.daemon._scheduler.most
 
-    assert virtual.run(main) == 3
+    assert virtual_clock.run(main) == 3

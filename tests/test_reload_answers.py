@@ -5,9 +5,9 @@ import logging
 import threading
 from types import SimpleNamespace
 
+import harness
 import pytest
-import rig
-import virtual
+import virtual_clock
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from reloads import OK, OK_AT, Exporter, Source, ended, own, running
@@ -43,7 +43,7 @@ def test_a_config_that_cannot_be_used_changes_nothing_and_every_mistake_is_said(
             fixed = await exporter.reload(own(standin, "other"))
             return first, refused, during, fixed, await exporter.samples(), loop.wall()
 
-    first, refused, during, fixed, after, now = virtual.run(main)
+    first, refused, during, fixed, after, now = virtual_clock.run(main)
 
     assert refused == (500, "".join(f"{line}\n" for line in (GOES_ON, *MISTAKES)))
     assert (first[OK,], during[None][OK,], after[None][OK,]) == (1, 0, 1)
@@ -74,7 +74,7 @@ def test_a_defect_of_ours_is_no_end_of_the_reloads(caplog):
         await exporter.daemon.stop()
         return first, gauge, second
 
-    first, gauge, second = virtual.run(main)
+    first, gauge, second = virtual_clock.run(main)
 
     assert first[0] == 500
     assert "please report this" in first[1]
@@ -96,7 +96,7 @@ def test_a_swap_that_breaks_is_taken_up_by_the_next_reload(monkeypatch):
             await asyncio.sleep(30)
             return broken, taken_up, await exporter.samples()
 
-    broken, taken_up, after = virtual.run(main)
+    broken, taken_up, after = virtual_clock.run(main)
 
     assert (broken[0], taken_up[0]) == (500, 200)
     assert set(after) == {None, "b", "c"}
@@ -118,7 +118,7 @@ def test_clients_may_ask_only_if_that_is_switched_on():
                 await asyncio.sleep(0.1)
             return refused, loads
 
-    refused, loads = virtual.run(main)
+    refused, loads = virtual_clock.run(main)
 
     assert refused == (403, "reload by HTTP is switched off: start with --web.enable-lifecycle, or send a SIGHUP\n")
     assert loads == 0
@@ -134,7 +134,7 @@ def test_post_and_put_reload_and_nothing_else_does():
                 for method in ("GET", "HEAD", "DELETE", "POST", "PUT")
             ]
 
-    assert virtual.run(main) == [(405, 0), (405, 0), (405, 0), (200, 1), (200, 2)]
+    assert virtual_clock.run(main) == [(405, 0), (405, 0), (405, 0), (200, 1), (200, 2)]
 
 
 def test_warnings_are_answered_and_logged(caplog):
@@ -145,7 +145,7 @@ def test_warnings_are_answered_and_logged(caplog):
             exporter.source.warnings = ("state_file: none stays in use",)
             return await exporter.reload(own(standin))
 
-    answer = virtual.run(main)
+    answer = virtual_clock.run(main)
 
     assert answer == (200, "reloaded: no target has changed\nwarning: state_file: none stays in use\n")
     assert "state_file: none stays in use" in caplog.messages
@@ -159,7 +159,7 @@ def test_one_line_says_what_came_of_it_with_some_of_the_names(caplog):
         async with running(loop, delay=100.0) as (exporter, standin):
             return await exporter.reload(*[own(standin, f"t{number:02d}") for number in range(12)])
 
-    answer = virtual.run(main)
+    answer = virtual_clock.run(main)
 
     names = ", ".join(f"t{number:02d}" for number in range(10))
     assert answer == (200, f"reloaded: 12 came ({names} and 2 more), 1 went (staging)\n")
@@ -230,7 +230,7 @@ def test_who_asks_while_a_reload_runs_gets_the_next_one_and_shares_it():
         await exporter.daemon.stop()
         return begun, exporter.daemon._reloading.reads, load, [answer.text for answer in answers]
 
-    begun, reads, load, answers = virtual.run(main)
+    begun, reads, load, answers = virtual_clock.run(main)
 
     assert begun == (1, True)
     assert not reads
@@ -257,7 +257,7 @@ def test_an_asker_who_goes_takes_the_reload_from_nobody():
         await exporter.daemon.stop()
         return list(exporter.daemon._ground.jobs), load.begun
 
-    assert virtual.run(main) == (["other"], 2)
+    assert virtual_clock.run(main) == (["other"], 2)
 
 
 def test_what_is_asked_before_the_start_is_over_waits_for_it():
@@ -277,7 +277,7 @@ def test_what_is_asked_before_the_start_is_over_waits_for_it():
         await exporter.daemon.stop()
         return early, source.loads
 
-    assert virtual.run(main) == (0, 1)
+    assert virtual_clock.run(main) == (0, 1)
 
 
 async def test_a_disk_that_does_not_answer_blocks_neither_the_next_reload_nor_the_stop(monkeypatch):
@@ -322,7 +322,7 @@ def test_a_stop_gives_up_what_is_being_reloaded():
         await asyncio.sleep(0)
         return answer, after, asyncio.all_tasks() <= tasks, list(exporter.daemon._ground.jobs)
 
-    answer, after, clean, jobs = virtual.run(main)
+    answer, after, clean, jobs = virtual_clock.run(main)
 
     assert (answer.status, answer.text) == (500, "the exporter is stopping\n")
     assert (after.status, after.text) == (503, "the exporter is stopping\n")
@@ -342,13 +342,13 @@ def test_what_was_known_of_targets_that_are_gone_is_let_go_of(tmp_path):
             for day in range(6):
                 key = tmp_path / f"key-{day}"
                 key.write_bytes(standin.key)
-                auth = {"jwt": {"key_file": str(key), "claims": rig.CLAIMS}}
+                auth = {"jwt": {"key_file": str(key), "claims": harness.CLAIMS}}
                 await exporter.reload(own(standin, f"day-{day}", auth=auth))
                 await asyncio.sleep(60 + HOUSEKEEPING_SECONDS)
                 sizes.append(remembered(exporter.daemon))
             return sizes
 
-    sizes = virtual.run(main)
+    sizes = virtual_clock.run(main)
 
     assert len(set(sizes)) == 1, sizes
     assert sizes[0][:3] == (1, 1, 1)
@@ -436,7 +436,7 @@ class Reckoned:
 
 def series_of(mapping):
     """What a fresh exporter would show of the target, by name and labels."""
-    (job,) = rig.planned(mapping).jobs
+    (job,) = harness.planned(mapping).jobs
     fresh = Metrics("1")
     fresh.add_target(target_series(job.target, job.profile))
     return {(key[0].name, *key[1:]) for key in fresh._targets[job.name].shelf._keys()}
@@ -480,7 +480,7 @@ def test_whatever_configs_follow_each_other_series_and_accounts_are_right(config
                 )
             return found, exporter.daemon._ground.metrics.unprimed()
 
-    found, strays = virtual.run(main)
+    found, unexpected_series = virtual_clock.run(main)
 
     for one in found:
         assert one["status"] == 200
@@ -488,4 +488,4 @@ def test_whatever_configs_follow_each_other_series_and_accounts_are_right(config
         assert all(one["series"])
         assert all(one["due"])
         assert one["fell"] == []
-    assert strays == []
+    assert unexpected_series == []

@@ -9,8 +9,8 @@ from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 import certificates
+import harness
 import pytest
-import rig
 import yaml
 from commands import command
 from prometheus_client.parser import text_string_to_metric_families
@@ -26,7 +26,7 @@ GOES_ON = "the config is not reloaded, the one before goes on"
 def own(standin, name, **changes):
     """A target with a path and users of its own."""
     users = {f"{name}-{n}": f"staging-{name}-user-{n}" for n in range(3)}
-    return rig.target(standin, **{"path": f"/ws/{name}", "name": name, "identities": users, **QUICK, **changes})
+    return harness.target(standin, **{"path": f"/ws/{name}", "name": name, "identities": users, **QUICK, **changes})
 
 
 class Running:
@@ -288,7 +288,7 @@ async def test_keys_and_certificates_are_picked_up_when_they_change(tmp_path):
         put(client_key, certificate.read_bytes())
         target = own(
             standin, "staging", tls=True, auth_retry="1s",
-            auth={"jwt": {"key_file": str(key), "claims": rig.CLAIMS}},
+            auth={"jwt": {"key_file": str(key), "claims": harness.CLAIMS}},
         )  # fmt: skip
         target["tls"] = {"ca_file": str(ca), "cert_file": str(certificate), "key_file": str(client_key)}
 

@@ -13,9 +13,9 @@ from functools import cache
 from operator import ge
 from pathlib import Path
 
+import harness
 import pytest
-import rig
-import wire
+import raw_server
 from test_daemon import HERE
 
 from exporter.daemon import Daemon, DaemonOptions
@@ -39,7 +39,7 @@ MIB = 2**20
 def own(standin, name, **changes):
     users = {f"{name}-{n}": f"staging-{name}-user-{n}" for n in range(3)}
     fields = {"interval": f"{INTERVAL:g}s", "timeout": "1500ms", "close_timeout": "400ms", **changes}
-    return rig.target(standin, f"/ws/{name}", name=name, identities=users, **fields)
+    return harness.target(standin, f"/ws/{name}", name=name, identities=users, **fields)
 
 
 def config(standin, number):
@@ -117,7 +117,7 @@ class Hundred:
     async def idle(self):
         """Return at a moment at which no session runs."""
         scheduler = self.daemon._scheduler
-        await wire.until(
+        await raw_server.until(
             lambda: not (scheduler.in_flight or scheduler._leaving or self.standin.open_connections), timeout=20
         )
 
@@ -142,7 +142,7 @@ class Hundred:
         gc.collect()
         ctypes.CDLL(None).malloc_trim(0)
         tasks = [task for task in asyncio.all_tasks() if not task.get_name().startswith("Task-")]
-        return (wire.open_fds(), len(tasks), threading.active_count()), sys.getallocatedblocks(), resident()
+        return (raw_server.open_fds(), len(tasks), threading.active_count()), sys.getallocatedblocks(), resident()
 
 
 @pytest.fixture

@@ -23,8 +23,8 @@ from exporter.report import (
     worth_a_line,
 )
 from exporter.report.findings import findings
+from exporter.report.formatting import span
 from exporter.report.summary import spread
-from exporter.report.words import span
 from exporter.result import Evidence, FactoryReason, Impairment, Phase, Probe, Skip, SkipCause, Trigger, Verdict
 
 OK, BAD, OURS = cases.PASSED, cases.SLOT_LIMIT, cases.IMPAIRED

@@ -10,7 +10,7 @@ import threading
 import time
 
 import pytest
-from wire import both_loops, until
+from raw_server import both_loops, until
 
 from exporter.resolver import (
     MAX_FAILED_ADDRESSES,

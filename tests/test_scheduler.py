@@ -12,9 +12,9 @@ import zlib
 from collections import Counter
 from dataclasses import replace
 
+import harness
 import pytest
-import rig
-import virtual
+import virtual_clock
 
 from exporter import scheduler as scheduler_module
 from exporter.host import LoopLagMonitor
@@ -23,12 +23,12 @@ from exporter.result import Impairment, Probe, Reason, Result, Skip, SkipCause, 
 from exporter.scheduler import DEAD_ALARM_SECONDS, FINISH_GRACE_SECONDS, MAX_LATE_SECONDS, STOP_GRACE_SECONDS, Scheduler
 from exporter.standin import StandIn, Timings
 
-POOL = tuple(rig.POOL)
+POOL = tuple(harness.POOL)
 
 
 def mapping(standin, **changes):
     """A target with time enough between its cycles for two confirm runs."""
-    return rig.target(standin, **{"interval": "20s", "timeout": "5s", "close_timeout": "1s", **changes})
+    return harness.target(standin, **{"interval": "20s", "timeout": "5s", "close_timeout": "1s", **changes})
 
 
 @contextlib.asynccontextmanager
@@ -42,7 +42,7 @@ async def backend(loop, **settings):
 @contextlib.asynccontextmanager
 async def scheduled(loop, *jobs, prober=None):
     """A running scheduler and what it tells; stopped at the end."""
-    scheduler, told = (prober or rig.Rig(clock=loop.clock)).schedule(*jobs)
+    scheduler, told = (prober or harness.Rig(clock=loop.clock)).schedule(*jobs)
     try:
         yield scheduler, told
     finally:
@@ -56,12 +56,12 @@ def observed(seconds, *mappings, fault=None, **settings):
         async with backend(loop, **settings) as standin:
             if fault:
                 standin.set_fault("*", fault)
-            plan = rig.planned(*[mapping(standin, **changes) for changes in mappings or ({},)])
+            plan = harness.planned(*[mapping(standin, **changes) for changes in mappings or ({},)])
             async with scheduled(loop, *plan.jobs) as (_, told):
                 await asyncio.sleep(seconds)
             return told, list(standin.sessions)
 
-    return virtual.run(main)
+    return virtual_clock.run(main)
 
 
 def dues(name, interval, begin, end):
@@ -128,11 +128,11 @@ def test_every_due_cycle_ends_as_exactly_one_thing(seed, tmp_path, caplog):
         async with backend(loop, slots=20, seed=seed) as standin:
             key_file = tmp_path / "key"
             key_file.write_bytes(standin.key)
-            auth = {"jwt": {"key_file": str(key_file), "claims": rig.CLAIMS}}
+            auth = {"jwt": {"key_file": str(key_file), "claims": harness.CLAIMS}}
             made = [mapping(standin, name=name, auth=auth, **shape) for name, shape in shapes.items()]
             # A breaker would keep the token back for the rest of the hour after the first rejection.
-            unbroken = {job.name: job.profile.model_copy(update={"breaker": []}) for job in rig.planned(*made).jobs}
-            jobs = [replace(job, profile=unbroken[job.name]) for job in rig.planned(*made).jobs]
+            unbroken = {job.name: job.profile.model_copy(update={"breaker": []}) for job in harness.planned(*made).jobs}
+            jobs = [replace(job, profile=unbroken[job.name]) for job in harness.planned(*made).jobs]
             begin = loop.wall()
             stormy = asyncio.ensure_future(storm(loop, standin, key_file, weather))
             async with scheduled(loop, *jobs) as (_, told):
@@ -141,7 +141,7 @@ def test_every_due_cycle_ends_as_exactly_one_thing(seed, tmp_path, caplog):
             stormy.cancel()
             return told, begin, end, {job.name: job.interval for job in jobs}
 
-    told, begin, end, intervals = virtual.run(main)
+    told, begin, end, intervals = virtual_clock.run(main)
 
     impaired = [result for result in told.results if result.impairment and result.trigger is Trigger.SCHEDULE]
     ended = Counter(one.target for one in (*told.cycles, *told.skips, *impaired))
@@ -169,7 +169,7 @@ class Played:
 
     def __init__(self, loop, *jobs, play=instant):
         self.begun = []
-        self.told = rig.Recorder()
+        self.told = harness.Recorder()
         self._loop, self._play = loop, play
         self.scheduler = Scheduler(jobs, self._run, self.told, loop.clock)
 
@@ -192,14 +192,14 @@ def played(seconds, *mappings, play=instant):
     """What began when, of that many seconds of schedule without sockets."""
 
     async def main(loop):
-        jobs = rig.planned(*[mapping(Nowhere, **changes) for changes in mappings]).jobs
+        jobs = harness.planned(*[mapping(Nowhere, **changes) for changes in mappings]).jobs
         player = Played(loop, *jobs, play=play)
         player.scheduler.start()
         await asyncio.sleep(seconds)
         await player.scheduler.stop()
         return player
 
-    return virtual.run(main)
+    return virtual_clock.run(main)
 
 
 def test_a_day_has_no_drift():
@@ -207,7 +207,7 @@ def test_a_day_has_no_drift():
     player = played(86_400, {"interval": "15s"})
 
     begun = [at for at, _ in player.begun]
-    expected = dues("staging", 15.0, virtual.EPOCH, virtual.EPOCH + 86_400)
+    expected = dues("staging", 15.0, virtual_clock.EPOCH, virtual_clock.EPOCH + 86_400)
     assert len(begun) == 5760
     assert max(abs(at - due) for at, due in zip(begun, expected, strict=True)) < 0.001
     assert player.told.skips == []
@@ -220,7 +220,7 @@ def test_targets_are_spread_by_a_checksum_of_their_names():
     alone = played(20, {"name": "target-3"})
 
     begun = {turn.job.name: at for at, turn in every.begun}
-    wanted = {name: dues(name, 20.0, virtual.EPOCH, virtual.EPOCH + 20)[0] for name in names}
+    wanted = {name: dues(name, 20.0, virtual_clock.EPOCH, virtual_clock.EPOCH + 20)[0] for name in names}
     assert begun == pytest.approx(wanted, abs=0.001)
     assert alone.begun[0][0] == pytest.approx(begun["target-3"], abs=0.001)
     assert max(begun.values()) - min(begun.values()) > 10
@@ -258,14 +258,14 @@ def blocking(at, seconds, changes, *, fault=None, until=120):
         async with backend(loop) as standin:
             if fault:
                 standin.set_fault("*", fault)
-            (job,) = rig.planned(mapping(standin, **changes)).jobs
+            (job,) = harness.planned(mapping(standin, **changes)).jobs
             due = dues(job.name, job.interval, loop.wall(), loop.wall() + until)[at]
             loop.call_at(loop.time() + due - loop.wall() - 0.001, loop.block, seconds)
             async with scheduled(loop, job) as (_, told):
                 await asyncio.sleep(until)
             return told
 
-    return virtual.run(main)
+    return virtual_clock.run(main)
 
 
 def test_a_cycle_that_falls_due_while_the_last_one_runs_is_an_overlap():
@@ -276,7 +276,9 @@ def test_a_cycle_that_falls_due_while_the_last_one_runs_is_an_overlap():
 
     assert causes(told)[SkipCause.OVERLAP] == 1
     assert set(causes(told)) <= {SkipCause.OVERLAP, SkipCause.DRAINING}, "the stop may meet the last session"
-    assert len(told.cycles) + len(told.skips) == len(dues("staging", 4.0, virtual.EPOCH, virtual.EPOCH + 120))
+    assert len(told.cycles) + len(told.skips) == len(
+        dues("staging", 4.0, virtual_clock.EPOCH, virtual_clock.EPOCH + 120)
+    )
 
 
 @pytest.mark.parametrize("fault", [None, "deaf"], ids=["healthy", "one hangs"])
@@ -286,14 +288,14 @@ def test_targets_that_share_their_users_wait_for_each_other(fault):
 
     async def main(loop):
         async with backend(loop) as standin:
-            jobs = rig.planned(*[mapping(standin, name=f"t{n}", path=f"/ws/t{n}", **one) for n in range(3)]).jobs
+            jobs = harness.planned(*[mapping(standin, name=f"t{n}", path=f"/ws/t{n}", **one) for n in range(3)]).jobs
             if fault:
                 standin.set_fault("/ws/t0", fault)
             async with scheduled(loop, *[replace(job, grid=jobs[0].grid) for job in jobs]) as (_, told):
                 await asyncio.sleep(201)
             return told
 
-    told = virtual.run(main)
+    told = virtual_clock.run(main)
 
     assert set(causes(told)) <= {SkipCause.DRAINING}, "the stop may meet the last session"
     answered = Counter((result.target, result.failed) for result in told.cycles)
@@ -319,7 +321,7 @@ def test_a_cycle_begins_in_time_or_is_late(interval, blocked, late):
 
     assert causes(told) == ({SkipCause.LATE: late} if late else {})
     seconds = float(interval.removesuffix("s"))
-    assert len(told.cycles) + late == len(dues("staging", seconds, virtual.EPOCH, virtual.EPOCH + 120))
+    assert len(told.cycles) + late == len(dues("staging", seconds, virtual_clock.EPOCH, virtual_clock.EPOCH + 120))
 
 
 def test_what_other_processes_hold_leaves_no_room():
@@ -328,8 +330,8 @@ def test_what_other_processes_hold_leaves_no_room():
 
     async def main(loop):
         async with backend(loop) as standin:
-            (job,) = rig.planned(mapping(standin, interval="150s", limits=limits)).jobs
-            prober = rig.Rig(clock=loop.clock)
+            (job,) = harness.planned(mapping(standin, interval="150s", limits=limits)).jobs
+            prober = harness.Rig(clock=loop.clock)
             with prober.state.transaction() as ledger:
                 for n, alias in enumerate(POOL * 3):
                     request = job.request(f"other-{n}", Probe.SEND, alias, Trigger.SCHEDULE)
@@ -339,7 +341,7 @@ def test_what_other_processes_hold_leaves_no_room():
                 await asyncio.sleep(900)
             return told
 
-    told = virtual.run(main)
+    told = virtual_clock.run(main)
 
     assert causes(told) == {SkipCause.BUDGET: 2}
     assert len(told.cycles) == 4
@@ -351,14 +353,14 @@ def test_a_backend_that_takes_no_connect_without_a_token_is_left_alone_by_a_rest
 
     async def main(loop):
         async with backend(loop) as standin:
-            standin.set_fault("/ws", f"slot_limit:user={rig.POOL['pool-001']}")
-            (job,) = rig.planned(mapping(standin, confirm={"runs": 0})).jobs
+            standin.set_fault("/ws", f"slot_limit:user={harness.POOL['pool-001']}")
+            (job,) = harness.planned(mapping(standin, confirm={"runs": 0})).jobs
             job = replace(job, profile=job.profile.model_copy(update={"connect_without_token": False}))
             async with scheduled(loop, job) as (_, told):
                 await asyncio.sleep(300)
             return told
 
-    told = virtual.run(main)
+    told = virtual_clock.run(main)
 
     assert set(causes(told)) == {SkipCause.RESTING}
     assert 4 <= len(told.skips) <= 5
@@ -392,12 +394,12 @@ def confirmed(fault, *, heal_after=None, healthy=True, until=100.0, **changes):
         async with backend(loop) as standin:
             if not healthy:
                 standin.set_fault("/ws", fault)
-            (job,) = rig.planned(mapping(standin, interval="100s", **changes)).jobs
+            (job,) = harness.planned(mapping(standin, interval="100s", **changes)).jobs
             async with scheduled(loop, job) as (_, told):
                 if healthy:
                     async with asyncio.timeout(200):
                         await standin.wait_sessions(1, timeout=200)
-                    await rig.until(lambda: told.cycles)
+                    await harness.until(lambda: told.cycles)
                     standin.set_fault("/ws", fault)
                 if heal_after is not None:
                     await standin.wait_sessions(heal_after + healthy, timeout=200)
@@ -405,7 +407,7 @@ def confirmed(fault, *, heal_after=None, healthy=True, until=100.0, **changes):
                 await asyncio.sleep(until)
             return told, list(standin.sessions)[healthy:]
 
-    return virtual.run(main)
+    return virtual_clock.run(main)
 
 
 def triggers(told):
@@ -466,17 +468,17 @@ def test_an_auth_refusal_of_a_confirm_run_ends_the_confirming():
 
     async def main(loop):
         async with backend(loop) as standin:
-            (job,) = rig.planned(mapping(standin, interval="100s")).jobs
+            (job,) = harness.planned(mapping(standin, interval="100s")).jobs
             async with scheduled(loop, job) as (_, told):
                 await standin.wait_sessions(1, timeout=200)
-                await rig.until(lambda: told.cycles)
+                await harness.until(lambda: told.cycles)
                 standin.set_fault("/ws", "internal_error")
                 await standin.wait_sessions(2, timeout=200)
                 standin.set_fault("/ws", "auth_unavailable")
                 await asyncio.sleep(60)
             return told
 
-    told = virtual.run(main)
+    told = virtual_clock.run(main)
 
     assert triggers(told)[1:] == [Trigger.SCHEDULE, Trigger.CONFIRM]
     assert told.results[-1].reason is Reason.AUTH_UNAVAILABLE
@@ -501,12 +503,12 @@ def failing_from(moment, loop, *, confirm):
     return play
 
 
-@pytest.mark.parametrize(("pool", "missed"), [({"one": "a-single-user"}, 0), (rig.POOL, 3)], ids=["one", "three"])
+@pytest.mark.parametrize(("pool", "missed"), [({"one": "a-single-user"}, 0), (harness.POOL, 3)], ids=["one", "three"])
 def test_a_confirm_run_that_finds_no_room_costs_no_cycle_unsaid(pool, missed):
     """Cycles that waited in vain are skips of the cause that kept it away, but for the last; a pool of one has none."""
 
     async def main(loop):
-        (job,) = rig.planned(
+        (job,) = harness.planned(
             mapping(
                 Nowhere, interval="2s", timeout="1s", close_timeout="500ms", confirm={"after": "9s"}, identities=pool
             )
@@ -517,9 +519,9 @@ def test_a_confirm_run_that_finds_no_room_costs_no_cycle_unsaid(pool, missed):
         await player.scheduler.stop()
         return player.told
 
-    told = virtual.run(main)
+    told = virtual_clock.run(main)
 
-    due = dues("staging", 2.0, virtual.EPOCH, virtual.EPOCH + 100)
+    due = dues("staging", 2.0, virtual_clock.EPOCH, virtual_clock.EPOCH + 100)
     assert causes(told) == ({SkipCause.BUDGET: missed} if missed else {})
     assert len(told.cycles) + len(told.skips) == len(due)
 
@@ -528,7 +530,7 @@ def test_a_confirm_run_looks_at_the_clock_before_it_asks_the_ledger():
     """A ledger that has not followed a step forward would think that the slots of the last hour are free."""
 
     async def main(loop):
-        (job,) = rig.planned(mapping(Nowhere, interval="100s")).jobs
+        (job,) = harness.planned(mapping(Nowhere, interval="100s")).jobs
         asked = []
 
         async def play(turn):
@@ -544,7 +546,7 @@ def test_a_confirm_run_looks_at_the_clock_before_it_asks_the_ledger():
         await player.scheduler.stop()
         return asked
 
-    assert virtual.run(main) == [[pytest.approx(3600)]] * 2
+    assert virtual_clock.run(main) == [[pytest.approx(3600)]] * 2
 
 
 async def until_failed(told):
@@ -557,7 +559,7 @@ def test_a_backend_without_users_is_confirmed_as_nobody():
     """A profile without identities has no other one to ask, and needs none."""
 
     async def main(loop):
-        jobs = rig.planned(mapping(Nowhere, profile="echo", identities=None, auth=None, interval="100s")).jobs
+        jobs = harness.planned(mapping(Nowhere, profile="echo", identities=None, auth=None, interval="100s")).jobs
         verdicts = iter([Verdict.PASS, Verdict.FAIL])
 
         async def play(turn):
@@ -569,7 +571,7 @@ def test_a_backend_without_users_is_confirmed_as_nobody():
         await player.scheduler.stop()
         return player
 
-    player = virtual.run(main)
+    player = virtual_clock.run(main)
 
     assert [turn.identity for _, turn in player.begun] == [None] * len(player.begun)
     assert [turn.trigger for _, turn in player.begun].count(Trigger.CONFIRM) == 2
@@ -584,7 +586,7 @@ def test_without_spare_slots_nothing_is_confirmed():
             for seconds in range(30, 60):
                 tight = mapping(standin, interval=f"{seconds}s", limits=limits)
                 with contextlib.suppress(AssertionError):
-                    (job,) = rig.planned(tight).jobs
+                    (job,) = harness.planned(tight).jobs
                     break
             async with scheduled(loop, job) as (_, told):
                 await asyncio.sleep(1000)
@@ -592,7 +594,7 @@ def test_without_spare_slots_nothing_is_confirmed():
                 await asyncio.sleep(300)
             return told
 
-    told = virtual.run(main)
+    told = virtual_clock.run(main)
 
     assert any(result.failed for result in told.results)
     assert set(triggers(told)) == {Trigger.SCHEDULE}
@@ -604,19 +606,19 @@ def test_a_cycle_that_falls_due_meanwhile_is_answered_by_the_confirm_run():
 
     async def main(loop):
         async with backend(loop) as standin:
-            (job,) = rig.planned(mapping(standin, interval="8s", timeout="3s")).jobs
+            (job,) = harness.planned(mapping(standin, interval="8s", timeout="3s")).jobs
             async with scheduled(loop, job) as (_, told):
                 await standin.wait_sessions(3, timeout=200)
-                await rig.until(lambda: len(told.cycles) == 3)
+                await harness.until(lambda: len(told.cycles) == 3)
                 standin.set_fault("/ws", "internal_error")
                 await asyncio.sleep(60)
                 end = loop.wall()
             return told, end
 
-    told, end = virtual.run(main)
+    told, end = virtual_clock.run(main)
 
     assert told.skips == []
-    assert len(told.cycles) == len(dues("staging", 8.0, virtual.EPOCH, end))
+    assert len(told.cycles) == len(dues("staging", 8.0, virtual_clock.EPOCH, end))
     answers = [result for result in told.cycles if result.trigger is Trigger.CONFIRM]
     assert len(answers) == 1, "the cycle 8 s after the first failure is answered by the run 12 s after it"
     assert answers[0].failed
@@ -631,7 +633,9 @@ def test_a_confirm_run_answers_what_the_cycle_asked_and_no_more(begin, passes):
     """A connect-deep cycle answered by a send-deep session counts for connect alone; a deeper one is still owed."""
 
     async def main(loop):
-        (job,) = rig.planned(mapping(Nowhere, interval="8s", timeout="3s", confirm={"after": "9s"}, probes=DEPTHS)).jobs
+        (job,) = harness.planned(
+            mapping(Nowhere, interval="8s", timeout="3s", confirm={"after": "9s"}, probes=DEPTHS)
+        ).jobs
 
         async def play(turn):
             failing = begin < loop.time() < 80 and not (passes and turn.trigger is Trigger.CONFIRM)
@@ -643,9 +647,9 @@ def test_a_confirm_run_answers_what_the_cycle_asked_and_no_more(begin, passes):
         await player.scheduler.stop()
         return player, job
 
-    player, job = virtual.run(main)
+    player, job = virtual_clock.run(main)
 
-    due = [job.cycle_at(at + 0.001) for at in dues("staging", 8.0, virtual.EPOCH, virtual.EPOCH + 160)]
+    due = [job.cycle_at(at + 0.001) for at in dues("staging", 8.0, virtual_clock.EPOCH, virtual_clock.EPOCH + 160)]
     expected = Counter(probe for cycle in due for probe in Probe if probe.rank <= job.depth(cycle).rank)
     counted = Counter(probe for result in player.told.cycles for probe in result.verdicts)
     assert counted == expected
@@ -656,7 +660,7 @@ def test_a_confirm_run_answers_what_the_cycle_asked_and_no_more(begin, passes):
 # Clocks -------------------------------------------------------------------------------------------------------------
 
 
-class Shifting(rig.Recorder):
+class Shifting(harness.Recorder):
     """Sinks that let the ledger follow the clock, as the daemon does."""
 
     def __init__(self, state):
@@ -675,8 +679,8 @@ def test_a_step_of_the_wall_clock_loses_no_cycle(step):
     async def main(loop):
         async with backend(loop) as standin:
             limits = {"slots_per_identity": 20, "slot_release": "300s"}
-            (job,) = rig.planned(mapping(standin, limits=limits)).jobs
-            prober = rig.Rig(clock=loop.clock)
+            (job,) = harness.planned(mapping(standin, limits=limits)).jobs
+            prober = harness.Rig(clock=loop.clock)
             told = Shifting(prober.state)
             scheduler = Scheduler([job], prober.prober.run, told, loop.clock)
             watch = asyncio.ensure_future(LoopLagMonitor(loop.time).run(lambda _: scheduler.look()))
@@ -700,7 +704,7 @@ def test_a_step_of_the_wall_clock_loses_no_cycle(step):
             look()
             return told, held, [session.accepted_at for session in standin.sessions]
 
-    told, held, begun = virtual.run(main)
+    told, held, begun = virtual_clock.run(main)
 
     gaps = [after - before for before, after in itertools.pairwise(begun)]
     assert told.skips == []
@@ -718,14 +722,14 @@ def test_a_step_is_seen_by_a_due_cycle_too():
 
     async def main(loop):
         async with backend(loop) as standin:
-            (job,) = rig.planned(mapping(standin)).jobs
+            (job,) = harness.planned(mapping(standin)).jobs
             async with scheduled(loop, job) as (_, told):
                 await asyncio.sleep(50)
                 loop.step(3600)
                 await asyncio.sleep(100)
             return told
 
-    told = virtual.run(main)
+    told = virtual_clock.run(main)
 
     assert told.skips == []
     assert told.steps == [pytest.approx(3600)]
@@ -751,8 +755,8 @@ def test_a_clock_step_costs_no_work_that_grows_with_it(step, phase, monkeypatch)
 
     async def main(loop):
         async with backend(loop) as standin:
-            (job,) = rig.planned(mapping(standin)).jobs
-            prober = rig.Rig(clock=loop.clock)
+            (job,) = harness.planned(mapping(standin)).jobs
+            prober = harness.Rig(clock=loop.clock)
             told = Shifting(prober.state)
             scheduler = Scheduler([job], prober.prober.run, told, loop.clock)
             async with asyncio.TaskGroup() as group:
@@ -767,7 +771,7 @@ def test_a_clock_step_costs_no_work_that_grows_with_it(step, phase, monkeypatch)
             await scheduler.stop()
             return len(told.cycles) - before, told
 
-    cycles, told = virtual.run(main)
+    cycles, told = virtual_clock.run(main)
 
     assert cycles >= 1, "a session within one interval of the step"
     assert told.steps == [pytest.approx(step, rel=1e-6)]
@@ -815,8 +819,8 @@ def test_sessions_of_others_take_their_part_of_the_bound():
 
     async def main(loop):
         others = 2
-        jobs = rig.planned(mapping(Nowhere)).jobs
-        told = rig.Recorder()
+        jobs = harness.planned(mapping(Nowhere)).jobs
+        told = harness.Recorder()
         scheduler = Scheduler(jobs, instant, told, loop.clock, most=2, others=lambda: others)
         scheduler.start()
         await asyncio.sleep(50)
@@ -826,7 +830,7 @@ def test_sessions_of_others_take_their_part_of_the_bound():
         await scheduler.stop()
         return full, len(told.cycles)
 
-    full, later = virtual.run(main)
+    full, later = virtual_clock.run(main)
 
     assert full == (0, {SkipCause.CAPACITY})
     assert later >= 2
@@ -836,7 +840,7 @@ def test_sessions_in_flight_are_bounded():
     """The cycles of other targets that find no room are skipped as `capacity`; when there is room they run again."""
 
     async def main(loop):
-        jobs = rig.planned(*[mapping(Nowhere, name=f"t{number}") for number in range(6)]).jobs
+        jobs = harness.planned(*[mapping(Nowhere, name=f"t{number}") for number in range(6)]).jobs
         most = 0
 
         async def slow(turn):
@@ -844,14 +848,14 @@ def test_sessions_in_flight_are_bounded():
             most = max(most, scheduler.in_flight)
             return await instant(turn, lasts=8.0)
 
-        told = rig.Recorder()
+        told = harness.Recorder()
         scheduler = Scheduler(jobs, slow, told, loop.clock, most=2)
         scheduler.start()
         await asyncio.sleep(100)
         await scheduler.stop()
         return told, most, scheduler.in_flight
 
-    told, most, left = virtual.run(main)
+    told, most, left = virtual_clock.run(main)
 
     assert (most, left) == (2, 0)
     assert {skip.cause for skip in told.skips} - {SkipCause.DRAINING} == {SkipCause.CAPACITY}
@@ -861,7 +865,7 @@ def test_sessions_in_flight_are_bounded():
 # The alarm ----------------------------------------------------------------------------------------------------------
 
 
-class Broken(rig.Recorder):
+class Broken(harness.Recorder):
     """Sinks of which one breaks once."""
 
     def __init__(self):
@@ -878,7 +882,7 @@ def test_a_bug_of_ours_is_logged_and_the_schedule_goes_on(caplog):
     """What breaks while a cycle is handed over costs that cycle, and is said: APScheduler would swallow it."""
 
     async def main(loop):
-        (job,) = rig.planned(mapping(Nowhere)).jobs
+        (job,) = harness.planned(mapping(Nowhere)).jobs
         told = Broken()
         scheduler = Scheduler([job], instant, told, loop.clock)
         scheduler.start()
@@ -886,7 +890,7 @@ def test_a_bug_of_ours_is_logged_and_the_schedule_goes_on(caplog):
         await scheduler.stop()
         return told
 
-    told = virtual.run(main)
+    told = virtual_clock.run(main)
 
     assert len(told.cycles) == 9
     assert [record.getMessage() for record in caplog.records] == ["a due cycle of staging broke: please report this"]
@@ -920,7 +924,7 @@ def test_a_dead_alarm_is_known():
     """`alive` while cycles are handed over, however long nobody could run; not when they fall due and none is."""
 
     async def main(loop):
-        (job,) = rig.planned(mapping(Nowhere)).jobs
+        (job,) = harness.planned(mapping(Nowhere)).jobs
         player = Played(loop, job)
         before = player.scheduler.alive
         player.scheduler.start()
@@ -935,7 +939,7 @@ def test_a_dead_alarm_is_known():
         await player.scheduler.stop()
         return before, running, stepped, dead
 
-    assert virtual.run(main) == (True, True, True, False)
+    assert virtual_clock.run(main) == (True, True, True, False)
 
 
 # The stop -----------------------------------------------------------------------------------------------------------
@@ -946,12 +950,12 @@ def stopped_in(fault, *, after, **changes):
 
     async def main(loop):
         async with backend(loop) as standin:
-            (job,) = rig.planned(mapping(standin, **changes)).jobs
+            (job,) = harness.planned(mapping(standin, **changes)).jobs
             tasks = asyncio.all_tasks()
-            prober = rig.Rig(clock=loop.clock)
+            prober = harness.Rig(clock=loop.clock)
             scheduler, told = prober.schedule(job)
             await standin.wait_sessions(1, timeout=200)
-            await rig.until(lambda: told.cycles)
+            await harness.until(lambda: told.cycles)
             if fault:
                 standin.set_fault("/ws", fault)
             prober.opened.clear()
@@ -969,7 +973,7 @@ def stopped_in(fault, *, after, **changes):
             held = [hold for hold in prober.state.ledger._book.every_hold() if hold.closed is None]
             return told, list(standin.sessions), took, held
 
-    return virtual.run(main)
+    return virtual_clock.run(main)
 
 
 def standin_tasks(standin):
@@ -1013,10 +1017,10 @@ def test_a_stop_ends_the_confirming_at_once():
 
     async def main(loop):
         async with backend(loop) as standin:
-            (job,) = rig.planned(mapping(standin, interval="8s", timeout="3s", confirm={"after": "20s"})).jobs
+            (job,) = harness.planned(mapping(standin, interval="8s", timeout="3s", confirm={"after": "20s"})).jobs
             async with scheduled(loop, job) as (scheduler, told):
                 await standin.wait_sessions(1, timeout=200)
-                await rig.until(lambda: told.cycles)
+                await harness.until(lambda: told.cycles)
                 standin.set_fault("/ws", "internal_error")
                 await standin.wait_sessions(2, timeout=200)
                 await asyncio.sleep(17)
@@ -1026,7 +1030,7 @@ def test_a_stop_ends_the_confirming_at_once():
                 await asyncio.sleep(100)
             return told, took, len(standin.sessions)
 
-    told, took, sessions = virtual.run(main)
+    told, took, sessions = virtual_clock.run(main)
 
     assert took < 0.01
     assert sessions == 2
@@ -1051,8 +1055,8 @@ def test_two_stops_at_once_are_one():
     async def main(loop):
         async with backend(loop) as standin:
             standin.set_fault("/ws", "deaf", "no_close_answer")
-            (job,) = rig.planned(mapping(standin, timeout="15s", close_timeout="1400ms")).jobs
-            prober = rig.Rig(clock=loop.clock)
+            (job,) = harness.planned(mapping(standin, timeout="15s", close_timeout="1400ms")).jobs
+            prober = harness.Rig(clock=loop.clock)
             scheduler, told = prober.schedule(job)
             await prober.opened.wait()
             begun = loop.time()
@@ -1065,7 +1069,7 @@ def test_two_stops_at_once_are_one():
             await asyncio.sleep(100)
             return told, took, prober.open
 
-    told, took, still_open = virtual.run(main)
+    told, took, still_open = virtual_clock.run(main)
 
     assert took == pytest.approx(FINISH_GRACE_SECONDS + 1.4, abs=0.01)
     assert causes(told) == {SkipCause.DRAINING: 1}
@@ -1079,7 +1083,7 @@ def test_a_stop_before_the_start_and_one_at_rest_are_harmless():
     async def main(loop):
         problems = []
         loop.set_exception_handler(lambda _, context: problems.append(context))
-        (job,) = rig.planned(mapping(Nowhere)).jobs
+        (job,) = harness.planned(mapping(Nowhere)).jobs
         never = Played(loop, job)
         await never.scheduler.stop()
         idle = Played(loop, job)
@@ -1089,7 +1093,7 @@ def test_a_stop_before_the_start_and_one_at_rest_are_harmless():
         await asyncio.sleep(100)
         return problems, never.begun + idle.begun
 
-    assert virtual.run(main) == ([], [])
+    assert virtual_clock.run(main) == ([], [])
 
 
 def test_an_impairment_is_neither_a_pass_nor_a_failure(tmp_path):
@@ -1099,8 +1103,8 @@ def test_an_impairment_is_neither_a_pass_nor_a_failure(tmp_path):
     async def main(loop):
         async with backend(loop) as standin:
             key.write_bytes(standin.key)
-            auth = {"jwt": {"key_file": str(key), "claims": rig.CLAIMS}}
-            (job,) = rig.planned(mapping(standin, auth=auth, confirm={"after": "2s"})).jobs
+            auth = {"jwt": {"key_file": str(key), "claims": harness.CLAIMS}}
+            (job,) = harness.planned(mapping(standin, auth=auth, confirm={"after": "2s"})).jobs
             async with scheduled(loop, job) as (_, told):
                 for fault, content in (("none", standin.key), ("internal_error", None), ("none", b"")):
                     standin.set_fault("/ws", fault)
@@ -1112,7 +1116,7 @@ def test_an_impairment_is_neither_a_pass_nor_a_failure(tmp_path):
                 await asyncio.sleep(20)
             return told
 
-    told = virtual.run(main)
+    told = virtual_clock.run(main)
 
     assert [result.impairment for result in told.results if result.trigger is Trigger.SCHEDULE] == [
         None, None, Impairment.TOKEN, None,

@@ -7,9 +7,9 @@ import asyncio
 import random
 from collections import Counter
 
+import harness
 import pytest
-import rig
-import virtual
+import virtual_clock
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_scheduler import Nowhere, dues, instant, mapping
@@ -22,10 +22,10 @@ FAR = 10_000.0
 
 def job(name="staging", **changes):
     users = {f"{name}-{n}": f"{name}-user-{n}" for n in range(3)}
-    return rig.planned(mapping(Nowhere, **{"name": name, "identities": users, **changes})).jobs[0]
+    return harness.planned(mapping(Nowhere, **{"name": name, "identities": users, **changes})).jobs[0]
 
 
-class Stage(rig.Recorder):
+class Stage(harness.Recorder):
     """A scheduler, what it tells and when it went over to which job; sessions are played by `play(turn)`."""
 
     def __init__(self, loop, *jobs, play=instant):
@@ -73,7 +73,7 @@ def run(script, *jobs, play=instant):
         await stage.scheduler.stop()
         return stage
 
-    return virtual.run(main)
+    return virtual_clock.run(main)
 
 
 async def at(loop, seconds):
@@ -83,7 +83,7 @@ async def at(loop, seconds):
 
 def first_due(name="staging", interval=20.0):
     """Seconds after the epoch at which the first cycle is due."""
-    return dues(name, interval, virtual.EPOCH, virtual.EPOCH + FAR)[0] - virtual.EPOCH
+    return dues(name, interval, virtual_clock.EPOCH, virtual_clock.EPOCH + FAR)[0] - virtual_clock.EPOCH
 
 
 # Coming and going -----------------------------------------------------------------------------------------------------
@@ -105,10 +105,10 @@ def test_a_new_target_waits_for_its_beginning():
     stage = run(script, job())
 
     begun = [moment for moment, turn in stage.begun if turn.job.name == "came"]
-    wanted = dues("came", 20.0, virtual.EPOCH + 103, virtual.EPOCH + 203)
+    wanted = dues("came", 20.0, virtual_clock.EPOCH + 103, virtual_clock.EPOCH + 203)
     assert begun == pytest.approx(wanted, abs=0.001)
     assert len(begun) == 5
-    assert stage.expected == dues("came", 20.0, virtual.EPOCH + 65, virtual.EPOCH + FAR)[0]
+    assert stage.expected == dues("came", 20.0, virtual_clock.EPOCH + 65, virtual_clock.EPOCH + FAR)[0]
 
 
 def test_a_target_that_is_gone_has_no_more_cycles_and_disturbs_nobody():
@@ -125,7 +125,7 @@ def test_a_target_that_is_gone_has_no_more_cycles_and_disturbs_nobody():
     counted = Counter(turn.job.name for _, turn in stage.begun)
     assert counted == {"gone": 5, "stays": 15}
     begun = [moment for moment, turn in stage.begun if turn.job is stays]
-    assert begun == pytest.approx(dues("stays", 20.0, virtual.EPOCH, virtual.EPOCH + 300), abs=0.001)
+    assert begun == pytest.approx(dues("stays", 20.0, virtual_clock.EPOCH, virtual_clock.EPOCH + 300), abs=0.001)
 
 
 def test_a_session_of_a_target_that_is_gone_finishes_and_is_told_to_nobody():
@@ -155,7 +155,7 @@ def test_a_target_that_is_gone_confirms_nothing():
         return await instant(turn, verdict=Verdict.FAIL if failing else Verdict.PASS)
 
     tight = job(interval="20s", confirm={"runs": 2, "after": "15s"})
-    begins = tight.cycle_at(virtual.EPOCH + first + 0.001)
+    begins = tight.cycle_at(virtual_clock.EPOCH + first + 0.001)
 
     async def script(loop, stage):
         await at(loop, first + 20 + 10)
@@ -207,9 +207,9 @@ def test_an_idle_target_goes_over_at_once():
 
     stage = run(script, job())
 
-    change = virtual.EPOCH + first + 41
+    change = virtual_clock.EPOCH + first + 41
     wanted = [
-        *dues("staging", 20.0, virtual.EPOCH, change),
+        *dues("staging", 20.0, virtual_clock.EPOCH, change),
         *dues("staging", 33.0, change, change + 300),
     ]
     assert [moment for moment, _ in stage.begun] == pytest.approx(wanted, abs=0.001)
@@ -230,7 +230,7 @@ def test_a_target_in_a_session_goes_over_when_it_is_over():
 
     stage = run(script, job(), play=lasting(4.5))
 
-    assert stage.over == [(pytest.approx(virtual.EPOCH + first + 4.5), changes[1])]
+    assert stage.over == [(pytest.approx(virtual_clock.EPOCH + first + 4.5), changes[1])]
     assert [turn.job.target.timeout for _, turn in stage.begun] == [5.0, 3.0, 3.0]
     assert stage.ended("staging") == 3
 
@@ -248,14 +248,14 @@ def test_a_change_calls_off_what_should_confirm_a_failure():
     """What failed may be mended by the change: the failure stands, and the cycle that was owed is an overlap."""
     first = first_due()
     patient = job(confirm={"runs": 2, "after": "15s"})
-    second = patient.cycle_at(virtual.EPOCH + first + 20.001)
+    second = patient.cycle_at(virtual_clock.EPOCH + first + 20.001)
 
     async def script(loop, stage):
         await at(loop, first + 20 + 25)
         assert [turn.trigger for _, turn in stage.begun] == [Trigger.SCHEDULE, Trigger.SCHEDULE, Trigger.CONFIRM]
         stage.scheduler.change(job(interval="30s"))
         await at(loop, first + 20 + 25.5)
-        assert [moment for moment, _ in stage.over] == [pytest.approx(virtual.EPOCH + first + 45, abs=0.01)]
+        assert [moment for moment, _ in stage.over] == [pytest.approx(virtual_clock.EPOCH + first + 45, abs=0.01)]
         await at(loop, first + 20 + 40)
 
     stage = run(script, patient, play=failing_from(second))
@@ -267,7 +267,7 @@ def test_a_change_calls_off_what_should_confirm_a_failure():
 def test_after_a_change_failures_are_confirmed_again():
     """What was called off was the cycle of then, not those of the new job."""
     first = first_due()
-    second = job().cycle_at(virtual.EPOCH + first + 20.001)
+    second = job().cycle_at(virtual_clock.EPOCH + first + 20.001)
 
     async def script(loop, stage):
         await at(loop, first + 5)
@@ -312,7 +312,7 @@ def test_a_cycle_that_is_due_when_the_target_changes_is_not_lost():
 
     stage = run(script, job())
 
-    assert [moment for moment, _ in stage.begun] == [pytest.approx(virtual.EPOCH + first + 2, abs=0.01)]
+    assert [moment for moment, _ in stage.begun] == [pytest.approx(virtual_clock.EPOCH + first + 2, abs=0.01)]
     assert [found.interval for _, found in stage.over] == [45.0]
 
 
@@ -336,7 +336,7 @@ def test_what_others_leave_a_target_is_known_to_its_next_session():
     """No session need be over for that, and none begins anew."""
     first = first_due()
     before = job()
-    adjusted = rig.planned(
+    adjusted = harness.planned(
         mapping(Nowhere, identities={f"staging-{n}": f"staging-user-{n}" for n in range(3)}),
         mapping(Nowhere, name="more"),
     ).jobs[0]
@@ -367,7 +367,7 @@ def test_a_target_can_change_before_it_begins():
     stage = run(script)
 
     assert [moment for moment, _ in stage.begun] == pytest.approx(
-        dues("came", 31.0, virtual.EPOCH + 60, virtual.EPOCH + 160), abs=0.001
+        dues("came", 31.0, virtual_clock.EPOCH + 60, virtual_clock.EPOCH + 160), abs=0.001
     )
 
 
@@ -422,7 +422,7 @@ def test_whatever_comes_goes_and_changes_nothing_due_is_lost(steps, seed):
         await stage.scheduler.stop()
         return stage
 
-    stage = virtual.run(main)
+    stage = virtual_clock.run(main)
 
     assert {name: stage.ended(name) for name in NAMES} == {name: stage.expected[name] for name in NAMES}
     assert stage.open == 0

@@ -16,15 +16,15 @@ import traceback
 from contextlib import AsyncExitStack, contextmanager
 from urllib.parse import quote, quote_plus
 
+import harness
 import pytest
-import rig
+import raw_server
 import standin_clients
-import wire
 import yaml
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from fault_cases import cases, meet_all, standing
 from realservers import answered, get
-from table import cases, meet_all, standing
 
 import exporter.probing
 from exporter import log, tokens
@@ -194,7 +194,7 @@ def everything_logged(watched):
 def a_daemon(*targets, history_file=None):
     """A daemon whose sessions are driven by a test, and whose history keeps them all."""
     options = DaemonOptions(ListenAddress("127.0.0.1", 0), startup_delay=3600.0, history_file=history_file)
-    daemon = Daemon(rig.planned(*targets), options)
+    daemon = Daemon(harness.planned(*targets), options)
     daemon._ground.history._last = 1000
     if daemon._file is not None:
         daemon._file._database._limits = StorageLimits(1000, 1000, 1 << 24)
@@ -208,7 +208,7 @@ async def told_by_a_daemon(watch, folder, sessions):
     """What `sessions(observe)` gives, after a daemon was told every result, its pages and its history were read."""
     file = folder / "history"
     async with StandIn.start(tls_port=None) as standin:
-        daemon = a_daemon(rig.target(standin, identities={"pool-001": "somebody"}), history_file=file)
+        daemon = a_daemon(harness.target(standin, identities={"pool-001": "somebody"}), history_file=file)
         await daemon.start()
         try:
             met = await sessions(daemon._told.observe)
@@ -365,7 +365,7 @@ def with_key_file(standin, folder, name, carry):
     content, settings = FILES[name]
     file = folder / "the.key"
     file.write_bytes(content.encode("utf-8", "surrogateescape"))
-    mapping = rig.target(standin, identities={"pool-001": "staging-e2e-user-001"})
+    mapping = harness.target(standin, identities={"pool-001": "staging-e2e-user-001"})
     source = {"token_file": str(file)} if "token_file" in settings else {"key_file": str(file), **settings}
     mapping["auth"] = {"carry": carry, "jwt": source}
     return mapping
@@ -387,7 +387,7 @@ async def test_no_secret_is_shown_when_the_key_or_token_is_not_good(name, carry,
     async def sessions(told):
         async with StandIn.start(tls_port=None, pace=Timings.quick()) as standin:
             target = with_key_file(standin, tmp_path, name, carry)
-            prober, job = rig.Rig(), rig.planned(target).jobs[0]
+            prober, job = harness.Rig(), harness.planned(target).jobs[0]
             results = [await prober.run(job) for _ in range(3)]
             for result in results:
                 told(result)
@@ -446,8 +446,8 @@ async def test_no_secret_is_shown_when_a_session_breaks_on_our_side(defect, carr
 
     async def sessions(told):
         async with StandIn.start(tls_port=None, pace=Timings.quick()) as standin:
-            job = rig.planned(with_key_file(standin, tmp_path, "wrong key", carry)).jobs[0]
-            result = await rig.Rig().run(job)
+            job = harness.planned(with_key_file(standin, tmp_path, "wrong key", carry)).jobs[0]
+            result = await harness.Rig().run(job)
             told(result)
             return result
 
@@ -494,7 +494,7 @@ async def quoting(peer):
     text = json.dumps({"line": peer.line, **peer.headers})
     if peer.line.startswith("GET /message"):
         text += json.dumps(await peer.message(), ensure_ascii=False)
-    peer.send(wire.text({"type": "error", "code": text[-60:], "you_sent": text}))
+    peer.send(raw_server.text({"type": "error", "code": text[-60:], "you_sent": text}))
     peer.close(4401, text[-100:])
 
 
@@ -534,10 +534,10 @@ async def test_no_secret_is_shown_whatever_carries_it(way, backend, watch, tmp_p
     watch.secrets.add(CLAIM)
 
     async def sessions(told):
-        async with wire.serving(backend) as server:
+        async with raw_server.serving(backend) as server:
             target, profiles = carrying(server.port, tmp_path, way)
-            job = rig.planned(target, profiles=profiles).jobs[0]
-            results = [await rig.Rig().run(job) for _ in range(2)]
+            job = harness.planned(target, profiles=profiles).jobs[0]
+            results = [await harness.Rig().run(job) for _ in range(2)]
             for result in results:
                 told(result)
             (tmp_path / "exporter.yml").write_text(yaml.safe_dump({"targets": [target], "profiles": profiles}))

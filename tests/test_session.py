@@ -12,11 +12,7 @@ import warnings
 
 import pytest
 import websockets
-from websockets import exceptions as ws
-from websockets.asyncio.server import serve
-from websockets.frames import Close, Opcode
-from websockets.protocol import Protocol
-from wire import (
+from raw_server import (
     AUTHED,
     ECHO_REPLY,
     END,
@@ -42,6 +38,10 @@ from wire import (
     text,
     until,
 )
+from websockets import exceptions as ws
+from websockets.asyncio.server import serve
+from websockets.frames import Close, Opcode
+from websockets.protocol import Protocol
 
 from exporter.config import Profile
 from exporter.profiles import BUILT_IN

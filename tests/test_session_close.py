@@ -3,8 +3,7 @@
 import struct
 
 import pytest
-from websockets.frames import Opcode
-from wire import (
+from raw_server import (
     AUTHED,
     END,
     HALF_CLOSE,
@@ -25,6 +24,7 @@ from wire import (
     text,
     upgrade_with,
 )
+from websockets.frames import Opcode
 
 from exporter.result import Phase, Probe
 

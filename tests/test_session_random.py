@@ -6,16 +6,16 @@ import os
 import random
 from dataclasses import dataclass
 
+import harness
 import pytest
-import rig
-import wire
+import raw_server
 
 from exporter.config import ErrorRule, Exchange, Profile, Welcome
 from exporter.result import Probe, Reason, Result
 
 SEEDS, SESSIONS = range(int(os.environ.get("SEEDS", "2"))), 1_000
 """`SEEDS=10` for the ten thousand (`make soak`)."""
-NONCE = wire.NONCE
+NONCE = raw_server.NONCE
 
 ERRORS = [None, {"error": {}}, {"type": "error"}]
 ROWS = [{"error": {"code": 1}}, {"error": {"code": 2}}, {"type": "error"}, {"type": "error", "id": NONCE}, {"code": 1}]
@@ -93,8 +93,8 @@ def packed(dice, messages):
     while rest:
         many = dice.choice([1, 1, 1, 2, 3])
         now, rest = rest[:many], rest[many:]
-        opcode = dice.choice([wire.Opcode.TEXT, wire.Opcode.TEXT, wire.Opcode.BINARY])
-        frames.append(wire.frame(opcode, b"\n".join(json.dumps(each).encode() for each in now)))
+        opcode = dice.choice([raw_server.Opcode.TEXT, raw_server.Opcode.TEXT, raw_server.Opcode.BINARY])
+        frames.append(raw_server.frame(opcode, b"\n".join(json.dumps(each).encode() for each in now)))
     return [b"".join(frames)] if dice.random() < 0.5 else frames
 
 
@@ -124,7 +124,7 @@ def playing(dice, played):
     """The server of one session: it closes as soon as it has said all it has to say."""
 
     async def script(peer):
-        await peer.upgrade(wire.WELCOME if played.profile.welcome else b"")
+        await peer.upgrade(raw_server.WELCOME if played.profile.welcome else b"")
         for messages in played.says:
             await peer.message()
             for part in packed(dice, messages):
@@ -143,8 +143,10 @@ async def test_no_session_passes_on_what_the_profile_calls_an_error(seed):
     passed = 0
     for number in range(SESSIONS):
         played = made_session(dice)
-        async with wire.serving(playing(dice, played)) as server:
-            facts = await wire.converse(server, profile=played.profile, timeout=30.0, close_timeout=10.0, slack=60.0)
+        async with raw_server.serving(playing(dice, played)) as server:
+            facts = await raw_server.converse(
+                server, profile=played.profile, timeout=30.0, close_timeout=10.0, slack=60.0
+            )
         assert (facts.fault is None) == played.passes, (seed, number, played, facts.fault)
         passed += played.passes
     assert SESSIONS // 50 < passed < SESSIONS // 2
@@ -166,8 +168,10 @@ def made_refusal(dice, carry):
     if carry != "message" and dice.random() < 0.4:
         status = dice.choice(list(BY_STATUS))
         return BY_STATUS[status], f"HTTP/1.1 {status} No\r\nContent-Length: 0\r\n\r\n".encode()
-    known, said = dice.choice([(ROW, wire.text(REFUSED)), (CLOSED, b""), (ROW | CLOSED, wire.text(REFUSED))])
-    return known, said + wire.close(4401, "no")
+    known, said = dice.choice(
+        [(ROW, raw_server.text(REFUSED)), (CLOSED, b""), (ROW | CLOSED, raw_server.text(REFUSED))]
+    )
+    return known, said + raw_server.close(4401, "no")
 
 
 def rejecting(refusal, tokens):
@@ -204,7 +208,7 @@ def refused_target(dice, port, folder, carry, known):
         "identities": {f"user-{number}": f"subject-{number}" for number in range(dice.choice([1, 2, 3]))},
         "auth": {"secret_file": str(secret), "carry": carry},
     }  # fmt: skip
-    return rig.planned(target, profiles={"own": profile}).jobs[0]
+    return harness.planned(target, profiles={"own": profile}).jobs[0]
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -214,8 +218,8 @@ async def test_no_rejected_token_is_sent_more_than_twice(seed, tmp_path):
     for number in range(ROUNDS):
         carry, tokens = dice.choice(CARRIERS), []
         known, refusal = made_refusal(dice, carry)
-        async with wire.serving(rejecting(refusal, tokens)) as server:
-            made, prober = refused_target(dice, server.port, tmp_path, carry, known), rig.Rig()
+        async with raw_server.serving(rejecting(refusal, tokens)) as server:
+            made, prober = refused_target(dice, server.port, tmp_path, carry, known), harness.Rig()
             told = [
                 await prober.run(made, depth=dice.choice([Probe.AUTH, Probe.SEND, Probe.SEND]), identity=identity)
                 for identity in dice.choices(list(made.identities), k=TRIES)

@@ -7,7 +7,7 @@ import time
 
 import pytest
 from certificates import authority, client_context, server_context
-from wire import (
+from raw_server import (
     AUTHED,
     CHAT,
     MESSAGE,

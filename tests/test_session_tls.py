@@ -4,8 +4,7 @@ import ssl
 
 import pytest
 from certificates import DAY, NOW, authority, client_context, load, server_context
-from tlsend import over_tls, saying_why
-from wire import (
+from raw_server import (
     END,
     MESSAGE,
     REPLY,
@@ -22,6 +21,7 @@ from wire import (
     serving,
     upgrade_with,
 )
+from tlsend import over_tls, saying_why
 
 from exporter.result import CertificatePlace, ErrorKind, Phase, Reason
 

@@ -3,8 +3,7 @@
 import json
 
 import pytest
-from websockets.frames import Opcode
-from wire import (
+from raw_server import (
     ECHO_REPLY,
     END,
     MESSAGE,
@@ -22,6 +21,7 @@ from wire import (
     text,
     upgrade_with,
 )
+from websockets.frames import Opcode
 
 from exporter.profiles import FACTORY, MessageMatcher
 from exporter.result import Direction, Phase, Probe, evidence_text

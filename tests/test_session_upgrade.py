@@ -4,7 +4,7 @@ import asyncio
 import time
 
 import pytest
-from wire import (
+from raw_server import (
     CHAT,
     END,
     MESSAGE,

@@ -4,8 +4,8 @@ On a jumping clock, so half an hour of incident takes a second; `make drill` pla
 """
 
 import pytest
-import virtual
-from played import HEALTHY, TABLE, judge, play
+import virtual_clock
+from alert_replay import HEALTHY, TABLE, judge, play
 
 from exporter.standin.faults import parse
 
@@ -26,7 +26,7 @@ def name_of(row):
 def test_an_incident_fires_what_the_table_says_in_time_with_its_cause_in_the_text(part, tmp_path):
     """The firing set exactly, strays after the end too; the page within its time; the words; silence at the end."""
     rows = [*INCIDENTS, *QUIET][part::PARTS]
-    samples = virtual.run(lambda loop: play(loop, rows, tmp_path))
+    samples = virtual_clock.run(lambda loop: play(loop, rows, tmp_path))
     judged = judge(samples, rows, tmp_path)
 
     fired = {(row["name"], alert) for row in rows for alert in row.get("firing", ())}

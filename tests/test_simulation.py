@@ -6,9 +6,9 @@ import random
 from collections import Counter
 from dataclasses import replace
 
+import harness
 import pytest
-import rig
-import virtual
+import virtual_clock
 
 from exporter.config import Config
 from exporter.oncall import Checker
@@ -31,7 +31,7 @@ def mapping(standin, interval, *, slots=SLOTS, **changes):
     """The target of a factory that keeps five slots for 300 s after the disconnect."""
     limits = {"slots_per_identity": slots, "slot_release": f"{RELEASE:.0f}s"}
     settings = {"timeout": "10s", "close_timeout": "2s", "interval": interval, "limits": limits} | changes
-    return rig.target(standin, "/ws", **settings)
+    return harness.target(standin, "/ws", **settings)
 
 
 def slot_refusals(results):
@@ -71,7 +71,7 @@ def test_a_planned_schedule_never_meets_the_limit(stretch, restarts, tmp_path):
     async def main(loop):
         standin = await backend(loop, slots=SLOTS)
         interval = round(stretch * planned_interval(standin))
-        job = rig.planned(mapping(standin, f"{interval}s")).jobs[0]
+        job = harness.planned(mapping(standin, f"{interval}s")).jobs[0]
         weather = asyncio.ensure_future(stormy(standin, length, seed=7))
         results = []
         for life in range(restarts + 1):
@@ -80,7 +80,7 @@ def test_a_planned_schedule_never_meets_the_limit(stretch, restarts, tmp_path):
                 if life % 2
                 else LedgerFile.in_memory(wall=loop.wall)
             )
-            scheduler, told = rig.Rig(clock=loop.clock, state=state).schedule(job)
+            scheduler, told = harness.Rig(clock=loop.clock, state=state).schedule(job)
             await asyncio.sleep(length / (restarts + 1) * (0.9 + 0.2 * (life % 2)))
             await scheduler.stop()
             state.close()
@@ -89,7 +89,7 @@ def test_a_planned_schedule_never_meets_the_limit(stretch, restarts, tmp_path):
         await standin.close()
         return results
 
-    results = virtual.run(main)
+    results = virtual_clock.run(main)
 
     assert slot_refusals(results) == 0
     assert sum(result.failed for result in results) > 20
@@ -108,13 +108,13 @@ def test_one_slot_more_than_there_is_meets_the_limit():
         careless = mapping(
             standin, f"{interval * 1000:.0f}ms", slots=0, identities={"pool-001": "staging-e2e-user-001"}
         )
-        scheduler, told = rig.Rig(clock=loop.clock).schedule(rig.planned(careless).jobs[0])
+        scheduler, told = harness.Rig(clock=loop.clock).schedule(harness.planned(careless).jobs[0])
         await asyncio.sleep(4 * RELEASE)
         await scheduler.stop()
         await standin.close()
         return told.results
 
-    assert slot_refusals(virtual.run(main)) > 0
+    assert slot_refusals(virtual_clock.run(main)) > 0
 
 
 @pytest.mark.timeout(300)
@@ -130,7 +130,7 @@ def test_the_plan_refuses_what_would_meet_the_limit():
         await standin.close()
         return refused
 
-    refused = virtual.run(main)
+    refused = virtual_clock.run(main)
 
     assert isinstance(refused, tuple)
     assert "interval" in refused[0].path
@@ -150,8 +150,8 @@ class Week:
         self.loop, self.standin, self.story = loop, standin, story
         self.key_file, self.state_file = folder / "key", folder / "state"
         self.key_file.write_bytes(standin.key if story == "rotated" else WRONG)
-        auth = {"jwt": {"key_file": str(self.key_file), "claims": rig.CLAIMS}}
-        (self.job,) = rig.planned(mapping(standin, "60s", slots=20, auth=auth)).jobs
+        auth = {"jwt": {"key_file": str(self.key_file), "claims": harness.CLAIMS}}
+        (self.job,) = harness.planned(mapping(standin, "60s", slots=20, auth=auth)).jobs
         self.results, self.let_in = [], []
 
     async def live(self):
@@ -171,7 +171,7 @@ class Week:
     async def exporter(self):
         """One life; what it knew is in the state file."""
         state = LedgerFile.open(self.state_file, wall=self.loop.wall)
-        scheduler, told = rig.Rig(clock=self.loop.clock, state=state).schedule(self.job)
+        scheduler, told = harness.Rig(clock=self.loop.clock, state=state).schedule(self.job)
         yield state
         await scheduler.stop()
         state.close()
@@ -179,10 +179,10 @@ class Week:
 
     async def bystander(self):
         """Another client of the backend, every six hours; it knows nothing of us."""
-        (job,) = rig.planned(mapping(self.standin, "60s", slots=0, identities={"a": "somebody-else"})).jobs
+        (job,) = harness.planned(mapping(self.standin, "60s", slots=0, identities={"a": "somebody-else"})).jobs
         while True:
             await asyncio.sleep(6 * 3600)
-            self.let_in.append(not (await rig.Rig(clock=self.loop.clock).run(job, identity="a")).failed)
+            self.let_in.append(not (await harness.Rig(clock=self.loop.clock).run(job, identity="a")).failed)
 
     @property
     def openings(self):
@@ -235,7 +235,7 @@ def test_a_week_of_wrong_keys_opens_no_breaker(story, others, rejected, recovers
         await standin.close()
         return told
 
-    openings, sent, recovered, let_in = virtual.run(main)
+    openings, sent, recovered, let_in = virtual_clock.run(main)
 
     assert openings == (0, 0)
     assert sent == rejected if rejected is not None else sent <= 7 * DAY / 300
@@ -249,22 +249,22 @@ def test_a_careless_client_opens_both_breakers():
 
     async def main(loop):
         standin = await backend(loop, login_breaker=True)
-        (job,) = rig.planned(mapping(standin, "60s", slots=0)).jobs
+        (job,) = harness.planned(mapping(standin, "60s", slots=0)).jobs
         careless = replace(job, profile=job.profile.model_copy(update={"breaker": []}))
         standin.set_fault("/ws", "auth_rejected:breaker=true")
         for _ in range(3):
-            await rig.Rig(clock=loop.clock).run(careless)
+            await harness.Rig(clock=loop.clock).run(careless)
         standin.clear()
-        shut = [await rig.Rig(clock=loop.clock).run(careless)]
+        shut = [await harness.Rig(clock=loop.clock).run(careless)]
         await asyncio.sleep(11)
-        shut.append(await rig.Rig(clock=loop.clock).run(careless))
+        shut.append(await harness.Rig(clock=loop.clock).run(careless))
         for _ in range(5):
-            await rig.Rig(clock=loop.clock).run(careless, depth=Probe.CONNECT)
-        shut.append(await rig.Rig(clock=loop.clock).run(careless))
+            await harness.Rig(clock=loop.clock).run(careless, depth=Probe.CONNECT)
+        shut.append(await harness.Rig(clock=loop.clock).run(careless))
         await standin.close()
         return [result.reason for result in shut]
 
-    assert virtual.run(main) == [Reason.AUTH_UNAVAILABLE, None, Reason.AUTH_UNAVAILABLE]
+    assert virtual_clock.run(main) == [Reason.AUTH_UNAVAILABLE, None, Reason.AUTH_UNAVAILABLE]
 
 
 def test_after_a_slot_refusal_the_identity_rests_in_its_own_turns():
@@ -273,21 +273,21 @@ def test_after_a_slot_refusal_the_identity_rests_in_its_own_turns():
     async def main(loop):
         standin = await backend(loop)
         standin.set_fault("/ws", "slot_limit:user=staging-e2e-user-001")
-        job = rig.planned(mapping(standin, "40s", slots=20)).jobs[0]
-        scheduler, told = rig.Rig(clock=loop.clock).schedule(job)
+        job = harness.planned(mapping(standin, "40s", slots=20)).jobs[0]
+        scheduler, told = harness.Rig(clock=loop.clock).schedule(job)
         await asyncio.sleep(RELEASE)
         await scheduler.stop()
         await standin.close()
         return told
 
-    told = virtual.run(main)
+    told = virtual_clock.run(main)
 
     refused = [result for result in told.results if result.factory_reason is FactoryReason.SLOT_LIMIT]
     resting = [result for result in told.results if result.depth is Probe.CONNECT]
     assert len(refused) == 1
     assert resting
     assert all(result.identity == "pool-001" and not result.failed for result in resting)
-    assert {result.identity for result in told.cycles if result.depth is Probe.SEND} == set(rig.POOL)
+    assert {result.identity for result in told.cycles if result.depth is Probe.SEND} == set(harness.POOL)
 
 
 @pytest.mark.timeout(120)
@@ -296,13 +296,13 @@ async def test_three_windows_of_compressed_time_on_the_real_clock_agree():
     pace = Timings().scaled(0.01)
     standin = await StandIn.start(tls_port=None, pace=pace, slots=SLOTS)
     limits = {"slots_per_identity": SLOTS, "slot_release": "3s"}
-    compressed = rig.target(
+    compressed = harness.target(
         standin, interval="430ms", timeout="300ms", close_timeout="100ms", limits=limits, confirm={"after": "60ms"}
     )
-    prober = rig.Rig()
-    scheduler, told = prober.schedule(rig.planned(compressed).jobs[0])
+    prober = harness.Rig()
+    scheduler, told = prober.schedule(harness.planned(compressed).jobs[0])
     try:
-        await rig.until(lambda: len(told.results) + len(told.skips) >= 30, timeout=60)
+        await harness.until(lambda: len(told.results) + len(told.skips) >= 30, timeout=60)
     finally:
         await scheduler.stop()
         await standin.close()

@@ -18,10 +18,10 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import harness
 import pytest
-import rig
-import wire
-from table import ROWS
+import raw_server
+from fault_cases import ROWS
 
 from exporter.metrics import Metrics, target_series
 from exporter.result import Phase, Probe, Reason, Result
@@ -79,7 +79,7 @@ class Left:
         gc.collect()
         ctypes.CDLL(None).malloc_trim(0)
         pages = int(Path("/proc/self/statm").read_text().split()[1])
-        counted = (wire.open_fds(), len(asyncio.all_tasks()), threading.active_count(), sys.getallocatedblocks())
+        counted = (raw_server.open_fds(), len(asyncio.all_tasks()), threading.active_count(), sys.getallocatedblocks())
         return cls(*counted, pages * PAGE)
 
 
@@ -90,7 +90,7 @@ class Soak:
         self.standin = standin
         self.rng = random.Random(SEED)
         self.state = LedgerFile.open(folder / "state")
-        self.prober = rig.Rig(state=self.state)
+        self.prober = harness.Rig(state=self.state)
         self.metrics = Metrics("1.2.3")
         self.workers = [self._jobs(folder, number) for number in range(IN_FLIGHT)]
         for job in self.workers[0]:
@@ -109,10 +109,10 @@ class Soak:
         key = folder / f"key-{number}"
         key.write_bytes(self.standin.key)
         targets = (self._target(key, number, path, tls=tls) for path in PATHS for tls in (False, True))
-        return rig.planned(*targets, built_in=rig.UNGUARDED).jobs
+        return harness.planned(*targets, built_in=harness.UNGUARDED).jobs
 
     def _target(self, key, number, path, *, tls):
-        return rig.target(
+        return harness.target(
             self.standin,
             path,
             tls=tls,
@@ -121,7 +121,7 @@ class Soak:
             interval="20s",
             timeout="10s" if path == CALM else "2s",
             close_timeout="3s" if path == CALM else "1500ms",
-            auth={"jwt": {"key_file": str(key), "claims": rig.CLAIMS}},
+            auth={"jwt": {"key_file": str(key), "claims": harness.CLAIMS}},
             auth_retry="1ms",
             limits={"slots_per_identity": 0, "slot_release": "1ms"},
         )
@@ -147,7 +147,7 @@ class Soak:
         async with asyncio.TaskGroup() as group:
             for jobs in self.workers:
                 group.create_task(self._work(stage, turns, jobs[paths]))
-        await wire.until(lambda: not self.standin.open_connections, timeout=PATIENCE)
+        await raw_server.until(lambda: not self.standin.open_connections, timeout=PATIENCE)
         self._look()
         self._excuse()
         self.standin.clear()

@@ -19,11 +19,11 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
+import harness
+import live_exporter
 import pytest
-import rig
-import world
 import yaml
-from test_own_world import NAMESERVER, RESOLV, faketime, fill
+from test_live_exporter import NAMESERVER, RESOLV, faketime, fill
 from test_soak import drawable
 
 SEED = 20261125
@@ -45,7 +45,7 @@ class Look:
     """The exporter at one moment: what it counted, and what it takes of the machine (`resident` in megabytes)."""
 
     at: float
-    samples: world.Samples
+    samples: live_exporter.Samples
     descriptors: int
     threads: int
     resident: float
@@ -195,9 +195,9 @@ def target(known, number):
     A session every five seconds holds 60 slots, the backend's release being 300 s; a user has 20. Each has a host of
     its own, for what a fault teaches the ledger of a backend's slots is believed for a day.
     """
-    users = itertools.product(rig.POOL.items(), "ab")
+    users = itertools.product(harness.POOL.items(), "ab")
     pool = {f"{alias}-{letter}": f"{subject}-{number:02d}{letter}" for (alias, subject), letter in users}
-    return world.target(
+    return live_exporter.target(
         known,
         name=f"t{number:02d}",
         url=known.url.replace("127.0.0.1", f"t{number:02d}.example.com").replace("/ws", f"/ws/t{number:02d}"),
@@ -220,14 +220,14 @@ async def staged(folder):
         "LD_PRELOAD": faketime(), "FAKETIME_TIMESTAMP_FILE": str(folder / "clock"), "FAKETIME_CACHE_DURATION": "1",
         "FAKETIME_DONT_FAKE_MONOTONIC": "1",
     }  # fmt: skip
-    async with world.world() as place, world.backend(place, **environment) as known:
+    async with live_exporter.world() as place, live_exporter.backend(place, **environment) as known:
         await place.run("mount", "-t", "tmpfs", "-o", "size=4m", "none", str(folder / "disk"))
         await place.run("mount", "--bind", str(folder / "resolv.conf"), RESOLV)
         flags = (f"--state.file={folder / 'disk' / 'state'}",)
         targets = [target(known, number) for number in range(TARGETS)]
         async with (
             place.command(sys.executable, NAMESERVER) as names,
-            world.exporter(folder, *targets, place=place, flags=flags, settings=RATE, **environment) as running,
+            live_exporter.exporter(folder, *targets, place=place, flags=flags, settings=RATE, **environment) as running,
         ):
             await running.until(lambda seen: seen.accounted >= 2 * TARGETS)
             yield Stage(place, known, names, running, folder)

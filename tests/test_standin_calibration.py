@@ -5,7 +5,7 @@ import json
 
 import pytest
 import standin_clients as clients
-import virtual
+import virtual_clock
 from standin_clients import NONCE, Peer, offer, story, until, word_of
 
 from exporter.standin import StandIn, Timings
@@ -29,7 +29,7 @@ def scene(play, *, slots=5, **options):
             assert not standin.crashes
             return found
 
-    return virtual.run(main)
+    return virtual_clock.run(main)
 
 
 class Stage:

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 import standin_clients as clients
-import virtual
+import virtual_clock
 import yaml
 from standin_clients import Peer, story, until
 
 from exporter.standin import FAULTS, StandIn, Timings, parse
-from exporter.standin.acts import ACTS
+from exporter.standin.fault_actions import ACTS
 from exporter.standin.faults import FaultStage
-from exporter.standin.wire_acts import CERTIFICATES, WIRE_ACTS
+from exporter.standin.wire_fault_actions import CERTIFICATES, WIRE_ACTS
 
 FINE = "101 > welcome > ping ack > close 1000 eof"
 NOISE = "ping service_info handshake_validation"
@@ -140,7 +140,7 @@ def test_a_fault_is_on_the_wire_what_the_table_says(spec, tls, expected):
             assert not standin.crashes
             return told
 
-    told = virtual.run(main)
+    told = virtual_clock.run(main)
     assert told == expected
 
 
@@ -192,7 +192,7 @@ def session(spec, look, *, path="/ws", tls=False, subject=clients.USER, runs=1, 
                 await asyncio.sleep(pause)
             return found if runs > 1 else found[0]
 
-    return virtual.run(main)
+    return virtual_clock.run(main)
 
 
 async def welcome(peer):
@@ -353,7 +353,7 @@ def test_http_answers_have_the_head_and_body_asked_for(spec, head, body):
             await peer.close()
             return found
 
-    answer, text = virtual.run(main)
+    answer, text = virtual_clock.run(main)
     assert head in answer
     assert text.startswith(body)
 
@@ -370,7 +370,7 @@ def test_an_unfinished_body_never_ends():
             assert standin.open_connections == 1
             await peer.close()
 
-    virtual.run(main)
+    virtual_clock.run(main)
 
 
 def test_a_client_certificate_opens_the_door_that_asks_for_one():
@@ -385,7 +385,7 @@ def test_a_client_certificate_opens_the_door_that_asks_for_one():
             assert await story(standin, tls=True, client=True, now=loop.wall()) == FINE
             assert "CERTIFICATE_REQUIRED" in await story(standin, tls=True, now=loop.wall())
 
-    virtual.run(main)
+    virtual_clock.run(main)
 
 
 def test_a_forged_token_is_let_in_only_under_the_fault():
@@ -399,7 +399,7 @@ def test_a_forged_token_is_let_in_only_under_the_fault():
             assert await story(standin, headers=forged) == FINE
             assert [seen.user for seen in await standin.wait_sessions(2)] == [None, "mallory"]
 
-    virtual.run(main)
+    virtual_clock.run(main)
 
 
 def test_a_share_meets_that_fraction_and_the_seed_says_whom():
@@ -411,7 +411,7 @@ def test_a_share_meets_that_fraction_and_the_seed_says_whom():
             told = [await story(standin, now=loop.wall()) for _ in range(100)]
             return [("FACTORY" in each, "1012" in each) for each in told]
 
-    one, two = virtual.run(main), virtual.run(main)
+    one, two = virtual_clock.run(main), virtual_clock.run(main)
     assert one == two
     assert 15 < sum(refused for refused, _ in one) < 45
     assert 3 < sum(late for _, late in one) < 35
@@ -433,7 +433,7 @@ def test_faults_of_one_path_leave_the_others_alone():
             told["all"] = await story(standin, "/ws/b", now=loop.wall())
             return told
 
-    told = virtual.run(main)
+    told = virtual_clock.run(main)
     assert told["/ws"] == "101 > close 1013 Service temporarily unavailable eof"
     assert told["/ws/a"] == INTERNAL
     assert told["/ws/b"] == FINE
@@ -449,7 +449,7 @@ def test_several_faults_act_together():
             standin.set_fault("/ws", "close:code=1012,at=reply", "noise:count=1", "slow_upgrade:delay=0.1")
             return await story(standin, now=loop.wall())
 
-    assert virtual.run(main) == "101 > ping welcome > ping ping close 1012 eof"
+    assert virtual_clock.run(main) == "101 > ping welcome > ping ping close 1012 eof"
 
 
 def test_a_registered_path_is_a_backend_and_loses_nothing_when_cleared():
@@ -463,7 +463,7 @@ def test_a_registered_path_is_a_backend_and_loses_nothing_when_cleared():
             standin.clear("/socket")
             assert await story(standin, "/socket", now=loop.wall()) == FINE
 
-    virtual.run(main)
+    virtual_clock.run(main)
 
 
 def test_auth_faults_can_count_in_the_breaker():
@@ -478,7 +478,7 @@ def test_auth_faults_can_count_in_the_breaker():
                 texts[flag] = [await _refusal_text(standin, loop) for _ in range(5)]
             return texts
 
-    texts = virtual.run(main)
+    texts = virtual_clock.run(main)
     assert texts["false"] == ["token_rejected"] * 5
     assert texts["true"] == ["token_rejected"] * 3 + ["auth_service_unreachable"] * 2
 
@@ -506,4 +506,4 @@ def test_refusing_stops_and_starts_on_the_same_port():
                 assert await story(standin, tls=True, now=loop.wall()) == FINE
             assert before == (standin.url(), standin.url(tls=True))
 
-    virtual.run(main)
+    virtual_clock.run(main)

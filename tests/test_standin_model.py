@@ -10,9 +10,9 @@ from exporter.standin import FAULTS, Timings, parse
 from exporter.standin.backend import AuthService, Backend, LoginRefusedError, TokenVerdict
 from exporter.standin.breaker import AuthBreaker
 from exporter.standin.credentials import UpgradeRequest, unverified_subject, well_formed
+from exporter.standin.fault_registry import FaultRegistry, canonical
 from exporter.standin.replies import answer, transport_answer
 from exporter.standin.slots import UserManagers
-from exporter.standin.switchboard import FaultRegistry, canonical
 
 USER = clients.USER
 

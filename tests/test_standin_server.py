@@ -15,7 +15,7 @@ import aiohttp
 import pytest
 import standin_clients as clients
 import uvloop
-import virtual
+import virtual_clock
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from standin_clients import NONCE, Peer, story, until
@@ -203,7 +203,7 @@ def test_the_record_tells_the_truth_of_a_healthy_session():
             assert await story(standin, "/ws/a", now=loop.wall()) == FINE
             return (await standin.wait_sessions(1))[0]
 
-    seen = virtual.run(main)
+    seen = virtual_clock.run(main)
     assert isinstance(seen, ConnectionRecord)
     assert (seen.path, seen.user, seen.tls, seen.token_seen, seen.upgraded) == (
         "/ws/a",
@@ -243,7 +243,7 @@ def test_the_record_says_who_closed_first_and_how_it_ended(spec, expected):
             await story(standin, now=loop.wall())
             return (await standin.wait_sessions(1, 700))[0]
 
-    seen = virtual.run(main)
+    seen = virtual_clock.run(main)
     assert (seen.close_received, seen.close_sent, seen.first_closer, seen.how) == expected
     assert seen.faults == (spec.partition(":")[0],)
     assert seen.upgraded is not (spec == "http")
@@ -302,7 +302,7 @@ def test_our_message_sent_into_a_refusal_does_not_cost_the_client_the_error_fram
             await peer.close()
             return words
 
-    assert virtual.run(main) == ["FACTORY_INIT_FAILED", "close 1011 Factory SSOT validation failed"]
+    assert virtual_clock.run(main) == ["FACTORY_INIT_FAILED", "close 1011 Factory SSOT validation failed"]
 
 
 @pytest.mark.parametrize("answers", [False, True])
@@ -325,7 +325,7 @@ def test_a_client_that_does_not_go_is_left_after_the_close_timeout(answers):
             await peer.close()
             return when, seen
 
-    when, seen = virtual.run(main)
+    when, seen = virtual_clock.run(main)
     assert when == pytest.approx(0.1 if answers else 10.1, abs=0.01)
     assert seen.close_received == (1000 if answers else None)
     assert seen.finished_at <= when + 10.1
@@ -342,7 +342,7 @@ def test_every_time_it_tells_is_by_the_clock_it_was_given():
             await peer.close()
             return peer.head, value.decode()
 
-    head, welcome = virtual.run(main)
+    head, welcome = virtual_clock.run(main)
     assert "Date: Fri, 15 Jan 2027 08:00:00 GMT" in head
     assert '"server_time":"2027-01-15T08:00:00.1' in welcome
 
@@ -507,7 +507,7 @@ def test_a_client_that_breaks_tls_in_mid_admission_is_survived():
             assert not standin.crashes
             return seen
 
-    assert virtual.run(main).upgraded
+    assert virtual_clock.run(main).upgraded
 
 
 @pytest.mark.parametrize(
@@ -555,7 +555,7 @@ async def test_a_flood_that_reads_nothing_is_held_back():
 
 async def test_paths_that_clients_bring_into_being_are_bounded(monkeypatch):
     """Beyond the bound a new name is an unknown path; the known ones go on."""
-    monkeypatch.setattr("exporter.standin.house.MAX_PATHS", 3)
+    monkeypatch.setattr("exporter.standin.server_state.MAX_PATHS", 3)
     async with quick(tls_port=None) as standin:
         told = [await story(standin, f"/ws/p{number}", now=time.time()) for number in range(5)]
         assert told == [FINE] * 3 + ["403"] * 2

@@ -110,8 +110,8 @@ def test_a_restart_forgets_nothing(opened):
     one.close()
     two = opened()
     assert two.ledger.snapshot(NOW + 10) == before
-    assert two.ledger.identity_rests("tired", NOW + 299)
-    assert two.ledger.token_rest(request("k", user=None, key="key"), NOW + 299)
+    assert two.ledger.identity_cooldowns("tired", NOW + 299)
+    assert two.ledger.token_cooldown(request("k", user=None, key="key"), NOW + 299)
 
 
 def test_confirm_runs_are_possible_at_once_after_a_restart_with_the_file(opened, wall):

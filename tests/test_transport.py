@@ -9,7 +9,7 @@ import threading
 import time
 
 import pytest
-from wire import both_loops, busy, leaves_nothing, open_fds, until
+from raw_server import both_loops, busy, leaves_nothing, open_fds, until
 
 from exporter.result import ErrorKind, ProbeError
 from exporter.transport import ERRNOS, MAX_UNREAD_BYTES, MAX_UNSENT_BYTES, READ_BYTES, Connection, broken_by, fault_of
@@ -263,7 +263,7 @@ async def test_a_backlog_does_not_hold_the_loop():
             with contextlib.suppress(BlockingIOError):
                 peer.send(b"x" * READ_BYTES)
             link._readable()
-        chunks = len(link._unread)
+        chunks = len(link._read_buffer)
         handle = [asyncio.get_running_loop().call_soon(turn)]
         for _ in range(chunks):
             await link.read()

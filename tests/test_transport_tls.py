@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import pytest
 from certificates import DAY, NOW, Authority, authority, client_context, load, self_signed, server_context
+from raw_server import both_loops, busy, leaves_nothing, serving
 from tlsend import over_tls, saying_why
-from wire import both_loops, busy, leaves_nothing, serving
 
 from exporter.result import CertificateEnd, CertificatePlace, ErrorKind, ProbeError, TlsVerify
 from exporter.transport import Connection

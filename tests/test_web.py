@@ -10,12 +10,12 @@ from http import HTTPStatus
 
 import aiohttp
 import pytest
+from fake_site import Shown
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 from realservers import binary
-from shown import Shown
 
 from exporter import log
 from exporter.metrics import ExpositionFormat

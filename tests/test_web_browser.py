@@ -5,17 +5,17 @@ import contextlib
 from dataclasses import replace
 
 import aiohttp
-import boards
 import browsing
+import harness
 import pytest
 import pytest_asyncio
 import realservers
 import report_cases as cases
-import rig
 import screenshots
+import status_fixtures
 from browsing import PHONE, tab
-from indexed import SIGNATURE, indexed
-from shown import Shown
+from fake_site import Shown
+from png import SIGNATURE, indexed
 
 from exporter.daemon import Daemon, DaemonOptions
 from exporter.history import StateKind, TargetState
@@ -58,8 +58,10 @@ async def probing(**faults):
     async with StandIn.start(tls_port=None, pace=Timings.quick()) as standin:
         for name, fault in faults.items():
             standin.set_fault(f"/ws/{name}", fault)
-        targets = [rig.target(standin, f"/ws/{name}", name=name, interval="1s", confirm={"runs": 0}) for name in faults]
-        daemon = Daemon(rig.planned(*targets, built_in=rig.UNGUARDED), DaemonOptions(HERE, startup_delay=0.0))
+        targets = [
+            harness.target(standin, f"/ws/{name}", name=name, interval="1s", confirm={"runs": 0}) for name in faults
+        ]
+        daemon = Daemon(harness.planned(*targets, built_in=harness.UNGUARDED), DaemonOptions(HERE, startup_delay=0.0))
         await daemon.start()
         try:
             yield daemon, standin
@@ -69,8 +71,8 @@ async def probing(**faults):
 
 def failing(name, ago=5):
     """The card of a target that has begun to fail."""
-    card = boards.staging()
-    state = TargetState(StateKind.FAILING, boards.NOW - ago, Probe.SEND, card.row.last)
+    card = status_fixtures.staging()
+    state = TargetState(StateKind.FAILING, status_fixtures.NOW - ago, Probe.SEND, card.row.last)
     return replace(card, row=replace(card.row, name=name, state=state))
 
 
@@ -79,11 +81,11 @@ def failing(name, ago=5):
 
 async def test_healthy_targets_are_a_line_each(browser):
     """The top, the title and the icon say that all pass; every target is one closed line; nothing is wrong."""
-    async with serving(boards.Board(boards.healthy())) as server, tab(browser, server.url) as shown:
+    async with serving(status_fixtures.Board(status_fixtures.healthy())) as server, tab(browser, server.url) as shown:
         assert await shown.page.inner_text("h1") == "All 11 targets pass"
         assert await shown.page.title() == "All 11 targets pass"
         assert await shown.page.get_attribute("#icon", "href") == "icon/passing.svg"
-        assert await shown.order == list(boards.NAMES)
+        assert await shown.order == list(status_fixtures.NAMES)
         assert await shown.page.locator(".target details[open]").count() == 0
         await shown.is_live()
         await shown.nothing_is_wrong()
@@ -91,7 +93,7 @@ async def test_healthy_targets_are_a_line_each(browser):
 
 async def test_an_incident_stands_on_top_and_opened(browser):
     """What fails, why, since when, how sessions ended and what to read is seen without a click."""
-    async with serving(boards.Board(boards.incident())) as server, tab(browser, server.url) as shown:
+    async with serving(status_fixtures.Board(status_fixtures.incident())) as server, tab(browser, server.url) as shown:
         assert await shown.page.inner_text("h1") == ONE_OF_TWELVE
         assert await shown.page.title() == "✗ 1/12 failing: staging"
         assert await shown.page.get_attribute("#icon", "href") == "icon/failing.svg"
@@ -109,7 +111,7 @@ async def test_an_incident_stands_on_top_and_opened(browser):
 async def test_two_hundred_targets_are_a_light_page(browser):
     """Lines only, but for the failing ones: some thousand elements, which open as they do among few."""
     names = [f"tenant-{number:03}" for number in range(200)]
-    board = boards.Board(boards.healthy(names))
+    board = status_fixtures.Board(status_fixtures.healthy(names))
     for name in names[150:160]:
         board.put(failing(name, ago=int(name[-3:])))
     async with serving(board) as server, tab(browser, server.url) as shown:
@@ -170,7 +172,7 @@ async def test_the_pictures_of_the_readme_can_be_made(browser, tmp_path):
 
 async def test_a_palette_changes_no_picture(browser):
     """A part of the page, made smaller, is the same to the browser, pixel by pixel, while there are colours for it."""
-    async with serving(boards.Board(boards.incident())) as server, tab(browser, server.url) as shown:
+    async with serving(status_fixtures.Board(status_fixtures.incident())) as server, tab(browser, server.url) as shown:
         picture = await shown.page.locator("#t-staging .badge").screenshot()
         small = indexed(picture)
         drawn = [base64.b64encode(one).decode() for one in (picture, small)]
@@ -229,8 +231,8 @@ async def test_bare_internal_errors_are_told_as_such(browser):
 
 async def test_what_was_opened_stays_open_and_focused(browser):
     """An update puts the new line in the place of the old one: it stays open, complete, and where the keyboard is."""
-    board = boards.Board(boards.healthy())
-    name = boards.NAMES[2]
+    board = status_fixtures.Board(status_fixtures.healthy())
+    name = status_fixtures.NAMES[2]
     async with serving(board) as server, tab(browser, server.url) as shown:
         await shown.is_live()
         await shown.page.focus(f"#t-{name} summary")
@@ -248,11 +250,11 @@ async def test_what_was_opened_stays_open_and_focused(browser):
 
 async def test_targets_come_and_go(browser):
     """A reload of the config adds a line and takes one away."""
-    board = boards.Board(boards.healthy(["one", "two"]))
+    board = status_fixtures.Board(status_fixtures.healthy(["one", "two"]))
     async with serving(board) as server, tab(browser, server.url) as shown:
         await shown.is_live()
         del board.cards["one"]
-        board.put(boards.passing("three"))
+        board.put(status_fixtures.passing("three"))
         await shown.page.wait_for_selector("#t-three")
         await shown.page.wait_for_selector("#t-one", state="detached")
         assert await shown.order == ["two", "three"]
@@ -260,7 +262,7 @@ async def test_targets_come_and_go(browser):
 
 async def test_an_exporter_that_restarts_is_found_again(browser):
     """The page says that nobody answers, then shows what the new process knows, without a reload by hand."""
-    board = boards.Board(boards.healthy(["one"]))
+    board = status_fixtures.Board(status_fixtures.healthy(["one"]))
     async with serving(board) as server:
         port, url = server.port, server.url
         context = tab(browser, url)
@@ -286,7 +288,7 @@ HIDE = """() => {
 
 async def test_a_hidden_page_holds_no_stream(browser):
     """Browsers keep six connections for a server: a tab in the background asks, and streams when it is looked at."""
-    board = boards.Board(boards.healthy(["one"]))
+    board = status_fixtures.Board(status_fixtures.healthy(["one"]))
     async with serving(board) as server, tab(browser, server.url) as shown:
         await shown.is_live()
         await shown.page.evaluate(HIDE)
@@ -303,7 +305,7 @@ ASKS = "() => document.getElementById('live').textContent.startsWith('asks every
 
 async def test_who_gets_no_stream_asks(browser):
     """Beyond the bound a page asks now and then; it sees what has changed all the same."""
-    board = boards.Board(boards.healthy(["one"]))
+    board = status_fixtures.Board(status_fixtures.healthy(["one"]))
     async with (
         serving(board) as server,
         aiohttp.ClientSession(server.url) as session,
@@ -326,11 +328,14 @@ async def test_who_gets_no_stream_asks(browser):
 
 async def test_it_works_without_scripts(browser):
     """All is there; a line that is opened leads to the target's page; the browser asks again by itself."""
-    async with serving(boards.Board(boards.incident())) as server, tab(browser, server.url, script=False) as shown:
+    async with (
+        serving(status_fixtures.Board(status_fixtures.incident())) as server,
+        tab(browser, server.url, script=False) as shown,
+    ):
         assert await shown.page.inner_text("h1") == ONE_OF_TWELVE
         assert await shown.page.locator("meta[http-equiv=refresh]").get_attribute("content") == "30"
         assert await shown.page.inner_text("#live") == "reloads every 30 s"
-        name = boards.NAMES[0]
+        name = status_fixtures.NAMES[0]
         await shown.page.click(f"#t-{name} summary")
         await shown.page.click(f"text=All about {name}")
         assert await shown.page.locator(f"#t-{name} .parts").is_visible()
@@ -343,19 +348,19 @@ async def test_it_works_without_scripts(browser):
 @pytest.mark.parametrize("path", ["/", "/?target=chat-prod-eu-west-1", "/runbook/WebSocketSendFailing"])
 async def test_axe_finds_nothing(browser, scheme, path):
     """Names, contrast, headings, landmarks: in light and dark, with every kind of line and an opened one."""
-    cards = boards.incident()
+    cards = status_fixtures.incident()
     unknown = TargetState(StateKind.UNKNOWN)
-    impaired = TargetState(StateKind.IMPAIRED, boards.NOW - 90, result=IMPAIRED)
-    for name, state in ((boards.NAMES[1], unknown), (boards.NAMES[2], impaired)):
+    impaired = TargetState(StateKind.IMPAIRED, status_fixtures.NOW - 90, result=IMPAIRED)
+    for name, state in ((status_fixtures.NAMES[1], unknown), (status_fixtures.NAMES[2], impaired)):
         cards[name] = replace(cards[name], row=replace(cards[name].row, state=state))
     async with (
-        serving(boards.Board(cards)) as server,
+        serving(status_fixtures.Board(cards)) as server,
         tab(browser, server.url, path=path, color_scheme=scheme) as shown,
     ):
         if path == "/":
             await shown.is_live()
-            await shown.page.click(f"#t-{boards.NAMES[4]} summary")
-            await shown.page.click(f"#t-{boards.NAMES[4]} .transcript summary")
+            await shown.page.click(f"#t-{status_fixtures.NAMES[4]} summary")
+            await shown.page.click(f"#t-{status_fixtures.NAMES[4]} .transcript summary")
         await shown.is_accessible()
 
 
@@ -364,7 +369,7 @@ IMPAIRED = replace(cases.PASSED, impairment="token", verdicts={}, phases={}, dur
 
 async def test_all_is_reached_by_keyboard(browser):
     """Tab goes from top to bottom, what is focused is seen, Enter and Space open and close a line."""
-    async with serving(boards.Board(boards.incident())) as server, tab(browser, server.url) as shown:
+    async with serving(status_fixtures.Board(status_fixtures.incident())) as server, tab(browser, server.url) as shown:
         await shown.is_live()
         reached = []
         for _ in range(12):
@@ -376,7 +381,7 @@ async def test_all_is_reached_by_keyboard(browser):
         assert words[2] == "Runbook: WebSocketFactorySlotsExhausted"
         assert [top for _, top, _ in reached[1:]] == sorted(top for _, top, _ in reached[1:])
         assert all(outline > 0 for _, _, outline in reached)
-        name = boards.NAMES[0]
+        name = status_fixtures.NAMES[0]
         await shown.page.focus(f"#t-{name} summary")
         await shown.page.keyboard.press("Enter")
         await shown.page.wait_for_selector(f"#t-{name} .parts")
@@ -393,7 +398,7 @@ FOCUSED = """() => {
 
 async def test_the_skip_link_leads_to_the_targets(browser):
     """Who has no mouse is past the top by one key."""
-    async with serving(boards.Board(boards.incident())) as server, tab(browser, server.url) as shown:
+    async with serving(status_fixtures.Board(status_fixtures.incident())) as server, tab(browser, server.url) as shown:
         await shown.page.keyboard.press("Tab")
         await shown.page.keyboard.press("Enter")
         await shown.page.keyboard.press("Tab")
@@ -403,12 +408,12 @@ async def test_the_skip_link_leads_to_the_targets(browser):
 @pytest.mark.parametrize("name", ["staging", "x" * 63])
 async def test_a_phone_scrolls_one_way_only(browser, name):
     """At 360 px nothing is wider than the screen, opened or not, and however long a name is."""
-    cards = {name: failing(name), **boards.healthy()}
-    async with serving(boards.Board(cards)) as server, tab(browser, server.url, viewport=PHONE) as shown:
+    cards = {name: failing(name), **status_fixtures.healthy()}
+    async with serving(status_fixtures.Board(cards)) as server, tab(browser, server.url, viewport=PHONE) as shown:
         await shown.is_live()
-        await shown.page.click(f"#t-{boards.NAMES[0]} summary")
-        await shown.page.wait_for_selector(f"#t-{boards.NAMES[0]} .parts")
-        await shown.page.click(f"#t-{boards.NAMES[0]} .transcript summary")
+        await shown.page.click(f"#t-{status_fixtures.NAMES[0]} summary")
+        await shown.page.wait_for_selector(f"#t-{status_fixtures.NAMES[0]} .parts")
+        await shown.page.click(f"#t-{status_fixtures.NAMES[0]} .transcript summary")
         assert await shown.page.evaluate("document.documentElement.scrollWidth") == PHONE["width"]
         assert await shown.page.evaluate(TOO_WIDE, PHONE["width"]) == []
 
@@ -419,7 +424,7 @@ TOO_WIDE = """(width) => [...document.querySelectorAll('body *')]
 
 async def test_it_works_behind_a_prefix(browser, tmp_path):
     """A proxy that serves it under a path: page, updates, opened lines, runbook and icons are found."""
-    board = boards.Board(boards.incident())
+    board = status_fixtures.Board(status_fixtures.incident())
     async with serving(board) as server:
 
         def http(port):
@@ -431,10 +436,10 @@ async def test_it_works_behind_a_prefix(browser, tmp_path):
             url = f"http://127.0.0.1:{nginx.ports[0]}"
             shown = await opened.enter_async_context(tab(browser, url, path="/probes/ws/"))
             await shown.is_live()
-            board.put(boards.passing("staging"))
+            board.put(status_fixtures.passing("staging"))
             await shown.title_is("All 12 targets pass")
-            await shown.page.click(f"#t-{boards.NAMES[0]} summary")
-            await shown.page.wait_for_selector(f"#t-{boards.NAMES[0]} .parts")
+            await shown.page.click(f"#t-{status_fixtures.NAMES[0]} summary")
+            await shown.page.wait_for_selector(f"#t-{status_fixtures.NAMES[0]} .parts")
             await shown.page.goto(f"{shown.origin}/probes/ws/runbook/WebSocketSendFailing")
             await shown.page.click("text=Status")
             assert await shown.page.inner_text("h1") == "All 12 targets pass"

@@ -7,12 +7,12 @@ import gc
 import re
 import socket
 
+import harness
 import pytest
-import rig
-from doors import Client, ask, behind, client_context, lines, pair, turned_away, written
-from shown import Shown
+from fake_site import Shown
+from web_client import Client, ask, behind, client_context, lines, pair, turned_away, written
 
-from exporter.web import arrivals, connection
+from exporter.web import connection, connection_manager
 
 PATIENCE = 20.0
 QUICK = 0.3
@@ -77,7 +77,7 @@ async def said(raw, request):
 @pytest.fixture
 def quick(monkeypatch):
     """Sets deadlines of a connection."""
-    monkeypatch.setattr(arrivals, "SWEEP_SECONDS", 0.02)
+    monkeypatch.setattr(connection_manager, "SWEEP_SECONDS", 0.02)
     return lambda **seconds: [monkeypatch.setattr(connection, name, value) for name, value in seconds.items()]
 
 
@@ -146,8 +146,8 @@ async def test_who_does_not_read_its_answer_is_let_go(quick, raws):
     server = await Shown().serve(Long())
     raw = raws(server.port, receive_buffer=4096)
     await raw.send(b"GET /metrics HTTP/1.1\r\nHost: x\r\nAccept-Encoding: identity\r\n\r\n")
-    await rig.until(lambda: len(server._arrivals) == 1, PATIENCE)
-    await rig.until(lambda: len(server._arrivals) == 0, PATIENCE)
+    await harness.until(lambda: len(server._arrivals) == 1, PATIENCE)
+    await harness.until(lambda: len(server._arrivals) == 0, PATIENCE)
     assert len(await raw.all()) < 60_000_000
     await server.close()
 
@@ -172,7 +172,7 @@ ALERT = "\x15\x03\x01\x00\x02\x02F"
 
 async def test_there_are_so_many_connections_and_no_more(monkeypatch, server, raws):
     """For a new one the oldest that never asked goes; who has been served well stays to the last."""
-    monkeypatch.setattr(arrivals, "MAX_CONNECTIONS", 8)
+    monkeypatch.setattr(connection_manager, "MAX_CONNECTIONS", 8)
     scraper = await Client.to(server.port)
     assert (await scraper.ask()).status == 200
     idle = [raws(server.port) for _ in range(30)]
@@ -185,7 +185,7 @@ async def test_there_are_so_many_connections_and_no_more(monkeypatch, server, ra
 
 async def test_who_is_served_makes_room_when_all_are(monkeypatch, server):
     """Idle ones that were served go as well, the longest silent first, if nobody else is there."""
-    monkeypatch.setattr(arrivals, "MAX_CONNECTIONS", 4)
+    monkeypatch.setattr(connection_manager, "MAX_CONNECTIONS", 4)
     clients = [await Client.to(server.port) for _ in range(4)]
     for client in clients:
         assert (await client.ask()).status == 200
@@ -200,7 +200,7 @@ async def test_who_is_served_makes_room_when_all_are(monkeypatch, server):
 
 async def test_who_waits_for_an_answer_is_not_sent_away(monkeypatch):
     """If all are being answered, a new one is turned away, and they get their answers."""
-    monkeypatch.setattr(arrivals, "MAX_CONNECTIONS", 3)
+    monkeypatch.setattr(connection_manager, "MAX_CONNECTIONS", 3)
     shown = Shown()
     free = asyncio.Event()
     entered = asyncio.Semaphore(0)
@@ -224,7 +224,7 @@ async def test_who_waits_for_an_answer_is_not_sent_away(monkeypatch):
 
 async def test_connections_in_their_handshake_are_counted(tmp_path, monkeypatch, raws):
     """A flood of handshakes that are never begun takes no more places than there are, and shuts nobody out."""
-    monkeypatch.setattr(arrivals, "MAX_CONNECTIONS", 8)
+    monkeypatch.setattr(connection_manager, "MAX_CONNECTIONS", 8)
     async with behind(written(tmp_path, tls_server_config=pair(tmp_path)), monkeypatch) as server:
         flood = [raws(server.port) for _ in range(30)]
         assert (await ask(server.port, tls=client_context())).status == 200
@@ -242,7 +242,7 @@ async def test_a_machine_without_descriptors_is_waited_for(monkeypatch, server, 
         return real(listener)
 
     idle = raws(server.port)
-    await rig.until(lambda: len(server._arrivals) == 1, PATIENCE)
+    await harness.until(lambda: len(server._arrivals) == 1, PATIENCE)
     monkeypatch.setattr(socket.socket, "accept", accept)
     assert (await ask(server.port)).status == 200
     assert (await ask(server.port)).status == 200
@@ -262,7 +262,7 @@ async def test_nothing_is_left_of_those_that_are_gone(server, raws):
         raw = raws(server.port)
         await raw.send(begun)
         raw.close()
-    await rig.until(lambda: not len(server._arrivals) and len(asyncio.all_tasks()) <= tasks, PATIENCE)
+    await harness.until(lambda: not len(server._arrivals) and len(asyncio.all_tasks()) <= tasks, PATIENCE)
 
 
 # Bytes --------------------------------------------------------------------------------------------------------------
@@ -424,7 +424,7 @@ async def test_a_flood_of_junk_leaves_the_rest_undisturbed(server, raws):
     answers = [await ask(server.port, "/metrics") for _ in range(10)]
     await asyncio.gather(*shouting)
     assert {answer.status for answer in answers} == {200}
-    await rig.until(lambda: len(server._arrivals) == 0, PATIENCE)
+    await harness.until(lambda: len(server._arrivals) == 0, PATIENCE)
 
 
 @pytest.mark.parametrize("line", ["GET /.env", "DELETE /metrics"])

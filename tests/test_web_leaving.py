@@ -6,7 +6,7 @@ import socket
 
 import pytest
 from certificates import authority
-from doors import behind, hashed, pair, trusting, written
+from web_client import behind, hashed, pair, trusting, written
 
 from exporter.web.page.document import BUILD
 

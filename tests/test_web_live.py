@@ -11,12 +11,12 @@ from dataclasses import replace
 from itertools import pairwise
 
 import aiohttp
-import boards
 import pytest
-import virtual
+import status_fixtures
+import virtual_clock
+from fake_site import Shown
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from shown import Shown
 
 from exporter.history import StateKind, TargetState
 from exporter.result import Probe
@@ -24,15 +24,15 @@ from exporter.web import ListenAddress, WebServer
 from exporter.web.live import HEARTBEAT_SECONDS, UPDATE_INTERVAL_SECONDS, LivePage, StalePageError
 from exporter.web.page.document import BUILD
 from exporter.web.page.row import closed_row
+from exporter.web.page_cache import MAX_CACHED_PAGES, PAGE_LIFETIME_SECONDS
 from exporter.web.pages import MAX_OPENED, MAX_SHOWN, PageMaker
-from exporter.web.sheets import MAX_CACHED_PAGES, PAGE_LIFETIME_SECONDS
 from exporter.web.status import MAX_STREAMS, WRITE_TIMEOUT_SECONDS
 
 HERE = ListenAddress("127.0.0.1", 0)
 NAMES = ["one", "two", "three"]
 
 
-class Counted(boards.Board):
+class Counted(status_fixtures.Board):
     """A board that counts what it is asked to show."""
 
     asked = 0
@@ -43,8 +43,8 @@ class Counted(boards.Board):
 
 
 def failing(name, ago=5.0):
-    card = boards.staging()
-    state = TargetState(StateKind.FAILING, boards.NOW - ago, Probe.SEND, card.row.last)
+    card = status_fixtures.staging()
+    state = TargetState(StateKind.FAILING, status_fixtures.NOW - ago, Probe.SEND, card.row.last)
     return replace(card, row=replace(card.row, name=name, state=state))
 
 
@@ -107,17 +107,17 @@ async def update(reader):
 
 def test_what_changed_is_sent_as_it_stands_on_the_page():
     """One fragment for one change, rendered as for the page; with it the next position, the title and the icon."""
-    board = boards.Board(boards.healthy(NAMES))
+    board = status_fixtures.Board(status_fixtures.healthy(NAMES))
 
     async def main(_loop):
         async with serving(board) as server, listening(server, await position_of(server)) as reader:
-            board.put(boards.passing("two", interval=7.0))
+            board.put(status_fixtures.passing("two", interval=7.0))
             return await block(reader)
 
-    sent = virtual.run(main)
+    sent = virtual_clock.run(main)
     told = json.loads(sent["data"])
 
-    assert told["fragments"] == {"t-two": closed_row(board.cards["two"].row, boards.NOW)}
+    assert told["fragments"] == {"t-two": closed_row(board.cards["two"].row, status_fixtures.NOW)}
     assert sent["id"] == told["position"]
     assert (told["title"], told["icon"]) == ("All 3 targets pass", "icon/passing.svg")
     assert "order" not in told
@@ -125,14 +125,14 @@ def test_what_changed_is_sent_as_it_stands_on_the_page():
 
 def test_a_failure_brings_the_line_on_top_the_order_and_the_whole_card():
     """All that an on-call person must see, in one update."""
-    board = boards.Board(boards.healthy(NAMES))
+    board = status_fixtures.Board(status_fixtures.healthy(NAMES))
 
     async def main(_loop):
         async with serving(board) as server, listening(server, await position_of(server)) as reader:
             board.put(failing("two"))
             return await update(reader)
 
-    told = virtual.run(main)
+    told = virtual_clock.run(main)
 
     assert told["order"] == ["t-two", "t-one", "t-three"]
     assert set(told["fragments"]) == {"t-two", "summary"}
@@ -143,7 +143,7 @@ def test_a_failure_brings_the_line_on_top_the_order_and_the_whole_card():
 
 def test_many_changes_are_one_update_a_second():
     """However often something changes, a page gets at most one update in `UPDATE_INTERVAL_SECONDS`, the newest."""
-    board = boards.Board(boards.healthy(NAMES))
+    board = status_fixtures.Board(status_fixtures.healthy(NAMES))
 
     async def main(loop):
         async with serving(board) as server, listening(server, await position_of(server)) as reader:
@@ -156,22 +156,22 @@ def test_many_changes_are_one_update_a_second():
 
             reading = asyncio.create_task(read())
             for number in range(100):
-                board.put(boards.passing("one", interval=float(number + 1)))
+                board.put(status_fixtures.passing("one", interval=float(number + 1)))
                 await asyncio.sleep(0.1)
             await asyncio.sleep(2 * UPDATE_INTERVAL_SECONDS)
             reading.cancel()
             return times, told
 
-    times, told = virtual.run(main)
+    times, told = virtual_clock.run(main)
 
     assert 9 <= len(times) <= 12
     assert all(later - earlier >= 0.9 * UPDATE_INTERVAL_SECONDS for earlier, later in pairwise(times))
-    assert told[-1]["fragments"]["t-one"] == closed_row(board.cards["one"].row, boards.NOW)
+    assert told[-1]["fragments"]["t-one"] == closed_row(board.cards["one"].row, status_fixtures.NOW)
 
 
 def test_a_change_is_rendered_once_for_all_who_look_and_never_for_nobody():
     """Ten open pages cost as much as one; none costs nothing, and the next page does not pay for what was missed."""
-    board = Counted(boards.healthy(NAMES))
+    board = Counted(status_fixtures.healthy(NAMES))
 
     async def main(_loop):
         async with serving(board) as server:
@@ -180,13 +180,13 @@ def test_a_change_is_rendered_once_for_all_who_look_and_never_for_nobody():
                 readers = [await held.enter_async_context(listening(server, position)) for _ in range(10)]
                 await asyncio.sleep(3 * UPDATE_INTERVAL_SECONDS)
                 before = board.asked
-                board.put(boards.passing("one", interval=9.0))
+                board.put(status_fixtures.passing("one", interval=9.0))
                 await asyncio.gather(*map(update, readers))
                 with_ten = board.asked - before
             await asyncio.sleep(3 * UPDATE_INTERVAL_SECONDS)
             before = board.asked
             for _ in range(50):
-                board.put(boards.passing("one"))
+                board.put(status_fixtures.passing("one"))
                 await asyncio.sleep(UPDATE_INTERVAL_SECONDS)
             with_none = board.asked - before
             position = await position_of(server)
@@ -195,7 +195,7 @@ def test_a_change_is_rendered_once_for_all_who_look_and_never_for_nobody():
                 await asyncio.sleep(3 * UPDATE_INTERVAL_SECONDS)
             return with_ten, with_none, board.asked - before
 
-    assert virtual.run(main) == (1, 0, 0)
+    assert virtual_clock.run(main) == (1, 0, 0)
 
 
 def test_silence_is_broken_by_a_heartbeat():
@@ -203,13 +203,13 @@ def test_silence_is_broken_by_a_heartbeat():
 
     async def main(loop):
         async with (
-            serving(boards.Board(boards.healthy(NAMES))) as server,
+            serving(status_fixtures.Board(status_fixtures.healthy(NAMES))) as server,
             listening(server, await position_of(server)) as reader,
         ):
             heard = [(await block(reader), loop.time()) for _ in range(3)]
             return [told for told, _ in heard], [at for _, at in heard]
 
-    told, times = virtual.run(main)
+    told, times = virtual_clock.run(main)
 
     assert told == [{"": "here"}] * 3
     assert times[2] - times[1] == pytest.approx(HEARTBEAT_SECONDS, abs=2 * UPDATE_INTERVAL_SECONDS)
@@ -217,27 +217,27 @@ def test_silence_is_broken_by_a_heartbeat():
 
 def test_that_time_passes_is_no_change():
     """Ages tick in the browser: an incident in which nothing happens is silent."""
-    board = boards.Board({"one": failing("one")})
+    board = status_fixtures.Board({"one": failing("one")})
 
     async def main(loop):
-        board.now = lambda: boards.NOW + loop.time()
+        board.now = lambda: status_fixtures.NOW + loop.time()
         async with serving(board) as server, listening(server, await position_of(server)) as reader:
             return [await block(reader) for _ in range(6)]
 
-    assert virtual.run(main) == [{"": "here"}] * 6
+    assert virtual_clock.run(main) == [{"": "here"}] * 6
 
 
 def test_a_failing_target_that_moves_up_is_opened():
     """Only so many are opened; when one recovers, the next is sent opened although nothing of it has changed."""
     names = [f"t{number}" for number in range(MAX_OPENED + 1)]
-    board = boards.Board({name: failing(name, ago=10.0 + number) for number, name in enumerate(names)})
+    board = status_fixtures.Board({name: failing(name, ago=10.0 + number) for number, name in enumerate(names)})
 
     async def main(_loop):
         async with serving(board) as server, listening(server, await position_of(server)) as reader:
-            board.put(boards.passing("t0"))
+            board.put(status_fixtures.passing("t0"))
             return await update(reader)
 
-    fragments = virtual.run(main)["fragments"]
+    fragments = virtual_clock.run(main)["fragments"]
 
     assert set(fragments) == {"t-t0", f"t-t{MAX_OPENED}", "summary"}
     assert "<details open>" in fragments[f"t-t{MAX_OPENED}"]
@@ -246,14 +246,14 @@ def test_a_failing_target_that_moves_up_is_opened():
 def test_the_gravest_are_shown_when_there_are_too_many():
     """A page has a bound; what fails is on it, what is not is told and has a page of its own."""
     names = [f"t{number}" for number in range(MAX_SHOWN + 5)]
-    board = boards.Board(boards.healthy(names))
+    board = status_fixtures.Board(status_fixtures.healthy(names))
     board.put(failing(names[-1]))
 
     async def main(_loop):
         async with serving(board) as server:
             return await fetch(server, "/"), await fetch(server, f"/?target={names[-2]}")
 
-    (_, page), (_, own) = virtual.run(main)
+    (_, page), (_, own) = virtual_clock.run(main)
 
     assert page.count("<article") == MAX_SHOWN
     assert page.index(f'id="t-{names[-1]}"') < page.index('id="t-t0"')
@@ -266,17 +266,17 @@ def test_the_gravest_are_shown_when_there_are_too_many():
 
 def test_a_page_of_another_process_is_sent_everything():
     """After a restart, and with a position that makes no sense: all elements, in order, once."""
-    board = boards.Board(boards.healthy(NAMES))
+    board = status_fixtures.Board(status_fixtures.healthy(NAMES))
 
     async def main(_loop):
         async with serving(board) as server:
             await position_of(server)
             async with listening(server, f"{BUILD}.ffffffff.7") as reader:
                 everything = await update(reader)
-                board.put(boards.passing("one", interval=9.0))
+                board.put(status_fixtures.passing("one", interval=9.0))
                 return everything, await update(reader)
 
-    everything, after = virtual.run(main)
+    everything, after = virtual_clock.run(main)
 
     assert set(everything["fragments"]) == {"t-one", "t-two", "t-three", "summary", "health"}
     assert everything["order"] == ["t-one", "t-two", "t-three"]
@@ -285,30 +285,30 @@ def test_a_page_of_another_process_is_sent_everything():
 
 def test_a_stream_that_broke_goes_on_where_it_was():
     """The browser says which update it had last; what came meanwhile is sent, and no more."""
-    board = boards.Board(boards.healthy(NAMES))
+    board = status_fixtures.Board(status_fixtures.healthy(NAMES))
 
     async def main(_loop):
         async with serving(board) as server:
             position = await position_of(server)
             async with listening(server, position) as reader, listening(server, position):
-                board.put(boards.passing("one", interval=9.0))
+                board.put(status_fixtures.passing("one", interval=9.0))
                 last = (await block(reader))["id"]
-                board.put(boards.passing("two", interval=9.0))
+                board.put(status_fixtures.passing("two", interval=9.0))
                 async with listening(server, position, f"Last-Event-ID: {last}\r\n") as again:
                     return await update(again)
 
-    assert set(virtual.run(main)["fragments"]) == {"t-two"}
+    assert set(virtual_clock.run(main)["fragments"]) == {"t-two"}
 
 
 def test_a_page_of_another_build_is_told_to_load_anew():
     """What it could make of our HTML nobody knows."""
 
     async def main(_loop):
-        async with serving(boards.Board()) as server:
+        async with serving(status_fixtures.Board()) as server:
             path = "/api/events?since=000000000000.ffffffff.7"
             return await fetch(server, path, "text/event-stream"), await fetch(server, path)
 
-    streamed, (status, _) = virtual.run(main)
+    streamed, (status, _) = virtual_clock.run(main)
 
     assert streamed == (200, "event: anew\ndata:\n\n")
     assert status == 409
@@ -320,7 +320,7 @@ def test_any_position_is_one(position):
     """Whatever a client says it has seen, it gets everything, or is told to load anew."""
 
     async def main():
-        live = LivePage(PageMaker(boards.Board(boards.healthy(NAMES))))
+        live = LivePage(PageMaker(status_fixtures.Board(status_fixtures.healthy(NAMES))))
         try:
             return json.loads(await live.update(position))
         except StalePageError:
@@ -332,7 +332,7 @@ def test_any_position_is_one(position):
 
 def test_who_asks_gets_the_same_as_who_listens():
     """The answer for pages without a stream is the update of the stream."""
-    board = boards.Board(boards.healthy(NAMES))
+    board = status_fixtures.Board(status_fixtures.healthy(NAMES))
 
     async def main(_loop):
         async with serving(board) as server:
@@ -342,7 +342,7 @@ def test_who_asks_gets_the_same_as_who_listens():
                 streamed = await update(reader)
             return streamed, await fetch(server, f"/api/events?since={position}")
 
-    streamed, (status, body) = virtual.run(main)
+    streamed, (status, body) = virtual_clock.run(main)
 
     assert (status, json.loads(body)) == (200, streamed)
 
@@ -354,7 +354,7 @@ def test_so_many_streams_and_no_more():
     """The next is refused with a sentence and when to ask again; a place that is left is free soon."""
 
     async def main(_loop):
-        async with serving(boards.Board(boards.healthy(NAMES))) as server:
+        async with serving(status_fixtures.Board(status_fixtures.healthy(NAMES))) as server:
             position = await position_of(server)
             async with contextlib.AsyncExitStack() as held:
                 for _ in range(MAX_STREAMS):
@@ -364,7 +364,7 @@ def test_so_many_streams_and_no_more():
             async with listening(server, position):
                 return refused
 
-    status, sentence = virtual.run(main)
+    status, sentence = virtual_clock.run(main)
 
     assert status == 503
     assert sentence == f"{MAX_STREAMS} pages are being sent updates: ask now and then\n"
@@ -381,7 +381,7 @@ def drained(sock):
 def test_who_does_not_read_is_dropped_and_holds_nobody_up():
     """A browser that reads nothing is dropped after `WRITE_TIMEOUT_SECONDS`; the one beside it gets every update."""
     names = [f"t{number}" for number in range(MAX_SHOWN)]
-    board = boards.Board(boards.healthy(names))
+    board = status_fixtures.Board(status_fixtures.healthy(names))
 
     async def main(loop):
         async with serving(board) as server:
@@ -396,7 +396,7 @@ def test_who_does_not_read_is_dropped_and_holds_nobody_up():
             async with listening(server, position) as reader:
                 for _ in range(12):
                     for name in names:
-                        board.put(boards.passing(name, interval=float(len(waits) + 1)))
+                        board.put(status_fixtures.passing(name, interval=float(len(waits) + 1)))
                     began = loop.time()
                     assert len((await update(reader))["fragments"]) == MAX_SHOWN
                     waits.append(loop.time() - began)
@@ -404,14 +404,14 @@ def test_who_does_not_read_is_dropped_and_holds_nobody_up():
                 await asyncio.to_thread(drained, lazy)  # its clock is the kernel's
             return waits
 
-    assert max(virtual.run(main)) <= 2 * UPDATE_INTERVAL_SECONDS
+    assert max(virtual_clock.run(main)) <= 2 * UPDATE_INTERVAL_SECONDS
 
 
 def test_streams_end_with_the_server():
     """A stop does not wait for open pages, and leaves nothing behind."""
 
     async def main(loop):
-        board = boards.Board(boards.healthy(NAMES))
+        board = status_fixtures.Board(status_fixtures.healthy(NAMES))
         before = asyncio.all_tasks()
         async with contextlib.AsyncExitStack() as held:
             async with serving(board) as server:
@@ -423,7 +423,7 @@ def test_streams_end_with_the_server():
         await asyncio.sleep(0.1)
         return took, ends, asyncio.all_tasks() - before
 
-    took, ends, left = virtual.run(main)
+    took, ends, left = virtual_clock.run(main)
 
     assert took < 0.5
     assert all(b"data" not in end for end in ends)
@@ -432,7 +432,7 @@ def test_streams_end_with_the_server():
 
 def test_a_long_page_is_rendered_in_slices():
     """Others have their turns while two hundred targets are rendered."""
-    board = boards.Board(boards.healthy([f"t{number}" for number in range(200)]))
+    board = status_fixtures.Board(status_fixtures.healthy([f"t{number}" for number in range(200)]))
     turns = 0
 
     async def others():
@@ -454,7 +454,7 @@ def test_a_long_page_is_rendered_in_slices():
 
 def test_a_storm_of_requests_is_one_page():
     """Who asks while a page is being made, or within a second, gets the same one; then it is made anew."""
-    board = Counted(boards.healthy(NAMES))
+    board = Counted(status_fixtures.healthy(NAMES))
 
     async def main(_loop):
         async with serving(board) as server:
@@ -463,7 +463,7 @@ def test_a_storm_of_requests_is_one_page():
             await asyncio.sleep(2 * PAGE_LIFETIME_SECONDS)
             return pages, asked, await fetch(server, "/"), board.asked
 
-    pages, asked, later, asked_later = virtual.run(main)
+    pages, asked, later, asked_later = virtual_clock.run(main)
 
     assert len(set(pages)) == 1
     assert (asked, asked_later) == (len(NAMES), 2 * len(NAMES))
@@ -475,7 +475,11 @@ def test_pages_of_many_targets_are_kept_for_a_moment_only():
 
     async def main():
         live = LivePage(
-            PageMaker(boards.Board(boards.healthy([f"t{number}" for number in range(MAX_CACHED_PAGES + 10)])))
+            PageMaker(
+                status_fixtures.Board(
+                    status_fixtures.healthy([f"t{number}" for number in range(MAX_CACHED_PAGES + 10)])
+                )
+            )
         )
         sheets = [await live.page(f"t{number}") for number in range(MAX_CACHED_PAGES + 10)]
         for sheet in sheets:
@@ -487,7 +491,7 @@ def test_pages_of_many_targets_are_kept_for_a_moment_only():
     assert asyncio.run(main()) <= MAX_CACHED_PAGES
 
 
-class Broken(boards.Board):
+class Broken(status_fixtures.Board):
     """A board that knows the line on top, and of whose targets the last cannot be told."""
 
     def row(self, name):
@@ -498,7 +502,7 @@ class Broken(boards.Board):
 
 def test_the_line_on_top_is_sent_before_the_rest_is_made():
     """What breaks while the targets are rendered takes nothing from what was sent, and ends the answer."""
-    board = Broken(boards.healthy([*NAMES, "four"]))
+    board = Broken(status_fixtures.healthy([*NAMES, "four"]))
 
     async def main(_loop):
         async with serving(board) as server:
@@ -508,7 +512,7 @@ def test_the_line_on_top_is_sent_before_the_rest_is_made():
             writer.close()
             return sent, await fetch(server, "/-/ready")
 
-    sent, after = virtual.run(main)
+    sent, after = virtual_clock.run(main)
 
     assert sent.startswith("HTTP/1.1 200 OK")
     assert "All 4 targets pass</h1>" in sent
@@ -518,7 +522,7 @@ def test_the_line_on_top_is_sent_before_the_rest_is_made():
 
 async def test_a_page_is_the_same_packed():
     """Who takes gzip gets it in pieces that can be read one by one; HEAD gets no page."""
-    board = boards.Board(boards.healthy([f"t{number}" for number in range(200)]))
+    board = status_fixtures.Board(status_fixtures.healthy([f"t{number}" for number in range(200)]))
     async with serving(board) as server, aiohttp.ClientSession(server.url, auto_decompress=False) as client:
         async with client.get("/", headers={"Accept-Encoding": "identity"}) as answer:
             plain = await answer.read()
@@ -555,10 +559,10 @@ def test_what_there_is_and_what_not(path, status):
     """Names that are none get 404 and no echo of what was asked."""
 
     async def main(_loop):
-        async with serving(boards.Board(boards.healthy(NAMES))) as server:
+        async with serving(status_fixtures.Board(status_fixtures.healthy(NAMES))) as server:
             return await fetch(server, path)
 
-    found, body = virtual.run(main)
+    found, body = virtual_clock.run(main)
 
     assert found == status
     assert "%3C" not in body

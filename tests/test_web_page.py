@@ -8,9 +8,9 @@ from dataclasses import replace
 from html.parser import HTMLParser
 from itertools import pairwise
 
-import boards
 import pytest
 import report_cases as cases
+import status_fixtures
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -31,7 +31,7 @@ from exporter.result import (
     Reason,
     Verdict,
 )
-from exporter.web.page import document, markdown, moments
+from exporter.web.page import document, markdown, timefmt
 from exporter.web.page.card import opened_card
 from exporter.web.page.failures import groups
 from exporter.web.page.head import head
@@ -39,13 +39,13 @@ from exporter.web.page.health import health, links
 from exporter.web.page.icon import icon
 from exporter.web.page.markup import Markup, element, text
 from exporter.web.page.row import closed_row
-from exporter.web.page.strip import BAR_PITCH, SHOWN_CYCLES, strip
+from exporter.web.page.timeline import BAR_PITCH, SHOWN_CYCLES, strip
 from exporter.web.page.values import SEVERITY_ORDER, IdentityRow, TargetCard, TargetRow, TargetStanding
 from exporter.web.page.waterfall import AXIS_UNITS, waterfall
 from exporter.web.runbook import FOLDER, RunbookPages
 
-NOW = boards.NOW
-STAGING = boards.staging()
+NOW = status_fixtures.NOW
+STAGING = status_fixtures.staging()
 CHEAP = settings(max_examples=100, deadline=None, database=None)
 
 
@@ -86,7 +86,7 @@ def read(markup):
     return Read(markup)
 
 
-def whole(cards, *, own=boards.HEALTH, left_out=0):
+def whole(cards, *, own=status_fixtures.HEALTH, left_out=0):
     """A document, put together in one go."""
     standings = [TargetStanding(name, card.row.state) for name, card in cards.items()]
     top = head({StateKind.PASSING: len(cards)}, standings, NOW)
@@ -152,7 +152,7 @@ def test_hostile_texts_stay_texts_wherever_they_stand():
 
 def test_a_hostile_ill_sentence_and_version_stay_texts():
     """What the exporter says of itself is escaped too."""
-    own = replace(boards.HEALTH, ill=HOSTILE, version=HOSTILE, skips={HOSTILE: 1})
+    own = replace(status_fixtures.HEALTH, ill=HOSTILE, version=HOSTILE, skips={HOSTILE: 1})
     found = read(health(own, NOW) + document.summary(head({}, [], NOW), HOSTILE))
     assert "script" not in {tag for tag, _ in found.elements}
     assert "<script>alert(1)</script>" in found.said
@@ -253,7 +253,7 @@ def test_a_failure_whose_session_is_not_kept_is_still_told():
 def test_the_title_and_the_icon_of_the_tab_tell():
     """A tab in the background says that something fails, and what."""
     top = head({StateKind.FAILING: 1, StateKind.PASSING: 11}, [TargetStanding("staging", STAGING.row.state)], NOW)
-    begun = document.begin(top, boards.HEALTH, "a.b.1", NOW)
+    begun = document.begin(top, status_fixtures.HEALTH, "a.b.1", NOW)
     assert "<title>✗ 1/12 failing: staging</title>" in begun
     assert 'href="icon/failing.svg"' in begun
 
@@ -332,7 +332,7 @@ def test_a_cause_without_a_factory_reason_is_two_words():
 
 def test_a_host_that_sent_us_away_is_told():
     """A 429 rests the host; the card says for how long."""
-    card = replace(STAGING, host_rests_until=NOW + 125)
+    card = replace(STAGING, host_cooldown_until=NOW + 125)
     assert "no session for 2 min 5 s" in read(opened_card(card, NOW)).said
 
 
@@ -346,16 +346,16 @@ def test_a_host_that_sent_us_away_is_told():
 )  # fmt: skip
 def test_ages_are_short(seconds, words):
     """One unit, or two where it matters."""
-    assert moments.age(seconds) == words
+    assert timefmt.age(seconds) == words
 
 
 def test_every_time_is_utc_with_its_age_and_for_machines():
     """Today by the clock, another day with its date; what no calendar has is said so."""
-    shown = read(moments.ago(NOW - 840, NOW))
+    shown = read(timefmt.ago(NOW - 840, NOW))
     assert shown.said == "02:52:00 UTC (14 min ago)"
     assert shown.elements[0] == ("time", {"datetime": "2025-09-09T02:52:00Z"})
-    assert read(moments.since(NOW - 86_400 * 3, NOW)).said == "since 6 Sep 03:06 UTC, 3 days"
-    assert "beyond the calendar" in moments.clock(1e18, NOW)
+    assert read(timefmt.since(NOW - 86_400 * 3, NOW)).said == "since 6 Sep 03:06 UTC, 3 days"
+    assert "beyond the calendar" in timefmt.clock(1e18, NOW)
 
 
 @pytest.mark.parametrize(
@@ -372,7 +372,7 @@ def test_every_time_is_utc_with_its_age_and_for_machines():
 )
 def test_what_a_phase_took_is_told_in_three_figures(seconds, words):
     """Small ones in milliseconds: 0.000 s says nothing."""
-    assert moments.took(seconds) == words
+    assert timefmt.took(seconds) == words
 
 
 # Pictures ---------------------------------------------------------------------------------------------------------
@@ -403,7 +403,7 @@ def test_every_outcome_is_drawn(outcome):
 
 def test_a_cycle_that_only_connected_is_no_whole_pass():
     """While identities rest, cycles go connect-deep: their bars are lower, and words say so, for send is not mended."""
-    marks = boards.marks(
+    marks = status_fixtures.marks(
         (CycleOutcome.PASS, 3, "send"), (CycleOutcome.PASS, 2, "connect"), (CycleOutcome.PASS, 1, "auth")
     )
     shown = read(strip(marks))
@@ -434,7 +434,7 @@ def test_a_session_without_a_phase_has_no_bars():
 
 def test_the_exporters_own_health_is_told():
     """Version, age, config, scrape, lateness, sessions, skips."""
-    assert read(health(boards.HEALTH, NOW)).said == (
+    assert read(health(status_fixtures.HEALTH, NOW)).said == (
         f"This exporterversion{__version__}, up for 6 daysconfigloaded 7 Sep 19:54:00 UTC (31 h ago)last scrape7 s ago"
         "late at worst, last minute3 mssessions318,402, 14 distortedcycles skipped12 budget, 3 late, 1 distorted"
     )
@@ -442,11 +442,14 @@ def test_the_exporters_own_health_is_told():
 
 def test_bad_news_of_ourselves_are_marked():
     """A config that did not load, no scrape, a late loop; and on top that we are ill."""
-    own = replace(boards.HEALTH, config_ok=False, last_scrape=None, loop_lag=0.4, ill="the task tidy has died")
+    own = replace(status_fixtures.HEALTH, config_ok=False, last_scrape=None, loop_lag=0.4, ill="the task tidy has died")
     shown = read(health(own, NOW))
     assert "configthe last one did NOT load; this one did 7 Sep 19:54:00 UTC" in shown.said
     assert sum(found.get("class") == "wrong" for _, found in shown.elements) == 3
-    assert "The exporter does not do its work: the task tidy has died." in read(whole(boards.incident(), own=own)).said
+    assert (
+        "The exporter does not do its work: the task tidy has died."
+        in read(whole(status_fixtures.incident(), own=own)).said
+    )
 
 
 # The document -----------------------------------------------------------------------------------------------------
@@ -454,7 +457,7 @@ def test_bad_news_of_ourselves_are_marked():
 
 def test_the_policy_permits_this_style_and_this_script_only():
     """The hashes are those of what stands in the page, byte by byte; no inline handler or style attribute would run."""
-    served = whole(boards.incident())
+    served = whole(status_fixtures.incident())
     for name in ("style", "script"):
         (content,) = re.findall(rf"<{name}[^>]*>(.*?)</{name}>", served, re.DOTALL)
         digest = base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()
@@ -469,7 +472,7 @@ def test_the_policy_permits_this_style_and_this_script_only():
 
 def test_the_page_asks_nobody_else():
     """No address of another origin stands in page, style or script; every link is relative, for any prefix."""
-    found = read(whole(boards.incident()))
+    found = read(whole(status_fixtures.incident()))
     for link in found.attributes("href") + found.attributes("src"):
         assert re.match(r"(?!/|[a-z]+:)", link), link
     for source in (document.STYLE, document.SCRIPT):
@@ -478,7 +481,7 @@ def test_the_page_asks_nobody_else():
 
 def test_ids_stand_once_and_headings_in_order():
     """What assistive technology needs: one h1, no level left out, a language, landmarks."""
-    found = read(whole(boards.incident(), left_out=4_500))
+    found = read(whole(status_fixtures.incident(), left_out=4_500))
     ids = found.attributes("id")
     assert len(ids) == len(set(ids))
     levels = [int(tag[1]) for tag, _ in found.elements if re.fullmatch(r"h[1-6]", tag)]

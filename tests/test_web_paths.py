@@ -5,8 +5,8 @@ from urllib.parse import urljoin
 
 import aiohttp
 import pytest
-from doors import ask
-from shown import Shown
+from fake_site import Shown
+from web_client import ask
 
 from exporter.web import ListenAddress, ListenError, read_doorway
 from exporter.web.paths import WebPaths, read_paths

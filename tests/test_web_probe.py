@@ -6,9 +6,9 @@ from urllib.parse import quote
 
 import aiohttp
 import pytest
+from fake_site import Shown
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from shown import Shown
 
 from exporter.metrics import ExpositionFormat
 from exporter.web import HttpReply, ProbeQuery

@@ -3,12 +3,12 @@
 import subprocess
 from pathlib import Path
 
-import doors
 import pytest
+import web_client
 import yaml
 from certificates import Authority, authority
-from doors import ask, behind, pair, trusting, turned_away
 from realservers import binary, prometheus
+from web_client import ask, behind, pair, trusting, turned_away
 
 from exporter.web import door_problems
 
@@ -113,7 +113,12 @@ async def test_the_example_lets_in_nobody_else(example, clients_ca, tmp_path, mo
         return trusting(tmp_path, client=ca.issue(name))
 
     async with behind(example, monkeypatch) as server:
-        for tls in (None, doors.client_context(), as_client(authority(), SCRAPER), as_client(clients_ca, "grafana")):
+        for tls in (
+            None,
+            web_client.client_context(),
+            as_client(authority(), SCRAPER),
+            as_client(clients_ca, "grafana"),
+        ):
             assert await turned_away(server.port, path="/-/healthy", tls=tls)
         scraper = as_client(clients_ca, SCRAPER)
         assert (await ask(server.port, "/-/healthy", tls=scraper)).status == 401

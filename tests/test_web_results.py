@@ -9,10 +9,10 @@ from datetime import datetime
 import aiohttp
 import pytest
 import report_cases as cases
+from fake_site import Shown
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from results import NOW, connected, failed, impaired, passed, void
-from shown import Shown
 
 from exporter.history import History
 from exporter.result import Impairment, Result

@@ -7,9 +7,9 @@ import browsing
 import pytest
 import pytest_asyncio
 from browsing import tab
-from doors import ask, behind, hashed, pair, written
+from fake_site import Shown
 from multidict import CIMultiDict, CIMultiDictProxy
-from shown import Shown
+from web_client import ask, behind, hashed, pair, written
 
 from exporter.web import ListenAddress, ListenError, WebServer, read_doorway
 from exporter.web.secure import TrustedSites

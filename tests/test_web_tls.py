@@ -7,11 +7,11 @@ from functools import partial
 
 import pytest
 from certificates import Authority, authority
-from doors import Client, ask, behind, lines, pair, trusting, turned_away, until_asked, written
-from shown import Shown
+from fake_site import Shown
+from web_client import Client, ask, behind, lines, pair, trusting, turned_away, until_asked, written
 
 from exporter.web import ListenError
-from exporter.web.secure import door
+from exporter.web.secure import access_control
 from exporter.web.secure.tls import is_allowed
 
 AES128, AES256 = "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256", "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384"
@@ -220,10 +220,10 @@ async def test_a_client_whose_ca_is_gone_has_to_go(stranger, tmp_path, monkeypat
         assert (await kept.ask()).status == 200
         (tmp_path / "ca.crt").write_bytes(stranger.pem)
 
-        async def let_in():
+        async def authenticate():
             return not await turned_away(server.port, tls=new)
 
-        await until_asked(let_in)
+        await until_asked(authenticate)
         assert await turned_away(server.port, tls=old)
         with pytest.raises((OSError, asyncio.IncompleteReadError)):
             await kept.ask()
@@ -272,7 +272,7 @@ async def test_files_that_are_being_exchanged_do_not_shut_the_door(tmp_path, mon
     path = written(tmp_path, tls_server_config=pair(tmp_path))
     (other := tmp_path / "other").mkdir()
     pair(other)
-    monkeypatch.setattr(door, "FILE_CHECK_SECONDS", 3600.0)
+    monkeypatch.setattr(access_control, "FILE_CHECK_SECONDS", 3600.0)
     server = await Shown().serve(config_file=path)
     look = partial(server._door._look, server._door._files)
     with lines() as said:

@@ -6,9 +6,10 @@ spans beside it. The same events give the same ledger, in this process and in th
 Rule 3: a subject stands here as a hash, a key as the hash of where it comes from.
 """
 
+from exporter.budget.admission import MOMENTARY_HOLDUPS, admit, settle
 from exporter.budget.events import Event
 from exporter.budget.ledger import Ledger
-from exporter.budget.request import (
+from exporter.budget.session_cost import (
     Grant,
     Refusal,
     SessionCost,
@@ -19,7 +20,6 @@ from exporter.budget.request import (
     key_print,
     user_key,
 )
-from exporter.budget.turns import MOMENTARY_HOLDUPS, admit, settle
 
 __all__ = [
     "MOMENTARY_HOLDUPS",

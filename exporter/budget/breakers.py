@@ -14,9 +14,9 @@ import math
 from collections.abc import Iterator
 from typing import Final
 
-from exporter.budget.book import KeyBreaker
-from exporter.budget.request import Refusal, SessionCost
-from exporter.budget.streak import NO_TOKEN_EVENT, REJECTED_EVENT, LoginStreak
+from exporter.budget.ledger_state import KeyBreaker
+from exporter.budget.login_streak import NO_TOKEN_EVENT, REJECTED_EVENT, LoginStreak
+from exporter.budget.session_cost import Refusal, SessionCost
 from exporter.config import BreakerSettings
 from exporter.result import Holdup, SkipCause
 

@@ -9,9 +9,9 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
-from exporter.budget.book import ConnectEvent, LearnedSlotLimit, LedgerState, SlotLease
-from exporter.budget.span import TimeSpan
-from exporter.budget.streak import LOGIN_EVENTS, NO_TOKEN_EVENT, REJECTED_EVENT, FailedLogin, PendingLogin
+from exporter.budget.ledger_state import ConnectEvent, LearnedSlotLimit, LedgerState, SlotLease
+from exporter.budget.login_streak import LOGIN_EVENTS, NO_TOKEN_EVENT, REJECTED_EVENT, FailedLogin, PendingLogin
+from exporter.budget.time_span import TimeSpan
 
 Event = dict[str, Any]
 MAX_SECONDS: Final = 1e11

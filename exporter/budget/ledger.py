@@ -8,11 +8,11 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from exporter.budget.book import LEARNED_LIMIT_SECONDS, RATE_WINDOW_SECONDS, KeyBreaker, LedgerState, SlotLease
 from exporter.budget.breakers import breaker_refusal
 from exporter.budget.events import EFFECTS, Event, fold, snapshot
-from exporter.budget.request import Grant, Refusal, SessionCost, TokenCooldown
-from exporter.budget.streak import NO_TOKEN_EVENT, REJECTED_EVENT
+from exporter.budget.ledger_state import LEARNED_LIMIT_SECONDS, RATE_WINDOW_SECONDS, KeyBreaker, LedgerState, SlotLease
+from exporter.budget.login_streak import NO_TOKEN_EVENT, REJECTED_EVENT
+from exporter.budget.session_cost import Grant, Refusal, SessionCost, TokenCooldown
 from exporter.result import Holdup, SkipCause, Trigger
 
 ENDPOINT_COOLDOWN_SECONDS: Final = 600.0
@@ -50,7 +50,7 @@ class Ledger:
         return next((refusal for refusal in found if refusal.holdup is not Holdup.VERDICT), found[0] if found else None)
 
     def _endpoint(self, request: SessionCost, now: float) -> Refusal | None:
-        until = self.endpoint_rests_until(request.place, now)
+        until = self.endpoint_cooldown_until(request.place, now)
         if until is None:
             return None
         return Refusal(SkipCause.RATE, Holdup.ENDPOINT, "the endpoint rests after a rate limit", until)
@@ -153,13 +153,13 @@ class Ledger:
 
     def rest(self, request: SessionCost, now: float) -> TokenCooldown | None:
         """Why this identity's turns send no token for now, for its own or its key's sake, and until when."""
-        own, tokens = self._book.resting_users.get(request.user or ""), self.token_rest(request, now)
+        own, tokens = self._book.resting_users.get(request.user or ""), self.token_cooldown(request, now)
         if own is None or own.until <= now:
             return tokens
         longer = tokens is not None and (tokens.until is None or tokens.until > own.until)
         return tokens if longer else TokenCooldown(Holdup.IDENTITY, own.until)
 
-    def token_rest(self, request: SessionCost, now: float) -> TokenCooldown | None:
+    def token_cooldown(self, request: SessionCost, now: float) -> TokenCooldown | None:
         """Why no token of the request's key is sent because of logins that failed, and until when."""
         if request.key is None:
             return None
@@ -169,12 +169,12 @@ class Ledger:
                 return TokenCooldown(refusal.holdup, refusal.until, rejected=guard is not None and guard.rejected > 0)
         return None
 
-    def identity_rests(self, user: str | None, now: float) -> bool:
+    def identity_cooldowns(self, user: str | None, now: float) -> bool:
         """Whether the identity rests after a slot limit."""
         rest = self._book.resting_users.get(user or "")
         return rest is not None and rest.until > now
 
-    def endpoint_rests_until(self, place: str, now: float) -> float | None:
+    def endpoint_cooldown_until(self, place: str, now: float) -> float | None:
         """When the endpoint may be connected to again; None: now."""
         rest = self._book.resting_hosts.get(place)
         return rest.until if rest is not None and rest.until > now else None

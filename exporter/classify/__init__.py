@@ -9,8 +9,17 @@ Rule 4: a probe passes by a completed phase that proves it, never for want of a 
 what a target has shown before. `outage`: when failures are an outage, and of which cause.
 """
 
-from exporter.classify.case import ClassifyContext
-from exporter.classify.judging import (
+from exporter.classify.context import ClassifyContext
+from exporter.classify.outage import (
+    MIN_FAILURES,
+    MIN_FAILURES_OF_CAUSE,
+    OutageCause,
+    OutageDetector,
+    OutagePolicy,
+    possible_causes,
+)
+from exporter.classify.replay import REPLAY_WINDOW_SECONDS, WelcomeReplayDetector
+from exporter.classify.rules import (
     DISTORTION_SECONDS,
     FALLBACK_REASONS,
     LEGAL_FAILURES,
@@ -26,15 +35,6 @@ from exporter.classify.judging import (
     legal_closes,
     own_phases,
     told,
-)
-from exporter.classify.memory import REPLAY_WINDOW_SECONDS, WelcomeReplayDetector
-from exporter.classify.outage import (
-    MIN_FAILURES,
-    MIN_FAILURES_OF_CAUSE,
-    OutageCause,
-    OutageDetector,
-    OutagePolicy,
-    possible_causes,
 )
 from exporter.classify.welcome import unix_time
 

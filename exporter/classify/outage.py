@@ -17,7 +17,7 @@ from typing import Final, NamedTuple
 
 from websockets.frames import CloseCode
 
-from exporter.classify.judging import LEGAL_FAILURES, PHASES_OF_PROBE, failing_phases
+from exporter.classify.rules import LEGAL_FAILURES, PHASES_OF_PROBE, failing_phases
 from exporter.config import Profile
 from exporter.result import FactoryReason, Initiator, Phase, Probe, Reason, Result, Trigger, Verdict
 

@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 from itertools import chain
 from typing import Any
 
-from exporter.classify.case import ClassifyContext
-from exporter.classify.memory import WelcomeReplayDetector
+from exporter.classify.context import ClassifyContext
+from exporter.classify.replay import WelcomeReplayDetector
 from exporter.config import Profile, Welcome
 from exporter.profiles import lookup, matches
 from exporter.result import Evidence, FactoryReason, Phase, SessionObservation, evidence_text

@@ -14,7 +14,7 @@ from exporter.commands.terminal import UsageError, complain, say
 from exporter.host import Clock
 from exporter.oncall import Checker, SeriesOptions
 from exporter.report import SERIES_FORMATS, RenderContext, compare, progress, series_exit_code, worth_a_line
-from exporter.report.words import count
+from exporter.report.formatting import count
 from exporter.result import Probe, Result
 
 

@@ -19,6 +19,7 @@ from exporter.config.carrying import (
 from exporter.config.defaults import located
 from exporter.config.document import MAX_CHARACTERS, YamlError, load_yaml
 from exporter.config.http_client import BasicAuth, HttpClient, parse_http_client
+from exporter.config.mistake import Problem
 from exporter.config.model import (
     Auth,
     BackendLimits,
@@ -48,7 +49,6 @@ from exporter.config.model import (
     WelcomeCheck,
 )
 from exporter.config.parsing import ConfigExamination, ConfigPart, examine, parse
-from exporter.config.problem import Problem
 from exporter.config.profile_checks import covers, needs_token, profile_problems
 from exporter.config.regexes import regex
 from exporter.config.scalars import Duration, FieldPath, Message, Name, Pattern, Period, seconds

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
-from exporter.config.problem import Problem
+from exporter.config.mistake import Problem
 
 DEFAULTS_KEY: Final = "defaults"
 REPLACED_AS_A_WHOLE: Final = frozenset({"auth", "identities", "check_identities"})

@@ -9,10 +9,10 @@ from typing import Self
 
 from pydantic import Field, ValidationError
 
+from exporter.config.messages import field_problems
+from exporter.config.mistake import Problem
 from exporter.config.model import Model, Tls
-from exporter.config.problem import Problem
 from exporter.config.scalars import FilePath, Text
-from exporter.config.sentences import field_problems
 
 
 class BasicAuth(Model):

@@ -15,10 +15,10 @@ from typing import Annotated, Final, Literal, Self
 
 from pydantic import AfterValidator, Field, ValidationError
 
+from exporter.config.messages import Place, field_problems, path_of
+from exporter.config.mistake import Problem
 from exporter.config.model import Model
-from exporter.config.problem import Problem
 from exporter.config.scalars import FilePath, Period, Text
-from exporter.config.sentences import Place, field_problems, path_of
 
 CIPHERS: Final[Mapping[str, str | None]] = {
     "TLS_AES_128_GCM_SHA256": None,

@@ -8,7 +8,7 @@ while sessions run · `told` is told of results by the scheduler · `desk` answe
 sessions that the HTTP side asks for · `probes` says what /probe answers.
 """
 
-from exporter.daemon.newcomers import FIRST_SCRAPE_SECONDS
 from exporter.daemon.running import HOUSEKEEPING_SECONDS, Daemon, DaemonOptions
+from exporter.daemon.startup_gate import FIRST_SCRAPE_SECONDS
 
 __all__ = ["FIRST_SCRAPE_SECONDS", "HOUSEKEEPING_SECONDS", "Daemon", "DaemonOptions"]

@@ -11,8 +11,8 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from exporter.daemon.ground import Services
-from exporter.daemon.swapping import PlanApplier
+from exporter.daemon.plan_applier import PlanApplier
+from exporter.daemon.services import Services
 from exporter.host import run_in_thread
 from exporter.loading import ConfigLoadError, LoadedConfig
 from exporter.plan import Job, PlanDiff, plan_diff
@@ -150,12 +150,12 @@ class Reloader:
 
 
 def _in_words(change: PlanDiff) -> str:
-    """`adjusted` may be all targets of a host, and is nobody's own change: without names."""
+    """`recomputed` may be all targets of a host, and is nobody's own change: without names."""
     came, changed = ([job.name for job in part] for part in (change.came, change.changed))
     named = {"came": came, "went": change.went, "changed": changed}
     parts = [f"{len(names)} {what} ({_some(names)})" for what, names in named.items() if names]
-    if change.adjusted:
-        parts.append(f"{len(change.adjusted)} adjusted")
+    if change.recomputed:
+        parts.append(f"{len(change.recomputed)} adjusted")
     return ", ".join(parts) or "no target has changed"
 
 

@@ -9,21 +9,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from exporter import __version__
-from exporter.daemon.asked import OnDemandProbes
-from exporter.daemon.board import identities
-from exporter.daemon.desk import HealthCallbacks, HttpApi
-from exporter.daemon.ground import Services
-from exporter.daemon.newcomers import StartupGate
+from exporter.daemon.http_api import HealthCallbacks, HttpApi
+from exporter.daemon.on_demand import OnDemandProbes
+from exporter.daemon.plan_applier import PlanApplier
 from exporter.daemon.reloading import Load, Reloader, ReloadOutcome, nothing_to_load
-from exporter.daemon.swapping import PlanApplier
-from exporter.daemon.told import ResultDispatcher, ResultListeners
+from exporter.daemon.result_dispatcher import ResultDispatcher, ResultListeners
+from exporter.daemon.services import Services
+from exporter.daemon.startup_gate import StartupGate
+from exporter.daemon.status_source import identities
 from exporter.files import MAX_UNCHECKED_SECONDS, TLS_CONTEXTS, KeyRing
 from exporter.history import History
 from exporter.host import Clock, LoopLagMonitor, SystemdNotifier, collect_garbage, cooperatively, descriptors
 from exporter.metrics import Metrics
 from exporter.plan import Job, Plan
 from exporter.probing import Prober
-from exporter.report.words import count, span
+from exporter.report.formatting import count, span
 from exporter.resolver import Resolver
 from exporter.result import Holdup, Result, Skip
 from exporter.scheduler import Scheduler
@@ -116,7 +116,7 @@ class Daemon:
         self._reloading = Reloader(self._ground, self._swap(plan), options.load, self._forget, self._tell_systemd)
         self._desk = HttpApi(
             ground,
-            HealthCallbacks(stopping=lambda: self._stopping, ill=self._ill, look=self._scheduler.look),
+            HealthCallbacks(stopping=lambda: self._stopping, ill=self._unhealthy_reason, look=self._scheduler.look),
             self._newcomers,
             sessions=self._sessions,
             timeout_offset=options.timeout_offset,
@@ -147,21 +147,21 @@ class Daemon:
         self._prime()
         self._server = await WebServer.start(self._options.listen, self._desk)
         self._started.push_async_callback(self._server.close)
-        self._started.push_async_callback(self._end_chores)
+        self._started.push_async_callback(self._end_background_tasks)
         self._started.push_async_callback(self._sessions.stopped)
         self._started.push_async_callback(self._scheduler.stop)
         self._started.push_async_callback(self._newcomers.close)
         self._started.push_async_callback(self._reloading.close)
-        chores = {
+        background_tasks = {
             "begin": self._begin(),
             "watch_loop": self._loop_watch.run(self._lag),
-            "tidy": self._tidy(),
+            "tidy": self._housekeeping(),
             "garbage": collect_garbage(lambda: self._in_flight == 0, lambda: self._reloading.reads),
-            "watchdog": self._notifier.watchdog(lambda: self._ill() is None),
+            "watchdog": self._notifier.watchdog(lambda: self._unhealthy_reason() is None),
         }
         if self._file is not None:
-            chores["history"] = self._file.run()
-        self._chores = [asyncio.create_task(chore, name=name) for name, chore in chores.items()]
+            background_tasks["history"] = self._file.run()
+        self._chores = [asyncio.create_task(chore, name=name) for name, chore in background_tasks.items()]
         for chore in self._chores:
             chore.add_done_callback(self._ended)
         where = {"listen": self._server.addresses, "url": self.url}
@@ -221,7 +221,7 @@ class Daemon:
         if results and results[-1].started_at >= begin:
             self._ground.metrics.recall(job.name, results)
 
-    async def _tidy(self) -> None:
+    async def _housekeeping(self) -> None:
         while True:
             async for name in cooperatively(list(self._ground.jobs)):
                 job = self._ground.jobs.get(name)
@@ -269,14 +269,14 @@ class Daemon:
             self._dead = chore.get_name()
             _logger.error("the task %s has died: please report this", self._dead, exc_info=chore.exception())
 
-    def _ill(self) -> str | None:
+    def _unhealthy_reason(self) -> str | None:
         if self._dead:
             return f"the task {self._dead} has died, see the log: restart"
         if not self._stopping and not self._scheduler.alive:
             return "cycles fall due and none is started: restart"
         return None
 
-    async def _end_chores(self) -> None:
+    async def _end_background_tasks(self) -> None:
         for chore in self._chores:
             chore.cancel()
         await asyncio.gather(*self._chores, return_exceptions=True)

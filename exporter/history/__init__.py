@@ -9,11 +9,11 @@ Rule 3: what is counted or said of a state does not depend on which results are 
 cycles · `tally` counts of the last day.
 """
 
+from exporter.history.cycle_timeline import CycleMark, CycleOutcome
 from exporter.history.history import RETAINED_FAILURES, RETAINED_RESULTS, History, HistorySnapshot
-from exporter.history.shelf import weight
-from exporter.history.standing import StateKind, TargetState
-from exporter.history.strip import CycleMark, CycleOutcome
-from exporter.history.tally import BUCKET_SECONDS, WINDOW_SECONDS
+from exporter.history.result_buffer import weight
+from exporter.history.target_state import StateKind, TargetState
+from exporter.history.windowed_counter import BUCKET_SECONDS, WINDOW_SECONDS
 
 __all__ = [
     "BUCKET_SECONDS",

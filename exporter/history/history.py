@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Final, NamedTuple
 
-from exporter.history.shelf import ResultBuffer
-from exporter.history.standing import UNKNOWN_STATE, TargetState, TargetStateTracker
-from exporter.history.strip import NUMBER_OF_WORD, CycleMark, CycleOutcome, CycleTimeline
-from exporter.history.tally import WindowedCounter
+from exporter.history.cycle_timeline import NUMBER_OF_WORD, CycleMark, CycleOutcome, CycleTimeline
+from exporter.history.result_buffer import ResultBuffer
+from exporter.history.target_state import UNKNOWN_STATE, TargetState, TargetStateTracker
+from exporter.history.windowed_counter import WindowedCounter
 from exporter.result import (
     FactoryReason,
     Initiator,

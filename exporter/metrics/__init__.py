@@ -8,9 +8,9 @@ text. `storage`: the figures. `exposition`: the forms of a page. `doors`: how a 
 one session that was asked for.
 """
 
-from exporter.metrics.doors import Metrics
 from exporter.metrics.exposition import ExpositionFormat
 from exporter.metrics.probed import ProbedSession, probe_page
+from exporter.metrics.recorder import Metrics
 from exporter.metrics.series import TargetSeries, target_series
 
 __all__ = ["ExpositionFormat", "Metrics", "ProbedSession", "TargetSeries", "probe_page", "target_series"]

@@ -99,7 +99,7 @@ class SampleStore:
         figures[first + bisect_left(buckets, value)] += 1  # type: ignore[operator]  # every figure is known
         figures[first + len(buckets) + 1] += value  # type: ignore[operator]
 
-    def strays(self) -> Iterator[Key]:
+    def unexpected_series(self) -> Iterator[Key]:
         """Series that are there although no combination of the target is legal for them."""
         return iter(self._strays)
 

@@ -7,8 +7,8 @@ Rule 2: its sessions enter the ledger and no counter.
 `checks` runs sessions of a target, `several` of more · `asking` asks another exporter.
 """
 
-from exporter.oncall.asking import RemoteError, asked_of, client_of, healthy_at
-from exporter.oncall.checks import REFUSAL_TEXTS, Checker, SeriesOptions
+from exporter.oncall.checker import REFUSAL_TEXTS, Checker, SeriesOptions
+from exporter.oncall.remote import RemoteError, asked_of, client_of, healthy_at
 from exporter.oncall.several import check_each
 
 __all__ = [

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from exporter.oncall.checks import Checker
+from exporter.oncall.checker import Checker
 from exporter.report import CheckReport
 from exporter.result import Probe
 

@@ -13,16 +13,16 @@ from exporter.plan.planning import Plan
 
 @dataclass(frozen=True, slots=True)
 class PlanDiff:
-    """`came`, `changed`, `adjusted`: jobs; `went`: names. `jobs`: all that are wanted, in the order of the config.
+    """`came`, `changed`, `recomputed`: jobs; `went`: names. `jobs`: all that are wanted, in the order of the config.
 
-    `adjusted`: nothing of their own has changed, but what the other targets leave them: slots of a user, connects of a
-    host.
+    `recomputed`: nothing of their own has changed, but what the other targets leave them: slots of a user, connects of
+    a host.
     """
 
     came: tuple[Job, ...]
     went: tuple[str, ...]
     changed: tuple[Job, ...]
-    adjusted: tuple[Job, ...]
+    recomputed: tuple[Job, ...]
     jobs: Mapping[str, Job]
     max_sessions: int
 
@@ -35,7 +35,7 @@ def plan_diff(before: Mapping[str, Job], wanted: Plan) -> PlanDiff:
         came=tuple(job for job in jobs.values() if job.name not in before),
         went=tuple(name for name in before if name not in jobs),
         changed=tuple(job for job in known if job.target is not before[job.name].target),
-        adjusted=tuple(job for job in known if job.target is before[job.name].target),
+        recomputed=tuple(job for job in known if job.target is before[job.name].target),
         jobs=jobs,
         max_sessions=wanted.max_sessions,
     )
@@ -48,8 +48,8 @@ def _kept(before: Job | None, job: Job) -> Job:
     if job == before:
         return before
     left = {name: getattr(job, name) for name in ("peaks", "scheduled_rate", "rate")}
-    adjusted = replace(before, **left)
-    return adjusted if adjusted == job else job
+    recomputed = replace(before, **left)
+    return recomputed if recomputed == job else job
 
 
 def _order(job: Job) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from exporter.config import Config, Problem, Profile, Target
-from exporter.plan.harm import host_rates, rate_problems, slot_problems, user_peaks
+from exporter.plan.capacity import host_rates, rate_problems, slot_problems, user_peaks
 from exporter.plan.job import Job
 
 

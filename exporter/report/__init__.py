@@ -7,7 +7,7 @@ Rule 4: the JSON is a contract (`schema_version`): it is extended, never changed
 """
 
 from exporter.report.address import public_url
-from exporter.report.checked import (
+from exporter.report.check_report import (
     CheckReport,
     CheckStatus,
     FailOn,
@@ -22,6 +22,7 @@ from exporter.report.context import UNKNOWN_CONTEXT, TargetContext
 from exporter.report.document import result_document
 from exporter.report.explain import Explanation, explain, likeness
 from exporter.report.formats import FORMATS, SERIES_FORMATS
+from exporter.report.formatting import span
 from exporter.report.line import line, skip_line
 from exporter.report.reading import BaselineReport, read_document
 from exporter.report.record import MAX_TIMESTAMP_SECONDS, InvalidReportError, packed, unpacked
@@ -38,7 +39,6 @@ from exporter.report.series import (
 from exporter.report.several import SEVERAL_FORMATS, explained, several_exit_code, target_line
 from exporter.report.shapes import name_shape
 from exporter.report.summary import summarise
-from exporter.report.words import span
 
 __all__ = [
     "FORMATS",

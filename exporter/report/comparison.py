@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from exporter.report.checked import passed
+from exporter.report.check_report import passed
+from exporter.report.formatting import moment, seconds
 from exporter.report.reading import BaselineReport
 from exporter.report.series import CheckSeries, in_words
 from exporter.report.summary import SeriesSummary, summarise
-from exporter.report.words import moment, seconds
 from exporter.result import Result
 
 NOTABLE_FRACTION: Final = 0.25

@@ -11,10 +11,10 @@ from enum import Enum
 from math import isfinite
 from typing import Any, Final
 
-from exporter.report.checked import CheckReport, RenderContext, exit_code, status, status_of
+from exporter.report.check_report import CheckReport, RenderContext, exit_code, status, status_of
 from exporter.report.context import UNKNOWN_CONTEXT, TargetContext
 from exporter.report.explain import explain
-from exporter.report.words import iso
+from exporter.report.formatting import iso
 from exporter.result import Close, Evidence, Frame, Phase, Probe, Result
 
 SCHEMA_VERSION: Final = 1

@@ -5,7 +5,7 @@ from typing import Final
 
 from exporter.report.addresses import tried
 from exporter.report.context import ORIGIN_HEADER, USER_AGENT_HEADER, TargetContext
-from exporter.report.words import closed, counts, expiry, moment
+from exporter.report.formatting import closed, counts, expiry, moment
 from exporter.result import CertificatePlace, Result
 
 ABOVE: Final[Mapping[CertificatePlace | None, str]] = {

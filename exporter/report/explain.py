@@ -14,9 +14,9 @@ from exporter.report.causes_connect import CONNECT_CAUSES
 from exporter.report.causes_factory import FACTORY_CAUSES
 from exporter.report.causes_session import ANSWER_CAUSES, SESSION_CAUSES
 from exporter.report.context import UNKNOWN_CONTEXT, TargetContext
+from exporter.report.formatting import code
 from exporter.report.phrases import filled
 from exporter.report.situation import OPEN_PHASES, FailureSituation, SituationFact, holds
-from exporter.report.words import code
 from exporter.result import Impairment, Initiator, Phase, Probe, Result, Verdict
 
 

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from exporter.report.causes import Alert, page
-from exporter.report.checked import passed
+from exporter.report.check_report import passed
 from exporter.report.explain import explain
+from exporter.report.formatting import count
 from exporter.report.series import CheckSeries
 from exporter.report.summary import LivenessEvidence, SeriesSummary, summarise
-from exporter.report.words import count
 from exporter.result import FactoryReason, Phase, Result
 
 BEFORE_USERS: Final = frozenset({Phase.PREPARE, Phase.RESOLVE, Phase.TCP, Phase.TLS, Phase.UPGRADE})

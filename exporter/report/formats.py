@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from exporter.report.checked import CheckReport, RenderContext
+from exporter.report.check_report import CheckReport, RenderContext
 from exporter.report.comparison import Comparison
 from exporter.report.document import as_json
 from exporter.report.github import github

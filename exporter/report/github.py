@@ -6,10 +6,17 @@ The job summary is Markdown: `markdown` gives it, `commands` appends it to the f
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-from exporter.report.checked import CheckReport, CheckStatus, RenderContext, explanations, refusal_of, session_status
+from exporter.report.check_report import (
+    CheckReport,
+    CheckStatus,
+    RenderContext,
+    explanations,
+    refusal_of,
+    session_status,
+)
 from exporter.report.escape import command_data, command_property, plain
 from exporter.report.explain import Explanation
-from exporter.report.words import cause
+from exporter.report.formatting import cause
 
 COMMAND_OF_STATUS: Final[Mapping[CheckStatus, str]] = {
     CheckStatus.OK: "notice",

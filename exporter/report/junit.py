@@ -4,12 +4,12 @@ from collections.abc import Iterable
 from typing import Final
 from xml.etree import ElementTree as ET
 
-from exporter.report.checked import CheckReport, RenderContext, refusal_of, slow
+from exporter.report.check_report import CheckReport, RenderContext, refusal_of, slow
 from exporter.report.document import TOOL
 from exporter.report.escape import plain
 from exporter.report.evidence import circumstances, evidence
 from exporter.report.explain import Explanation, explain, too_slow
-from exporter.report.words import cause, iso
+from exporter.report.formatting import cause, iso
 from exporter.result import Probe, Result, Verdict
 
 XML_DECLARATION: Final = '<?xml version="1.0" encoding="UTF-8"?>\n'

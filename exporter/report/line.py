@@ -1,7 +1,7 @@
 """One session, or one skipped cycle, in a line."""
 
+from exporter.report.formatting import INITIATOR_TEXTS, cause
 from exporter.report.resting import held_up
-from exporter.report.words import INITIATOR_TEXTS, cause
 from exporter.result import Close, Holdup, Probe, Result, Skip, Verdict
 
 

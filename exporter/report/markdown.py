@@ -2,11 +2,11 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from exporter.report.checked import CheckReport, RenderContext, explanations, refusal_of, slow, status
+from exporter.report.check_report import CheckReport, RenderContext, explanations, refusal_of, slow, status
 from exporter.report.escape import code, prose
 from exporter.report.evidence import circumstances, evidence
 from exporter.report.explain import Explanation
-from exporter.report.words import cause, moment, seconds
+from exporter.report.formatting import cause, moment, seconds
 from exporter.result import Phase, Probe, Result, Verdict
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Final
 
-from exporter.report.checked import (
+from exporter.report.check_report import (
     STATUS_SEVERITY_ORDER,
     CheckReport,
     RenderContext,
@@ -15,7 +15,7 @@ from exporter.report.checked import (
     tolerated,
 )
 from exporter.report.escape import fit, perf
-from exporter.report.words import cause, count
+from exporter.report.formatting import cause, count
 from exporter.result import Phase, Probe, Result
 
 MAX_LINE_CHARACTERS: Final = 1_000

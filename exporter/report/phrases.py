@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from exporter.report.context import Credential
+from exporter.report.formatting import code, counts, moment, span
 from exporter.report.situation import FailureSituation, SituationFact, holds
-from exporter.report.words import code, counts, moment, span
 from exporter.result import CertificatePlace, Phase
 
 CONDITIONAL_TEXTS: Final[Mapping[str, tuple[tuple[SituationFact, ...], str]]] = {

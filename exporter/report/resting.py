@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Final
 
-from exporter.report.words import moment
+from exporter.report.formatting import moment
 from exporter.result import Holdup
 
 HOLDUPS: Final[Mapping[Holdup, str]] = {

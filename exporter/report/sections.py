@@ -3,13 +3,13 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from exporter.report.checked import passed
+from exporter.report.check_report import passed
 from exporter.report.comparison import Comparison
 from exporter.report.explain import explain
 from exporter.report.findings import findings
+from exporter.report.formatting import count, iso, moment, seconds, span
 from exporter.report.series import CheckSeries, in_words
 from exporter.report.summary import DurationSpread, LivenessEvidence, SeriesSummary, summarise
-from exporter.report.words import count, iso, moment, seconds, span
 from exporter.result import Probe, Result, Verdict
 
 

@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from exporter.report.checked import (
+from exporter.report.check_report import (
     STATUS_SEVERITY_ORDER,
     CheckReport,
     CheckStatus,
@@ -16,7 +16,7 @@ from exporter.report.checked import (
     worst,
 )
 from exporter.report.escape import fit
-from exporter.report.words import cause, count, seconds, span
+from exporter.report.formatting import cause, count, seconds, span
 from exporter.result import Probe, Result, Skip, Trigger
 
 REQUIRED_PASSES: Final = 3

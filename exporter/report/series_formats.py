@@ -5,17 +5,17 @@ from dataclasses import asdict
 from itertools import compress
 from typing import Any, Final
 
-from exporter.report.checked import RenderContext
+from exporter.report.check_report import RenderContext
 from exporter.report.comparison import Comparison
 from exporter.report.document import head, result_document, written
 from exporter.report.escape import code, fit, lines, plain, prose
 from exporter.report.findings import findings
+from exporter.report.formatting import iso
 from exporter.report.markdown import table
 from exporter.report.sections import Section, sections
 from exporter.report.series import CheckSeries, series_exit_code, series_status, verdict_line
 from exporter.report.summary import summarise
 from exporter.report.text import INDENT, TEXT_COLUMNS, paragraph
-from exporter.report.words import iso
 
 MAX_CELL_CHARACTERS: Final = 50
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from exporter.report.checked import RenderContext, passed, tolerated
+from exporter.report.check_report import RenderContext, passed, tolerated
 from exporter.report.comparison import Comparison
 from exporter.report.escape import fit, perf
 from exporter.report.explain import Explanation, explain

@@ -3,16 +3,16 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final
 
-from exporter.report.checked import CheckReport, CheckStatus, RenderContext, status, tolerated, worst
+from exporter.report.check_report import CheckReport, CheckStatus, RenderContext, status, tolerated, worst
 from exporter.report.document import SCHEMA_VERSION, TOOL, check_document, written
 from exporter.report.escape import fit, perf, plain
+from exporter.report.formatting import cause, count, iso
 from exporter.report.github import github
 from exporter.report.junit import junit_of
 from exporter.report.line import line
 from exporter.report.markdown import markdown
 from exporter.report.nagios import MAX_LINE_CHARACTERS, MAX_NAME_COLUMNS, nagios
 from exporter.report.text import TEXT_COLUMNS, text
-from exporter.report.words import cause, count, iso
 
 STATUS_COLUMNS: Final = max(len(each.name) for each in CheckStatus)
 SeveralFormat = Callable[[Sequence[CheckReport], RenderContext], str]

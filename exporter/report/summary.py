@@ -7,9 +7,9 @@ from itertools import pairwise
 from math import ceil
 from typing import Any, Final
 
-from exporter.report.checked import passed
+from exporter.report.check_report import passed
+from exporter.report.formatting import closed
 from exporter.report.series import in_words
-from exporter.report.words import closed
 from exporter.result import Phase, Probe, Result, Verdict
 
 CLOCK_MOVED_SECONDS: Final = 2.0

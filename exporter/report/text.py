@@ -6,12 +6,12 @@ from pathlib import PurePosixPath
 from textwrap import wrap
 from typing import Final
 
-from exporter.report.checked import CheckReport, RenderContext, explanations, refusal_of, slow, status
+from exporter.report.check_report import CheckReport, RenderContext, explanations, refusal_of, slow, status
 from exporter.report.escape import fit, lines, plain
 from exporter.report.evidence import circumstances, evidence
 from exporter.report.explain import Explanation
+from exporter.report.formatting import cause, moment, seconds
 from exporter.report.waterfall import waterfall
-from exporter.report.words import cause, moment, seconds
 from exporter.result import Probe, Result, Verdict
 
 TEXT_COLUMNS: Final = 100

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from typing import Final
 
+from exporter.report.formatting import cause, seconds
 from exporter.report.situation import refused_after
-from exporter.report.words import cause, seconds
 from exporter.result import Phase, Result
 
 WATERFALL_COLUMNS: Final = 40

@@ -11,9 +11,9 @@ faults.
 """
 
 from exporter.session.conversation import Session
-from exporter.session.kinds import ERROR_KINDS, kind_of
+from exporter.session.error_kinds import ERROR_KINDS, kind_of
 from exporter.session.messages import MAX_FRAMES
-from exporter.session.order import SessionRequest
+from exporter.session.request import SessionRequest
 from exporter.session.upgrade import SILENT_LOGGER
 
 __all__ = ["ERROR_KINDS", "MAX_FRAMES", "SILENT_LOGGER", "Session", "SessionRequest", "kind_of"]

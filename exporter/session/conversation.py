@@ -15,8 +15,8 @@ from exporter.profiles import BoundExchange, matches
 from exporter.resolver import Resolver, chosen, shown
 from exporter.result import Close, ErrorKind, Initiator, Phase, Probe, ProbeError, SessionObservation
 from exporter.session.messages import MessageStream
-from exporter.session.order import SessionRequest
-from exporter.session.track import PhaseTimer
+from exporter.session.phase_timer import PhaseTimer
+from exporter.session.request import SessionRequest
 from exporter.session.upgrade import objection, opened, read_head, request
 from exporter.transport import Clock, Connection, ReceivedBytes
 
@@ -68,7 +68,7 @@ class Session:
         self._asked = False
         self._closed_at = inf  # when our close went out
         self._crossed = False  # the server's close cannot be an answer to ours
-        self._overslept = 0.0  # seconds from the deadline to when it struck
+        self._deadline_overrun = 0.0  # seconds from the deadline to when it struck
         self._address: str | None = None
         self._number: int | None = None
         self._addresses: int | None = None
@@ -100,7 +100,7 @@ class Session:
             addresses=self._addresses,
             failed_addresses=self._failed,
             slot_taken=self._slot_taken(),
-            late=max(self._overslept, self._link.late if self._link else 0.0),
+            late=max(self._deadline_overrun, self._link.late if self._link else 0.0),
             transcript=self._messages.transcript.frames(self._track.started) if self._messages else (),
             frames_left_out=self._messages.transcript.left_out if self._messages else 0,
         )
@@ -112,7 +112,7 @@ class Session:
                 await self._converse()
         except TimeoutError:
             self._fault = ProbeError(ErrorKind.DEADLINE)
-            self._overslept = self._clock() - self._track.started - self._order.timeout
+            self._deadline_overrun = self._clock() - self._track.started - self._order.timeout
         except ProbeError as fault:
             self._fault, self._stopped_at = self._blame(fault), self._clock()
         met = self._track.phase
@@ -356,7 +356,9 @@ class Session:
 
     def _is_after_hours(self, at: float) -> bool:
         """True for what came after the deadline while we were not there to see it strike: the answer to our silence."""
-        return self._overslept > LATE_DEADLINE_TOLERANCE_SECONDS and at > self._track.started + self._order.timeout
+        return (
+            self._deadline_overrun > LATE_DEADLINE_TOLERANCE_SECONDS and at > self._track.started + self._order.timeout
+        )
 
     def _note_close(self, met: Phase) -> None:
         """Keep the first close frame of the conversation: the server's in the phase that it ended, ours where `met`.
@@ -404,7 +406,7 @@ class Session:
 
     def _closing_time(self) -> float:
         """Seconds that the close may take; our frame goes out even if none is left to wait for an answer."""
-        left = self._order.whole - (self._clock() - self._track.started)
+        left = self._order.total_timeout - (self._clock() - self._track.started)
         return max(0.0, min(self._order.close_timeout, left))
 
     async def _closed(self, messages: MessageStream, link: Connection) -> None:

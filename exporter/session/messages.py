@@ -17,7 +17,7 @@ from websockets.frames import CloseCode, Frame, Opcode
 from websockets.protocol import OPEN, Protocol
 
 from exporter.result import MAX_KEYS, ErrorKind, ProbeError, key_name
-from exporter.session.kinds import kind_of
+from exporter.session.error_kinds import kind_of
 from exporter.session.transcript import CODE, KIND, Entry, Transcript
 from exporter.transport import Connection
 

@@ -19,7 +19,7 @@ from websockets.protocol import OPEN, Protocol, Side
 from websockets.utils import accept_key
 
 from exporter.result import ErrorKind, Handshake, ProbeError
-from exporter.session.order import SessionRequest
+from exporter.session.request import SessionRequest
 from exporter.transport import Connection, ReceivedBytes
 
 SILENT_LOGGER: Final = logging.getLogger("exporter.websockets")

@@ -11,11 +11,11 @@ Rule 1: imports nothing from above `tokens`, and nothing of the house but `token
 `slots`, `breaker`, `replies`, `credentials`, `frames`, `faults`) does no I/O and has no clock.
 """
 
+from exporter.standin.connection_record import ConnectionRecord
 from exporter.standin.demonstration import DEMO_PACE, demo_config
 from exporter.standin.faults import FAULTS, ROWS, Fault, FaultParam, parse
-from exporter.standin.pace import Timings
-from exporter.standin.seen import ConnectionRecord
 from exporter.standin.server import StandIn
+from exporter.standin.timings import Timings
 
 __all__ = [
     "DEMO_PACE",

@@ -14,8 +14,8 @@ from typing import Final
 from exporter.standin import frames
 from exporter.standin.breaker import OPENING_LOGIN_FAILURES, AuthBreaker
 from exporter.standin.credentials import UpgradeRequest, refusal, unverified_subject, well_formed
-from exporter.standin.pace import Timings
 from exporter.standin.slots import UserManagers
+from exporter.standin.timings import Timings
 from exporter.tokens import InvalidTokenError, verify
 
 ALGORITHMS: Final = ("HS256",)

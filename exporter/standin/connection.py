@@ -15,16 +15,16 @@ from websockets.datastructures import Headers
 from websockets.http11 import Request
 
 from exporter.standin import frames, http_answers
-from exporter.standin.acts import ACTS
+from exporter.standin.connection_record import ConnectionRecord, seen
 from exporter.standin.conversation import Conversation, ConversationLog
 from exporter.standin.credentials import UpgradeRequest
+from exporter.standin.fault_actions import ACTS
+from exporter.standin.fault_registry import ALIASES, ALL_PATHS, at
 from exporter.standin.faults import ActiveFault, FaultStage
-from exporter.standin.house import ServerState
-from exporter.standin.seen import ConnectionRecord, seen
-from exporter.standin.switchboard import ALIASES, ALL_PATHS, at
+from exporter.standin.server_connection import ConversationEndedError, ServerConnection
+from exporter.standin.server_state import ServerState
 from exporter.standin.transport_paths import TRANSPORT_PATHS
-from exporter.standin.wire import ConversationEndedError, ServerConnection
-from exporter.standin.wire_acts import WIRE_ACTS
+from exporter.standin.wire_fault_actions import WIRE_ACTS
 
 
 class AcceptedConnection:
@@ -109,7 +109,7 @@ class AcceptedConnection:
         faults = house.switchboard.of_path(ALIASES.get(knock.path, knock.path))
         self._names += [fault.name for fault in faults]
         talk = Conversation(
-            self.wire, backend, house.pace, house.clock, house.wall, faults, ACTS, knock, house.weather,
+            self.wire, backend, house.pace, house.clock, house.wall, faults, ACTS, knock, house.rng,
             story=self._story,
         )  # fmt: skip
         self._watch_close(faults)

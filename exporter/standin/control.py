@@ -14,8 +14,8 @@ from typing import Any, Final, Protocol
 
 from aiohttp import web
 
+from exporter.standin.connection_record import ConnectionRecord
 from exporter.standin.faults import LISTENER_STAGES, ROWS, Fault, FaultParam
-from exporter.standin.seen import ConnectionRecord
 
 MAX_BODY_BYTES: Final = 65_536
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]

@@ -14,11 +14,11 @@ from typing import Any, Final, NoReturn
 from exporter.standin import frames
 from exporter.standin.backend import AuthService, Backend, LoginRefusedError
 from exporter.standin.credentials import UpgradeRequest
+from exporter.standin.fault_registry import at
 from exporter.standin.faults import ActiveFault, FaultStage
-from exporter.standin.pace import Timings
 from exporter.standin.replies import Reply, answer
-from exporter.standin.switchboard import at
-from exporter.standin.wire import ConversationEndedError, ServerConnection
+from exporter.standin.server_connection import ConversationEndedError, ServerConnection
+from exporter.standin.timings import Timings
 
 MAX_ERRORS: Final = 5
 """Consecutive handling errors that end the message loop without closing the socket (section 0.8)."""
@@ -46,7 +46,7 @@ class Conversation:
     faults: list[ActiveFault]
     acts: Mapping[str, Callable[["Conversation", Mapping[str, Any], FaultStage], Awaitable[None]]]
     knock: UpgradeRequest
-    weather: random.Random
+    rng: random.Random
     accept: str | None = None
     service: AuthService | None = None
     startup_complete: bool = True

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from exporter.standin.pace import Timings
+from exporter.standin.timings import Timings
 
 DEMO_TIME_SCALE: Final = 0.1
 DEMO_PACE: Final = Timings().scaled(DEMO_TIME_SCALE)

@@ -24,14 +24,14 @@ from websockets.frames import CloseCode
 
 from exporter.standin.certificates import CertificateFolder, write_private
 from exporter.standin.connection import AcceptedConnection
+from exporter.standin.connection_record import ConnectionRecord
 from exporter.standin.control import ControlServer
+from exporter.standin.fault_registry import ALL_PATHS, FaultRegistry, canonical
 from exporter.standin.faults import ActiveFault
-from exporter.standin.house import ServerState
 from exporter.standin.listener import Listener, check_loopback
-from exporter.standin.pace import Timings
-from exporter.standin.seen import ConnectionRecord
-from exporter.standin.switchboard import ALL_PATHS, FaultRegistry, canonical
-from exporter.standin.wire_acts import CERTIFICATES
+from exporter.standin.server_state import ServerState
+from exporter.standin.timings import Timings
+from exporter.standin.wire_fault_actions import CERTIFICATES
 
 MAX_REMEMBERED_CONNECTIONS: Final = 10_000
 """Finished connections kept."""

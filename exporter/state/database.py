@@ -70,8 +70,8 @@ summed AS (
 DELETE FROM results WHERE id IN (
   SELECT id FROM summed WHERE place > :last + failed * :failures OR total > :bytes)
 """
-"""At least what `history.shelf` keeps. When that is too long, the newest pass and the newest failure of each target
-stay, then failures, then passes, the newest of each target first: a chatty one takes nothing from the others."""
+"""At least what `history.result_buffer` keeps. When that is too long, the newest pass and the newest failure of each
+target stay, then failures, then passes, the newest of each target first: a chatty one takes nothing from the others."""
 
 INTEGRITY_CHECK: Final = "PRAGMA integrity_check(1)"
 """Finds what no checksum of a row can: a page that has lost rows, or is another one (SQLite, "Pragma statements")."""
@@ -181,7 +181,7 @@ class HistoryDatabase:
                 db.execute(DELETE_OLD_RESULTS, {"last": last, "failures": failures, "bytes": most})
                 self._unswept = 0
 
-    def put_aside(self) -> Path:
+    def quarantine(self) -> Path:
         """Move a broken file out of the way, and its log with it; where it is now."""
         self.close()
         aside = self._path.with_name(self._path.name + ".damaged")

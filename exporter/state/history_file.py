@@ -208,7 +208,7 @@ class HistoryFile:
         if time.monotonic() < self._renewed + MIN_RENEWAL_SECONDS:
             raise StorageError("is damaged again: is the disk sound?")
         self._renewed = time.monotonic()
-        aside = await self._in_thread(self._database.put_aside)
+        aside = await self._in_thread(self._database.quarantine)
         self._report(
             f"history file {self._path} is damaged: it was moved to {aside.name}, where you may look at it or remove "
             "it; what could be read of it stands in a new one"

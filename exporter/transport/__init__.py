@@ -5,7 +5,7 @@ Rule 1: knows no WebSocket. Rule 2: what the operating system or OpenSSL raises 
 `link` the connection · `chain` the certificates from the server's own to a trusted one.
 """
 
-from exporter.transport.link import (
+from exporter.transport.connection import (
     ERRNOS,
     MAX_UNREAD_BYTES,
     MAX_UNSENT_BYTES,

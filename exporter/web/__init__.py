@@ -8,10 +8,10 @@ The status page: `page` renders values, `pages` puts the page together, `sheets`
 knows what has changed since, `status` has the doors.
 """
 
-from exporter.web.arrivals import MAX_CONNECTIONS
-from exporter.web.doorway import ListenOptions, read_doorway
+from exporter.web.connection_manager import MAX_CONNECTIONS
 from exporter.web.filters import ResultSource
 from exporter.web.listen import ListenAddress, ListenError, parse
+from exporter.web.listen_options import ListenOptions, read_doorway
 from exporter.web.secure import door_problems
 from exporter.web.server import WebServer
 from exporter.web.site import JSON_TYPE, HttpReply, ProbeQuery, Site

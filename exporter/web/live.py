@@ -21,8 +21,8 @@ from exporter.web.page.health import health
 from exporter.web.page.icon import path
 from exporter.web.page.row import place
 from exporter.web.page.values import ExporterHealth
+from exporter.web.page_cache import PageCache, StreamedPage
 from exporter.web.pages import PageMaker, PageView
-from exporter.web.sheets import PageCache, StreamedPage
 
 UPDATE_INTERVAL_SECONDS: Final = 1.0
 """Seconds between two looks at what has changed, and between two updates of one page at least."""

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from aiohttp import web
 
 from exporter.web.negotiate import gzip_welcome
-from exporter.web.sheets import StreamedPage
+from exporter.web.page_cache import StreamedPage
 
 
 async def send_html(request: web.Request, sheet: StreamedPage) -> web.StreamResponse:

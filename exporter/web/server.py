@@ -17,11 +17,11 @@ from typing import Any, Final, Self
 from aiohttp import HttpVersion10, HttpVersion11, web
 from multidict import CIMultiDict, CIMultiDictProxy
 
-from exporter.web.arrivals import ConnectionManager
 from exporter.web.connection import MAX_HEAD_BYTES_SENT, HttpConnection
-from exporter.web.doorway import ListenOptions
+from exporter.web.connection_manager import ConnectionManager
 from exporter.web.headers import HEADERS
 from exporter.web.listen import ListenAddress, address_of, url
+from exporter.web.listen_options import ListenOptions
 from exporter.web.paths import WebPaths
 from exporter.web.probe import answering
 from exporter.web.results import ResultsEndpoint
@@ -53,7 +53,8 @@ class WebServer:
         self._scrapes = ScrapeEndpoint(site)
         self._status = StatusPages(site.board, paths.metrics, door.still_lets_in)
         app = web.Application(
-            middlewares=[_answered, _attended, _guarded, door.let_in, _spoken], client_max_size=MAX_HEAD_BYTES_SENT
+            middlewares=[_answered, _attended, _guarded, door.authenticate, _spoken],
+            client_max_size=MAX_HEAD_BYTES_SENT,
         )
         app.on_response_prepare.append(_dress)
         app.on_response_prepare.append(self._dress_more)

@@ -20,7 +20,7 @@ ADMISSION, REPLY = (0.005, 0.1), (0.002, 0.05)
 
 @dataclass(frozen=True)
 class Reference:
-    """A running reference backend; `rig.target` takes it for a stand-in."""
+    """A running reference backend; `harness.target` takes it for a stand-in."""
 
     process: asyncio.subprocess.Process
     ports: dict

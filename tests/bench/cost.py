@@ -30,7 +30,7 @@ from statistics import median
 from urllib.request import Request, urlopen
 
 import clients
-import rig
+import harness
 from clients import Aim, cpu_seconds, in_a_process, serve, spread, taken
 from realservers import started, stop
 
@@ -70,7 +70,7 @@ CLEAN = Close(1000, Initiator.LOCAL, Phase.CLOSE)
 
 def aim_at(server, folder, *, tls, in_flight):
     """What a contender is told. `server`: a reference backend, or a stand-in that keeps enough slots."""
-    spec = Jwt(key_file=str(server.key_file), claims=rig.CLAIMS, lifetime="1h")
+    spec = Jwt(key_file=str(server.key_file), claims=harness.CLAIMS, lifetime="1h")
     token = mint(spec, load_key(spec, server.key_file.read_bytes()), PEER, time.time(), PEER)
     return Aim(
         url=server.url("/ws", tls=tls),
@@ -90,7 +90,7 @@ def targets(aim, how_many, **changes):
     standard = {
         "url": aim.url,
         "interval": "20s",
-        "auth": {"jwt": {"key_file": aim.key_file, "claims": rig.CLAIMS}},
+        "auth": {"jwt": {"key_file": aim.key_file, "claims": harness.CLAIMS}},
         "limits": UNLIMITED,
         **({"tls": {"ca_file": aim.ca_file}} if aim.tls else {}),
         **changes,
@@ -113,7 +113,7 @@ def logging_to_nobody():
 async def daemon(aim, on_result, state=None):
     """A daemon as `run` starts it, but for its alarm."""
     options = DaemonOptions(ListenAddress("127.0.0.1", 0), startup_delay=NEVER, on_result=on_result)
-    running = Daemon(rig.planned(*targets(aim, TARGETS)), options, state=state)
+    running = Daemon(harness.planned(*targets(aim, TARGETS)), options, state=state)
     with logging_to_nobody():
         try:
             await running.start()
@@ -393,7 +393,7 @@ def minted(asked):
 
 async def conversed(aim, asked):
     """The order (token and all), the conversation, and what is made of its facts."""
-    prober, resolver = rig.Rig().prober, Resolver()
+    prober, resolver = harness.Rig().prober, Resolver()
     orders, facts, memories = [], [], defaultdict(WelcomeReplayDetector)
 
     async def order(_lane):

@@ -19,7 +19,7 @@ from collections import Counter
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import rig
+import harness
 from bench.backend import reference
 from bench.reckoning import PHASES, Errors, reckon
 from bench.underload import BESIDE, PAGE, SCRAPE, Fetches, fetcher
@@ -89,7 +89,7 @@ def write_config(folder, backend, *, targets, tls, interval):
     timeout = min(10.0, 0.6 * seconds_of(interval))
     close_timeout = min(2.0, 0.2 * seconds_of(interval))
     mappings = [
-        rig.target(
+        harness.target(
             backend,
             f"/ws/t{number:04d}",
             tls=tls,
@@ -97,7 +97,7 @@ def write_config(folder, backend, *, targets, tls, interval):
             interval=interval,
             timeout=f"{timeout:g}s",
             close_timeout=f"{close_timeout:g}s",
-            identities={alias: f"{subject}-{number:04d}" for alias, subject in rig.POOL.items()},
+            identities={alias: f"{subject}-{number:04d}" for alias, subject in harness.POOL.items()},
         )
         for number in range(targets)
     ]

@@ -23,7 +23,7 @@ import cost
 from websockets.protocol import Protocol
 
 from exporter import log, probing
-from exporter.daemon.told import ResultDispatcher
+from exporter.daemon.result_dispatcher import ResultDispatcher
 from exporter.files import KeyRing
 from exporter.history import History
 from exporter.metrics import Metrics
@@ -31,7 +31,7 @@ from exporter.probing import ProbeRequest
 from exporter.session import conversation
 from exporter.session.transcript import Transcript
 from exporter.state import LedgerFile
-from exporter.transport import link
+from exporter.transport import connection
 
 ROUNDS = 5
 
@@ -63,7 +63,7 @@ def opened(family):
 
 DOORS = {
     "system calls: sockets": [
-        (link, "_socket"),
+        (connection, "_socket"),
         *((Timed, name) for name in ("connect_ex", "setsockopt", "send", "recvmsg", "close")),
     ],
     "selector": [(DefaultSelector, name) for name in ("register", "unregister")],
@@ -133,7 +133,7 @@ class Clock:
 def watched(clock):
     """All doors wrapped."""
     with ExitStack() as stack:
-        stack.enter_context(patch.object(link, "_socket", opened))
+        stack.enter_context(patch.object(connection, "_socket", opened))
         for part, doors in DOORS.items():
             for owner, name in doors:
                 stack.enter_context(patch.object(owner, name, clock.wrapped(part, getattr(owner, name))))

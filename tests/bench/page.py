@@ -22,7 +22,7 @@ from statistics import median
 from urllib.request import Request, urlopen
 
 import browsing
-import rig
+import harness
 from bench.scale import NEVER, Nowhere, Turns, known_target, met
 from realservers import until
 
@@ -65,7 +65,7 @@ async def under_test(targets, folder):
 
     After the line `rest` the loop turns only when it must.
     """
-    made = rig.planned(*[known_target(Nowhere(folder), number) for number in range(targets)])
+    made = harness.planned(*[known_target(Nowhere(folder), number) for number in range(targets)])
     daemon = Daemon(made, DaemonOptions(ListenAddress("127.0.0.1", 0), startup_delay=NEVER))
     turns = Turns()
     await daemon.start()

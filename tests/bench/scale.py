@@ -20,7 +20,7 @@ from pathlib import Path
 from statistics import median
 from urllib.request import Request, urlopen
 
-import rig
+import harness
 from bench.backend import reference
 from bench.fidelity import exporter, megabytes, write_config
 from bench.percentiles import percentile
@@ -96,13 +96,13 @@ class Nowhere:
 
 def known_target(nowhere, number):
     """A target with users of its own and the profile's slot limits, so that its budget is known too."""
-    pool = {alias: f"{subject}-{number:04d}" for alias, subject in rig.POOL.items()}
-    return rig.target(nowhere, "/ws", name=f"t{number:04d}", identities=pool, limits=None, interval="60s")
+    pool = {alias: f"{subject}-{number:04d}" for alias, subject in harness.POOL.items()}
+    return harness.target(nowhere, "/ws", name=f"t{number:04d}", identities=pool, limits=None, interval="60s")
 
 
 async def under_test(targets, folder):
     """Serve pages of so many targets; a line on stdin is answered by what the turns since the last one took."""
-    made = rig.planned(*[known_target(Nowhere(folder), number) for number in range(targets)])
+    made = harness.planned(*[known_target(Nowhere(folder), number) for number in range(targets)])
     daemon = Daemon(made, DaemonOptions(ListenAddress("127.0.0.1", 0), startup_delay=NEVER))
     turns = Turns()
     await daemon.start()

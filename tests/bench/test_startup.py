@@ -8,8 +8,8 @@ import time
 from pathlib import Path
 from statistics import median
 
+import harness
 import pytest
-import rig
 import yaml
 from commands import command
 from realservers import free_port, get
@@ -65,7 +65,9 @@ async def at_work(standin, config):
 async def test_start_to_ready_and_memory_of_ten_targets(tls, tmp_path):
     """It starts, says that it is ready, and probes all ten targets; how fast and how big is printed."""
     async with StandIn.start(pace=Timings.quick()) as standin:
-        targets = [rig.target(standin, f"/ws/t{n}", tls=tls, name=f"target-{n}", interval="2s") for n in range(TARGETS)]
+        targets = [
+            harness.target(standin, f"/ws/t{n}", tls=tls, name=f"target-{n}", interval="2s") for n in range(TARGETS)
+        ]
         config = tmp_path / "exporter.yml"
         config.write_text(yaml.safe_dump({"targets": targets}))
         starts = [await one_start(config) for _ in range(TIMES)]

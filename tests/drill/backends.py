@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
-from rig import CLAIMS
+from harness import CLAIMS
 
 from exporter.standin import StandIn, Timings, parse
 from exporter.standin.faults import ParamKind

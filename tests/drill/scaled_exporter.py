@@ -10,14 +10,14 @@ import sys
 from fractions import Fraction
 
 from exporter import __main__, daemon
-from exporter.budget import ledger, streak
+from exporter.budget import ledger, login_streak
 
 CONSTANTS = (
     (daemon, "FIRST_SCRAPE"),
     (daemon, "TIDY"),
     (ledger, "ENDPOINT_REST"),
     (ledger, "LONGEST_ENDPOINT_REST"),
-    (streak, "DOUBTED_FOR"),
+    (login_streak, "DOUBTED_FOR"),
 )
 
 

@@ -8,14 +8,14 @@ from websockets.frames import CloseCode
 from exporter.history.history import OTHER_CODE, CloseKey
 from exporter.report import Explanation, explain, passed
 from exporter.report.evidence import circumstances, evidence
+from exporter.report.formatting import because, closed, count, span
 from exporter.report.resting import held_up
-from exporter.report.words import because, closed, count, span
 from exporter.result import Close, Holdup, Result, Verdict
 from exporter.web.page.failures import failures, sentence
 from exporter.web.page.markup import Child, Markup, element, joined
-from exporter.web.page.moments import ago
 from exporter.web.page.row import article, query
-from exporter.web.page.strip import in_words
+from exporter.web.page.timefmt import ago
+from exporter.web.page.timeline import in_words
 from exporter.web.page.transcript import transcript
 from exporter.web.page.values import IdentityRow, TargetCard
 from exporter.web.page.waterfall import bar, waterfall
@@ -154,7 +154,7 @@ def _notes(card: TargetCard, now: float) -> Iterator[Markup]:
     yield from _rests(card)
     if card.learned is not None:
         yield element("p", f"The backend says that it keeps {count(card.learned, 'slot')} per user.", class_="aside")
-    until = card.host_rests_until
+    until = card.host_cooldown_until
     if until is not None:
         yield element("p", f"The endpoint told us to stay away: no session for {span(until - now)}.", class_="aside")
 

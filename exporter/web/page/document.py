@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from exporter.history import StateKind
-from exporter.report.words import count
+from exporter.report.formatting import count
 from exporter.web.page import icon
 from exporter.web.page.head import PageHead
 from exporter.web.page.markdown import html

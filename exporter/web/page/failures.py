@@ -8,10 +8,10 @@ from pathlib import PurePosixPath
 
 from exporter.history import TargetState
 from exporter.report import UNKNOWN_CONTEXT, Explanation, TargetContext, explain, likeness
-from exporter.report.words import cause, closed, count
+from exporter.report.formatting import cause, closed, count
 from exporter.result import Result
 from exporter.web.page.markup import Markup, element, joined
-from exporter.web.page.moments import ago, clock
+from exporter.web.page.timefmt import ago, clock
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from exporter.history import StateKind
-from exporter.report.words import count
+from exporter.report.formatting import count
 from exporter.web.page.failures import headline
 from exporter.web.page.markup import Markup, element, joined
-from exporter.web.page.moments import since
+from exporter.web.page.timefmt import since
 from exporter.web.page.values import SEVERITY_ORDER, TargetStanding
 
 MAX_TARGETS_IN_HEADLINE: Final = 3

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 from exporter.web.page.markup import Child, Markup, element, joined
-from exporter.web.page.moments import age_of, ago, clock
+from exporter.web.page.timefmt import age_of, ago, clock
 from exporter.web.page.values import ExporterHealth
 
 LATE_LOOP_SECONDS: Final = 0.05

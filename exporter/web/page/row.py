@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from urllib.parse import quote
 
-from exporter.report.words import count
+from exporter.report.formatting import count
 from exporter.web.page.failures import headline
 from exporter.web.page.markup import Child, Markup, element, joined
-from exporter.web.page.moments import age_of, clock, since, took
-from exporter.web.page.strip import strip
+from exporter.web.page.timefmt import age_of, clock, since, took
+from exporter.web.page.timeline import strip
 from exporter.web.page.values import IdentityRow, TargetRow
 
 

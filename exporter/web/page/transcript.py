@@ -1,9 +1,9 @@
 """What passed in a session, frame by frame: kinds, sizes and moments, none of what was in it."""
 
-from exporter.report.words import count
+from exporter.report.formatting import count
 from exporter.result import Direction, Frame, Result
 from exporter.web.page.markup import Markup, element
-from exporter.web.page.moments import took
+from exporter.web.page.timefmt import took
 
 ARROWS = {Direction.IN: ("←", "received"), Direction.OUT: ("→", "sent")}
 

@@ -57,7 +57,7 @@ class TargetCard:
     """A row, and all that is known of the target. `failures`: newest first.
 
     `context`: what explains its failures. `closes`, `reasons`: how often, in the last `hours`. `learned`: slots that
-    the backend said it keeps per user; `host_rests_until`: a 429 sent us away until then.
+    the backend said it keeps per user; `host_cooldown_until`: a 429 sent us away until then.
     """
 
     row: TargetRow
@@ -67,7 +67,7 @@ class TargetCard:
     failures: Sequence[Result] = ()
     learned: int | None = None
     context: TargetContext = UNKNOWN_CONTEXT
-    host_rests_until: float | None = None
+    host_cooldown_until: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

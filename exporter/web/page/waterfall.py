@@ -3,11 +3,11 @@
 from collections.abc import Iterator
 from typing import Final
 
+from exporter.report.formatting import cause
 from exporter.report.situation import refused_after
-from exporter.report.words import cause
 from exporter.result import Phase, Result
 from exporter.web.page.markup import Markup, element
-from exporter.web.page.moments import took
+from exporter.web.page.timefmt import took
 
 AXIS_UNITS: Final = 1000
 MIN_BAR_UNITS: Final = 6

@@ -8,8 +8,8 @@ Rule 4: no password, hash or key reaches a line, an answer or a sentence.
 · `sites` whose pages may change something · `door` asks them all, for each connection and request.
 """
 
-from exporter.web.secure.door import AccessClosedError, AccessControl
-from exporter.web.secure.sites import HOST_NAME, TrustedSites
-from exporter.web.secure.terms import WebConfigError, door_problems
+from exporter.web.secure.access_control import AccessClosedError, AccessControl
+from exporter.web.secure.active_config import WebConfigError, door_problems
+from exporter.web.secure.trusted_sites import HOST_NAME, TrustedSites
 
 __all__ = ["HOST_NAME", "AccessClosedError", "AccessControl", "TrustedSites", "WebConfigError", "door_problems"]

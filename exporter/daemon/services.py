@@ -1,0 +1,24 @@
+"""What the files of this room share."""
+
+from dataclasses import dataclass, field
+
+from exporter.daemon.change_log import ChangeLog
+from exporter.history import History
+from exporter.host import Clock
+from exporter.metrics import Metrics
+from exporter.plan import Job
+from exporter.resolver import Resolver
+from exporter.state import LedgerFile
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """`jobs`: by name, those that run now, in the order of the config."""
+
+    jobs: dict[str, Job]
+    metrics: Metrics
+    history: History
+    state: LedgerFile
+    clock: Clock
+    resolver: Resolver
+    news: ChangeLog = field(default_factory=ChangeLog)

@@ -1,0 +1,51 @@
+"""Moments and ages: every time in UTC, with how long ago it was, for people and for machines."""
+
+from typing import Final
+
+from exporter.report.formatting import DAY_SECONDS, HOUR_SECONDS, MINUTE_SECONDS, iso, span
+from exporter.web.page.markup import Markup, element, joined
+
+MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+
+
+def took(seconds: float) -> str:
+    """What a phase or probe took: `0.4 ms`, `231 ms`, `1.25 s`."""
+    if seconds >= 1:
+        return f"{seconds:.2f} s"
+    return f"{seconds * 1000:.0f} ms" if seconds >= 0.00995 else f"{seconds * 1000:.1f} ms"  # noqa: PLR2004
+
+
+AGE_STEPS: Final = ((MINUTE_SECONDS, 1), (10 * HOUR_SECONDS, MINUTE_SECONDS), (2 * DAY_SECONDS, HOUR_SECONDS))
+"""Ages below so many seconds are told in steps of so many."""
+
+
+def age(seconds: float) -> str:
+    """`45 s`, `14 min`, `3 h 5 min`, `25 h`, `41 days`. The script says the same while the page is open."""
+    whole = max(round(seconds), 0)
+    step = next((step for end, step in AGE_STEPS if whole < end), DAY_SECONDS)
+    return span(whole // step * step)
+
+
+def age_of(at: float, now: float) -> Markup:
+    """How long ago it was, kept right by the script."""
+    return element("span", age(now - at), class_="age", data_at=f"{at:.0f}")
+
+
+def clock(at: float, now: float, *, seconds: bool = True) -> Markup:
+    """`03:12:05 UTC`, with the day if that is another than today."""
+    stamp = iso(at)
+    if stamp is None:
+        return element("span", "beyond the calendar")
+    day = "" if at // DAY_SECONDS == now // DAY_SECONDS else f"{int(stamp[8:10])} {MONTHS[int(stamp[5:7]) - 1]} "
+    time = stamp[11:19] if seconds else stamp[11:16]
+    return element("time", f"{day}{time} UTC", datetime=f"{stamp[:19]}Z")
+
+
+def ago(at: float, now: float, *, seconds: bool = True) -> Markup:
+    """`03:12:05 UTC (14 min ago)`."""
+    return joined([clock(at, now, seconds=seconds), " (", age_of(at, now), " ago)"])
+
+
+def since(at: float, now: float) -> Markup:
+    """`since 03:12 UTC, 14 min`."""
+    return joined(["since ", clock(at, now, seconds=False), ", ", age_of(at, now)])

@@ -1,0 +1,56 @@
+"""A site for the HTTP server alone: what it is asked for, as values that a test sets."""
+
+from http import HTTPStatus
+
+import status_fixtures
+
+from exporter.config import Target
+from exporter.metrics import Metrics, target_series
+from exporter.profiles import BUILT_IN
+from exporter.web import HttpReply, ListenAddress, ListenOptions, ResultSource, WebServer
+
+
+class Shown:
+    """What the server asks for, and what it told."""
+
+    def __init__(self):
+        self.metrics = Metrics("1.2.3")
+        identities = {"pool-001": "u1", "pool-002": "u2", "uuid-001": "u3"}
+        target = Target.model_validate({"name": "staging", "url": "wss://localhost/ws", "identities": identities})
+        self.metrics.add_target(target_series(target, BUILT_IN["factory"]))
+        self.figures = self.metrics
+        self.is_ready = HttpReply(HTTPStatus.OK, "ready\n")
+        self.is_healthy = HttpReply(HTTPStatus.OK, "healthy\n")
+        self.is_reloaded = HttpReply(HTTPStatus.OK, "reloaded: no target has changed\n")
+        self.scrapes = 0
+        self.questions = []
+        self.probed = HttpReply(HTTPStatus.OK, "probe_success 1\n")
+        self.board = status_fixtures.Board(status_fixtures.healthy(["staging"]))
+        self.results, self.now = {}, 0.0
+
+    def scraped(self, _since):
+        self.scrapes += 1
+
+    def ready(self):
+        return self.is_ready
+
+    def healthy(self):
+        return self.is_healthy
+
+    def recent(self):
+        return ResultSource(tuple(self.results), lambda name: self.results[name], self.now)
+
+    async def probe(self, question):
+        self.questions.append(question)
+        return self.probed
+
+    async def reload(self):
+        return self.is_reloaded
+
+    async def check(self, target, probe):
+        return HttpReply(HTTPStatus.OK, f"{target} {probe}\n")
+
+    async def serve(self, figures=None, **doorway):
+        """A server on loopback; `doorway`: what of it is to be other than plain."""
+        self.figures = figures or self.metrics
+        return await WebServer.start(ListenOptions(**{"listen": (ListenAddress("127.0.0.1", 0),), **doorway}), self)

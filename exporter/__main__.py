@@ -1,6 +1,6 @@
 """The command line: flags become a command, errors become sentences and exit codes.
 
-Rule 1: the only room that ends the process. Rule 2: an error a user can mend is a sentence on stderr and
+Rule 1: the only package that ends the process. Rule 2: an error a user can mend is a sentence on stderr and
 exit code 1 (2 for wrong usage), never a traceback. `check` speaks the exit codes of the Nagios plugin guidelines: there
 all of these are 3, unknown.
 """

@@ -2,7 +2,7 @@
 
 And of systemd, if that has started us: the sockets it hands over, and what it is told of us.
 
-Rule 1: the only room that reads a clock for others; they are handed a `Clock`, so that tests can bring their own.
+Rule 1: the only package that reads a clock for others; they are handed a `Clock`, so that tests can bring their own.
 Rule 2: a service manager that does not listen is no reason to stop probing.
 """
 

@@ -1,6 +1,6 @@
 """Lines on stderr, logfmt or JSON; and what must never stand in one.
 
-Rule 1: any room logs by the standard library: `logging.getLogger(__name__).info("words", extra={"keys": {…}})`.
+Rule 1: any package logs by the standard library: `logging.getLogger(__name__).info("words", extra={"keys": {…}})`.
 Rule 2: a line is one line: control characters are escaped, whoever wrote them.
 Rule 3: nothing secret is given to a logger; `redacted` is the second line of defence, and sees every line whole.
 Rule 4: the event loop never waits for stderr: lines go through a bounded queue to a thread, which takes them in
@@ -40,7 +40,7 @@ LIBRARY_LEVELS: Final = {
     "asyncio": logging.WARNING,
     "apscheduler": logging.ERROR,
 }
-"""Floors of foreign loggers, whatever the level: at debug `websockets` prints the Authorization header and every
+"""Lowest levels of foreign loggers, whatever the level: at debug `websockets` prints the Authorization header and every
 frame in clear; `aiohttp.server` writes a traceback for whatever a port scanner sends, and `web` logs our own faults;
 `apscheduler` warns of what we count ourselves."""
 
@@ -284,8 +284,8 @@ class LogSetup:
         for name in UNUSED_RECORD_FIELDS:
             setattr(logging, name, None)
         self._levels = {name: logging.getLogger(name).level for name in ("", "exporter", *LIBRARY_LEVELS)}
-        for name, floor in {**LIBRARY_LEVELS, "": logging.WARNING, "exporter": LEVELS[level]}.items():
-            logging.getLogger(name).setLevel(floor)
+        for name, lowest in {**LIBRARY_LEVELS, "": logging.WARNING, "exporter": LEVELS[level]}.items():
+            logging.getLogger(name).setLevel(lowest)
         logging.getLogger().addHandler(self._outlet)
         atexit.register(self.close)
 

@@ -1,4 +1,4 @@
-"""The words of the house, and one finished session.
+"""The the closed lists of `result`, and one finished session.
 
 Rule 1: imports nothing of ours.
 Rule 2: a `Result` is finished, frozen, and holds no text from the network: only words of the closed lists
@@ -236,7 +236,7 @@ class CertificateEnd(NamedTuple):
 
 
 class ProbeError(Exception):
-    """What went wrong, in facts: the one exception that leaves the rooms below `probing`.
+    """What went wrong, in facts: the one exception that leaves the packages below `probing`.
 
     `detail` is ours (a class name, an errno name, a word of `Handshake`), never a text of the network. `status` is the
     HTTP status of a refused upgrade, `retry_after` the seconds its Retry-After asks for. `phase` is set when the phase
@@ -283,8 +283,8 @@ class Frame(NamedTuple):
     """One line of a transcript: a WebSocket frame, without what was in it.
 
     `at`: seconds from the session's start to its arrival, or to when the kernel had it from us. `size`: bytes of its
-    payload. `kind`: what the message was to us that it ended, in words of the house or of the profile; None for control
-    frames, for parts of a message, and for what nobody looked at. `code`: of a close frame its code, of an error frame
+    payload. `kind`: the kind of message it ended, a word of a closed list or of the profile; None for control frames, for
+    parts of a message, and for a message that was not examined. `code`: of a close frame its code, of an error frame
     the word by which the profile knows it.
     """
 

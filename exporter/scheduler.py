@@ -89,10 +89,9 @@ class _DiscardingSinks:
 class _TargetSchedule:
     """What one target is doing.
 
-    `sinks`: who is told of it. `first`: no cycle before, unix seconds. `begun`: its cycles fall due. `queued_cycles`:
-    cycles that fell due while failures were being confirmed. `passed`: probes that passed when last asked.
-    `pending_job`: the job that it goes over to when it is idle. `cancelled`: set while nothing more is to follow from
-    the cycle that runs.
+    `first`: no cycle before, unix seconds. `begun`: its cycles fall due. `queued_cycles`: cycles that fell due while
+    failures were being confirmed. `passed`: probes that passed in their last cycle. `pending_job`: the job that
+    replaces `job` when the target is idle. `cancelled`: set while nothing may follow the running cycle.
     """
 
     job: Job

@@ -1,8 +1,8 @@
 """A token is minted, carried and, for the stand-in, verified.
 
-Rule 1: the key and the time come in from outside; this room reads no file and no clock.
+Rule 1: the key and the time come in from outside; this package reads no file and no clock.
 Rule 2: never logs, and no exception text quotes a key or a token.
-Rule 3: the only room that knows PyJWT.
+Rule 3: the only package that knows PyJWT.
 """
 
 import hashlib

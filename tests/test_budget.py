@@ -1,4 +1,4 @@
-"""The room `budget`: what the ledger grants, refuses, learns and forgets."""
+"""Package `budget`: what the ledger grants, refuses, learns and forgets."""
 
 import random
 from dataclasses import dataclass, field

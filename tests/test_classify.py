@@ -1,4 +1,4 @@
-"""The room `classify`: facts become verdicts and reasons. What it says of a welcome: test_classify_welcome.py."""
+"""Package `classify`: facts become verdicts and reasons. What it says of a welcome: test_classify_welcome.py."""
 
 import itertools
 from pathlib import Path

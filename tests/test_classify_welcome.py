@@ -1,4 +1,4 @@
-"""The room `classify`: is the factory behind the socket valid? What a welcome tells, and what can be wrong with it."""
+"""Package `classify`: is the factory behind the socket valid? What a welcome tells, and what can be wrong with it."""
 
 import tracemalloc
 

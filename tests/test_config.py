@@ -1,4 +1,4 @@
-"""The room `config`: the museum of wrong files, the right ones, and whatever else may come."""
+"""Package `config`: the museum of wrong files, the right ones, and whatever else may come."""
 
 import copy
 import time

@@ -1,4 +1,4 @@
-"""The room `files`."""
+"""Package `files`."""
 
 import datetime as dt
 import os
@@ -470,7 +470,7 @@ def test_wrong_certificates_are_refused_in_words(pki, names, field, sentence):
 
 
 def test_the_shared_contexts_are_one_for_the_process():
-    """The function that rooms call shares over all of them."""
+    """The function that packages call shares over all of them."""
     assert TLS_CONTEXTS.context(Tls()) is TLS_CONTEXTS.context(Tls())
 
 

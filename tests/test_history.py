@@ -1,4 +1,4 @@
-"""The room `history`: what is kept of results, for how long, and what gives way."""
+"""Package `history`: what is kept of results, for how long, and what gives way."""
 
 import asyncio
 import gc

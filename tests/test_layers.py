@@ -1,7 +1,7 @@
-"""The house keeps its plan (docs/style.md#code): floors, only-rooms, sizes and names, a test for every room.
+"""The repository keeps its plan (docs/style.md#code): layers, only-packages, sizes and names, a test for every package.
 
-Each rule is a function from a `House` to sentences that name file and line. Each is held against the real house, and
-against a small wrong one that it must refuse.
+Each rule is a function from a `Repository` to sentences that name file and line. Each is held against the real one,
+and against a small wrong one that it must refuse.
 """
 
 import ast
@@ -18,7 +18,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 
-FLOORS = (
+LAYERS = (
     ("__main__",),
     ("commands",),
     ("daemon",),
@@ -34,9 +34,11 @@ FLOORS = (
     ("result",),
     ("",),  # the package itself: a version, nothing else
 )
-LEVEL = {room: level for level, rooms in enumerate(reversed(FLOORS)) for room in rooms}
+LEVEL = {package: level for level, packages in enumerate(reversed(LAYERS)) for package in packages}
 PURE = frozenset(
-    room for rooms in FLOORS[FLOORS.index(("metrics", "history", "report", "tokens", "plan")) :] for room in rooms
+    package
+    for packages in LAYERS[LAYERS.index(("metrics", "history", "report", "tokens", "plan")) :]
+    for package in packages
 )
 
 # fmt: off
@@ -121,8 +123,8 @@ class Import:
         return self.name.partition(".")[0]
 
     @property
-    def room(self) -> str | None:
-        """The room of ours it comes from, "" for the package itself, None for what is not ours."""
+    def package(self) -> str | None:
+        """The package of ours it comes from, "" for the package itself, None for what is not ours."""
         parts = self.name.split(".")
         if parts[0] != "exporter":
             return None
@@ -132,14 +134,14 @@ class Import:
         return f"{self.path}:{self.line}: imports {self.name}: {words}"
 
 
-class House:
+class Repository:
     """The Python files of a repository, parsed; paths relative to its root."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
 
     @cached_property
-    def rooms(self) -> dict[str, ast.Module]:
+    def packages(self) -> dict[str, ast.Module]:
         return self._parsed("exporter")
 
     @cached_property
@@ -148,14 +150,14 @@ class House:
 
     @cached_property
     def imports(self) -> list[Import]:
-        return [found for path, tree in self.rooms.items() for found in imports(path, tree)]
+        return [found for path, tree in self.packages.items() for found in imports(path, tree)]
 
     def _parsed(self, folder: str) -> dict[str, ast.Module]:
         files = sorted((self.root / folder).rglob("*.py"))
         return {str(file.relative_to(self.root).as_posix()): ast.parse(file.read_text("utf-8")) for file in files}
 
 
-def room_of(path: str) -> str:
+def package_of(path: str) -> str:
     """`web` for exporter/web.py and for any file of exporter/web/."""
     return PurePosixPath(path).parts[1].removesuffix(".py").replace("__init__", "")
 
@@ -191,27 +193,27 @@ def functions(tree: ast.AST) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]
 # The rules --------------------------------------------------------------------------------------------------------
 
 
-def imports_go_strictly_down(house: House) -> Iterator[str]:
-    """A room imports rooms of lower floors only: no arrow upward, none sideways."""
-    for found in house.imports:
-        own, other = room_of(found.path), found.room
+def imports_go_strictly_down(repository: Repository) -> Iterator[str]:
+    """A package imports packages of lower layers only: no arrow upward, none sideways."""
+    for found in repository.imports:
+        own, other = package_of(found.path), found.package
         if other is None or other == own:
             continue
         if LEVEL.get(other, 99) >= LEVEL.get(own, 99):
             yield found.breaks(f"imports go strictly down, and `{other}` is not below `{own or 'the package'}`")
 
 
-def every_room_stands_on_a_floor(house: House) -> Iterator[str]:
-    """A new room needs a floor here and a sentence in ARCHITECTURE saying why no old one is its home."""
-    for path in house.rooms:
-        if room_of(path) not in LEVEL:
-            yield f"{path}:1: the room `{room_of(path)}` stands on no floor"
+def every_package_stands_on_a_floor(repository: Repository) -> Iterator[str]:
+    """A new package needs a layer here and a sentence in ARCHITECTURE saying why no old one is its home."""
+    for path in repository.packages:
+        if package_of(path) not in LEVEL:
+            yield f"{path}:1: the package `{package_of(path)}` stands on no layer"
 
 
-def no_imports_in_a_circle(house: House) -> Iterator[str]:
-    """No two files of a room import each other, not even round a corner."""
-    arrows: dict[str, set[str]] = {path: set() for path in house.rooms}
-    for found in house.imports:
+def no_imports_in_a_circle(repository: Repository) -> Iterator[str]:
+    """No two files of a package import each other, not even round a corner."""
+    arrows: dict[str, set[str]] = {path: set() for path in repository.packages}
+    for found in repository.imports:
         parts = found.name.split(".")
         files = (
             "/".join(parts[:end]) + ending for end in range(len(parts), 1, -1) for ending in (".py", "/__init__.py")
@@ -230,92 +232,92 @@ def no_imports_in_a_circle(house: House) -> Iterator[str]:
             yield f"{path}:1: imports itself, by way of {sorted(step for step in seen if path in arrows[step])}"
 
 
-def pure_rooms_do_nothing(house: House) -> Iterator[str]:
+def pure_packages_do_nothing(repository: Repository) -> Iterator[str]:
     """Rooms from `metrics` down do no I/O and own no clock: they import nothing that could."""
-    for found in house.imports:
-        if room_of(found.path) in PURE and found.top in IMPURE and found.name not in VALUES:
-            yield found.breaks("a room from `metrics` down does no I/O, owns no clock and no chance")
-    for path, tree in house.rooms.items():
-        for node in ast.walk(tree) if room_of(path) in PURE else ():
+    for found in repository.imports:
+        if package_of(found.path) in PURE and found.top in IMPURE and found.name not in VALUES:
+            yield found.breaks("a package from `metrics` down does no I/O, owns no clock and no chance")
+    for path, tree in repository.packages.items():
+        for node in ast.walk(tree) if package_of(path) in PURE else ():
             name = name_of(node)
             if re.search(r"\b(datetime|date)\.(now|utcnow|today)$", name):
-                yield f"{path}:{node.lineno}: {name}: a room from `metrics` down is told the time"
+                yield f"{path}:{node.lineno}: {name}: a package from `metrics` down is told the time"
             if isinstance(node, ast.Call) and name_of(node.func) in {"open", "input", "print"}:
-                yield f"{path}:{node.lineno}: {name_of(node.func)}(): a room from `metrics` down does no I/O"
+                yield f"{path}:{node.lineno}: {name_of(node.func)}(): a package from `metrics` down does no I/O"
 
 
-def each_library_has_its_rooms(house: House) -> Iterator[str]:
-    """A library is known to the rooms that `ONLY` names, and to no other."""
-    for found in house.imports:
+def each_library_has_its_packages(repository: Repository) -> Iterator[str]:
+    """A library is known to the packages that `ONLY` names, and to no other."""
+    for found in repository.imports:
         allowed = ONLY.get(found.top)
-        if allowed is not None and room_of(found.path) not in allowed and found.name not in VALUES:
+        if allowed is not None and package_of(found.path) not in allowed and found.name not in VALUES:
             yield found.breaks(f"only {', '.join(sorted(allowed))} may know {found.top}")
         if DRIVERS.fullmatch(found.name):
             yield found.breaks("only the Sans-I/O core of websockets is used: the bytes and their stamps are ours")
-        if MAKERS.match(found.name) and room_of(found.path) != "metrics":
+        if MAKERS.match(found.name) and package_of(found.path) != "metrics":
             yield found.breaks("only `metrics` makes metrics")
 
 
-def one_room_speaks_and_exits(house: House) -> Iterator[str]:
+def one_package_speaks_and_exits(repository: Repository) -> Iterator[str]:
     """Only `commands` and `__main__` print, exit and take signals."""
     forbidden = re.compile(r"print|exit|quit|sys\.exit|os\._exit|os\.abort|SystemExit|.*\.add_signal_handler")
-    for path, tree in house.rooms.items():
-        for node in ast.walk(tree) if room_of(path) not in {"__main__", "commands"} else ():
+    for path, tree in repository.packages.items():
+        for node in ast.walk(tree) if package_of(path) not in {"__main__", "commands"} else ():
             called = node.func if isinstance(node, ast.Call) else node.exc if isinstance(node, ast.Raise) else None
             name = name_of(called) if called is not None else ""
             if forbidden.fullmatch(name):
                 yield f"{path}:{node.lineno}: {name}: print, exits and signals stand in `commands`"
 
 
-def every_room_opens_with_its_rules(house: House) -> Iterator[str]:
-    """The first lines of a room say what may not enter it."""
-    for path, tree in house.rooms.items():
+def every_package_opens_with_its_rules(repository: Repository) -> Iterator[str]:
+    """The first lines of a package say what may not enter it."""
+    for path, tree in repository.packages.items():
         first = path.endswith("/__init__.py") or path.count("/") == 1
-        if first and room_of(path) and "Rule 1" not in (ast.get_docstring(tree) or ""):
-            yield f"{path}:1: a room opens with its rules (`Rule 1: …`)"
+        if first and package_of(path) and "Rule 1" not in (ast.get_docstring(tree) or ""):
+            yield f"{path}:1: a package opens with its rules (`Rule 1: …`)"
 
 
-def every_room_has_its_test(house: House) -> Iterator[str]:
-    """Tests mirror the rooms: `metrics` has tests/test_metrics*.py."""
-    names = [PurePosixPath(path).stem for path in house.tests]
-    for room in sorted({room_of(path) for path in house.rooms} - {""}):
-        wanted = f"test_{room.strip('_')}"
+def every_package_has_its_test(repository: Repository) -> Iterator[str]:
+    """Tests mirror the packages: `metrics` has tests/test_metrics*.py."""
+    names = [PurePosixPath(path).stem for path in repository.tests]
+    for package in sorted({package_of(path) for path in repository.packages} - {""}):
+        wanted = f"test_{package.strip('_')}"
         if not any(name == wanted or name.startswith(f"{wanted}_") for name in names):
-            yield f"exporter/{room}: no tests/{wanted}.py"
+            yield f"exporter/{package}: no tests/{wanted}.py"
 
 
-def nothing_is_too_long(house: House) -> Iterator[str]:
-    """No function is over 60 lines, no file of the house over 500: a room that outgrows one becomes a folder."""
-    for path in house.rooms:
-        length = len((house.root / path).read_text("utf-8").splitlines())
+def nothing_is_too_long(repository: Repository) -> Iterator[str]:
+    """No function is over 60 lines, no file over 500: a package that outgrows one becomes a folder."""
+    for path in repository.packages:
+        length = len((repository.root / path).read_text("utf-8").splitlines())
         if length > FILE_LINES:
             yield f"{path}:1: {length} lines, {FILE_LINES} at most"
-    for path, tree in {**house.rooms, **house.tests}.items():
+    for path, tree in {**repository.packages, **repository.tests}.items():
         for function in functions(tree):
             length = (function.end_lineno or function.lineno) - function.lineno + 1
             if length > FUNCTION_LINES:
                 yield f"{path}:{function.lineno}: {function.name} has {length} lines, {FUNCTION_LINES} at most"
 
 
-def no_name_is_empty(house: House) -> Iterator[str]:
+def no_name_is_empty(repository: Repository) -> Iterator[str]:
     """No file or folder is named after nothing: no utils, base, helpers, common."""
-    for path in [*house.rooms, *house.tests]:
+    for path in [*repository.packages, *repository.tests]:
         for part in PurePosixPath(path).parts:
             if part.removesuffix(".py").strip("_").lower() in EMPTY_NAMES:
                 yield f"{path}:1: `{part}` says nothing of what is in it"
 
 
-def every_test_says_what_must_be_true(house: House) -> Iterator[str]:
+def every_test_says_what_must_be_true(repository: Repository) -> Iterator[str]:
     """Each test function has a docstring: the sentence that must be true."""
-    for path, tree in house.tests.items():
+    for path, tree in repository.tests.items():
         for function in functions(tree) if PurePosixPath(path).name.startswith("test_") else ():
             if function.name.startswith("test_") and not (ast.get_docstring(function) or "").strip().endswith("."):
                 yield f"{path}:{function.lineno}: {function.name} does not say in a sentence what must be true"
 
 
-def no_test_waits_by_sleeping(house: House) -> Iterator[str]:
+def no_test_waits_by_sleeping(repository: Repository) -> Iterator[str]:
     """No test sleeps to wait for something; `sleep(0)`, a turn of the loop, is no sleep."""
-    for path, tree in house.tests.items():
+    for path, tree in repository.tests.items():
         jumps = any(found.top == "virtual_clock" for found in imports(path, tree))
         permitted = [where for where in functions(tree) if (path, where.name) in PAUSES]
         for node in ast.walk(tree):
@@ -327,12 +329,12 @@ def no_test_waits_by_sleeping(house: House) -> Iterator[str]:
                 yield f"{path}:{node.lineno}: {name}: wait for an event or a condition, or say why in PAUSES"
 
 
-def no_file_knows_this_machine(house: House) -> Iterator[str]:
+def no_file_knows_this_machine(repository: Repository) -> Iterator[str]:
     """No file of the repository names a package registry or a path of the machine it was written on."""
-    ignore = house.root / ".gitignore"
+    ignore = repository.root / ".gitignore"
     ignored = [".git", *(ignore.read_text("utf-8").replace("/", "").split() if ignore.exists() else ())]
-    for file in sorted(house.root.rglob("*")):
-        path = file.relative_to(house.root)
+    for file in sorted(repository.root.rglob("*")):
+        path = file.relative_to(repository.root)
         foreign = any(fnmatch(part, pattern) for part in path.parts for pattern in ignored)
         if not file.is_file() or foreign or file == Path(__file__):
             continue
@@ -342,15 +344,15 @@ def no_file_knows_this_machine(house: House) -> Iterator[str]:
                     yield f"{path.as_posix()}:{number}: {what}"
 
 
-RULES: tuple[Callable[[House], Iterator[str]], ...] = (
+RULES: tuple[Callable[[Repository], Iterator[str]], ...] = (
     imports_go_strictly_down,
-    every_room_stands_on_a_floor,
+    every_package_stands_on_a_floor,
     no_imports_in_a_circle,
-    pure_rooms_do_nothing,
-    each_library_has_its_rooms,
-    one_room_speaks_and_exits,
-    every_room_opens_with_its_rules,
-    every_room_has_its_test,
+    pure_packages_do_nothing,
+    each_library_has_its_packages,
+    one_package_speaks_and_exits,
+    every_package_opens_with_its_rules,
+    every_package_has_its_test,
     nothing_is_too_long,
     no_name_is_empty,
     every_test_says_what_must_be_true,
@@ -358,18 +360,18 @@ RULES: tuple[Callable[[House], Iterator[str]], ...] = (
     no_file_knows_this_machine,
 )
 
-HOUSE = House(ROOT)
+REPOSITORY = Repository(ROOT)
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
-def test_the_house_keeps_the_rule(rule):
-    """No file of the house breaks the rule."""
-    broken = list(rule(HOUSE))
+def test_the_repository_keeps_the_rule(rule):
+    """No file of the repository breaks the rule."""
+    broken = list(rule(REPOSITORY))
 
     assert not broken, "\n".join([rule.__doc__, *broken])
 
 
-RULED = '"""A room.\n\nRule 1: none."""\n'
+RULED = '"""A package.\n\nRule 1: none."""\n'
 
 LONG = "def f():\n" + "    x = 1\n" * 60
 CIRCLE = {
@@ -392,30 +394,38 @@ WRONG = (
     (imports_go_strictly_down, {"exporter/plan.py": "import_module('exporter.daemon')"}, "exporter/plan.py:1"),
     (imports_go_strictly_down, {"exporter/__init__.py": "from exporter import result"}, "exporter/__init__.py:1"),
     (imports_go_strictly_down, {"exporter/plan.py": "from exporter import attic"}, "exporter/plan.py:1"),
-    (every_room_stands_on_a_floor, {"exporter/attic.py": ""}, "exporter/attic.py:1"),
+    (every_package_stands_on_a_floor, {"exporter/attic.py": ""}, "exporter/attic.py:1"),
     (no_imports_in_a_circle, CIRCLE, "exporter/web/a.py:1", "exporter/web/b.py:1", "exporter/web/c.py:1"),
-    (pure_rooms_do_nothing, {"exporter/plan/a.py": "import time"}, "exporter/plan/a.py:1"),
-    (pure_rooms_do_nothing, {"exporter/config/a.py": "from pathlib import Path, PurePath"}, "imports pathlib.Path:"),
-    (pure_rooms_do_nothing, {"exporter/history.py": "import os.path as p"}, "exporter/history.py:1"),
-    (pure_rooms_do_nothing, {"exporter/report.py": "x = datetime.now(UTC)"}, "exporter/report.py:1"),
-    (pure_rooms_do_nothing, {"exporter/report.py": "x = dt.date.today"}, "exporter/report.py:1"),
-    (pure_rooms_do_nothing, {"exporter/config.py": "open('x')"}, "exporter/config.py:1"),
-    (each_library_has_its_rooms, {"exporter/probing.py": "from websockets import frames"}, "exporter/probing.py:1"),
-    (each_library_has_its_rooms, {"exporter/daemon.py": "import aiohttp.web"}, "exporter/daemon.py:1"),
-    (each_library_has_its_rooms, {"exporter/standin/a.py": "import jwt"}, "exporter/standin/a.py:1"),
-    (each_library_has_its_rooms, {"exporter/session.py": "from time import monotonic"}, "exporter/session.py:1"),
-    (each_library_has_its_rooms, {"exporter/web/a.py": "from prometheus_client import Gauge"}, "exporter/web/a.py:1"),
-    (each_library_has_its_rooms, {"exporter/session.py": "from websockets import connect"}, "exporter/session.py:1"),
-    (each_library_has_its_rooms, {"exporter/session.py": "import websockets.asyncio.client"}, "exporter/session.py:1"),
-    (each_library_has_its_rooms, {"exporter/daemon.py": "import signal"}, "exporter/daemon.py:1"),
-    (one_room_speaks_and_exits, {"exporter/daemon.py": "print(1)"}, "exporter/daemon.py:1"),
-    (one_room_speaks_and_exits, {"exporter/daemon.py": "import sys\nsys.exit(1)"}, "exporter/daemon.py:2"),
-    (one_room_speaks_and_exits, {"exporter/daemon.py": "raise SystemExit"}, "exporter/daemon.py:1"),
-    (one_room_speaks_and_exits, {"exporter/daemon.py": "raise SystemExit(2)"}, "exporter/daemon.py:1"),
-    (one_room_speaks_and_exits, {"exporter/daemon.py": "loop.add_signal_handler(2, f)"}, "exporter/daemon.py:1"),
-    (every_room_opens_with_its_rules, {"exporter/web/__init__.py": '"""HTTP."""'}, "exporter/web/__init__.py:1"),
-    (every_room_has_its_test, {"exporter/web/a.py": "", "tests/test_website.py": ""}, "tests/test_web.py"),
-    (every_room_has_its_test, {"exporter/__main__.py": ""}, "tests/test_main.py"),
+    (pure_packages_do_nothing, {"exporter/plan/a.py": "import time"}, "exporter/plan/a.py:1"),
+    (pure_packages_do_nothing, {"exporter/config/a.py": "from pathlib import Path, PurePath"}, "imports pathlib.Path:"),
+    (pure_packages_do_nothing, {"exporter/history.py": "import os.path as p"}, "exporter/history.py:1"),
+    (pure_packages_do_nothing, {"exporter/report.py": "x = datetime.now(UTC)"}, "exporter/report.py:1"),
+    (pure_packages_do_nothing, {"exporter/report.py": "x = dt.date.today"}, "exporter/report.py:1"),
+    (pure_packages_do_nothing, {"exporter/config.py": "open('x')"}, "exporter/config.py:1"),
+    (each_library_has_its_packages, {"exporter/probing.py": "from websockets import frames"}, "exporter/probing.py:1"),
+    (each_library_has_its_packages, {"exporter/daemon.py": "import aiohttp.web"}, "exporter/daemon.py:1"),
+    (each_library_has_its_packages, {"exporter/standin/a.py": "import jwt"}, "exporter/standin/a.py:1"),
+    (each_library_has_its_packages, {"exporter/session.py": "from time import monotonic"}, "exporter/session.py:1"),
+    (
+        each_library_has_its_packages,
+        {"exporter/web/a.py": "from prometheus_client import Gauge"},
+        "exporter/web/a.py:1",
+    ),
+    (each_library_has_its_packages, {"exporter/session.py": "from websockets import connect"}, "exporter/session.py:1"),
+    (
+        each_library_has_its_packages,
+        {"exporter/session.py": "import websockets.asyncio.client"},
+        "exporter/session.py:1",
+    ),
+    (each_library_has_its_packages, {"exporter/daemon.py": "import signal"}, "exporter/daemon.py:1"),
+    (one_package_speaks_and_exits, {"exporter/daemon.py": "print(1)"}, "exporter/daemon.py:1"),
+    (one_package_speaks_and_exits, {"exporter/daemon.py": "import sys\nsys.exit(1)"}, "exporter/daemon.py:2"),
+    (one_package_speaks_and_exits, {"exporter/daemon.py": "raise SystemExit"}, "exporter/daemon.py:1"),
+    (one_package_speaks_and_exits, {"exporter/daemon.py": "raise SystemExit(2)"}, "exporter/daemon.py:1"),
+    (one_package_speaks_and_exits, {"exporter/daemon.py": "loop.add_signal_handler(2, f)"}, "exporter/daemon.py:1"),
+    (every_package_opens_with_its_rules, {"exporter/web/__init__.py": '"""HTTP."""'}, "exporter/web/__init__.py:1"),
+    (every_package_has_its_test, {"exporter/web/a.py": "", "tests/test_website.py": ""}, "tests/test_web.py"),
+    (every_package_has_its_test, {"exporter/__main__.py": ""}, "tests/test_main.py"),
     (
         nothing_is_too_long,
         {"exporter/web.py": LONG, "tests/a.py": LONG},
@@ -434,16 +444,16 @@ WRONG = (
 )
 
 
-def build(root: Path, files: dict[str, str]) -> House:
+def build(root: Path, files: dict[str, str]) -> Repository:
     for path, text in files.items():
         (root / path).parent.mkdir(parents=True, exist_ok=True)
         (root / path).write_text(text, "utf-8")
-    return House(root)
+    return Repository(root)
 
 
 @pytest.mark.parametrize("wrong", WRONG, ids=lambda wrong: wrong[0].__name__)
 def test_a_house_that_breaks_the_rule_is_refused(tmp_path, wrong):
-    """The rule names each place of a wrong house, and no other."""
+    """The rule names each place of a wrong repository, and no other."""
     rule, files, *places = wrong
 
     broken = list(rule(build(tmp_path, files)))
@@ -454,7 +464,7 @@ def test_a_house_that_breaks_the_rule_is_refused(tmp_path, wrong):
 
 
 def test_a_house_that_keeps_the_rules_is_let_alone(tmp_path):
-    """What the rules permit is not refused: imports down, a neighbour in the same room, values, one's own library."""
+    """What the rules permit is not refused: imports down, a neighbour in the package, values, one's own library."""
     right = {
         "exporter/__init__.py": '"""The package."""',
         "exporter/web/__init__.py": RULED + "from exporter import __version__\nfrom exporter.web.page import page",
@@ -470,12 +480,15 @@ def test_a_house_that_keeps_the_rules_is_let_alone(tmp_path):
         ".gitignore": "*.egg-info/\n",
         "x.egg-info/SOURCES": "/ho" + "me/me/x",
         "tests/test_web_pages.py": 'import virtual_clock\ndef test_x():\n """Is X."""\n sleep(0)\n asyncio.sleep(9)',
-        **{f"tests/test_{room}.py": "def helper(): ..." for room in ("config", "result", "main", "daemon", "commands")},
+        **{
+            f"tests/test_{package}.py": "def helper(): ..."
+            for package in ("config", "result", "main", "daemon", "commands")
+        },
     }
 
-    house = build(tmp_path, right)
+    repository = build(tmp_path, right)
 
-    assert [sentence for rule in RULES for sentence in rule(house)] == []
+    assert [sentence for rule in RULES for sentence in rule(repository)] == []
 
 
 def test_every_rule_has_a_wrong_house():
@@ -485,24 +498,26 @@ def test_every_rule_has_a_wrong_house():
 
 def test_every_pause_is_still_there():
     """The list of permitted sleeps holds no function that is gone."""
-    there = {(path, function.name) for path, tree in HOUSE.tests.items() for function in functions(tree)}
+    there = {(path, function.name) for path, tree in REPOSITORY.tests.items() for function in functions(tree)}
 
     assert set(PAUSES) <= there
 
 
-LOADED = "import sys, exporter.{room}; print(*sorted(sys.modules))"
+LOADED = "import sys, exporter.{package}; print(*sorted(sys.modules))"
 OWN = {"jwt": {"tokens"}, "prometheus_client": {"metrics"}}
-"""Libraries of pure rooms; their own rooms load them."""
+"""Libraries of pure packages; their own packages load them."""
 
 
-@pytest.mark.parametrize("room", sorted({room_of(path) for path in HOUSE.rooms} & PURE - {""}))
-def test_a_pure_room_alone_loads_no_room_that_does_anything(room):
-    """Importing a pure room in a fresh interpreter loads only rooms below it, and no library of a room above."""
-    told = subprocess.run([sys.executable, "-c", LOADED.format(room=room)], capture_output=True, text=True, check=True)
+@pytest.mark.parametrize("package", sorted({package_of(path) for path in REPOSITORY.packages} & PURE - {""}))
+def test_a_pure_package_alone_loads_no_package_that_does_anything(package):
+    """Importing a pure package in a fresh interpreter loads only packages below it, and no library of those above."""
+    told = subprocess.run(
+        [sys.executable, "-c", LOADED.format(package=package)], capture_output=True, text=True, check=True
+    )
 
     loaded = told.stdout.split()
     ours = {name.split(".")[1] for name in loaded if name.startswith("exporter.")}
-    above = {other for other in ours if LEVEL[other] >= LEVEL[room]} - {room}
+    above = {other for other in ours if LEVEL[other] >= LEVEL[package]} - {package}
     libraries = {name for name in loaded if name in {"aiohttp", "apscheduler", "websockets.client", *OWN}}
     permitted = {name for name, owners in OWN.items() if owners & ours}
     assert (above, libraries - permitted) == (set(), set())

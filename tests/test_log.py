@@ -1,4 +1,4 @@
-"""The room `log`: one line per event, in a promised order, with nothing secret in it."""
+"""Package `log`: one line per event, in a promised order, with nothing secret in it."""
 
 import io
 import json

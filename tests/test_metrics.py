@@ -1,4 +1,4 @@
-"""The room `metrics`: names and types, what is primed, what each result counts, what is gone after removal."""
+"""Package `metrics`: names and types, what is primed, what each result counts, what is gone after removal."""
 
 import re
 from dataclasses import replace

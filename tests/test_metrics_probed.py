@@ -1,4 +1,4 @@
-"""The room `metrics`: the page of one session that was asked for: blackbox_exporter's names and meanings, and ours."""
+"""Package `metrics`: the page of one session that was asked for: blackbox_exporter's names and meanings, and ours."""
 
 import asyncio
 import subprocess

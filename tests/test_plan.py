@@ -1,4 +1,4 @@
-"""The room `plan`: when, how deep, as whom, and the proof that it does no harm."""
+"""Package `plan`: when, how deep, as whom, and the proof that it does no harm."""
 
 from collections import Counter
 from datetime import UTC, datetime

@@ -1,4 +1,4 @@
-"""The rooms `config` and `plan`: what is said of a config that can be used all the same."""
+"""Packages `config` and `plan`: what is said of a config that can be used all the same."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The room `profiles`: built-in profiles as data, and what reads any profile."""
+"""Package `profiles`: built-in profiles as data, and what reads any profile."""
 
 import json
 

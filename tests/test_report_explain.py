@@ -1,4 +1,4 @@
-"""The room `report`: the table that explains results is complete, and tells the look-alikes apart."""
+"""Package `report`: the table that explains results is complete, and tells the look-alikes apart."""
 
 from dataclasses import replace
 from itertools import product

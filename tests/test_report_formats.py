@@ -1,4 +1,4 @@
-"""The room `report`: the formats of one check, by golden files and by whatever stands in names and evidence."""
+"""Package `report`: the formats of one check, by golden files and by whatever stands in names and evidence."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""The room `report`: the deploy loop: many results in figures, what they show together, before and after."""
+"""Package `report`: the deploy loop: many results in figures, what they show together, before and after."""
 
 import json
 import re

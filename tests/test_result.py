@@ -1,4 +1,4 @@
-"""The room `result`: closed lists, and values that hold no text of the network."""
+"""Package `result`: closed lists, and values that hold no text of the network."""
 
 import dataclasses
 import re

@@ -1,4 +1,4 @@
-"""The room `state`: one ledger for all processes of the machine, over restarts, crashes and full disks."""
+"""Package `state`: one ledger for all processes of the machine, over restarts, crashes and full disks."""
 
 import errno
 import fcntl
@@ -17,8 +17,7 @@ import pytest
 
 from exporter.budget import Grant, SessionCost
 from exporter.result import SkipCause, Trigger
-from exporter.state import LedgerFile
-from exporter.state import ledger_file as room
+from exporter.state import LedgerFile, ledger_file
 
 NOW = 1_800_000_000.0
 
@@ -185,7 +184,7 @@ def test_a_transaction_in_which_nothing_happens_costs_microseconds(opened):
 
 def test_a_long_journal_is_rewritten_and_says_the_same(opened, monkeypatch, tmp_path):
     """Over a size the file is replaced by what still matters; others notice and read it anew."""
-    monkeypatch.setattr(room, "COMPACT_AT_BYTES", 20_000)
+    monkeypatch.setattr(ledger_file, "COMPACT_AT_BYTES", 20_000)
     one, two = opened(), opened()
     sizes = []
     for number in range(400):
@@ -202,7 +201,7 @@ def test_a_long_journal_is_rewritten_and_says_the_same(opened, monkeypatch, tmp_
 
 def test_a_rewritten_file_keeps_its_mode(opened, monkeypatch, tmp_path):
     """What an administrator opened for a group stays open for it."""
-    monkeypatch.setattr(room, "COMPACT_AT_BYTES", 100)
+    monkeypatch.setattr(ledger_file, "COMPACT_AT_BYTES", 100)
     one = opened()
     (tmp_path / "state").chmod(0o640)
     before = (tmp_path / "state").stat().st_ino
@@ -213,7 +212,7 @@ def test_a_rewritten_file_keeps_its_mode(opened, monkeypatch, tmp_path):
 
 def test_a_rewrite_that_fails_costs_nothing(opened, monkeypatch, tmp_path):
     """The long journal is as good as the short one, and no half file is left."""
-    monkeypatch.setattr(room, "COMPACT_AT_BYTES", 100)
+    monkeypatch.setattr(ledger_file, "COMPACT_AT_BYTES", 100)
     monkeypatch.setattr(os, "fsync", no_space)
     one = opened()
     session(one, "1")
@@ -278,7 +277,7 @@ def test_a_folder_a_pipe_or_a_giant_is_refused_in_words(opened, tmp_path):
     (tmp_path / "folder").mkdir()
     os.mkfifo(tmp_path / "pipe")
     with (tmp_path / "giant").open("wb") as giant:
-        giant.truncate(room.MAX_JOURNAL_BYTES + 1)
+        giant.truncate(ledger_file.MAX_JOURNAL_BYTES + 1)
     sentences = {
         "folder": "cannot be used: Is a directory",
         "pipe": "is not a regular file",
@@ -326,7 +325,7 @@ def test_a_full_disk_costs_no_session_and_is_made_up_for(opened, monkeypatch, tm
     one = opened(report=told.append)
     before = (tmp_path / "state").read_bytes()
     with monkeypatch.context() as patch:
-        patch.setattr(room, "_write_all", half_written)
+        patch.setattr(ledger_file, "_write_all", half_written)
         assert session(one, "1")
         assert session(one, "2", NOW + 2)
         assert held(one, now=NOW + 4) == 2
@@ -356,11 +355,11 @@ def test_a_file_that_cannot_be_opened_is_tried_again(opened, monkeypatch):
         no_space()
 
     with monkeypatch.context() as patch:
-        patch.setattr(room._Journal, "read", unreadable)
+        patch.setattr(ledger_file._Journal, "read", unreadable)
         assert session(one, "1", NOW + 2)
         assert session(one, "2", NOW + 4)
     assert (len(tries), len(told)) == (1, 1)
-    assert 0 < one._again - time.monotonic() <= room.OPEN_RETRY_SECONDS
+    assert 0 < one._again - time.monotonic() <= ledger_file.OPEN_RETRY_SECONDS
     one._again = time.monotonic()
     assert held(one, now=NOW + 6) == held(opened(), now=NOW + 6) == 3
     assert len(told) == 2
@@ -368,10 +367,10 @@ def test_a_file_that_cannot_be_opened_is_tried_again(opened, monkeypatch):
 
 def test_what_cannot_be_written_for_long_stays_bounded(opened, monkeypatch):
     """Beyond a number of events a snapshot stands for them; nothing is counted twice when it is written."""
-    monkeypatch.setattr(room, "MAX_UNSAVED_EVENTS", 50)
+    monkeypatch.setattr(ledger_file, "MAX_UNSAVED_EVENTS", 50)
     one = opened(report=lambda _: None)
     with monkeypatch.context() as patch:
-        patch.setattr(room, "_write_all", half_written)
+        patch.setattr(ledger_file, "_write_all", half_written)
         for number in range(500):
             assert session(one, str(number), NOW + number * 100)
             assert len(one._unsaved) <= 51
@@ -436,11 +435,11 @@ def test_a_frozen_process_that_holds_the_lock_does_not_freeze_us(opened, tmp_pat
 CROWD = """
 import sys, time
 from pathlib import Path
-from exporter.state import ledger_file as room
+from exporter.state import ledger_file
 from exporter.budget import Grant, Request
-room.PATIENCE = 60  # a holder that a busy machine has put aside is not a frozen one
+ledger_file.LOCK_TIMEOUT_SECONDS = 60  # a holder that a busy machine has put aside is not a frozen one
 path, name = Path(sys.argv[1]), sys.argv[2]
-state, granted = room.State.open(path), 0
+state, granted = ledger_file.LedgerFile.open(path), 0
 for number in range(150):
     now = time.time()
     user = f"user-{number % 10}"
@@ -470,10 +469,10 @@ def test_processes_at_work_on_one_file_keep_one_budget(opened, tmp_path, wall):
 RESTLESS = """
 import itertools, sys, time
 from pathlib import Path
-from exporter.state import ledger_file as room
+from exporter.state import ledger_file
 from exporter.budget import Request
-room._Journal.overgrown = len(sys.argv[2]) % 2 == 1  # every other life rewrites the file at each transaction
-state = room.State.open(Path(sys.argv[1]))
+ledger_file._Journal.overgrown = len(sys.argv[2]) % 2 == 1  # every other life rewrites the file at each transaction
+state = ledger_file.LedgerFile.open(Path(sys.argv[1]))
 for number in itertools.count():
     asked = Request(f"{sys.argv[2]}-{number}", "host", "host:1", user=f"{sys.argv[2]}-{number}", slot_release=300.0)
     with state.transaction() as ledger:

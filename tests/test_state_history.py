@@ -19,7 +19,7 @@ from results import NOW, connected, failed, impaired, passed
 from exporter.history import CycleOutcome, History, StateKind
 from exporter.result import Trigger
 from exporter.state import database as sql
-from exporter.state import history_file as room
+from exporter.state import history_file
 from exporter.state.history_file import HistoryFile
 
 LONG = cases.EXCHANGE[:1] * 40
@@ -115,7 +115,7 @@ async def test_what_came_after_the_last_snapshot_is_made_up_for(path):
     before = Kept(path)
     await before.file.load(("staging",))
     before.add(*DAY[:4])
-    before.file._writes = room.SNAPSHOT_INTERVAL_WRITES - 1
+    before.file._writes = history_file.SNAPSHOT_INTERVAL_WRITES - 1
     await before.save()
     before.add(*DAY[4:])
     await before.save()
@@ -216,12 +216,12 @@ async def test_a_file_is_read_in_slices(path):
     async with opened(path, *names) as after:
         ticker.cancel()
         assert sum(len(after.moments(name)) for name in names) == 2000
-    assert turns > 2000 / room.RESULTS_PER_SLICE
+    assert turns > 2000 / history_file.RESULTS_PER_SLICE
 
 
 async def test_it_is_written_every_second_until_cancelled(path, monkeypatch):
     """The chore of the daemon: what was added is on file without any close."""
-    monkeypatch.setattr(room, "WRITE_INTERVAL_SECONDS", 0.01)
+    monkeypatch.setattr(history_file, "WRITE_INTERVAL_SECONDS", 0.01)
     async with opened(path) as kept:
         chore = asyncio.create_task(kept.file.run())
         kept.add(passed())
@@ -341,7 +341,7 @@ async def test_a_folder_a_pipe_or_no_folder_is_refused_in_words(tmp_path):
 async def test_a_disk_that_does_not_answer_keeps_no_session_waiting(path, monkeypatch):
     """The first session waits so long and no longer; what the disk then takes is written."""
     await written(path, passed())
-    monkeypatch.setattr(room, "CLOSE_TIMEOUT_SECONDS", 0.05)
+    monkeypatch.setattr(history_file, "CLOSE_TIMEOUT_SECONDS", 0.05)
     stuck, read = threading.Event(), sql.HistoryDatabase.read
 
     def answers_late(self, *about):
@@ -352,7 +352,7 @@ async def test_a_disk_that_does_not_answer_keeps_no_session_waiting(path, monkey
     kept = Kept(path)
     await kept.file.load(("staging",))
     assert kept.said == [f"history file {path} was not read within 0.05 s: is its disk stuck?{UNTIL}"]
-    monkeypatch.setattr(room, "CLOSE_TIMEOUT_SECONDS", 30)
+    monkeypatch.setattr(history_file, "CLOSE_TIMEOUT_SECONDS", 30)
     kept.add(passed(at=NOW + 20))
     stuck.set()
     await kept.file.close()
@@ -403,7 +403,7 @@ async def test_a_full_disk_costs_nothing_and_is_made_up_for(path):
 
 async def test_while_it_cannot_be_used_it_is_not_tried_at_every_write(path, monkeypatch):
     """After trouble a while passes before the next try; what waits for it is bounded, the earliest go."""
-    monkeypatch.setattr(room, "MAX_UNWRITTEN_RESULTS", 5)
+    monkeypatch.setattr(history_file, "MAX_UNWRITTEN_RESULTS", 5)
     path.mkdir()
     async with opened(path) as kept:
         again = kept.file._again
@@ -683,7 +683,7 @@ async def test_a_defect_of_ours_costs_the_file_and_no_session(path, caplog):
     async with opened(path) as kept:
         kept.history.snapshot = lambda _: 1 / 0
         kept.add(passed())
-        kept.file._writes = room.SNAPSHOT_INTERVAL_WRITES - 1
+        kept.file._writes = history_file.SNAPSHOT_INTERVAL_WRITES - 1
         await kept.save()
         assert kept.said == [f"history file {path} cannot be used, by a defect of ours{UNTIL}"]
         assert "ZeroDivisionError" in caplog.text
@@ -694,7 +694,7 @@ async def test_a_defect_of_ours_costs_the_file_and_no_session(path, caplog):
 
 
 def test_a_mark_that_was_kept_is_a_mark_again(path):
-    """Words of the file become words of the house."""
+    """Words of the file become the closed lists of `result`."""
 
     async def marks():
         await written(path, *DAY)

@@ -1,4 +1,4 @@
-"""The room `threads`: work that may never end, and a process that ends all the same."""
+"""Package `threads`: work that may never end, and a process that ends all the same."""
 
 import asyncio
 import contextvars

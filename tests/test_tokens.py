@@ -1,4 +1,4 @@
-"""The room `tokens`."""
+"""Package `tokens`."""
 
 import base64
 import hmac

@@ -1,4 +1,4 @@
-"""The room `web`: what each path answers, in which form, and that nothing a client sends breaks it."""
+"""Package `web`: what each path answers, in which form, and that nothing a client sends breaks it."""
 
 import asyncio
 import gzip

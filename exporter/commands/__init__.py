@@ -1,6 +1,6 @@
 """What each command does, from its parsed flags to its exit code.
 
-Rule 1: the only room that prints and takes signals; `__main__` alone ends the process. Rule 2: an error a user can
+Rule 1: the only package that prints and takes signals; `__main__` alone ends the process. Rule 2: an error a user can
 correct is a UsageError, never a traceback.
 
 `run` · `check` one session · `gate` a series · `demo` and the stand-in · `flag_files` what flags name ·

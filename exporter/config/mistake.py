@@ -1,4 +1,4 @@
-"""What is wrong with a config file, as a value: rooms above make them too.
+"""What is wrong with a config file, as a value: packages above make them too.
 
 Rule 1: imports nothing.
 """

@@ -71,7 +71,7 @@ def parse(raw: object, built_in: Mapping[str, Profile]) -> Config | tuple[Proble
 
 
 def examine(raw: object, built_in: Mapping[str, Profile]) -> ConfigExamination:
-    """As `parse`, with what is left of a file that has problems, so that rooms above can add theirs to the list.
+    """As `parse`, with what is left of a file that has problems, so that packages above can add theirs to the list.
 
     Problems of `defaults` are still those of the targets that have them (see `located`).
     """

@@ -1,6 +1,6 @@
 """The file of `--web.config.file`, in the format of the exporter-toolkit, as frozen values.
 
-It stands in `config`, for it is what this room is for: a mapping becomes values, or problems with the paths of the
+It stands in `config`, for it is what this package is for: a mapping becomes values, or problems with the paths of the
 fields. What the files that it names hold is looked at by `web.secure`, which has the sockets.
 
 Rule 1: what Go's TLS can and Python's cannot is refused with a sentence, never done by halves.

@@ -1,4 +1,4 @@
-"""Puts the rooms together, starts them, stops them.
+"""Puts the packages together, starts them, stops them.
 
 Rule 1: no rule of its own about probes, backends or metrics. Rule 2: what is started here is stopped here, in the
 opposite order, whatever happens.

@@ -57,12 +57,12 @@ class _RunningProbe:
 
 
 class OnDemandProbes:
-    """`room`: whether one more may be opened."""
+    """`has_capacity`: whether one more may be opened."""
 
-    def __init__(self, ground: Services, prober: Prober, room: Callable[[], bool]) -> None:
+    def __init__(self, ground: Services, prober: Prober, has_capacity: Callable[[], bool]) -> None:
         self._ground = ground
         self._prober = prober
-        self._room = room
+        self._has_capacity = has_capacity
         self._under_way: dict[str, _RunningProbe] = {}
         self._turns = Counter[str]()
         self._stopping = False
@@ -101,7 +101,7 @@ class OnDemandProbes:
     async def _begun(self, job: Job, depth: Probe, within: TimeLimits, patience: float) -> OnDemandOutcome | str:
         if self._stopping:
             return EXPORTER_STOPPING
-        if not self._room():
+        if not self._has_capacity():
             return FULL
         task = asyncio.create_task(self._session(job, depth, within), name=f"asked-{job.name}")
         begun = _RunningProbe(job, depth, min(job.target.timeout, within.verdict), task)

@@ -1,4 +1,4 @@
-"""Starts the rooms and stops them."""
+"""Starts the packages and stops them."""
 
 import asyncio
 import logging

@@ -1,4 +1,4 @@
-"""What the files of this room share."""
+"""What the files of this package share."""
 
 from dataclasses import dataclass, field
 

@@ -18,7 +18,7 @@ class CycleOutcome(StrEnum):
 
 
 class CycleMark(NamedTuple):
-    """One cycle; `at` in unix seconds. `reason` is a word of the house.
+    """One cycle; `at` in unix seconds. `reason` is a word of a closed list.
 
     Of a pass the deepest probe that passed, of a failure the factory's reason or else the reason, of a skip its cause.
     """

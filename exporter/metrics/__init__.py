@@ -1,4 +1,4 @@
-"""Every metric family and the doors through which it is counted: the only room that makes metrics.
+"""Every metric family and the doors through which it is counted: the only package that makes metrics.
 
 Rule 1: no label value comes from the network. Rule 2: no I/O and no clock: times come in.
 Rule 3: nobody outside sees how the figures are kept; `web` writes what `Metrics.figures` and `Metrics.machine` say.

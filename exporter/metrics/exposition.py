@@ -1,7 +1,7 @@
 """The figures as text, in the forms that Prometheus reads: written piece by piece, by who has the time.
 
 Rule 1: all pieces of one reading are of one moment, however long it takes to write them.
-Rule 2: process, platform and garbage collection are the library's, the only thing that is: the rest of this room
+Rule 2: process, platform and garbage collection are the library's, the only thing that is: the rest of this package
 writes 300 lines of a target with one list and shared templates (ARCHITECTURE, "Why our own storage").
 
 Text 0.0.4: Prometheus, "exposition formats". OpenMetrics 1.0.0: RFC-draft-richih-opsawg-openmetrics.

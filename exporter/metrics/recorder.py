@@ -1,4 +1,4 @@
-"""What happened becomes figures: the doors through which the rest of the house counts.
+"""Counts what happened: the methods through which every other package records results.
 
 Rule 1: all that is counted is a closed word or a name of the config. Rule 2: no clock: every time comes in.
 Rule 3: a result of a target that is gone is dropped: a series never comes back after its removal.

@@ -19,10 +19,10 @@ async def check_each(
 
     Cancelled, it closes the sessions that are open.
     """
-    room = asyncio.Semaphore(MAX_CHECKS_AT_ONCE)
+    free = asyncio.Semaphore(MAX_CHECKS_AT_ONCE)
 
     async def one(on_call: Checker, depth: Probe) -> CheckReport:
-        async with room:
+        async with free:
             return await on_call.once(depth)
 
     tasks = [asyncio.create_task(one(*each)) for each in asked]

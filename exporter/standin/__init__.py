@@ -7,7 +7,7 @@
 It behaves as the backend with 20 slots (docs/backend-protocol.md#versions). Every path `/ws/NAME` (a-z, 0-9, -) is a
 backend process of its own; `/ws` and `/websocket` share one.
 
-Rule 1: imports nothing from above `tokens`, and nothing of the house but `tokens`. Rule 2: the model (`backend`,
+Rule 1: imports nothing from above `tokens`, and no other package than `tokens`. Rule 2: the model (`backend`,
 `slots`, `breaker`, `replies`, `credentials`, `frames`, `faults`) does no I/O and has no clock.
 """
 

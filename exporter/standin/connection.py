@@ -34,16 +34,17 @@ class AcceptedConnection:
         self,
         sock: socket.socket,
         peer: str,
-        house: ServerState,
+        server_state: ServerState,
         *,
         tls: Callable[[list[ActiveFault]], ssl.SSLContext] | None,
     ) -> None:
-        self._house = house
+        self._server_state = server_state
         self._peer = peer
         self._tls = tls is not None
-        self._faults = house.switchboard.of_listener()
+        self._faults = server_state.fault_registry.of_listener()
         self._names = [fault.name for fault in self._faults]
-        self.wire = ServerConnection(sock, context=tls and tls(self._faults), pace=house.pace, clock=house.clock)
+        context = tls and tls(self._faults)
+        self.wire = ServerConnection(sock, context=context, pace=server_state.pace, clock=server_state.clock)
         self._story = ConversationLog()
         self._path: str | None = None
         self._token_seen = False
@@ -90,7 +91,7 @@ class AcceptedConnection:
 
     def _answer_http(self, request: Request, path: str) -> None:
         """Plain HTTP: health, and nothing else."""
-        now = self._house.wall()
+        now = self._server_state.wall()
         healthy = request.method == "GET" and path == "/health"
         value = frames.health(now) if healthy else {"detail": "Not Found"}
         self._end_http(http_answers.json_answer(HTTPStatus.OK if healthy else HTTPStatus.NOT_FOUND, value, now))
@@ -102,19 +103,19 @@ class AcceptedConnection:
         raise ConversationEndedError
 
     async def _upgrade(self, request: Request, knock: UpgradeRequest) -> None:
-        house = self._house
-        backend = house.backend(knock.path)
+        server_state = self._server_state
+        backend = server_state.backend(knock.path)
         if backend is None:
-            self._end_http(http_answers.answer(HTTPStatus.FORBIDDEN, b"", "text/plain", house.wall(), {}))
-        faults = house.switchboard.of_path(ALIASES.get(knock.path, knock.path))
+            self._end_http(http_answers.answer(HTTPStatus.FORBIDDEN, b"", "text/plain", server_state.wall(), {}))
+        faults = server_state.fault_registry.of_path(ALIASES.get(knock.path, knock.path))
         self._names += [fault.name for fault in faults]
         talk = Conversation(
-            self.wire, backend, house.pace, house.clock, house.wall, faults, ACTS, knock, house.rng,
-            story=self._story,
+            self.wire, backend, server_state.pace, server_state.clock, server_state.wall, faults, ACTS, knock,
+            server_state.rng, story=self._story,
         )  # fmt: skip
         self._watch_close(faults)
         await talk.play(FaultStage.UPGRADE)
-        self.wire.switch(request, accept=talk.accept, wall=house.wall())
+        self.wire.switch(request, accept=talk.accept, wall=server_state.wall())
         special = TRANSPORT_PATHS.get(knock.path)
         await (special(talk) if special else talk.run())
 
@@ -138,7 +139,7 @@ class AcceptedConnection:
             tls=self._tls,
             token_seen=self._token_seen,
             faults=tuple(self._names),
-            now=self._house.clock(),
+            now=self._server_state.clock(),
         )
 
 

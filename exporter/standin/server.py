@@ -53,11 +53,11 @@ class StandInOptions:
 class StandIn:
     """A staging backend on loopback. Made by `start`; `close` it, or use `async with StandIn.start(...)`."""
 
-    def __init__(self, options: StandInOptions, house: ServerState) -> None:
+    def __init__(self, options: StandInOptions, server_state: ServerState) -> None:
         self._options = options
-        self._house = house
+        self._server_state = server_state
         self._folder = Path(tempfile.mkdtemp(prefix="standin-"))
-        self.key_file = write_private(self._folder / "jwt.key", house.key)
+        self.key_file = write_private(self._folder / "jwt.key", server_state.key)
         self._certificates = CertificateFolder(self._folder, client_required=options.client_ca)
         self._listener: Listener | None = None
         self._tls_listener: Listener | None = None
@@ -96,7 +96,7 @@ class StandIn:
         """
         check_loopback(host)
         options = StandInOptions(host, port, tls_port, control_port, client_ca)
-        house = ServerState(
+        server_state = ServerState(
             secrets.token_hex(32).encode(),
             pace or Timings(),
             slots,
@@ -107,7 +107,7 @@ class StandIn:
             FaultRegistry(random.Random(seed + 2)),
             login_breaker,
         )
-        return StandInStartup(cls, options, house)
+        return StandInStartup(cls, options, server_state)
 
     async def _open(self) -> None:
         options = self._options
@@ -134,7 +134,7 @@ class StandIn:
     @property
     def key(self) -> bytes:
         """The HMAC secret of its auth service, as in `key_file`."""
-        return self._house.key
+        return self._server_state.key
 
     @property
     def ca_file(self) -> Path:
@@ -162,27 +162,27 @@ class StandIn:
 
     def set_fault(self, path: str, *specs: str) -> None:
         """Put these faults in place of those set on the path ("*": all paths); raises ValueError with a sentence."""
-        self._house.switchboard.set(path, specs)
+        self._server_state.fault_registry.set(path, specs)
         self._listen_or_refuse()
 
     def clear(self, path: str | None = None) -> None:
         """Switch off what was set on the path ("*": what was set on "*"); without a path, everything."""
         for each in [path] if path is not None else list(self.active()):
-            self._house.switchboard.clear(each)
+            self._server_state.fault_registry.clear(each)
         self._listen_or_refuse()
 
     def faults(self, path: str = ALL_PATHS) -> tuple[str, ...]:
         """The specs set on the path."""
-        return self._house.switchboard.specs(path)
+        return self._server_state.fault_registry.specs(path)
 
     def active(self) -> dict[str, list[str]]:
         """All specs that are on, by path."""
-        return self._house.switchboard.active()
+        return self._server_state.fault_registry.active()
 
     def _listen_or_refuse(self) -> None:
         for listener in (self._listener, self._tls_listener):
             if listener is not None:
-                listener.listen(refusing=self._house.switchboard.refusing)
+                listener.listen(refusing=self._server_state.fault_registry.refusing)
 
     def forget(self, path: str = ALL_PATHS, *, live: str = "keep") -> None:
         """A fresh process behind the path: managers, breaker, cache gone. `live`: what becomes of its connections.
@@ -191,14 +191,14 @@ class StandIn:
         """
         if live not in LIVE:
             raise ValueError(f"live must be one of {', '.join(LIVE)}, not {live!r}")
-        self._house.forget(path)
+        self._server_state.forget(path)
         for connection in list(self._live):
             if live != "keep" and connection.is_at(canonical(path)):
                 connection.wire.abort() if live == "kill" else connection.wire.close(CloseCode.SERVICE_RESTART)
 
     def held(self, user: str, path: str = "/ws") -> int:
         """How many managers the user holds in the process behind the path."""
-        backend = self._house.backend(canonical(path))
+        backend = self._server_state.backend(canonical(path))
         return backend.managers.count(user) if backend is not None else 0
 
     # Connections ---------------------------------------------------------------------------------------------------
@@ -209,10 +209,10 @@ class StandIn:
         return len(self._live)
 
     def _accepted(self, sock: socket.socket, peer: str) -> None:
-        self._serve(AcceptedConnection(sock, peer, self._house, tls=None))
+        self._serve(AcceptedConnection(sock, peer, self._server_state, tls=None))
 
     def _accepted_tls(self, sock: socket.socket, peer: str) -> None:
-        self._serve(AcceptedConnection(sock, peer, self._house, tls=self._context))
+        self._serve(AcceptedConnection(sock, peer, self._server_state, tls=self._context))
 
     def _context(self, faults: list[ActiveFault]) -> ssl.SSLContext:
         names = [fault.name for fault in faults]
@@ -266,12 +266,12 @@ class StandIn:
 class StandInStartup:
     """A stand-in that is about to start: `await` it, or `async with` it."""
 
-    def __init__(self, cls: type[StandIn], options: StandInOptions, house: ServerState) -> None:
-        self._cls, self._options, self._house = cls, options, house
+    def __init__(self, cls: type[StandIn], options: StandInOptions, server_state: ServerState) -> None:
+        self._cls, self._options, self._server_state = cls, options, server_state
         self._standin: StandIn | None = None
 
     async def _start(self) -> StandIn:
-        standin = self._cls(self._options, self._house)
+        standin = self._cls(self._options, self._server_state)
         try:
             await standin._open()  # noqa: SLF001 - the other half of the same thing
         except BaseException:

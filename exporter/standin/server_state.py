@@ -27,7 +27,7 @@ class ServerState:
     wall: Callable[[], float]
     ids: random.Random
     rng: random.Random
-    switchboard: FaultRegistry
+    fault_registry: FaultRegistry
     login_breaker: bool = False
     backends: dict[str, Backend] = field(default_factory=dict)
 
@@ -48,7 +48,7 @@ class ServerState:
     def _serves(self, path: str) -> bool:
         if path == ALL_PATHS:
             return False
-        if path == "/ws" or path in TRANSPORT_PATHS or self.switchboard.knows(path):
+        if path == "/ws" or path in TRANSPORT_PATHS or self.fault_registry.knows(path):
             return True
         return OWN_PATH.fullmatch(path) is not None and len(self.backends) < MAX_PATHS
 

@@ -1,4 +1,4 @@
-"""HTTP: status page, metrics, health; the only room that knows the aiohttp server.
+"""HTTP: status page, metrics, health; the only package that knows the aiohttp server.
 
 Rule 1: shows, changes nothing. Rule 2: what it shows comes in through `Site`.
 

@@ -2,7 +2,7 @@
 
 Rule 1: `_routes` is the one table of what is served beside the status page, `WebPaths` says where. Rule 2: what every
 answer has in common, its headers and what becomes of a fault of ours, is done here and in no handler. Rule 3: knows no
-room of the house: see
+package of the exporter: see
 `site.Site`.
 """
 

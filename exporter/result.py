@@ -282,10 +282,10 @@ class Close:
 class Frame(NamedTuple):
     """One line of a transcript: a WebSocket frame, without what was in it.
 
-    `at`: seconds from the session's start to its arrival, or to when the kernel had it from us. `size`: bytes of its
-    payload. `kind`: the kind of message it ended, a word of a closed list or of the profile; None for control frames, for
-    parts of a message, and for a message that was not examined. `code`: of a close frame its code, of an error frame
-    the word by which the profile knows it.
+    `at`: seconds from the session's start until the frame arrived, or the kernel took it.
+    `size`: bytes of its payload.
+    `kind`: the kind of message that it completed: a word of a closed list or of the profile; None for other frames.
+    `code`: a close frame's code; an error frame's name in the profile.
     """
 
     at: float

@@ -12,6 +12,7 @@ from exporter.web.arrivals import MOST
 from exporter.web.doorway import Doorway, read_doorway
 from exporter.web.filters import Recent
 from exporter.web.listen import Address, ListenProblem, parse
+from exporter.web.runbook import runbook_pages
 from exporter.web.secure import door_problems
 from exporter.web.server import Server
 from exporter.web.site import JSON, Answer, Question, Site
@@ -30,4 +31,5 @@ __all__ = [
     "door_problems",
     "parse",
     "read_doorway",
+    "runbook_pages",
 ]

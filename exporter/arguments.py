@@ -4,6 +4,7 @@ Rule 1: knows names and types of flags, and nothing of what the commands do: `co
 """
 
 import argparse
+import re
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -47,6 +48,10 @@ def parser() -> argparse.ArgumentParser:
     _add_healthcheck(commands.add_parser("healthcheck", help="whether an exporter is well", allow_abbrev=False))
     _add_demo(commands.add_parser("demo", help="stand-in and exporter, nothing else needed", allow_abbrev=False))
     _add_standin(commands.add_parser("standin", help="the stand-in backend alone", allow_abbrev=False))
+    _add_assets(
+        commands.add_parser("assets", help="write the rules, examples, dashboards and runbook", allow_abbrev=False)
+    )
+    _add_runbook(commands.add_parser("runbook", help="show a page of the runbook", allow_abbrev=False))
     return words
 
 
@@ -227,6 +232,43 @@ def _add_standin(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--fault", action="append", default=[], metavar="NAME[:KEY=VALUE,…]", help="what it does wrong")
     for flag, what in {"--port": "ws", "--tls-port": "wss", "--control-port": "the control endpoint"}.items():
         parser.add_argument(flag, type=_port, default=0, help=f"of {what}; default: any free one")
+
+
+def _add_assets(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Writes the alert rules, the examples for Prometheus, Alertmanager, systemd and the exporter itself, the "
+        "Grafana dashboard and the runbook of this version into a folder, and fills in the URLs of your site."
+    )
+    add = parser.add_argument
+    add("--to", type=_file, required=True, metavar="DIR", help="the folder; it is made if it is not there")
+    add(
+        "--runbook-url",
+        type=_link,
+        metavar="URL",
+        help="where you serve the runbook: pages are NAME.md below it, or as {name} in it says; default: a path",
+    )
+    add("--dashboard-url", type=_link, metavar="URL", help="of the dashboard in your Grafana; default: a placeholder")
+    add(
+        "--exporter-url",
+        type=_link,
+        metavar="URL",
+        help="of the exporter's status page, for the dashboard; default: http://127.0.0.1:11011/",
+    )
+    add("--force", action="store_true", help="replace files that are there with other content")
+
+
+def _add_runbook(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", nargs="?", metavar="NAME", help="of an alert, or README; default: list the names")
+
+
+LINK: Final = re.compile(r"https?://[^\s\"'`\\<>{}$#]+")
+"""A URL that can stand in YAML, JSON, a template of Prometheus and a link of Grafana as it is."""
+
+
+def _link(text: str) -> str:
+    if not LINK.fullmatch(text.replace("{name}", "name")):
+        raise argparse.ArgumentTypeError("must be an http or https URL without space, quote, #, $, brace or backslash")
+    return text
 
 
 def _port(text: str) -> int:

@@ -29,14 +29,14 @@ def _command(name: str, purpose: str, command: argparse.ArgumentParser) -> Itera
     yield from (plain(text) for text in (command.description, command.epilog) if text)
     rows = [
         (
-            " ".join([code(action.option_strings[-1]), *_metavar(action)]),
+            " ".join([*map(code, action.option_strings[-1:]), *_metavar(action)]),
             _default(action),
             plain(_help(action, command)),
         )
         for action in command._actions  # noqa: SLF001
-        if action.option_strings and action.dest != "help"
+        if action.dest != "help"
     ]
-    yield table(("flag", "default", "meaning"), rows)
+    yield table(("argument", "default", "meaning"), rows)
 
 
 def _metavar(action: argparse.Action) -> list[str]:

@@ -4,16 +4,18 @@ Rule 1: the only package that prints and takes signals; `__main__` alone ends th
 correct is a UsageError, never a traceback.
 
 `run` · `check` one session · `gate` a series · `demo` and the stand-in · `flag_files` what flags name ·
-`outputs` reports besides stdout · `terminal` · `stop_signals`.
+`assets`, `runbook` what the package carries · `outputs` reports besides stdout · `terminal` · `stop_signals`.
 """
 
 import argparse
 from collections.abc import Callable, Mapping
 from typing import Final
 
+from exporter.commands.assets import assets
 from exporter.commands.check import check, healthcheck
 from exporter.commands.demo import demo, standin
 from exporter.commands.run import run
+from exporter.commands.runbook import runbook
 from exporter.commands.terminal import UsageError, complain
 
 __all__ = ["COMMANDS", "UsageError", "complain"]
@@ -24,4 +26,6 @@ COMMANDS: Final[Mapping[str, Callable[[argparse.Namespace], int]]] = {
     "healthcheck": healthcheck,
     "demo": demo,
     "standin": standin,
+    "assets": assets,
+    "runbook": runbook,
 }

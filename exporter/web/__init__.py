@@ -12,6 +12,7 @@ from exporter.web.connection_manager import MAX_CONNECTIONS
 from exporter.web.filters import ResultSource
 from exporter.web.listen import ListenAddress, ListenError, parse
 from exporter.web.listen_options import ListenOptions, read_doorway
+from exporter.web.runbook import runbook_pages
 from exporter.web.secure import door_problems
 from exporter.web.server import WebServer
 from exporter.web.site import JSON_TYPE, HttpReply, ProbeQuery, Site
@@ -30,4 +31,5 @@ __all__ = [
     "door_problems",
     "parse",
     "read_doorway",
+    "runbook_pages",
 ]

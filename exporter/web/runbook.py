@@ -9,8 +9,13 @@ from typing import Final
 
 from exporter.web.page.document import reading
 
-FOLDER: Final = Path(__file__).parent / "page" / "runbook"
+FOLDER: Final = Path(__file__).parents[1] / "assets" / "deploy" / "runbook"
 """A link to deploy/runbook, whose files are packed with the wheel."""
+
+
+def runbook_pages() -> dict[str, str]:
+    """The Markdown of each page, by the name of its alert; the overview is `README`."""
+    return {file.stem: file.read_text("utf-8") for file in FOLDER.glob("*.md")}
 
 
 class RunbookPages:
@@ -23,4 +28,4 @@ class RunbookPages:
 
     @cached_property
     def _texts(self) -> dict[str, str]:
-        return {file.stem: file.read_text("utf-8") for file in FOLDER.glob("*.md")}
+        return runbook_pages()

@@ -68,7 +68,8 @@ class StatusPages:
         return web.Response(text=picture, content_type="image/svg+xml")
 
     async def _read(self, request: web.Request) -> web.Response:
-        return _html(self._runbook.page(request.match_info["name"]), "no such page of the runbook\n")
+        name = request.match_info["name"].removesuffix(".md")  # as the links of the alerts have it
+        return _html(self._runbook.page(name), "no such page of the runbook\n")
 
     async def _events(self, request: web.Request) -> web.StreamResponse:
         """A stream for who asks for one, else what has changed, as JSON. Of another build: 409, or the event `anew`."""

@@ -276,6 +276,7 @@ async def test_a_crash_leaves_no_image_of_the_key(tmp_path):
     assert not any(standin.key in text for text in seen)
 
 
+@pytest.mark.soak
 async def test_killed_for_want_of_memory_again_and_again_it_does_no_harm(tmp_path):
     """Eight lives of a session or two, users with five slots each: the ledger outlives them, none is refused."""
     lives = []

@@ -41,6 +41,8 @@ SLICE = 12
 SUFFIX = 8
 """What the backend shows of a token's end."""
 CARRIES = ("header", "subprotocol", "query")
+TABLE = ["header", *(pytest.param(carry, marks=pytest.mark.soak) for carry in CARRIES[1:])]
+"""The whole fault table takes 20 s for each carrier; the tests below it play all three in a second."""
 
 
 class Secrets:
@@ -233,7 +235,7 @@ def leaks(watch, *, but=()):
 # The fault table ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("carry", CARRIES)
+@pytest.mark.parametrize("carry", TABLE)
 async def test_no_secret_is_shown_over_the_whole_fault_table(carry, watch, tmp_path):
     """Every fault over plain, those of TLS over TLS: no slice of a key or token stands anywhere."""
     asyncio.get_running_loop().set_debug(True)
@@ -277,7 +279,7 @@ PROBES = ("", "&debug=true")
 AT_ONCE = 16
 
 
-@pytest.mark.parametrize("carry", CARRIES)
+@pytest.mark.parametrize("carry", TABLE)
 async def test_no_secret_is_shown_by_a_probe_over_the_whole_fault_table(carry, watch):
     """`/probe` and its debug text of every fault: no slice of a key or token, no subject, in page or line."""
     rows = [*cases("plain"), *((row, over) for row, over in cases("tls") if "plain" not in row["over"])]

@@ -245,7 +245,7 @@ async def fill_the_thread_pool():
 
 @pytest.mark.parametrize(
     "sessions",
-    [pytest.param(700, id="seven-hundred"), pytest.param(50_000, id="fifty-thousand", marks=pytest.mark.soak)],
+    [pytest.param(800, id="eight-hundred"), pytest.param(50_000, id="fifty-thousand", marks=pytest.mark.soak)],
 )
 async def test_sessions_under_random_faults_leave_nothing_behind(sessions, tmp_path):
     """Every one yields a result; no descriptor, task, thread or memory stays; the server saw no 1006, no 1011."""

@@ -195,7 +195,7 @@ class Soak:
         self.metrics.observe(outcome)
         self.verdicts["impaired" if outcome.impairment else "failed" if outcome.failed else "passed"] += 1
         self.reasons[str(outcome.reason)] += 1
-        if outcome.reason is Reason.TIMEOUT and outcome.phase in BEFORE_THE_101:
+        if outcome.void or (outcome.reason is Reason.TIMEOUT and outcome.phase in BEFORE_THE_101):
             self.given_up[job.target.url.rpartition("/")[2], job.tls] += 1
         return outcome
 

@@ -16,7 +16,7 @@ from typing import NoReturn
 
 from exporter import arguments
 from exporter.commands import COMMANDS, UsageError, complain
-from exporter.host import no_core_dumps
+from exporter.host import disable_core_dumps
 from exporter.report import CheckStatus
 
 MULTIPROCESS = frozenset({"PROMETHEUS_MULTIPROC_DIR", "prometheus_multiproc_dir"})
@@ -25,7 +25,7 @@ MULTIPROCESS = frozenset({"PROMETHEUS_MULTIPROC_DIR", "prometheus_multiproc_dir"
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; the exit code."""
-    no_core_dumps()
+    disable_core_dumps()
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a terminal that is not UTF-8 is no defect
     words = sys.argv[1:] if argv is None else list(argv)

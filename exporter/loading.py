@@ -14,7 +14,7 @@ from exporter.files import FileError, WatchedFile, key_problems, key_warnings, m
 from exporter.host import Clock
 from exporter.plan import Plan, Shard, plan, plan_notes, plan_warnings, shard_of
 from exporter.profiles import BUILT_IN
-from exporter.threads import in_time
+from exporter.threads import run_with_timeout
 
 MAX_CONFIG_BYTES: Final = 4 * MAX_CHARACTERS
 """Of a config file: no character takes more in UTF-8."""
@@ -68,7 +68,9 @@ class LoadedConfig:
 def load(path: Path, shard: Shard | None = None) -> LoadedConfig:
     """The config in a file, and the share of its plan that is this shard's; raises Unloadable."""
     try:
-        raw = load_yaml(in_time(WatchedFile(path, MAX_CONFIG_BYTES).read, CONFIG_READ_TIMEOUT_SECONDS, name="config"))
+        raw = load_yaml(
+            run_with_timeout(WatchedFile(path, MAX_CONFIG_BYTES).read, CONFIG_READ_TIMEOUT_SECONDS, name="config")
+        )
     except FileError as problem:
         raise ConfigLoadError([f"--config.file: {problem.sentence}"]) from None
     except TimeoutError:

@@ -49,7 +49,7 @@ from exporter.result import (
 )
 from exporter.session import Session, SessionRequest
 from exporter.state import LedgerFile
-from exporter.threads import apart
+from exporter.threads import run_in_daemon_thread
 from exporter.tokens import SigningKeyError, TokenPlacement, carry, is_slow, mint
 
 _logger = logging.getLogger("exporter.probing")
@@ -322,7 +322,7 @@ class Prober:
     async def _context(self, target: Target) -> ssl.SSLContext:
         try:
             fresh = TLS_CONTEXTS.fresh(target.tls)
-            return await apart(lambda: TLS_CONTEXTS.context(target.tls)) if fresh is None else fresh
+            return await run_in_daemon_thread(lambda: TLS_CONTEXTS.context(target.tls)) if fresh is None else fresh
         except FileError as problem:
             raise _LocalSetupError(Impairment.INTERNAL, str(problem)) from None
 

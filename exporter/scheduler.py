@@ -181,7 +181,7 @@ class Scheduler:
 
     def look(self) -> None:
         """Look for a step of the wall clock; tell it and re-plan every job if there is one."""
-        step = self._steps.step()
+        step = self._steps.detect_step_seconds()
         if not step:
             return
         self._sinks.stepped(step)

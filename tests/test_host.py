@@ -1,4 +1,4 @@
-"""Steps of the wall clock are told, slews and stopped processes are not; a late loop is seen by every scrape."""
+"""Package `host`: steps of the wall clock, lag of the event loop, slices, garbage collection, resource limits."""
 
 import asyncio
 import gc
@@ -12,24 +12,21 @@ import weakref
 import pytest
 import virtual_clock
 
-from exporter import host
 from exporter.host import (
-    CLOCK_CHECK_SECONDS,
-    CLOCK_STEP_SECONDS,
-    FULL_COLLECTION_SECONDS,
-    LAG_SHOWN_SECONDS,
-    MAX_YOUNG_OBJECTS,
     SLICE_SECONDS,
     TICK_SECONDS,
-    YOUNG_COLLECTION_SECONDS,
     Clock,
     ClockStepDetector,
     LoopLagMonitor,
     collect_garbage,
     cooperatively,
-    descriptors,
+    disable_core_dumps,
+    raise_descriptor_limit,
     run_in_thread,
 )
+from exporter.host.clocks import CLOCK_STEP_SECONDS
+from exporter.host.garbage import FULL_COLLECTION_SECONDS, MAX_YOUNG_OBJECTS, YOUNG_COLLECTION_SECONDS
+from exporter.host.loop_lag import LAG_REPORT_SECONDS, LAG_SHOWN_SECONDS
 
 
 class Times:
@@ -45,47 +42,47 @@ class Times:
 
 
 @pytest.mark.parametrize("step", [3600.0, -3600.0, CLOCK_STEP_SECONDS + 0.01, -CLOCK_STEP_SECONDS - 0.01])
-def test_a_step_is_told_once(step):
-    """Forward and back, by how much, and not again at the next look."""
+def test_a_clock_step_is_detected_once(step):
+    """A step forward or back is returned in seconds, and the next call returns 0."""
     times = Times()
-    watch = ClockStepDetector(times.clock)
+    detector = ClockStepDetector(times.clock)
     times.now += 500
-    assert watch.step() == 0.0
+    assert detector.detect_step_seconds() == 0.0
 
     times.ahead += step
 
-    assert watch.step() == pytest.approx(step)
-    assert watch.step() == 0.0
+    assert detector.detect_step_seconds() == pytest.approx(step)
+    assert detector.detect_step_seconds() == 0.0
 
 
-def test_two_steps_are_two():
-    """A step back that undoes one forward is told as well."""
+def test_a_clock_step_back_is_a_second_step():
+    """A step back that undoes one forward is detected as well."""
     times = Times()
-    watch = ClockStepDetector(times.clock)
-    told = []
+    detector = ClockStepDetector(times.clock)
+    detected = []
     for step in (90.0, -90.0):
         times.ahead += step
-        told.append(watch.step())
+        detected.append(detector.detect_step_seconds())
 
-    assert told == [pytest.approx(90.0), pytest.approx(-90.0)]
+    assert detected == [pytest.approx(90.0), pytest.approx(-90.0)]
 
 
 @pytest.mark.parametrize("rate", [0.0005, -0.0005, 0.1, -0.1])
-def test_a_slew_is_followed_and_not_told(rate):
-    """A clock that is put right slowly makes no step, however far it goes in the end."""
+def test_a_clock_slew_is_no_step(rate):
+    """A clock that is corrected slowly makes no step, however far it moves in the end."""
     times = Times()
-    watch = ClockStepDetector(times.clock)
-    told = []
+    detector = ClockStepDetector(times.clock)
+    detected = []
     for _ in range(1000):
-        times.now += CLOCK_CHECK_SECONDS
-        times.ahead += rate * CLOCK_CHECK_SECONDS
-        told.append(watch.step())
+        times.now += 0.5
+        times.ahead += rate * 0.5
+        detected.append(detector.detect_step_seconds())
 
-    assert set(told) == {0.0}
+    assert set(detected) == {0.0}
 
 
-def test_a_process_stopped_between_two_readings_sees_no_step():
-    """The two clocks cannot be read at once: what passes in between is no step of either."""
+def test_a_process_stopped_between_two_clock_readings_sees_no_step():
+    """The two clocks cannot be read at once: time that passes in between is a step of neither."""
     times = Times()
     pauses = itertools.chain([0, 0, 0, 0, 30.0], itertools.repeat(0))
 
@@ -94,68 +91,68 @@ def test_a_process_stopped_between_two_readings_sees_no_step():
         times.now += next(pauses)
         return read
 
-    watch = ClockStepDetector(Clock(monotonic=times.clock.monotonic, wall=wall))
+    detector = ClockStepDetector(Clock(monotonic=times.clock.monotonic, wall=wall))
 
-    assert [watch.step() for _ in range(8)] == [0.0] * 8
+    assert [detector.detect_step_seconds() for _ in range(8)] == [0.0] * 8
     assert times.now == 1_030.0, "the process was stopped"
 
 
-def test_the_machine_has_its_clocks():
-    """Unless a test brings others, they are those of the system, and stamps of the kernel fit them."""
+def test_the_default_clocks_are_those_of_the_system():
+    """Without arguments, a `Clock` reads the system's clocks, and the kernel's stamps fit them."""
     clock = Clock()
 
     assert (clock.monotonic, clock.wall, clock.kernel_stamps) == (time.monotonic, time.time, True)
 
 
-def test_a_late_loop_is_shown_for_a_minute():
-    """A spike of half a second stays to be seen by a scrape every `LAG_SHOWN_SECONDS` seconds, and then is gone."""
+def test_loop_lag_is_reported_for_a_minute():
+    """A stall of half a second is reported for `LAG_SHOWN_SECONDS`, and no longer."""
 
     async def main(loop):
-        told = []
-        watch = asyncio.ensure_future(LoopLagMonitor(loop.time).run(lambda lag: told.append((loop.time(), lag))))
+        reports = []
+        task = asyncio.ensure_future(LoopLagMonitor(loop.time).run(lambda lag: reports.append((loop.time(), lag))))
         await asyncio.sleep(10)
-        loop.call_later(CLOCK_CHECK_SECONDS / 2, loop.block, CLOCK_CHECK_SECONDS)
+        loop.call_later(LAG_REPORT_SECONDS / 2, loop.block, LAG_REPORT_SECONDS)
         await asyncio.sleep(2 * LAG_SHOWN_SECONDS)
-        watch.cancel()
-        return told
+        task.cancel()
+        return reports
 
-    told = virtual_clock.run(main)
+    reports = virtual_clock.run(main)
 
-    seen = [at for at, lag in told if lag > 0]
-    assert max(lag for _, lag in told) == pytest.approx(CLOCK_CHECK_SECONDS, abs=TICK_SECONDS)
-    assert seen[-1] - seen[0] == pytest.approx(LAG_SHOWN_SECONDS, abs=2 * CLOCK_CHECK_SECONDS)
-    assert told[0][1] == told[-1][1] == pytest.approx(0.0)
-    assert len(told) == pytest.approx((10 + 2 * LAG_SHOWN_SECONDS) / CLOCK_CHECK_SECONDS, abs=3)
+    seen = [at for at, lag in reports if lag > 0]
+    assert max(lag for _, lag in reports) == pytest.approx(LAG_REPORT_SECONDS, abs=TICK_SECONDS)
+    assert seen[-1] - seen[0] == pytest.approx(LAG_SHOWN_SECONDS, abs=2 * LAG_REPORT_SECONDS)
+    assert reports[0][1] == reports[-1][1] == pytest.approx(0.0)
+    assert len(reports) == pytest.approx((10 + 2 * LAG_SHOWN_SECONDS) / LAG_REPORT_SECONDS, abs=3)
 
 
-def test_the_worst_of_several_is_shown():
-    """A small delay after a large one does not hide it."""
+def test_the_largest_loop_lag_is_reported():
+    """A small stall after a large one does not hide the large one."""
 
     async def main(loop):
-        told = []
-        watch = asyncio.ensure_future(LoopLagMonitor(loop.time).run(told.append))
+        reports = []
+        task = asyncio.ensure_future(LoopLagMonitor(loop.time).run(reports.append))
         for seconds in (3.0, 0.7, 0.6):
             await asyncio.sleep(5)
             loop.block(seconds)
         await asyncio.sleep(5)
-        watch.cancel()
-        return told
+        task.cancel()
+        return reports
 
-    assert virtual_clock.run(main)[-1] == pytest.approx(2.5, abs=CLOCK_CHECK_SECONDS)
+    assert virtual_clock.run(main)[-1] == pytest.approx(2.5, abs=LAG_REPORT_SECONDS)
 
 
-def test_a_session_is_told_of_holds_since_it_began_and_of_none_before():
-    """`worst` looks back to a moment, and sees a hold that is still going on."""
+def test_max_lag_counts_stalls_since_a_moment():
+    """`max_lag_seconds` looks back to a moment, and counts a stall that still lasts."""
 
     async def main(loop):
-        watch = LoopLagMonitor(loop.time)
-        assert watch.worst(0.0) == 0.0, "not started yet"
-        task = asyncio.ensure_future(watch.run(lambda _: None))
+        monitor = LoopLagMonitor(loop.time)
+        assert monitor.max_lag_seconds(0.0) == 0.0, "not started yet"
+        task = asyncio.ensure_future(monitor.run(lambda _: None))
         await asyncio.sleep(1)
         loop.block(3.0)
-        during = watch.worst(loop.time() - 4)
+        during = monitor.max_lag_seconds(loop.time() - 4)
         await asyncio.sleep(1)
-        since, before = watch.worst(loop.time()), watch.worst(loop.time() - 2)
+        since, before = monitor.max_lag_seconds(loop.time()), monitor.max_lag_seconds(loop.time() - 2)
         task.cancel()
         return during, since, before
 
@@ -166,8 +163,8 @@ def test_a_session_is_told_of_holds_since_it_began_and_of_none_before():
     assert before == pytest.approx(3.0, abs=TICK_SECONDS)
 
 
-def test_long_work_in_slices_lets_others_have_their_turns():
-    """Items come in order and all; between slices the loop turns."""
+def test_cooperatively_lets_other_tasks_run():
+    """All items come in order; between slices other tasks run."""
 
     async def main():
         turns = 0
@@ -189,8 +186,8 @@ def test_long_work_in_slices_lets_others_have_their_turns():
     assert turns > 10
 
 
-def test_garbage_is_collected_between_sessions_and_all_is_as_before_at_the_end():
-    """While it runs the collector has no say of its own; cycles go when nothing is in flight."""
+def test_garbage_is_collected_while_no_session_is_in_flight():
+    """The automatic collector is off; cycles are collected once the process is idle; at the end all is restored."""
 
     class Cycle:
         def __init__(self):
@@ -215,8 +212,8 @@ def test_garbage_is_collected_between_sessions_and_all_is_as_before_at_the_end()
     assert gc.get_freeze_count() == 0
 
 
-def test_much_garbage_is_collected_while_sessions_are_in_flight():
-    """What a flood leaves must not lie there until it takes half a second to collect."""
+def test_much_young_garbage_is_collected_while_sessions_are_in_flight():
+    """The garbage of a flood is collected before a collection takes half a second."""
 
     class Cycle:
         def __init__(self):
@@ -239,8 +236,8 @@ def test_much_garbage_is_collected_while_sessions_are_in_flight():
     assert virtual_clock.run(main) == (True, True)
 
 
-def test_garbage_is_not_looked_for_while_much_is_in_the_making():
-    """Not even the collection that comes at last all the same; it is made up for later."""
+def test_no_garbage_is_collected_while_the_process_is_crowded():
+    """Even a full collection that is due waits until `is_crowded` is false."""
 
     class Cycle:
         def __init__(self):
@@ -261,18 +258,18 @@ def test_garbage_is_not_looked_for_while_much_is_in_the_making():
     assert virtual_clock.run(main) == (True, True)
 
 
-def test_all_descriptors_that_are_permitted_are_asked_for():
-    """The soft limit of a service manager is no limit of ours."""
+def test_the_descriptor_limit_is_raised_to_the_hard_limit():
+    """The soft limit that a service manager sets is raised to the hard one."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft // 2, hard))
     try:
-        assert descriptors() == hard
+        assert raise_descriptor_limit() == hard
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
-async def test_work_aside_gives_way_to_the_loop_and_leaves_python_as_it_was():
-    """In a thread, with a short turn of Python's lock; the usual one after it, even if the work breaks."""
+async def test_run_in_thread_shortens_the_switch_interval_and_restores_it():
+    """The work runs in a thread with a short switch interval; the usual interval returns even if the work raises."""
     usual = sys.getswitchinterval()
 
     where = await run_in_thread(lambda: (threading.current_thread(), sys.getswitchinterval()))
@@ -284,12 +281,12 @@ async def test_work_aside_gives_way_to_the_loop_and_leaves_python_as_it_was():
     assert sys.getswitchinterval() == usual
 
 
-def test_a_sandbox_that_forbids_to_ask_for_limits_is_no_end(monkeypatch):
-    """Systemd's `~@resources` answers EPERM: such a unit has LimitCORE itself."""
+def test_a_sandbox_that_forbids_setrlimit_is_no_error(monkeypatch):
+    """Systemd's `~@resources` answers EPERM; such a unit sets LimitCORE= itself."""
 
     def forbidden(*_):
         raise PermissionError(1, "Operation not permitted")
 
-    monkeypatch.setattr(host.resource, "setrlimit", forbidden)
+    monkeypatch.setattr(resource, "setrlimit", forbidden)
 
-    host.no_core_dumps()
+    disable_core_dumps()

@@ -1,4 +1,4 @@
-"""systemd: sockets that it hands over, and what it is told of us, by its own tools and over real sockets."""
+"""systemd: socket activation and notifications, by its own tools and over real sockets."""
 
 import asyncio
 import contextlib
@@ -71,59 +71,61 @@ async def test_sockets_of_systemd_are_served(tmp_path):
     assert path.is_socket(), "it is systemd's: it stays for the next start"
 
 
-HANDED = """
+SCRIPT = """
 import os, socket, json
-from exporter.host import NothingHandedOver, handed_over
+from exporter.host import NoListenFdsError, listen_fds
 os.environ["LISTEN_PID"] = {pid}
 {more}
-told = []
+outcomes = []
 for _ in range(2):
     try:
-        told.append([[sock.getsockname()[1], sock.get_inheritable()] for sock in handed_over()])
-    except NothingHandedOver as problem:
-        told.append(str(problem))
-print(json.dumps([told, sorted(name for name in os.environ if name.startswith("LISTEN"))]))
+        outcomes.append([[sock.getsockname()[1], sock.get_inheritable()] for sock in listen_fds()])
+    except NoListenFdsError as error:
+        outcomes.append(str(error))
+print(json.dumps([outcomes, sorted(name for name in os.environ if name.startswith("LISTEN"))]))
 """
 MINE = "str(os.getpid())"
-NONE = "systemd has handed over no socket: start us by a socket unit, or leave the flag out"
+NONE = "systemd has passed no socket: start the exporter by a socket unit, or omit the flag"
 NO_STREAM = "descriptor 3 is no listening stream socket: use ListenStream="
 
 
-def handed(more="", pid=MINE, sock=None):
-    """What a process is told that asks twice, and the variables that are left to it."""
-    script = HANDED.format(pid=pid, more=more)
+def call_listen_fds(more="", pid=MINE, sock=None):
+    """Call `listen_fds` twice in a process: both outcomes, and the variables that are left."""
+    script = SCRIPT.format(pid=pid, more=more)
     if sock is not None:
         script = f"import os; os.dup2({sock.fileno()}, 3)\n" + script
     passed = () if sock is None else (sock.fileno(),)
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, pass_fds=passed)
-    return json.loads(done.stdout)
+    process = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, pass_fds=passed
+    )
+    return json.loads(process.stdout)
 
 
-def test_sockets_are_handed_over_once():
-    """The variables are gone after the first look, and no child inherits a socket: none is meant by them."""
+def test_listen_fds_returns_the_sockets_once():
+    """The first call removes the variables, and no child inherits a socket."""
     with socket.create_server(("127.0.0.1", 0)) as sock:
         port = sock.getsockname()[1]
-        told = handed('os.environ["LISTEN_FDS"] = "1"\nos.environ["LISTEN_FDNAMES"] = "web"', sock=sock)
-    assert told == [[[[port, False]], NONE], []]
+        outcomes = call_listen_fds('os.environ["LISTEN_FDS"] = "1"\nos.environ["LISTEN_FDNAMES"] = "web"', sock=sock)
+    assert outcomes == [[[[port, False]], NONE], []]
 
 
 @pytest.mark.parametrize("count", ["", "0", "-1", "x"])
-def test_without_sockets_there_is_a_sentence(count):
-    """No count, none that is one, none for us."""
-    assert handed(f'os.environ["LISTEN_FDS"] = "{count}"')[0] == [NONE, NONE]
+def test_listen_fds_without_sockets_is_an_error(count):
+    """LISTEN_FDS is missing, zero or no number, or LISTEN_PID is another process."""
+    assert call_listen_fds(f'os.environ["LISTEN_FDS"] = "{count}"')[0] == [NONE, NONE]
     with socket.create_server(("127.0.0.1", 0)) as sock:
-        assert handed('os.environ["LISTEN_FDS"] = "1"', pid="'1'", sock=sock)[0] == [NONE, NONE]
+        assert call_listen_fds('os.environ["LISTEN_FDS"] = "1"', pid="'1'", sock=sock)[0] == [NONE, NONE]
 
 
-def test_what_is_no_listening_stream_socket_is_refused():
-    """A datagram socket, one that does not listen, a file: the sentence names the descriptor."""
+def test_a_descriptor_that_is_no_listening_stream_socket_is_refused():
+    """The error names the descriptor of a datagram socket, of a socket that does not listen, and of a file."""
     one = 'os.environ["LISTEN_FDS"] = "1"'
     with socket.socket(type=socket.SOCK_DGRAM) as datagram, socket.socket() as silent, open(os.devnull) as file:  # noqa: PTH123
-        assert [handed(one, sock=found)[0][0] for found in (datagram, silent, file)] == [NO_STREAM] * 3
+        assert [call_listen_fds(one, sock=found)[0][0] for found in (datagram, silent, file)] == [NO_STREAM] * 3
 
 
 async def test_the_flag_without_systemd_is_an_error(tmp_path):
-    """Exit code 1 and the sentence; so it is beside an address."""
+    """The exit code is 1 and the error names the flag; together with an address as well."""
     config = f"--config.file={write(tmp_path)}"
     async with command("run", config, "--web.systemd-socket") as alone:
         assert await alone.ended() == 1
@@ -133,18 +135,18 @@ async def test_the_flag_without_systemd_is_an_error(tmp_path):
         assert "--web.systemd-socket: not together with --web.listen-address" in beside.err[-1]
 
 
-# Telling ------------------------------------------------------------------------------------------------------------
+# Notifications --------------------------------------------------------------------------------------------------------
 
 
 class Manager:
-    """systemd's end of the notification socket."""
+    """Systemd's end of the notification socket."""
 
     def __init__(self, address):
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.sock.bind(address)
         self.sock.setblocking(False)
 
-    async def told(self, field):
+    async def received(self, field):
         """The fields of the next message that has this one."""
         async with asyncio.timeout(PATIENCE):
             while True:
@@ -160,63 +162,63 @@ def manager(tmp_path):
     made.sock.close()
 
 
-async def test_systemd_is_told_of_start_life_and_end(manager, tmp_path):
-    """READY once it listens, WATCHDOG while it is well, STOPPING at the end; a status in words."""
+async def test_systemd_receives_ready_watchdog_and_stopping(manager, tmp_path):
+    """READY=1 and a STATUS once it listens, WATCHDOG=1 while it is healthy, STOPPING=1 at the end."""
     config = f"--config.file={write(tmp_path)}"
     flags = (config, "--web.listen-address=127.0.0.1:0", "--startup.delay=1h")
     environment = {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "200000"}
     async with command("run", *flags, **environment) as running:
-        fields = await manager.told("READY=1")
+        fields = await manager.received("READY=1")
         (listening,) = await running.said("msg=listening")
         assert fields[1].startswith("STATUS=1 target, listening on http://127.0.0.1:")
         assert fields[1].rsplit(" ", 1)[1] in listening
         for _ in range(3):
-            await manager.told("WATCHDOG=1")
+            await manager.received("WATCHDOG=1")
         running.process.terminate()
-        await manager.told("STOPPING=1")
+        await manager.received("STOPPING=1")
         assert await running.ended() == 0
 
 
-async def test_systemd_is_told_how_a_reload_went(manager, tmp_path):
-    """`systemctl reload` never fails, so `systemctl status` says it: how many targets, or that the file is refused."""
+async def test_systemd_receives_the_outcome_of_a_reload(manager, tmp_path):
+    """`systemctl reload` never fails, so STATUS= says how many targets there are, or that the file is refused."""
     file = write(tmp_path)
     flags = (f"--config.file={file}", "--web.listen-address=127.0.0.1:0", "--startup.delay=1h")
     async with command("run", *flags, NOTIFY_SOCKET=str(tmp_path / "notify")) as running:
-        where = (await manager.told("READY=1"))[1].removeprefix("STATUS=1 target, ")
+        where = (await manager.received("READY=1"))[1].removeprefix("STATUS=1 target, ")
         good = yaml.safe_load(file.read_text())
         file.write_text("targets: 1")
         running.process.send_signal(signal.SIGHUP)
-        await manager.told(f"STATUS=1 target, {where}; the config is not reloaded, the one before goes on")
+        await manager.received(f"STATUS=1 target, {where}; the config is not reloaded, the one before goes on")
         file.write_text(yaml.safe_dump({"targets": [*good["targets"], {**good["targets"][0], "name": "second"}]}))
         running.process.send_signal(signal.SIGHUP)
-        await manager.told(f"STATUS=2 targets, {where}")
+        await manager.received(f"STATUS=2 targets, {where}")
 
 
-async def test_an_address_without_a_file_is_understood():
-    """`@` is systemd's sign for an abstract socket."""
+async def test_an_abstract_notify_socket_is_used():
+    """A NOTIFY_SOCKET that begins with `@` is an abstract socket."""
     name = f"ws-factory-exporter-{os.getpid()}"
     manager = Manager(f"\0{name}")
-    await SystemdNotifier({"NOTIFY_SOCKET": f"@{name}"}).tell("READY=1", "STATUS=x")
-    assert await manager.told("READY=1") == ["READY=1", "STATUS=x"]
+    await SystemdNotifier({"NOTIFY_SOCKET": f"@{name}"}).notify("READY=1", "STATUS=x")
+    assert await manager.received("READY=1") == ["READY=1", "STATUS=x"]
     manager.sock.close()
 
 
-async def test_who_is_ill_gives_no_sign_of_life(manager, tmp_path):
-    """The watchdog is fed only while we are well: else systemd starts us anew."""
-    looks = 0
+async def test_an_unhealthy_process_sends_no_watchdog(manager, tmp_path):
+    """WATCHDOG=1 is sent only while the process is healthy; otherwise systemd restarts it."""
+    checks = 0
 
-    def healthy():
-        nonlocal looks
-        looks += 1
-        return looks == 4
+    def is_healthy():
+        nonlocal checks
+        checks += 1
+        return checks == 4
 
     notifier = SystemdNotifier(
         {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "20000", "WATCHDOG_PID": ""}
     )
-    watchdog = asyncio.create_task(notifier.watchdog(healthy))
-    await manager.told("WATCHDOG=1")
-    assert looks == 4
-    await harness.until(lambda: looks > 6, PATIENCE)
+    watchdog = asyncio.create_task(notifier.run_watchdog(is_healthy))
+    await manager.received("WATCHDOG=1")
+    assert checks == 4
+    await harness.until(lambda: checks > 6, PATIENCE)
     with pytest.raises(BlockingIOError):
         manager.sock.recv(4096)
     watchdog.cancel()
@@ -236,19 +238,19 @@ async def test_who_is_ill_gives_no_sign_of_life(manager, tmp_path):
     ],
     ids=str,
 )
-async def test_without_systemd_nothing_is_told_and_nothing_fails(environment):
-    """No socket, no such socket, another process's watchdog: it ends at once and without a word."""
+async def test_without_systemd_nothing_is_sent_and_nothing_fails(environment):
+    """Without a socket, or with another process's watchdog, the notifier returns at once and raises nothing."""
     notifier = SystemdNotifier(environment)
     async with asyncio.timeout(PATIENCE):
-        await notifier.tell("READY=1")
-        await notifier.watchdog(lambda: True)
+        await notifier.notify("READY=1")
+        await notifier.run_watchdog(lambda: True)
 
 
-async def test_a_manager_that_does_not_read_holds_nobody_up(monkeypatch, tmp_path):
-    """A full socket is given up after its time; the loop goes on meanwhile."""
-    monkeypatch.setattr("exporter.host.NOTIFY_TIMEOUT_SECONDS", 0.2)
+async def test_a_systemd_that_does_not_read_delays_nothing(monkeypatch, tmp_path):
+    """A notification to a full socket is given up after `NOTIFY_TIMEOUT_SECONDS`."""
+    monkeypatch.setattr("exporter.host.systemd.NOTIFY_TIMEOUT_SECONDS", 0.2)
     manager = Manager(str(tmp_path / "notify"))
     notifier = SystemdNotifier({"NOTIFY_SOCKET": str(tmp_path / "notify")})
     async with asyncio.timeout(PATIENCE):
-        await asyncio.gather(*(notifier.tell("STATUS=" + "x" * 2000) for _ in range(300)))
+        await asyncio.gather(*(notifier.notify("STATUS=" + "x" * 2000) for _ in range(300)))
     manager.sock.close()

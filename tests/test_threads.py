@@ -1,4 +1,4 @@
-"""Package `threads`: work that may never end, and a process that ends all the same."""
+"""Package `threads`: work that may never end does not keep the process alive."""
 
 import asyncio
 import contextvars
@@ -8,13 +8,13 @@ import threading
 
 import pytest
 
-from exporter.threads import DaemonThread, apart, in_time
+from exporter.threads import DaemonThread, run_in_daemon_thread, run_with_timeout
 
 SEEN = contextvars.ContextVar("SEEN", default="nothing")
 
 
-def test_one_thread_does_one_piece_after_another_and_hands_on_what_went_wrong():
-    """In the order of asking; a piece that was cancelled before its turn is left out."""
+def test_a_daemon_thread_runs_work_in_order_and_passes_errors_on():
+    """Work runs in the order of submission; work that is cancelled before it starts never runs."""
     thread, gate, done = DaemonThread("worker"), threading.Event(), []
     first = thread.submit(gate.wait)
     broken, dropped, last = (thread.submit(work) for work in (lambda: 1 / 0, lambda: done.append("dropped"), list))
@@ -29,8 +29,8 @@ def test_one_thread_does_one_piece_after_another_and_hands_on_what_went_wrong():
     assert done == []
 
 
-def test_a_thread_that_was_shut_refuses_work():
-    """It does what it was given, and what comes later is not waited for in vain."""
+def test_submit_after_shutdown_raises():
+    """After `shutdown` the thread finishes its queue and refuses more work."""
     thread = DaemonThread("worker")
     last = thread.submit(lambda: 7)
     thread.shutdown()
@@ -40,45 +40,45 @@ def test_a_thread_that_was_shut_refuses_work():
         thread.submit(list)
 
 
-async def test_work_apart_has_its_callers_context_and_hands_on_what_went_wrong():
-    """As `asyncio.to_thread`."""
+async def test_run_in_daemon_thread_keeps_the_context_and_passes_errors_on():
+    """The work sees the caller's context variables, and its error reaches the caller, as with `asyncio.to_thread`."""
     SEEN.set("the caller's")
 
-    assert await apart(SEEN.get) == "the caller's"
-    assert await apart(threading.current_thread) is not threading.current_thread()
+    assert await run_in_daemon_thread(SEEN.get) == "the caller's"
+    assert await run_in_daemon_thread(threading.current_thread) is not threading.current_thread()
     with pytest.raises(ZeroDivisionError):
-        await apart(lambda: 1 / 0)
+        await run_in_daemon_thread(lambda: 1 / 0)
 
 
-async def test_who_is_cancelled_leaves_the_work_to_itself():
-    """It goes on, and its outcome is nobody's."""
-    begun, back = threading.Event(), threading.Event()
+async def test_a_cancelled_caller_abandons_the_thread():
+    """The caller is cancelled at once, although the work still runs."""
+    started, release = threading.Event(), threading.Event()
 
     def stuck():
-        begun.set()
-        back.wait()
+        started.set()
+        release.wait()
 
-    waiting = asyncio.create_task(apart(stuck))
-    await asyncio.to_thread(begun.wait)
-    waiting.cancel()
+    caller = asyncio.create_task(run_in_daemon_thread(stuck))
+    await asyncio.to_thread(started.wait)
+    caller.cancel()
     with pytest.raises(asyncio.CancelledError):
-        await waiting
-    back.set()
+        await caller
+    release.set()
 
 
 ENDLESS = """
 import asyncio, threading
-from exporter.threads import DaemonThread, apart, in_time
+from exporter.threads import DaemonThread, run_in_daemon_thread, run_with_timeout
 
 async def main():
     try:
-        await asyncio.wait_for(apart(threading.Event().wait), 0.1)
+        await asyncio.wait_for(run_in_daemon_thread(threading.Event().wait), 0.1)
     except TimeoutError:
         print("late")
 
 DaemonThread("stuck").submit(threading.Event().wait)
 try:
-    in_time(threading.Event().wait, 0.1)
+    run_with_timeout(threading.Event().wait, 0.1)
 except TimeoutError:
     print("late")
 asyncio.run(main())
@@ -86,15 +86,15 @@ print("over")
 """
 
 
-def test_a_process_ends_although_a_thread_never_does():
-    """Three of them wait for ever: the interpreter joins none."""
-    done = subprocess.run([sys.executable, "-c", ENDLESS], capture_output=True, text=True, timeout=60, check=False)
+def test_a_process_exits_although_threads_never_end():
+    """Three threads wait for ever, and the interpreter joins none of them."""
+    process = subprocess.run([sys.executable, "-c", ENDLESS], capture_output=True, text=True, timeout=60, check=False)
 
-    assert (done.returncode, done.stdout, done.stderr) == (0, "late\nlate\nover\n", "")
+    assert (process.returncode, process.stdout, process.stderr) == (0, "late\nlate\nover\n", "")
 
 
-def test_what_is_in_time_is_handed_on():
-    """A value, or what went wrong."""
-    assert in_time(lambda: 7, 60.0) == 7
+def test_run_with_timeout_returns_the_result_or_raises_the_error():
+    """Work that ends in time returns its value, or raises its own error."""
+    assert run_with_timeout(lambda: 7, 60.0) == 7
     with pytest.raises(ZeroDivisionError):
-        in_time(lambda: 1 / 0, 60.0)
+        run_with_timeout(lambda: 1 / 0, 60.0)

@@ -19,7 +19,7 @@ from exporter.daemon.startup_gate import StartupGate
 from exporter.daemon.status_source import identities
 from exporter.files import MAX_UNCHECKED_SECONDS, TLS_CONTEXTS, KeyRing
 from exporter.history import History
-from exporter.host import Clock, LoopLagMonitor, SystemdNotifier, collect_garbage, cooperatively, descriptors
+from exporter.host import Clock, LoopLagMonitor, SystemdNotifier, collect_garbage, cooperatively, raise_descriptor_limit
 from exporter.metrics import Metrics
 from exporter.plan import Job, Plan
 from exporter.probing import Prober
@@ -100,7 +100,7 @@ class Daemon:
         keep = self._file.add if self._file else _nobody
         self._told = ResultDispatcher(self._ground, ResultListeners(options.on_result, options.on_skip, keep))
         self._keys = KeyRing(fresh=MAX_UNCHECKED_SECONDS, now=clock.monotonic)
-        ground, late = self._ground, self._loop_watch.worst
+        ground, late = self._ground, self._loop_watch.max_lag_seconds
         self._prober = Prober(ground.state, self._keys, ground.resolver, clock, self._told.opened, late=late)
         asked = Prober(ground.state, self._keys, ground.resolver, clock, lambda *_: None, late=late)
         self._sessions = OnDemandProbes(ground, asked, self._room)
@@ -157,7 +157,7 @@ class Daemon:
             "watch_loop": self._loop_watch.run(self._lag),
             "tidy": self._housekeeping(),
             "garbage": collect_garbage(lambda: self._in_flight == 0, lambda: self._reloading.reads),
-            "watchdog": self._notifier.watchdog(lambda: self._unhealthy_reason() is None),
+            "watchdog": self._notifier.run_watchdog(lambda: self._unhealthy_reason() is None),
         }
         if self._file is not None:
             background_tasks["history"] = self._file.run()
@@ -169,7 +169,7 @@ class Daemon:
         _logger.info("listening", extra={"keys": keys})
         if self._newcomers.longest:
             _logger.info(FIRST_SESSIONS_WAIT, span(self._newcomers.longest))
-        await self._notifier.tell("READY=1", self._status)
+        await self._notifier.notify("READY=1", self._status)
 
     def rest_of(self, result: Result) -> tuple[Holdup, float | None] | None:
         """Why the next turns of the result's identity send no token, and until when; None: they do."""
@@ -192,7 +192,7 @@ class Daemon:
         if not self._stopping:
             self._stopping = True
             self._sessions.stop()
-            await self._notifier.tell("STOPPING=1", "STATUS=running sessions are being closed")
+            await self._notifier.notify("STOPPING=1", "STATUS=running sessions are being closed")
         await self._started.aclose()
 
     def _prime(self) -> None:
@@ -255,7 +255,7 @@ class Daemon:
     async def _tell_systemd(self, reloaded: ReloadOutcome) -> None:
         """Its own `reload` is over before ours is, and never fails: the status is where it can be seen."""
         how = "" if reloaded.successful else f"; {reloaded.sentences[0]}"
-        await self._notifier.tell(self._status + how)
+        await self._notifier.notify(self._status + how)
 
     def _forget(self) -> None:
         """Let go of the keys and certificates that no target names any more; in a thread."""
@@ -297,7 +297,7 @@ def _nobody(_: Result) -> None:
 
 def _most(wished: int) -> int:
     """How many sessions there may be at once."""
-    most = max(1, min(wished, descriptors() - SPARE_DESCRIPTORS))
+    most = max(1, min(wished, raise_descriptor_limit() - SPARE_DESCRIPTORS))
     if most < wished:
         _logger.warning("at most %d sessions at once, not max_sessions: raise the limit of open files", most)
     return most

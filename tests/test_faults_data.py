@@ -67,7 +67,7 @@ def source_says_where_it_is_written(row):
 def consequences_and_setup_are_known_words(row):
     """What follows and what must be set up is said in a fixed vocabulary."""
     after, setup = row.get("next", {}), row.get("setup", {})
-    assert set(after) <= {"identity_cooldowns", "host_rests", "confirm", "skips"}
+    assert set(after) <= {"identity_rests", "host_rests", "confirm", "skips"}
     assert after.get("skips", "rate") in words(SkipCause)
     assert set(setup) <= {"environment", "session", "apart", "identity", "key_file", "timeout"}
     if row["depth"] == Probe.SEND:
@@ -98,7 +98,7 @@ def factory_findings_are_whole(row):
     elif row["factory_reason"] is not None:
         assert (row["reason"], row["depth"]) == (None, Probe.AUTH)  # send was not asked
     assert (row["slot_limit"] is not None) == (row["factory_reason"] == FactoryReason.SLOT_LIMIT)
-    assert row.get("next", {}).get("identity_cooldowns", False) == (row["factory_reason"] == FactoryReason.SLOT_LIMIT)
+    assert row.get("next", {}).get("identity_rests", False) == (row["factory_reason"] == FactoryReason.SLOT_LIMIT)
 
 
 def close_stands_where_a_websocket_was(row):

@@ -365,10 +365,10 @@ EXHAUSTED = """
 import asyncio, json, os, resource, sys
 sys.path.insert(0, {tests!r})
 import harness
-from exporter.standin import Pace, StandIn
+from exporter.standin import StandIn, Timings
 
 async def main():
-    async with StandIn.start(pace=Pace.quick()) as standin:
+    async with StandIn.start(pace=Timings.quick()) as standin:
         for file in (standin.key_file, standin.ca_file):
             os.utime(file, (0, 0))  # a file that has not changed for long is not opened again
         prober, job = harness.Rig(), harness.planned(harness.target(standin, tls={tls})).jobs[0]

@@ -239,8 +239,8 @@ def test_every_cycle_is_counted_on_the_metrics_page():
             await asyncio.sleep(2)
             shown = await figures(daemon)
             (job,) = daemon._ground.jobs.values()
-            marks = daemon._ground.history.strip(job.name, 999)
-            return shown, Counter(mark.word for mark in marks), job.cycle_at(loop.wall()) - job.cycle_at(began)
+            marks = daemon._ground.history.cycles(job.name, 999)
+            return shown, Counter(mark.outcome for mark in marks), job.cycle_at(loop.wall()) - job.cycle_at(began)
 
     shown, marks, due = virtual_clock.run(main)
 

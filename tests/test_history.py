@@ -25,7 +25,7 @@ from exporter.history import (
     TargetState,
     weight,
 )
-from exporter.history.cycle_timeline import CYCLE_WORDS, RETAINED_CYCLES
+from exporter.history.cycle_timeline import MARK_KINDS, RETAINED_CYCLES
 from exporter.history.history import OTHER_CODE, CloseKey, FailureKey
 from exporter.history.windowed_counter import BUCKET_COUNT, MAX_COUNT, MAX_KINDS, WindowedCounter
 from exporter.result import (
@@ -57,7 +57,7 @@ def told(*results, **limits):
 def tell(history, result):
     history.add(result)
     if result.trigger is Trigger.SCHEDULE and result.impairment is None and not result.void:
-        history.cycle(result)
+        history.add_cycle(result)
 
 
 def moments(results):
@@ -112,7 +112,7 @@ def test_a_target_that_is_not_known_is_not_an_error():
         None,
     )
     assert history.state("x") == TargetState(StateKind.UNKNOWN)
-    assert (history.strip("x", 9), history.closes("x", 0), history.reasons("x", 0)) == ((), Counter(), Counter())
+    assert (history.cycles("x", 9), history.closes("x", 0), history.reasons("x", 0)) == ((), Counter(), Counter())
     assert history.snapshot("x") is None
     history.remove("x")
 
@@ -126,7 +126,7 @@ def test_targets_come_and_go():
 
     assert history.targets() == ("b", "c")
     assert history._bytes == 2 * weight(passed("b"))
-    assert history.state("a").word is StateKind.UNKNOWN
+    assert history.state("a").kind is StateKind.UNKNOWN
 
 
 # Bounds -----------------------------------------------------------------------------------------------------------
@@ -237,7 +237,7 @@ def test_the_weight_is_near_the_truth():
 def standing(*results):
     """Word, since and failing probe after these results."""
     state = told(*results).state("staging")
-    return state.word.value, round(state.since - NOW) if state.since else None, state.probe and state.probe.value
+    return state.kind.value, round(state.since - NOW) if state.since else None, state.probe and state.probe.value
 
 
 NO_LOGIN = cases.NO_WELCOME
@@ -283,13 +283,13 @@ def test_a_probe_that_is_asked_no_more_has_no_say():
     history = told(passed(), bad)
     before = history.snapshot("staging")
 
-    history.expect("staging", (Probe.CONNECT, Probe.AUTH))
+    history.set_probes("staging", (Probe.CONNECT, Probe.AUTH))
     again = History()
-    again.expect("staging", (Probe.CONNECT, Probe.AUTH))
-    again.recall("staging", before, [passed(), bad])
+    again.set_probes("staging", (Probe.CONNECT, Probe.AUTH))
+    again.restore("staging", before, [passed(), bad])
 
     for one in (history, again):
-        assert one.state("staging").word is StateKind.PASSING
+        assert one.state("staging").kind is StateKind.PASSING
         assert list(one.failures("staging", 9)) == [bad]
 
 
@@ -300,13 +300,13 @@ def test_every_cycle_has_its_mark():
     """Passes by depth, failures by the gravest word, skips by cause, our own failures, and what proved nothing."""
     history = told(passed(at=1.0), connected(at=2.0), failed(at=3.0), failed(at=4.0, like=NO_LOGIN))
     history.add(impaired(at=5.0, why=Impairment.INTERNAL))
-    history.skip(Skip("staging", SkipCause.BUDGET), 6.0)
+    history.add_skip(Skip("staging", SkipCause.BUDGET), 6.0)
     history.add(void(at=7.0))
-    history.skip(Skip("staging", SkipCause.DISTORTED), 7.5)
+    history.add_skip(Skip("staging", SkipCause.DISTORTED), 7.5)
     history.add(failed(at=8.0, trigger=Trigger.CONFIRM))
     history.add(impaired(at=9.0, trigger=Trigger.CONFIRM))
 
-    assert list(history.strip("staging", 99)) == [
+    assert list(history.cycles("staging", 99)) == [
         CycleMark(1.0, CycleOutcome.PASS, "send"),
         CycleMark(2.0, CycleOutcome.PASS, "connect"),
         CycleMark(3.0, CycleOutcome.FAIL, "slot_limit"),
@@ -325,21 +325,21 @@ def test_the_strip_is_the_last_cycles_oldest_first(cycles, asked):
     """As many as asked for, or as there are."""
     history = told(*(passed(at=NOW + n) for n in range(cycles)))
 
-    marks = [round(mark.at - NOW) for mark in history.strip("staging", asked)]
+    marks = [round(mark.at - NOW) for mark in history.cycles("staging", asked)]
 
     assert marks == list(range(cycles))[-min(asked, RETAINED_CYCLES) :] if asked else marks == []
 
 
 def test_every_word_of_the_house_can_be_marked():
     """No reason, cause or impairment is missing, and each is a byte."""
-    reasons = {reason for word, reason in CYCLE_WORDS if word is CycleOutcome.FAIL}
+    reasons = {reason for outcome, reason in MARK_KINDS if outcome is CycleOutcome.FAIL}
 
     assert reasons == {*Reason, *FactoryReason}
-    assert {reason for word, reason in CYCLE_WORDS if word in (CycleOutcome.SKIP, CycleOutcome.DISTORTED)} == set(
+    assert {reason for outcome, reason in MARK_KINDS if outcome in (CycleOutcome.SKIP, CycleOutcome.DISTORTED)} == set(
         SkipCause
     )
-    assert {reason for word, reason in CYCLE_WORDS if word is CycleOutcome.IMPAIRED} == set(Impairment)
-    assert len(set(CYCLE_WORDS)) == len(CYCLE_WORDS) < 256
+    assert {reason for outcome, reason in MARK_KINDS if outcome is CycleOutcome.IMPAIRED} == set(Impairment)
+    assert len(set(MARK_KINDS)) == len(MARK_KINDS) < 256
 
 
 # Counts -----------------------------------------------------------------------------------------------------------
@@ -389,9 +389,9 @@ def test_a_server_that_invents_close_codes_costs_no_memory():
 def test_a_tally_counts_as_a_list_would(counts, since):
     """For sessions in the order of time: every count from the step of `since` on, and within a day of the last."""
     counts.sort(key=lambda each: each[1])
-    tally = WindowedCounter()
+    counter = WindowedCounter()
     for kind, at in counts:
-        tally.count(kind, NOW + at)
+        counter.count(kind, NOW + at)
 
     first = (
         max((NOW + since) // BUCKET_SECONDS, (NOW + counts[-1][1]) // BUCKET_SECONDS - BUCKET_COUNT + 1)
@@ -399,23 +399,23 @@ def test_a_tally_counts_as_a_list_would(counts, since):
         else 0
     )
     expected = Counter(kind for kind, at in counts if (NOW + at) // BUCKET_SECONDS >= first)
-    assert tally.since(NOW + since) == expected
+    assert counter.since(NOW + since) == expected
     again = WindowedCounter()
-    again.recall(tally.steps())
-    assert again.steps() == tally.steps()
+    again.restore(counter.buckets())
+    assert again.buckets() == counter.buckets()
 
 
 def test_a_clock_that_steps_costs_counts_and_nothing_else():
     """Back by minutes: counted where they belong; back by days: begun anew. A count ends at its limit."""
-    tally = WindowedCounter()
+    counter = WindowedCounter()
     for at in (NOW, NOW + 1200, NOW + 600):
-        tally.count("x", at)
-    assert tally.since(NOW) == {"x": 3}
-    tally.count("x", NOW - 10 * WINDOW_SECONDS)
-    assert tally.since(0) == {"x": 1}
+        counter.count("x", at)
+    assert counter.since(NOW) == {"x": 3}
+    counter.count("x", NOW - 10 * WINDOW_SECONDS)
+    assert counter.since(0) == {"x": 1}
     for _ in range(MAX_COUNT + 5):
-        tally.count("y", NOW)
-    assert tally.since(0) == {"y": MAX_COUNT}
+        counter.count("y", NOW)
+    assert counter.since(0) == {"y": MAX_COUNT}
 
 
 # Over a restart ---------------------------------------------------------------------------------------------------
@@ -428,9 +428,9 @@ def known(history):
     """All that can be asked of a target."""
     state = history.state("staging")
     return {
-        "state": (state.word, state.since, state.probe),
+        "state": (state.kind, state.since, state.probe),
         "results": list(history.results("staging")),
-        "strip": list(history.strip("staging", 99)),
+        "strip": list(history.cycles("staging", 99)),
         "closes": history.closes("staging", 0),
         "reasons": history.reasons("staging", 0),
         "latest": history.latest("staging"),
@@ -451,7 +451,7 @@ def test_a_restart_forgets_nothing(steps, saved_after):
         snapshot = SNAPSHOT.validate_json(SNAPSHOT.dump_json(snapshot))
     after = History()
 
-    after.recall("staging", snapshot, reversed(before.results("staging")))
+    after.restore("staging", snapshot, reversed(before.results("staging")))
 
     assert known(after) == known(before)
 
@@ -462,10 +462,10 @@ def test_the_state_is_as_old_as_it_was_although_its_beginning_is_not_kept():
     before.add(connected(at=NOW + 90_000))
     after = History()
 
-    after.recall("staging", before.snapshot("staging"), reversed(before.results("staging")))
+    after.restore("staging", before.snapshot("staging"), reversed(before.results("staging")))
 
     state = after.state("staging")
-    assert (state.word, state.since) == (StateKind.FAILING, NOW)
+    assert (state.kind, state.since) == (StateKind.FAILING, NOW)
     assert state.result.reason is Reason.FACTORY
 
 
@@ -477,12 +477,12 @@ def test_a_snapshot_of_a_stranger_breaks_nothing():
     )
     history = History()
 
-    history.recall("staging", snapshot, [])
+    history.restore("staging", snapshot, [])
 
     closes = history.closes("staging", 0)
     assert len(closes) == MAX_KINDS
     assert set(closes.values()) == {MAX_COUNT}
-    assert history.strip("staging", 9) == []
+    assert history.cycles("staging", 9) == []
     assert history.state("staging") == TargetState(StateKind.FAILING, NOW, Probe.SEND, None)
 
 

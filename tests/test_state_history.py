@@ -42,7 +42,7 @@ class Kept:
         for result in results:
             self.history.add(result)
             if result.trigger is Trigger.SCHEDULE and result.impairment is None:
-                self.history.cycle(result)
+                self.history.add_cycle(result)
             self.file.add(result)
 
     async def save(self):
@@ -54,9 +54,9 @@ class Kept:
         """All that can be asked of a target."""
         state = self.history.state(name)
         return {
-            "state": (state.word, state.since, state.probe),
+            "state": (state.kind, state.since, state.probe),
             "results": list(self.history.results(name)),
-            "strip": list(self.history.strip(name, 99)),
+            "strip": list(self.history.cycles(name, 99)),
             "closes": self.history.closes(name, 0),
             "reasons": self.history.reasons(name, 0),
         }
@@ -106,7 +106,7 @@ async def test_a_restart_forgets_nothing(path):
         assert {name: after.known(name) for name in ("staging", "canary")} == {
             name: before.known(name) for name in ("staging", "canary")
         }
-        assert after.history.state("new").word is StateKind.UNKNOWN
+        assert after.history.state("new").kind is StateKind.UNKNOWN
     assert before.said == after.said == []
 
 
@@ -699,6 +699,10 @@ def test_a_mark_that_was_kept_is_a_mark_again(path):
     async def marks():
         await written(path, *DAY)
         async with opened(path) as after:
-            return after.history.strip("staging", 9)
+            return after.history.cycles("staging", 9)
 
-    assert {mark.word for mark in asyncio.run(marks())} == {CycleOutcome.PASS, CycleOutcome.FAIL, CycleOutcome.IMPAIRED}
+    assert {mark.outcome for mark in asyncio.run(marks())} == {
+        CycleOutcome.PASS,
+        CycleOutcome.FAIL,
+        CycleOutcome.IMPAIRED,
+    }

@@ -71,7 +71,7 @@ class ResultDispatcher:
     def _show(self, job: Job) -> None:
         self._metrics.add_target(target_series(job.target, job.profile))
         self._metrics.auth_bypassed(job.name, bypassed=job.target.allow_auth_bypass)
-        self._history.expect(job.name, job.probes)
+        self._history.set_probes(job.name, job.probes)
 
     def observe(self, result: Result) -> None:
         """Tell everybody of a finished session."""
@@ -89,13 +89,13 @@ class ResultDispatcher:
     def cycle(self, result: Result) -> None:
         """Count the verdict of a scheduled cycle."""
         self._metrics.cycle(result)
-        self._history.cycle(result)
+        self._history.add_cycle(result)
         self._news.of(result.target)
 
     def skip(self, skip: Skip) -> None:
         """Count a cycle that opened no session."""
         self._metrics.skip(skip)
-        self._history.skip(skip, self._clock.wall())
+        self._history.add_skip(skip, self._clock.wall())
         self._news.skips[skip.cause] += 1
         self._news.of(skip.target)
         self._listeners.on_skip(skip)

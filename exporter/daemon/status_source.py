@@ -52,7 +52,7 @@ class StatusSource:
             url=public_url(job.target.url),
             interval=job.interval,
             state=history.state(name),
-            marks=history.strip(name, SHOWN_CYCLES),
+            marks=history.cycles(name, SHOWN_CYCLES),
             last=history.latest(name),
             identities=tuple(identities(self._ground, job, job.identities)),
             first_by=self._first_by(job),

@@ -1,12 +1,12 @@
-"""What has happened lately, target by target: results, states, cycles, counts. In memory, bounded.
+"""The recent past of every target, in memory and bounded: results, state, cycles, counts.
 
-Rule 1: no I/O and no clock: results bring their time, what has none is given one.
-Rule 2: nothing here grows with time, with a chatty neighbour or with what a server invents: results are bounded by
-number and by bytes, cycles by number, counts by hours and by the number of their kinds.
-Rule 3: what is counted or said of a state does not depend on which results are still kept.
+Rule 1: this package does no I/O and reads no clock. A result carries its time; every other call is given one.
+Rule 2: memory is bounded, whatever the uptime, the other targets or the server do: results by number and bytes, cycles
+by number, counts by hours and by the number of their kinds.
+Rule 3: states and counts do not depend on which results are still in memory.
 
-`history` the room's door · `shelf` the results of one target · `standing` its state, and since when · `strip` its
-cycles · `tally` counts of the last day.
+`history` all targets · `result_buffer` the results of one target · `target_state` its state, and since when ·
+`cycle_timeline` its last cycles · `windowed_counter` counts of the last day.
 """
 
 from exporter.history.cycle_timeline import CycleMark, CycleOutcome

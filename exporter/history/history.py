@@ -1,4 +1,4 @@
-"""All targets: what they are told, what they tell, and who gives way when memory is short."""
+"""The recent past of all targets, and which results are evicted when memory is short."""
 
 import sys
 from collections import Counter
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Final, NamedTuple
 
-from exporter.history.cycle_timeline import NUMBER_OF_WORD, CycleMark, CycleOutcome, CycleTimeline
+from exporter.history.cycle_timeline import MARK_NUMBERS, RETAINED_CYCLES, CycleMark, CycleOutcome, CycleTimeline
 from exporter.history.result_buffer import ResultBuffer
 from exporter.history.target_state import UNKNOWN_STATE, TargetState, TargetStateTracker
 from exporter.history.windowed_counter import WindowedCounter
@@ -27,18 +27,17 @@ from exporter.result import (
 RETAINED_RESULTS: Final = 100
 RETAINED_FAILURES: Final = 100
 MAX_HISTORY_BYTES: Final = 32 << 20
-"""Some 12,000 healthy sessions: all that 50 targets may keep."""
+"""Bytes for the results of all targets: some 12,000 healthy sessions, which is all that 50 targets may keep."""
 
 OTHER_CODE: Final = 0
-"""The code under which those are counted that come after `tally.KINDS` others."""
-
+"""The close code under which all codes beyond the first `MAX_KINDS` are counted."""
 
 _PASS, _PASSED, _SCHEDULE = Verdict.PASS, CycleOutcome.PASS, Trigger.SCHEDULE
-"""At hand: see `standing`."""
+"""Bound to names for speed, as in `target_state`."""
 
 
 class CloseKey(NamedTuple):
-    """How a session was closed; `code` is `OTHER_CODE` for a server that invents too many."""
+    """How a session was closed; `code` is `OTHER_CODE` if the server has used more than `MAX_KINDS` others."""
 
     code: int
     initiator: Initiator
@@ -55,9 +54,10 @@ class FailureKey(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class HistorySnapshot:
-    """What a file keeps of a target beside its results. `at`: when the newest session began that is taken in.
+    """What a file stores of a target beside its results.
 
-    `closes`, `reasons`: counts by steps, as `Tally.steps` tells them.
+    `at`: unix seconds at which the newest recorded session began.
+    `closes`, `reasons`: counts, as `WindowedCounter.buckets` returns them.
     """
 
     at: float
@@ -70,14 +70,14 @@ class HistorySnapshot:
 
 
 class _TargetHistory:
-    """All that is known of one target."""
+    """The recent past of one target."""
 
-    __slots__ = ("closes", "reasons", "shelf", "standing", "strip")
+    __slots__ = ("closes", "reasons", "results", "state", "timeline")
 
     def __init__(self, last: int, failures: int) -> None:
-        self.shelf = ResultBuffer(last, failures)
-        self.standing = TargetStateTracker()
-        self.strip = CycleTimeline()
+        self.results = ResultBuffer(last, failures)
+        self.state = TargetStateTracker()
+        self.timeline = CycleTimeline()
         self.closes: WindowedCounter[CloseKey] = WindowedCounter()
         self.reasons: WindowedCounter[FailureKey] = WindowedCounter()
 
@@ -85,13 +85,13 @@ class _TargetHistory:
 class History:
     """Per target the `last` results and `failures` failures before them; all results in about `max_bytes`.
 
-    When those are used up, a target that holds more than an equal share gives way for its own next result, and else
-    the target that holds most: its oldest success first, then its oldest failure, never its newest result. So what a
-    target keeps within its share is never taken from it by others (unless a single result is larger than a share), and
-    failures outlive successes.
+    Beyond `max_bytes`, a result is evicted for every new one: from the target of the new one if it holds more than an
+    equal share, else from the target that holds most. The oldest success goes first, then the oldest failure, never
+    the newest result. Results within a target's share are therefore never evicted for another target (unless a single
+    result is larger than a share), and failures outlive successes.
 
-    States, cycles and counts are of fixed size, and not in `max_bytes`: 6 KB for a target that passes, 20 KB for one
-    that fails in ten ways.
+    States, cycles and counts have a fixed size that `max_bytes` does not include: 6 KB for a target that passes, 20 KB
+    for one that fails in ten ways.
     """
 
     def __init__(
@@ -103,162 +103,163 @@ class History:
         self._targets: dict[str, _TargetHistory] = {}
         self._bytes = 0
 
-    # Told ---------------------------------------------------------------------------------------------------------
+    # Recording ----------------------------------------------------------------------------------------------------
 
     def add(self, result: Result) -> None:
-        """A finished session, scheduled or not."""
-        target = self._known(result.target)
-        self._keep(target, result)
-        target.standing.add(result)
+        """Record a finished session, scheduled or not."""
+        target = self._get_or_create(result.target)
+        self._store_result(target, result)
+        target.state.add(result)
         at = result.started_at
         if result.close is not None:
-            ending = CloseKey(result.close.code, result.close.initiator, result.close.phase)
-            if not target.closes.count(ending, at):
-                target.closes.count(ending._replace(code=OTHER_CODE), at, most=sys.maxsize)
+            close = CloseKey(result.close.code, result.close.initiator, result.close.phase)
+            if not target.closes.count(close, at):
+                target.closes.count(close._replace(code=OTHER_CODE), at, max_kinds=sys.maxsize)
         if result.reason is not None and result.phase is not None:
             target.reasons.count(FailureKey(result.phase, result.reason, result.factory_reason), at)
         if result.impairment is not None and result.trigger is _SCHEDULE:
-            target.strip.add(at, CycleOutcome.IMPAIRED, result.impairment.value)
+            target.timeline.add(at, CycleOutcome.IMPAIRED, result.impairment.value)
 
-    def cycle(self, result: Result) -> None:
-        """The session that answers one scheduled cycle, after it was added."""
-        self._known(result.target).strip.add(result.started_at, *_mark(result))
+    def add_cycle(self, result: Result) -> None:
+        """Record a scheduled cycle by the session that answers it, after `add` of that session."""
+        self._get_or_create(result.target).timeline.add(result.started_at, *_outcome(result))
 
-    def skip(self, skip: Skip, at: float) -> None:
-        """A cycle that opened no session, or one that proved nothing; `at` in unix seconds."""
-        word = CycleOutcome.DISTORTED if skip.cause is SkipCause.DISTORTED else CycleOutcome.SKIP
-        self._known(skip.target).strip.add(at, word, skip.cause.value)
+    def add_skip(self, skip: Skip, at: float) -> None:
+        """Record a cycle that opened no session or proved nothing; `at` in unix seconds."""
+        outcome = CycleOutcome.DISTORTED if skip.cause is SkipCause.DISTORTED else CycleOutcome.SKIP
+        self._get_or_create(skip.target).timeline.add(at, outcome, skip.cause.value)
 
-    def expect(self, target: str, probes: tuple[Probe, ...]) -> None:
-        """What a target is asked from now on; what another probe said last does not count in its state any more."""
-        self._known(target).standing.expect(probes)
+    def set_probes(self, target: str, probes: tuple[Probe, ...]) -> None:
+        """Set the probes of a target; verdicts of other probes no longer count in its state."""
+        self._get_or_create(target).state.set_probes(probes)
 
     def remove(self, target: str) -> None:
         """Forget a target."""
-        gone = self._targets.pop(target, None)
-        if gone is not None:
-            self._bytes -= gone.shelf.size
+        removed = self._targets.pop(target, None)
+        if removed is not None:
+            self._bytes -= removed.results.size
 
     def retain(self, names: Iterable[str]) -> None:
         """Forget all targets but these."""
         for name in self._targets.keys() - set(names):
             self.remove(name)
 
-    # Asked --------------------------------------------------------------------------------------------------------
+    # Reading; a target without a history has empty answers ----------------------------------------------------------
 
     def targets(self) -> tuple[str, ...]:
-        """The targets that anything is known of."""
+        """The targets that have a history."""
         return tuple(self._targets)
 
     def results(self, target: str) -> Sequence[Result]:
-        """What is kept, newest first."""
-        known = self._targets.get(target)
-        return known.shelf.newest_first() if known else ()
+        """All results in memory, newest first."""
+        history = self._targets.get(target)
+        return history.results.newest_first() if history else ()
 
     def recent(self, target: str) -> Sequence[Result]:
         """The last sessions without a gap, oldest first."""
-        known = self._targets.get(target)
-        return known.shelf.recent() if known else ()
+        history = self._targets.get(target)
+        return history.results.recent() if history else ()
 
     def failures(self, target: str, limit: int) -> Sequence[Result]:
-        """The failures that are kept, newest first, so many at most."""
-        known = self._targets.get(target)
-        return list(islice(known.shelf.failures(), limit)) if known else ()
+        """At most `limit` failures, newest first."""
+        history = self._targets.get(target)
+        return list(islice(history.results.failures(), limit)) if history else ()
 
     def latest(self, target: str) -> Result | None:
-        """The last session, whatever came of it."""
-        known = self._targets.get(target)
-        return known.standing.latest if known else None
+        """The last session, whatever its outcome."""
+        history = self._targets.get(target)
+        return history.state.latest if history else None
 
     def state(self, target: str) -> TargetState:
-        """How it does; of a target that is not known, that."""
-        known = self._targets.get(target)
-        return known.standing.state() if known else UNKNOWN_STATE
+        """The state now; `UNKNOWN_STATE` for a target without a history."""
+        history = self._targets.get(target)
+        return history.state.state() if history else UNKNOWN_STATE
 
-    def strip(self, target: str, number: int) -> Sequence[CycleMark]:
-        """The last scheduled cycles, oldest first, so many at most."""
-        known = self._targets.get(target)
-        return known.strip.last(number) if known else ()
+    def cycles(self, target: str, limit: int) -> Sequence[CycleMark]:
+        """At most `limit` scheduled cycles, the last ones, oldest first."""
+        history = self._targets.get(target)
+        return history.timeline.last(limit) if history else ()
 
     def closes(self, target: str, since: float) -> Counter[CloseKey]:
-        """How often sessions of the last day ended how, from five minutes before `since` (unix seconds) on."""
-        known = self._targets.get(target)
-        return known.closes.since(since) if known else Counter()
+        """How sessions were closed in the last day, from the bucket of `since` (unix seconds) on."""
+        history = self._targets.get(target)
+        return history.closes.since(since) if history else Counter()
 
     def reasons(self, target: str, since: float) -> Counter[FailureKey]:
-        """How often sessions of the last day failed why, from five minutes before `since` (unix seconds) on."""
-        known = self._targets.get(target)
-        return known.reasons.since(max(since, known.closes.begin)) if known else Counter()
+        """Why sessions failed in the last day, from the bucket of `since` (unix seconds) on."""
+        history = self._targets.get(target)
+        return history.reasons.since(max(since, history.closes.begin)) if history else Counter()
 
-    # Kept over a restart ------------------------------------------------------------------------------------------
+    # Over a restart -----------------------------------------------------------------------------------------------
 
     def snapshot(self, target: str) -> HistorySnapshot | None:
-        """What a file should keep beside the results; None before the first of them."""
-        known = self._targets.get(target)
-        if known is None or known.standing.latest is None:
+        """What a file should store beside the results; None before the first of them."""
+        history = self._targets.get(target)
+        if history is None or history.state.latest is None:
             return None
-        standing = known.standing
+        state = history.state
         return HistorySnapshot(
-            at=known.standing.latest.started_at,
-            verdicts=dict(standing.verdicts),
-            since=standing.since,
-            impaired_since=standing.impaired_since,
-            marks=tuple(known.strip.last(len(NUMBER_OF_WORD) * 100)),
-            closes=tuple(known.closes.steps().items()),
-            reasons=tuple(known.reasons.steps().items()),
+            at=history.state.latest.started_at,
+            verdicts=dict(state.verdicts),
+            since=state.since,
+            impaired_since=state.impaired_since,
+            marks=tuple(history.timeline.last(RETAINED_CYCLES)),
+            closes=tuple(history.closes.buckets().items()),
+            reasons=tuple(history.reasons.buckets().items()),
         )
 
-    def recall(self, target: str, snapshot: HistorySnapshot | None, results: Iterable[Result]) -> None:
-        """Go on where an earlier process ended: its results of a target, oldest first.
+    def restore(self, target: str, snapshot: HistorySnapshot | None, results: Iterable[Result]) -> None:
+        """Continue from the snapshot and the results of an earlier process, oldest first.
 
-        Those that the snapshot does not know are taken in as if they had just been.
+        Results that are newer than the snapshot are recorded as if their sessions had just ended.
         """
-        known = self._known(target)
+        history = self._get_or_create(target)
         if snapshot is not None:
-            known.standing.recall(snapshot.verdicts, snapshot.since, snapshot.impaired_since)
-            known.closes.recall(dict(snapshot.closes))
-            known.reasons.recall(dict(snapshot.reasons))
+            history.state.restore(snapshot.verdicts, snapshot.since, snapshot.impaired_since)
+            history.closes.restore(dict(snapshot.closes))
+            history.reasons.restore(dict(snapshot.reasons))
             for mark in snapshot.marks:
-                if mark[1:] in NUMBER_OF_WORD:
-                    known.strip.add(*mark)
+                if mark[1:] in MARK_NUMBERS:
+                    history.timeline.add(*mark)
         for result in results:
             if snapshot is not None and result.started_at <= snapshot.at:
-                self._keep(known, result)
-                known.standing.remember(result)
+                self._store_result(history, result)
+                history.state.attach_result(result)
                 continue
             self.add(result)
             if result.trigger is _SCHEDULE and result.impairment is None and not result.void:
-                self.cycle(result)
+                self.add_cycle(result)
 
     # Bounds -------------------------------------------------------------------------------------------------------
 
-    def _known(self, name: str) -> _TargetHistory:
-        target = self._targets.get(name)
-        if target is None:
-            target = self._targets[name] = _TargetHistory(self._last, self._failures)
-        return target
+    def _get_or_create(self, name: str) -> _TargetHistory:
+        history = self._targets.get(name)
+        if history is None:
+            history = self._targets[name] = _TargetHistory(self._last, self._failures)
+        return history
 
-    def _keep(self, target: _TargetHistory, result: Result) -> None:
-        self._bytes -= target.shelf.size
-        target.shelf.add(result)
-        self._bytes += target.shelf.size
-        while self._bytes > self._max_bytes and self._give_way(target.shelf):
+    def _store_result(self, history: _TargetHistory, result: Result) -> None:
+        self._bytes -= history.results.size
+        history.results.add(result)
+        self._bytes += history.results.size
+        while self._bytes > self._max_bytes and self._evict_one(history.results):
             pass
 
-    def _give_way(self, own: ResultBuffer) -> bool:
-        """Have one result given up; False if each target has only its newest."""
+    def _evict_one(self, own: ResultBuffer) -> bool:
+        """Evict one result, from `own` or the largest buffer; False if every target has only its newest."""
         if own.size * len(self._targets) > self._max_bytes and self._shrink(own):
             return True
-        return self._shrink(max((known.shelf for known in self._targets.values()), key=lambda shelf: shelf.spare))
+        buffers = (history.results for history in self._targets.values())
+        return self._shrink(max(buffers, key=lambda buffer: buffer.evictable_bytes))
 
-    def _shrink(self, shelf: ResultBuffer) -> bool:
-        before = shelf.size
-        shelf.shrink()
-        self._bytes += shelf.size - before
-        return shelf.size < before
+    def _shrink(self, buffer: ResultBuffer) -> bool:
+        before = buffer.size
+        buffer.shrink()
+        self._bytes += buffer.size - before
+        return buffer.size < before
 
 
-def _mark(result: Result) -> tuple[CycleOutcome, str]:
+def _outcome(result: Result) -> tuple[CycleOutcome, str]:
     if result.failed:
         return CycleOutcome.FAIL, result.factory_reason or result.reason or FactoryReason.OTHER
     deepest = Probe.CONNECT

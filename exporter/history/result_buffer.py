@@ -1,4 +1,4 @@
-"""The results of one target: the last ones, and of those before them the last failures."""
+"""The results of one target: the last ones, and the last failures before them."""
 
 from collections import deque
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ RESULT_BYTES: Final = 1_100
 FRAME_BYTES: Final = 160
 FIGURE_BYTES: Final = 40
 KIND_BYTES: Final = 170
-"""Bytes of a result, of each frame and figure in it, and of what was passed over: measured on CPython 3.11."""
+"""Bytes of a result, of each frame and each figure in it, and of its passed-over messages: measured on CPython 3.11."""
 
 
 def weight(result: Result) -> int:
@@ -21,38 +21,38 @@ def weight(result: Result) -> int:
 
 
 class ResultBuffer:
-    """At most `last` results, and `failures` older ones that failed; `size` in bytes, as `weight` has them.
+    """At most `last` results, and at most `failures` older ones that failed; `size` in bytes, as `weight` counts.
 
-    What is pushed out of the first row stands in the second if it is a failure. So a failure is there for as long as
-    there are not `failures` later ones, however many passes came after it.
+    A failure that leaves the last results moves to the older failures. It stays in memory until `failures` later ones
+    have followed it, however many passes come between.
     """
 
-    __slots__ = ("_failures", "_last", "_most_failures", "_recent", "size")
+    __slots__ = ("_failures", "_last", "_max_failures", "_recent", "size")
 
     def __init__(self, last: int, failures: int) -> None:
         self._last = last
-        self._most_failures = failures
+        self._max_failures = failures
         self._recent: deque[Result] = deque()
         self._failures: deque[Result] = deque()
         self.size = 0
 
     @property
-    def spare(self) -> int:
-        """Bytes of a shelf that can be shrunk; 0 for one that holds a single result."""
+    def evictable_bytes(self) -> int:
+        """The size, if there is anything to evict; 0 for a single result, which always stays."""
         return self.size if len(self._recent) + len(self._failures) > 1 else 0
 
     def add(self, result: Result) -> None:
-        """Put the newest result on it."""
+        """Append the newest result."""
         self._recent.append(result)
         self.size += weight(result)
         if len(self._recent) > self._last:
-            self._push_out()
+            self._evict_oldest()
 
     def shrink(self) -> bool:
-        """Give up the oldest success; if there is none, the oldest failure; never the newest result of all."""
+        """Evict the oldest success, else the oldest failure, but never the newest result; False if none was evicted."""
         before = self.size
         while len(self._recent) > 1 and self.size == before:
-            self._push_out()
+            self._evict_oldest()
         if self._failures and self.size == before:
             self.size -= weight(self._failures.popleft())
         return self.size < before
@@ -66,14 +66,14 @@ class ResultBuffer:
         return list(self._recent)
 
     def failures(self) -> Iterator[Result]:
-        """Those that failed, newest first."""
+        """The results that failed, newest first."""
         return (result for result in self.newest_first() if result.failed)
 
-    def _push_out(self) -> None:
+    def _evict_oldest(self) -> None:
         oldest = self._recent.popleft()
         if oldest.failed:
             self._failures.append(oldest)
-            if len(self._failures) <= self._most_failures:
+            if len(self._failures) <= self._max_failures:
                 return
             oldest = self._failures.popleft()
         self.size -= weight(oldest)

@@ -143,7 +143,7 @@ class HistoryFile:
         kept = await self._in_thread(self._database.read, known, self._wall())
         for target in known:
             results = [result async for result in _believed(kept, target)]
-            self._history.recall(target, _snapshot(kept, target), results)
+            self._history.restore(target, _snapshot(kept, target), results)
         if not kept.whole:
             await self._renew()
         elif kept.damaged:

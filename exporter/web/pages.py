@@ -66,13 +66,13 @@ class PageMaker:
         """Failing targets first, the latest failure of all on top; then the others, as the config has them."""
         by_word: dict[StateKind, list[TargetStanding]] = {word: [] for word in SEVERITY_ORDER}
         async for standing in cooperatively(self.board.standings()):
-            by_word[standing.state.word].append(standing)
+            by_word[standing.state.kind].append(standing)
         by_word[StateKind.FAILING].sort(key=lambda one: -one.state.since)
         shown: list[TargetStanding] = []
         for found in by_word.values():
             shown += found[: MAX_SHOWN - len(shown)]
         opened = {
-            name: state.word is StateKind.FAILING and rank < MAX_OPENED for rank, (name, state) in enumerate(shown)
+            name: state.kind is StateKind.FAILING and rank < MAX_OPENED for rank, (name, state) in enumerate(shown)
         }
         counts = {word: len(found) for word, found in by_word.items()}
         return PageView(

@@ -426,7 +426,7 @@ def sinks(running, results):
 
     def keep_it(result):
         running._ground.history.add(result)
-        running._ground.history.cycle(result)
+        running._ground.history.add_cycle(result)
 
     def count_it(result):
         running._ground.metrics.observe(result)

@@ -57,7 +57,7 @@ def fill(daemon, jobs):
             result = replace(met(job.name, alias, refused=refused), started_at=time.time() - 15 * (KNOWN - cycle))
             result = replace(result, transcript=FRAMES)
             ground.history.add(result)
-            ground.history.cycle(result)
+            ground.history.add_cycle(result)
 
 
 async def under_test(targets, folder):

@@ -28,9 +28,9 @@ def article(row: TargetRow, body: Child, now: float, *, opened: bool, told: bool
         "article",
         element("details", line, element("div", body, class_="body"), open=opened),
         id=place(row.name),
-        class_=f"target {row.state.word}",
+        class_=f"target {row.state.kind}",
         data_target=row.name,
-        data_state=row.state.word,
+        data_state=row.state.kind,
     )
 
 
@@ -41,7 +41,7 @@ def closed_row(row: TargetRow, now: float) -> Markup:
 
 
 def _line(row: TargetRow, now: float, *, told: bool) -> Markup:
-    word, at = row.state.word, row.state.since
+    word, at = row.state.kind, row.state.since
     parts = [
         element("span", word, class_=f"badge {word}"),
         element("h3", row.name),

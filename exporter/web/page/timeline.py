@@ -60,8 +60,8 @@ def in_words(marks: Sequence[CycleMark]) -> str:
 
 def _said(mark: CycleMark) -> str:
     """What came of a cycle, in a word or two."""
-    words = OUTCOME_WORDS[mark.word]
-    return SHALLOW_WORDS.get(mark.reason, words) if mark.word is CycleOutcome.PASS else words
+    words = OUTCOME_WORDS[mark.outcome]
+    return SHALLOW_WORDS.get(mark.reason, words) if mark.outcome is CycleOutcome.PASS else words
 
 
 def _runs(marks: Sequence[CycleMark], first: int) -> Iterator[Markup]:

@@ -30,7 +30,7 @@ TITLES: Final = {
     "FactoryReason": "Factory reasons",
     "Impairment": "Reasons of impairment",
     "SkipCause": "Causes of skips",
-    "Cause": "Causes of outages",
+    "OutageCause": "Causes of outages",
     "Initiator": "Initiators",
     "Kind": "Kinds of messages",
 }
@@ -81,7 +81,7 @@ _OF_FAMILY: Final = {
     (f.IMPAIRED, "reason"): _LINKS["Impairment"],
     (f.FACTORY_FAILURES, "reason"): _LINKS["FactoryReason"],
     (f.SKIPS, "cause"): _LINKS["SkipCause"],
-    (f.OUTAGE, "cause"): _LINKS["Cause"],
+    (f.OUTAGE, "cause"): _LINKS["OutageCause"],
     (f.CLOSES, "code"): "[close codes](#close-codes)",
     (f.HTTP_REJECTIONS, "code"): codes(HTTP_CODES),
     (f.PASSED_OVER, "kind"): f"the profile's `noise[].kind`, and {_LINKS['Kind']}",

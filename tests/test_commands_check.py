@@ -200,7 +200,7 @@ async def test_a_comparison_with_something_else_is_a_sentence(tmp_path):
 async def test_a_defect_of_ours_is_unknown_with_its_place(tmp_path):
     """A traceback would be exit code 1, a warning about the backend; its text may hold anything."""
     (tmp_path / "sitecustomize.py").write_text(
-        "import exporter.oncall as o\ndef broken(*_):\n    raise RuntimeError('s3cret')\no.OnCall.once = broken\n"
+        "import exporter.oncall as o\ndef fail(*_):\n    raise RuntimeError('s3cret')\no.Checker.check_once = fail\n"
     )
     async with backend(tmp_path) as there:
         said = await check(there.config, env={"PYTHONPATH": str(tmp_path)})

@@ -772,7 +772,7 @@ def test_the_ledger_is_kept_where_all_on_the_machine_see_it(tmp_path):
             await open_at(standin)
             other = LedgerFile.open(tmp_path / "state", wall=loop.wall)
             (job,) = daemon._ground.jobs.values()
-            checked = await Checker(job, other, clock=loop.clock).once(job.probes[-1], TimeLimits(0.1, 0.2))
+            checked = await Checker(job, other, clock=loop.clock).check_once(job.probes[-1], TimeLimits(0.1, 0.2))
             other.close()
             await asking
             return checked.refusal

@@ -35,7 +35,7 @@ async def test_a_slot_that_the_schedule_needs_is_not_taken():
         ).jobs
         mine = harness.Rig()
         await mine.run(job)
-        checks = [await Checker(job, mine.state).once(Probe.SEND) for _ in range(2)]
+        checks = [await Checker(job, mine.state).check_once(Probe.SEND) for _ in range(2)]
 
     assert [check.refusal is None for check in checks] == [True, False]
     assert REFUSAL_TEXTS[Holdup.SLOTS] in checks[1].refusal
@@ -47,8 +47,8 @@ async def test_beside_a_schedule_its_slots_are_kept_from_the_first_session_on():
     async with StandIn.start(pace=Timings.quick(), tls_port=None) as standin:
         (job,) = harness.planned(harness.target(standin, interval="302s", identities=ONE, limits=TIGHT)).jobs
         mine = harness.Rig()
-        beside = await Checker(job, mine.state, beside=mine.prober).once(Probe.SEND)
-        alone = await Checker(job, mine.state).once(Probe.SEND)
+        beside = await Checker(job, mine.state, scheduled_prober=mine.prober).check_once(Probe.SEND)
+        alone = await Checker(job, mine.state).check_once(Probe.SEND)
 
     assert REFUSAL_TEXTS[Holdup.SLOTS] in beside.refusal
     assert alone.refusal is None
@@ -59,7 +59,7 @@ async def test_whose_turn_it_is_may_be_said():
     async with StandIn.start(pace=Timings.quick(), tls_port=None) as standin:
         (job,) = harness.planned(harness.target(standin, interval="10m")).jobs
         state = LedgerFile.in_memory()
-        spoke = [(await Checker(job, state, turn=turn).once(Probe.SEND)).results[0].identity for turn in range(4)]
+        spoke = [(await Checker(job, state, turn=turn).check_once(Probe.SEND)).results[0].identity for turn in range(4)]
 
     assert spoke == [*harness.POOL, "pool-001"]
 
@@ -69,7 +69,9 @@ async def test_a_session_may_have_less_time_than_the_target_gives_it():
     async with StandIn.start(pace=Timings.quick(), tls_port=None) as standin:
         standin.set_fault("/ws", "no_welcome")
         began = time.monotonic()
-        checked = await on_call(standin, LedgerFile.in_memory(), timeout="60s").once(Probe.SEND, TimeLimits(0.2, 0.3))
+        checked = await on_call(standin, LedgerFile.in_memory(), timeout="60s").check_once(
+            Probe.SEND, TimeLimits(0.2, 0.3)
+        )
         took = time.monotonic() - began
         (job,) = harness.planned(harness.target(standin, timeout="60s", interval="10m")).jobs
 
@@ -91,11 +93,11 @@ async def test_an_identity_in_use_is_waited_for():
     async with StandIn.start(pace=Timings.quick(), tls_port=None) as standin:
         standin.set_fault("/ws", "no_welcome")
         state = LedgerFile.in_memory()
-        first = asyncio.create_task(on_call(standin, state, identities=ONE).once(Probe.SEND))
+        first = asyncio.create_task(on_call(standin, state, identities=ONE).check_once(Probe.SEND))
         await harness.until(lambda: standin.open_connections)
-        second = await on_call(standin, state, identities=ONE).once(Probe.SEND, TimeLimits(0.01, 0.02))
+        second = await on_call(standin, state, identities=ONE).check_once(Probe.SEND, TimeLimits(0.01, 0.02))
         standin.clear()
-        third = await on_call(standin, state, identities=ONE).once(Probe.SEND)
+        third = await on_call(standin, state, identities=ONE).check_once(Probe.SEND)
         await first
 
     assert second.refusal == REFUSAL_TEXTS[Holdup.BUSY]
@@ -107,8 +109,8 @@ async def test_a_host_that_rests_is_left_alone_even_by_connect():
     async with StandIn.start(pace=Timings.quick(), tls_port=None) as standin:
         standin.set_fault("/ws", "http:status=429")
         state = LedgerFile.in_memory()
-        first = await on_call(standin, state).once(Probe.SEND)
-        refusals = [(await on_call(standin, state).once(depth)).refusal for depth in (Probe.SEND, Probe.CONNECT)]
+        first = await on_call(standin, state).check_once(Probe.SEND)
+        refusals = [(await on_call(standin, state).check_once(depth)).refusal for depth in (Probe.SEND, Probe.CONNECT)]
 
     assert first.results[0].http_status == 429
     said = [refusal.partition(". The next try is at ") for refusal in refusals]
@@ -122,12 +124,12 @@ async def test_a_rejected_token_is_tried_by_a_check_only_as_often_as_the_breaker
         standin.set_fault("/ws", "auth_rejected")
         state = LedgerFile.in_memory()
         check = on_call(standin, state)
-        told = [await check.once(Probe.SEND) for _ in range(2)]
-        connects = [await check.once(Probe.CONNECT) for _ in range(3)]
-        later = await check.once(Probe.SEND)
+        told = [await check.check_once(Probe.SEND) for _ in range(2)]
+        connects = [await check.check_once(Probe.CONNECT) for _ in range(3)]
+        later = await check.check_once(Probe.SEND)
         standin.clear()
-        sent = await on_call(standin, state, send_token=True).once(Probe.SEND)
-        after = await check.once(Probe.SEND)
+        sent = await on_call(standin, state, send_token=True).check_once(Probe.SEND)
+        after = await check.check_once(Probe.SEND)
 
     assert [bool(one.results) for one in (*told, *connects, later)] == [True, False, True, True, False, False]
     assert told[1].refusal.startswith(REFUSAL_TEXTS[Holdup.BREAKER_TOKEN])
@@ -144,13 +146,13 @@ async def test_the_refusal_told_is_the_one_over_soonest():
     async with StandIn.start(pace=Timings.quick(), tls_port=None) as standin:
         state = LedgerFile.in_memory()
         standin.set_fault("/ws", "slot_limit")
-        await on_call(standin, state, identities=two, identity="pool-002").once(Probe.SEND)
+        await on_call(standin, state, identities=two, identity="pool-002").check_once(Probe.SEND)
         await standin.wait_sessions(1)
         await harness.until(lambda: not standin.open_connections)
         standin.set_fault("/ws", "no_welcome")
-        first = asyncio.create_task(on_call(standin, state, identities=two, identity="pool-001").once(Probe.SEND))
+        first = asyncio.create_task(on_call(standin, state, identities=two, identity="pool-001").check_once(Probe.SEND))
         await harness.until(lambda: standin.open_connections)
-        second = await on_call(standin, state, identities=two).once(Probe.SEND, TimeLimits(0.01, 0.02))
+        second = await on_call(standin, state, identities=two).check_once(Probe.SEND, TimeLimits(0.01, 0.02))
         await first
 
     assert second.refusal == REFUSAL_TEXTS[Holdup.BUSY]
@@ -160,7 +162,7 @@ async def test_a_cancelled_series_keeps_what_it_found():
     """Cancelled between two runs, it tells the first, and that it was interrupted."""
     async with StandIn.start(pace=Timings.quick(), tls_port=None) as standin:
         check = on_call(standin, LedgerFile.in_memory())
-        work = asyncio.create_task(check.series(Probe.SEND, SeriesOptions(5, 600.0), quiet))
+        work = asyncio.create_task(check.check_series(Probe.SEND, SeriesOptions(5, 600.0), quiet))
         await standin.wait_sessions(1)
         await asyncio.sleep(0)
         seen = []
@@ -185,7 +187,7 @@ async def test_a_cancelled_series_keeps_what_it_found():
 )
 def test_how_long_a_series_takes_at_most(rounds, seconds):
     """Each run begins at its time or after the one before; a session takes 11 s at most here."""
-    assert rounds.longest(11.0) == seconds
+    assert rounds.max_seconds(11.0) == seconds
 
 
 async def test_a_series_says_what_the_budget_bears():
@@ -193,16 +195,16 @@ async def test_a_series_says_what_the_budget_bears():
     async with StandIn.start(pace=Timings.quick(), tls_port=None) as standin:
         state, rounds = LedgerFile.in_memory(), SeriesOptions(5, 20.0)
         tight = on_call(standin, state, limits=TIGHT)
-        said = tight.announce(Probe.SEND, rounds)
+        said = tight.describe_series(Probe.SEND, rounds)
         others = [
-            tight.announce(Probe.CONNECT, rounds),
-            tight.announce(Probe.SEND, SeriesOptions(5, 101.0)),
-            on_call(standin, state).announce(Probe.SEND, rounds),
+            tight.describe_series(Probe.CONNECT, rounds),
+            tight.describe_series(Probe.SEND, SeriesOptions(5, 101.0)),
+            on_call(standin, state).describe_series(Probe.SEND, rounds),
         ]
 
     assert "of the first 5 the budget lets 3 happen at most" in said
     assert "--every 101s" in said
     assert not [other for other in others if "budget" in other]
-    waiting = on_call(standin, state).announce(Probe.SEND, SeriesOptions(61, 1.0, 60.0))
+    waiting = on_call(standin, state).describe_series(Probe.SEND, SeriesOptions(61, 1.0, 60.0))
     assert waiting.startswith("until it is healthy, up to 61 runs, one every 1 s: ")
-    assert on_call(standin, state).announce(Probe.SEND, SeriesOptions(1, 20.0)).startswith("1 run: ")
+    assert on_call(standin, state).describe_series(Probe.SEND, SeriesOptions(1, 20.0)).startswith("1 run: ")

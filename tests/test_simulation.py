@@ -163,7 +163,7 @@ class Week:
                 elif self.story == "rotated":
                     self.standin.set_fault("/ws", "auth_rejected:breaker=true")
                 for depth in (Probe.SEND, Probe.CONNECT):
-                    checked = await Checker(self.job, state, clock=self.loop.clock).once(depth)
+                    checked = await Checker(self.job, state, clock=self.loop.clock).check_once(depth)
                     self.results += checked.results
                 await asyncio.sleep(DAY - 3600)
 
@@ -202,7 +202,7 @@ class Week:
             await asyncio.sleep(200)
             if await self.passes(state):
                 return "by itself"
-            await Checker(self.job, state, clock=self.loop.clock, send_token=True).once(Probe.SEND)
+            await Checker(self.job, state, clock=self.loop.clock, send_token=True).check_once(Probe.SEND)
             await asyncio.sleep(200)
             return "after a check" if await self.passes(state) else "never"
 

@@ -13,7 +13,7 @@ from exporter.commands.stop_signals import cancelled_by_signal
 from exporter.commands.terminal import UsageError, complain, say
 from exporter.host import Clock
 from exporter.log import configure
-from exporter.oncall import Checker, RemoteError, asked_of, check_each, healthy_at
+from exporter.oncall import Checker, RemoteError, check_each, fetch_check, fetch_health
 from exporter.plan import Job, Plan
 from exporter.report import (
     FORMATS,
@@ -57,7 +57,7 @@ def _checked(options: argparse.Namespace) -> int:
             return _check_several(options, jobs, asked)
         on_call, depth = asked[0]
         if options.runs is None and options.until_healthy is None:
-            return _show_checked(options, asyncio.run(cancelled_by_signal(on_call.once(depth))))
+            return _show_checked(options, asyncio.run(cancelled_by_signal(on_call.check_once(depth))))
         return run_gate(options, on_call, depth)
 
 
@@ -113,7 +113,7 @@ def _depth(job: Job, wished: str | None) -> Probe:
 
 def _asked_of(options: argparse.Namespace) -> CheckReport:
     try:
-        return asked_of(options.source, options.target, options.probe, http_client(options))
+        return fetch_check(options.source, options.target, options.probe, http_client(options))
     except RemoteError as problem:
         raise UsageError(f"--from: {problem}") from None
 
@@ -121,7 +121,7 @@ def _asked_of(options: argparse.Namespace) -> CheckReport:
 def healthcheck(options: argparse.Namespace) -> int:
     """Ask a running exporter; exit code 0 if it is well. Raises UsageError with what it says else."""
     try:
-        say(healthy_at(options.url, http_client(options)))
+        say(fetch_health(options.url, http_client(options)))
     except RemoteError as problem:
         raise UsageError(f"--url: {problem}") from None
     return 0

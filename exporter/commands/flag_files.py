@@ -8,7 +8,7 @@ from exporter import arguments, web
 from exporter.commands.terminal import UsageError
 from exporter.config import Config, HttpClient
 from exporter.loading import ConfigLoadError, LoadedConfig, load
-from exporter.oncall import client_of
+from exporter.oncall import read_http_client
 from exporter.plan import Shard
 from exporter.report import BaselineReport, InvalidReportError, read_document
 from exporter.state import LedgerFile
@@ -64,8 +64,8 @@ def listen_options(options: argparse.Namespace) -> ListenOptions:
 
 
 def http_client(options: argparse.Namespace) -> HttpClient | None:
-    """How another exporter is asked, if a flag says so; raises NoAnswer with every mistake in its file."""
-    return client_of(Path(options.http_config)) if options.http_config else None
+    """How another exporter is asked, if a flag says so; raises RemoteError with every mistake in its file."""
+    return read_http_client(Path(options.http_config)) if options.http_config else None
 
 
 def earlier_report(path: str) -> BaselineReport:

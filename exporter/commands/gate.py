@@ -21,12 +21,12 @@ from exporter.result import Probe, Result
 def run_gate(options: argparse.Namespace, on_call: Checker, depth: Probe) -> int:
     """A file that cannot be read or written is found before the first session, not after ten minutes."""
     rounds = _rounds(options)
-    _check_room(on_call.least(depth), rounds, options.runs)
+    _check_room(on_call.min_runs(depth), rounds, options.runs)
     earlier = earlier_report(options.compare) if options.compare else None
     if options.report:
         write(Path(options.report), "", mode="a")
-    complain(UsageError(on_call.announce(depth, rounds)))
-    series = asyncio.run(cancelled_by_signal(on_call.series(depth, rounds, _progress)))
+    complain(UsageError(on_call.describe_series(depth, rounds)))
+    series = asyncio.run(cancelled_by_signal(on_call.check_series(depth, rounds, _progress)))
     comparison = compare(earlier, series) if earlier else None
     view = RenderContext(Clock().wall(), options.fail_on)
     summarise(options, lambda: SERIES_FORMATS["markdown"](series, view, comparison))
@@ -41,7 +41,7 @@ def run_gate(options: argparse.Namespace, on_call: Checker, depth: Probe) -> int
 
 def _check_room(least: int, rounds: SeriesOptions, runs: int | None) -> None:
     """Raise UsageError for a gate that nothing can pass; `runs`: as the flag says."""
-    if rounds.until_healthy is None or rounds.most >= least:
+    if rounds.until_healthy is None or rounds.max_runs >= least:
         return
     needed = (least - 1) * rounds.every
     advice = {
@@ -50,14 +50,16 @@ def _check_room(least: int, rounds: SeriesOptions, runs: int | None) -> None:
     }
     raise UsageError(
         f"--until-healthy: healthy means {count(least, 'run')} in a row that pass, each identity among them, and "
-        f"there is room for {rounds.most}: give {'; and '.join(words for words, helps in advice.items() if helps)}"
+        f"there is room for {rounds.max_runs}: give {'; and '.join(words for words, helps in advice.items() if helps)}"
     )
 
 
 def _rounds(options: argparse.Namespace) -> SeriesOptions:
     """`--until-healthy` alone means as many runs as fit into it."""
     rounds = SeriesOptions(arguments.MAX_RUNS, options.every, options.until_healthy)
-    return SeriesOptions(rounds.most if options.runs is None else options.runs, options.every, options.until_healthy)
+    return SeriesOptions(
+        rounds.max_runs if options.runs is None else options.runs, options.every, options.until_healthy
+    )
 
 
 def _progress(results: list[Result], total: int, left: float) -> None:

@@ -113,8 +113,8 @@ class OnDemandProbes:
         now = self._ground.clock.monotonic
         began = now()
         turn, self._turns[job.name] = self._turns[job.name], self._turns[job.name] + 1
-        on_call = Checker(job, self._ground.state, clock=self._ground.clock, beside=self._prober, turn=turn)
-        checked = await on_call.once(depth, within)
+        on_call = Checker(job, self._ground.state, clock=self._ground.clock, scheduled_prober=self._prober, turn=turn)
+        checked = await on_call.check_once(depth, within)
         return OnDemandOutcome(checked, now() - began)
 
     async def _waited(self, session: _RunningProbe, patience: float) -> OnDemandOutcome | str:

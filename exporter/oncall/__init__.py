@@ -1,14 +1,14 @@
-"""The check of the person on call: a session now, here or asked of an exporter that runs.
+"""The check of the person on call: a session now, run here or by an exporter that is asked over HTTP.
 
-Rule 1: a check takes no slot that the schedule needs and costs it no cycle: it waits for a session that is under way,
-and is refused with a cause otherwise.
-Rule 2: its sessions enter the ledger and no counter.
+Rule 1: a check takes no slot that the schedule needs, and costs the schedule no cycle: a check waits for the session
+that is open, or is refused with a cause.
+Rule 2: the sessions of a check enter the ledger and no counter.
 
-`checks` runs sessions of a target, `several` of more · `asking` asks another exporter.
+`checker` checks one target, `several` more than one, `remote` asks another exporter.
 """
 
 from exporter.oncall.checker import REFUSAL_TEXTS, Checker, SeriesOptions
-from exporter.oncall.remote import RemoteError, asked_of, client_of, healthy_at
+from exporter.oncall.remote import RemoteError, fetch_check, fetch_health, read_http_client
 from exporter.oncall.several import check_each
 
 __all__ = [
@@ -16,8 +16,8 @@ __all__ = [
     "Checker",
     "RemoteError",
     "SeriesOptions",
-    "asked_of",
     "check_each",
-    "client_of",
-    "healthy_at",
+    "fetch_check",
+    "fetch_health",
+    "read_http_client",
 ]

@@ -1,9 +1,4 @@
-"""The check of the person on call: sessions now, by the plan, the prober and the ledger of the daemon.
-
-Rule 1: a check takes no slot that the schedule needs and costs it no cycle: it waits for a session that is under way,
-and is refused with a cause otherwise.
-Rule 2: its sessions enter the ledger and no counter.
-"""
+"""Checks one target now, with the plan, the prober and the ledger that the daemon uses."""
 
 import asyncio
 import math
@@ -49,49 +44,55 @@ REFUSAL_TEXTS: Final = {
         "key or token into its file, or wait until another one is let in"
     ),
 }
-"""What the ledger answered, the one first that is over soonest."""
+"""What each refusal of the ledger means; ordered by how soon it ends."""
 OWN_USER_HOLDUPS: Final = frozenset({Holdup.SLOTS, Holdup.IDENTITY})
-"""What users of its own are spared."""
+"""Refusals that a check with `check_identities` avoids."""
 TOKEN_HOLDUPS: Final = frozenset({Holdup.REJECTED, Holdup.BREAKER_TOKEN})
-OWN_USERS: Final = ", name users of its own under check_identities"
-TAKES_NONE: Final = ", or ask with --probe connect (HTTP: probe=connect), which takes no slot and sends no token"
-SEND_IT: Final = ", or send it all the same with check --send-token, if nobody else can be harmed"
+OWN_USERS_ADVICE: Final = ", name users of its own under check_identities"
+CONNECT_ADVICE: Final = ", or ask with --probe connect (HTTP: probe=connect), which takes no slot and sends no token"
+FORCE_ADVICE: Final = ", or send it all the same with check --send-token, if nobody else can be harmed"
 CYCLE_START_SECONDS: Final = 0.5
-"""Seconds after it is due within which a cycle has its slot, on a busy machine too."""
-WAIT_ONE_IN: Final = 4
-"""The part of a session's time, where that is bounded, that may be waited for another connection's end."""
+"""Seconds from the due time of a cycle until it has its slot, on a busy machine too."""
+MAX_WAIT_FRACTION: Final = 0.25
+"""The part of a session's time limit that may pass while another connection of the identity ends."""
 
 
 @dataclass(frozen=True, slots=True)
 class SeriesOptions:
-    """A series: at most `runs` sessions `every` so many seconds, for at most `until_healthy` seconds if given."""
+    """The shape of a series.
+
+    `runs`: sessions at most. `every`: seconds between two starts. `until_healthy`: seconds after which a series that
+    waits for health gives up; None: the series runs to its end.
+    """
 
     runs: int
     every: float
     until_healthy: float | None = None
 
     @property
-    def most(self) -> int:
-        """Runs that can begin."""
+    def max_runs(self) -> int:
+        """Runs that can begin in time."""
         return self.runs if self.until_healthy is None else min(self.runs, int(self.until_healthy // self.every) + 1)
 
-    def longest(self, session: float) -> float:
-        """Seconds it takes at most, if a session takes `session`."""
-        runs = (self.runs - 1) * max(self.every, session) + session
-        return runs if self.until_healthy is None else min(runs, self.until_healthy + session)
+    def max_seconds(self, session_seconds: float) -> float:
+        """How long the series takes at most, if each session takes `session_seconds`."""
+        limit = (self.runs - 1) * max(self.every, session_seconds) + session_seconds
+        return limit if self.until_healthy is None else min(limit, self.until_healthy + session_seconds)
 
 
-Told = Callable[[list[Result], int, float], None]
-"""Progress: the results so far, how many there may be, seconds until the end."""
+ProgressCallback = Callable[[list[Result], int, float], None]
+"""Gets the results so far, the number of runs at most, and the seconds until the end."""
 
 
 class Checker:
-    """Checks one target. `identity`: an alias of the pool to speak as; absent: the first with a slot to spare.
+    """Checks one target.
 
-    `beside`: the prober for sessions in the process that runs the schedule, for which they leave room from the first
-    on; absent: this process has no schedule. `turn`: whose turn it is to speak first, counted from any number on.
-    `send_token`: send one that rests after rejections too.
-    `interrupted`: a series was cancelled before its end.
+    `identity`: an alias of the pool to speak as; default: the first with a slot to spare.
+    `scheduled_prober`: the prober of the schedule in this process, for which a check leaves room; default: this process
+    runs no schedule.
+    `turn`: the number of this check; each number puts another identity of the pool first.
+    `send_token`: sends a token even while it rests after rejections.
+    `interrupted`: true after a series that was cancelled before its end.
     """
 
     def __init__(
@@ -101,7 +102,7 @@ class Checker:
         *,
         identity: str | None = None,
         clock: Clock | None = None,
-        beside: Prober | None = None,
+        scheduled_prober: Prober | None = None,
         turn: int = 0,
         send_token: bool = False,
     ) -> None:
@@ -109,164 +110,167 @@ class Checker:
         self._identity = identity
         self._state = state
         self._clock = clock or Clock()
-        self._beside = beside is not None
-        self._is_scheduled = self._beside or state.is_shared
-        self._prober = beside or Prober(state, KeyRing(), Resolver(), self._clock, lambda *_: None)
-        self._turns = turn
+        self._shares_process_with_schedule = scheduled_prober is not None
+        self._is_scheduled = self._shares_process_with_schedule or state.is_shared
+        self._prober = scheduled_prober or Prober(state, KeyRing(), Resolver(), self._clock, lambda *_: None)
+        self._next_turn = turn
         self._send_token = send_token
         self.interrupted = False
 
-    async def once(self, depth: Probe, within: TimeLimits = NO_LIMITS) -> CheckReport:
-        """One session now, within the time limits; a `CheckReport` with the refusal's sentence if there is no room."""
-        started = self._clock.wall()
-        outcome = await self._session(depth, within)
-        refusal = self._refusal(outcome, depth) if isinstance(outcome, Skip) else None
-        checked = self._checked(started, (outcome,) if isinstance(outcome, Result) else (), refusal)
-        return replace(checked, timeout=min(self._job.target.timeout, within.verdict))
+    async def check_once(self, depth: Probe, limits: TimeLimits = NO_LIMITS) -> CheckReport:
+        """Run one session now, within the limits; the report holds the ledger's refusal if there was no room."""
+        started_at = self._clock.wall()
+        outcome = await self._run_session(depth, limits)
+        refusal = self._refusal_text(outcome, depth) if isinstance(outcome, Skip) else None
+        report = self._report(started_at, (outcome,) if isinstance(outcome, Result) else (), refusal)
+        return replace(report, timeout=min(self._job.target.timeout, limits.verdict))
 
-    async def series(self, depth: Probe, rounds: SeriesOptions, told: Told) -> CheckSeries:
-        """Sessions in a row, each as the next identity in turn, until all are done or the target is healthy.
+    async def check_series(self, depth: Probe, options: SeriesOptions, on_progress: ProgressCallback) -> CheckSeries:
+        """Run sessions in a row, each as the next identity, until all are done or the target is healthy.
 
-        Cancelled, it closes the session that is open and tells what it has found so far.
+        A cancelled series closes its open session and returns what it has found so far.
         """
-        started, results, skips = self._clock.wall(), list[Result](), list[Skip]()
-        shapes = {alias: name_shape(self._job.target.identities[alias]) for alias in self._speakers(depth) if alias}
+        started_at, results, skips = self._clock.wall(), list[Result](), list[Skip]()
+        shapes = {alias: name_shape(self._job.target.identities[alias]) for alias in self._aliases(depth) if alias}
         try:
-            await self._all(depth, rounds, shapes, (results, skips, told))
+            await self._run_all(depth, options, shapes, (results, skips, on_progress))
         except asyncio.CancelledError:
             self.interrupted = True
-        told(results, rounds.runs, 0.0)
+        on_progress(results, options.runs, 0.0)
         return CheckSeries(
-            checked=self._checked(started, tuple(results), None),
-            planned=rounds.runs,
-            every=rounds.every,
+            checked=self._report(started_at, tuple(results), None),
+            planned=options.runs,
+            every=options.every,
             finished_at=self._clock.wall(),
-            until_healthy=rounds.until_healthy,
+            until_healthy=options.until_healthy,
             shapes=shapes,
             skips=tuple(skips),
         )
 
-    async def _all(
+    async def _run_all(
         self,
         depth: Probe,
-        rounds: SeriesOptions,
+        options: SeriesOptions,
         shapes: Mapping[str, str],
-        into: tuple[list[Result], list[Skip], Told],
+        into: tuple[list[Result], list[Skip], ProgressCallback],
     ) -> None:
-        results, skips, told = into
+        results, skips, on_progress = into
         loop = asyncio.get_running_loop()
         begin = loop.time()
-        longest = rounds.longest(self._job.open_for)
-        for number in range(rounds.runs):
-            told(results, rounds.runs, max(1.0, longest - (loop.time() - begin)))
-            at = number * rounds.every
-            if rounds.until_healthy is not None and max(at, loop.time() - begin) > rounds.until_healthy:
+        max_seconds = options.max_seconds(self._job.open_for)
+        for number in range(options.runs):
+            on_progress(results, options.runs, max(1.0, max_seconds - (loop.time() - begin)))
+            due = number * options.every
+            if options.until_healthy is not None and max(due, loop.time() - begin) > options.until_healthy:
                 return
-            await asyncio.sleep(max(0.0, begin + at - loop.time()))
-            outcome = await self._session(depth)
+            await asyncio.sleep(max(0.0, begin + due - loop.time()))
+            outcome = await self._run_session(depth)
             results += [outcome] if isinstance(outcome, Result) else []
             skips += [outcome] if isinstance(outcome, Skip) else []
-            if rounds.until_healthy is not None and until_healthy(results, identities=shapes):
+            if options.until_healthy is not None and until_healthy(results, identities=shapes):
                 return
 
-    def least(self, depth: Probe) -> int:
+    def min_runs(self, depth: Probe) -> int:
         """Runs that it takes at least to show health (`until_healthy`)."""
-        return max(REQUIRED_PASSES, len(self._speakers(depth)))
+        return max(REQUIRED_PASSES, len(self._aliases(depth)))
 
     def takes_slot(self, depth: Probe) -> bool:
         """Whether a session of this depth takes one of a limited number of slots."""
-        requests = [self._request(depth, alias) for alias in self._speakers(depth)]
+        requests = [self._request(depth, alias) for alias in self._aliases(depth)]
         return any(request.user is not None and request.slots for request in requests)
 
     @property
     def has_own_users(self) -> bool:
-        """Whether it speaks as users that no schedule uses."""
+        """Whether checks speak as users that the schedule does not use."""
         return bool(self._job.target.check_identities)
 
-    def announce(self, depth: Probe, rounds: SeriesOptions) -> str:
-        """How long a series will take at most, and whether the ledger can have room for all of it."""
-        longest = span(rounds.longest(self._job.open_for))
-        paced = f", one every {span(rounds.every)}" if rounds.runs > 1 else ""
-        until = "" if rounds.until_healthy is None else "until it is healthy, up to "
-        took = f"{until}{count(rounds.runs, 'run')}{paced}: {longest} at most"
-        room = self._room(depth)
+    def describe_series(self, depth: Probe, options: SeriesOptions) -> str:
+        """How long a series takes at most, and whether the ledger can have room for all of it."""
+        max_seconds = span(options.max_seconds(self._job.open_for))
+        pace = f", one every {span(options.every)}" if options.runs > 1 else ""
+        until = "" if options.until_healthy is None else "until it is healthy, up to "
+        duration = f"{until}{count(options.runs, 'run')}{pace}: {max_seconds} at most"
+        room = self._free_and_total_slots(depth)
         if room is None:
-            return took
-        free, slots = room
-        within = min(rounds.runs, int(self._job.window // rounds.every) + 1)
-        if within <= free:
-            return took
-        safe = math.ceil(self._job.window / slots)
+            return duration
+        free, total = room
+        runs_in_window = min(options.runs, int(self._job.window // options.every) + 1)
+        if runs_in_window <= free:
+            return duration
+        safe_seconds = math.ceil(self._job.window / total)
         return (
-            f"{took}; of the first {within} the budget lets {free} happen at most, and skips the others: "
-            f"a slot is held for {span(self._job.window)} (it takes --every {safe}s at least)"
+            f"{duration}; of the first {runs_in_window} the budget lets {free} happen at most, and skips the others: "
+            f"a slot is held for {span(self._job.window)} (it takes --every {safe_seconds}s at least)"
         )
 
-    def _room(self, depth: Probe) -> tuple[int, int] | None:
-        """Slots of all who may speak, free at most and in all; None: unlimited."""
-        now, free, slots = self._clock.wall(), 0, 0
+    def _free_and_total_slots(self, depth: Probe) -> tuple[int, int] | None:
+        """Slots of all identities that may speak: free at most, and in all; None: unlimited."""
+        now, free, total = self._clock.wall(), 0, 0
         with self._state.transaction() as ledger:
-            for request in (self._request(depth, alias) for alias in self._speakers(depth)):
+            for request in (self._request(depth, alias) for alias in self._aliases(depth)):
                 limit = None if request.user is None else ledger.budget(request, now)
                 if limit is None:
                     return None
                 free += max(0, limit - ledger.held(request.user or "", now))
-                slots += limit
-        return free, slots
+                total += limit
+        return free, total
 
     def _request(self, depth: Probe, alias: str | None) -> SessionCost:
         return self._job.request("", depth, alias, Trigger.CHECK)
 
-    def _speakers(self, depth: Probe) -> list[str | None]:
-        """Who may speak; None: nobody, no token is sent."""
+    def _aliases(self, depth: Probe) -> list[str | None]:
+        """The identities that may speak; None: the session sends no token."""
         if not self._job.identities or (depth is Probe.CONNECT and self._job.tokenless):
             return [None]
         return [self._identity] if self._identity else [*self._job.identities]
 
-    async def _session(self, depth: Probe, within: TimeLimits = NO_LIMITS) -> Result | Skip:
-        """The first identity, in turn, that the ledger lets speak; who is merely in use is waited for, then."""
-        pool = self._speakers(depth)
-        turn, self._turns = self._turns % len(pool), self._turns + 1
-        ordered = pool[turn:] + pool[:turn]
-        waits = {alias: self._wait_for_schedule(alias, within) for alias in ordered}
+    async def _run_session(self, depth: Probe, limits: TimeLimits = NO_LIMITS) -> Result | Skip:
+        """A session as the first identity, in turn, that the ledger admits; waits if all are only busy."""
+        pool = self._aliases(depth)
+        first, self._next_turn = self._next_turn % len(pool), self._next_turn + 1
+        ordered = pool[first:] + pool[:first]
+        waits = {alias: self._wait_for_schedule(alias, limits) for alias in ordered}
         ready = [alias for alias in ordered if not waits[alias]]
         if not ready:
             await asyncio.sleep(min(waits.values()))
-        skips = []
-        for turn_of in [self._turn(depth, alias, within) for alias in ready or ordered]:
-            outcome = await self._prober.run(turn_of)
+        refused = []
+        for request in [self._probe_request(depth, alias, limits) for alias in ready or ordered]:
+            outcome = await self._prober.run(request)
             if isinstance(outcome, Result):
                 return outcome
-            skips.append((outcome, turn_of))
-        skip, turn_of = min(skips, key=lambda pair: _rank(pair[0]))
-        patience = min(self._job.open_for, within.verdict / WAIT_ONE_IN)
-        return await self._prober.run(turn_of._replace(patience=patience)) if skip.holdup in MOMENTARY_HOLDUPS else skip
+            refused.append((outcome, request))
+        skip, request = min(refused, key=lambda pair: _order_of(pair[0]))
+        if skip.holdup not in MOMENTARY_HOLDUPS:
+            return skip
+        patience = min(self._job.open_for, limits.verdict * MAX_WAIT_FRACTION)
+        return await self._prober.run(request._replace(patience=patience))
 
-    def _wait_for_schedule(self, alias: str | None, within: TimeLimits) -> float:
-        """Seconds until the schedule has begun its next cycle as this alias, if that is better waited for; else 0.
+    def _wait_for_schedule(self, alias: str | None, limits: TimeLimits) -> float:
+        """Seconds until the next scheduled cycle as this alias has begun, if the check should wait for it; else 0.
 
-        A cycle waits for our session. But if both take as long as they may, and ours begins just before the cycle,
-        the one after it finds the target busy and is lost.
+        A cycle waits for the session of a check. If both take as long as they may, and the check begins just before the
+        cycle, the cycle after it finds the target busy and is lost.
         """
         job, now = self._job, self._clock.wall()
         cycle = job.cycle_at(now) + 1
         if alias is None or self.has_own_users or not self._is_scheduled or job.identity(cycle) != alias:
             return 0.0
-        ends = now + min(job.open_for, within.end) + job.open_for
-        return job.due(cycle) + CYCLE_START_SECONDS - now if ends > job.due(cycle + 1) else 0.0
+        both_end = now + min(job.open_for, limits.end) + job.open_for
+        return job.due(cycle) + CYCLE_START_SECONDS - now if both_end > job.due(cycle + 1) else 0.0
 
-    def _turn(self, depth: Probe, alias: str | None, within: TimeLimits) -> ProbeRequest:
+    def _probe_request(self, depth: Probe, alias: str | None, limits: TimeLimits) -> ProbeRequest:
         cycle = self._job.cycle_at(self._clock.wall())
-        mine = {"beside": self._beside, "forced": self._send_token}
-        return ProbeRequest(self._job, cycle, Trigger.CHECK, depth, alias, within, **mine)
+        flags = {"beside": self._shares_process_with_schedule, "forced": self._send_token}
+        return ProbeRequest(self._job, cycle, Trigger.CHECK, depth, alias, limits, **flags)
 
-    def _refusal(self, skip: Skip, depth: Probe) -> str:
-        """Why not, until when, and what helps against that: nothing that would be refused as well."""
+    def _refusal_text(self, skip: Skip, depth: Probe) -> str:
+        """Why there is no session, until when, and what helps; no advice that the ledger would refuse as well."""
         holdup = skip.holdup or Holdup.BUSY
-        own = OWN_USERS if holdup in OWN_USER_HOLDUPS and not self.has_own_users else ""
-        send_it = SEND_IT if holdup in TOKEN_HOLDUPS and not self._beside else ""
-        connect = TAKES_NONE if self._can_connect(holdup, depth) else ""
-        return REFUSAL_TEXTS[holdup] + own + connect + send_it + self._until(holdup, skip.until)
+        own_users = OWN_USERS_ADVICE if holdup in OWN_USER_HOLDUPS and not self.has_own_users else ""
+        can_send = holdup in TOKEN_HOLDUPS and not self._shares_process_with_schedule
+        connect = CONNECT_ADVICE if self._can_connect(holdup, depth) else ""
+        send_token = FORCE_ADVICE if can_send else ""
+        return REFUSAL_TEXTS[holdup] + own_users + connect + send_token + self._until_text(holdup, skip.until)
 
     def _can_connect(self, holdup: Holdup, depth: Probe) -> bool:
         if depth is Probe.CONNECT or holdup in MOMENTARY_HOLDUPS or not self._job.tokenless:
@@ -274,20 +278,20 @@ class Checker:
         with self._state.transaction() as ledger:
             return ledger.refusal(self._request(Probe.CONNECT, None), self._clock.wall()) is None
 
-    def _until(self, holdup: Holdup, until: float | None) -> str:
+    def _until_text(self, holdup: Holdup, until: float | None) -> str:
         if holdup in MOMENTARY_HOLDUPS:
             return ""
         if until is None:
             return ". No time ends this" if holdup in TOKEN_HOLDUPS else ""
         return f". The next try is at {moment(until)}, in {span(max(1.0, until - self._clock.wall()))}"
 
-    def _checked(self, started: float, results: tuple[Result, ...], refusal: str | None) -> CheckReport:
+    def _report(self, started_at: float, results: tuple[Result, ...], refusal: str | None) -> CheckReport:
         target = self._job.target
         return CheckReport(
             target.name,
             public_url(target.url),
             results,
-            started,
+            started_at,
             __version__,
             timeout=target.timeout,
             refusal=refusal,
@@ -295,12 +299,13 @@ class Checker:
         )
 
 
-def _rank(skip: Skip) -> int:
+def _order_of(skip: Skip) -> int:
+    """The place in `REFUSAL_TEXTS`: what ends soonest comes first."""
     return [*REFUSAL_TEXTS].index(skip.holdup or Holdup.BUSY)
 
 
 def _with_check_users(job: Job) -> Job:
-    """The job as its check users, if it has any: no schedule needs their slots."""
+    """The job with the target's `check_identities`, if there are any: the schedule does not need their slots."""
     users = job.target.check_identities
     if not users:
         return job

@@ -9,30 +9,30 @@ from exporter.report import CheckReport
 from exporter.result import Probe
 
 MAX_CHECKS_AT_ONCE: Final = 4
-"""Sessions at a time: a hanging backend holds up a quarter of the others, and no host gets a burst."""
+"""Sessions open at a time: a hanging backend delays a quarter of the others at most, and no host gets a burst."""
 
 
 async def check_each(
-    asked: Sequence[tuple[Checker, Probe]], tell: Callable[[CheckReport], None] = lambda _: None
+    checkers: Sequence[tuple[Checker, Probe]], on_report: Callable[[CheckReport], None] = lambda _: None
 ) -> tuple[CheckReport, ...]:
-    """The check of each, as deep as asked, in their order; `tell` gets each in this order, as soon as it is there.
+    """The check of each target at its depth, in their order; `on_report` gets each in this order, when it is there.
 
-    Cancelled, it closes the sessions that are open.
+    A cancelled call closes the sessions that are open.
     """
-    free = asyncio.Semaphore(MAX_CHECKS_AT_ONCE)
+    semaphore = asyncio.Semaphore(MAX_CHECKS_AT_ONCE)
 
-    async def one(on_call: Checker, depth: Probe) -> CheckReport:
-        async with free:
-            return await on_call.once(depth)
+    async def check(checker: Checker, depth: Probe) -> CheckReport:
+        async with semaphore:
+            return await checker.check_once(depth)
 
-    tasks = [asyncio.create_task(one(*each)) for each in asked]
-    checks = list[CheckReport]()
+    tasks = [asyncio.create_task(check(*pair)) for pair in checkers]
+    reports = list[CheckReport]()
     try:
         for task in tasks:
-            checks.append(await task)
-            tell(checks[-1])
+            reports.append(await task)
+            on_report(reports[-1])
     finally:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-    return tuple(checks)
+    return tuple(reports)

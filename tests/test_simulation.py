@@ -186,7 +186,7 @@ class Week:
 
     @property
     def openings(self):
-        process = self.standin._house.backend("/ws")
+        process = self.standin._server_state.backend("/ws")
         return process.breaker.openings, process.login_breaker.openings
 
     @property

@@ -10,13 +10,17 @@ PARSERS = {ExpositionFormat.TEXT: parse_text, ExpositionFormat.OPENMETRICS: pars
 
 def page(metrics, form=ExpositionFormat.TEXT):
     """A whole page."""
-    return "".join(metrics.figures(form)) + metrics.machine(form)
+    return "".join(metrics.samples(form)) + metrics.process_metrics(form)
 
 
 def families(metrics, form=ExpositionFormat.TEXT, *, whole=False):
     """The families of our own series; of the `whole` page those of the process too."""
-    end = metrics.machine(form) if whole else {ExpositionFormat.TEXT: "", ExpositionFormat.OPENMETRICS: "# EOF\n"}[form]
-    return list(PARSERS[form]("".join(metrics.figures(form)) + end))
+    end = (
+        metrics.process_metrics(form)
+        if whole
+        else {ExpositionFormat.TEXT: "", ExpositionFormat.OPENMETRICS: "# EOF\n"}[form]
+    )
+    return list(PARSERS[form]("".join(metrics.samples(form)) + end))
 
 
 def samples(metrics):

@@ -18,7 +18,7 @@ class Shown:
         identities = {"pool-001": "u1", "pool-002": "u2", "uuid-001": "u3"}
         target = Target.model_validate({"name": "staging", "url": "wss://localhost/ws", "identities": identities})
         self.metrics.add_target(target_series(target, BUILT_IN["factory"]))
-        self.figures = self.metrics
+        self.metric_source = self.metrics
         self.is_ready = HttpReply(HTTPStatus.OK, "ready\n")
         self.is_healthy = HttpReply(HTTPStatus.OK, "healthy\n")
         self.is_reloaded = HttpReply(HTTPStatus.OK, "reloaded: no target has changed\n")
@@ -50,7 +50,7 @@ class Shown:
     async def check(self, target, probe):
         return HttpReply(HTTPStatus.OK, f"{target} {probe}\n")
 
-    async def serve(self, figures=None, **doorway):
+    async def serve(self, metric_source=None, **doorway):
         """A server on loopback; `doorway`: what of it is to be other than plain."""
-        self.figures = figures or self.metrics
+        self.metric_source = metric_source or self.metrics
         return await WebServer.start(ListenOptions(**{"listen": (ListenAddress("127.0.0.1", 0),), **doorway}), self)

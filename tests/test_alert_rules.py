@@ -148,16 +148,16 @@ def scraped():
         target = Target.model_validate({"name": name, "url": "wss://127.0.0.1:1/ws", "identities": identities})
         metrics.add_target(target_series(target, PROFILES[profile]))
         for probe in probes_of(PROFILES[profile]):
-            metrics.due(name, probe, 1.0)
+            metrics.set_due(name, probe, 1.0)
     evidence = Evidence(clock_skew=0.5, certificate_expiry=2e9, heartbeat_interval=25.0, max_message_size=8192.0)
     passed = Result(
         target="staging", identity="pool-001", run="r", depth=Probe.SEND, trigger=Trigger.SCHEDULE, started_at=1.0,
         verdicts=dict.fromkeys(Probe, Verdict.PASS), durations=dict.fromkeys(Probe, 0.1), evidence=evidence,
         phases=dict.fromkeys(Phase, 0.01), slot_limit=5,
     )  # fmt: skip
-    metrics.observe(passed)
-    metrics.identity_state("staging", "pool-001", held=1, budget=4, resting=False)
-    metrics.reloaded(1.0, successful=True)
+    metrics.record_result(passed)
+    metrics.set_identity("staging", "pool-001", held=1, budget=4, resting=False)
+    metrics.record_reload(1.0, successful=True)
     return [
         (sample.name, dict(sample.labels))
         for family in exposition.families(metrics, whole=True)

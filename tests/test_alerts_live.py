@@ -42,7 +42,7 @@ def meet(metrics, letters):
             target="chat", identity="pool-001", run="r", trigger=Trigger.SCHEDULE, started_at=0.0, verdicts=verdicts,
             **fields,
         )  # fmt: skip
-        metrics.observe(result)
+        metrics.record_result(result)
 
 
 async def standing(url):

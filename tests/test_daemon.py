@@ -424,7 +424,7 @@ def test_a_target_that_sends_nothing_fails_for_whatever_keeps_its_users_out(faul
             standin.set_fault("/ws", fault)
             await asyncio.sleep(10 * INTERVAL)
             shown, page = await figures(daemon), await get(daemon, "/")
-            unexpected_series = daemon._ground.metrics.unprimed()
+            unexpected_series = daemon._ground.metrics.unexpected_series()
             await daemon.stop()
             return healthy, shown, page, unexpected_series
 

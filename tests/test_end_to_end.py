@@ -180,14 +180,14 @@ async def test_every_series_of_the_whole_fault_table_was_primed(tmp_path):
     for over in ("plain", "tls"):
 
         def told(result):
-            metrics.observe(result)
-            metrics.cycle(result)
+            metrics.record_result(result)
+            metrics.record_cycle(result)
 
         (tmp_path / over).mkdir()
         made[over] = await meet_all(cases(over), tmp_path / over, target=over, told=told)
 
     results = [result for met in made.values() for one in met for result in one.results]
-    assert metrics.unprimed() == []
+    assert metrics.unexpected_series() == []
     assert len(results) > 400
     assert {result.factory_reason for result in results} == {None, *FactoryReason}
     assert {result.reason for result in results} >= set(Reason) - {Reason.DNS, Reason.UNREACHABLE, Reason.BAD_REPLY}

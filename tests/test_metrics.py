@@ -15,7 +15,7 @@ from exporter.config import Profile, Target
 from exporter.metrics import ExpositionFormat, Metrics, target_series
 from exporter.metrics import families as f
 from exporter.metrics.layout import layout_of
-from exporter.metrics.series import http_code, legal
+from exporter.metrics.series import http_code, legal_series
 from exporter.profiles import BUILT_IN, phases_of, probes_of
 from exporter.result import (
     Close,
@@ -214,7 +214,7 @@ def test_two_live_side_by_side(metrics):
     """What one counts the other does not know."""
     other = Metrics("9")
     other.add_target(series_of())
-    metrics.observe(passed())
+    metrics.record_result(passed())
     assert value(other, "ws_probe_attempts_total", probe="send") == 0
 
 
@@ -286,7 +286,7 @@ def test_a_backend_without_welcome_has_no_factory_series_and_no_auth():
     """The echo profile, unencrypted, has two probes, no admission, no tls, nothing of a factory."""
     metrics = Metrics("1")
     metrics.add_target(series_of(profile_data=BUILT_IN["echo"], url="ws://localhost/", identities={}))
-    metrics.observe(passed(identity=None, phases={Phase.UPGRADE: 0.1, Phase.REPLY: 0.1}, evidence=Evidence()))
+    metrics.record_result(passed(identity=None, phases={Phase.UPGRADE: 0.1, Phase.REPLY: 0.1}, evidence=Evidence()))
     ours = [(name, dict(labels)) for name, labels in scrape(metrics) if "target" in dict(labels)]
     assert not [name for name, _ in ours if name.startswith(("ws_factory", "ws_probe_identity", "ws_probe_certif"))]
     assert {labels["probe"] for _, labels in ours if "probe" in labels} == {"connect", "send"}
@@ -297,7 +297,7 @@ def test_a_backend_without_welcome_has_no_factory_series_and_no_auth():
         "reply",
         "close",
     }
-    assert metrics.unprimed() == []
+    assert metrics.unexpected_series() == []
 
 
 def test_no_target_takes_more_lines_than_we_promise():
@@ -306,15 +306,15 @@ def test_no_target_takes_more_lines_than_we_promise():
     nothing = len(exposition.page(metrics).splitlines())
     target = series_of()
     metrics.add_target(target)
-    metrics.observe(slot_limit())
-    metrics.observe(passed())
+    metrics.record_result(slot_limit())
+    metrics.record_result(passed())
     for probe in Probe:
-        metrics.due("staging", probe, 5.0)
+        metrics.set_due("staging", probe, 5.0)
     for identity in target.identities:
-        metrics.identity_state("staging", identity, held=1, budget=4, resting=False)
+        metrics.set_identity("staging", identity, held=1, budget=4, resting=False)
     lines = len(exposition.page(metrics).splitlines()) - nothing
-    histograms = sum(len(key[0].buckets) + 2 for key in legal(target) if key[0].kind == "histogram")
-    assert lines == len(legal(target)) + histograms
+    histograms = sum(len(key[0].buckets) + 2 for key in legal_series(target) if key[0].kind == "histogram")
+    assert lines == len(legal_series(target)) + histograms
     assert lines <= LINES
 
 
@@ -340,7 +340,7 @@ def test_labels_change_and_no_count_is_lost():
     """A reload gives another value: the series is another one, the counts of the target go on."""
     metrics = Metrics("1")
     metrics.add_target(series_of(labels={"team": "one"}))
-    metrics.observe(passed())
+    metrics.record_result(passed())
     metrics.add_target(series_of(labels={"team": "two"}, slow_over="1s"))
 
     page = exposition.page(metrics)
@@ -356,8 +356,8 @@ def test_a_passed_probe_that_takes_longer_than_slow_over_counts_as_slow(limit, s
     metrics = Metrics("1")
     metrics.add_target(series_of(slow_over=limit))
     result = passed()
-    metrics.observe(replace(result, durations=dict.fromkeys(result.durations, 0.06)))
-    metrics.observe(replace(result, durations=dict.fromkeys(result.durations, 9.0), distorted=True))
+    metrics.record_result(replace(result, durations=dict.fromkeys(result.durations, 0.06)))
+    metrics.record_result(replace(result, durations=dict.fromkeys(result.durations, 9.0), distorted=True))
 
     page = exposition.page(metrics)
     for probe in Probe:
@@ -370,7 +370,7 @@ def test_a_passed_probe_that_takes_longer_than_slow_over_counts_as_slow(limit, s
 def test_a_passed_session_counts_once_everywhere(metrics):
     """Attempts, durations, phases, close, identity, message and gauges; no failure."""
     before = scrape(metrics)
-    metrics.observe(passed())
+    metrics.record_result(passed())
     expected = {("ws_probe_attempts_total", probe.value): 1 for probe in Probe}
     expected |= {("ws_probe_success", probe.value): 1 for probe in Probe}
     expected |= {("ws_probe_duration_seconds_count", probe.value): 1 for probe in Probe}
@@ -394,7 +394,7 @@ def test_a_passed_session_counts_once_everywhere(metrics):
 def test_the_incident_of_the_seed_reads_as_what_it_was(metrics):
     """Connect 1, auth 1, send 0; counted at admission as factory, slot_limit; remote 1011; the limit learned."""
     before = scrape(metrics)
-    metrics.observe(slot_limit())
+    metrics.record_result(slot_limit())
     expected = {("ws_probe_attempts_total", probe.value): 1 for probe in Probe}
     expected |= {
         (f"ws_probe_{kind}", probe): 1
@@ -421,8 +421,8 @@ def test_the_incident_of_the_seed_reads_as_what_it_was(metrics):
 
 def test_nothing_proved_counts_nothing_but_was_a_run(metrics):
     """A verdict of `-` leaves attempts, failures and success alone; the probe was asked all the same."""
-    metrics.observe(passed())
-    metrics.observe(replace(slot_limit(), verdicts=UNPROVED, started_at=2_000.0))
+    metrics.record_result(passed())
+    metrics.record_result(replace(slot_limit(), verdicts=UNPROVED, started_at=2_000.0))
     assert value(metrics, "ws_probe_attempts_total", probe="auth") == 1
     assert value(metrics, "ws_probe_success", probe="auth") == 1
     assert value(metrics, "ws_probe_last_run_timestamp_seconds", probe="auth") == 2_000
@@ -433,7 +433,7 @@ def test_a_shallow_session_says_nothing_of_deeper_probes(metrics):
     """Connect depth touches connect alone, and no identity where the profile connects without a token."""
     verdicts = {Probe.CONNECT: Verdict.PASS, Probe.AUTH: Verdict.NONE, Probe.SEND: Verdict.NONE}
     before = scrape(metrics)
-    metrics.observe(
+    metrics.record_result(
         passed(depth=Probe.CONNECT, verdicts=verdicts, durations={Probe.CONNECT: 0.1}, phases={}, evidence=Evidence())
     )
     assert not [key for key in changed(metrics, before) if {"auth", "send", "pool-001"} & set(key)]
@@ -444,7 +444,7 @@ def test_a_shallow_session_says_nothing_of_deeper_probes(metrics):
 def test_a_dead_network_is_a_failure_of_every_probe_in_its_own_phase(metrics):
     """A refused connection is tcp/refused for all three, and no close."""
     verdicts = dict.fromkeys(Probe, Verdict.FAIL)
-    metrics.observe(
+    metrics.record_result(
         passed(
             verdicts=verdicts,
             durations={},
@@ -458,21 +458,21 @@ def test_a_dead_network_is_a_failure_of_every_probe_in_its_own_phase(metrics):
         assert value(metrics, "ws_probe_failures_total", probe=probe, phase="tcp", reason="refused") == 1
         assert value(metrics, "ws_probe_success", probe=probe) == 0
     assert value(metrics, "ws_probe_closes_total", phase="close", code="1000", initiator="local") == 0
-    assert metrics.unprimed() == []
+    assert metrics.unexpected_series() == []
 
 
 @pytest.mark.parametrize("impairment", Impairment)
 def test_our_own_failure_counts_as_impaired_and_nothing_else(metrics, impairment):
     """No verdict, no close, no run: nobody's outage."""
     before = scrape(metrics)
-    metrics.observe(passed(impairment=impairment, verdicts=dict.fromkeys(Probe, Verdict.NONE)))
+    metrics.record_result(passed(impairment=impairment, verdicts=dict.fromkeys(Probe, Verdict.NONE)))
     assert changed(metrics, before) == {("ws_probe_impaired_total", impairment.value): 1}
     assert value(metrics, "ws_probe_last_run_timestamp_seconds", probe="connect") is None
 
 
 def test_a_distorted_session_counts_but_its_durations_do_not(metrics):
     """Verdicts count, histograms stay untouched, and the exporter says how often that was."""
-    metrics.observe(passed(distorted=True))
+    metrics.record_result(passed(distorted=True))
     assert value(metrics, "ws_probe_attempts_total", probe="send") == 1
     assert value(metrics, "ws_probe_duration_seconds_count", probe="send") == 0
     assert value(metrics, "ws_probe_phase_duration_seconds_count", phase="reply") == 0
@@ -481,7 +481,7 @@ def test_a_distorted_session_counts_but_its_durations_do_not(metrics):
 
 def test_the_duration_of_a_failed_probe_is_never_observed(metrics):
     """Failures are faster than successes here: a duration handed in for one is left out."""
-    metrics.observe(replace(slot_limit(), durations=dict.fromkeys(Probe, 0.01)))
+    metrics.record_result(replace(slot_limit(), durations=dict.fromkeys(Probe, 0.01)))
     assert value(metrics, "ws_probe_duration_seconds_count", probe="send") == 0
     assert value(metrics, "ws_probe_duration_seconds_count", probe="auth") == 1
 
@@ -502,20 +502,20 @@ def test_the_duration_of_a_failed_probe_is_never_observed(metrics):
 def test_http_statuses_become_a_closed_list(metrics, status, label):
     """What a proxy makes up is `other`."""
     assert http_code(status) == label
-    metrics.observe(passed(http_status=status))
+    metrics.record_result(passed(http_status=status))
     assert value(metrics, "ws_probe_http_rejections_total", code=label) == 1
 
 
 def test_a_switched_protocol_is_no_rejection(metrics):
     """101 counts nowhere."""
     before = scrape(metrics)
-    metrics.observe(passed(http_status=101))
+    metrics.record_result(passed(http_status=101))
     assert not [key for key in changed(metrics, before) if "rejections" in key[0]]
 
 
 def test_kinds_that_the_profile_does_not_know_are_other(metrics):
     """A kind is never a text of the network."""
-    metrics.observe(passed(passed_over={"evil\n{}": 3, "ping": 2}))
+    metrics.record_result(passed(passed_over={"evil\n{}": 3, "ping": 2}))
     assert value(metrics, "ws_probe_passed_over_messages_total", kind="other") == 3
     assert value(metrics, "ws_probe_passed_over_messages_total", kind="ping") == 2
 
@@ -523,17 +523,17 @@ def test_kinds_that_the_profile_does_not_know_are_other(metrics):
 @pytest.mark.parametrize(("code", "label"), [(1011, "1011"), (4001, "4001"), (4999, "4xxx"), (3333, "3xxx")])
 def test_close_codes_become_the_labels_of_the_profile(metrics, code, label):
     """Registered codes and the profile's own are themselves, the rest a class."""
-    metrics.observe(passed(close=Close(code, Initiator.REMOTE, Phase.ADMISSION)))
+    metrics.record_result(passed(close=Close(code, Initiator.REMOTE, Phase.ADMISSION)))
     assert value(metrics, "ws_probe_closes_total", phase="admission", code=label, initiator="remote") == 1
     assert close_label(code, FACTORY) == label
 
 
 def test_what_no_table_foresaw_is_counted_and_can_be_found(metrics):
-    """An illegal combination makes its series all the same, and `unprimed` names it."""
-    assert metrics.unprimed() == []
-    metrics.observe(passed(close=Close(1000, Initiator.NONE, Phase.RESOLVE)))
+    """An illegal combination makes its series all the same, and `unexpected_series` names it."""
+    assert metrics.unexpected_series() == []
+    metrics.record_result(passed(close=Close(1000, Initiator.NONE, Phase.RESOLVE)))
     assert value(metrics, "ws_probe_closes_total", phase="resolve", code="1000", initiator="none") == 1
-    assert metrics.unprimed() == [("ws_probe_closes_total", ("staging", "resolve", "1000", "none"))]
+    assert metrics.unexpected_series() == [("ws_probe_closes_total", ("staging", "resolve", "1000", "none"))]
 
 
 def test_nothing_legal_is_unprimed(metrics):
@@ -541,12 +541,12 @@ def test_nothing_legal_is_unprimed(metrics):
     for phase, reason in ((phase, reason) for phase, reasons in LEGAL_FAILURES.items() for reason in reasons):
         for probe in Probe:
             if phase in failing_phases(probe, FACTORY, tls=True):
-                metrics.observe(passed(verdicts={probe: Verdict.FAIL}, phase=phase, reason=reason))
+                metrics.record_result(passed(verdicts={probe: Verdict.FAIL}, phase=phase, reason=reason))
     for phase, code, initiator in legal_closes(FACTORY, tls=True):
-        metrics.observe(passed(close=Close(int(code.replace("xxx", "999")), initiator, phase)))
+        metrics.record_result(passed(close=Close(int(code.replace("xxx", "999")), initiator, phase)))
     for reason, status in product(FactoryReason, (301, 404, 999)):
-        metrics.observe(replace(slot_limit(), factory_reason=reason, http_status=status))
-    assert metrics.unprimed() == []
+        metrics.record_result(replace(slot_limit(), factory_reason=reason, http_status=status))
+    assert metrics.unexpected_series() == []
 
 
 # Cycles, skips, states --------------------------------------------------------------------------------------------
@@ -554,8 +554,8 @@ def test_nothing_legal_is_unprimed(metrics):
 
 def test_a_cycle_counts_one_verdict_for_each_probe_that_has_one(metrics):
     """`-` is no verdict; only `cycle` feeds these counters."""
-    metrics.observe(passed())
-    metrics.cycle(replace(slot_limit(), verdicts=UNPROVED))
+    metrics.record_result(passed())
+    metrics.record_cycle(replace(slot_limit(), verdicts=UNPROVED))
     assert [value(metrics, "ws_probe_cycles_total", probe=probe) for probe in Probe] == [1, 0, 1]
     assert [value(metrics, "ws_probe_cycle_failures_total", probe=probe) for probe in Probe] == [0, 0, 1]
 
@@ -563,20 +563,20 @@ def test_a_cycle_counts_one_verdict_for_each_probe_that_has_one(metrics):
 def test_skips_are_counted_by_cause(metrics):
     """Each cause has its counter."""
     for cause in SkipCause:
-        metrics.skip(Skip("staging", cause))
+        metrics.record_skip(Skip("staging", cause))
         assert value(metrics, "ws_probe_skips_total", cause=cause) == 1
 
 
 def test_states_are_told(metrics):
     """Due, connections, slots, rest, bypass, lag and reload are set as said."""
-    metrics.due("staging", Probe.SEND, 77.0)
-    metrics.open_connections("staging", 2)
-    metrics.identity_state("staging", "pool-001", held=3, budget=None, resting=True)
-    metrics.identity_state("staging", "pool-002", held=1, budget=4, resting=False)
-    metrics.auth_bypassed("staging", bypassed=True)
-    metrics.loop_lag(0.25)
-    metrics.reloaded(500.0, successful=True)
-    metrics.reloaded(600.0, successful=False)
+    metrics.set_due("staging", Probe.SEND, 77.0)
+    metrics.set_open_connections("staging", 2)
+    metrics.set_identity("staging", "pool-001", held=3, budget=None, resting=True)
+    metrics.set_identity("staging", "pool-002", held=1, budget=4, resting=False)
+    metrics.set_auth_bypassed("staging", bypassed=True)
+    metrics.set_loop_lag(0.25)
+    metrics.record_reload(500.0, successful=True)
+    metrics.record_reload(600.0, successful=False)
     assert value(metrics, "ws_probe_due_timestamp_seconds", probe="send") == 77
     assert value(metrics, "ws_probe_open_connections") == 2
     assert value(metrics, "ws_probe_identity_resting", identity="pool-001") == 1
@@ -602,23 +602,23 @@ def test_the_build_says_its_version(metrics):
 
 def test_a_removed_target_leaves_nothing_and_does_not_come_back(metrics):
     """Every series goes, strays too, and a session that ends later makes none."""
-    metrics.observe(passed(close=Close(1000, Initiator.NONE, Phase.RESOLVE)))
+    metrics.record_result(passed(close=Close(1000, Initiator.NONE, Phase.RESOLVE)))
     metrics.remove_target("staging")
     metrics.remove_target("staging")
-    metrics.observe(passed())
-    metrics.cycle(passed())
-    metrics.skip(Skip("staging", SkipCause.LATE))
-    metrics.due("staging", Probe.SEND, 1.0)
-    metrics.open_connections("staging", 0)
-    metrics.identity_state("staging", "pool-001", held=0, budget=1, resting=False)
-    metrics.auth_bypassed("staging", bypassed=False)
+    metrics.record_result(passed())
+    metrics.record_cycle(passed())
+    metrics.record_skip(Skip("staging", SkipCause.LATE))
+    metrics.set_due("staging", Probe.SEND, 1.0)
+    metrics.set_open_connections("staging", 0)
+    metrics.set_identity("staging", "pool-001", held=0, budget=1, resting=False)
+    metrics.set_auth_bypassed("staging", bypassed=False)
     assert not [labels for _, labels in scrape(metrics) if "target" in dict(labels)]
 
 
 def test_a_removed_target_leaves_its_neighbour_alone(metrics):
     """Only the series of that name go."""
     metrics.add_target(series_of(name="other"))
-    metrics.observe(passed(target="other"))
+    metrics.record_result(passed(target="other"))
     metrics.remove_target("staging")
     assert exposition.value(metrics, "ws_probe_attempts_total", target="other", probe="send") == 1
 
@@ -629,17 +629,17 @@ def test_targets_share_a_layout_whatever_their_identities_are_called(metrics):
     for number in range(20):
         pool = {f"one-{number}": "u1", f"two-{number}": "u2", f"three-{number}": "u3"}
         metrics.add_target(series_of(name=f"t{number}", identities=pool))
-    metrics.observe(passed(target="t7", identity="two-7"))
+    metrics.record_result(passed(target="t7", identity="two-7"))
     assert layout_of.cache_info().misses == before
     assert exposition.value(metrics, "ws_probe_identity_attempts_total", target="t7", identity="two-7") == 1
     assert exposition.value(metrics, "ws_probe_identity_attempts_total", target="t7", identity="one-7") == 0
     assert exposition.value(metrics, "ws_probe_identity_attempts_total", target="t8", identity="two-8") == 0
-    assert metrics.unprimed() == []
+    assert metrics.unexpected_series() == []
 
 
 def test_a_pool_that_is_reordered_keeps_the_counts_of_each_name(metrics):
     """An identity's figures follow its name, not its place."""
-    metrics.observe(passed(identity="uuid-001"))
+    metrics.record_result(passed(identity="uuid-001"))
     metrics.add_target(series_of(identities={"uuid-001": "u3", "pool-001": "u1"}))
     assert value(metrics, "ws_probe_identity_attempts_total", identity="uuid-001") == 1
     assert value(metrics, "ws_probe_identity_attempts_total", identity="pool-001") == 0
@@ -647,8 +647,8 @@ def test_a_pool_that_is_reordered_keeps_the_counts_of_each_name(metrics):
 
 def test_a_changed_target_keeps_its_counts_and_loses_what_it_has_no_more(metrics):
     """A reload keeps counters; identities, phases and probes that went leave no series."""
-    metrics.observe(passed())
-    metrics.observe(passed(identity="pool-002"))
+    metrics.record_result(passed())
+    metrics.record_result(passed(identity="pool-002"))
     metrics.add_target(series_of(url="ws://localhost/ws", identities={"pool-001": "u1", "new": "u4"}, interval="40s"))
     assert value(metrics, "ws_probe_attempts_total", probe="send") == 2
     assert value(metrics, "ws_probe_success", probe="send") == 1
@@ -657,7 +657,7 @@ def test_a_changed_target_keeps_its_counts_and_loses_what_it_has_no_more(metrics
     assert value(metrics, "ws_probe_identity_attempts_total", identity="new") == 0
     assert value(metrics, "ws_probe_identity_attempts_total", identity="pool-002") is None
     assert value(metrics, "ws_probe_phase_duration_seconds_count", phase="tls") is None
-    assert metrics.unprimed() == []
+    assert metrics.unexpected_series() == []
 
 
 def test_a_page_is_of_one_moment_however_long_it_takes(metrics):
@@ -665,15 +665,15 @@ def test_a_page_is_of_one_moment_however_long_it_takes(metrics):
     for name in ("gone", "changed"):
         metrics.add_target(series_of(name=name))
     before = exposition.samples(metrics)
-    reading = metrics.figures(ExpositionFormat.TEXT)
+    reading = metrics.samples(ExpositionFormat.TEXT)
     first = next(reading)
-    metrics.observe(slot_limit())
-    metrics.observe(passed(close=Close(1000, Initiator.NONE, Phase.RESOLVE)))
+    metrics.record_result(slot_limit())
+    metrics.record_result(passed(close=Close(1000, Initiator.NONE, Phase.RESOLVE)))
     metrics.remove_target("gone")
     metrics.add_target(series_of(name="changed", url="ws://localhost/ws", identities={"new": "u9"}))
     metrics.add_target(series_of(name="new"))
-    metrics.observe(passed(target="new"))
-    metrics.loop_lag(9.0)
+    metrics.record_result(passed(target="new"))
+    metrics.set_loop_lag(9.0)
     found = {
         (sample.name, frozenset(sample.labels.items())): sample.value
         for family in parse_text(first + "".join(reading))
@@ -687,19 +687,19 @@ def test_a_page_is_of_one_moment_however_long_it_takes(metrics):
 
 def test_a_page_that_nobody_finishes_is_in_nobodys_way(metrics):
     """One reading at a time; an abandoned one ends with its iterator, and later ones see what was counted."""
-    reading = metrics.figures(ExpositionFormat.TEXT)
+    reading = metrics.samples(ExpositionFormat.TEXT)
     next(reading)
     with pytest.raises(RuntimeError, match="within a reading"):
-        next(metrics.figures(ExpositionFormat.TEXT))
-    metrics.observe(passed())
+        next(metrics.samples(ExpositionFormat.TEXT))
+    metrics.record_result(passed())
     reading.close()
     assert value(metrics, "ws_probe_attempts_total", probe="send") == 1
 
 
 def test_the_two_forms_say_the_same(metrics):
     """Text and OpenMetrics differ in heads and end only; every sample is in both."""
-    metrics.observe(passed())
-    metrics.observe(slot_limit())
+    metrics.record_result(passed())
+    metrics.record_result(slot_limit())
     told = [
         [
             (sample.name, sample.labels, sample.value)
@@ -715,7 +715,7 @@ def test_the_two_forms_say_the_same(metrics):
 def test_a_histogram_counts_as_the_library_would(metrics):
     """Buckets are cumulative, a value on a boundary belongs to it (le), count and sum are of all."""
     for seconds in (0.0, 0.005, 0.0051, 10.0, 99.0):
-        metrics.observe(passed(phases={Phase.REPLY: seconds}))
+        metrics.record_result(passed(phases={Phase.REPLY: seconds}))
     bounds = [*map(str, map(float, f.PHASE_BUCKETS)), "+Inf"]
     name = "ws_probe_phase_duration_seconds"
     assert [value(metrics, f"{name}_bucket", phase="reply", le=le) for le in bounds] == [2, 3, 3, 3, 3, 4, 5]
@@ -744,7 +744,7 @@ def test_a_profile_of_the_config_is_primed_like_a_built_in_one():
 
 def test_a_scrape_parses_as_openmetrics(metrics):
     """The library's own strict parser takes what we make."""
-    metrics.observe(passed())
-    metrics.observe(slot_limit())
+    metrics.record_result(passed())
+    metrics.record_result(slot_limit())
     text = exposition.page(metrics, ExpositionFormat.OPENMETRICS)
     assert {family.name for family in parse_openmetrics(text)} >= {"ws_probe_attempts", "ws_factory_valid"}

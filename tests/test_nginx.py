@@ -72,8 +72,8 @@ class Site:
         job = self.job(*arguments, **changes)
         result = await self.prober.run(job)
         self.metrics.add_target(target_series(job.target, job.profile))
-        self.metrics.observe(result)
-        assert self.metrics.unprimed() == []
+        self.metrics.record_result(result)
+        assert self.metrics.unexpected_series() == []
         return result
 
     def count(self, name, **labels):

@@ -82,7 +82,7 @@ async def test_a_real_prometheus_sees_a_counter_step_from_zero(exporter, tmp_pat
         zeros = await real.until("ws_probe_failures_total == 0")
         assert {labels["job"] for labels, _ in zeros} == {"ws-factory-exporter"}
         assert not await real.query("ws_probe_success or ws_factory_valid")
-        metrics.observe(INCIDENT)
+        metrics.record_result(INCIDENT)
         for step in STEPS:
             assert await real.until(step), step
         assert not await real.query("ws_probe_failures_total{probe='auth'} > 0")

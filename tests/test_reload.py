@@ -347,7 +347,12 @@ def test_a_target_in_a_session_changes_when_that_is_over():
             answer = await exporter.reload(own(standin, identities={"new": "staging-user-9"}, interval="60s"))
             during = (await exporter.samples())["staging"]
             await asyncio.sleep(4)
-            return answer, during, (await exporter.samples())["staging"], exporter.daemon._ground.metrics.unprimed()
+            return (
+                answer,
+                during,
+                (await exporter.samples())["staging"],
+                exporter.daemon._ground.metrics.unexpected_series(),
+            )
 
     answer, during, after, unexpected_series = virtual_clock.run(main)
 

@@ -439,12 +439,12 @@ def series_of(mapping):
     (job,) = harness.planned(mapping).jobs
     fresh = Metrics("1")
     fresh.add_target(target_series(job.target, job.profile))
-    return {(key[0].name, *key[1:]) for key in fresh._targets[job.name].shelf._keys()}
+    return {(key[0].name, *key[1:]) for key in fresh._targets[job.name].store._keys()}
 
 
-def shelf_of(exporter, name):
+def series_names(exporter, name):
     """What this one could show of it."""
-    return {(key[0].name, *key[1:]) for key in exporter.daemon._ground.metrics._targets[name].shelf._keys()}
+    return {(key[0].name, *key[1:]) for key in exporter.daemon._ground.metrics._targets[name].store._keys()}
 
 
 @settings(max_examples=12, deadline=None)
@@ -468,7 +468,7 @@ def test_whatever_configs_follow_each_other_series_and_accounts_are_right(config
                     {
                         "status": status,
                         "names": (set(shown) - {None}, set(targets)),
-                        "series": [shelf_of(exporter, name) == series_of(targets[name]) for name in targets],
+                        "series": [series_names(exporter, name) == series_of(targets[name]) for name in targets],
                         "due": [ended(shown[name]) + reckoned.running(name) == reckoned.due(name) for name in targets],
                         "fell": [
                             (name, key)
@@ -478,7 +478,7 @@ def test_whatever_configs_follow_each_other_series_and_accounts_are_right(config
                         ],
                     }
                 )
-            return found, exporter.daemon._ground.metrics.unprimed()
+            return found, exporter.daemon._ground.metrics.unexpected_series()
 
     found, unexpected_series = virtual_clock.run(main)
 

@@ -21,7 +21,7 @@ from test_daemon import HERE
 from exporter.daemon import Daemon, DaemonOptions
 from exporter.loading import load
 from exporter.metrics import families
-from exporter.metrics.layout import slots
+from exporter.metrics.layout import slot_count
 from exporter.result import Probe
 from exporter.standin import StandIn, Timings
 
@@ -55,8 +55,8 @@ def config(standin, number):
 @cache
 def places(layout):
     """Where counters and histograms have their figures."""
-    counted = [(key[0], at) for key, at in layout.at.items() if key[0].kind in ("counter", "histogram")]
-    return [place for family, at in counted for place in range(at, at + slots(family))]
+    counted = [(key[0], at) for key, at in layout.slots.items() if key[0].kind in ("counter", "histogram")]
+    return [place for family, at in counted for place in range(at, at + slot_count(family))]
 
 
 def resident():
@@ -96,14 +96,14 @@ class Hundred:
 
     def _figures(self, name):
         """Every figure of its counters and histograms, in one order: read at once, so as not to hold the loop."""
-        shelf = self.daemon._ground.metrics._targets[name].shelf
-        return [shelf._figures[place] for place in places(shelf._layout)]
+        store = self.daemon._ground.metrics._targets[name].store
+        return [store._values[place] for place in places(store._layout)]
 
     def _accounted(self, name):
         """Cycles that are told, in whatever way."""
-        shelf = self.daemon._ground.metrics._targets[name].shelf
-        kinds = [key for key in shelf._keys() if key[0] in (families.SKIPS, families.IMPAIRED)]
-        return sum(sum(shelf._slice(key)) for key in [(families.CYCLES, Probe.CONNECT), *kinds])
+        store = self.daemon._ground.metrics._targets[name].store
+        kinds = [key for key in store._keys() if key[0] in (families.SKIPS, families.IMPAIRED)]
+        return sum(sum(store._values_of(key)) for key in [(families.CYCLES, Probe.CONNECT), *kinds])
 
     def _next(self, name):
         return self.daemon._scheduler._alarm.get_job(name).next_run_time.timestamp()

@@ -192,7 +192,7 @@ class Soak:
     async def _result(self, job, depth):
         outcome = await self.prober.run(job, depth=depth)
         assert isinstance(outcome, Result), outcome
-        self.metrics.observe(outcome)
+        self.metrics.record_result(outcome)
         self.verdicts["impaired" if outcome.impairment else "failed" if outcome.failed else "passed"] += 1
         self.reasons[str(outcome.reason)] += 1
         if outcome.void or (outcome.reason is Reason.TIMEOUT and outcome.phase in BEFORE_THE_101):
@@ -267,7 +267,7 @@ async def test_sessions_under_random_faults_leave_nothing_behind(sessions, tmp_p
     assert (soak.verdicts.total(), soak.verdicts["impaired"]) == (sessions + WARM_UP, 0)
     assert soak.verdicts["failed"] > sessions / 10, "too little weather to prove anything"
     assert not standin.crashes, "".join(traceback.format_exception(standin.crashes[0]))
-    assert soak.metrics.unprimed() == []
+    assert soak.metrics.unexpected_series() == []
     assert_nothing_grew(before, after, sessions // 2)
 
 

@@ -287,7 +287,7 @@ class Gate:
         self.open = 0
         self.pages = 0
 
-    def figures(self, _form):
+    def samples(self, _form):
         self.open += 1
         assert self.open == 1, "one reading at a time"
         try:
@@ -295,7 +295,7 @@ class Gate:
         finally:
             self.open -= 1
 
-    def machine(self, form):
+    def process_metrics(self, form):
         self.entered.set()
         assert self.free.wait(20)
         self.pages += 1

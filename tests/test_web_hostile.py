@@ -133,10 +133,10 @@ async def test_who_asks_no_more_is_let_go(quick, server, raws):
 class Long:
     """A page that does not fit into any buffer on its way."""
 
-    def figures(self, _):
+    def samples(self, _):
         yield from ("# a comment that is not the same every time\n" * 1000 for _ in range(1500))
 
-    def machine(self, _):
+    def process_metrics(self, _):
         return ""
 
 

@@ -43,7 +43,7 @@ class HttpApi:
         timeout_offset: float,
         reload: Callable[[], Awaitable[ReloadOutcome]] | None,
     ) -> None:
-        self.figures = ground.metrics
+        self.metric_source = ground.metrics
         self.board = StatusSource(ground, vitals.ill, newcomers.starts_within)
         self._ground = ground
         self._jobs = ground.jobs

@@ -129,7 +129,7 @@ class Reloader:
             self.reads = False
         await self._swap.make(change)
         await run_in_thread(self._forget)
-        self._ground.metrics.reloaded(self._ground.clock.wall(), successful=True)
+        self._ground.metrics.record_reload(self._ground.clock.wall(), successful=True)
         for warning in warnings:
             _logger.warning("%s", warning)
         words = f"reloaded: {_in_words(change)}"
@@ -142,7 +142,7 @@ class Reloader:
         return plan_diff(self._swap.wanted, loaded.plan), loaded.warnings
 
     def _refused(self, sentences: Sequence[str]) -> ReloadOutcome:
-        self._ground.metrics.reloaded(self._ground.clock.wall(), successful=False)
+        self._ground.metrics.record_reload(self._ground.clock.wall(), successful=False)
         _logger.error("%s", GOES_ON, extra={"keys": {"mistakes": len(sentences)}})
         for sentence in sentences:
             _logger.error("%s", sentence)

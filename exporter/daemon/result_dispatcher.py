@@ -46,7 +46,7 @@ class ResultDispatcher:
         self._jobs[job.name] = job
         self._news.of(job.name)
         self._show(job)
-        self._metrics.open_connections(job.name, self._open[job.name])
+        self._metrics.set_open_connections(job.name, self._open[job.name])
 
     def changed(self, job: Job) -> None:
         """Make the series that the target has now, and drop those that it has no more; what both have, stays."""
@@ -57,7 +57,7 @@ class ResultDispatcher:
         self._news.of(job.name)
         self._show(job)
         if job.target.url != before.target.url:
-            self._metrics.elsewhere(job.name)
+            self._metrics.clear_learned(job.name)
         self.tell_identities(job, job.identities)
 
     def went(self, name: str) -> None:
@@ -70,12 +70,12 @@ class ResultDispatcher:
 
     def _show(self, job: Job) -> None:
         self._metrics.add_target(target_series(job.target, job.profile))
-        self._metrics.auth_bypassed(job.name, bypassed=job.target.allow_auth_bypass)
+        self._metrics.set_auth_bypassed(job.name, bypassed=job.target.allow_auth_bypass)
         self._history.set_probes(job.name, job.probes)
 
     def observe(self, result: Result) -> None:
         """Tell everybody of a finished session."""
-        self._metrics.observe(result)
+        self._metrics.record_result(result)
         self._history.add(result)
         self._news.sessions += 1
         self._news.of(result.target)
@@ -88,13 +88,13 @@ class ResultDispatcher:
 
     def cycle(self, result: Result) -> None:
         """Count the verdict of a scheduled cycle."""
-        self._metrics.cycle(result)
+        self._metrics.record_cycle(result)
         self._history.add_cycle(result)
         self._news.of(result.target)
 
     def skip(self, skip: Skip) -> None:
         """Count a cycle that opened no session."""
-        self._metrics.skip(skip)
+        self._metrics.record_skip(skip)
         self._history.add_skip(skip, self._clock.wall())
         self._news.skips[skip.cause] += 1
         self._news.of(skip.target)
@@ -102,7 +102,7 @@ class ResultDispatcher:
 
     def due(self, target: str, probe: Probe, at: float) -> None:
         """Tell when a probe runs next."""
-        self._metrics.due(target, probe, at)
+        self._metrics.set_due(target, probe, at)
 
     def stepped(self, seconds: float) -> None:
         """Follow a step of the wall clock."""
@@ -112,7 +112,7 @@ class ResultDispatcher:
     def opened(self, target: str, change: int) -> None:
         """Count the open connections of a target."""
         self._open[target] += change
-        self._metrics.open_connections(target, self._open[target])
+        self._metrics.set_open_connections(target, self._open[target])
         self._tidy_open(target)
 
     def _tidy_open(self, target: str) -> None:
@@ -124,6 +124,8 @@ class ResultDispatcher:
         if job.key is not None:
             request = job.request("", job.probes[-1], None, Trigger.SCHEDULE)
             rest = self._state.ledger.token_cooldown(request, self._clock.wall())
-            self._metrics.token_resting(job.name, resting=rest is not None, rejected=rest is not None and rest.rejected)
+            self._metrics.set_token_resting(
+                job.name, resting=rest is not None, rejected=rest is not None and rest.rejected
+            )
         for one in identities(self._ground, job, aliases):
-            self._metrics.identity_state(job.name, one.alias, held=one.held, budget=one.budget, resting=one.resting)
+            self._metrics.set_identity(job.name, one.alias, held=one.held, budget=one.budget, resting=one.resting)

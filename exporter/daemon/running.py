@@ -198,7 +198,7 @@ class Daemon:
     def _prime(self) -> None:
         for job in list(self._ground.jobs.values()):
             self._told.came(job)
-        self._ground.metrics.reloaded(self._ground.clock.wall(), successful=True)
+        self._ground.metrics.record_reload(self._ground.clock.wall(), successful=True)
         self._scheduler.announce(self._ground.clock.wall() + self._options.startup_delay)
 
     # Chores ---------------------------------------------------------------------------------------------------------
@@ -219,7 +219,7 @@ class Daemon:
         results = self._ground.history.recent(job.name)
         begin = self._ground.clock.wall() - max(STALE_SECONDS, STALE_CYCLES * job.interval)
         if results and results[-1].started_at >= begin:
-            self._ground.metrics.recall(job.name, results)
+            self._ground.metrics.restore_outages(job.name, results)
 
     async def _housekeeping(self) -> None:
         while True:
@@ -235,7 +235,7 @@ class Daemon:
                 pass  # what others have written
 
     def _lag(self, seconds: float) -> None:
-        self._ground.metrics.loop_lag(seconds)
+        self._ground.metrics.set_loop_lag(seconds)
         self._scheduler.look()
 
     @property

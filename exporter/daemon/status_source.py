@@ -83,7 +83,7 @@ class StatusSource:
 
     def own_health(self) -> ExporterHealth:
         """How the exporter itself does."""
-        own, news = self._ground.metrics.own(), self._ground.news
+        own, news = self._ground.metrics.exporter_figures(), self._ground.news
         return ExporterHealth(
             version=__version__,
             started_at=self._started_at,

@@ -1,11 +1,10 @@
-"""Every metric family and the doors through which it is counted: the only package that makes metrics.
+"""All metrics: which series exist, how results are recorded, and the text of a scrape.
 
-Rule 1: no label value comes from the network. Rule 2: no I/O and no clock: times come in.
-Rule 3: nobody outside sees how the figures are kept; `web` writes what `Metrics.figures` and `Metrics.machine` say.
+Rule 1: no label value comes from the network. Rule 2: no I/O and no clock: times are arguments.
+Rule 3: the storage is private to this package; `web` sends what `Metrics.samples` and `Metrics.process_metrics` return.
 
-`families`: names, types, labels, HELP. `series`: what a target can have. `layout`: where each series stands, and its
-text. `storage`: the figures. `exposition`: the forms of a page. `doors`: how a figure gets there. `probed`: the page of
-one session that was asked for.
+`families` names, types, labels, HELP · `series` the series of a target · `layout` their slots and their text ·
+`storage` the values · `exposition` formats of a scrape · `recorder` records results · `probed` the answer of /probe.
 """
 
 from exporter.metrics.exposition import ExpositionFormat

@@ -1,8 +1,8 @@
-"""The figures as text, in the forms that Prometheus reads: written piece by piece, by who has the time.
+"""The text of a scrape in the formats of Prometheus, made piece by piece.
 
-Rule 1: all pieces of one reading are of one moment, however long it takes to write them.
-Rule 2: process, platform and garbage collection are the library's, the only thing that is: the rest of this package
-writes 300 lines of a target with one list and shared templates (ARCHITECTURE, "Why our own storage").
+Rule 1: all pieces of one scrape show one moment, however long it takes to make them.
+Rule 2: prometheus_client makes only the metrics of process, platform and garbage collection. The rest of this package
+writes the 300 lines of a target from one list and shared templates (ARCHITECTURE, "Why our own storage").
 
 Text 0.0.4: Prometheus, "exposition formats". OpenMetrics 1.0.0: RFC-draft-richih-opsawg-openmetrics.
 """
@@ -26,7 +26,7 @@ from exporter.metrics.storage import MetricStorage
 
 
 class ExpositionFormat(Enum):
-    """A form we can write: media type and version."""
+    """An exposition format: its media type and version."""
 
     TEXT = ("text/plain", "0.0.4")
     OPENMETRICS = ("application/openmetrics-text", "1.0.0")
@@ -35,16 +35,16 @@ class ExpositionFormat(Enum):
 HELP_ESCAPES: Final = str.maketrans({"\\": r"\\", "\n": r"\n"})
 
 
-def figures(storage: MetricStorage, form: ExpositionFormat) -> Generator[str]:
-    """Every series of ours, a family of a target at a time; what is counted meanwhile is not in it.
+def samples(storage: MetricStorage, form: ExpositionFormat) -> Generator[str]:
+    """All stored series as of now, in pieces: each family's head, then its lines target by target.
 
-    Raises RuntimeError if another reading is under way; closing the iterator ends this one.
+    Raises RuntimeError if another reading is under way; closing the generator ends this one.
     """
-    with storage.read() as (reading, shelves):
+    with storage.read() as (reading, stores):
         for family in ALL:
             yield _head(family, form)
-            for shelf in shelves:
-                yield shelf.text(family, reading)
+            for store in stores:
+                yield store.text(family, reading)
 
 
 def _head(family: Family, form: ExpositionFormat) -> str:
@@ -53,7 +53,7 @@ def _head(family: Family, form: ExpositionFormat) -> str:
 
 
 class ProcessMetrics:
-    """The figures of this process and its interpreter. `text` reads /proc: half a millisecond, in any thread."""
+    """The metrics of this process and its interpreter. `text` reads /proc in half a millisecond, in any thread."""
 
     def __init__(self) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -62,7 +62,7 @@ class ProcessMetrics:
             collector(registry=self._registry)
 
     def text(self, form: ExpositionFormat) -> str:
-        """The last part of a page, with the end that its form asks for."""
+        """The last part of a scrape, with the end mark of its format."""
         if form is ExpositionFormat.TEXT:
             return generate_latest(self._registry).decode()
         text: bytes = openmetrics.generate_latest(self._registry)  # type: ignore[no-untyped-call]

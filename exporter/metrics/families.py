@@ -1,7 +1,7 @@
 """Every metric family: name, type, labels in order, HELP.
 
-Rule 1: a family stands here or nowhere. Rule 2: a label value is a name of the config or a word of a closed list.
-Rule 3: nothing here counts; `series` says which label values are legal, `storage` keeps the figures.
+Rule 1: every family is defined here. Rule 2: a label value is a name of the config or a word of a closed list.
+Rule 3: this module counts nothing; `series` has the legal label values, `storage` the samples.
 """
 
 from dataclasses import dataclass
@@ -14,12 +14,12 @@ boundary. With +Inf 9 buckets."""
 
 PHASE_BUCKETS: Final = (0.005, 0.05, 0.25, 1.0, 4.0, 10.0)
 """Seconds of one phase: an ack on loopback 0.002-0.004, a round trip to staging 0.05-0.8. With +Inf 7 buckets: there
-are seven phases, and the room for lines is 351 a target."""
+are seven phases, and a target may have 351 lines."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Family:
-    """One metric family; compared by identity, so that it is a cheap key. Names are a promise."""
+    """One metric family; compared by identity, so that it is a cheap key. Names never change: they are a contract."""
 
     name: str
     kind: Literal["counter", "gauge", "histogram"]
@@ -27,7 +27,7 @@ class Family:
     help: str
     buckets: tuple[float, ...] = ()
     with_config_labels: bool = False
-    """The labels that the config gives the target follow."""
+    """Whether the labels that the config gives the target follow `labels`."""
 
 
 _BY_PROBE: Final = ("target", "probe")
@@ -285,4 +285,4 @@ RELOADED_AT: Final = Family(
 )
 
 ALL: Final[tuple[Family, ...]] = tuple(family for family in list(globals().values()) if isinstance(family, Family))
-"""The families in the order they stand here, which is the order of a scrape."""
+"""The families in the order of their definition, which is the order of a scrape."""

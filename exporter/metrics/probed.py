@@ -1,8 +1,8 @@
-"""The page of one session that a scrape asked for: blackbox_exporter's names where it has them, ours where not.
+"""The answer of /probe: the metrics of one session, under blackbox_exporter's names where it has them.
 
-Rule 1: a page is a function of what stands in it: a registry of its own, nothing kept, nothing counted elsewhere.
-Rule 2: all are gauges: who wants counters scrapes `/metrics`. Rule 3: what is not known is absent, as on `/metrics`;
-only where blackbox_exporter writes a 0 for it (`probe_websocket_status_code`) is it 0.
+Rule 1: an answer is a function of its session; nothing is stored or counted. Rule 2: all families are gauges; counters
+are on `/metrics`. Rule 3: an unknown value is absent, as on `/metrics`; only `probe_websocket_status_code` is then 0,
+as in blackbox_exporter.
 
 blackbox_exporter: CONFIGURATION.md and prober/{handler,websocket,http,utils}.go of its main branch, 2026.
 """
@@ -28,15 +28,19 @@ BLACKBOX_PHASES: Final[Mapping[str, tuple[Phase, ...]]] = {
     "processing": (Phase.TLS, Phase.UPGRADE),
     "transfer": (Phase.ADMISSION, Phase.AUTH, Phase.REPLY),
 }
-"""The phases of blackbox_exporter's WebSocket prober: from TCP to the 101 is one, and so are all messages."""
+"""The phases of blackbox_exporter's WebSocket prober: from TCP to the 101 is one, all messages are another."""
 
 Sample = tuple[Sequence[str], float]
-"""Values of the family's labels, and the figure."""
+"""Label values, and the value."""
 
 
 @dataclass(frozen=True, slots=True)
 class ProbedSession:
-    """One session and what was asked of it. `took`: seconds of all of it, `timeout`: those that it had to a verdict."""
+    """One session for /probe.
+
+    `depth`: the probe that was asked for. `took`: seconds of the whole session.
+    `timeout`: seconds in which the session had to reach a verdict.
+    """
 
     result: Result
     depth: Probe
@@ -46,13 +50,13 @@ class ProbedSession:
 
     @property
     def verdict(self) -> Verdict:
-        """Of the probe that was asked: the session may have gone deeper."""
+        """The verdict of the probe that was asked for; the session may have gone deeper."""
         return self.result.verdicts.get(self.depth, Verdict.NONE)
 
 
 @dataclass(frozen=True, slots=True)
 class _GaugeFamily:
-    """One family: what it says of a session."""
+    """One family; `samples` derives its samples from a session."""
 
     name: str
     help: str
@@ -61,7 +65,7 @@ class _GaugeFamily:
 
 
 def probe_page(probed: ProbedSession, form: ExpositionFormat) -> str:
-    """The whole page in this form."""
+    """The whole answer in this format."""
     registry = CollectorRegistry()
     registry.register(_SessionCollector(probed))
     if form is ExpositionFormat.TEXT:
@@ -71,7 +75,7 @@ def probe_page(probed: ProbedSession, form: ExpositionFormat) -> str:
 
 
 class _SessionCollector:
-    """What the library asks for families."""
+    """A collector of prometheus_client."""
 
     def __init__(self, probed: ProbedSession) -> None:
         self._probed = probed
@@ -79,21 +83,21 @@ class _SessionCollector:
     def collect(self) -> Iterator[Any]:
         for gauge in GAUGES:
             family = GaugeMetricFamily(gauge.name, gauge.help, labels=gauge.labels)
-            for values, figure in gauge.samples(self._probed):
-                family.add_metric(values, figure)
+            for labels, value in gauge.samples(self._probed):
+                family.add_metric(labels, value)
             if family.samples:
                 yield family
 
 
-def _known(figure: float | None) -> list[Sample]:
-    return [] if figure is None else [((), figure)]
+def _unlabelled(value: float | None) -> list[Sample]:
+    return [] if value is None else [((), value)]
 
 
 def _by_blackbox_phase(probed: ProbedSession) -> Iterator[Sample]:
-    done = probed.result.phases
+    completed = probed.result.phases
     for name, phases in BLACKBOX_PHASES.items():
-        if phases[-1] in done or (name == "transfer" and not done.keys().isdisjoint(phases)):
-            yield (name,), sum(done.get(phase, 0.0) for phase in phases)
+        if phases[-1] in completed or (name == "transfer" and not completed.keys().isdisjoint(phases)):
+            yield (name,), sum(completed.get(phase, 0.0) for phase in phases)
 
 
 def _by_phase(probed: ProbedSession) -> Iterator[Sample]:
@@ -118,12 +122,12 @@ def _failure(probed: ProbedSession) -> Iterator[Sample]:
 
 
 def _factory_valid(probed: ProbedSession) -> list[Sample]:
-    """As `ws_factory_valid`: a welcome that nothing is wrong with, or a reason why not."""
+    """As `ws_factory_valid`: 1 after a faultless welcome, 0 if the result has a factory reason."""
     if not has_factory(probed.profile):
         return []
     if probed.result.factory_reason is not None:
-        return _known(0)
-    return _known(1) if Phase.ADMISSION in probed.result.phases else []
+        return _unlabelled(0)
+    return _unlabelled(1) if Phase.ADMISSION in probed.result.phases else []
 
 
 def _address(result: Result) -> bytes:
@@ -132,12 +136,12 @@ def _address(result: Result) -> bytes:
 
 def _ip_protocol(probed: ProbedSession) -> list[Sample]:
     packed = _address(probed.result)
-    return _known({4: 4, 16: 6}.get(len(packed)))
+    return _unlabelled({4: 4, 16: 6}.get(len(packed)))
 
 
 def _ip_hash(probed: ProbedSession) -> list[Sample]:
     packed = _address(probed.result)
-    return _known(_fnv(packed)) if packed else []
+    return _unlabelled(_fnv(packed)) if packed else []
 
 
 def _fnv(data: bytes) -> int:
@@ -153,40 +157,40 @@ GAUGES: Final = (
     _GaugeFamily(
         "probe_success",
         "1 if the probe that was asked passed, 0 if it failed or nothing was proved.",
-        lambda probed: _known(probed.verdict is Verdict.PASS),
+        lambda probed: _unlabelled(probed.verdict is Verdict.PASS),
     ),
     _GaugeFamily(
         "probe_duration_seconds",
         "Seconds the whole session took, its close included.",
-        lambda probed: _known(probed.took),
+        lambda probed: _unlabelled(probed.took),
     ),
     _GaugeFamily(
         "probe_timeout_seconds",
         "Seconds the session had to reach a verdict.",
-        lambda probed: _known(probed.timeout),
+        lambda probed: _unlabelled(probed.timeout),
     ),
     _GaugeFamily(
         "probe_dns_lookup_time_seconds",
         "Seconds the look-up of the host took.",
-        lambda probed: _known(probed.result.phases.get(Phase.RESOLVE)),
+        lambda probed: _unlabelled(probed.result.phases.get(Phase.RESOLVE)),
     ),
     _GaugeFamily("probe_ip_protocol", "4 or 6: the version of IP of the address that was probed.", _ip_protocol),
     _GaugeFamily("probe_ip_addr_hash", "Hash of the address that was probed, to see when it changes.", _ip_hash),
     _GaugeFamily(
         "probe_ssl_earliest_cert_expiry",
         "Unix time in seconds at which the first certificate ends of the chain that was verified.",
-        lambda probed: _known(probed.result.evidence.certificate_expiry),
+        lambda probed: _unlabelled(probed.result.evidence.certificate_expiry),
     ),
     # blackbox_exporter's WebSocket prober's
     _GaugeFamily(
         "probe_websocket_status_code",
         "HTTP status of the answer to the upgrade request, 0 if none came.",
-        lambda probed: _known(_status(probed.result)),
+        lambda probed: _unlabelled(_status(probed.result)),
     ),
     _GaugeFamily(
         "probe_websocket_connection_upgraded",
         "1 if the connection became a WebSocket, else 0.",
-        lambda probed: _known(Phase.UPGRADE in probed.result.phases),
+        lambda probed: _unlabelled(Phase.UPGRADE in probed.result.phases),
     ),
     _GaugeFamily(
         "probe_websocket_duration_seconds",
@@ -195,7 +199,7 @@ GAUGES: Final = (
         _by_blackbox_phase,
         ("phase",),
     ),
-    # ours
+    # without a counterpart in blackbox_exporter
     _GaugeFamily(
         "probe_websocket_phase_duration_seconds",
         "Seconds of each completed phase of the session.",
@@ -223,7 +227,7 @@ GAUGES: Final = (
     _GaugeFamily(
         "probe_websocket_close_code",
         "Code of the session's first close frame, 1006 if there was none; absent without a WebSocket.",
-        lambda probed: _known(probed.result.close.code if probed.result.close else None),
+        lambda probed: _unlabelled(probed.result.close.code if probed.result.close else None),
     ),
     _GaugeFamily(
         "probe_websocket_close_initiator_info",
@@ -245,17 +249,17 @@ GAUGES: Final = (
     _GaugeFamily(
         "probe_factory_slot_limit",
         "Connections the backend allows each identity, as its refusal said.",
-        lambda probed: _known(probed.result.slot_limit),
+        lambda probed: _unlabelled(probed.result.slot_limit),
     ),
     _GaugeFamily(
         "probe_factory_clock_skew_seconds",
         "Seconds the server's clock was ahead of ours in the welcome.",
-        lambda probed: _known(probed.result.evidence.clock_skew),
+        lambda probed: _unlabelled(probed.result.evidence.clock_skew),
     ),
     _GaugeFamily(
         "probe_websocket_distorted",
         "1 if the exporter was too busy for the seconds of this session to be believed, else 0.",
-        lambda probed: _known(probed.result.distorted),
+        lambda probed: _unlabelled(probed.result.distorted),
     ),
 )
 """In the order of the page."""

@@ -1,7 +1,7 @@
-"""Which series a target can have: every legal combination of label values, and what it starts with.
+"""The series that a target can have: every legal combination of label values, and its start value.
 
-Rule 1: a series that cannot be is not primed; one that can be and counts starts at 0, before the first session, so
-that `increase()` sees its first step. Rule 2: what is not known yet is absent, never 0.
+Rule 1: a counter that can increase starts at 0 before the first session, so that `increase()` sees its first step; a
+series that cannot occur is not made. Rule 2: a gauge whose value is unknown is absent, never 0.
 """
 
 from collections.abc import Iterator, Mapping
@@ -20,23 +20,28 @@ HTTP_CODES: Final = ("3xx", "400", "401", "403", "404", "429", "500", "502", "50
 
 OF_FACTORY: Final = (f.FACTORY_VALID, f.SLOT_LIMIT, f.CLOCK_SKEW, f.HEARTBEAT_INTERVAL, f.MAX_MESSAGE_SIZE)
 LEARNED: Final = (*OF_FACTORY, f.CERTIFICATE_EXPIRY)
-"""What a backend has told of itself: unknown at first, and unknown again when the target has another URL."""
+"""Gauges learned from the backend: unknown at first, and again after the target's URL has changed."""
 
 Key = tuple[Any, ...]
 """A family, and the label values after `target` in the family's order."""
 
 Start = float | None
-"""What a series starts with; None: absent until known."""
+"""The first value of a series; None: absent until known."""
 
 
 @dataclass(frozen=True, slots=True)
 class TargetSeries:
-    """What the metrics need to know of a target.
+    """The facts about a target that decide its series.
 
-    `identities`: aliases. `interval`, `timeout`: seconds. `every`: a probe runs in every n-th cycle.
-    `labels`: of the config. `slow_over`: seconds above which a passed probe is slow.
-    `tokenless`: a session that only connects sends no token; `withheld`: and deeper ones send it in the upgrade.
-    `has_token`: its deepest sessions send one. `confirm_after`: seconds from a first failure to a confirm run.
+    `identities`: aliases.
+    `interval`, `timeout`: seconds.
+    `every`: the probe runs in every n-th cycle.
+    `tokenless`: a session that only connects sends no token.
+    `withheld`: as `tokenless`, while deeper sessions send the token in the upgrade request.
+    `labels`: the labels that the config gives the target.
+    `slow_over`: seconds above which a passed probe counts as slow.
+    `has_token`: the deepest sessions send a token.
+    `confirm_after`: seconds from a first failure to its confirm run.
     """
 
     name: str
@@ -55,7 +60,7 @@ class TargetSeries:
 
 
 def target_series(target: Target, profile: Profile) -> TargetSeries:
-    """The series of a configured target, whose profile is `profile`."""
+    """The facts about a configured target with this profile."""
     return TargetSeries(
         name=target.name,
         profile=profile,
@@ -73,37 +78,37 @@ def target_series(target: Target, profile: Profile) -> TargetSeries:
     )
 
 
-def legal(target: TargetSeries) -> dict[Key, Start]:
-    """Every series the target can have, in no order that matters."""
+def legal_series(target: TargetSeries) -> dict[Key, Start]:
+    """Every series that the target can have, unordered."""
     parts = (_by_target(target), _by_probe(target), _failures(target), _closes(target), _by_identity(target))
     return dict(chain(*parts, _factory(target) if has_factory(target.profile) else ()))
 
 
-def intervals(target: TargetSeries) -> dict[Probe, float]:
+def probe_intervals(target: TargetSeries) -> dict[Probe, float]:
     """Seconds between two scheduled runs of each probe."""
     return {probe: target.interval * target.every[probe] for probe in probes_of(target.profile)}
 
 
-def watched(target: TargetSeries) -> OutagePolicy:
-    """What decides how the target's sessions make outages."""
+def outage_policy(target: TargetSeries) -> OutagePolicy:
+    """When failures of the target's sessions count as an outage."""
     causes = possible_causes(target.profile, tls=target.tls, factory=has_factory(target.profile))
-    return OutagePolicy(causes, intervals(target), len(target.identities), target.withheld, target.confirm_after)
+    return OutagePolicy(causes, probe_intervals(target), len(target.identities), target.withheld, target.confirm_after)
 
 
-def own() -> dict[Key, Start]:
-    """Every series of the exporter itself; `BUILD_INFO` comes with its labels."""
+def exporter_series() -> dict[Key, Start]:
+    """Every series of the exporter itself except `BUILD_INFO`, which `Metrics` adds with its label values."""
     return {(f.LOOP_LAG,): 0, (f.DISTORTED_RUNS,): 0, (f.RELOAD_OK,): 0, (f.RELOADED_AT,): 0}
 
 
 def http_code(status: int) -> str:
-    """The label value of a refused upgrade's HTTP status."""
+    """The label value for the HTTP status of a refused upgrade."""
     if 300 <= status < 400:  # noqa: PLR2004 - RFC 9110 section 15.4
         return "3xx"
     return str(status) if str(status) in HTTP_CODES else OTHER_WORD
 
 
 def passed_over_kinds(profile: Profile) -> frozenset[str]:
-    """The closed list of kinds of passed-over messages; what is not in it is `other`."""
+    """The label values for kinds of passed-over messages; every other kind counts as `other`."""
     return frozenset({*kinds_of(profile), OTHER_WORD})
 
 
@@ -115,7 +120,7 @@ def _by_target(target: TargetSeries) -> Iterator[tuple[Key, Start]]:
         yield (f.CERTIFICATE_EXPIRY,), None
     if target.has_token:
         yield (f.TOKEN_RESTING,), 0
-    yield from (((f.OUTAGE, cause), None) for cause in watched(target).causes)
+    yield from (((f.OUTAGE, cause), None) for cause in outage_policy(target).causes)
     counters = {
         f.IMPAIRED: Impairment,
         f.SKIPS: SkipCause,
@@ -139,7 +144,7 @@ def _by_probe(target: TargetSeries) -> Iterator[tuple[Key, Start]]:
         f.LAST_SUCCESS: None,
         f.DUE: None,
     }
-    for probe, interval in intervals(target).items():
+    for probe, interval in probe_intervals(target).items():
         yield from (((family, probe), start) for family, start in starts.items())
         yield (f.INTERVAL, probe), interval
         yield (f.SLOW_OVER, probe), target.slow_over[probe]

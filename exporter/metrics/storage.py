@@ -1,7 +1,7 @@
-"""Where the figures are kept: one flat list a target, behind the text of its layout.
+"""The samples: one flat list of values per target, which its layout turns into text.
 
-Rule 1: what a `SampleStore` offers is all that `doors` may use, so that another storage can take this one's place.
-Rule 2: whoever reads reads one moment: a shelf that is written to meanwhile keeps what it held (`Storage.reading`).
+Rule 1: `recorder` uses only the methods of `SampleStore`, so that another storage could take its place.
+Rule 2: a reader sees one moment: a store that is written to during a reading keeps a copy (`MetricStorage.read`).
 """
 
 from bisect import bisect_left
@@ -14,11 +14,11 @@ from exporter.metrics.layout import (
     BY_IDENTITY,
     LABELS_PLACEHOLDER,
     NAME_PLACEHOLDER,
-    Figure,
+    SampleValue,
     SeriesLayout,
-    alias,
+    alias_placeholder,
     layout_of,
-    slots,
+    slot_count,
 )
 from exporter.metrics.series import Key, Start
 
@@ -29,154 +29,154 @@ class SampleStore:
     def __init__(self, target: str | None) -> None:
         self._names = {NAME_PLACEHOLDER: target or ""}
         self._aliases: dict[str, str] = {}
-        self._figures: list[Figure] = []
+        self._values: list[SampleValue] = []
         self._layout = layout_of(())
-        self._strays: set[Key] = set()
-        self._kept: tuple[object, Mapping[str, str], SeriesLayout, list[Figure]] | None = None
+        self._unexpected: set[Key] = set()
+        self._copy: tuple[object, Mapping[str, str], SeriesLayout, list[SampleValue]] | None = None
 
-    def arrange(self, legal: Mapping[Key, Start], aliases: Sequence[str] = (), labels: str = "") -> None:
-        """Make the series that have a start, keep those that are there, drop those that are legal no more.
+    def set_series(self, legal: Mapping[Key, Start], aliases: Sequence[str] = (), labels: str = "") -> None:
+        """Make exactly these series: keep the values of those that exist, add those with a start, drop all others.
 
-        `aliases`: those of the identities, in their order. `labels`: see `layout.labels_text`.
+        `aliases`: of the identities, in the order of the pool. `labels`: as `layout.labels_text` returns them.
         """
-        self._strays.clear()
-        before = {key: self._slice(key) for key in self._keys()}
-        self._aliases = {name: alias(number) for number, name in enumerate(aliases)}
-        marks = {mark: name for name, mark in self._aliases.items()}
-        self._names = {NAME_PLACEHOLDER: self._names[NAME_PLACEHOLDER], **marks, LABELS_PLACEHOLDER: labels}
-        self._lay_out(layout_of(tuple(map(self._placed, legal))), before)
+        self._unexpected.clear()
+        before = {key: self._values_of(key) for key in self._keys()}
+        self._aliases = {name: alias_placeholder(number) for number, name in enumerate(aliases)}
+        placeholders = {placeholder: name for name, placeholder in self._aliases.items()}
+        self._names = {NAME_PLACEHOLDER: self._names[NAME_PLACEHOLDER], **placeholders, LABELS_PLACEHOLDER: labels}
+        self._change_layout(layout_of(tuple(map(self._layout_key, legal))), before)
         for key, start in legal.items():
-            at = self._layout.at[self._placed(key)]
+            slot = self._layout.slots[self._layout_key(key)]
             if start:
-                self._figures[at] = start
-            elif start is not None and self._figures[at] is None:
-                self._figures[at : at + slots(key[0])] = [0] * slots(key[0])
+                self._values[slot] = start
+            elif start is not None and self._values[slot] is None:
+                self._values[slot : slot + slot_count(key[0])] = [0] * slot_count(key[0])
 
-    def _lay_out(self, layout: SeriesLayout, before: Mapping[Key, list[Figure]]) -> None:
-        """Move to another layout; what it does not have is dropped, what is new is not known yet."""
-        self._layout, self._figures = layout, [None] * layout.size
-        for key, figures in before.items():
-            at = layout.at.get(self._placed(key))
-            if at is not None:
-                self._figures[at : at + len(figures)] = figures
+    def _change_layout(self, layout: SeriesLayout, before: Mapping[Key, list[SampleValue]]) -> None:
+        """Move the values to another layout: series that it lacks are dropped, series that are new are unknown."""
+        self._layout, self._values = layout, [None] * layout.size
+        for key, values in before.items():
+            slot = layout.slots.get(self._layout_key(key))
+            if slot is not None:
+                self._values[slot : slot + len(values)] = values
 
     def _keys(self) -> Iterator[Key]:
-        """The series that have a place."""
-        for family, *values in self._layout.at:
-            yield (family, *(self._names.get(value, value) for value in values))
+        """Every series."""
+        for family, *labels in self._layout.slots:
+            yield (family, *(self._names.get(label, label) for label in labels))
 
-    def _placed(self, key: Key) -> Key:
-        """The key as layouts have it: an alias is the place of its identity in the pool."""
+    def _layout_key(self, key: Key) -> Key:
+        """The key as the layout has it: the placeholder of an identity instead of its alias."""
         return (key[0], self._aliases.get(key[1], key[1])) if key[0] in BY_IDENTITY else key
 
-    def _slice(self, key: Key) -> list[Figure]:
-        at = self._layout.at[self._placed(key)]
-        return self._figures[at : at + slots(key[0])]
+    def _values_of(self, key: Key) -> list[SampleValue]:
+        slot = self._layout.slots[self._layout_key(key)]
+        return self._values[slot : slot + slot_count(key[0])]
 
     def add(self, *key: Any, amount: float = 1) -> None:
-        """Count."""
-        at = self._at(key)
-        self._figures[at] = (self._figures[at] or 0) + amount
+        """Add to a counter."""
+        slot = self._slot(key)
+        self._values[slot] = (self._values[slot] or 0) + amount
 
     def get(self, *key: Any) -> float:
-        """A gauge or a counter; 0 if it is not known."""
-        return self._figures[self._at(key)] or 0
+        """The value of a gauge or a counter; 0 if it is unknown."""
+        return self._values[self._slot(key)] or 0
 
     def set(self, value: float, *key: Any) -> None:
         """Set a gauge."""
-        at = self._at(key)  # first: to make a place makes another list
-        self._figures[at] = +value  # a bool becomes a number
+        slot = self._slot(key)  # before the assignment: to add a series replaces the list
+        self._values[slot] = +value  # a bool becomes a number
 
     def unset(self, *key: Any) -> None:
-        """Make a gauge unknown again."""
-        at = self._layout.at.get(self._placed(key))
-        if at is not None:
-            self._figures[at] = None
+        """Make a gauge unknown."""
+        slot = self._layout.slots.get(self._layout_key(key))
+        if slot is not None:
+            self._values[slot] = None
 
     def observe(self, value: float, *key: Any) -> None:
-        """Put a value into a histogram."""
-        first, buckets, figures = self._at(key), key[0].buckets, self._figures
-        figures[first + bisect_left(buckets, value)] += 1  # type: ignore[operator]  # every figure is known
-        figures[first + len(buckets) + 1] += value  # type: ignore[operator]
+        """Add a value to a histogram."""
+        first, buckets, values = self._slot(key), key[0].buckets, self._values
+        values[first + bisect_left(buckets, value)] += 1  # type: ignore[operator]  # a histogram has no None
+        values[first + len(buckets) + 1] += value  # type: ignore[operator]
 
     def unexpected_series(self) -> Iterator[Key]:
-        """Series that are there although no combination of the target is legal for them."""
-        return iter(self._strays)
+        """Series that exist although they are not legal for the target."""
+        return iter(self._unexpected)
 
-    def _at(self, key: Key) -> int:
-        at = self._layout.at.get(key)
-        if at is None:  # an alias, or new
-            at = self._layout.at.get(self._placed(key))
-        return self._made(key) if at is None else at
+    def _slot(self, key: Key) -> int:
+        slot = self._layout.slots.get(key)
+        if slot is None:  # the key has an alias, or is new
+            slot = self._layout.slots.get(self._layout_key(key))
+        return self._add_unexpected(key) if slot is None else slot
 
-    def _made(self, key: Key) -> int:
-        """A place for a series that no table foresaw: it is counted all the same, and can be found."""
-        self._strays.add(key)
-        before = {known: self._slice(known) for known in self._keys()}
-        self._lay_out(SeriesLayout((*self._layout.at, self._placed(key))), before)
-        at, length = self._layout.at[self._placed(key)], slots(key[0])
-        self._figures[at : at + length] = [0] * length
-        return at
+    def _add_unexpected(self, key: Key) -> int:
+        """Add a series that is not legal: nothing that happened goes uncounted, and tests can find it."""
+        self._unexpected.add(key)
+        before = {series: self._values_of(series) for series in self._keys()}
+        self._change_layout(SeriesLayout((*self._layout.slots, self._layout_key(key))), before)
+        slot, count = self._layout.slots[self._layout_key(key)], slot_count(key[0])
+        self._values[slot : slot + count] = [0] * count
+        return slot
 
     # Reading -------------------------------------------------------------------------------------------------------
 
-    def keep(self, reading: object) -> None:
-        """Keep what is here for who is reading now: it is about to change."""
-        if self._kept is None or self._kept[0] is not reading:
-            self._kept = reading, self._names, self._layout, self._figures.copy()
+    def copy_for(self, reading: object) -> None:
+        """Copy the values for this reading, once; to be called before they change."""
+        if self._copy is None or self._copy[0] is not reading:
+            self._copy = reading, self._names, self._layout, self._values.copy()
 
-    def let_go(self) -> None:
-        """Nobody is reading any more."""
-        self._kept = None
+    def drop_copy(self) -> None:
+        """Drop the copy at the end of the reading."""
+        self._copy = None
 
     def text(self, family: Family, reading: object) -> str:
         """The lines of a family, as they were when `reading` began."""
-        kept = self._kept
-        if kept is not None and kept[0] is reading:
-            _, names, layout, figures = kept
+        copy = self._copy
+        if copy is not None and copy[0] is reading:
+            _, names, layout, values = copy
         else:
-            names, layout, figures = self._names, self._layout, self._figures
-        block = layout.blocks.get(family)
-        return block.text(names, figures) if block is not None else ""
+            names, layout, values = self._names, self._layout, self._values
+        template = layout.templates.get(family)
+        return template.text(names, values) if template is not None else ""
 
 
 class MetricStorage:
-    """The exporter's own shelf and one for each target."""
+    """One store for the exporter itself and one for each target."""
 
     def __init__(self) -> None:
         self._own = SampleStore(None)
-        self._shelves: dict[str, SampleStore] = {}
+        self._stores: dict[str, SampleStore] = {}
         self._reading: object = None
 
     def own(self) -> SampleStore:
-        """The series that belong to no target, to be written to now."""
-        return self.open(self._own)
+        """The store of the exporter itself, ready to be written to."""
+        return self.writable(self._own)
 
     def add(self, target: str) -> SampleStore:
-        """Put up an empty shelf."""
-        shelf = self._shelves[target] = SampleStore(target)
-        return shelf
+        """Add an empty store for a target."""
+        store = self._stores[target] = SampleStore(target)
+        return store
 
     def remove(self, target: str) -> None:
-        """Take down a shelf, with all its series."""
-        del self._shelves[target]
+        """Remove the store of a target, with all its series."""
+        del self._stores[target]
 
-    def open(self, shelf: SampleStore) -> SampleStore:
-        """The shelf, to be written to now."""
+    def writable(self, store: SampleStore) -> SampleStore:
+        """The store, ready to be written to until control returns to the event loop."""
         if self._reading is not None:
-            shelf.keep(self._reading)
-        return shelf
+            store.copy_for(self._reading)
+        return store
 
     @contextmanager
     def read(self) -> Iterator[tuple[object, list[SampleStore]]]:
-        """All shelves as they are now, and the reading to ask them with; raises RuntimeError if one is under way."""
+        """Begin a reading: yields it and all stores as they are now. Raises RuntimeError if another is under way."""
         if self._reading is not None:
             raise RuntimeError("a reading within a reading")
         self._reading = reading = object()
-        shelves = [self._own, *self._shelves.values()]
+        stores = [self._own, *self._stores.values()]
         try:
-            yield reading, shelves
+            yield reading, stores
         finally:
             self._reading = None
-            for shelf in shelves:
-                shelf.let_go()
+            for store in stores:
+                store.drop_copy()

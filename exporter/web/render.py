@@ -1,7 +1,7 @@
 """The figures as bytes, written in slices between the sessions' turns.
 
 Rule 1: a slice holds the event loop for half a millisecond (`host.SLICE_SECONDS`), and no figure changes from one slice
-to the next (`Metrics.figures`). Rule 2: what does not need the loop is done in a thread: compression, /proc.
+to the next (`Metrics.samples`). Rule 2: what does not need the loop is done in a thread: compression, /proc.
 Rule 3: one page at a time, and who asks for the same form meanwhile gets the same bytes. So a storm of scrapes costs
 one page after the other and never a queue. Rule 4: a page is kept packed, for it is twenty times as long when it is
 not: who takes no gzip gets it unpacked piece by piece. To free 25 MB in one go would hold the loop for milliseconds.
@@ -33,10 +33,10 @@ T = TypeVar("T")
 class MetricSource(Protocol):
     """What there is to tell; see `metrics.Metrics`."""
 
-    def figures(self, form: ExpositionFormat) -> Generator[str]:
+    def samples(self, form: ExpositionFormat) -> Generator[str]:
         """The series of one moment, in pieces; to be closed."""
 
-    def machine(self, form: ExpositionFormat) -> str:
+    def process_metrics(self, form: ExpositionFormat) -> str:
         """The end of the page; takes a moment, called in a thread."""
 
 
@@ -57,8 +57,8 @@ class PackedPage:
 class PageRenderer:
     """Renders pages; `close` it."""
 
-    def __init__(self, figures: MetricSource) -> None:
-        self._figures = figures
+    def __init__(self, source: MetricSource) -> None:
+        self._source = source
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="render")
         self._in_flight: dict[ExpositionFormat, asyncio.Task[PackedPage]] = {}
         self._alone = asyncio.Lock()
@@ -96,10 +96,10 @@ class PageRenderer:
         async with self._alone:
             self.renders += 1
             packer, since = _GzipPacker(self._in_thread), asyncio.get_running_loop().time()
-            with closing(self._figures.figures(form)) as pieces:
+            with closing(self._source.samples(form)) as pieces:
                 async for piece in cooperatively(pieces):
                     await packer.add(piece)
-            await packer.add(await self._in_thread(self._figures.machine, form))
+            await packer.add(await self._in_thread(self._source.process_metrics, form))
             return await packer.finished(since)
 
     async def _in_thread(self, work: Callable[..., T], *arguments: Any) -> T:

@@ -12,7 +12,7 @@ class ScrapeEndpoint:
 
     def __init__(self, site: Site) -> None:
         self._site = site
-        self._renderer = PageRenderer(site.figures)
+        self._renderer = PageRenderer(site.metric_source)
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         """Send the figures of this moment; HEAD gets the headers only."""

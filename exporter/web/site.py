@@ -48,7 +48,7 @@ class Site(Protocol):
         """What the status page shows."""
 
     @property
-    def figures(self) -> MetricSource:
+    def metric_source(self) -> MetricSource:
         """What a scrape is made of."""
 
     def scraped(self, since: float) -> None:

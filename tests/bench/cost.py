@@ -429,8 +429,8 @@ def sinks(running, results):
         running._ground.history.add_cycle(result)
 
     def count_it(result):
-        running._ground.metrics.observe(result)
-        running._ground.metrics.cycle(result)
+        running._ground.metrics.record_result(result)
+        running._ground.metrics.record_cycle(result)
 
     acts = {"sinks": everything, "  metrics": count_it, "  history": keep_it, "  log": log.session}
     known = [(result,) for result in results]

@@ -82,7 +82,7 @@ DOORS = {
     "script, order": [(probing, "Script"), (probing, "Order")],
     "verdicts": [(probing, "judge")],
     "result": [(probing, "_result")],
-    "metrics": [(Metrics, name) for name in ("observe", "cycle", "open_connections")],
+    "metrics": [(Metrics, name) for name in ("record_result", "record_cycle", "set_open_connections")],
     "identities' gauges": [(ResultDispatcher, "tell_identities")],
     "transcript": [(Transcript, name) for name in ("received", "sending", "sent", "frames")],
     "history": [(History, name) for name in ("add", "cycle")],

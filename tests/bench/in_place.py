@@ -85,7 +85,7 @@ DOORS = {
     "metrics": [(Metrics, name) for name in ("record_result", "record_cycle", "set_open_connections")],
     "identities' gauges": [(ResultDispatcher, "tell_identities")],
     "transcript": [(Transcript, name) for name in ("received", "sending", "sent", "frames")],
-    "history": [(History, name) for name in ("add", "cycle")],
+    "history": [(History, name) for name in ("add", "add_cycle")],
     "log line": [(log, "session")],
 }
 """Part → the functions through which a session enters it."""

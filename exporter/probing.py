@@ -18,7 +18,16 @@ from typing import Final, NamedTuple, Self
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from exporter import __version__
-from exporter.budget import MOMENTARY_HOLDUPS, Grant, Refusal, SessionCost, SettlementEffects, admit, key_print, settle
+from exporter.budget import (
+    MOMENTARY_HOLDUPS,
+    Grant,
+    Refusal,
+    SessionCost,
+    SettlementEffects,
+    admit,
+    settle,
+    short_fingerprint,
+)
 from exporter.classify import (
     REPLAY_WINDOW_SECONDS,
     Classification,
@@ -83,11 +92,12 @@ NO_LIMITS: Final = TimeLimits()
 
 
 class ProbeRequest(NamedTuple):
-    """One session asked for: a job's cycle, perhaps with another identity or depth than its own turn has.
+    """A request for one session: a cycle of a job, perhaps with another identity or depth than the cycle's own.
 
-    `beside`: a session that no schedule asked for, in the process whose schedule it must leave room for. `patience`:
-    seconds it may wait for the identity's other connection to end, or for the verdict on another token. `forced`: it
-    sends its token although rejected ones put it to rest.
+    within: limits of this session
+    shares_process_with_schedule: an unscheduled session in the process of the schedule that it must leave room for
+    patience: seconds to wait for the identity's other connection to end, or for the verdict on another token
+    forced: send the token although it rests after rejections
     """
 
     job: Job
@@ -96,20 +106,20 @@ class ProbeRequest(NamedTuple):
     depth: Probe
     identity: str | None
     within: TimeLimits = NO_LIMITS
-    beside: bool = False
+    shares_process_with_schedule: bool = False
     patience: float = 0.0
     forced: bool = False
 
     @property
     def timeout(self) -> float:
-        """Seconds to a verdict; what the ledger counts on is the target's own, which is never less."""
+        """Seconds to a verdict; the ledger assumes the target's own timeout, which is never less."""
         return min(self.job.target.timeout, self.within.verdict)
 
     def request(self, run: str) -> SessionCost:
-        """What it would cost."""
+        """Return the cost of the session."""
         due = self.job.due(self.cycle) if self.trigger is Trigger.SCHEDULE else None
         request = self.job.request(run, self.depth, self.identity, self.trigger, due=due)
-        return request._replace(beside=self.beside, forced=self.forced)
+        return request._replace(shares_process_with_schedule=self.shares_process_with_schedule, forced=self.forced)
 
     def after(self, waited: float) -> Self:
         """What is left of its time."""
@@ -161,11 +171,11 @@ class Prober:
     async def run(self, turn: ProbeRequest) -> Result | Skip:
         """Run one turn; a `Skip` if the ledger has no room for it."""
         request = turn.request(secrets.token_hex(8))
-        request = request._replace(key_print=self._key_print(turn)) if request.key is not None else request
+        request = request._replace(key_fingerprint=self._key_fingerprint(turn)) if request.key is not None else request
         began = self._clock.monotonic()
         answer = await self._admitted(request, began + turn.patience)
         if isinstance(answer, Refusal):
-            _logger.debug("skipped: %s", answer.words, extra={"keys": {"target": turn.job.name}})
+            _logger.debug("skipped: %s", answer.reason_text, extra={"keys": {"target": turn.job.name}})
             return Skip(turn.job.name, answer.cause, answer.holdup, answer.until)
         return await self._granted(turn.after(self._clock.monotonic() - began), answer.request)
 
@@ -181,11 +191,11 @@ class Prober:
             with suppress(TimeoutError):  # sessions of other processes end without a word to us
                 await asyncio.wait_for(settled.wait(), min(left, RECHECK_SECONDS))
 
-    def _key_print(self, turn: ProbeRequest) -> str:
+    def _key_fingerprint(self, turn: ProbeRequest) -> str:
         """Tells the key that stands in its file now; empty if none can be had: the session will say why."""
         auth = turn.job.target.auth
         try:
-            return "" if auth is None else key_print(self._keys.key(auth.source).fingerprint)
+            return "" if auth is None else short_fingerprint(self._keys.key(auth.source).fingerprint)
         except FileError:
             return ""
 
@@ -347,10 +357,10 @@ def _secrets(target: Target, token: str, carried: TokenPlacement) -> tuple[str, 
 
 SETTLEMENT_TEXTS: Final = {
     "slot_limit": "the backend keeps fewer slots per user than configured: the lower number binds from now on",
-    "identity_cooldowns": "the identity rests: its turns go connect-deep until the backend's slots are released",
-    "token_cooldowns": "the token was rejected and rests: none is sent until then; another key in its file is "
+    "identity_rests": "the identity rests: its turns go connect-deep until the backend's slots are released",
+    "token_cooldown": "the token was rejected and rests: none is sent until then; another key in its file is "
     "tried sooner",
-    "endpoint_cooldowns": "the endpoint limits the rate of connects: none is made until then",
+    "endpoint_rests_until": "the endpoint limits the rate of connects: none is made until then",
 }
 """What a session can change for the sessions after it: fields of `SettlementEffects`, in words."""
 TO_EVIDENCE: Final = (
@@ -364,15 +374,15 @@ def _place(job: Job) -> tuple[str, str]:
 
 
 def _tell(turn: ProbeRequest, settled: SettlementEffects) -> None:
-    rest, endpoint_cooldowns = settled.token_cooldowns, settled.endpoint_cooldowns
+    cooldown, endpoint_rests_until = settled.token_cooldown, settled.endpoint_rests_until
     more: dict[str, dict[str, str | int | None]] = {
         "slot_limit": {"slot_limit": settled.slot_limit},
-        "token_cooldowns": {"until": _moment(rest.until)} if rest and rest.until is not None else {},
-        "endpoint_cooldowns": {"until": _moment(endpoint_cooldowns)} if endpoint_cooldowns is not None else {},
+        "token_cooldown": {"until": _moment(cooldown.until)} if cooldown and cooldown.until is not None else {},
+        "endpoint_rests_until": {"until": _moment(endpoint_rests_until)} if endpoint_rests_until is not None else {},
     }
     for change, words in SETTLEMENT_TEXTS.items():
         if getattr(settled, change):
-            sentence = TO_EVIDENCE if change == "token_cooldowns" and not more[change] else words
+            sentence = TO_EVIDENCE if change == "token_cooldown" and not more[change] else words
             keys: dict[str, str | int | None] = {"target": turn.job.name, "identity": turn.identity}
             keys |= more.get(change, {})
             _logger.warning(sentence, extra={"keys": keys})

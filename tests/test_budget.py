@@ -62,14 +62,14 @@ LOST = {"verdicts": dict.fromkeys(Probe, Verdict.FAIL), "reason": Reason.RESET, 
 def granted(ledger, now, run="run", **changes):
     """Ask, and give the request if it is granted."""
     asked = request(run, **changes)
-    answer = ledger.ask(asked, now)
+    answer = ledger.grant_or_refuse(asked, now)
     assert isinstance(answer, Grant), answer
     return asked
 
 
 def refused(ledger, now, **changes):
     """Ask, and give the cause of the refusal."""
-    answer = ledger.ask(request("refused", **changes), now)
+    answer = ledger.grant_or_refuse(request("refused", **changes), now)
     assert isinstance(answer, Refusal), answer
     return answer.cause
 
@@ -95,18 +95,18 @@ def test_a_slot_is_held_from_connect_until_its_release_after_the_close():
     """While open it counts, and for slot_release after the close."""
     ledger = Ledger()
     asked = granted(ledger, NOW)
-    assert ledger.held("user", NOW) == 1
+    assert ledger.held_slots("user", NOW) == 1
     ledger.release(asked, NOW + 5)
-    assert ledger.held("user", NOW + 304.9) == 1
-    assert ledger.held("user", NOW + 305) == 0
+    assert ledger.held_slots("user", NOW + 304.9) == 1
+    assert ledger.held_slots("user", NOW + 305) == 0
 
 
 def test_a_session_that_never_ends_is_held_as_long_as_it_can_have_lasted():
     """After a crash the slot expires at the latest moment the session and its release can have ended."""
     ledger = Ledger()
     granted(ledger, NOW, open_for=12.0)
-    assert ledger.held("user", NOW + 311.9) == 1
-    assert ledger.held("user", NOW + 312) == 0
+    assert ledger.held_slots("user", NOW + 311.9) == 1
+    assert ledger.held_slots("user", NOW + 312) == 0
 
 
 def test_a_release_that_comes_late_still_counts():
@@ -115,14 +115,14 @@ def test_a_release_that_comes_late_still_counts():
     asked = granted(ledger, NOW)
     ledger.prune(NOW + 400)
     ledger.release(asked, NOW + 400)
-    assert ledger.held("user", NOW + 699) == 1
+    assert ledger.held_slots("user", NOW + 699) == 1
 
 
 def test_a_session_that_cannot_have_taken_a_slot_gives_it_back():
     """A connect that failed before the server could accept it holds nothing."""
     ledger = Ledger()
     session(ledger, NOW, slot=False)
-    assert ledger.held("user", NOW + 1) == 0
+    assert ledger.held_slots("user", NOW + 1) == 0
 
 
 def test_an_identity_holds_at_most_its_slots_less_the_reserve():
@@ -130,7 +130,7 @@ def test_an_identity_holds_at_most_its_slots_less_the_reserve():
     ledger = proven()
     for number in range(4):
         session(ledger, NOW + number * 10, str(number))
-    answer = ledger.ask(request(), NOW + 100)
+    answer = ledger.grant_or_refuse(request(), NOW + 100)
     assert answer == Refusal(SkipCause.BUDGET, Holdup.SLOTS, "4 of 4 slots held", NOW + 301)
     granted(ledger, NOW + 301)
 
@@ -148,7 +148,7 @@ def test_without_a_limit_nothing_is_over_budget():
     ledger = proven(slots=0)
     for number in range(100):
         session(ledger, NOW + number * 2, str(number), slots=0)
-    assert ledger.budget(request(slots=0), NOW) is None
+    assert ledger.slot_budget(request(slots=0), NOW) is None
 
 
 def test_an_identity_has_one_connection_at_a_time():
@@ -167,8 +167,8 @@ def test_sessions_without_a_token_take_no_slot_and_no_identity():
     ledger = proven()
     granted(ledger, NOW, "first")
     for number in range(50):
-        assert isinstance(ledger.ask(request(str(number)).without_token(), NOW), Grant)
-    assert ledger.held("user", NOW) == 1
+        assert isinstance(ledger.grant_or_refuse(request(str(number)).without_token(), NOW), Grant)
+    assert ledger.held_slots("user", NOW) == 1
 
 
 # --- What the backend says of its limit
@@ -177,36 +177,36 @@ def test_sessions_without_a_token_take_no_slot_and_no_identity():
 def test_a_learned_limit_below_the_configured_one_binds_at_once():
     """After `managers (3)` in an error text two slots are left of the twenty configured."""
     ledger = proven()
-    ledger.learn("host:443", 3, NOW)
-    assert ledger.budget(request(slots=20), NOW) == 2
-    assert ledger.budget(request(slots=0), NOW) == 2
-    assert ledger.budget(request(slots=2), NOW) == 1
-    assert ledger.budget(request(slots=20)._replace(authority="other:443"), NOW) == 19
+    ledger.record_slot_limit("host:443", 3, NOW)
+    assert ledger.slot_budget(request(slots=20), NOW) == 2
+    assert ledger.slot_budget(request(slots=0), NOW) == 2
+    assert ledger.slot_budget(request(slots=2), NOW) == 1
+    assert ledger.slot_budget(request(slots=20)._replace(authority="other:443"), NOW) == 19
 
 
 def test_the_last_limit_learned_counts_and_is_believed_for_a_day():
     """A backend that is redeployed with more slots is not held to its old ones for ever."""
     ledger = Ledger()
-    ledger.learn("host:443", 5, NOW)
-    ledger.learn("host:443", 10, NOW + 10)
-    assert ledger.learned("host:443", NOW + 20) == 10
-    assert ledger.learned("host:443", NOW + 10 + 86_399) == 10
-    assert ledger.learned("host:443", NOW + 10 + 86_400) is None
+    ledger.record_slot_limit("host:443", 5, NOW)
+    ledger.record_slot_limit("host:443", 10, NOW + 10)
+    assert ledger.learned_slots("host:443", NOW + 20) == 10
+    assert ledger.learned_slots("host:443", NOW + 10 + 86_399) == 10
+    assert ledger.learned_slots("host:443", NOW + 10 + 86_400) is None
 
 
 @pytest.mark.parametrize("slots", [0, -1, 10**9])
 def test_a_limit_that_cannot_be_one_is_passed_over(slots):
     """Figures of the network do not switch the probe off."""
     ledger = Ledger()
-    ledger.learn("host:443", slots, NOW)
-    assert ledger.learned("host:443", NOW) is None
+    ledger.record_slot_limit("host:443", slots, NOW)
+    assert ledger.learned_slots("host:443", NOW) is None
 
 
 def test_a_backend_of_a_single_slot_is_still_asked():
     """Less the reserve nothing would be left, and nobody would ever see that it is well again."""
     ledger = Ledger()
-    ledger.learn("host:443", 1, NOW)
-    assert ledger.budget(request(), NOW) == 1
+    ledger.record_slot_limit("host:443", 1, NOW)
+    assert ledger.slot_budget(request(), NOW) == 1
 
 
 # --- Rests
@@ -219,14 +219,14 @@ def test_after_a_slot_limit_the_identity_rests_for_the_release_time():
     settled = settle(
         ledger, asked, result(factory_reason=FactoryReason.SLOT_LIMIT, slot_limit=3), NOW + 1, slot_taken=True
     )
-    assert (settled.slot_limit, settled.identity_cooldowns, settled.token_cooldowns) == (3, True, None)
-    assert ledger.held("user", NOW + 2) == 0, "the refused session took no slot"
+    assert (settled.slot_limit, settled.identity_rests, settled.token_cooldown) == (3, True, None)
+    assert ledger.held_slots("user", NOW + 2) == 0, "the refused session took no slot"
     assert refused(ledger, NOW + 300.9) is SkipCause.RESTING
     granted(ledger, NOW + 2, "beside", user="another")
-    assert ledger.resting(request(), NOW + 300.9)
-    assert not ledger.resting(request(user="another"), NOW + 2)
+    assert ledger.is_resting(request(), NOW + 300.9)
+    assert not ledger.is_resting(request(user="another"), NOW + 2)
     granted(ledger, NOW + 301)
-    assert not ledger.resting(request(), NOW + 301)
+    assert not ledger.is_resting(request(), NOW + 301)
 
 
 def test_a_learned_limit_is_news_only_once():
@@ -241,7 +241,7 @@ def test_a_learned_limit_is_news_only_once():
 def test_a_resting_turn_goes_connect_deep_without_a_token_where_it_may():
     """Scheduled turns only, and only where the profile connects without a token."""
     ledger = proven()
-    ledger.rest_user("user", 300, NOW)
+    ledger.start_user_cooldown("user", 300, NOW)
     shallow = admit(ledger, request(), NOW)
     assert isinstance(shallow, Grant)
     assert (shallow.request.depth, shallow.request.user, shallow.request.key) == (Probe.CONNECT, None, None)
@@ -255,8 +255,8 @@ def test_only_resting_makes_a_turn_shallow():
     ledger = proven()
     granted(ledger, NOW, "open")
     assert admit(ledger, request(), NOW).cause is SkipCause.OVERLAP
-    ledger.rest_endpoint("host", 60, NOW)
-    ledger.rest_user("user", 60, NOW)
+    ledger.start_endpoint_cooldown("host", 60, NOW)
+    ledger.start_user_cooldown("user", 60, NOW)
     assert admit(ledger, request(), NOW).cause is SkipCause.RATE
 
 
@@ -269,9 +269,9 @@ def test_an_endpoint_that_limits_the_rate_rests_as_it_asks(retry_after, rests):
     ledger = proven()
     asked = granted(ledger, NOW, rate=None)
     told = result(**{**LOST, "reason": Reason.RATE_LIMITED}, retry_after=retry_after)
-    assert settle(ledger, asked, told, NOW, slot_taken=False).endpoint_cooldowns == (NOW + rests if rests else None)
+    assert settle(ledger, asked, told, NOW, slot_taken=False).endpoint_rests_until == (NOW + rests if rests else None)
     if rests:
-        answer = ledger.ask(request().without_token(), NOW + rests - 0.5)
+        answer = ledger.grant_or_refuse(request().without_token(), NOW + rests - 0.5)
         assert (answer.cause, answer.until) == (SkipCause.RATE, NOW + rests)
     assert ledger.endpoint_cooldown_until("host", NOW + rests) is None
     granted(ledger, NOW + rests, "later")
@@ -280,8 +280,8 @@ def test_an_endpoint_that_limits_the_rate_rests_as_it_asks(retry_after, rests):
 def test_a_rest_is_never_shortened():
     """A second, shorter Retry-After does not end the first."""
     ledger = Ledger()
-    ledger.rest_endpoint("host", 500, NOW)
-    ledger.rest_endpoint("host", 5, NOW + 1)
+    ledger.start_endpoint_cooldown("host", 500, NOW)
+    ledger.start_endpoint_cooldown("host", 5, NOW + 1)
     assert ledger.endpoint_cooldown_until("host", NOW + 499) == NOW + 500
 
 
@@ -309,7 +309,7 @@ def test_a_pass_makes_the_key_good_again():
     session(ledger, NOW, "1", rejected=True)
     session(ledger, NOW + 20, "2", rejected=True, user="b")
     session(ledger, NOW + 400, "trial", user="c")
-    assert not ledger.resting(request(), NOW + 402)
+    assert not ledger.is_resting(request(), NOW + 402)
     for number in range(20):
         granted(ledger, NOW + 402, str(number), user=f"user-{number}")
 
@@ -377,7 +377,7 @@ def test_a_wrong_key_sends_two_tokens_and_then_one_trial_at_a_time(seed):
     for second in range(7_200):
         now = NOW + second
         for number in range(3):
-            answer = ledger.ask(request(f"{second}-{number}", user=f"{second}-{number}"), now)
+            answer = ledger.grant_or_refuse(request(f"{second}-{number}", user=f"{second}-{number}"), now)
             if isinstance(answer, Grant):
                 sent += 1
                 first = len(rejections) + len(flights) < 2
@@ -398,8 +398,8 @@ def test_connects_to_a_host_are_limited_in_any_minute():
     """The next one is refused until the oldest is a minute ago; anonymous ones count as well."""
     ledger = Ledger()
     for number in range(3):
-        assert isinstance(ledger.ask(request(str(number), rate=3).without_token(), NOW + number), Grant)
-    answer = ledger.ask(request(rate=3), NOW + 59.9)
+        assert isinstance(ledger.grant_or_refuse(request(str(number), rate=3).without_token(), NOW + number), Grant)
+    answer = ledger.grant_or_refuse(request(rate=3), NOW + 59.9)
     assert (answer.cause, answer.until) == (SkipCause.RATE, NOW + 60)
     granted(ledger, NOW + 60, rate=3)
 
@@ -487,7 +487,7 @@ def test_only_the_backends_own_word_on_a_token_is_a_verdict(told, verdict):
     asked = granted(ledger, NOW, "1")
     settle(ledger, asked, result(**told), NOW + 1, slot_taken=False)
     rooms = {False: 99, True: 1, None: 2}
-    answers = [ledger.ask(request(str(number), user=str(number)), NOW + 1) for number in range(99)]
+    answers = [ledger.grant_or_refuse(request(str(number), user=str(number)), NOW + 1) for number in range(99)]
     assert sum(isinstance(answer, Grant) for answer in answers) == rooms[verdict]
 
 
@@ -498,7 +498,7 @@ def test_the_second_rejection_says_that_the_key_rests():
         settle(ledger, granted(ledger, NOW + n * 20, str(n)), result(**REJECTED), NOW + n * 20 + 1, slot_taken=False)
         for n in range(2)
     ]
-    assert [told.token_cooldowns for told in settled] == [None, TokenCooldown(Holdup.REJECTED, NOW + 321)]
+    assert [told.token_cooldown for told in settled] == [None, TokenCooldown(Holdup.REJECTED, NOW + 321)]
 
 
 # --- Events
@@ -517,9 +517,9 @@ def history(ledger, seed):
             "rate": dice.choice((None, 60)),
             "slot_release": dice.choice((0.0, 300.0)),
             "breakers": dice.choice(((), BREAKERS)),
-            "key_print": dice.choice(("", "old", "new")),
+            "key_fingerprint": dice.choice(("", "old", "new")),
         }
-        answer = ledger.ask(request(f"{seed}-{number}", **fields), now)
+        answer = ledger.grant_or_refuse(request(f"{seed}-{number}", **fields), now)
         running += [answer.request] if isinstance(answer, Grant) else []
         if running and dice.random() < 0.7:
             asked = running.pop(dice.randrange(len(running)))
@@ -529,11 +529,11 @@ def history(ledger, seed):
             )
             ledger.release(asked, now, slot_taken=dice.random() < 0.8, rejected=rejected, outcome=outcome)
         if dice.random() < 0.02:
-            ledger.rest_user("a", 50, now)
+            ledger.start_user_cooldown("a", 50, now)
         if dice.random() < 0.02:
-            ledger.learn("host:443", 4, now)
+            ledger.record_slot_limit("host:443", 4, now)
         if dice.random() < 0.02:
-            ledger.rest_endpoint("host", 3, now)
+            ledger.start_endpoint_cooldown("host", 3, now)
     return now
 
 
@@ -548,7 +548,7 @@ def answers(ledger, now):
                     copy = Ledger()
                     for event in ledger.snapshot(now):
                         copy.apply(event)
-                    answer = copy.ask(asked, now + later)
+                    answer = copy.grant_or_refuse(asked, now + later)
                     told.append(answer.cause if isinstance(answer, Refusal) else None)
     return told
 
@@ -590,10 +590,10 @@ def test_an_event_that_makes_no_sense_is_ignored_whole(event):
     before = ledger.snapshot(NOW)
     if not ledger.apply(event):
         assert ledger.snapshot(NOW) == before
-    ledger.clamp(NOW)
-    ledger.shift(1, NOW, "us")
+    ledger.cut_to(NOW)
+    ledger.shift_times(1, NOW, "us")
     ledger.snapshot(NOW)
-    assert isinstance(ledger.ask(request(rate=5), NOW), Grant | Refusal)
+    assert isinstance(ledger.grant_or_refuse(request(rate=5), NOW), Grant | Refusal)
 
 
 def test_every_kind_of_event_has_a_shape_and_an_effect():
@@ -617,31 +617,31 @@ def test_a_ledger_moves_with_a_step_of_the_clock(step):
     plain, stepped = Ledger(), Ledger()
     now = history(plain, 3)
     assert history(stepped, 3) == now
-    assert stepped.shift(step, now + step, "us")
+    assert stepped.shift_times(step, now + step, "us")
     assert answers(plain, now) == answers(stepped, now + step)
 
 
 def test_two_processes_shift_a_shared_ledger_once():
     """The step that another process has already followed is not followed again; a second step is."""
     ledger = Ledger()
-    ledger.rest_user("user", 100, NOW)
-    assert ledger.shift(-500, NOW - 500, "daemon")
-    assert not ledger.shift(-500.2, NOW - 499, "check")
-    assert ledger.identity_cooldowns("user", NOW - 401)
-    assert not ledger.identity_cooldowns("user", NOW - 400)
-    assert ledger.shift(-500, NOW - 990, "daemon")
-    assert ledger.shift(-7, NOW - 985, "check")
+    ledger.start_user_cooldown("user", 100, NOW)
+    assert ledger.shift_times(-500, NOW - 500, "daemon")
+    assert not ledger.shift_times(-500.2, NOW - 499, "check")
+    assert ledger.is_identity_resting("user", NOW - 401)
+    assert not ledger.is_identity_resting("user", NOW - 400)
+    assert ledger.shift_times(-500, NOW - 990, "daemon")
+    assert ledger.shift_times(-7, NOW - 985, "check")
 
 
 def test_what_lies_in_the_future_is_cut_to_now():
     """A clock that went back between two runs makes nobody wait longer than from now on."""
     ledger = Ledger()
     session(ledger, NOW, slot_release=300.0)
-    ledger.rest_user("user", 300, NOW)
-    ledger.clamp(NOW - 86_400)
-    assert ledger.held("user", NOW - 86_400 + 299) == 1
-    assert ledger.held("user", NOW - 86_400 + 300) == 0
-    assert not ledger.identity_cooldowns("user", NOW - 86_400 + 300)
+    ledger.start_user_cooldown("user", 300, NOW)
+    ledger.cut_to(NOW - 86_400)
+    assert ledger.held_slots("user", NOW - 86_400 + 299) == 1
+    assert ledger.held_slots("user", NOW - 86_400 + 300) == 0
+    assert not ledger.is_identity_resting("user", NOW - 86_400 + 300)
 
 
 def test_memory_stays_bounded():
@@ -652,7 +652,7 @@ def test_memory_stays_bounded():
         session(ledger, now, str(number), user=f"u{number}", key=f"k{number % 3_000}", rate=60)
         ledger.take_pending()
         if number % 500 == 0:
-            ledger.rest_user(f"u{number}", 10, now)
+            ledger.start_user_cooldown(f"u{number}", 10, now)
             ledger.prune(now)
     assert len(ledger.snapshot(now)) < 3_000 * 0.4
 
@@ -722,7 +722,7 @@ class World:
         rejected = False if slot else None
         self.ledger.release(asked, self.now, slot_taken=slot is not None, rejected=rejected, outcome=outcome)
         if asked.user is not None and reaches and slot is None:
-            self.ledger.rest_user(asked.user, asked.slot_release, self.now)
+            self.ledger.start_user_cooldown(asked.user, asked.slot_release, self.now)
         return not self.failing and reaches
 
     def cycle(self, cycle):
@@ -815,7 +815,7 @@ def login(ledger, now, run, outcome, *, lasts=1.0, **changes):
     """One login as the factory's backend sees it: `rejected`, `success`, `no_token`, `restart` or None."""
     asked = request(run, breakers=BREAKERS, **changes)
     asked = asked.without_token() if outcome == "no_token" else asked
-    answer = ledger.ask(asked, now)
+    answer = ledger.grant_or_refuse(asked, now)
     assert isinstance(answer, Grant), answer
     verdict = {"rejected": True, "success": False}.get(outcome)
     ledger.release(asked, now + lasts, rejected=verdict, outcome=outcome)
@@ -824,7 +824,7 @@ def login(ledger, now, run, outcome, *, lasts=1.0, **changes):
 def holdup(ledger, now, *, breakers=BREAKERS, tokenless=False, **changes):
     """What holds a login up now, and until when; None: nothing."""
     asked = request("asked", breakers=breakers, **changes)
-    answer = ledger.ask(asked.without_token() if tokenless else asked, now)
+    answer = ledger.grant_or_refuse(asked.without_token() if tokenless else asked, now)
     return (answer.holdup, answer.until) if isinstance(answer, Refusal) else None
 
 
@@ -837,32 +837,32 @@ def test_the_last_try_that_a_breaker_leaves_is_kept_for_another_key():
     for second, later in (("new", 20.0), ("new", 7 * 24 * HOUR), ("old", HOUR + 1)):
         ledger = Ledger()
         if second == "old":
-            login(ledger, NOW - 20, "0", "success", key_print="old")
-        login(ledger, NOW, "1", "rejected", key_print="old")
+            login(ledger, NOW - 20, "0", "success", key_fingerprint="old")
+        login(ledger, NOW, "1", "rejected", key_fingerprint="old")
         until = NOW + 1 + MAX_RETRY_INTERVALS * request().auth_retry if second == "old" else None
-        assert holdup(ledger, NOW + 20, key_print="old") == (Holdup.BREAKER_TOKEN, until)
-        login(ledger, NOW + later, "2", "rejected", key_print=second)
-        for key_print in ("old", "new", "newer"):
-            assert holdup(ledger, NOW + 20 * 86_400, key_print=key_print) == (Holdup.BREAKER_TOKEN, None)
+        assert holdup(ledger, NOW + 20, key_fingerprint="old") == (Holdup.BREAKER_TOKEN, until)
+        login(ledger, NOW + later, "2", "rejected", key_fingerprint=second)
+        for key_fingerprint in ("old", "new", "newer"):
+            assert holdup(ledger, NOW + 20 * 86_400, key_fingerprint=key_fingerprint) == (Holdup.BREAKER_TOKEN, None)
 
 
 @pytest.mark.parametrize("evidence", ["success", "restart"])
 def test_what_resets_a_breaker_makes_room_for_the_rested_key(evidence):
     """A token of another key that is let in, or a server that stops: the rejected key is tried again."""
     ledger = Ledger()
-    login(ledger, NOW, "1", "rejected", key_print="old")
-    login(ledger, NOW + 20, "2", "rejected", key_print="new")
+    login(ledger, NOW, "1", "rejected", key_fingerprint="old")
+    login(ledger, NOW + 20, "2", "rejected", key_fingerprint="new")
     asked = request("3", breakers=BREAKERS, key="another", forced=True)
-    assert isinstance(ledger.ask(asked, NOW + 40), Grant)
+    assert isinstance(ledger.grant_or_refuse(asked, NOW + 40), Grant)
     ledger.release(asked, NOW + 41, rejected=False if evidence == "success" else None, outcome=evidence)
-    assert holdup(ledger, NOW + 42, key_print="old") is None
+    assert holdup(ledger, NOW + 42, key_fingerprint="old") is None
 
 
 def test_a_success_does_not_cover_what_came_while_it_was_open():
     """The login of a session is at its begin: a rejection that ended before it does not count, a later one does."""
     ledger = proven(breakers=BREAKERS)
     long = request("long", breakers=BREAKERS, user="a")
-    assert isinstance(ledger.ask(long, NOW), Grant)
+    assert isinstance(ledger.grant_or_refuse(long, NOW), Grant)
     login(ledger, NOW + 1, "1", "rejected", key="wrong")
     ledger.release(long, NOW + 10, rejected=False, outcome="success")
     assert holdup(ledger, NOW + 11, key="wrong") == (Holdup.BREAKER_TOKEN, None)
@@ -884,7 +884,7 @@ def test_logins_under_way_count_as_failed_until_they_are_judged():
     """Opens at 3: two at most at once; one that a crash cut off counts as failed for an hour."""
     ledger = Ledger()
     for user in ("a", "b"):
-        assert isinstance(ledger.ask(request(user, user=user, breakers=BREAKERS), NOW), Grant)
+        assert isinstance(ledger.grant_or_refuse(request(user, user=user, breakers=BREAKERS), NOW), Grant)
     assert holdup(ledger, NOW, user="c") == (Holdup.VERDICT, None)
     over = NOW + request().open_for
     assert holdup(ledger, over + 1, user="c", key="another") == (Holdup.BREAKER_TOKEN, over + HOUR)
@@ -897,7 +897,7 @@ def test_a_key_that_was_let_in_is_not_held_up_by_its_own_sessions():
     for number in range(20):
         asked = request(str(number), user=str(number), breakers=BREAKERS)
         ledger.release(asked, NOW - 9_000, rejected=False, outcome="success")
-        assert isinstance(ledger.ask(asked, NOW), Grant)
+        assert isinstance(ledger.grant_or_refuse(asked, NOW), Grant)
     assert holdup(ledger, NOW, user="c", trigger="check") is None
 
 
@@ -906,7 +906,7 @@ def test_a_breaker_that_time_resets_bears_a_try_again_when_its_window_is_over():
     ledger = Ledger()
     for number in range(2):
         asked = request(str(number), breakers=LOCKOUT, auth_retry=10.0)
-        assert isinstance(ledger.ask(asked, NOW + number), Grant)
+        assert isinstance(ledger.grant_or_refuse(asked, NOW + number), Grant)
         ledger.release(asked, NOW + number, rejected=True, outcome="rejected")
     assert holdup(ledger, NOW + 2, breakers=LOCKOUT, auth_retry=10.0) == (Holdup.REJECTED, NOW + 11)
     assert holdup(ledger, NOW + 11, breakers=LOCKOUT, auth_retry=10.0) == (Holdup.BREAKER_TOKEN, NOW + 60)
@@ -921,11 +921,11 @@ def test_a_breaker_that_bears_a_single_failure_bears_one_after_each_success_of_a
         wrong, right = (
             request(f"{number}-{key}", breakers=narrow, key=key, auth_retry=10.0, slots=0) for key in ("wrong", "r")
         )
-        assert isinstance(ledger.ask(wrong, NOW + number * 20), Grant)
+        assert isinstance(ledger.grant_or_refuse(wrong, NOW + number * 20), Grant)
         ledger.release(wrong, NOW + number * 20 + 1, rejected=True, outcome="rejected")
         assert holdup(ledger, NOW + number * 20 + 12, breakers=narrow, key="wrong") == (Holdup.BREAKER_TOKEN, None)
         assert holdup(ledger, NOW, breakers=narrow, tokenless=True) == (Holdup.BREAKER_CONNECT, None)
-        assert isinstance(ledger.ask(right._replace(forced=True), NOW + number * 20 + 13), Grant)
+        assert isinstance(ledger.grant_or_refuse(right._replace(forced=True), NOW + number * 20 + 13), Grant)
         ledger.release(right, NOW + number * 20 + 14, rejected=False, outcome="success")
 
 
@@ -943,25 +943,25 @@ def test_without_a_breaker_another_key_ends_the_rest_at_once():
     """What the old key did is nothing to the new one; put back, the old one rests still."""
     ledger = Ledger()
     for number in range(2):
-        session(ledger, NOW + number * 20, str(number), rejected=True, key_print="old")
-    assert holdup(ledger, NOW + 30, breakers=(), key_print="old") == (Holdup.REJECTED, NOW + 321)
-    session(ledger, NOW + 30, "3", rejected=True, key_print="new")
-    assert holdup(ledger, NOW + 60, breakers=(), key_print="old") == (Holdup.REJECTED, NOW + 321)
+        session(ledger, NOW + number * 20, str(number), rejected=True, key_fingerprint="old")
+    assert holdup(ledger, NOW + 30, breakers=(), key_fingerprint="old") == (Holdup.REJECTED, NOW + 321)
+    session(ledger, NOW + 30, "3", rejected=True, key_fingerprint="new")
+    assert holdup(ledger, NOW + 60, breakers=(), key_fingerprint="old") == (Holdup.REJECTED, NOW + 321)
 
 
 def test_a_state_file_of_an_older_version_keeps_its_keys_at_rest():
     """It tells keys by their source alone: that stands for whatever key is there."""
     ledger = Ledger()
     assert ledger.apply({"event": "key", "t": NOW, "key": "key", "rejected": 2, "proven": False, "for": 300.0})
-    assert holdup(ledger, NOW + 1, breakers=(), key_print="any") == (Holdup.REJECTED, NOW + 300)
+    assert holdup(ledger, NOW + 1, breakers=(), key_fingerprint="any") == (Holdup.REJECTED, NOW + 300)
 
 
 def test_who_takes_it_on_them_sends_a_token_that_rests():
     """A person may know more than the ledger: slots and rates hold all the same."""
     ledger = Ledger()
-    login(ledger, NOW, "1", "rejected", key_print="old")
-    login(ledger, NOW + 20, "2", "rejected", key_print="new")
-    assert holdup(ledger, NOW + 40, forced=True, key_print="new", trigger="check") is None
+    login(ledger, NOW, "1", "rejected", key_fingerprint="old")
+    login(ledger, NOW + 20, "2", "rejected", key_fingerprint="new")
+    assert holdup(ledger, NOW + 40, forced=True, key_fingerprint="new", trigger="check") is None
 
 
 @pytest.mark.parametrize(
@@ -1021,10 +1021,10 @@ def test_no_order_of_events_opens_a_breaker_or_repeats_a_rejected_token(steps, d
         elif what == "restart":
             ledger = restored(ledger, now)
         else:
-            asked = request(str(number), user=None, key=key, key_print=token[1], trigger=trigger)
+            asked = request(str(number), user=None, key=key, key_fingerprint=token[1], trigger=trigger)
             asked = asked._replace(breakers=BREAKERS if declared else ())
             asked = asked.without_token() if what == "connect" else asked
-            if isinstance(ledger.ask(asked, now), Refusal):
+            if isinstance(ledger.grant_or_refuse(asked, now), Refusal):
                 continue
             let_in = what == "login" and good.get(token, False)
             outcome = "success" if let_in else "rejected" if what == "login" else "no_token"

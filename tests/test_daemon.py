@@ -322,7 +322,7 @@ def test_slots_held_rise_with_a_session_and_fall_by_the_release():
                 await asyncio.sleep(seen.finished_at + moment - loop.time())
                 held.append((await figures(daemon))["ws_factory_slots_held", "one"])
             shown = await figures(daemon)
-            kept = daemon._ground.state.ledger._book.holds
+            kept = daemon._ground.state.ledger._state.leases
             return held, shown["ws_factory_slots_budget", "one"], shown["ws_probe_identity_resting", "one"], kept
 
     assert virtual_clock.run(main) == ([0, 1, 1, 0], 4, 0, {}), "what has been released is forgotten"

@@ -286,8 +286,10 @@ def test_a_shorter_session_holds_its_slot_as_long_as_any():
         async with running(loop, fault="silent:after=tcp", limits=limits, interval="60s") as (daemon, standin):
             asking = asyncio.ensure_future(ask(daemon, STAGING, "2"))
             await open_at(standin)
-            (hold,) = [hold for holds in daemon._ground.state.ledger._book.holds.values() for hold in holds.values()]
-            left = hold.open_until - loop.wall()
+            (lease,) = [
+                lease for leases in daemon._ground.state.ledger._state.leases.values() for lease in leases.values()
+            ]
+            left = lease.open_until - loop.wall()
             await asking
             return left
 
@@ -547,8 +549,10 @@ def test_a_client_that_goes_away_ends_nothing_half_way(rude, caplog):
             writer.transport.abort() if rude else writer.close()
             (seen,) = await standin.wait_sessions(1, timeout=60)
             await asyncio.sleep(0.1)
-            (hold,) = [hold for holds in daemon._ground.state.ledger._book.holds.values() for hold in holds.values()]
-            return seen, hold.open_until - loop.wall(), daemon._sessions.in_flight, (await ask(daemon))[0]
+            (lease,) = [
+                lease for leases in daemon._ground.state.ledger._state.leases.values() for lease in leases.values()
+            ]
+            return seen, lease.open_until - loop.wall(), daemon._sessions.in_flight, (await ask(daemon))[0]
 
     seen, open_for, in_flight, next_one = virtual_clock.run(main)
 

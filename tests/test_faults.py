@@ -85,7 +85,7 @@ async def meet(row, over, tmp_path):
         assert isinstance(outcome, Result), outcome
         assert prober.open == 0
         rests = {
-            "identity_rests": prober.state.ledger.identity_cooldowns(job.users["pool-001"], later.wall()),
+            "identity_rests": prober.state.ledger.is_identity_resting(job.users["pool-001"], later.wall()),
             "host_rests": prober.state.ledger.endpoint_cooldown_until(job.endpoint, later.wall()) is not None,
         }
         return job, outcome, rests, list(standin.sessions)

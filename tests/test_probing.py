@@ -65,9 +65,9 @@ def keyed(standin, folder, content, **jwt_settings):
 
 def open_holds(prober):
     """What the ledger thinks is still going on: connections of users, tokens in flight."""
-    book = prober.state.ledger._book
-    flights = [run for guard in book.guards.values() for run in guard.flights]
-    return [hold.run for hold in book.every_hold() if hold.closed is None] + flights
+    book = prober.state.ledger._state
+    flights = [run for guard in book.key_breakers.values() for run in guard.pending_tokens]
+    return [hold.run for hold in book.all_leases() if hold.closed_at is None] + flights
 
 
 def lines(caplog, level=logging.WARNING):
@@ -135,7 +135,7 @@ async def test_a_session_that_only_connects_takes_no_slot_and_sends_no_token(sta
     assert (result.reason, result.impairment) == (None, None)
     assert (seen.token_seen, seen.user) == (False, None)
     assert standin.held(harness.POOL["pool-001"]) == 0
-    assert prober.state.ledger.held(job.users["pool-001"], time.time()) == 0
+    assert prober.state.ledger.held_slots(job.users["pool-001"], time.time()) == 0
 
 
 # Tokens -------------------------------------------------------------------------------------------------------------
@@ -308,7 +308,7 @@ async def test_a_key_that_spoils_is_our_own_failure_until_it_is_back(spoil, stan
     assert (impaired.verdicts, impaired.phase, impaired.reason) == (NOTHING, Phase.PREPARE, None)
     assert not impaired.failed
     assert len(await standin.wait_sessions(2)) == 2
-    assert prober.state.ledger.held(job.users["pool-002"], time.time()) == 1
+    assert prober.state.ledger.held_slots(job.users["pool-002"], time.time()) == 1
     (line,) = lines(caplog)
     assert str(key_file) in line
     assert not any(record.exc_info for record in caplog.records)
@@ -356,7 +356,7 @@ async def test_a_bug_of_ours_is_internal_and_said_with_its_traceback(standin, mo
 
     assert (result.impairment, result.verdicts) == (Impairment.INTERNAL, NOTHING)
     assert [record.exc_info[0] for record in caplog.records if record.exc_info] == [ZeroDivisionError]
-    assert prober.state.ledger.held(job.users["pool-001"], time.time()) == 1
+    assert prober.state.ledger.held_slots(job.users["pool-001"], time.time()) == 1
     assert open_holds(prober) == []
     assert prober.open == 0
 
@@ -427,7 +427,7 @@ async def test_the_ledger_is_settled_on_every_path(fault, standin):
     assert isinstance(result, Result)
     assert open_holds(prober) == []
     assert prober.open == 0
-    held = prober.state.ledger.held(job.users["pool-001"], time.time())
+    held = prober.state.ledger.held_slots(job.users["pool-001"], time.time())
     standin.clear()
     await standin.wait_sessions(standin.finished + standin.open_connections)
     assert held >= standin.held(harness.POOL["pool-001"]), "we count at least what the backend holds"
@@ -489,11 +489,11 @@ async def test_what_limits_the_rate_rests_alone(standin):
     standin.set_fault("/ws", "http:status=429,retry_after=30")
     first = await prober.run(limited)
 
-    again, beside = await prober.run(limited, identity="pool-002"), await prober.run(other)
+    again, other_result = await prober.run(limited, identity="pool-002"), await prober.run(other)
 
     assert first.reason is Reason.RATE_LIMITED
     assert (again.holdup, again.cause) == (Holdup.ENDPOINT, SkipCause.RATE)
-    assert dict(beside.verdicts) == PASSED
+    assert dict(other_result.verdicts) == PASSED
 
 
 async def test_a_lower_limit_binds_at_once_and_is_said_once(standin, caplog):
@@ -501,7 +501,7 @@ async def test_a_lower_limit_binds_at_once_and_is_said_once(standin, caplog):
     prober = harness.Rig()
     job = the_job(standin, limits={"slots_per_identity": 20, "slot_release": "300s"}, interval="100s")
     request = job.request("", Probe.SEND, "pool-001", Trigger.SCHEDULE)
-    before = prober.state.ledger.budget(request, time.time())
+    before = prober.state.ledger.slot_budget(request, time.time())
     standin.set_fault("/ws", "slot_limit:limit=5")
 
     first = await prober.run(job)
@@ -509,7 +509,7 @@ async def test_a_lower_limit_binds_at_once_and_is_said_once(standin, caplog):
     resting = await prober.run(job)
 
     assert (first.factory_reason, first.slot_limit) == (FactoryReason.SLOT_LIMIT, 5)
-    assert (before, prober.state.ledger.budget(request, time.time())) == (19, 4)
+    assert (before, prober.state.ledger.slot_budget(request, time.time())) == (19, 4)
     assert second.slot_limit == 5
     assert (resting.depth, resting.failed) == (Probe.CONNECT, False)
     assert [line.split(":")[0] for line in lines(caplog)] == [
@@ -564,4 +564,4 @@ async def test_a_target_without_users_needs_neither_slot_nor_token():
     assert {probe for probe, verdict in result.verdicts.items() if verdict is Verdict.PASS} == {
         Probe.CONNECT, Probe.SEND,
     }  # fmt: skip
-    assert list(prober.state.ledger._book.every_hold()) == []
+    assert list(prober.state.ledger._state.all_leases()) == []

@@ -53,7 +53,9 @@ def test_who_does_not_change_does_not_notice():
             kept = (lane.job.target is job.target, lane.task is task, standin.open_connections)
             await asyncio.sleep(50)
             (first, *others) = [seen for seen in standin.sessions if seen.path == "/ws/staging"]
-            held = sum(exporter.daemon._ground.state.ledger.held(user, loop.wall()) for user in job.users.values())
+            held = sum(
+                exporter.daemon._ground.state.ledger.held_slots(user, loop.wall()) for user in job.users.values()
+            )
             return (
                 same,
                 more,
@@ -91,7 +93,7 @@ def test_a_session_of_a_target_that_goes_is_in_the_ledger_and_nowhere_else(caplo
             await asyncio.sleep(10)
             ledger, now = exporter.daemon._ground.state.ledger, loop.wall()
             (seen,) = [seen for seen in standin.sessions if seen.path == "/ws/goes"]
-            return seen, await exporter.samples(), sum(ledger.held(user, now) for user in users), told
+            return seen, await exporter.samples(), sum(ledger.held_slots(user, now) for user in users), told
 
     seen, samples, held, told = virtual_clock.run(main)
 

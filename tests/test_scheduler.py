@@ -335,7 +335,7 @@ def test_what_other_processes_hold_leaves_no_room():
             with prober.state.transaction() as ledger:
                 for n, alias in enumerate(POOL * 3):
                     request = job.request(f"other-{n}", Probe.SEND, alias, Trigger.SCHEDULE)
-                    ledger.ask(request, loop.wall())
+                    ledger.grant_or_refuse(request, loop.wall())
                     ledger.release(request, loop.wall())
             async with scheduled(loop, job, prober=prober) as (_, told):
                 await asyncio.sleep(900)
@@ -669,7 +669,7 @@ class Shifting(harness.Recorder):
 
     def stepped(self, seconds):
         super().stepped(seconds)
-        self._state.shift(seconds)
+        self._state.shift_times(seconds)
 
 
 @pytest.mark.parametrize("step", [3600.0, -3600.0, 90.0, 0.5, -0.5])
@@ -688,7 +688,7 @@ def test_a_step_of_the_wall_clock_loses_no_cycle(step):
             held = []
 
             def look():
-                held.append(sum(prober.state.ledger.held(user, loop.wall()) for user in job.users.values()))
+                held.append(sum(prober.state.ledger.held_slots(user, loop.wall()) for user in job.users.values()))
 
             await asyncio.sleep(400)
             look()
@@ -970,7 +970,7 @@ def stopped_in(fault, *, after, **changes):
             assert prober.open == 0
             assert asyncio.all_tasks() - {asyncio.current_task()} <= tasks | standin_tasks(standin)
             await asyncio.sleep(600)
-            held = [hold for hold in prober.state.ledger._book.every_hold() if hold.closed is None]
+            held = [hold for hold in prober.state.ledger._state.all_leases() if hold.closed_at is None]
             return told, list(standin.sessions), took, held
 
     return virtual_clock.run(main)

@@ -208,7 +208,7 @@ class Week:
 
     async def passes(self, state):
         request = self.job.request("", Probe.SEND, "pool-001", Trigger.SCHEDULE)
-        return not state.ledger.resting(request, self.loop.wall())
+        return not state.ledger.is_resting(request, self.loop.wall())
 
 
 @pytest.mark.timeout(300)

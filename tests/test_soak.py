@@ -226,9 +226,9 @@ class Soak:
 
     async def _forget(self):
         """Let go of everything that may be kept for a while."""
-        book = self.state.ledger._book
-        assert not [hold for hold in book.every_hold() if hold.closed is None]
-        assert not [guard for guard in book.guards.values() if guard.flights]
+        book = self.state.ledger._state
+        assert not [hold for hold in book.all_leases() if hold.closed_at is None]
+        assert not [guard for guard in book.key_breakers.values() if guard.pending_tokens]
         with self.state.transaction() as ledger:
             ledger.prune(time.time() + 3600.0)
         self.standin.forget()

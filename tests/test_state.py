@@ -64,7 +64,7 @@ def session(state, run, now=NOW, **changes):
     state._wall.now = now
     with state.transaction() as ledger:
         asked = request(run, **changes)
-        granted = isinstance(ledger.ask(asked, now), Grant)
+        granted = isinstance(ledger.grant_or_refuse(asked, now), Grant)
     state._wall.now = now + 1
     if granted:
         with state.transaction() as ledger:
@@ -74,7 +74,7 @@ def session(state, run, now=NOW, **changes):
 
 def held(state, user="user", now=NOW + 2):
     with state.transaction() as ledger:
-        return ledger.held(user, now)
+        return ledger.held_slots(user, now)
 
 
 # --- Shared and kept
@@ -99,17 +99,17 @@ def test_a_restart_forgets_nothing(opened):
     one = opened()
     session(one, "1")
     with one.transaction() as ledger:
-        ledger.rest_user("tired", 300, NOW)
-        ledger.learn("host:443", 3, NOW)
+        ledger.start_user_cooldown("tired", 300, NOW)
+        ledger.record_slot_limit("host:443", 3, NOW)
         for number in range(2):
             asked = request(f"k{number}", user=None, key="key")
-            ledger.ask(asked, NOW)
+            ledger.grant_or_refuse(asked, NOW)
             ledger.release(asked, NOW, rejected=True)
     before = one.ledger.snapshot(NOW + 10)
     one.close()
     two = opened()
     assert two.ledger.snapshot(NOW + 10) == before
-    assert two.ledger.identity_cooldowns("tired", NOW + 299)
+    assert two.ledger.is_identity_resting("tired", NOW + 299)
     assert two.ledger.token_cooldown(request("k", user=None, key="key"), NOW + 299)
 
 
@@ -149,7 +149,7 @@ def test_decisions_are_written_even_if_the_caller_fails(opened):
 
     def failing():
         with one.transaction() as ledger:
-            ledger.ask(request("1"), NOW)
+            ledger.grant_or_refuse(request("1"), NOW)
             raise KeyError
 
     with pytest.raises(KeyError):
@@ -163,7 +163,7 @@ def test_transactions_do_not_nest(opened):
     with one.transaction() as ledger:
         with pytest.raises(RuntimeError), one.transaction():
             pass
-        ledger.ask(request("1"), NOW)
+        ledger.grant_or_refuse(request("1"), NOW)
     assert held(opened()) == 1
 
 
@@ -239,7 +239,7 @@ def test_lines_that_make_no_sense_are_skipped_and_counted(opened, tmp_path):
     assert held(two) == 1
     assert not session(two, "c", NOW + 10, user="other", trigger=Trigger.CONFIRM)
     with two.transaction() as ledger:
-        assert isinstance(ledger.ask(request("2"), NOW + 10), Grant)
+        assert isinstance(ledger.grant_or_refuse(request("2"), NOW + 10), Grant)
     three = opened()
     assert held(three, now=NOW + 12) == 2, "what is written behind a half line is not lost"
 
@@ -396,8 +396,8 @@ def running(code, *arguments):
 FREEZE = """
 import sys
 from pathlib import Path
-from exporter.state import State
-state = State.open(Path(sys.argv[1]))
+from exporter.state import LedgerFile
+state = LedgerFile.open(Path(sys.argv[1]))
 with state.transaction():
     print("inside", flush=True)
     sys.stdin.readline()
@@ -436,16 +436,16 @@ CROWD = """
 import sys, time
 from pathlib import Path
 from exporter.state import ledger_file
-from exporter.budget import Grant, Request
+from exporter.budget import Grant, SessionCost
 ledger_file.LOCK_TIMEOUT_SECONDS = 60  # a holder that a busy machine has put aside is not a frozen one
 path, name = Path(sys.argv[1]), sys.argv[2]
 state, granted = ledger_file.LedgerFile.open(path), 0
 for number in range(150):
     now = time.time()
     user = f"user-{number % 10}"
-    asked = Request(f"{name}-{number}", "host", "host:1", user=user, slots=4, slot_release=300.0)
+    asked = SessionCost(f"{name}-{number}", "host", "host:1", user=user, slots=4, slot_release=300.0)
     with state.transaction() as ledger:
-        granted += isinstance(ledger.ask(asked, now), Grant)
+        granted += isinstance(ledger.grant_or_refuse(asked, now), Grant)
     with state.transaction() as ledger:
         if any(event["run"] == asked.run for event in ledger.snapshot(now) if event["event"] == "open"):
             ledger.release(asked, time.time())
@@ -470,13 +470,13 @@ RESTLESS = """
 import itertools, sys, time
 from pathlib import Path
 from exporter.state import ledger_file
-from exporter.budget import Request
+from exporter.budget import SessionCost
 ledger_file._Journal.overgrown = len(sys.argv[2]) % 2 == 1  # every other life rewrites the file at each transaction
 state = ledger_file.LedgerFile.open(Path(sys.argv[1]))
 for number in itertools.count():
-    asked = Request(f"{sys.argv[2]}-{number}", "host", "host:1", user=f"{sys.argv[2]}-{number}", slot_release=300.0)
+    asked = SessionCost(f"{sys.argv[2]}-{number}", "host", "host:1", user=f"{sys.argv[2]}-{number}", slot_release=300.0)
     with state.transaction() as ledger:
-        ledger.ask(asked, time.time())
+        ledger.grant_or_refuse(asked, time.time())
     print(number, flush=True)
 """
 
@@ -517,9 +517,9 @@ def test_a_step_of_the_clock_is_followed_by_all_once(opened, wall, monkeypatch):
     for step in (-5_000, 70_000):
         wall.now += step
         monkeypatch.setattr(os, "getpid", lambda: 1)
-        assert one.shift(step)
+        assert one.shift_times(step)
         monkeypatch.setattr(os, "getpid", lambda: 2)
-        assert not two.shift(step)
+        assert not two.shift_times(step)
         for state in (one, two, opened()):
             assert held(state, now=wall.now + 299.5) == 1
             assert held(state, now=wall.now + 300.5) == 0
@@ -539,9 +539,9 @@ def test_a_refusal_writes_nothing(opened, tmp_path):
     """Skipped turns, however many, do not make the file grow."""
     one = opened()
     with one.transaction() as ledger:
-        ledger.ask(request("1"), NOW)
+        ledger.grant_or_refuse(request("1"), NOW)
     size = (tmp_path / "state").stat().st_size
     for _ in range(20):
         with one.transaction() as ledger:
-            assert ledger.ask(request("2"), NOW + 1).cause is SkipCause.OVERLAP
+            assert ledger.grant_or_refuse(request("2"), NOW + 1).cause is SkipCause.OVERLAP
     assert (tmp_path / "state").stat().st_size == size

@@ -1,9 +1,9 @@
-"""The ledger: what the backends hold of ours, who rests, and how often we connected.
+"""The ledger: what the backends count for this exporter: slots, rejected tokens, connects; and who must pause.
 
-Rule 1: no clock and no I/O: `now` comes in, unix seconds; `state` carries the events between processes.
-Rule 2: a decision changes the ledger only by events: mappings of JSON scalars with one moment `t`, all else being
-spans beside it. The same events give the same ledger, in this process and in the next one.
-Rule 3: a subject stands here as a hash, a key as the hash of where it comes from.
+Rule 1: no clock and no I/O. `now` is an argument (unix seconds); `state` carries the events between processes.
+Rule 2: the ledger changes only by events: mappings of JSON scalars with one moment `t`; every other time in them is
+a length. The same events give the same ledger in every process.
+Rule 3: a subject is stored as a hash, and a key as the hash of its source.
 """
 
 from exporter.budget.admission import MOMENTARY_HOLDUPS, admit, settle
@@ -17,7 +17,7 @@ from exporter.budget.session_cost import (
     TokenCooldown,
     endpoint_id,
     key_id,
-    key_print,
+    short_fingerprint,
     user_key,
 )
 
@@ -33,7 +33,7 @@ __all__ = [
     "admit",
     "endpoint_id",
     "key_id",
-    "key_print",
     "settle",
+    "short_fingerprint",
     "user_key",
 ]

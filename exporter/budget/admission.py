@@ -1,7 +1,4 @@
-"""From a turn to a grant, and from a result back into the ledger.
-
-Rule 1: what needs more than one look at the ledger stands here.
-"""
+"""Admits sessions and settles their results: the decisions that take several calls of the ledger."""
 
 from typing import Final
 
@@ -22,49 +19,49 @@ from exporter.result import (
 )
 
 MOMENTARY_HOLDUPS: Final = frozenset({Holdup.BUSY, Holdup.VERDICT})
-"""What is over as soon as another session is: worth waiting a few seconds for."""
+"""Holdups that last only as long as another session: worth waiting for a few seconds."""
 PHASES_BEFORE_LOGIN: Final = frozenset({Phase.PREPARE, Phase.RESOLVE, Phase.TCP, Phase.TLS})
 RESTART_CLOSE_CODES: Final = frozenset({1001, 1012})
 """Close codes of a server that stops (RFC 6455 section 7.4.1, IANA's registry)."""
 
 
 def admit(ledger: Ledger, request: SessionCost, now: float, *, patient: bool = False) -> Grant | Refusal:
-    """Decide on a turn: its full depth, connect-deep without a token, or not at all.
+    """Decide on a session: grant its full depth, grant connect-deep without a token, or refuse.
 
-    A scheduled turn whose identity or key rests goes connect-deep if the profile lets it; other sessions are refused.
-    `patient`: what is over soon is waited for first.
+    A scheduled session whose identity or key rests goes connect-deep if the profile permits that; others are refused.
+    `patient`: a momentary holdup is refused, so that the caller waits for its end instead of going connect-deep.
     """
-    answer = ledger.ask(request, now)
+    answer = ledger.grant_or_refuse(request, now)
     if not isinstance(answer, Refusal) or answer.cause is not SkipCause.RESTING:
         return answer
-    if request.extra or not request.tokenless or (patient and answer.holdup in MOMENTARY_HOLDUPS):
+    if request.unscheduled or not request.tokenless or (patient and answer.holdup in MOMENTARY_HOLDUPS):
         return answer
-    return ledger.ask(request.without_token(), now)
+    return ledger.grant_or_refuse(request.without_token(), now)
 
 
 def settle(ledger: Ledger, request: SessionCost, result: Result, now: float, *, slot_taken: bool) -> SettlementEffects:
-    """Write a finished session into the ledger: its slot, the verdict on its token, what its refusal asks of us."""
-    refused = result.factory_reason is FactoryReason.SLOT_LIMIT
+    """Record a finished session in the ledger: its slot, the verdict on its token, and the pauses it calls for."""
+    slot_refused = result.factory_reason is FactoryReason.SLOT_LIMIT
     rejected = token_rejected(result)
-    outcome = _outcome(request, result, rejected=rejected)
-    ledger.release(request, now, slot_taken=slot_taken and not refused, rejected=rejected, outcome=outcome)
-    if refused and request.user is not None:
-        ledger.rest_user(request.user, request.slot_release, now)
-    limited = result.reason is Reason.RATE_LIMITED
-    if limited:
-        ledger.rest_endpoint(request.place, result.retry_after, now)
+    outcome = _login_outcome(request, result, rejected=rejected)
+    ledger.release(request, now, slot_taken=slot_taken and not slot_refused, rejected=rejected, outcome=outcome)
+    if slot_refused and request.user is not None:
+        ledger.start_user_cooldown(request.user, request.slot_release, now)
+    rate_limited = result.reason is Reason.RATE_LIMITED
+    if rate_limited:
+        ledger.start_endpoint_cooldown(request.cooldown_key, result.retry_after, now)
     return SettlementEffects(
-        slot_limit=_learn(ledger, request, result.slot_limit, now),
-        identity_cooldowns=refused and ledger.identity_cooldowns(request.user, now),
-        token_cooldowns=ledger.token_cooldown(request, now) if rejected else None,
-        endpoint_cooldowns=ledger.endpoint_cooldown_until(request.place, now) if limited else None,
+        slot_limit=_learn_slot_limit(ledger, request, result.slot_limit, now),
+        identity_rests=slot_refused and ledger.is_identity_resting(request.user, now),
+        token_cooldown=ledger.token_cooldown(request, now) if rejected else None,
+        endpoint_rests_until=ledger.endpoint_cooldown_until(request.cooldown_key, now) if rate_limited else None,
     )
 
 
 def token_rejected(result: Result) -> bool | None:
-    """Say what the backend made of our token; None when it did not judge it: the fault lay elsewhere.
+    """Return the backend's verdict on the token; None if the session failed before one, or for another reason.
 
-    A refusal counts in whatever phase it came, over HTTP too. Where nothing else proves the login, a reply does.
+    A rejection counts in every phase, over HTTP too. Where no welcome proves the login, a reply does.
     """
     auth = result.verdicts.get(Probe.AUTH, Verdict.NONE)
     if auth is Verdict.PASS or (auth is Verdict.NONE and result.verdicts.get(Probe.SEND) is Verdict.PASS):
@@ -72,20 +69,20 @@ def token_rejected(result: Result) -> bool | None:
     return True if result.reason is Reason.AUTH_REJECTED else None
 
 
-def _outcome(request: SessionCost, result: Result, *, rejected: bool | None) -> str | None:
-    """What the breakers before the backend's login make of the session; None: it did not get there."""
+def _login_outcome(request: SessionCost, result: Result, *, rejected: bool | None) -> str | None:
+    """Return what the breakers before the backend's login count (`LOGIN_EVENTS`); None: the session ended before it."""
     if _server_restarted(result):
         return RESTART_EVENT
     if request.key is None:
         broke = result.impairment is Impairment.INTERNAL
         return NO_TOKEN_EVENT if broke or result.phase not in PHASES_BEFORE_LOGIN else None
     if rejected is None and result.impairment is Impairment.INTERNAL:
-        return REJECTED_EVENT  # cut off by us: the backend may have refused it behind our back
+        return REJECTED_EVENT  # the exporter cut the session off: the backend may have refused the token by then
     return None if rejected is None else REJECTED_EVENT if rejected else SUCCESS_EVENT
 
 
 def _server_restarted(result: Result) -> bool:
-    """Nothing listens where the server was, or it says that it stops: what it counted is gone with its process."""
+    """Whether the server has stopped (refused connection, or its close code): its counters end with its process."""
     if result.reason is Reason.REFUSED:
         return True
     close = result.close
@@ -93,12 +90,12 @@ def _server_restarted(result: Result) -> bool:
     return stopped and result.phase is not None and result.phase is not Phase.CLOSE
 
 
-def _learn(ledger: Ledger, request: SessionCost, slots: int | None, now: float) -> int | None:
-    """Learn a slot limit; give it back if it is news and binds tighter than the configured one."""
+def _learn_slot_limit(ledger: Ledger, request: SessionCost, slots: int | None, now: float) -> int | None:
+    """Record a slot limit; return it if it is new and lower than the configured one."""
     if slots is None:
         return None
-    before = ledger.learned(request.authority, now)
-    ledger.learn(request.authority, slots, now)
-    known = ledger.learned(request.authority, now)
-    binds = known is not None and (request.slots == 0 or known < request.slots)
-    return known if binds and known != before else None
+    before = ledger.learned_slots(request.authority, now)
+    ledger.record_slot_limit(request.authority, slots, now)
+    learned = ledger.learned_slots(request.authority, now)
+    binds = learned is not None and (request.slots == 0 or learned < request.slots)
+    return learned if binds and learned != before else None

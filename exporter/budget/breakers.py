@@ -1,13 +1,13 @@
-"""Whether one login more may be tried without opening a circuit breaker of the backend.
+"""Whether one more login may be tried without opening a circuit breaker of the backend.
 
-Rule 1: the event that would be number `opens_at` in a row is never sent: logins that fail, those under way and the one
-that is asked for are `opens_at` − 1 at most. A connect without a token leaves two of them, to a token and to another;
-of a person who asks, one.
-Rule 2: the last one is kept for another key. A key that was rejected has it only if it was let in before and
-`MAX_RETRY_INTERVALS` times `auth_retry` are over: then nobody has changed it, and the backend's trouble may have
-passed. A key that was let in last is never held up, neither by sessions under way nor by what other keys have done: it
-would be blind for their sake, and its success is what resets the breaker.
-Rule 3: what came before the ledger's birth is not known, and counts as nothing: a state file is what knows it.
+Rule 1: the failure that would open the breaker (number `opens_at` in a row) is never risked: failed logins, logins
+under way and the requested one are at most `opens_at` − 1. A connect without a token leaves room for two more failures,
+those of a token and of another key; a connect that a person asks for leaves room for one.
+Rule 2: the last attempt is reserved for another key. A rejected key may use it only if it was accepted before and
+`MAX_RETRY_INTERVALS` times `auth_retry` have passed: by then nobody has changed the key, and the backend may have
+recovered. A key that was accepted last is never held up, whatever other sessions and keys do: its probes must not go
+blind, and its success is what resets the breaker.
+Rule 3: failures before the ledger's first event are unknown and count as none; a state file keeps them.
 """
 
 import math
@@ -21,7 +21,7 @@ from exporter.config import BreakerSettings
 from exporter.result import Holdup, SkipCause
 
 MAX_RETRY_INTERVALS: Final = 6
-"""Times `auth_retry` after the rejection of a key that was good until which the last try is kept for another key."""
+"""Multiples of `auth_retry` for which the last attempt stays reserved after an accepted key was rejected."""
 BREAKER_TEXTS: Final = {
     Holdup.VERDICT: "the backend's breaker waits for the end of another login",
     Holdup.BREAKER_TOKEN: "one rejected token more may open the backend's breaker",
@@ -29,57 +29,63 @@ BREAKER_TEXTS: Final = {
 }
 
 
-def breaker_refusal(request: SessionCost, streak: LoginStreak, guard: KeyBreaker | None, now: float) -> Refusal | None:
-    """Why not; None if no breaker has anything against it."""
+def breaker_refusal(
+    request: SessionCost, streak: LoginStreak, key_breaker: KeyBreaker | None, now: float
+) -> Refusal | None:
+    """Return the refusal of the first breaker that does not permit this login; None if all permit it."""
     for breaker in request.breakers:
-        limit = _BreakerCheck(request, breaker, streak, guard)
-        if not limit.allows(now):
-            return limit.refusal(now)
+        check = _BreakerCheck(request, breaker, streak, key_breaker)
+        if not check.allows(now):
+            return check.refusal(now)
     return None
 
 
 class _BreakerCheck:
-    """One breaker, asked for one login."""
+    """One breaker and one requested login."""
 
     def __init__(
-        self, request: SessionCost, breaker: BreakerSettings, streak: LoginStreak, guard: KeyBreaker | None
+        self, request: SessionCost, breaker: BreakerSettings, streak: LoginStreak, key_breaker: KeyBreaker | None
     ) -> None:
         self._breaker = breaker
         self._streak = streak
         self._tokenless = request.key is None
-        self._extra = request.extra
-        self._proven = guard is not None and guard.proven
-        self._reserved_until = _reserved_until(request, guard)
+        self._unscheduled = request.unscheduled
+        self._accepted_last = key_breaker is not None and key_breaker.accepted_last
+        self._reserved_until = _reserved_until(request, key_breaker)
 
     def allows(self, moment: float, *, in_flight: bool = True) -> bool:
-        """Whether it bears this login at that moment; `in_flight` False: if those under way all went well."""
+        """Whether the login is safe at that moment; `in_flight` False: assuming that logins under way all succeed."""
         kind = NO_TOKEN_EVENT if self._tokenless else REJECTED_EVENT
-        if self._proven or kind not in self._breaker.counts:
+        if self._accepted_last or kind not in self._breaker.counts:
             return True
-        return self._streak.height(self._breaker, moment, in_flight=in_flight) + 1 <= self._limit(moment)
+        failures = self._streak.possible_failures(self._breaker, moment, in_flight=in_flight)
+        return failures + 1 <= self._max_failures(moment)
 
-    def _limit(self, moment: float) -> int:
+    def _max_failures(self, moment: float) -> int:
         most = self._breaker.opens_at - 1
         if self._tokenless:
-            kept = 1 if self._extra or any(event.kind == REJECTED_EVENT for event in self._streak.counted) else 2
-            return max(most - kept, min(1, most - 1))
+            rejected = any(failure.kind == REJECTED_EVENT for failure in self._streak.failures)
+            reserved = 1 if self._unscheduled or rejected else 2
+            return max(most - reserved, min(1, most - 1))
         return max(1, most - 1) if moment < self._reserved_until else most
 
     def refusal(self, now: float) -> Refusal:
-        """Why not, and from when on it is allowed, if time alone brings that."""
+        """Return the refusal, with the moment at which time alone permits the login, if there is one."""
         if self.allows(now, in_flight=False):
             return Refusal(SkipCause.RESTING, Holdup.VERDICT, BREAKER_TEXTS[Holdup.VERDICT])
         holdup = Holdup.BREAKER_CONNECT if self._tokenless else Holdup.BREAKER_TOKEN
-        until = min((at for at in self._moments() if now < at < math.inf and self.allows(at)), default=None)
+        until = min((at for at in self._change_times() if now < at < math.inf and self.allows(at)), default=None)
         return Refusal(SkipCause.RESTING, holdup, BREAKER_TEXTS[holdup], until)
 
-    def _moments(self) -> Iterator[float]:
-        """When the answer may become another one by time alone."""
+    def _change_times(self) -> Iterator[float]:
+        """Moments at which `allows` may change by time alone."""
         yield self._reserved_until
-        yield from self._streak.turning_points(self._breaker)
+        yield from self._streak.change_times(self._breaker)
 
 
-def _reserved_until(request: SessionCost, guard: KeyBreaker | None) -> float:
-    if guard is None or not guard.rejected:
+def _reserved_until(request: SessionCost, key_breaker: KeyBreaker | None) -> float:
+    if key_breaker is None or not key_breaker.rejections:
         return -math.inf
-    return guard.judged + MAX_RETRY_INTERVALS * request.auth_retry if guard.good else math.inf
+    if not key_breaker.accepted_before:
+        return math.inf
+    return key_breaker.judged_at + MAX_RETRY_INTERVALS * request.auth_retry

@@ -1,7 +1,7 @@
-"""Events in and out of the book: their shapes, what each does, and a snapshot that makes an equal book.
+"""The events of the ledger: their fields, their effects, and a snapshot of a state as events.
 
-Rule 1: what is not well formed is ignored, whole: a state file is written by other versions and by crashes.
-Rule 2: an event that comes twice does no more than once (a connect counts twice: that errs on the safe side).
+Rule 1: a malformed event is ignored as a whole: other versions and crashes write state files too.
+Rule 2: an event that is applied twice has the effect of one (a connect counts twice, which errs on the safe side).
 """
 
 import math
@@ -15,162 +15,172 @@ from exporter.budget.time_span import TimeSpan
 
 Event = dict[str, Any]
 MAX_SECONDS: Final = 1e11
-"""Seconds; no moment and no span of ours comes near it."""
+"""An upper bound of all moments and lengths."""
 MAX_NAME_LENGTH: Final = 1000
 """Characters of a name."""
 Fields = Mapping[str, Any]
 
 
-def _number(value: Any) -> bool:
+def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and -MAX_SECONDS < value < MAX_SECONDS
 
 
-def _length(value: Any) -> bool:
-    return _number(value) and value >= 0
+def _is_length(value: Any) -> bool:
+    return _is_number(value) and value >= 0
 
 
-def _text(value: Any) -> bool:
+def _is_text(value: Any) -> bool:
     return isinstance(value, str) and 0 < len(value) <= MAX_NAME_LENGTH
 
 
-def _text_or_none(value: Any) -> bool:
-    return value is None or _text(value)
+def _is_text_or_none(value: Any) -> bool:
+    return value is None or _is_text(value)
 
 
-def _flag(value: Any) -> bool:
+def _is_flag(value: Any) -> bool:
     return isinstance(value, bool)
 
 
-def _flag_or_none(value: Any) -> bool:
+def _is_flag_or_none(value: Any) -> bool:
     return value is None or isinstance(value, bool)
 
 
-def _count(value: Any) -> bool:
+def _is_count(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 10**6
 
 
-def _kind(value: Any) -> bool:
+def _is_login_kind(value: Any) -> bool:
     return value in (REJECTED_EVENT, NO_TOKEN_EVENT)
 
 
-def _outcome(value: Any) -> bool:
+def _is_outcome(value: Any) -> bool:
     return value is None or (isinstance(value, str) and value in LOGIN_EVENTS)
 
 
-def _slots(value: Any) -> bool:
-    return _count(value) and value >= 1
+def _is_slots(value: Any) -> bool:
+    return _is_count(value) and value >= 1
 
 
-_SESSION: Final = {"run": _text, "user": _text_or_none, "key": _text_or_none, "release": _length, "extra": _flag}
+_SESSION_FIELDS: Final = {
+    "run": _is_text,
+    "user": _is_text_or_none,
+    "key": _is_text_or_none,
+    "release": _is_length,
+    "extra": _is_flag,
+}
 EVENT_FIELDS: Final[Mapping[str, Mapping[str, Callable[[Any], bool]]]] = {
     "since": {},
-    "open": {**_SESSION, "for": _length},
-    "close": {**_SESSION, "slot": _flag, "rejected": _flag_or_none, "retry": _length},
-    "connect": {"host": _text, "extra": _flag},
-    "rest_user": {"user": _text, "for": _length},
-    "rest_host": {"host": _text, "for": _length},
-    "learn": {"authority": _text, "slots": _slots},
-    "key": {"key": _text, "rejected": _count, "proven": _flag, "for": _length},
-    "shift": {"by": _number, "by_whom": _text},
-    "counted": {"authority": _text, "login": _kind},
-    "reset": {"authority": _text},
+    "open": {**_SESSION_FIELDS, "for": _is_length},
+    "close": {**_SESSION_FIELDS, "slot": _is_flag, "rejected": _is_flag_or_none, "retry": _is_length},
+    "connect": {"host": _is_text, "extra": _is_flag},
+    "rest_user": {"user": _is_text, "for": _is_length},
+    "rest_host": {"host": _is_text, "for": _is_length},
+    "learn": {"authority": _is_text, "slots": _is_slots},
+    "key": {"key": _is_text, "rejected": _is_count, "proven": _is_flag, "for": _is_length},
+    "shift": {"by": _is_number, "by_whom": _is_text},
+    "counted": {"authority": _is_text, "login": _is_login_kind},
+    "reset": {"authority": _is_text},
 }
-"""Every kind of event and what its fields must be; each has its moment `t` besides."""
+"""Kind of event → its fields and their checks; each event also has its moment `t`."""
 OPTIONAL_EVENT_FIELDS: Final[Mapping[str, Mapping[str, Callable[[Any], bool]]]] = {
-    "open": {"authority": _text, "login": _kind, "sure": _flag},
-    "close": {"authority": _text, "outcome": _outcome},
-    "key": {"judged": _number, "good": _flag},
+    "open": {"authority": _is_text, "login": _is_login_kind, "sure": _is_flag},
+    "close": {"authority": _is_text, "outcome": _is_outcome},
+    "key": {"judged": _is_number, "good": _is_flag},
 }
-"""Fields that an event may have besides, the first of which brings the others; older versions wrote none."""
+"""Kind of event → fields that are absent in events of older versions; if the first is present, all must be."""
 
 
-def fold(book: LedgerState, event: Fields) -> bool:
-    """Write one event into the book; False if it is none we know or not well formed, and so ignored."""
+def apply_event(state: LedgerState, event: Fields) -> bool:
+    """Apply one event; False if it is unknown or malformed, and ignored."""
     kind = event.get("event")
     shape = EVENT_FIELDS.get(kind) if isinstance(kind, str) else None
-    if shape is None or not _number(event.get("t")):
+    if shape is None or not _is_number(event.get("t")):
         return False
-    if not all(name in event and fits(event[name]) for name, fits in shape.items()):
+    if not all(name in event and is_valid(event[name]) for name, is_valid in shape.items()):
         return False
-    more = OPTIONAL_EVENT_FIELDS.get(str(kind), {})
-    if next(iter(more), None) in event and not all(name in event and fits(event[name]) for name, fits in more.items()):
+    optional = OPTIONAL_EVENT_FIELDS.get(str(kind), {})
+    if next(iter(optional), None) in event and not all(
+        name in event and is_valid(event[name]) for name, is_valid in optional.items()
+    ):
         return False
-    EFFECTS[str(kind)](book, event)
+    EFFECTS[str(kind)](state, event)
     return True
 
 
-def _since(book: LedgerState, event: Fields) -> None:
-    book.since = max(book.since, event["t"])
+def _since(state: LedgerState, event: Fields) -> None:
+    state.since = max(state.since, event["t"])
 
 
-def _open(book: LedgerState, event: Fields) -> None:
+def _open(state: LedgerState, event: Fields) -> None:
     run, user = event["run"], event["user"]
     if user is not None:
-        hold = SlotLease(run, user, event["extra"], event["release"], TimeSpan(event["t"], event["for"]))
-        book.holds.setdefault(user, {})[run] = hold
+        lease = SlotLease(run, user, event["extra"], event["release"], TimeSpan(event["t"], event["for"]))
+        state.leases.setdefault(user, {})[run] = lease
     if event["key"] is not None:
-        book.guard(event["key"], event["t"]).flights[run] = TimeSpan(event["t"], event["for"])
+        state.use_key(event["key"], event["t"]).pending_tokens[run] = TimeSpan(event["t"], event["for"])
     if "authority" in event:
-        attempt = PendingLogin(event["login"], TimeSpan(event["t"], event["for"]), event["sure"])
-        book.streak(event["authority"]).begin(run, attempt)
+        login = PendingLogin(event["login"], TimeSpan(event["t"], event["for"]), event["sure"])
+        state.login_streak(event["authority"]).begin_login(run, login)
 
 
-def _close(book: LedgerState, event: Fields) -> None:
+def _close(state: LedgerState, event: Fields) -> None:
     run, user, now = event["run"], event["user"], event["t"]
     if user is not None and event["slot"]:
-        # Stated whole: the session may have outlived its expiry, or be known to another process only.
-        hold = SlotLease(run, user, event["extra"], event["release"], TimeSpan(now), closed=now)
-        book.holds.setdefault(user, {})[run] = hold
+        # A complete lease: the session may have outlived its expiry, or only another process may know it.
+        lease = SlotLease(run, user, event["extra"], event["release"], TimeSpan(now), closed_at=now)
+        state.leases.setdefault(user, {})[run] = lease
     elif user is not None:
-        book.holds.get(user, {}).pop(run, None)
+        state.leases.get(user, {}).pop(run, None)
     if event["key"] is not None:
-        guard = book.guard(event["key"], now)
-        guard.flights.pop(run, None)
+        key_breaker = state.use_key(event["key"], now)
+        key_breaker.pending_tokens.pop(run, None)
         if event["rejected"] is not None:
-            guard.judge(rejected=event["rejected"], now=now, retry=event["retry"])
+            key_breaker.record_verdict(rejected=event["rejected"], now=now, retry=event["retry"])
     if "authority" in event:
-        book.streak(event["authority"]).end(run, event["outcome"], now)
+        state.login_streak(event["authority"]).end_login(run, event["outcome"], now)
 
 
-def _connect(book: LedgerState, event: Fields) -> None:
-    book.connects.setdefault(event["host"], deque()).append(ConnectEvent(event["t"], event["extra"]))
+def _connect(state: LedgerState, event: Fields) -> None:
+    state.connects.setdefault(event["host"], deque()).append(ConnectEvent(event["t"], event["extra"]))
 
 
-def _rest_user(book: LedgerState, event: Fields) -> None:
-    _rest(book.resting_users, event["user"], event)
+def _rest_user(state: LedgerState, event: Fields) -> None:
+    _extend_cooldown(state.user_cooldowns, event["user"], event)
 
 
-def _rest_host(book: LedgerState, event: Fields) -> None:
-    _rest(book.resting_hosts, event["host"], event)
+def _rest_host(state: LedgerState, event: Fields) -> None:
+    _extend_cooldown(state.endpoint_cooldowns, event["host"], event)
 
 
-def _rest(resting: dict[str, TimeSpan], name: str, event: Fields) -> None:
-    resting[name] = max(resting.get(name, TimeSpan()), TimeSpan(event["t"], event["for"]), key=lambda span: span.until)
+def _extend_cooldown(cooldowns: dict[str, TimeSpan], name: str, event: Fields) -> None:
+    new = TimeSpan(event["t"], event["for"])
+    cooldowns[name] = max(cooldowns.get(name, TimeSpan()), new, key=lambda span: span.until)
 
 
-def _learn(book: LedgerState, event: Fields) -> None:
-    book.learned[event["authority"]] = LearnedSlotLimit(event["slots"], event["t"])
+def _learn(state: LedgerState, event: Fields) -> None:
+    state.learned_slots[event["authority"]] = LearnedSlotLimit(event["slots"], event["t"])
 
 
-def _key(book: LedgerState, event: Fields) -> None:
-    guard = book.guard(event["key"], event["t"])
-    guard.rejected, guard.proven = event["rejected"], event["proven"]
-    guard.rest = TimeSpan(event["t"], event["for"]) if event["for"] else TimeSpan()
-    guard.judged, guard.good = event.get("judged", event["t"]), event.get("good", event["proven"])
+def _key(state: LedgerState, event: Fields) -> None:
+    key_breaker = state.use_key(event["key"], event["t"])
+    key_breaker.rejections, key_breaker.accepted_last = event["rejected"], event["proven"]
+    key_breaker.cooldown = TimeSpan(event["t"], event["for"]) if event["for"] else TimeSpan()
+    key_breaker.judged_at = event.get("judged", event["t"])
+    key_breaker.accepted_before = event.get("good", event["proven"])
 
 
-def _counted(book: LedgerState, event: Fields) -> None:
-    book.streak(event["authority"]).count(FailedLogin(event["login"], event["t"]))
+def _counted(state: LedgerState, event: Fields) -> None:
+    state.login_streak(event["authority"]).add_failure(FailedLogin(event["login"], event["t"]))
 
 
-def _reset(book: LedgerState, event: Fields) -> None:
-    book.streak(event["authority"]).reset_at(event["t"])
+def _reset(state: LedgerState, event: Fields) -> None:
+    state.login_streak(event["authority"]).reset(event["t"])
 
 
-def _shift(book: LedgerState, event: Fields) -> None:
-    by = event["by"]
-    book.move(lambda moment: moment + by)
-    book.shifted = (event["t"], by, event["by_whom"])
+def _shift(state: LedgerState, event: Fields) -> None:
+    seconds = event["by"]
+    state.map_times(lambda moment: moment + seconds)
+    state.last_clock_shift = (event["t"], seconds, event["by_whom"])
 
 
 EFFECTS: Final[Mapping[str, Callable[[LedgerState, Fields], None]]] = {
@@ -186,61 +196,63 @@ EFFECTS: Final[Mapping[str, Callable[[LedgerState, Fields], None]]] = {
     "counted": _counted,
     "reset": _reset,
 }
-"""What each kind of event does; its keys are those of `EVENT_FIELDS`."""
+"""Kind of event → its effect; the keys are those of `EVENT_FIELDS`."""
 
 
-def snapshot(book: LedgerState, now: float) -> list[Event]:
-    """Events that make an empty book equal to this one, as far as it still matters."""
-    book.prune(now)
-    return [*_rests(book), *_keys(book, now), *_sessions(book), *_streaks(book)]
+def snapshot(state: LedgerState, now: float) -> list[Event]:
+    """Return events that make an empty state equal to this one, without what no longer matters."""
+    state.prune(now)
+    return [*_cooldown_events(state), *_key_events(state, now), *_session_events(state), *_streak_events(state)]
 
 
-def _rests(book: LedgerState) -> Iterator[Event]:
-    if math.isfinite(book.since):
-        yield {"event": "since", "t": book.since}
-    for user, rest in book.resting_users.items():
-        yield {"event": "rest_user", "t": rest.start, "user": user, "for": rest.length}
-    for host, rest in book.resting_hosts.items():
-        yield {"event": "rest_host", "t": rest.start, "host": host, "for": rest.length}
-    for authority, one in book.learned.items():
-        yield {"event": "learn", "t": one.at, "authority": authority, "slots": one.slots}
+def _cooldown_events(state: LedgerState) -> Iterator[Event]:
+    if math.isfinite(state.since):
+        yield {"event": "since", "t": state.since}
+    for user, cooldown in state.user_cooldowns.items():
+        yield {"event": "rest_user", "t": cooldown.start, "user": user, "for": cooldown.length}
+    for host, cooldown in state.endpoint_cooldowns.items():
+        yield {"event": "rest_host", "t": cooldown.start, "host": host, "for": cooldown.length}
+    for authority, limit in state.learned_slots.items():
+        yield {"event": "learn", "t": limit.at, "authority": authority, "slots": limit.slots}
 
 
-def _keys(book: LedgerState, now: float) -> Iterator[Event]:
-    for key, guard in book.guards.items():
-        rests = guard.rest.until > now
-        start, length = (guard.rest.start, guard.rest.length) if rests else (guard.seen, 0.0)
-        standing = {"rejected": guard.rejected, "proven": guard.proven, "for": length}
-        if math.isfinite(guard.judged):
-            standing |= {"judged": guard.judged, "good": guard.good}
-        yield {"event": "key", "t": start, "key": key, **standing}
-        for run, flight in guard.flights.items():
-            yield _opening(flight, {"run": run, "user": None, "key": key, "release": 0.0, "extra": False})
+def _key_events(state: LedgerState, now: float) -> Iterator[Event]:
+    for breaker_id, key_breaker in state.key_breakers.items():
+        cooldown = key_breaker.cooldown
+        start, length = (cooldown.start, cooldown.length) if cooldown.until > now else (key_breaker.last_used_at, 0.0)
+        fields = {"rejected": key_breaker.rejections, "proven": key_breaker.accepted_last, "for": length}
+        if math.isfinite(key_breaker.judged_at):
+            fields |= {"judged": key_breaker.judged_at, "good": key_breaker.accepted_before}
+        yield {"event": "key", "t": start, "key": breaker_id, **fields}
+        for run, span in key_breaker.pending_tokens.items():
+            session = {"run": run, "user": None, "key": breaker_id, "release": 0.0, "extra": False}
+            yield _open_event(span, session)
 
 
-def _sessions(book: LedgerState) -> Iterator[Event]:
-    for host, connects in book.connects.items():
-        for one in connects:
-            yield {"event": "connect", "t": one.at, "host": host, "extra": one.extra}
-    for hold in book.every_hold():
-        session = {"run": hold.run, "user": hold.user, "key": None, "release": hold.release, "extra": hold.extra}
-        if hold.closed is None:
-            yield _opening(hold.opened, session)
+def _session_events(state: LedgerState) -> Iterator[Event]:
+    for host, connects in state.connects.items():
+        for connect in connects:
+            yield {"event": "connect", "t": connect.at, "host": host, "extra": connect.unscheduled}
+    for lease in state.all_leases():
+        session: Event = {"run": lease.run, "user": lease.user, "key": None}
+        session |= {"release": lease.release, "extra": lease.unscheduled}
+        if lease.closed_at is None:
+            yield _open_event(lease.open_span, session)
         else:
-            yield {"event": "close", "t": hold.closed, **session, "slot": True, "rejected": None, "retry": 0.0}
+            yield {"event": "close", "t": lease.closed_at, **session, "slot": True, "rejected": None, "retry": 0.0}
 
 
-def _streaks(book: LedgerState) -> Iterator[Event]:
-    for authority, streak in book.streaks.items():
-        if math.isfinite(streak.reset):
-            yield {"event": "reset", "t": streak.reset, "authority": authority}
-        for one in streak.counted:
-            yield {"event": "counted", "t": one.at, "authority": authority, "login": one.kind}
-        for run, attempt in streak.attempts.items():
+def _streak_events(state: LedgerState) -> Iterator[Event]:
+    for authority, streak in state.login_streaks.items():
+        if math.isfinite(streak.reset_at):
+            yield {"event": "reset", "t": streak.reset_at, "authority": authority}
+        for failure in streak.failures:
+            yield {"event": "counted", "t": failure.at, "authority": authority, "login": failure.kind}
+        for run, login in streak.pending.items():
             session = {"run": run, "user": None, "key": None, "release": 0.0, "extra": False}
-            counts = {"authority": authority, "login": attempt.kind, "sure": attempt.sure}
-            yield _opening(attempt.span, session | counts)
+            login_fields = {"authority": authority, "login": login.kind, "sure": login.key_accepted}
+            yield _open_event(login.span, session | login_fields)
 
 
-def _opening(opened: TimeSpan, session: Event) -> Event:
-    return {"event": "open", "t": opened.start, "for": opened.length, **session}
+def _open_event(span: TimeSpan, session: Event) -> Event:
+    return {"event": "open", "t": span.start, "for": span.length, **session}

@@ -1,7 +1,7 @@
-"""Who may open what: one door to ask, a few to tell.
+"""The ledger: decides which sessions may be opened, and records what became of them.
 
-Rule 1: what is granted is in the book before the caller connects.
-Rule 2: a doubt is decided for the backend: what may be held counts as held.
+Rule 1: a granted session is recorded before the caller connects.
+Rule 2: in doubt the ledger protects the backend: a slot that may be held counts as held.
 """
 
 import math
@@ -9,192 +9,207 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from exporter.budget.breakers import breaker_refusal
-from exporter.budget.events import EFFECTS, Event, fold, snapshot
+from exporter.budget.events import EFFECTS, Event, apply_event, snapshot
 from exporter.budget.ledger_state import LEARNED_LIMIT_SECONDS, RATE_WINDOW_SECONDS, KeyBreaker, LedgerState, SlotLease
 from exporter.budget.login_streak import NO_TOKEN_EVENT, REJECTED_EVENT
 from exporter.budget.session_cost import Grant, Refusal, SessionCost, TokenCooldown
 from exporter.result import Holdup, SkipCause, Trigger
 
 ENDPOINT_COOLDOWN_SECONDS: Final = 600.0
-"""Seconds an endpoint rests after a 429 without a usable Retry-After: so long bans the edge of a known backend."""
+"""Seconds an endpoint rests after a 429 without a usable Retry-After: as long as a known backend's edge bans."""
 MAX_ENDPOINT_COOLDOWN_SECONDS: Final = 3600.0
 MAX_SLOTS: Final = 100_000
 
 
 class Ledger:
-    """What we know the backends hold of ours. `since`: from when on it knows everything (−inf: always did).
+    """What the backends count for this exporter. `since`: when it became complete, unix seconds; −inf: always.
 
     Its own decisions are events; they wait in `pending` until `take_pending`.
     """
 
     def __init__(self, since: float = -math.inf) -> None:
         self.pending: list[Event] = []
-        self._book = LedgerState(since)
+        self._state = LedgerState(since)
 
-    # --- Asking
+    # --- Decisions
 
-    def ask(self, request: SessionCost, now: float) -> Grant | Refusal:
-        """Decide on one session, at exactly the depth it asks for, and write a grant into the book."""
-        refusal = self.refusal(request, now)
+    def grant_or_refuse(self, request: SessionCost, now: float) -> Grant | Refusal:
+        """Decide on one session of exactly the requested depth, and record a grant."""
+        refusal = self.find_refusal(request, now)
         if refusal is not None:
             return refusal
-        self._open(request, now)
+        self._record_grant(request, now)
         return Grant(request)
 
-    def refusal(self, request: SessionCost, now: float) -> Refusal | None:
-        """What stands against a session of exactly this depth; None: nothing."""
-        self._book.forget(request.user or "", now)
-        checks = self._endpoint, self._rate, self._key, self._breakers, self._identity, self._slots, self._memory
-        found = [refusal for check in checks if (refusal := check(request, now)) is not None]
-        # What else stands against it lasts longer, or is nearer to what was asked.
-        return next((refusal for refusal in found if refusal.holdup is not Holdup.VERDICT), found[0] if found else None)
+    def find_refusal(self, request: SessionCost, now: float) -> Refusal | None:
+        """Return the first reason against a session of exactly this depth; None if there is none.
 
-    def _endpoint(self, request: SessionCost, now: float) -> Refusal | None:
-        until = self.endpoint_cooldown_until(request.place, now)
+        A holdup that waits for a verdict comes last: every other one lasts longer or is more specific.
+        """
+        self._state.drop_expired_leases(request.user or "", now)
+        checks = (
+            self._check_endpoint,
+            self._check_rate,
+            self._check_key,
+            self._check_breakers,
+            self._check_identity,
+            self._check_slots,
+            self._check_completeness,
+        )
+        refusals = [refusal for check in checks if (refusal := check(request, now)) is not None]
+        return min(refusals, key=lambda refusal: refusal.holdup is Holdup.VERDICT, default=None)
+
+    def _check_endpoint(self, request: SessionCost, now: float) -> Refusal | None:
+        until = self.endpoint_cooldown_until(request.cooldown_key, now)
         if until is None:
             return None
         return Refusal(SkipCause.RATE, Holdup.ENDPOINT, "the endpoint rests after a rate limit", until)
 
-    def _rate(self, request: SessionCost, now: float) -> Refusal | None:
+    def _check_rate(self, request: SessionCost, now: float) -> Refusal | None:
         if request.rate is None:
             return None
-        recent = self._book.recent(request.host, now)
-        promised = _promised(request, [one.extra for one in recent], request.scheduled_rate)
-        if max(len(recent), promised) < request.rate:
+        recent = self._state.recent_connects(request.host, now)
+        reserved = _reserved(request, [connect.unscheduled for connect in recent], request.scheduled_rate)
+        if max(len(recent), reserved) < request.rate:
             return None
-        words = f"the host permits {request.rate} connects a minute"
-        return Refusal(SkipCause.RATE, Holdup.RATE, words, recent[0].at + RATE_WINDOW_SECONDS if recent else None)
+        reason_text = f"the host permits {request.rate} connects a minute"
+        return Refusal(SkipCause.RATE, Holdup.RATE, reason_text, recent[0].at + RATE_WINDOW_SECONDS if recent else None)
 
-    def _key(self, request: SessionCost, now: float) -> Refusal | None:
-        guard = self._guard(request)
-        if guard is None or request.forced:
+    def _check_key(self, request: SessionCost, now: float) -> Refusal | None:
+        key_breaker = self._key_breaker(request)
+        if key_breaker is None or request.forced:
             return None
-        if guard.rest.until > now:
-            words = "the key rests after rejected tokens"
-            return Refusal(SkipCause.RESTING, Holdup.REJECTED, words, guard.rest.until)
-        # A confirm run must be neither the second token that is rejected nor the trial.
-        if guard.room(now) < 1 or (guard.rejected and request.trigger is Trigger.CONFIRM):
+        if key_breaker.cooldown.until > now:
+            reason_text = "the key rests after rejected tokens"
+            return Refusal(SkipCause.RESTING, Holdup.REJECTED, reason_text, key_breaker.cooldown.until)
+        # A confirm run must not cause the second rejection in a row, and must not be the trial after one.
+        confirms_rejection = key_breaker.rejections and request.trigger is Trigger.CONFIRM
+        if key_breaker.remaining_attempts(now) < 1 or confirms_rejection:
             return Refusal(SkipCause.RESTING, Holdup.VERDICT, "the key waits for the verdict on another token")
         return None
 
-    def _breakers(self, request: SessionCost, now: float) -> Refusal | None:
+    def _check_breakers(self, request: SessionCost, now: float) -> Refusal | None:
         if not request.breakers or request.forced:
             return None
-        streak, guard = self._book.streak(request.authority), self._guard(request)
-        return breaker_refusal(request, streak, guard, now)
+        return breaker_refusal(request, self._state.login_streak(request.authority), self._key_breaker(request), now)
 
-    def _guard(self, request: SessionCost) -> KeyBreaker | None:
-        """The page of this very key; of what stands in its place, if it is not known which key that is."""
+    def _key_breaker(self, request: SessionCost) -> KeyBreaker | None:
+        """Return the breaker of this key; if its fingerprint is unknown, of the latest key from its source."""
         if request.key is None:
             return None
-        book, plain = self._book, request.key
-        name = request.guard if request.key_print else book.newest.get(plain, plain)
-        return book.guards.get(name) or book.guards.get(plain)
+        state, source = self._state, request.key
+        breaker_id = request.breaker_id if request.key_fingerprint else state.current_breaker_ids.get(source, source)
+        return state.key_breakers.get(breaker_id) or state.key_breakers.get(source)
 
-    def _identity(self, request: SessionCost, now: float) -> Refusal | None:
-        rest = self._book.resting_users.get(request.user or "")
-        if rest is not None and rest.until > now:
-            words = "the identity rests after a slot limit"
-            return Refusal(SkipCause.RESTING, Holdup.IDENTITY, words, rest.until)
-        ends = [until for hold in self._holds(request) if (until := hold.open_until) > now]
+    def _check_identity(self, request: SessionCost, now: float) -> Refusal | None:
+        cooldown = self._state.user_cooldowns.get(request.user or "")
+        if cooldown is not None and cooldown.until > now:
+            return Refusal(SkipCause.RESTING, Holdup.IDENTITY, "the identity rests after a slot limit", cooldown.until)
+        ends = [until for lease in self._leases(request) if (until := lease.open_until) > now]
         if not ends:
             return None
         return Refusal(SkipCause.OVERLAP, Holdup.BUSY, "the identity has a connection open", max(ends))
 
-    def _slots(self, request: SessionCost, now: float) -> Refusal | None:
-        limit = self.budget(request, now)
+    def _check_slots(self, request: SessionCost, now: float) -> Refusal | None:
+        limit = self.slot_budget(request, now)
         if request.user is None or limit is None:
             return None
-        holds = self._holds(request)
-        promised = _promised(request, [hold.extra for hold in holds], request.scheduled_peak)
-        if max(len(holds), promised) < limit:
+        leases = self._leases(request)
+        reserved = _reserved(request, [lease.unscheduled for lease in leases], request.scheduled_peak)
+        if max(len(leases), reserved) < limit:
             return None
-        words = f"{len(holds)} of {limit} slots held"
-        if promised >= limit:
-            words += f", the schedule needs {request.scheduled_peak}"
-        return Refusal(SkipCause.BUDGET, Holdup.SLOTS, words, min((hold.until for hold in holds), default=None))
+        reason_text = f"{len(leases)} of {limit} slots held"
+        if reserved >= limit:
+            reason_text += f", the schedule needs {request.scheduled_peak}"
+        return Refusal(SkipCause.BUDGET, Holdup.SLOTS, reason_text, min((one.until for one in leases), default=None))
 
-    def _memory(self, request: SessionCost, now: float) -> Refusal | None:
-        """A confirm run must know what was held before the start; a scheduled turn need not: its times are fixed."""
-        until = self._book.since + request.window
+    def _check_completeness(self, request: SessionCost, now: float) -> Refusal | None:
+        """A confirm run needs a complete ledger; a scheduled session does not, because its times are fixed."""
+        until = self._state.since + request.window
         if request.trigger is not Trigger.CONFIRM or request.user is None or now >= until:
             return None
-        if self.budget(request, now) is None:
+        if self.slot_budget(request, now) is None:
             return None
         return Refusal(SkipCause.BUDGET, Holdup.MEMORY, "what was held before the start is not known", until)
 
-    def _holds(self, request: SessionCost) -> list[SlotLease]:
-        """What the user may still hold; `ask` has just made the book forget all else."""
-        return list(self._book.holds.get(request.user or "", {}).values())
+    def _leases(self, request: SessionCost) -> list[SlotLease]:
+        """The user's leases; `find_refusal` has just dropped the expired ones."""
+        return list(self._state.leases.get(request.user or "", {}).values())
 
-    # --- Looking
+    # --- Queries
 
-    def held(self, user: str, now: float) -> int:
-        """Slots that the user may hold at the backend."""
-        return len(self._book.held(user, now))
+    def held_slots(self, user: str, now: float) -> int:
+        """Return the number of slots that the user may hold at the backend."""
+        return len(self._state.active_leases(user, now))
 
-    def budget(self, request: SessionCost, now: float) -> int | None:
-        """Slots that one identity may hold: the lower of configured and learned, less the reserve; None: unlimited.
+    def slot_budget(self, request: SessionCost, now: float) -> int | None:
+        """Return the slots per identity: the lower of configured and learned, less the reserve; None: unlimited.
 
-        At least 1: a backend that keeps a single slot would never be asked again.
+        At least 1, so that a backend with a single slot is still probed.
         """
-        learned = self.learned(request.authority, now)
+        learned = self.learned_slots(request.authority, now)
         slots = learned if not request.slots else request.slots if learned is None else min(request.slots, learned)
         return None if slots is None else max(1, slots - request.reserve)
 
-    def learned(self, authority: str, now: float) -> int | None:
-        """Slots that the backend said it keeps per user, while that is believed (a day)."""
-        learned = self._book.learned.get(authority)
-        return learned.slots if learned is not None and now < learned.at + LEARNED_LIMIT_SECONDS else None
+    def learned_slots(self, authority: str, now: float) -> int | None:
+        """Return the slots per user that the backend reported, for `LEARNED_LIMIT_SECONDS`; None: unknown."""
+        limit = self._state.learned_slots.get(authority)
+        return limit.slots if limit is not None and now < limit.at + LEARNED_LIMIT_SECONDS else None
 
-    def resting(self, request: SessionCost, now: float) -> bool:
-        """Whether this identity's turns send no token for now, for its own or its key's sake."""
-        return self.rest(request, now) is not None
+    def is_resting(self, request: SessionCost, now: float) -> bool:
+        """Whether the sessions of this identity send no token for now, because it rests or its key does."""
+        return self.cooldown(request, now) is not None
 
-    def rest(self, request: SessionCost, now: float) -> TokenCooldown | None:
-        """Why this identity's turns send no token for now, for its own or its key's sake, and until when."""
-        own, tokens = self._book.resting_users.get(request.user or ""), self.token_cooldown(request, now)
+    def cooldown(self, request: SessionCost, now: float) -> TokenCooldown | None:
+        """Return why and until when the sessions of this identity send no token; None: they do.
+
+        Of the identity's own cooldown and its key's, the longer one.
+        """
+        own, tokens = self._state.user_cooldowns.get(request.user or ""), self.token_cooldown(request, now)
         if own is None or own.until <= now:
             return tokens
         longer = tokens is not None and (tokens.until is None or tokens.until > own.until)
         return tokens if longer else TokenCooldown(Holdup.IDENTITY, own.until)
 
     def token_cooldown(self, request: SessionCost, now: float) -> TokenCooldown | None:
-        """Why no token of the request's key is sent because of logins that failed, and until when."""
+        """Return why and until when no token of the request's key is sent after failed logins; None: it is sent."""
         if request.key is None:
             return None
-        for refusal in (self._key(request, now), self._breakers(request, now)):
+        for refusal in (self._check_key(request, now), self._check_breakers(request, now)):
             if refusal is not None and refusal.holdup is not Holdup.VERDICT:
-                guard = self._guard(request)
-                return TokenCooldown(refusal.holdup, refusal.until, rejected=guard is not None and guard.rejected > 0)
+                key_breaker = self._key_breaker(request)
+                rejected = key_breaker is not None and key_breaker.rejections > 0
+                return TokenCooldown(refusal.holdup, refusal.until, rejected=rejected)
         return None
 
-    def identity_cooldowns(self, user: str | None, now: float) -> bool:
+    def is_identity_resting(self, user: str | None, now: float) -> bool:
         """Whether the identity rests after a slot limit."""
-        rest = self._book.resting_users.get(user or "")
-        return rest is not None and rest.until > now
+        cooldown = self._state.user_cooldowns.get(user or "")
+        return cooldown is not None and cooldown.until > now
 
-    def endpoint_cooldown_until(self, place: str, now: float) -> float | None:
-        """When the endpoint may be connected to again; None: now."""
-        rest = self._book.resting_hosts.get(place)
-        return rest.until if rest is not None and rest.until > now else None
+    def endpoint_cooldown_until(self, cooldown_key: str, now: float) -> float | None:
+        """Return when the endpoint may be connected to again, unix seconds; None: now."""
+        cooldown = self._state.endpoint_cooldowns.get(cooldown_key)
+        return cooldown.until if cooldown is not None and cooldown.until > now else None
 
-    # --- Telling
+    # --- Records
 
-    def _open(self, request: SessionCost, now: float) -> None:
+    def _record_grant(self, request: SessionCost, now: float) -> None:
         if request.rate is not None:
             due = request.due
             at = due if due is not None and now - RATE_WINDOW_SECONDS < due <= now else now
-            self._record("connect", at, host=request.host, extra=request.extra)
+            self._record("connect", at, host=request.host, extra=request.unscheduled)
         if request.user is not None or request.key is not None or request.breakers:
-            self._record("open", now, **_session(request), **{"for": request.open_for}, **self._attempt(request))
+            opened = {**_session_fields(request), "for": request.open_for, **self._login_fields(request)}
+            self._record("open", now, **opened)
 
-    def _attempt(self, request: SessionCost) -> dict[str, Any]:
+    def _login_fields(self, request: SessionCost) -> dict[str, Any]:
         if not request.breakers:
             return {}
-        guard = self._guard(request)
+        key_breaker = self._key_breaker(request)
         kind = NO_TOKEN_EVENT if request.key is None else REJECTED_EVENT
-        return {"authority": request.authority, "login": kind, "sure": guard is not None and guard.proven}
+        accepted_last = key_breaker is not None and key_breaker.accepted_last
+        return {"authority": request.authority, "login": kind, "sure": accepted_last}
 
     def release(
         self,
@@ -205,98 +220,102 @@ class Ledger:
         rejected: bool | None = None,
         outcome: str | None = None,
     ) -> None:
-        """End a granted session: whether it can have taken a slot, the backend's verdict on its token, if any.
+        """Record the end of a granted session.
 
-        `outcome`: what its breakers make of it (`streak.OUTCOMES`).
+        slot_taken: whether it may have taken a slot
+        rejected: the backend's verdict on its token; None: no verdict
+        outcome: what the breakers count (`LOGIN_EVENTS`); None: nothing
         """
         if request.user is not None or request.key is not None or request.breakers:
             end = {"slot": slot_taken, "rejected": rejected, "retry": request.auth_retry}
             counted = {"authority": request.authority, "outcome": outcome} if request.breakers else {}
-            self._record("close", now, **_session(request), **end, **counted)
+            self._record("close", now, **_session_fields(request), **end, **counted)
 
-    def rest_user(self, user: str, span: float, now: float) -> None:
-        """Let an identity rest for `span` seconds."""
-        self._record("rest_user", now, user=user, **{"for": span})
+    def start_user_cooldown(self, user: str, seconds: float, now: float) -> None:
+        """Let an identity rest."""
+        self._record("rest_user", now, user=user, **{"for": seconds})
 
-    def rest_endpoint(self, place: str, retry_after: float | None, now: float) -> None:
-        """Let an endpoint rest for its Retry-After, an hour at most; 600 s if that is absent or nonsense."""
+    def start_endpoint_cooldown(self, cooldown_key: str, retry_after: float | None, now: float) -> None:
+        """Let an endpoint rest for its Retry-After, an hour at most; 600 s if the header is absent or invalid."""
         if retry_after is None or not 0 <= retry_after < math.inf:
             retry_after = ENDPOINT_COOLDOWN_SECONDS
-        self._record("rest_host", now, host=place, **{"for": min(retry_after, MAX_ENDPOINT_COOLDOWN_SECONDS)})
+        self._record("rest_host", now, host=cooldown_key, **{"for": min(retry_after, MAX_ENDPOINT_COOLDOWN_SECONDS)})
 
-    def learn(self, authority: str, slots: int, now: float) -> None:
-        """Remember how many slots the backend says it keeps per user; a figure that cannot be one is passed over."""
+    def record_slot_limit(self, authority: str, slots: int, now: float) -> None:
+        """Record the slots per user that the backend reported; an impossible number is ignored."""
         if 1 <= slots <= MAX_SLOTS:
             self._record("learn", now, authority=authority, slots=slots)
 
-    def shift(self, seconds: float, now: float, by_whom: str) -> bool:
-        """Move all times with a wall clock that stepped to `now`; False if another process has just done it for us."""
-        if self._book.shifted is not None:
-            at, by, who = self._book.shifted
-            if who != by_whom and abs(now - at) < RATE_WINDOW_SECONDS and abs(by - seconds) < 1:
+    def shift_times(self, seconds: float, now: float, by_whom: str) -> bool:
+        """Move all times with a wall clock that stepped to `now`; False if another process than `by_whom` did it."""
+        if self._state.last_clock_shift is not None:
+            at, shifted_by, process = self._state.last_clock_shift
+            recent = abs(now - at) < RATE_WINDOW_SECONDS
+            if process != by_whom and recent and abs(shifted_by - seconds) < 1:
                 return False
         self._record("shift", now, by=seconds, by_whom=by_whom)
         return True
 
     def _record(self, kind: str, now: float, **fields: Any) -> None:
-        """Decide: what is ours is well formed, and need not be looked at as what comes from a file."""
+        """Apply an event and queue it. It needs no validation, unlike an event from a file."""
         event = {"event": kind, "t": now, **fields}
-        EFFECTS[kind](self._book, event)
+        EFFECTS[kind](self._state, event)
         self.pending.append(event)
 
-    # --- Between processes
+    # --- Exchange with other processes
 
     def apply(self, event: Mapping[str, Any]) -> bool:
-        """Take in an event of another process; False if it is none we know or not well formed, and so ignored."""
-        return fold(self._book, event)
+        """Apply an event of another process; False if it is unknown or malformed, and ignored."""
+        return apply_event(self._state, event)
 
     def take_pending(self) -> list[Event]:
-        """Hand over the events recorded since the last call."""
-        taken, self.pending = self.pending, []
-        return taken
+        """Return the events recorded since the last call."""
+        events, self.pending = self.pending, []
+        return events
 
     def clear(self, since: float = -math.inf) -> None:
         """Forget everything but `pending`."""
-        self._book = LedgerState(since)
+        self._state = LedgerState(since)
 
-    def distrust(self, now: float) -> None:
-        """Something may be missing up to now."""
-        self._book.since = max(self._book.since, now)
+    def mark_incomplete(self, now: float) -> None:
+        """Note that events before now may be missing."""
+        self._state.since = max(self._state.since, now)
 
-    def clamp(self, now: float) -> None:
-        """Cut what lies in the future to now: the clock went back since it was written."""
-        self._book.move(lambda moment: min(moment, now))
+    def cut_to(self, now: float) -> None:
+        """Move every moment in the future to now: the clock went back since it was recorded."""
+        self._state.map_times(lambda moment: min(moment, now))
 
     def prune(self, now: float) -> None:
-        """Forget what can no longer matter."""
-        self._book.prune(now)
+        """Forget everything that no longer matters."""
+        self._state.prune(now)
 
-    def pruning(self, now: float) -> Iterator[None]:
-        """As `prune`, in steps between which anything may happen."""
-        return self._book.pruning(now)
+    def prune_in_steps(self, now: float) -> Iterator[None]:
+        """As `prune`; between the steps the ledger may be used and changed."""
+        return self._state.prune_in_steps(now)
 
     def snapshot(self, now: float) -> list[Event]:
-        """Events that make an empty ledger equal to this one."""
-        return snapshot(self._book, now)
+        """Return events that make an empty ledger equal to this one."""
+        return snapshot(self._state, now)
 
 
-def _promised(request: SessionCost, extras: list[bool], needed: int) -> int:
-    """What a session that no schedule asked for must leave room for: others like it, and what the schedule needs.
+def _reserved(request: SessionCost, unscheduled: list[bool], needed: int) -> int:
+    """Return the room that an unscheduled session must leave: to other unscheduled ones and to the schedule's need.
 
-    A check that sees nothing of the schedule is alone on this machine, and owes it nothing; one in the schedule's own
-    process knows better: else a probe with every scrape could keep the first scheduled session out for ever.
+    `unscheduled`: one entry for each session that is counted now. A check reserves nothing if no schedule runs in its
+    process and the ledger has seen no scheduled session: then none runs on this machine. In the process of a schedule
+    it always reserves: otherwise a probe with every scrape could keep the first scheduled session out for ever.
     """
-    alone = request.trigger is Trigger.CHECK and not request.beside and all(extras)
-    if not request.extra or alone:
+    no_schedule = request.trigger is Trigger.CHECK and not request.shares_process_with_schedule and all(unscheduled)
+    if not request.unscheduled or no_schedule:
         return 0
-    return sum(extras) + needed
+    return sum(unscheduled) + needed
 
 
-def _session(request: SessionCost) -> Event:
+def _session_fields(request: SessionCost) -> Event:
     return {
         "run": request.run,
         "user": request.user,
-        "key": request.guard or None,
+        "key": request.breaker_id or None,
         "release": request.slot_release,
-        "extra": request.extra,
+        "extra": request.unscheduled,
     }

@@ -1,8 +1,8 @@
-"""What a backend's circuit breakers have counted of ours: failed logins in a row, and those that may become one.
+"""What a backend's circuit breakers have counted: failed logins in a row, and logins under way that may fail.
 
-Rule 1: events only; which of them a breaker counts, and how many it bears, is said by the profile
+Rule 1: this module keeps events; the profile says which of them a breaker counts and how many open it
 (`config.BreakerSettings`).
-Rule 2: a doubt is decided for the backend: an attempt whose end nobody saw counts as failed, for `LOST_LOGIN_SECONDS`.
+Rule 2: in doubt a login counts as failed: a login whose end was not seen counts for `LOST_LOGIN_SECONDS`.
 """
 
 import math
@@ -18,19 +18,19 @@ NO_TOKEN_EVENT: Final = "no_token"  # noqa: S105
 SUCCESS_EVENT: Final = "success"
 RESTART_EVENT: Final = "restart"
 RESET_EVENTS: Final = frozenset({SUCCESS_EVENT, RESTART_EVENT})
-"""Ends of a session after which a breaker stands at 0: a token was let in, or the server's process is a new one."""
+"""Ends of a session after which a breaker is at 0: a token was accepted, or the server's process is a new one."""
 LOGIN_EVENTS: Final = frozenset({REJECTED_EVENT, NO_TOKEN_EVENT, *RESET_EVENTS})
 MAX_LOGIN_EVENTS: Final = 1000
-"""Events kept of one backend: no breaker bears more."""
+"""Failures kept of one backend: every breaker opens before that."""
 LOST_LOGIN_SECONDS: Final = 3600.0
-"""Seconds for which a login counts as failed that a crash cut off, unless its key was let in before."""
+"""Seconds for which a login that a crash cut off counts as failed, unless its key was accepted before."""
 EVENT_RETENTION_SECONDS: Final = 30 * 86_400.0
-"""Seconds after which a backend that nobody connects to is forgotten: what its breaker counted does not decay."""
+"""Seconds after which an unused backend is forgotten. Long, because a breaker's count does not decay."""
 
 
 @dataclass(slots=True)
 class FailedLogin:
-    """A failed login, and when it was over."""
+    """A failed login. `kind`: `REJECTED_EVENT` or `NO_TOKEN_EVENT`; `at`: its end, unix seconds."""
 
     kind: str
     at: float
@@ -38,64 +38,74 @@ class FailedLogin:
 
 @dataclass(slots=True)
 class PendingLogin:
-    """A login under way, and what it is if it fails. `sure`: with a key that was let in last."""
+    """A login under way.
+
+    kind: what it counts as if it fails
+    span: its latest possible duration
+    key_accepted: whether its key was accepted last
+    """
 
     kind: str
     span: TimeSpan
-    sure: bool
+    key_accepted: bool
 
     @property
-    def doubted_until(self) -> float:
-        """Until when it counts as failed if nobody sees its end."""
-        return self.span.until if self.sure else self.span.until + LOST_LOGIN_SECONDS
+    def uncertain_until(self) -> float:
+        """Until when the login counts as failed if its end is not seen."""
+        return self.span.until if self.key_accepted else self.span.until + LOST_LOGIN_SECONDS
 
 
 @dataclass(slots=True)
 class LoginStreak:
-    """One backend: failed logins since its breakers were last known to stand at 0 (`reset`; −inf: never seen)."""
+    """Failed logins at one backend.
 
-    reset: float = -math.inf
-    counted: list[FailedLogin] = field(default_factory=list)
-    attempts: dict[str, PendingLogin] = field(default_factory=dict)
+    reset_at: when its breakers were last known to be at 0, unix seconds; −inf: never
+    failures: failed logins since then, oldest first
+    pending: logins under way, by run
+    """
 
-    def begin(self, run: str, attempt: PendingLogin) -> None:
-        """Note a login under way."""
-        self.attempts[run] = attempt
+    reset_at: float = -math.inf
+    failures: list[FailedLogin] = field(default_factory=list)
+    pending: dict[str, PendingLogin] = field(default_factory=dict)
 
-    def end(self, run: str, outcome: str | None, now: float) -> None:
-        """Note how it ended (`LOGIN_EVENTS`); None: the backend's login had no part in it."""
-        attempt = self.attempts.pop(run, None)
+    def begin_login(self, run: str, login: PendingLogin) -> None:
+        """Record a login under way."""
+        self.pending[run] = login
+
+    def end_login(self, run: str, outcome: str | None, now: float) -> None:
+        """Record how a login ended (`LOGIN_EVENTS`); None: the session did not reach the backend's login."""
+        login = self.pending.pop(run, None)
         if outcome in RESET_EVENTS:
-            self.reset_at(now if attempt is None else attempt.span.start)
+            self.reset(now if login is None else login.span.start)
         elif outcome is not None:
-            self.count(FailedLogin(outcome, now))
+            self.add_failure(FailedLogin(outcome, now))
 
-    def count(self, event: FailedLogin) -> None:
-        """Note one failed login."""
-        self.counted = [*self.counted[-MAX_LOGIN_EVENTS + 1 :], event]
+    def add_failure(self, failure: FailedLogin) -> None:
+        """Record one failed login."""
+        self.failures = [*self.failures[-MAX_LOGIN_EVENTS + 1 :], failure]
 
-    def reset_at(self, moment: float) -> None:
-        """Forget what was over before this moment; what ended later may have come after the success."""
-        self.reset = max(self.reset, moment)
-        self.counted = [event for event in self.counted if event.at > moment]
-        self.attempts = {run: one for run, one in self.attempts.items() if one.span.until > moment}
+    def reset(self, moment: float) -> None:
+        """Forget logins that ended before this moment; later ones may have failed after the success."""
+        self.reset_at = max(self.reset_at, moment)
+        self.failures = [failure for failure in self.failures if failure.at > moment]
+        self.pending = {run: login for run, login in self.pending.items() if login.span.until > moment}
 
-    def height(self, breaker: BreakerSettings, now: float, *, in_flight: bool = True) -> int:
-        """How high the breaker may stand; `in_flight`: with logins that are under way counted as failed."""
+    def possible_failures(self, breaker: BreakerSettings, now: float, *, in_flight: bool = True) -> int:
+        """Return the highest count the breaker may have; `in_flight`: logins under way are counted as failed."""
         after = -math.inf if breaker.window is None else now - breaker.window
-        failed = sum(event.kind in breaker.counts and event.at > after for event in self.counted)
-        unseen = (one for one in self.attempts.values() if one.kind in breaker.counts and now < one.doubted_until)
-        return failed + sum(in_flight or one.span.until <= now for one in unseen)
-
-    def turning_points(self, breaker: BreakerSettings) -> Iterator[float]:
-        """Moments at which `height` may fall by time alone."""
-        yield from (one.doubted_until for one in self.attempts.values())
-        if breaker.window is not None:
-            yield from (event.at + breaker.window for event in self.counted)
-
-    def matters(self, now: float) -> bool:
-        """Whether it must be kept."""
-        latest = max(
-            [self.reset, *(event.at for event in self.counted), *(one.span.until for one in self.attempts.values())]
+        failed = sum(failure.kind in breaker.counts and failure.at > after for failure in self.failures)
+        uncertain = [login for login in self.pending.values() if login.kind in breaker.counts]
+        return failed + sum(
+            now < login.uncertain_until and (in_flight or login.span.until <= now) for login in uncertain
         )
-        return latest + EVENT_RETENTION_SECONDS > now
+
+    def change_times(self, breaker: BreakerSettings) -> Iterator[float]:
+        """Moments at which `possible_failures` may fall by time alone."""
+        yield from (login.uncertain_until for login in self.pending.values())
+        if breaker.window is not None:
+            yield from (failure.at + breaker.window for failure in self.failures)
+
+    def is_relevant(self, now: float) -> bool:
+        """Whether the streak must be kept."""
+        ends = [*(failure.at for failure in self.failures), *(login.span.until for login in self.pending.values())]
+        return max([self.reset_at, *ends]) + EVENT_RETENTION_SECONDS > now

@@ -1,4 +1,4 @@
-"""What a session would cost, and the answers to it.
+"""The cost of a session, and the ledger's answers to a request for one.
 
 Rule 1: values only.
 """
@@ -12,29 +12,29 @@ from exporter.result import Holdup, Probe, SkipCause, Trigger
 
 
 def user_key(authority: str, subject: str) -> str:
-    """16 hex digits for one user of one backend: subjects stand neither in files nor in labels."""
+    """Return 16 hex digits for one user of one backend: subjects are written neither to files nor to labels."""
     return _hash(authority, subject)
 
 
 def key_id(authority: str, kind: str, name: str) -> str:
-    """16 hex digits for one source of tokens (`key_file` and its path, `key_env` and its name …) at one backend.
+    """Return 16 hex digits for one source of tokens (`key_file` and its path, `key_env` and its name …) at one backend.
 
-    Per backend, because the breaker it guards is the backend's: a token that passes elsewhere does not close it.
+    Per backend, because the breaker is the backend's: a token that another backend accepts does not close it.
     """
     return _hash(authority, kind, name)
 
 
 def endpoint_id(scheme: str, authority: str, path: str) -> str:
-    """16 hex digits for what can limit the rate of connects apart from others: a path of a port."""
+    """Return 16 hex digits for one endpoint, the unit that a server may limit the rate of connects for."""
     return _hash(scheme, authority, path)
 
 
 FINGERPRINT_DIGITS: Final = 4
-"""Of a key's fingerprint: enough to tell a changed key, and no help to who would guess a password by a state file."""
+"""Hex digits kept of a key's fingerprint: enough to notice a changed key, too few to test a guessed password with."""
 
 
-def key_print(fingerprint: str) -> str:
-    """What of a key's fingerprint may stand in the ledger."""
+def short_fingerprint(fingerprint: str) -> str:
+    """Return the part of a key's fingerprint that the ledger may store."""
     return fingerprint[:FINGERPRINT_DIGITS]
 
 
@@ -43,17 +43,23 @@ def _hash(*parts: str) -> str:
 
 
 class SessionCost(NamedTuple):
-    """What one session would cost. Without `user` it takes no slot, without `key` it sends no token.
+    """The cost of one session. Without `user` it takes no slot, without `key` it sends no token.
 
-    `open_for`: seconds after which it is surely over (timeout + close budget). `rate`: connects per rolling minute the
-    host permits; None for loopback. `scheduled_peak`, `scheduled_rate`: slots of the user and connects per minute that
-    the schedule needs; a session that no schedule asked for must leave that much free. `due`: when the schedule wanted
-    it, so that a schedule exactly at the permitted rate does not trip over a late start. `tokenless`: a turn that may
-    not send its token may go connect-deep without one (the profile's `connect_without_token`). `beside`: a schedule
-    runs in this very process, whether the ledger has seen a session of it or not. `endpoint`: what rests after it said
-    that we connect too often (`endpoint_id`). `key_print`: tells the key from the one that stood there before.
-    `breakers`: those before the backend's login. `forced`: the person who asks takes it on them that a rejected token
-    may open one.
+    slots: configured slots per user; 0: unlimited
+    slot_release: seconds after the disconnect until the backend frees the slot
+    reserve: slots of a user that are left to others
+    open_for: seconds after which the session is certainly over (timeout + close budget)
+    auth_retry: seconds that a key rests after rejections
+    rate: connects per rolling minute that the host permits; None for loopback
+    scheduled_peak, scheduled_rate: slots of the user and connects per minute that the schedule needs; an unscheduled
+        session must leave them free
+    due: when the cycle was due, unix seconds: a schedule at exactly the permitted rate must not fail by a late start
+    tokenless: the session may go connect-deep without its token (the profile's `connect_without_token`)
+    shares_process_with_schedule: a schedule runs in this process, even if the ledger has seen no session of it
+    endpoint: `endpoint_id`, which rests after a rate limit; empty: the host rests
+    key_fingerprint: `short_fingerprint`, tells the key from an earlier one in the same file; empty: unknown
+    breakers: the circuit breakers before the backend's login
+    forced: the person who asks accepts that a rejected token may open a breaker
     """
 
     run: str
@@ -73,57 +79,64 @@ class SessionCost(NamedTuple):
     scheduled_rate: int = 0
     due: float | None = None
     tokenless: bool = False
-    beside: bool = False
+    shares_process_with_schedule: bool = False
     endpoint: str = ""
-    key_print: str = ""
+    key_fingerprint: str = ""
     breakers: tuple[BreakerSettings, ...] = ()
     forced: bool = False
 
     @property
-    def guard(self) -> str:
-        """Whose rejections are counted: this very key's, not its predecessor's in the same file."""
-        return f"{self.key}.{self.key_print}" if self.key and self.key_print else self.key or ""
+    def breaker_id(self) -> str:
+        """The key whose rejections are counted: a new key in the same file starts at 0."""
+        return f"{self.key}.{self.key_fingerprint}" if self.key and self.key_fingerprint else self.key or ""
 
     @property
-    def place(self) -> str:
-        """What rests if it says that we connect too often."""
+    def cooldown_key(self) -> str:
+        """What rests after a rate limit."""
         return self.endpoint or self.host
 
     @property
     def window(self) -> float:
-        """Seconds a slot is held at most: the backend counts its release from the disconnect."""
+        """Seconds a slot is held at most: the backend starts its release at the disconnect."""
         return self.slot_release + self.open_for
 
     @property
-    def extra(self) -> bool:
-        """True if no schedule asked for it."""
+    def unscheduled(self) -> bool:
+        """Whether a confirm run or a check asks, not the schedule."""
         return self.trigger is not Trigger.SCHEDULE
 
     def without_token(self) -> Self:
-        """Make it connect-deep and anonymous: no token, no slot."""
+        """Return the cost of a connect-deep, anonymous session: no token, no slot."""
         return self._replace(depth=Probe.CONNECT, user=None, key=None)
 
 
 class Grant(NamedTuple):
-    """Go ahead with `request`, which may be shallower than the one asked for; it is in the books already."""
+    """Permission to run `request`, which may be shallower than the one asked for. The ledger has recorded it."""
 
     request: SessionCost
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Open nothing: the cause to count, what the ledger says, and when asking again may help (None: no time known)."""
+    """No permission.
+
+    cause: the cause to count
+    holdup: what stands in the way
+    reason_text: the same for a reader
+    until: when asking again may succeed, unix seconds; None: unknown
+    """
 
     cause: SkipCause
     holdup: Holdup
-    words: str
+    reason_text: str
     until: float | None = None
 
 
 class TokenCooldown(NamedTuple):
-    """Why no token of a key is sent; `until`: unix seconds; None: until evidence comes, by no time.
+    """Why no token of a key is sent.
 
-    `rejected`: this very key was rejected last, and not others of the same backend alone.
+    until: unix seconds; None: until new evidence, at no known time
+    rejected: this key itself was rejected last, not only others of the same backend
     """
 
     holdup: Holdup
@@ -132,12 +145,15 @@ class TokenCooldown(NamedTuple):
 
 
 class SettlementEffects(NamedTuple):
-    """What a finished session changed: a learned slot limit that now binds, and new rests. For log lines.
+    """What a finished session changed, for log lines.
 
-    `endpoint_cooldowns`: until when, unix seconds.
+    slot_limit: a learned slot limit that now binds
+    identity_rests: the identity rests
+    token_cooldown: the key rests
+    endpoint_rests_until: the endpoint rests until then, unix seconds
     """
 
     slot_limit: int | None = None
-    identity_cooldowns: bool = False
-    token_cooldowns: TokenCooldown | None = None
-    endpoint_cooldowns: float | None = None
+    identity_rests: bool = False
+    token_cooldown: TokenCooldown | None = None
+    endpoint_rests_until: float | None = None

@@ -1,4 +1,4 @@
-"""A stretch of time."""
+"""A span of time."""
 
 import math
 from dataclasses import dataclass
@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 @dataclass(slots=True)
 class TimeSpan:
-    """A stretch of time. Start and length apart, so that a start in the future can be cut to now."""
+    """A span of time: start (unix seconds) and length (seconds), so that a start in the future can be moved to now."""
 
     start: float = -math.inf
     length: float = 0.0
 
     @property
     def until(self) -> float:
-        """Its end, unix seconds."""
+        """The end, unix seconds."""
         return self.start + self.length

@@ -107,7 +107,7 @@ class ResultDispatcher:
     def stepped(self, seconds: float) -> None:
         """Follow a step of the wall clock."""
         _logger.warning("the wall clock stepped by %.1f s: every target is planned anew", seconds)
-        self._state.shift(seconds)
+        self._state.shift_times(seconds)
 
     def opened(self, target: str, change: int) -> None:
         """Count the open connections of a target."""

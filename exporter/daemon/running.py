@@ -229,7 +229,7 @@ class Daemon:
                     self._told.tell_identities(job, job.identities)
             self._prober.forget_all_but(self._ground.jobs.values())
             await asyncio.sleep(HOUSEKEEPING_SECONDS)
-            async for _ in cooperatively(self._ground.state.ledger.pruning(self._ground.clock.wall())):
+            async for _ in cooperatively(self._ground.state.ledger.prune_in_steps(self._ground.clock.wall())):
                 pass
             with self._ground.state.transaction():
                 pass  # what others have written

@@ -76,7 +76,7 @@ class StatusSource:
             closes=history.closes(name, since),
             reasons=history.reasons(name, since),
             failures=history.failures(name, MAX_FAILURES_ON_CARD),
-            learned=ledger.learned(job.authority, now),
+            learned=ledger.learned_slots(job.authority, now),
             context=TargetContext.of(job),
             host_cooldown_until=ledger.endpoint_cooldown_until(job.endpoint, now),
         )
@@ -108,11 +108,11 @@ def identities(ground: Services, job: Job, aliases: Iterable[str]) -> Iterator[I
     ledger, now = ground.state.ledger, ground.clock.wall()
     for alias in aliases:
         request = job.request("", Probe.SEND, alias, Trigger.SCHEDULE)
-        rest = ledger.rest(request, now)
+        rest = ledger.cooldown(request, now)
         yield IdentityRow(
             alias,
-            held=ledger.held(request.user or "", now),
-            budget=ledger.budget(request, now),
+            held=ledger.held_slots(request.user or "", now),
+            budget=ledger.slot_budget(request, now),
             resting=rest is not None,
             holdup=None if rest is None else rest.holdup,
             until=None if rest is None else rest.until,

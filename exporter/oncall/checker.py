@@ -208,10 +208,10 @@ class Checker:
         now, free, total = self._clock.wall(), 0, 0
         with self._state.transaction() as ledger:
             for request in (self._request(depth, alias) for alias in self._aliases(depth)):
-                limit = None if request.user is None else ledger.budget(request, now)
+                limit = None if request.user is None else ledger.slot_budget(request, now)
                 if limit is None:
                     return None
-                free += max(0, limit - ledger.held(request.user or "", now))
+                free += max(0, limit - ledger.held_slots(request.user or "", now))
                 total += limit
         return free, total
 
@@ -260,7 +260,7 @@ class Checker:
 
     def _probe_request(self, depth: Probe, alias: str | None, limits: TimeLimits) -> ProbeRequest:
         cycle = self._job.cycle_at(self._clock.wall())
-        flags = {"beside": self._shares_process_with_schedule, "forced": self._send_token}
+        flags = {"shares_process_with_schedule": self._shares_process_with_schedule, "forced": self._send_token}
         return ProbeRequest(self._job, cycle, Trigger.CHECK, depth, alias, limits, **flags)
 
     def _refusal_text(self, skip: Skip, depth: Probe) -> str:
@@ -276,7 +276,7 @@ class Checker:
         if depth is Probe.CONNECT or holdup in MOMENTARY_HOLDUPS or not self._job.tokenless:
             return False
         with self._state.transaction() as ledger:
-            return ledger.refusal(self._request(Probe.CONNECT, None), self._clock.wall()) is None
+            return ledger.find_refusal(self._request(Probe.CONNECT, None), self._clock.wall()) is None
 
     def _until_text(self, holdup: Holdup, until: float | None) -> str:
         if holdup in MOMENTARY_HOLDUPS:

@@ -78,10 +78,10 @@ class LedgerFile:
         """Give the ledger as all processes know it, and keep what is decided inside. Never await inside."""
         return _LedgerTransaction(self)
 
-    def shift(self, seconds: float) -> bool:
+    def shift_times(self, seconds: float) -> bool:
         """Follow a step of the wall clock; False if another process has done it for all of us."""
         with self.transaction() as ledger:
-            return ledger.shift(seconds, self._wall(), str(os.getpid()))
+            return ledger.shift_times(seconds, self._wall(), str(os.getpid()))
 
     def close(self) -> None:
         """Let go of the file."""
@@ -125,7 +125,7 @@ class LedgerFile:
         if whole:
             self._load(journal, lines, now)
         elif sum(not self._apply(line) for line in lines):
-            self.ledger.distrust(now)
+            self.ledger.mark_incomplete(now)
 
     def _load(self, journal: "_Journal", lines: Sequence[bytes], now: float) -> None:
         """Take the whole file in place of what we knew, but for what we could not write yet."""
@@ -141,8 +141,8 @@ class LedgerFile:
         if not lines:
             self._unsaved = known
         if not all(understood):
-            self.ledger.distrust(now)
-        self.ledger.clamp(now)
+            self.ledger.mark_incomplete(now)
+        self.ledger.cut_to(now)
 
     def _apply(self, line: bytes) -> bool:
         try:

@@ -4,12 +4,11 @@ Rule 1: knows names and types of flags, and nothing of what the commands do: `co
 """
 
 import argparse
-import re
 from collections.abc import Mapping
 from typing import Any, Final
 
 from exporter import __version__
-from exporter.config import seconds
+from exporter.config import link_url, seconds
 from exporter.log import LEVELS
 from exporter.plan import Shard
 from exporter.report import FORMATS
@@ -261,14 +260,11 @@ def _add_runbook(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", nargs="?", metavar="NAME", help="of an alert, or README; default: list the names")
 
 
-LINK: Final = re.compile(r"https?://[^\s\"'`\\<>{}$#]+")
-"""A URL that can stand in YAML, JSON, a template of Prometheus and a link of Grafana as it is."""
-
-
 def _link(text: str) -> str:
-    if not LINK.fullmatch(text.replace("{name}", "name")):
-        raise argparse.ArgumentTypeError("must be an http or https URL without space, quote, #, $, brace or backslash")
-    return text
+    try:
+        return link_url(text)
+    except ValueError as problem:
+        raise argparse.ArgumentTypeError(str(problem)) from None
 
 
 def _port(text: str) -> int:

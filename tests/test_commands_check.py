@@ -5,6 +5,7 @@ import contextlib
 import json
 import os
 import pty
+import re
 import signal
 import sys
 from dataclasses import dataclass
@@ -428,6 +429,55 @@ async def test_users_of_its_own_take_nothing_from_the_schedule(tmp_path):
     assert (full.code, held) == (3, 0)
     assert "name users of its own" not in full.out, "it has them"
     assert_unknown(pool, "it has oncall-1")
+
+
+# The page of the runbook ----------------------------------------------------------------------------------------------
+
+EXHAUSTED = "WebSocketFactorySlotsExhausted"
+SHOWN_BY = f"ws-factory-exporter runbook {EXHAUSTED}"
+OUTPUTS = [(f"--output={name}",) for name in ("text", "markdown", "github", "junit")]
+
+
+@pytest.mark.parametrize(
+    ("settings", "place"),
+    [
+        ({}, SHOWN_BY),
+        ({"runbook_url": "https://pages.example.com/ws/"}, f"https://pages.example.com/ws/{EXHAUSTED}.md"),
+        ({"runbook_url": "https://pages.example.com/{name}?v=1"}, f"https://pages.example.com/{EXHAUSTED}?v=1"),
+    ],
+    ids=["command", "folder", "template"],
+)
+async def test_a_report_names_the_page_and_how_it_is_opened(tmp_path, settings, place):
+    """By the URL of the config, else by the command that shows it; the JSON names the alert."""
+    async with backend(tmp_path, "slot_limit", settings) as made:
+        *reports, document = await checks(made.config, *OUTPUTS, ("--output=json",))
+
+    assert [(place in said.out, EXHAUSTED in said.out) for said in reports] == [(True, True)] * len(OUTPUTS)
+    assert json.loads(document.out)["results"][0]["explanation"]["page"] == EXHAUSTED
+
+
+async def test_a_series_names_the_page_and_how_it_is_opened(tmp_path):
+    """In each form of its report."""
+    words = ("--runs=1", "--identity=pool-001")
+    async with backend(tmp_path, "slot_limit", {"runbook_url": "https://pages.example.com"}) as made:
+        reports = await checks(made.config, *((*words, *output) for output in OUTPUTS))
+
+    assert [f"https://pages.example.com/{EXHAUSTED}.md" in said.out for said in reports] == [True] * len(OUTPUTS)
+
+
+async def test_the_page_of_a_check_elsewhere_is_served_there():
+    """`--from` names the page at the exporter that was asked, and it is there."""
+    async with (
+        StandIn.start(pace=Pace.quick(), tls_port=None) as standin,
+        daemon(standin, interval="10m", identities=ONE, limits={**TIGHT, "slots_per_identity": 3}) as running,
+    ):
+        standin.set_fault("/ws", "slot_limit")
+        said = await asked(f"{running.url}/", "--target=staging")
+        (url,) = re.findall(r"^  open +(\S+)$", said.out, re.MULTILINE)
+        page = await realservers.get(url)
+
+    assert url == f"{running.url}/runbook/{EXHAUSTED}"
+    assert f"<h1>{EXHAUSTED}</h1>" in page
 
 
 # --from -------------------------------------------------------------------------------------------------------------

@@ -115,7 +115,7 @@ def test_debug_explains_the_session_and_shows_its_figures():
     report, _, page = body.partition("Without debug=true this is:")
     assert status == 200
     assert report.startswith("CRITICAL  staging  ws://127.0.0.1")
-    assert "deploy/runbook/" in report
+    assert "ws-factory-exporter runbook WebSocketFactorySlotsExhausted" in report
     assert shown(page)["probe_success",] == 0
     assert shown(page)["probe_factory_slot_limit",] == 5
 

@@ -260,7 +260,7 @@ def test_one_refused_name_shape_is_found():
 
     assert finding.sentence.startswith("Only identities of the name shape word-mixed-word-number fail (pool-001 and ")
     assert "those of uuid pass (uuid-001)" in finding.sentence
-    assert finding.page == "deploy/runbook/WebSocketFactoryValidationFailing.md"
+    assert finding.page == "WebSocketFactoryValidationFailing"
 
 
 def test_used_up_slots_are_no_name_shape():
@@ -522,7 +522,7 @@ def test_a_report_tells_each_cause_once():
     """Twenty failures of one cause are one section with one explanation."""
     shown = SERIES_FORMATS["markdown"](cases.series(*cases.runs(*[BAD] * 20)), cases.VIEW, None)
 
-    assert shown.count("WebSocketFactorySlotsExhausted.md") == 1
+    assert shown.count("Page: WebSocketFactorySlotsExhausted") == 1
     assert "## admission: factory (slot_limit) (20 of 20 runs)" in shown
 
 

@@ -130,7 +130,7 @@ async def test_a_result_is_told_as_in_a_check(site):
 
     (result,) = json.loads(text)["results"]
     assert set(result) == {field.name for field in fields(Result)} | {"status", "explanation"}
-    assert result["explanation"]["page"].startswith("deploy/runbook/")
+    assert result["explanation"]["page"].startswith("WebSocket")
     assert result["transcript"][0] == {
         "at": 0.21,
         "direction": "in",

@@ -32,6 +32,7 @@ NAMED_TYPES: Final = (
     (s.Name, "name"),
     (s.FieldPath, "field path"),
     (s.FilePath, "path of a file"),
+    (s.LinkUrl, "http or https URL"),
     (s.EnvironmentName, "name of an environment variable"),
     (s.HeaderName, "header name"),
     (s.LabelName, "label name"),

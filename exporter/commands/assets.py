@@ -9,14 +9,12 @@ from typing import Final
 
 import exporter
 from exporter.commands.flag_files import write
+from exporter.commands.runbook import pages_at
 from exporter.commands.terminal import UsageError, say
 
 FOLDER: Final = Path(exporter.__file__).parent / "assets"
 """In a checkout links to the originals, in the wheel their content. Laid out as the repository: the paths in the files
 hold wherever the folder is written to."""
-
-NAME: Final = "{name}"
-"""Where a URL of the runbook has the page's name."""
 
 RUNBOOK: Final = re.compile(r'(?P<key>"url": "|runbook_url: )deploy/runbook/(?P<name>[\w.${}]+)\.md')
 DASHBOARD: Final = re.compile(r"(?P<key>dashboard_url: )https://grafana\.example\.com/d/ws-factory(?P<query>\??)")
@@ -53,9 +51,8 @@ def _texts(links: Mapping[re.Pattern[str], str]) -> Iterator[tuple[str, str]]:
 
 def _links(options: argparse.Namespace) -> dict[re.Pattern[str], str]:
     """What stands for each placeholder; those without a flag stay."""
-    runbook = options.runbook_url
     given = {
-        RUNBOOK: runbook and (runbook if NAME in runbook else f"{runbook.rstrip('/')}/{NAME}.md"),
+        RUNBOOK: options.runbook_url and pages_at(options.runbook_url),
         DASHBOARD: options.dashboard_url,
         STATUS_PAGE: options.exporter_url and f"{options.exporter_url.rstrip('/')}/",
     }
@@ -66,7 +63,7 @@ def _filled(link: str, match: re.Match[str]) -> str:
     """The link with the page's name in it; what follows a `?` of the placeholder goes on after a `?` of the link."""
     groups = match.groupdict()
     query = groups.get("query", "")
-    return groups["key"] + link.replace(NAME, groups.get("name", NAME)) + ("&" if query and "?" in link else query)
+    return groups["key"] + link.replace("{name}", groups.get("name", "")) + ("&" if query and "?" in link else query)
 
 
 def _same(path: Path, text: str) -> bool | None:

@@ -8,10 +8,10 @@ from exporter import arguments
 from exporter.commands.bare_url import config_of_url
 from exporter.commands.flag_files import http_client, load_config, open_state
 from exporter.commands.gate import run_gate
-from exporter.commands.outputs import summarise
+from exporter.commands.outputs import summarise, view_of
+from exporter.commands.runbook import pages_at
 from exporter.commands.stop_signals import cancelled_by_signal
 from exporter.commands.terminal import UsageError, complain, say
-from exporter.host import Clock
 from exporter.log import configure
 from exporter.oncall import Checker, RemoteError, check_each, fetch_check, fetch_health
 from exporter.plan import Job, Plan
@@ -19,7 +19,6 @@ from exporter.report import (
     FORMATS,
     SEVERAL_FORMATS,
     CheckReport,
-    RenderContext,
     exit_code,
     explained,
     several_exit_code,
@@ -44,9 +43,10 @@ def _checked(options: argparse.Namespace) -> int:
     if problem:
         raise UsageError(problem)
     if options.source:
-        return _show_checked(options, _asked_of(options))
+        return _show_checked(options, _asked_of(options), f"{options.source.rstrip('/')}/runbook/{{name}}")
     loaded = config_of_url(options.url, options.profile) if options.url else load_config(options)
     jobs = _jobs(loaded.plan, options)
+    pages = loaded.config.runbook_url and pages_at(loaded.config.runbook_url)
     with closing(open_state(options, loaded.config)) as state:
         named = {"identity": options.identity, "send_token": options.send_token}
         asked = [(Checker(job, state, **named), _depth(job, options.probe)) for job in jobs]
@@ -54,14 +54,16 @@ def _checked(options: argparse.Namespace) -> int:
         if not is_shared and any(not one.has_own_users and one.takes_slot(depth) for one, depth in asked):
             complain(UsageError(UNSHARED))
         if len(asked) > 1:
-            return _check_several(options, jobs, asked)
+            return _check_several(options, jobs, asked, pages)
         on_call, depth = asked[0]
         if options.runs is None and options.until_healthy is None:
-            return _show_checked(options, asyncio.run(cancelled_by_signal(on_call.check_once(depth))))
-        return run_gate(options, on_call, depth)
+            return _show_checked(options, asyncio.run(cancelled_by_signal(on_call.check_once(depth))), pages)
+        return run_gate(options, on_call, depth, pages)
 
 
-def _check_several(options: argparse.Namespace, jobs: list[Job], asked: list[tuple[Checker, Probe]]) -> int:
+def _check_several(
+    options: argparse.Namespace, jobs: list[Job], asked: list[tuple[Checker, Probe]], pages: str | None
+) -> int:
     """A line for each target as soon as it is checked, where people read them; then what explains the others."""
     width = max(len(job.name) for job in jobs)
 
@@ -70,7 +72,7 @@ def _check_several(options: argparse.Namespace, jobs: list[Job], asked: list[tup
             say(target_line(checked, width))
 
     checks = asyncio.run(cancelled_by_signal(check_each(asked, tell)))
-    view = RenderContext(Clock().wall(), options.fail_on)
+    view = view_of(options, pages)
     summarise(options, lambda: SEVERAL_FORMATS["markdown"](checks, view))
     rest = explained(checks, view) if options.output == "text" else SEVERAL_FORMATS[options.output](checks, view)
     if rest:
@@ -78,8 +80,8 @@ def _check_several(options: argparse.Namespace, jobs: list[Job], asked: list[tup
     return several_exit_code(checks, view)
 
 
-def _show_checked(options: argparse.Namespace, checked: CheckReport) -> int:
-    view = RenderContext(Clock().wall(), options.fail_on)
+def _show_checked(options: argparse.Namespace, checked: CheckReport, pages: str | None) -> int:
+    view = view_of(options, pages)
     summarise(options, lambda: FORMATS["markdown"](checked, view))
     say(FORMATS[options.output](checked, view).rstrip("\n"))
     return exit_code(checked, options.fail_on)

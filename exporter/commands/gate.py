@@ -8,17 +8,16 @@ from pathlib import Path
 
 from exporter import arguments
 from exporter.commands.flag_files import earlier_report, write
-from exporter.commands.outputs import summarise
+from exporter.commands.outputs import summarise, view_of
 from exporter.commands.stop_signals import cancelled_by_signal
 from exporter.commands.terminal import UsageError, complain, say
-from exporter.host import Clock
 from exporter.oncall import Checker, SeriesOptions
-from exporter.report import SERIES_FORMATS, RenderContext, compare, progress, series_exit_code, worth_a_line
+from exporter.report import SERIES_FORMATS, compare, progress, series_exit_code, worth_a_line
 from exporter.report.formatting import count
 from exporter.result import Probe, Result
 
 
-def run_gate(options: argparse.Namespace, on_call: Checker, depth: Probe) -> int:
+def run_gate(options: argparse.Namespace, on_call: Checker, depth: Probe, pages: str | None) -> int:
     """A file that cannot be read or written is found before the first session, not after ten minutes."""
     rounds = _rounds(options)
     _check_room(on_call.min_runs(depth), rounds, options.runs)
@@ -28,7 +27,7 @@ def run_gate(options: argparse.Namespace, on_call: Checker, depth: Probe) -> int
     complain(UsageError(on_call.describe_series(depth, rounds)))
     series = asyncio.run(cancelled_by_signal(on_call.check_series(depth, rounds, _progress)))
     comparison = compare(earlier, series) if earlier else None
-    view = RenderContext(Clock().wall(), options.fail_on)
+    view = view_of(options, pages)
     summarise(options, lambda: SERIES_FORMATS["markdown"](series, view, comparison))
     say(SERIES_FORMATS[options.output](series, view, comparison).rstrip("\n"))
     if options.report:

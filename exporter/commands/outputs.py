@@ -1,12 +1,21 @@
-"""Where else a report goes: the job summary of GitHub."""
+"""How a report is shown: with what it depends on beside its results, and where else it goes."""
 
 import argparse
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from exporter.commands.flag_files import write
 from exporter.commands.terminal import UsageError, complain
+from exporter.host import Clock
+from exporter.report import RenderContext
+
+
+def view_of(options: argparse.Namespace, pages: str | None) -> RenderContext:
+    """A report of now. `pages`: the URL of a page of the runbook with `{name}` in it; None: the command shows it."""
+    view = RenderContext(Clock().wall(), options.fail_on)
+    return view if pages is None else replace(view, runbook=pages)
 
 
 def summarise(options: argparse.Namespace, markdown: Callable[[], str]) -> None:

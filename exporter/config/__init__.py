@@ -51,7 +51,7 @@ from exporter.config.model import (
 from exporter.config.parsing import ConfigExamination, ConfigPart, examine, parse
 from exporter.config.profile_checks import covers, needs_token, profile_problems
 from exporter.config.regexes import regex
-from exporter.config.scalars import Duration, FieldPath, Message, Name, Pattern, Period, seconds
+from exporter.config.scalars import Duration, FieldPath, Message, Name, Pattern, Period, link_url, seconds
 from exporter.config.unreachable import unreachable_rules
 from exporter.config.web import CIPHERS, CURVE_NAMES, RateLimit, TlsServer, WebConfig, parse_web
 
@@ -106,6 +106,7 @@ __all__ = [
     "covers",
     "examine",
     "has_token_message",
+    "link_url",
     "load_yaml",
     "located",
     "needs_token",

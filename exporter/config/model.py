@@ -30,6 +30,7 @@ from exporter.config.scalars import (
     HeaderName,
     LabelName,
     LabelValue,
+    LinkUrl,
     Message,
     Name,
     Pattern,
@@ -420,7 +421,7 @@ class Config(Model):
 
     `max_sessions`: connections that may be open at once, over all targets. `state_file`: where the ledger is kept over
     restarts and shared with every `check` on the machine. `history_file`: where the history is kept over restarts; one
-    exporter's alone.
+    exporter's alone. `runbook_url`: where the pages of the runbook are served.
     """
 
     targets: Annotated[list[Target], Field(min_length=1)]
@@ -430,6 +431,7 @@ class Config(Model):
     max_sessions: Annotated[int, Field(ge=1, le=100_000)] = 1000
     state_file: FilePath | None = None
     history_file: FilePath | None = None
+    runbook_url: LinkUrl | None = None
 
     def resolved(self, folder: PurePath) -> Self:
         """The same where each file's relative path starts at `folder`, the one the config file lies in."""

@@ -20,7 +20,7 @@ from exporter.config.target_checks import target_problems
 
 TARGET = re.compile(r"^targets\[(\d+)\]")
 MAX_LABELS: Final = 10
-TOP_LEVEL_SETTINGS: Final = ("max_connects_per_minute", "max_sessions", "state_file", "history_file")
+TOP_LEVEL_SETTINGS: Final = ("max_connects_per_minute", "max_sessions", "state_file", "history_file", "runbook_url")
 """Settings beside `targets` and `profiles`: a good one holds for what is left of a file with problems."""
 
 

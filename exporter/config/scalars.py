@@ -34,6 +34,7 @@ ENVIRONMENT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 HTTP_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 """What a header name and a subprotocol are made of (RFC 9110 section 5.6.2)."""
 CONTROL_CHARACTER = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+LINK_URL = re.compile(r"https?://[A-Za-z0-9\[][!%&()*+,./:;=?\[\]^_|~A-Za-z0-9-]*", re.ASCII)
 SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 MAX_EXACT_INTEGER: Final = 2**53
@@ -104,6 +105,18 @@ def _file_path(value: str) -> str:
     if "${" in value:
         raise ValueError("no ${…} is filled in here, from the environment neither: write the path out")
     return _text(value)
+
+
+def link_url(value: str) -> str:
+    """A URL that can stand in YAML, JSON, Markdown, a template of Prometheus and a link of Grafana as it is.
+
+    `{name}` in it is a placeholder. Raises ValueError with the sentence for the user.
+    """
+    if not LINK_URL.fullmatch(value.replace("{name}", "name")):
+        raise ValueError(
+            "must be an http or https URL in ASCII, without user, space, quote, backslash, #, $ and braces"
+        )
+    return value
 
 
 def _environment_name(value: str) -> str:
@@ -207,6 +220,7 @@ FieldPath = Annotated[str, AfterValidator(_field_path)]
 Text = Annotated[str, AfterValidator(_text)]
 """One line that is not blank."""
 FilePath = Annotated[str, AfterValidator(_file_path)]
+LinkUrl = Annotated[str, AfterValidator(link_url)]
 EnvironmentName = Annotated[str, AfterValidator(_environment_name)]
 Regex = Annotated[str, AfterValidator(_regex)]
 Claim = Annotated[Any, PlainValidator(_claim)]

@@ -12,7 +12,7 @@ from exporter.result import FactoryReason, Handshake, Impairment, Phase, Reason,
 
 
 class Alert(StrEnum):
-    """The alerts whose runbook pages a result can point to; each has `deploy/runbook/<name>.md`."""
+    """The alerts whose pages of the runbook a result can point to; each has `deploy/runbook/<name>.md`."""
 
     INTERNAL_ERROR_SPIKE = "WebSocketInternalErrorSpike"
     FACTORY_VALIDATION_FAILING = "WebSocketFactoryValidationFailing"
@@ -29,11 +29,6 @@ class Alert(StrEnum):
     RATE_LIMITED = "WebSocketRateLimited"
     PROBE_IMPAIRED = "WebSocketProbeImpaired"
     PROBE_BUDGET_SKIPS = "WebSocketProbeBudgetSkips"
-
-
-def page(alert: Alert) -> str:
-    """The runbook page of an alert."""
-    return f"deploy/runbook/{alert}.md"
 
 
 @dataclass(frozen=True, slots=True)

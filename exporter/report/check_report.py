@@ -65,10 +65,23 @@ class CheckReport:
 
 @dataclass(frozen=True, slots=True)
 class RenderContext:
-    """Who looks: the time (unix seconds), and from what on the exit code complains."""
+    """What a report depends on beside its results.
+
+    `now`: unix seconds. `fail_on`: from what on the exit code complains. `runbook`: how a page is opened: a URL or a
+    command, with `{name}` where the name of the alert goes.
+    """
 
     now: float
     fail_on: FailOn = "warning"
+    runbook: str = "ws-factory-exporter runbook {name}"
+
+    def place(self, page: str) -> str:
+        """The URL of a page of the runbook, or the command that shows it."""
+        return self.runbook.replace("{name}", page)
+
+    def page(self, page: str) -> str:
+        """The name of a page, and how it is opened."""
+        return f"{page} ({self.place(page)})"
 
 
 def passed(result: Result) -> bool:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from exporter.report.addresses import others
-from exporter.report.causes import Alert, Cause, page
+from exporter.report.causes import Alert, Cause
 from exporter.report.causes_connect import CONNECT_CAUSES
 from exporter.report.causes_factory import FACTORY_CAUSES
 from exporter.report.causes_session import ANSWER_CAUSES, SESSION_CAUSES
@@ -22,10 +22,10 @@ from exporter.result import Impairment, Initiator, Phase, Probe, Result, Verdict
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """What happened; the page `deploy/runbook/<AlertName>.md`; what to do. Nothing wrong: no page, no next step."""
+    """What happened; the alert whose page of the runbook helps; what to do. Nothing wrong: no page, no next step."""
 
     sentence: str
-    page: str | None = None
+    page: Alert | None = None
     next_step: str | None = None
 
 
@@ -63,20 +63,20 @@ PASSED: Final = (
 
 NOTHING_PROVED: Final = Explanation(
     "Nothing was proved: the session ended before its question was decided.",
-    page(Alert.NO_WELCOME),
+    Alert.NO_WELCOME,
     "Check again; if it stays so, ask at a greater depth (`--probe send`).",
 )
 
 KEPT_BACK: Final = Explanation(
     "Nothing was proved: the backend wants a login before it opens a WebSocket, and this session kept its token back.",
-    page(Alert.AUTH_FAILING),
+    Alert.AUTH_FAILING,
     "Ask at a greater depth (`--probe auth`), or set `connect_without_token: false` in the profile, so that every "
     "session sends its token.",
 )
 
 INCONCLUSIVE: Final = Explanation(
     "Nothing was proved: the deadline struck while the exporter's host was held up.",
-    page(Alert.PROBE_DISTORTED),
+    Alert.PROBE_DISTORTED,
     "Check again, from a host that has a processor to spare.",
 )
 
@@ -99,7 +99,7 @@ def explain(result: Result, context: TargetContext = UNKNOWN_CONTEXT) -> Explana
         return NOTHING_PROVED if result.http_status is None else KEPT_BACK
     sentence = _passed(situation) if row is None else filled(row.sentence, situation)
     whole = " ".join([sentence, *_notes(situation, row)])
-    return Explanation(whole) if row is None else Explanation(whole, page(row.alert), filled(row.next_step, situation))
+    return Explanation(whole) if row is None else Explanation(whole, row.alert, filled(row.next_step, situation))
 
 
 def likeness(result: Result, context: TargetContext = UNKNOWN_CONTEXT) -> tuple[object, ...]:
@@ -123,7 +123,7 @@ def too_slow(probe: Probe, took: float, grave: str) -> Explanation:
     """Why a passed probe is not well, when its threshold says so."""
     return Explanation(
         f"{probe} passed, but took {took:.3f} s, which is too slow ({grave}).",
-        page(Alert.PROBE_SLOW),
+        Alert.PROBE_SLOW,
         "See which phase grew: admission of a fresh process takes a second, a cold start seconds; then it is load.",
     )
 
@@ -132,7 +132,7 @@ def refused(words: str) -> Explanation:
     """Why no session was opened, from the ledger's words (`the identity rests after a slot limit`)."""
     return Explanation(
         f"No session was opened, to do no harm: {words.rstrip('.')}.",
-        page(Alert.PROBE_BUDGET_SKIPS),
+        Alert.PROBE_BUDGET_SKIPS,
         "Wait until there is room again, or ask without a slot and a token: `--probe connect`.",
     )
 

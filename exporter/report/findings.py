@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from exporter.report.causes import Alert, page
+from exporter.report.causes import Alert
 from exporter.report.check_report import passed
 from exporter.report.explain import explain
 from exporter.report.formatting import count
@@ -18,10 +18,10 @@ BEFORE_USERS: Final = frozenset({Phase.PREPARE, Phase.RESOLVE, Phase.TCP, Phase.
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A sentence, and the runbook page that helps with it."""
+    """A sentence, and the alert whose page of the runbook helps with it."""
 
     sentence: str
-    page: str | None = None
+    page: Alert | None = None
 
 
 def findings(series: CheckSeries) -> tuple[Finding, ...]:
@@ -52,9 +52,9 @@ def _some(series: CheckSeries, faults: Sequence[Result], broken: list[str], soun
     fails, passes = _plural(broken, "fails", "fail"), _plural(sound, "passes", "pass")
     only = f"Only {_list(broken)} {fails}, {_list(sound)} {passes}"
     if any(result.factory_reason is FactoryReason.SLOT_LIMIT for result in faults):
-        return Finding(f"{only}: it is the slots of single users.", page(Alert.FACTORY_SLOTS_EXHAUSTED))
+        return Finding(f"{only}: it is the slots of single users.", Alert.FACTORY_SLOTS_EXHAUSTED)
     if "" in bad | good or bad & good:
-        return Finding(f"{only}: it is something about the user (rights, data).", page(Alert.IDENTITY_FAILING))
+        return Finding(f"{only}: it is something about the user (rights, data).", Alert.IDENTITY_FAILING)
     return Finding(
         f"Only identities of the name shape {_list(sorted(bad))} fail ({_list(broken)}), those of "
         f"{_list(sorted(good))} pass ({_list(sound)}): it looks like a user-id check that refuses that shape.",
@@ -67,13 +67,13 @@ def _unreal(reality: LivenessEvidence) -> Iterator[Finding]:
         yield Finding(
             f"Connection ids repeat: {reality.distinct} distinct in {count(reality.welcomes, 'welcome')}. The answers "
             "are canned, or contexts are shared.",
-            page(Alert.FACTORY_VALIDATION_FAILING),
+            Alert.FACTORY_VALIDATION_FAILING,
         )
     if reality.clock_moved < reality.clock_pairs:
         stood = reality.clock_pairs - reality.clock_moved
         yield Finding(
             f"The server's clock stood still {count(stood, 'time')} between sessions 2 s apart or more.",
-            page(Alert.FACTORY_VALIDATION_FAILING),
+            Alert.FACTORY_VALIDATION_FAILING,
         )
 
 
@@ -88,7 +88,7 @@ def _untried(series: CheckSeries) -> Iterator[Finding]:
         causes = sorted({str(skip.cause) for skip in series.skips})
         yield Finding(
             f"{count(len(series.skips), 'run')} skipped to do no harm ({_list(causes)}).",
-            page(Alert.PROBE_BUDGET_SKIPS),
+            Alert.PROBE_BUDGET_SKIPS,
         )
 
 

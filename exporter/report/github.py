@@ -26,23 +26,25 @@ COMMAND_OF_STATUS: Final[Mapping[CheckStatus, str]] = {
 }
 
 
-def github(checked: CheckReport, _view: RenderContext) -> str:
+def github(checked: CheckReport, view: RenderContext) -> str:
     """One command a line: `::error title=staging%3A send failed::…`."""
-    return "".join(f"{line}\n" for line in _commands(checked))
+    return "".join(f"{line}\n" for line in _commands(checked, view))
 
 
-def _commands(checked: CheckReport) -> Iterator[str]:
+def _commands(checked: CheckReport, view: RenderContext) -> Iterator[str]:
     for result in checked.results:
         grave = session_status(result, checked.thresholds)
         title = f"{checked.target}, {result.identity or 'no identity'}: {cause(result) or grave.name}"
-        yield command(grave, title, *explanations(result, checked))
+        yield command(view, grave, title, *explanations(result, checked))
     refusal = refusal_of(checked)
     if refusal is not None:
-        yield command(CheckStatus.UNKNOWN, f"{checked.target}: not checked", refusal)
+        yield command(view, CheckStatus.UNKNOWN, f"{checked.target}: not checked", refusal)
 
 
-def command(found: CheckStatus, title: str, *said: Explanation) -> str:
+def command(view: RenderContext, found: CheckStatus, title: str, *said: Explanation) -> str:
     """One annotation, with what is said in its message."""
-    words = (part for each in said for part in (each.sentence, each.next_step, each.page and f"See {each.page}"))
+    words = (
+        part for each in said for part in (each.sentence, each.next_step, each.page and f"See {view.page(each.page)}")
+    )
     message = "\n".join(plain(part) for part in words if part)
     return f"::{COMMAND_OF_STATUS[found]} title={command_property(plain(title))}::{command_data(message)}"

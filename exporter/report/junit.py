@@ -33,11 +33,11 @@ def _suite(checked: CheckReport, view: RenderContext) -> ET.Element:
     suite = ET.Element("testsuite", {"name": plain(f"{TOOL} {checked.target}")})
     _properties(suite, checked, view)
     for number, result in enumerate(checked.results, 1):
-        _cases(suite, checked, result, f" (run {number})" if len(checked.results) > 1 else "")
+        _cases(suite, checked, view, result, f" (run {number})" if len(checked.results) > 1 else "")
     refusal = refusal_of(checked)
     if refusal is not None:
         case = ET.SubElement(suite, "testcase", {"classname": plain(checked.target), "name": "budget", "time": "0.000"})
-        _say(case, "error", "budget", refusal)
+        _say(case, "error", "budget", refusal, view)
     suite.attrib.update(_totals(suite, checked))
     return suite
 
@@ -59,7 +59,7 @@ def _properties(suite: ET.Element, checked: CheckReport, view: RenderContext) ->
         ET.SubElement(there, "property", {"name": plain(name), "value": plain(words)})
 
 
-def _cases(suite: ET.Element, checked: CheckReport, result: Result, after: str) -> None:
+def _cases(suite: ET.Element, checked: CheckReport, view: RenderContext, result: Result, after: str) -> None:
     who = f"{checked.target}.{result.identity or '-'}"
     for probe in Probe:
         if probe.rank > result.depth.rank:
@@ -67,22 +67,23 @@ def _cases(suite: ET.Element, checked: CheckReport, result: Result, after: str) 
         took = result.durations.get(probe, 0.0)
         named = {"classname": plain(who), "name": f"{probe}{after}", "time": f"{took:.3f}"}
         case = ET.SubElement(suite, "testcase", named)
-        _judge(case, result, probe, explain(result, checked.context))
+        _judge(case, result, probe, explain(result, checked.context), view)
         grave = slow(result, checked.thresholds).get(probe)
         if grave is not None:
-            _say(case, "failure", "slow", too_slow(probe, took, grave.name))
+            _say(case, "failure", "slow", too_slow(probe, took, grave.name), view)
 
 
-def _judge(case: ET.Element, result: Result, probe: Probe, said: Explanation) -> None:
+def _judge(case: ET.Element, result: Result, probe: Probe, said: Explanation, view: RenderContext) -> None:
     verdict = result.verdicts.get(probe, Verdict.NONE)
     if verdict is Verdict.FAIL:
-        _say(case, "failure", cause(result), said)
+        _say(case, "failure", cause(result), said, view)
     elif result.impairment is not None and probe is result.depth:
-        _say(case, "error", f"our own failure: {result.impairment}", said)
+        _say(case, "error", f"our own failure: {result.impairment}", said, view)
     elif verdict is Verdict.NONE:
         ET.SubElement(case, "skipped", {"message": "nothing was proved"})
 
 
-def _say(case: ET.Element, tag: str, kind: str, said: Explanation) -> None:
+def _say(case: ET.Element, tag: str, kind: str, said: Explanation, view: RenderContext) -> None:
     element = ET.SubElement(case, tag, {"type": plain(kind), "message": plain(said.sentence)})
-    element.text = "\n".join(plain(part) for part in (said.sentence, said.next_step, said.page) if part)
+    page = said.page and view.page(said.page)
+    element.text = "\n".join(plain(part) for part in (said.sentence, said.next_step, page) if part)

@@ -17,7 +17,7 @@ def markdown(checked: CheckReport, view: RenderContext) -> str:
         lines += _session(result, checked, view)
     refusal = refusal_of(checked)
     if refusal is not None:
-        lines += _words(refusal)
+        lines += _words(refusal, view)
     return "\n".join(lines).rstrip("\n") + "\n"
 
 
@@ -25,7 +25,7 @@ def _session(result: Result, checked: CheckReport, view: RenderContext) -> Itera
     yield f"### {code(result.identity or 'no identity')}, {moment(result.started_at)}"
     yield ""
     for explanation in explanations(result, checked):
-        yield from _words(explanation)
+        yield from _words(explanation, view)
     asked = [probe for probe in Probe if probe.rank <= result.depth.rank]
     yield from table(("probe", "verdict", "time"), (_verdict(result, probe, checked) for probe in asked))
     if result.phases:
@@ -44,14 +44,15 @@ def _verdict(result: Result, probe: Probe, checked: CheckReport) -> tuple[str, s
     return probe.value, shown + slowly, seconds(result.durations.get(probe))
 
 
-def _words(said: Explanation) -> Iterator[str]:
+def _words(said: Explanation, view: RenderContext) -> Iterator[str]:
     yield prose(said.sentence)
     yield ""
     if said.next_step is not None:
         yield f"**Next:** {prose(said.next_step)}"
         yield ""
     if said.page is not None:
-        yield f"**Runbook:** {code(said.page)}"
+        place = view.place(said.page)
+        yield f"**Runbook:** {code(said.page)}, {f'<{place}>' if '://' in place else code(place)}"
         yield ""
 
 

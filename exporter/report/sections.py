@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from exporter.report.check_report import passed
+from exporter.report.check_report import RenderContext, passed
 from exporter.report.comparison import Comparison
 from exporter.report.explain import explain
 from exporter.report.findings import findings
@@ -29,18 +29,19 @@ class Section:
     wide: tuple[str, ...] = ()
 
 
-def sections(series: CheckSeries, comparison: Comparison | None = None) -> Iterator[Section]:
+def sections(series: CheckSeries, view: RenderContext, comparison: Comparison | None = None) -> Iterator[Section]:
     """All sections; those with nothing to say are left out."""
     summary = summarise(series.results)
     yield _frame(series, summary)
     found = findings(series)
     if found:
         yield Section(
-            "Findings", tuple(f"{each.sentence}{f' See {each.page}.' if each.page else ''}" for each in found)
+            "Findings",
+            tuple(f"{each.sentence}{f' See {view.page(each.page)}.' if each.page else ''}" for each in found),
         )
     if comparison is not None:
         yield from _comparison(comparison)
-    yield from _causes(series, summary)
+    yield from _causes(series, summary, view)
     if summary.probes:
         yield _durations(summary)
     if summary.identities:
@@ -76,7 +77,7 @@ def _comparison(comparison: Comparison) -> Iterator[Section]:
     yield Section("Before and after", tuple(said), ("figure", "before", "after", "trend"), rows)
 
 
-def _causes(series: CheckSeries, summary: SeriesSummary) -> Iterator[Section]:
+def _causes(series: CheckSeries, summary: SeriesSummary, view: RenderContext) -> Iterator[Section]:
     """Each cause once, explained by the first result that had it."""
     results = series.results
     for cause, times in summary.causes.items():
@@ -84,7 +85,7 @@ def _causes(series: CheckSeries, summary: SeriesSummary) -> Iterator[Section]:
         said = explain(first, series.checked.context)
         words = [said.sentence]
         words += [f"Next: {said.next_step}"] if said.next_step else []
-        words += [f"Page: {said.page}"] if said.page else []
+        words += [f"Page: {said.page}", f"Open: {view.place(said.page)}"] if said.page else []
         yield Section(f"{cause} ({times} of {count(len(results), 'run')})", tuple(words))
 
 

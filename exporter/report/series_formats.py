@@ -20,10 +20,10 @@ from exporter.report.text import INDENT, TEXT_COLUMNS, paragraph
 MAX_CELL_CHARACTERS: Final = 50
 
 
-def series_markdown(series: CheckSeries, _view: RenderContext, comparison: Comparison | None = None) -> str:
+def series_markdown(series: CheckSeries, view: RenderContext, comparison: Comparison | None = None) -> str:
     """The report of a series."""
     shown = [f"# {code(series.checked.target)}: {prose(verdict_line(series))}", "", code(series.checked.url), ""]
-    for section in sections(series, comparison):
+    for section in sections(series, view, comparison):
         shown += [f"## {prose(section.title)}", ""]
         shown += [line for sentence in section.sentences for line in (prose(sentence), "")]
         if section.heads:
@@ -36,10 +36,10 @@ def _cells(section: Section, row: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(code(cell) if cell and name in section.names else prose(cell) for name, cell in pairs)
 
 
-def series_text(series: CheckSeries, _view: RenderContext, comparison: Comparison | None = None) -> str:
+def series_text(series: CheckSeries, view: RenderContext, comparison: Comparison | None = None) -> str:
     """The same for a terminal: at most 100 columns."""
     shown = [*_whole(verdict_line(series)), fit(f"{plain(series.checked.target)}  {series.checked.url}", TEXT_COLUMNS)]
-    for section in sections(series, comparison):
+    for section in sections(series, view, comparison):
         shown += ["", fit(section.title, TEXT_COLUMNS)]
         shown += [line for sentence in section.sentences for line in paragraph("", sentence)]
         if section.heads:

@@ -31,17 +31,17 @@ def _figures(series: CheckSeries) -> Iterator[str]:
         yield f"'{probe}_p95'={spread.p95:.3f}s;;;0;{most}"
 
 
-def series_github(series: CheckSeries, _view: RenderContext, comparison: Comparison | None = None) -> str:
+def series_github(series: CheckSeries, view: RenderContext, comparison: Comparison | None = None) -> str:
     """The verdict as one annotation, then one for each cause, explained once."""
     said = [Explanation(verdict_line(series)), *(Explanation(each.sentence, each.page) for each in findings(series))]
     if comparison is not None:
         said.append(Explanation(comparison.sentence))
     found = series_status(series)
-    lines = [command(found, f"{series.checked.target}: {_share(series)}", *said)]
+    lines = [command(view, found, f"{series.checked.target}: {_share(series)}", *said)]
     context = series.checked.context
     causes = {in_words(result): result for result in reversed(series.results) if not passed(result)}
     lines += [
-        command(found, f"{series.checked.target}: {words}", explain(result, context))
+        command(view, found, f"{series.checked.target}: {words}", explain(result, context))
         for words, result in causes.items()
     ]
     return "".join(f"{line}\n" for line in lines)

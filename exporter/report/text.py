@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from itertools import chain
-from pathlib import PurePosixPath
 from textwrap import wrap
 from typing import Final
 
@@ -24,7 +23,7 @@ def text(checked: CheckReport, view: RenderContext) -> str:
     blocks = [[_title(checked)], *(list(_session(result, checked, view)) for result in checked.results)]
     refusal = refusal_of(checked)
     if refusal is not None:
-        blocks.append([fit(f"not checked · {moment(checked.started_at)}", TEXT_COLUMNS), "", *_words(refusal)])
+        blocks.append([fit(f"not checked · {moment(checked.started_at)}", TEXT_COLUMNS), "", *_words(refusal, view)])
     return lines(chain.from_iterable(blocks)).rstrip() + "\n"
 
 
@@ -47,7 +46,7 @@ def _session(result: Result, checked: CheckReport, view: RenderContext) -> Itera
         yield from (fit(f"{INDENT}{name:<{LABEL_COLUMNS}}{words}", TEXT_COLUMNS) for name, words in facts)
     yield ""
     for explanation in explanations(result, checked):
-        yield from _words(explanation)
+        yield from _words(explanation, view)
         yield ""
 
 
@@ -64,9 +63,14 @@ def _verdict(result: Result, probe: Probe, checked: CheckReport) -> str:
     return f"{probe:<{LABEL_COLUMNS}}{shown:<6}{said[verdict]}".rstrip()
 
 
-def _words(explanation: Explanation) -> Iterator[str]:
-    page = explanation.page and f"{explanation.page} (/runbook/{PurePosixPath(explanation.page).stem} of the exporter)"
-    named = (("why", explanation.sentence), ("next", explanation.next_step), ("page", page))
+def _words(explanation: Explanation, view: RenderContext) -> Iterator[str]:
+    page = explanation.page
+    named = (
+        ("why", explanation.sentence),
+        ("next", explanation.next_step),
+        ("page", page),
+        ("open", page and view.place(page)),
+    )
     for name, words in named:
         if words is not None:
             label = "" if name == "why" and explanation.page is None else name

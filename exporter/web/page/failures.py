@@ -4,7 +4,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
-from pathlib import PurePosixPath
 
 from exporter.history import TargetState
 from exporter.report import UNKNOWN_CONTEXT, Explanation, TargetContext, explain, likeness
@@ -57,9 +56,8 @@ def sentence(told: Explanation) -> Markup:
     return joined([element("p", told.sentence, class_="sentence"), following if told.next_step else None])
 
 
-def runbook(page: str) -> Markup:
-    """The link to a runbook page, as `report` names it (`deploy/runbook/WebSocketSendFailing.md`)."""
-    name = PurePosixPath(page).stem
+def runbook(name: str) -> Markup:
+    """The link to a page of the runbook."""
     return element("a", f"Runbook: {name}", href=f"runbook/{name}", class_="runbook")
 
 

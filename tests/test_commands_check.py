@@ -468,7 +468,7 @@ async def test_a_series_names_the_page_and_how_it_is_opened(tmp_path):
 async def test_the_page_of_a_check_elsewhere_is_served_there():
     """`--from` names the page at the exporter that was asked, and it is there."""
     async with (
-        StandIn.start(pace=Pace.quick(), tls_port=None) as standin,
+        StandIn.start(pace=Timings.quick(), tls_port=None) as standin,
         daemon(standin, interval="10m", identities=ONE, limits={**TIGHT, "slots_per_identity": 3}) as running,
     ):
         standin.set_fault("/ws", "slot_limit")

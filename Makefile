@@ -5,7 +5,7 @@ BIN := .venv/bin
 DEBIAN := prometheus prometheus-alertmanager nginx-light chromium fonts-dejavu-core faketime dnsmasq-base iproute2 systemd \
   $(if $(shell command -v kubectl),,kubernetes-client)
 
-.PHONY: install packages backends demo test lint types docs docs-pages bench soak drill drill-real engines screenshots lock prometheusrule clean
+.PHONY: install packages backends demo test lint types docs docs-pages bench soak drill drill-real engines screenshots lock prometheusrule release release-check clean
 
 install: .venv/installed
 
@@ -133,5 +133,12 @@ lock: install
 prometheusrule:
 	{ cat deploy/kubernetes/prometheusrule.head.yaml; sed 's/^./  &/' alerts.yml; } > deploy/kubernetes/base/prometheusrule.yaml
 
+# Both distributions, installed by pip into an empty environment and tried outside of the checkout; then the tag.
+release: install
+	.ci/release
+
+release-check: install
+	.ci/release --check
+
 clean:
-	rm -rf .venv .backends .engines .mypy_cache .ruff_cache
+	rm -rf .venv .backends .engines .mypy_cache .ruff_cache build dist

@@ -19,7 +19,7 @@ MAX_RUNS: Final = 1_000
 MAX_SHARDS: Final = 1_000
 CHECK_CODES: Final = (
     "exit codes: 0 OK, 1 warning, 2 critical, 3 unknown: "
-    "wrong usage, no room in the budget, interrupted, a defect of ours"
+    "wrong usage, no room in the budget, interrupted, a defect of the exporter"
 )
 
 

@@ -114,7 +114,7 @@ def failure(ago, identity, reason=FactoryReason.SLOT_LIMIT):
 
 
 def staging():
-    """The seed's incident: the factory refuses one more connection."""
+    """A backend that leaks slots: the factory refuses one more connection."""
     found = [failure(4 + 20 * n, POOL[2 - n % 3]) for n in range(23)]
     found += [failure(9_000 + 20 * n, "pool-001", FactoryReason.INTERNAL_ERROR) for n in range(2)]
     shown = row(

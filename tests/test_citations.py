@@ -10,7 +10,10 @@ ROOT = Path(__file__).parent.parent
 CITED = re.compile(r"\bdocs/(?P<page>[\w/.-]+\.md)(?:#(?P<heading>[\w-]+))?")
 NAMED = re.compile(r"`((?:exporter|tests|deploy|docs)/[\w./-]*\w)`")
 HEADING = re.compile(r"^#{1,6} (.+?)\s*$", re.MULTILINE)
-ELSEWHERE = re.compile(r"\b[Dd]esign \d|\b[Pp]rotocol (?:page|\d)|\bissue \d|\bT[0-4]\b(?![\w:-])|\bthe seed\b")
+ELSEWHERE = re.compile(
+    r"\b[Dd]esign \d|\b[Pp]rotocol (?:page|\d)|\bissue \d|\b[Tt]urn \d|\bT[0-4]\b(?![\w:-])|\b[Tt]he seed\b"
+    r"|\bRulings?\b|\brulings? (?:on|of|\d)"
+)
 """Words of papers that are not in the repository."""
 SOURCES = [
     path
@@ -68,7 +71,10 @@ def test_no_reference_leads_out_of_the_repository():
     assert [f"{place}: {found[0]}" for place, found in places(ELSEWHERE, texts)] == []
 
 
-@pytest.mark.parametrize("text", ["as design 4 says", "(protocol page section 7)", "see issue 3", "at T1.", "the seed"])
+@pytest.mark.parametrize(
+    "text",
+    ["as design 4 says", "(protocol page section 7)", "see issue 3", "at T1.", "the seed", "ruling on 1013", "turn 12"],
+)
 def test_a_reference_out_of_the_repository_is_found(text):
     """The pattern knows the ways in which such papers were referred to."""
     assert ELSEWHERE.search(text)

@@ -91,7 +91,7 @@ QUICK = {
 """One user, a cycle every 0.7 s."""
 
 
-# The seed's incident ------------------------------------------------------------------------------------------------
+# The backend that leaks slots ---------------------------------------------------------------------------------------
 
 
 async def test_a_refusal_for_want_of_a_slot_is_told_as_what_it_is():

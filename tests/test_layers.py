@@ -15,6 +15,7 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 
 import pytest
+from name_rules import NAME_RULES, WRONG_NAMES
 
 ROOT = Path(__file__).parent.parent
 
@@ -203,11 +204,11 @@ def imports_go_strictly_down(repository: Repository) -> Iterator[str]:
             yield found.breaks(f"imports go strictly down, and `{other}` is not below `{own or 'the package'}`")
 
 
-def every_package_stands_on_a_floor(repository: Repository) -> Iterator[str]:
+def every_package_has_its_layer(repository: Repository) -> Iterator[str]:
     """A new package needs a layer here and a sentence in ARCHITECTURE saying why no old one is its home."""
     for path in repository.packages:
         if package_of(path) not in LEVEL:
-            yield f"{path}:1: the package `{package_of(path)}` stands on no layer"
+            yield f"{path}:1: the package `{package_of(path)}` has no layer in LAYERS"
 
 
 def no_imports_in_a_circle(repository: Repository) -> Iterator[str]:
@@ -233,7 +234,7 @@ def no_imports_in_a_circle(repository: Repository) -> Iterator[str]:
 
 
 def pure_packages_do_nothing(repository: Repository) -> Iterator[str]:
-    """Rooms from `metrics` down do no I/O and own no clock: they import nothing that could."""
+    """Packages from `metrics` down do no I/O and own no clock: they import nothing that could."""
     for found in repository.imports:
         if package_of(found.path) in PURE and found.top in IMPURE and found.name not in VALUES:
             yield found.breaks("a package from `metrics` down does no I/O, owns no clock and no chance")
@@ -241,7 +242,7 @@ def pure_packages_do_nothing(repository: Repository) -> Iterator[str]:
         for node in ast.walk(tree) if package_of(path) in PURE else ():
             name = name_of(node)
             if re.search(r"\b(datetime|date)\.(now|utcnow|today)$", name):
-                yield f"{path}:{node.lineno}: {name}: a package from `metrics` down is told the time"
+                yield f"{path}:{node.lineno}: {name}: a package from `metrics` down gets the time as an argument"
             if isinstance(node, ast.Call) and name_of(node.func) in {"open", "input", "print"}:
                 yield f"{path}:{node.lineno}: {name_of(node.func)}(): a package from `metrics` down does no I/O"
 
@@ -346,7 +347,7 @@ def no_file_knows_this_machine(repository: Repository) -> Iterator[str]:
 
 RULES: tuple[Callable[[Repository], Iterator[str]], ...] = (
     imports_go_strictly_down,
-    every_package_stands_on_a_floor,
+    every_package_has_its_layer,
     no_imports_in_a_circle,
     pure_packages_do_nothing,
     each_library_has_its_packages,
@@ -358,6 +359,7 @@ RULES: tuple[Callable[[Repository], Iterator[str]], ...] = (
     every_test_says_what_must_be_true,
     no_test_waits_by_sleeping,
     no_file_knows_this_machine,
+    *NAME_RULES,
 )
 
 REPOSITORY = Repository(ROOT)
@@ -394,7 +396,7 @@ WRONG = (
     (imports_go_strictly_down, {"exporter/plan.py": "import_module('exporter.daemon')"}, "exporter/plan.py:1"),
     (imports_go_strictly_down, {"exporter/__init__.py": "from exporter import result"}, "exporter/__init__.py:1"),
     (imports_go_strictly_down, {"exporter/plan.py": "from exporter import attic"}, "exporter/plan.py:1"),
-    (every_package_stands_on_a_floor, {"exporter/attic.py": ""}, "exporter/attic.py:1"),
+    (every_package_has_its_layer, {"exporter/attic.py": ""}, "exporter/attic.py:1"),
     (no_imports_in_a_circle, CIRCLE, "exporter/web/a.py:1", "exporter/web/b.py:1", "exporter/web/c.py:1"),
     (pure_packages_do_nothing, {"exporter/plan/a.py": "import time"}, "exporter/plan/a.py:1"),
     (pure_packages_do_nothing, {"exporter/config/a.py": "from pathlib import Path, PurePath"}, "imports pathlib.Path:"),
@@ -441,6 +443,7 @@ WRONG = (
     (no_test_waits_by_sleeping, {"tests/harness.py": "import virtual_clock\ntime.sleep(1)"}, "tests/harness.py:2"),
     (no_file_knows_this_machine, {"deploy/a.yml": "\n- /ho" + "me/me/x"}, "deploy/a.yml:2"),
     (no_file_knows_this_machine, {"Makefile": "https://packages.example.com/sim" + "ple"}, "Makefile:1"),
+    *WRONG_NAMES,
 )
 
 
@@ -452,7 +455,7 @@ def build(root: Path, files: dict[str, str]) -> Repository:
 
 
 @pytest.mark.parametrize("wrong", WRONG, ids=lambda wrong: wrong[0].__name__)
-def test_a_house_that_breaks_the_rule_is_refused(tmp_path, wrong):
+def test_a_repository_that_breaks_the_rule_is_refused(tmp_path, wrong):
     """The rule names each place of a wrong repository, and no other."""
     rule, files, *places = wrong
 
@@ -463,7 +466,7 @@ def test_a_house_that_breaks_the_rule_is_refused(tmp_path, wrong):
         assert any(place in sentence for sentence in broken), broken
 
 
-def test_a_house_that_keeps_the_rules_is_let_alone(tmp_path):
+def test_a_repository_that_keeps_the_rules_is_accepted(tmp_path):
     """What the rules permit is not refused: imports down, a neighbour in the package, values, one's own library."""
     right = {
         "exporter/__init__.py": '"""The package."""',
@@ -491,7 +494,7 @@ def test_a_house_that_keeps_the_rules_is_let_alone(tmp_path):
     assert [sentence for rule in RULES for sentence in rule(repository)] == []
 
 
-def test_every_rule_has_a_wrong_house():
+def test_every_rule_has_a_case_that_breaks_it():
     """No rule is there that cannot fail."""
     assert {wrong[0] for wrong in WRONG} == set(RULES)
 
@@ -511,11 +514,11 @@ OWN = {"jwt": {"tokens"}, "prometheus_client": {"metrics"}}
 @pytest.mark.parametrize("package", sorted({package_of(path) for path in REPOSITORY.packages} & PURE - {""}))
 def test_a_pure_package_alone_loads_no_package_that_does_anything(package):
     """Importing a pure package in a fresh interpreter loads only packages below it, and no library of those above."""
-    told = subprocess.run(
+    completed = subprocess.run(
         [sys.executable, "-c", LOADED.format(package=package)], capture_output=True, text=True, check=True
     )
 
-    loaded = told.stdout.split()
+    loaded = completed.stdout.split()
     ours = {name.split(".")[1] for name in loaded if name.startswith("exporter.")}
     above = {other for other in ours if LEVEL[other] >= LEVEL[package]} - {package}
     libraries = {name for name in loaded if name in {"aiohttp", "apscheduler", "websockets.client", *OWN}}

@@ -265,7 +265,7 @@ async def test_an_error_frame_without_a_close_ends_the_session_too():
 @pytest.mark.parametrize("cause", [FULL + close(1011, "Factory"), PING + FULL + close(1011, "Factory")])
 @both_loops
 async def test_the_cause_is_read_though_our_send_failed(end, cause):
-    """The seed's incident: error frame, 1011 and the end are there before we send; nothing of them is lost."""
+    """A full backend's refusal: error frame, 1011 and the end are there before we send; nothing of them is lost."""
 
     async def before_our_send(peer):
         peer.send(await peer.request(), WELCOME, cause)

@@ -37,7 +37,7 @@ TITLES: Final = {
 
 _FROM_START: Final = "Never: it starts at 0 before the first session."
 _FACTORY: Final = "For profiles without a factory. Otherwise never: it starts at 0."
-_UNKNOWN_FACTORY: Final = "For profiles without a factory, and until a welcome has told it."
+_UNKNOWN_FACTORY: Final = "For profiles without a factory, and until a welcome has named it."
 _FIRST: Final = "Until the first session that had a verdict for the probe."
 ABSENT: Final[Mapping[f.Family, str]] = {
     **dict.fromkeys(
@@ -59,7 +59,7 @@ ABSENT: Final[Mapping[f.Family, str]] = {
     f.FACTORY_FAILURES: _FACTORY,
     f.AUTH_BYPASSED: _FACTORY,
     f.SLOTS_HELD: _FACTORY,
-    f.FACTORY_VALID: "For profiles without a factory, and until a session could tell.",
+    f.FACTORY_VALID: "For profiles without a factory, and until a session has shown it.",
     f.SLOT_LIMIT: "For profiles without a factory, and until a refusal has named the limit.",
     f.SLOTS_BUDGET: "For profiles without a factory, and where slots are unlimited.",
 }

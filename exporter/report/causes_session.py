@@ -427,10 +427,10 @@ REPLY_CAUSES: Final = (
     ),
 )
 
-_SAID: Final = 5
+RULES_BEFORE_SILENCE_COUNT: Final = 5
 """Rows of `LOGIN_CAUSES` in which the server says why."""
 
-ANSWER_CAUSES: Final = (*REFUSAL_CAUSES, *LOGIN_CAUSES[:_SAID])
+ANSWER_CAUSES: Final = (*REFUSAL_CAUSES, *LOGIN_CAUSES[:RULES_BEFORE_SILENCE_COUNT])
 """Refusals that say their cause themselves: they are asked before the factory."""
 
-SESSION_CAUSES: Final = (*SILENCE_CAUSES, *LOGIN_CAUSES[_SAID:], *REPLY_CAUSES)
+SESSION_CAUSES: Final = (*SILENCE_CAUSES, *LOGIN_CAUSES[RULES_BEFORE_SILENCE_COUNT:], *REPLY_CAUSES)

@@ -21,7 +21,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 FROM: Final = datetime(2020, 1, 1, tzinfo=UTC)
 TO: Final = datetime(2099, 12, 31, tzinfo=UTC)
 PAST: Final = datetime(2021, 1, 1, tzinfo=UTC)
-PRIVATE: Final = 0o600
+KEY_FILE_MODE: Final = 0o600
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class IssuedCertificate:
 
 def write_private(path: Path, content: bytes) -> Path:
     """Write a file that only its owner may read."""
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE), "wb") as file:
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, KEY_FILE_MODE), "wb") as file:
         file.write(content)
     return path
 

@@ -40,7 +40,7 @@ COMPONENTS: Final = {
     1008: "Supervisor",
     1009: "Bridge",
 }
-COMPONENT_REASON: Final = 50
+MAX_REASON_CHARACTERS: Final = 50
 CONNECTION_ID_PATTERNS: Final = {
     "pool": re.compile(r"[a-z0-9-]*-user-\d+"),
     "uuid": re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE),
@@ -180,7 +180,7 @@ async def _unavailable(talk: Conversation, values: Values, _stage: FaultStage) -
 
 async def _component(talk: Conversation, values: Values, _stage: FaultStage) -> None:
     name = values["component"] or COMPONENTS.get(values["code"], "Other")
-    talk.refuse(None, values["code"], f"{name}: {values['text']}"[:COMPONENT_REASON])
+    talk.refuse(None, values["code"], f"{name}: {values['text']}"[:MAX_REASON_CHARACTERS])
 
 
 async def _recovery_frame(talk: Conversation, _values: Values, _stage: FaultStage) -> None:

@@ -117,16 +117,16 @@ def pause(until):
     return signal.sigtimedwait(END, max(0.0, until - time.monotonic())) is not None
 
 
-class Ended(Exception):  # noqa: N818
+class EndedError(Exception):
     """We were told to end."""
 
 
 @contextlib.contextmanager
 def interruptible():
-    """What is done here is broken off by `Ended`: an answer may take longer than anybody waits for us."""
+    """What is done here is broken off by `EndedError`: an answer may take longer than anybody waits for us."""
 
     def end(*_):
-        raise Ended
+        raise EndedError
 
     for number in END:
         signal.signal(number, end)
@@ -179,7 +179,7 @@ def fetch_all(asked):
     """Fetch every so many seconds until told to end; then write what it cost."""
     fetcher = Fetcher(asked.url, asked.accept)
     began = time.monotonic()
-    with contextlib.suppress(Ended):
+    with contextlib.suppress(EndedError):
         for number in count(1):
             with interruptible():
                 fetcher.fetch()

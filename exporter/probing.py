@@ -266,7 +266,7 @@ class Prober:
         )
         judgement = classify(facts, case)
         if facts.address is not None and not judgement.void:
-            self._target(job).addresses.note(facts.address, answered=Phase.TCP in facts.phases)
+            self._target(job).addresses.record_connect(facts.address, answered=Phase.TCP in facts.phases)
         return facts, judgement
 
     def _target(self, job: Job) -> "_TargetMemory":

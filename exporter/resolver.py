@@ -1,8 +1,8 @@
-"""Names become addresses, and a dead name server makes nobody else wait.
+"""Resolves host names; a dead name server delays only the sessions that need it.
 
-Rule 1: one look-up in flight per host and family, whatever the port; who asks meanwhile waits for the same answer.
-Rule 2: look-ups run on daemon threads of their own, bounded in number: the loop's executor would queue a living host
-behind dead ones and hold up the exit.
+Rule 1: there is one look-up in flight per host and family, whatever the port; all callers share its result.
+Rule 2: look-ups run on daemon threads of their own, bounded in number: in the loop's executor a living host would queue
+behind dead ones, and the exit would wait for them.
 """
 
 import asyncio
@@ -17,106 +17,106 @@ from exporter.result import Address, ErrorKind, ProbeError
 
 FAMILIES: Final = {"any": socket.AF_UNSPEC, "ip4": socket.AF_INET, "ip6": socket.AF_INET6}
 MAX_LOOKUPS_IN_FLIGHT: Final = 128
-"""Look-ups that may hang at once; a host beyond them fails as `dns`."""
+"""Look-ups in flight at once; one more fails as `dns`."""
 
 RETRY_AFTER_CONNECTS: Final = 10
-"""Answered connects to other addresses after which one that failed is tried again."""
+"""Answered connects to other addresses after which a failed address is tried again."""
 
 MAX_FAILED_ADDRESSES: Final = 64
 """Failed addresses of one name that are remembered."""
 
-LookUp = Callable[..., list[tuple[Any, ...]]]
-_Question = tuple[str, str]
-_Found = tuple[Address, ...]
+LookUpFunction = Callable[..., list[tuple[Any, ...]]]
+_Query = tuple[str, str]
+_Addresses = tuple[Address, ...]
 
 
 class Resolver:
-    """Resolves by the operating system; the addresses of a name stand in the order of RFC 6724, each once."""
+    """Resolves by the operating system. The addresses of a name come in the order of RFC 6724, each once."""
 
-    def __init__(self, look_up: LookUp = socket.getaddrinfo) -> None:
+    def __init__(self, look_up: LookUpFunction = socket.getaddrinfo) -> None:
         self._look_up = look_up
-        self._asked: dict[_Question, asyncio.Future[_Found]] = {}
+        self._pending: dict[_Query, asyncio.Future[_Addresses]] = {}
 
-    async def resolve(self, host: str, port: int, protocol: str) -> _Found:
-        """The addresses of `host`, at least one; `protocol` is any, ip4 or ip6.
+    async def resolve(self, host: str, port: int, protocol: str) -> _Addresses:
+        """Return the addresses of `host`, at least one; `protocol` is any, ip4 or ip6.
 
-        Raises Fault (dns), OSError if no thread can start.
+        Raises ProbeError (dns), OSError if no thread can start.
         """
         literal = _literal(host, port, protocol)
         if literal is not None:
             return (literal,)
-        question = (host, protocol)
-        answer = self._asked.get(question)
+        query = (host, protocol)
+        answer = self._pending.get(query)
         if answer is None:
-            answer = self._ask(question)
-        return tuple((family, (where[0], port, *where[2:])) for family, where in await asyncio.shield(answer))
+            answer = self._ask(query)
+        return tuple((family, (sockaddr[0], port, *sockaddr[2:])) for family, sockaddr in await asyncio.shield(answer))
 
-    def _ask(self, question: _Question) -> "asyncio.Future[_Found]":
-        if len(self._asked) >= MAX_LOOKUPS_IN_FLIGHT:
+    def _ask(self, query: _Query) -> "asyncio.Future[_Addresses]":
+        if len(self._pending) >= MAX_LOOKUPS_IN_FLIGHT:
             raise ProbeError(ErrorKind.DNS, "too many look-ups hang")
         loop = asyncio.get_running_loop()
-        answer: asyncio.Future[_Found] = loop.create_future()
-        answer.add_done_callback(lambda done: done.cancelled() or done.exception())  # nobody need be waiting any more
-        self._asked[question] = answer
+        answer: asyncio.Future[_Addresses] = loop.create_future()
+        answer.add_done_callback(lambda done: done.cancelled() or done.exception())  # all callers may be cancelled
+        self._pending[query] = answer
 
-        def tell(found: _Found | Exception) -> None:
-            self._asked.pop(question, None)
+        def deliver(result: _Addresses | Exception) -> None:
+            self._pending.pop(query, None)
             if answer.done():
                 return
-            if isinstance(found, Exception):
-                answer.set_exception(found)
+            if isinstance(result, Exception):
+                answer.set_exception(result)
             else:
-                answer.set_result(found)
+                answer.set_result(result)
 
-        def work() -> None:
-            found = self._all(question)
-            with suppress(RuntimeError):  # the loop has closed: nobody waits
-                loop.call_soon_threadsafe(tell, found)
+        def run_look_up() -> None:
+            result = self._look_up_all(query)
+            with suppress(RuntimeError):  # the loop has closed
+                loop.call_soon_threadsafe(deliver, result)
 
         try:
-            threading.Thread(target=work, name=f"resolve-{question[0]}", daemon=True).start()
-        except RuntimeError:  # else this host would wait for ever for an answer that nobody seeks
-            del self._asked[question]
+            threading.Thread(target=run_look_up, name=f"resolve-{query[0]}", daemon=True).start()
+        except RuntimeError:  # else every later session of this host would wait for this answer
+            del self._pending[query]
             raise OSError(errno.EAGAIN, "no thread for a look-up") from None
         return answer
 
-    def _all(self, question: _Question) -> _Found | Exception:
-        """All addresses; else a Fault, or the OSError that keeps this process from asking at all."""
-        host, protocol = question
+    def _look_up_all(self, query: _Query) -> _Addresses | Exception:
+        """Return all addresses; else a ProbeError, or the OSError that keeps this process from asking."""
+        host, protocol = query
         try:
-            found = self._look_up(host, None, FAMILIES[protocol], socket.SOCK_STREAM)
+            results = self._look_up(host, None, FAMILIES[protocol], socket.SOCK_STREAM)
         except socket.gaierror as error:
-            return _own_trouble() or ProbeError(ErrorKind.DNS, f"gaierror {error.errno}")
+            return _local_error() or ProbeError(ErrorKind.DNS, f"gaierror {error.errno}")
         except (OSError, ValueError) as error:  # UnicodeError too: a label that IDNA cannot encode
-            return _own_trouble() or ProbeError(ErrorKind.DNS, type(error).__name__)
-        addresses = tuple(dict.fromkeys((family, where) for family, _, _, _, where in found))
+            return _local_error() or ProbeError(ErrorKind.DNS, type(error).__name__)
+        addresses = tuple(dict.fromkeys((family, sockaddr) for family, _, _, _, sockaddr in results))
         return addresses or ProbeError(ErrorKind.DNS, "no address")
 
 
-def shown(address: Address) -> str:
-    """An address as text, without its port."""
+def address_text(address: Address) -> str:
+    """Return an address as text, without its port."""
     return str(address[1][0])
 
 
 class AddressHealth:
-    """Which addresses of one name took no TCP connection when they were last tried.
+    """The addresses of one name whose last TCP connect failed.
 
-    A client that cannot connect to one address goes on to the next (RFC 8305 section 5); a session tries one only, so
-    the next session goes on. One that failed is tried again after `RETRY_AFTER_CONNECTS` connects elsewhere, counted
-    and not timed: so it is tried again whatever the schedule, and a name that half works does not fail in every second
-    session.
+    A client that cannot connect to one address goes on to the next (RFC 8305 section 5). A session tries one address
+    only, so the next session goes on. A failed address is tried again after `RETRY_AFTER_CONNECTS` connects elsewhere:
+    counted, not timed, so that a name with one dead address does not fail in every second session, whatever the
+    schedule.
     """
 
     def __init__(self) -> None:
-        self._failed: dict[str, int] = {}  # the address, and how many connects elsewhere were answered since
+        self._failed: dict[str, int] = {}  # address text → answered connects elsewhere since
 
     @property
     def failed(self) -> tuple[str, ...]:
-        """Those to be tried after all others, the one that failed longest ago first."""
+        """The failed addresses as text, the one that failed longest ago first."""
         return tuple(self._failed)
 
-    def note(self, address: str, *, answered: bool) -> None:
-        """Keep whether the address took a TCP connection; what came of the connection does not matter."""
+    def record_connect(self, address: str, *, answered: bool) -> None:
+        """Record whether the address accepted a TCP connection, whatever came of it."""
         self._failed.pop(address, None)
         if answered:
             self._failed = {
@@ -128,13 +128,15 @@ class AddressHealth:
                 del self._failed[next(iter(self._failed))]
 
 
-def chosen(found: Sequence[Address], failed: Sequence[str]) -> Address:
-    """The first address that is not among those that failed; if all are, the one that failed longest ago."""
-    return min(found, key=lambda address: failed.index(text) + 1 if (text := shown(address)) in failed else 0)
+def choose_address(addresses: Sequence[Address], failed: Sequence[str]) -> Address:
+    """Return the first address that has not failed; if all have, the one that failed longest ago."""
+    return min(
+        addresses, key=lambda address: failed.index(text) + 1 if (text := address_text(address)) in failed else 0
+    )
 
 
-def _own_trouble() -> OSError | None:
-    """Why a look-up of ours had to fail: glibc says "no such name" too when it cannot open a socket to ask."""
+def _local_error() -> OSError | None:
+    """Return why no socket can be opened: glibc then says "no such name" although it could not ask."""
     try:
         socket.socket(socket.AF_INET, socket.SOCK_DGRAM).close()
     except OSError as error:
@@ -143,7 +145,7 @@ def _own_trouble() -> OSError | None:
 
 
 def _literal(host: str, port: int, protocol: str) -> Address | None:
-    """An address that needs no look-up; raises Fault if it is of the other family than asked for."""
+    """Return the address if `host` is a literal; raises ProbeError (dns) if its family is not `protocol`."""
     for family in (socket.AF_INET, socket.AF_INET6):
         try:
             socket.inet_pton(family, host)

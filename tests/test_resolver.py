@@ -18,7 +18,7 @@ from exporter.resolver import (
     RETRY_AFTER_CONNECTS,
     AddressHealth,
     Resolver,
-    chosen,
+    choose_address,
 )
 from exporter.result import ErrorKind, ProbeError
 
@@ -117,15 +117,15 @@ ADDRESSES = tuple((socket.AF_INET, (f"127.0.0.{number}", 80)) for number in (1, 
 )
 def test_an_address_that_has_not_failed_is_tried_first(failed, last):
     """The system's order counts among those that have not failed; what the name has no more does not matter."""
-    assert chosen(ADDRESSES, failed) == ADDRESSES[last - 1]
+    assert choose_address(ADDRESSES, failed) == ADDRESSES[last - 1]
 
 
 def test_when_all_have_failed_they_are_tried_in_turn():
     """The one whose failure is the oldest is the next, so that the recovery of any is seen."""
     memory, tried = AddressHealth(), []
     for _ in range(6):
-        tried.append(chosen(ADDRESSES, memory.failed)[1][0])
-        memory.note(tried[-1], answered=False)
+        tried.append(choose_address(ADDRESSES, memory.failed)[1][0])
+        memory.record_connect(tried[-1], answered=False)
 
     assert tried == ["127.0.0.1", "127.0.0.2", "127.0.0.3"] * 2
 
@@ -134,9 +134,9 @@ def test_an_address_that_failed_is_tried_again_after_some_connects_elsewhere():
     """A dead first address is met once in `RETRY_AFTER_CONNECTS` + 1 sessions, and used again once it answers."""
     memory, tried = AddressHealth(), []
     for number in range(2 * RETRY_AFTER_CONNECTS + 4):
-        address = chosen(ADDRESSES[:2], memory.failed)[1][0]
+        address = choose_address(ADDRESSES[:2], memory.failed)[1][0]
         tried.append(address)
-        memory.note(address, answered=address == "127.0.0.2" or number > RETRY_AFTER_CONNECTS)
+        memory.record_connect(address, answered=address == "127.0.0.2" or number > RETRY_AFTER_CONNECTS)
 
     elsewhere = ["127.0.0.2"] * RETRY_AFTER_CONNECTS
     assert tried == ["127.0.0.1", *elsewhere, "127.0.0.1", *["127.0.0.1"] * (RETRY_AFTER_CONNECTS + 2)]
@@ -146,7 +146,7 @@ def test_failed_addresses_are_bounded_in_number():
     """A name that has new dead addresses for ever costs no memory for ever; the oldest are forgotten."""
     memory = AddressHealth()
     for number in range(MAX_FAILED_ADDRESSES + 3):
-        memory.note(f"10.0.0.{number}", answered=False)
+        memory.record_connect(f"10.0.0.{number}", answered=False)
 
     assert memory.failed == tuple(f"10.0.0.{number}" for number in range(3, MAX_FAILED_ADDRESSES + 3))
 
@@ -256,7 +256,7 @@ async def test_a_failure_that_nobody_waits_for_is_no_noise():
         async with asyncio.timeout(0.02):
             await resolver.resolve("nowhere", 81, "any")
     release.set()
-    await until(lambda: not resolver._asked)
+    await until(lambda: not resolver._pending)
     gc.collect()
 
     assert complaints == []

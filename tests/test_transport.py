@@ -12,7 +12,15 @@ import pytest
 from raw_server import both_loops, busy, leaves_nothing, open_fds, until
 
 from exporter.result import ErrorKind, ProbeError
-from exporter.transport import ERRNOS, MAX_UNREAD_BYTES, MAX_UNSENT_BYTES, READ_BYTES, Connection, broken_by, fault_of
+from exporter.transport import (
+    ERRNOS,
+    MAX_UNREAD_BYTES,
+    MAX_UNSENT_BYTES,
+    READ_BYTES,
+    Connection,
+    error_from_broken_connection,
+    error_from_connect,
+)
 
 
 @contextlib.contextmanager
@@ -110,7 +118,7 @@ async def test_a_family_that_the_machine_does_not_have_is_unreachable():
 @pytest.mark.parametrize("number", ERRNOS, ids=errno.errorcode.get)
 def test_every_errno_of_a_connection_has_its_kind(number):
     """The detail of a fault is the errno's name, never the system's sentence."""
-    fault = fault_of(OSError(number, "text of the system"))
+    fault = error_from_connect(OSError(number, "text of the system"))
 
     assert (fault.kind, fault.detail) == (ERRNOS[number], errno.errorcode[number])
 
@@ -143,7 +151,7 @@ async def test_our_own_trouble_stays_an_oserror(monkeypatch, number):
 )
 def test_an_open_connection_that_fails_is_broken_whatever_the_errno(number, kind):
     """`refused` and `unreachable` are reasons of the TCP phase only: later the connection is broken."""
-    assert broken_by(OSError(number, "x")).kind is kind
+    assert error_from_broken_connection(OSError(number, "x")).kind is kind
 
 
 # Reading ----------------------------------------------------------------------------------------------------------
@@ -193,7 +201,7 @@ async def test_a_read_that_is_given_up_loses_nothing():
         reading = asyncio.ensure_future(link.read())
         await asyncio.sleep(0)
         peer.sendall(b"data")
-        link._readable()  # it has come, and the reader is about to be woken
+        link._on_readable()  # it has come, and the reader is about to be woken
         reading.cancel()
         with pytest.raises(asyncio.CancelledError):
             await reading
@@ -222,7 +230,7 @@ async def test_reading_now_does_not_raise():
         peer.sendall(b"the cause")
         reset(peer)
         got = []
-        await until(lambda: got.append(link.read_now()) or link._ended is not None)
+        await until(lambda: got.append(link.read_now()) or link._read_error is not None)
 
         assert b"".join(part.data for part in got if part) == b"the cause"
         assert link.read_now() is None
@@ -243,7 +251,7 @@ async def test_a_flood_stays_the_peers_problem():
                 stuck += 1
             await asyncio.sleep(0)
 
-        assert link._size <= MAX_UNREAD_BYTES + READ_BYTES
+        assert link._buffered_bytes <= MAX_UNREAD_BYTES + READ_BYTES
         assert (await reading).data
 
 
@@ -259,10 +267,10 @@ async def test_a_backlog_does_not_hold_the_loop():
 
     async with linked() as (link, peer):
         peer.setblocking(False)
-        while link._size <= MAX_UNREAD_BYTES:
+        while link._buffered_bytes <= MAX_UNREAD_BYTES:
             with contextlib.suppress(BlockingIOError):
                 peer.send(b"x" * READ_BYTES)
-            link._readable()
+            link._on_readable()
         chunks = len(link._read_buffer)
         handle = [asyncio.get_running_loop().call_soon(turn)]
         for _ in range(chunks):
@@ -349,7 +357,7 @@ async def test_a_stamp_is_the_bytes_arrival_and_not_the_loops_leisure():
 
 async def test_an_old_stamp_is_believed_as_far_as_we_can_have_been_late():
     """Bytes that waited in the kernel for a lost segment were not to be had before: that is no lateness of ours."""
-    async with linked(held=lambda: 0.03) as (link, peer):
+    async with linked(max_loop_stall=lambda: 0.03) as (link, peer):
         reading = asyncio.ensure_future(link.read())
         await asyncio.sleep(0)
         thread, sent = tell_from_a_thread(peer)
@@ -360,7 +368,7 @@ async def test_an_old_stamp_is_believed_as_far_as_we_can_have_been_late():
         thread.join()
 
     assert received.at - sent[0] > 0.1
-    assert link.late <= 0.03
+    assert link.read_delay <= 0.03
 
 
 async def test_without_kernel_stamps_the_time_is_that_of_the_call():

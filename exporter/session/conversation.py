@@ -12,7 +12,7 @@ from websockets.utils import generate_key
 
 from exporter.config import Pattern, Welcome
 from exporter.profiles import BoundExchange, matches
-from exporter.resolver import Resolver, chosen, shown
+from exporter.resolver import Resolver, address_text, choose_address
 from exporter.result import Close, ErrorKind, Initiator, Phase, Probe, ProbeError, SessionObservation
 from exporter.session.messages import MessageStream
 from exporter.session.phase_timer import PhaseTimer
@@ -100,7 +100,7 @@ class Session:
             addresses=self._addresses,
             failed_addresses=self._failed,
             slot_taken=self._slot_taken(),
-            late=max(self._deadline_overrun, self._link.late if self._link else 0.0),
+            late=max(self._deadline_overrun, self._link.read_delay if self._link else 0.0),
             transcript=self._messages.transcript.frames(self._track.started) if self._messages else (),
             frames_left_out=self._messages.transcript.left_out if self._messages else 0,
         )
@@ -194,12 +194,14 @@ class Session:
     async def _connected(self) -> Connection:
         order, track = self._order, self._track
         found = await self._resolver.resolve(order.connect_to or order.host, order.port, order.ip_protocol)
-        address = chosen(found, order.failed_addresses)
-        self._address, self._number, self._addresses = shown(address), found.index(address) + 1, len(found)
-        self._failed = tuple(text for text in order.failed_addresses if text in map(shown, found))
+        address = choose_address(found, order.failed_addresses)
+        self._address, self._number, self._addresses = address_text(address), found.index(address) + 1, len(found)
+        self._failed = tuple(text for text in order.failed_addresses if text in map(address_text, found))
         track.end(self._clock())
         track.begin(Phase.TCP, self._clock())
-        link = await Connection.connect(address, self._clock, kernel_stamps=self._kernel_stamps, held=self._held)
+        link = await Connection.connect(
+            address, self._clock, kernel_stamps=self._kernel_stamps, max_loop_stall=self._held
+        )
         track.end(self._clock())
         return link
 
@@ -423,7 +425,7 @@ class Session:
                 messages.flush()
             if ours and messages.protocol.close_rcvd is not None and Phase.CLOSE not in self._track.phases:
                 self._track.end(at)
-                self._crossed = at < self._closed_at + link.round_trip
+                self._crossed = at < self._closed_at + link.min_rtt_seconds
             data, at = await link.read()
             if not data:
                 return

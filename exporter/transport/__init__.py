@@ -1,8 +1,8 @@
 """One TCP or TLS connection: bytes with the moment they arrived, and what its certificates say.
 
-Rule 1: knows no WebSocket. Rule 2: what the operating system or OpenSSL raises leaves as a `Fault`.
+Rule 1: this package knows no WebSocket. Rule 2: errors of the operating system and of OpenSSL become a `ProbeError`.
 
-`link` the connection · `chain` the certificates from the server's own to a trusted one.
+`connection` the connection · `chain` the certificates from the server's own to a trusted one.
 """
 
 from exporter.transport.connection import (
@@ -13,8 +13,8 @@ from exporter.transport.connection import (
     Clock,
     Connection,
     ReceivedBytes,
-    broken_by,
-    fault_of,
+    error_from_broken_connection,
+    error_from_connect,
 )
 
 __all__ = [
@@ -25,6 +25,6 @@ __all__ = [
     "Clock",
     "Connection",
     "ReceivedBytes",
-    "broken_by",
-    "fault_of",
+    "error_from_broken_connection",
+    "error_from_connect",
 ]

@@ -1,4 +1,4 @@
-"""The chain from a server's certificate to one that is trusted: when it ends, and why it is refused."""
+"""The chain from a server's certificate to a trusted one: when it ends, and why it is refused."""
 
 import ssl
 from typing import Any, Final
@@ -6,11 +6,11 @@ from typing import Any, Final
 from exporter.result import CertificateEnd, CertificatePlace, TlsVerify
 
 VERIFY_CODES: Final = {
-    2: TlsVerify.UNKNOWN_ISSUER,  # an authority is trusted, but the one above it is not known
+    2: TlsVerify.UNKNOWN_ISSUER,  # the chain stops at an authority whose issuer is missing
     9: TlsVerify.NOT_YET_VALID,
     10: TlsVerify.EXPIRED,
     18: TlsVerify.SELF_SIGNED,
-    19: TlsVerify.UNKNOWN_ISSUER,  # the root came along, and is not trusted
+    19: TlsVerify.UNKNOWN_ISSUER,  # the server sent its root, which is not trusted
     20: TlsVerify.UNKNOWN_ISSUER,
     21: TlsVerify.UNKNOWN_ISSUER,
     26: TlsVerify.WRONG_PURPOSE,
@@ -20,22 +20,22 @@ VERIFY_CODES: Final = {
     67: TlsVerify.WEAK,  # an issuer's key
     68: TlsVerify.WEAK,  # an issuer's digest
 }
-"""What OpenSSL's verify codes mean (x509_vfy.h); all others are `other`."""
+"""OpenSSL's verify codes (x509_vfy.h); any other code is `other`."""
 
 NO_ISSUER: Final = frozenset({20, 21})
 
-CHAIN_ENDS: Final[dict[Any, float]] = {}
-"""Unix seconds at which certificates end: to read one costs as much as a tenth of the handshake."""
+KNOWN_ENDS: Final[dict[Any, float]] = {}
+"""The end of each certificate in unix seconds: parsing one costs a tenth of a handshake."""
 
-MAX_CHAIN_ENDS: Final = 1024
+MAX_KNOWN_ENDS: Final = 1024
 
 
-def verdict_of(error: ssl.SSLCertVerificationError, tls: ssl.SSLObject) -> TlsVerify:
-    """Why the certificate was refused.
+def certificate_verdict(error: ssl.SSLCertVerificationError, tls: ssl.SSLObject) -> TlsVerify:
+    """Return why the certificate was refused.
 
-    A server that sends its own certificate alone, while that one names the place where its issuer's is published (RFC
-    5280 section 4.2.2.1), has left out the intermediate one. Without such a place an authority of one's own that issued
-    it directly is as likely, so the issuer is only unknown.
+    A server that sends its own certificate alone, although that one names where its issuer's is published (RFC 5280
+    section 4.2.2.1), has left out the intermediate. Without such a name, a private authority may have issued it
+    directly: then the issuer is only unknown.
     """
     chain = _chain(tls)
     if error.verify_code in NO_ISSUER and len(chain) == 1 and chain[0].get_info().get("caIssuers"):
@@ -43,10 +43,10 @@ def verdict_of(error: ssl.SSLCertVerificationError, tls: ssl.SSLObject) -> TlsVe
     return VERIFY_CODES.get(error.verify_code, TlsVerify.OTHER)
 
 
-def earliest_end(tls: ssl.SSLObject) -> CertificateEnd | None:
-    """The earliest end in the chain that was verified, or refused; None if nothing tells it.
+def earliest_certificate_end(tls: ssl.SSLObject) -> CertificateEnd | None:
+    """Return the earliest end in the chain that was verified or refused; None if it is unknown.
 
-    What the server sent beside that chain does not count: clients do not need it.
+    Certificates that the server sent outside that chain do not count: clients do not need them.
     """
     chain = _chain(tls)
     if chain:
@@ -57,23 +57,23 @@ def earliest_end(tls: ssl.SSLObject) -> CertificateEnd | None:
 
 
 def _chain(tls: ssl.SSLObject) -> list[Any]:
-    """The certificates from the server's own upwards, as far as a chain was built."""
-    # The public method is of Python 3.13 and gives bytes; this one, of 3.10, gives certificates that have been read.
-    ask = getattr(getattr(tls, "_sslobj", None), "get_verified_chain", None)
-    return (ask() if ask is not None else None) or []
+    """Return the certificates from the server's own upwards, as far as OpenSSL built a chain."""
+    # The public method, of Python 3.13, returns bytes; this one, of 3.10, returns parsed certificates.
+    get_chain = getattr(getattr(tls, "_sslobj", None), "get_verified_chain", None)
+    return (get_chain() if get_chain is not None else None) or []
 
 
 def _place(chain: list[Any], number: int) -> CertificatePlace:
     if number == 0:
         return CertificatePlace.LEAF
-    about = chain[number].get_info()
-    return CertificatePlace.ROOT if about["subject"] == about["issuer"] else CertificatePlace.INTERMEDIATE
+    info = chain[number].get_info()
+    return CertificatePlace.ROOT if info["subject"] == info["issuer"] else CertificatePlace.INTERMEDIATE
 
 
 def _end(certificate: Any) -> float:
-    known = CHAIN_ENDS.get(certificate)
-    if known is None:
-        if len(CHAIN_ENDS) >= MAX_CHAIN_ENDS:
-            CHAIN_ENDS.clear()
-        known = CHAIN_ENDS[certificate] = float(ssl.cert_time_to_seconds(certificate.get_info()["notAfter"]))
-    return known
+    end = KNOWN_ENDS.get(certificate)
+    if end is None:
+        if len(KNOWN_ENDS) >= MAX_KNOWN_ENDS:
+            KNOWN_ENDS.clear()
+        end = KNOWN_ENDS[certificate] = float(ssl.cert_time_to_seconds(certificate.get_info()["notAfter"]))
+    return end

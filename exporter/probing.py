@@ -245,7 +245,7 @@ class Prober:
             self._resolver,
             self._clock.monotonic,
             kernel_stamps=self._clock.kernel_stamps,
-            held=lambda: self._late(began) + TICK_SECONDS,
+            max_loop_stall=lambda: self._late(began) + TICK_SECONDS,
         )
         self._opened(job.name, 1)
         try:
@@ -297,7 +297,7 @@ class Prober:
             port=job.port,
             connect_to=job.connect_to,
             resource=f"{url.path or '/'}?{query}" if query else url.path or "/",
-            script=SessionMessages(
+            session_messages=SessionMessages(
                 self._target(job).reader, {"nonce": request.run, "identity": subject, "token": token}
             ),
             depth=request.depth,

@@ -315,7 +315,7 @@ def order(port, *, profile=CHAT, depth=Probe.SEND, timeout=5.0, close_timeout=0.
         host=host,
         port=port,
         resource=more.pop("resource", "/ws?a=b"),
-        script=SessionMessages(MessageMatcher(profile), VALUES),
+        session_messages=SessionMessages(MessageMatcher(profile), VALUES),
         depth=depth,
         timeout=timeout,
         close_timeout=close_timeout,
@@ -335,7 +335,7 @@ async def converse(server, *, resolver=None, slack=SLACK, **wanted):
 
 def judged(facts, asked):
     """The judgement of these facts, which must be one that the closed lists know."""
-    profile, tls = asked.script.profile, asked.tls is not None
+    profile, tls = asked.session_messages.profile, asked.tls is not None
     judgement = classify(facts, ClassifyContext(profile, asked.depth, time.time(), WelcomeReplayDetector(), SUBJECT))
     if judgement.reason is not None or judgement.phase is not None:
         assert judgement.reason in LEGAL_FAILURES[judgement.phase], (judgement.phase, judgement.reason)

@@ -140,7 +140,7 @@ class Watch:
         class Watched(Session):
             def __init__(self, order, *arguments, **options):
                 super().__init__(order, *arguments, **options)
-                watch.shown.add("orders", order, order.script)
+                watch.shown.add("orders", order, order.session_messages)
 
             async def run(self) -> SessionObservation:
                 facts = await super().run()

@@ -125,7 +125,7 @@ async def test_the_librarys_own_server_sees_1000(ending_of_it):
         conversation = Session(asked, Resolver(), time.monotonic)
         session = asyncio.ensure_future(conversation.run())
         if ending_of_it == "is cancelled":
-            await until(lambda: conversation._track.phase is Phase.REPLY)
+            await until(lambda: conversation._timer.phase is Phase.REPLY)
             session.cancel()
         await asyncio.wait([session])
         closed = await asyncio.wait_for(seen, 5)

@@ -240,7 +240,7 @@ async def test_a_session_may_be_bound_to_end_before_its_close_has_used_up_its_bu
     """A server that answers neither us nor our close is left in time, and has still been told 1000."""
     async with serving(plays(UPGRADE, WELCOME, deaf_to_the_close)) as server, leaves_nothing():
         started = time.monotonic()
-        facts = await converse(server, timeout=0.3, close_timeout=60, whole=whole)
+        facts = await converse(server, timeout=0.3, close_timeout=60, total_timeout=whole)
         assert time.monotonic() - started < 0.4 + SLACK
         await server.over()
 
@@ -259,7 +259,7 @@ async def test_a_bound_far_away_takes_nothing_from_the_close():
         await peer.to_the_end(answer=False)
 
     async with serving(plays(UPGRADE, WELCOME, MESSAGE, REPLY, slow_close)) as server, leaves_nothing():
-        facts = await converse(server, timeout=30, close_timeout=5, whole=30.25)
+        facts = await converse(server, timeout=30, close_timeout=5, total_timeout=30.25)
         await server.over()
 
     assert facts.phases[Phase.CLOSE] > 0.15
@@ -298,7 +298,7 @@ async def test_a_cancelled_session_leaves_nothing_and_says_1000(script):
             session = Session(asked, Resolver(), time.monotonic)
             task = asyncio.ensure_future(session.run())
             await after(moment)
-            phase = session._track.phase
+            phase = session._timer.phase
             if not task.cancel():
                 continue
             started = time.monotonic()
@@ -319,7 +319,7 @@ async def test_a_second_cancellation_ends_at_once(moment):
     async with serving(deaf) as server, leaves_nothing():
         session = Session(order(server.port, close_timeout=20), Resolver(), time.monotonic)
         task = asyncio.ensure_future(session.run())
-        await until(lambda: session._track.phase is Phase.REPLY)
+        await until(lambda: session._timer.phase is Phase.REPLY)
         task.cancel()
         await after(moment)
         task.cancel()
@@ -337,7 +337,7 @@ async def test_a_cancelled_session_over_tls_says_1000_too(tmp_path):
         asked = order(server.port, tls=client_context())
         session = Session(asked, Resolver(), time.monotonic)
         task = asyncio.ensure_future(session.run())
-        await until(lambda: session._track.phase is Phase.REPLY)
+        await until(lambda: session._timer.phase is Phase.REPLY)
         task.cancel()
         await asyncio.wait([task])
         await server.over()

@@ -1,13 +1,13 @@
 """One WebSocket conversation, from `resolve` to `close`.
 
-Rule 1: every wait stands in a phase, and one deadline bounds them all; closing has a small budget of its own.
-Rule 2: whatever the library, the operating system or the server does leaves as `Facts`; only cancellation escapes,
-and after an orderly close.
-Rule 3: what was received is read before anything is judged. Rule 4: we close with 1000 and never originate a 1011.
+Rule 1: every wait belongs to a phase, and one deadline bounds them all; the close has a small budget of its own.
+Rule 2: whatever the library, the network or the server does becomes a `SessionObservation`; only cancellation escapes,
+after an orderly close, and an OSError of this machine.
+Rule 3: received bytes are read before anything is judged. Rule 4: we close with 1000 and never originate a 1011.
 
-`order` what a session needs · `conversation` its phases · `upgrade` the opening handshake · `messages` frames ↔ JSON
-objects · `transcript` what passed, without any of it · `track` the times · `kinds` the library's exceptions as kinds of
-faults.
+`request` what a session needs · `conversation` its phases · `upgrade` the opening handshake · `messages` frames ↔ JSON
+values · `transcript` the frames without their content · `phase_timer` the times · `error_kinds` the library's
+exceptions as kinds of errors.
 """
 
 from exporter.session.conversation import Session

@@ -1,7 +1,7 @@
-"""The library's exceptions as kinds of faults.
+"""The kind of each exception of the library.
 
-Rule 1: a row for every class that an open WebSocket can raise, so that a new one in a release fails a test and not a
-dashboard. The handshake is judged in `upgrade`: the library never sees it.
+Rule 1: there is a row for every class that an open WebSocket can raise, so that a new class in a release fails a test
+and not a dashboard. The library never sees the handshake; `upgrade` judges that.
 """
 
 from collections.abc import Mapping
@@ -24,9 +24,9 @@ ERROR_KINDS: Final[Mapping[type[BaseException], ErrorKind]] = {
     UnicodeDecodeError: ErrorKind.PROTOCOL,
     EOFError: ErrorKind.EOF,
 }
-"""The library's exceptions on an open WebSocket, and the two of Python that its parser keeps."""
+"""The library's exceptions on an open WebSocket, and the two of Python that its parser stores."""
 
 
 def kind_of(error: BaseException) -> ErrorKind:
-    """The kind of a library exception; what no row knows is a protocol violation."""
+    """Return the kind of a library exception; an unknown one is a protocol violation."""
     return next((ERROR_KINDS[cls] for cls in type(error).__mro__ if cls in ERROR_KINDS), ErrorKind.PROTOCOL)

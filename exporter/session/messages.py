@@ -1,9 +1,9 @@
 """Frames become JSON values, each with the moment it arrived; JSON values become frames.
 
-Rule 1: never raises for what the server sends until what came before it has been handed out.
-Rule 2: what a server may make us keep is bounded: bytes, frames, fragments, values.
-Rule 3: text or binary makes no difference: what is JSON in UTF-8 is a message, and values that white space separates
-in one frame are messages in turn.
+Rule 1: a violation by the server is raised only after all messages before it have been returned.
+Rule 2: the memory that a server can fill is bounded: bytes, frames, fragments, values.
+Rule 3: text and binary frames are alike: JSON in UTF-8 is a message, and values that white space separates in one frame
+are one message each.
 """
 
 import json
@@ -22,74 +22,77 @@ from exporter.session.transcript import CODE, KIND, Entry, Transcript
 from exporter.transport import Connection
 
 MAX_RECEIVED_LIMITS: Final = 16
-"""A session that receives this many times its message limit is ended as `too_big`."""
+"""A session that receives more than this many times its message limit ends as `too_big`."""
 
 MAX_FRAMES: Final = 50_000
-"""A session that receives more is ended as `too_big`: of the smallest frames, 16 MiB keep the loop busy for 30 s. So is
-one that receives more values."""
+"""A session with more frames or more values ends as `too_big`: 16 MiB of the smallest frames block the loop
+for 30 s."""
 
 MAX_FRAGMENTS: Final = 1024
-"""Fragments of one message; empty ones cost the sender two bytes and us an object each."""
+"""Fragments of one message; an empty one costs the sender two bytes, and us an object."""
 
 MAX_EXAMINED_KEYS: Final = 32
-"""Fields of one unknown message whose names are looked at."""
+"""Fields of one unknown message whose names are examined."""
 
 MAX_EXAMINED_MESSAGES: Final = 64
-"""Unknown messages of a session whose fields are looked at."""
+"""Unknown messages of a session whose fields are examined."""
 
 JSON_WHITESPACE: Final = re.compile(r"[ \t\n\r]*")
 """RFC 8259 section 2."""
 
 
-def _no_number(_: str) -> NoReturn:
+def _reject_constant(_: str) -> NoReturn:
     raise ValueError("NaN and Infinity are no JSON")
 
 
-FROM_JSON: Final = json.JSONDecoder(parse_constant=_no_number)
+FROM_JSON: Final = json.JSONDecoder(parse_constant=_reject_constant)
 TO_JSON: Final = json.JSONEncoder(separators=(",", ":")).encode
 
 
-def _values(text: str) -> Iterator[Any]:
-    """The JSON values of a text, white space between them; raises ValueError, RecursionError for anything else."""
-    at = _past_space(text, 0)
+def _parse_values(text: str) -> Iterator[Any]:
+    """Yield the JSON values of a text, separated by white space; raises ValueError, RecursionError for other text."""
+    at = _skip_whitespace(text, 0)
     while at < len(text):
         value, end = FROM_JSON.raw_decode(text, at)
-        at = _past_space(text, end)
+        at = _skip_whitespace(text, end)
         if at == end < len(text):
             raise ValueError("no white space after a value")
         yield value
 
 
-def _past_space(text: str, at: int) -> int:
-    found = JSON_WHITESPACE.match(text, at)
-    return found.end() if found else at
+def _skip_whitespace(text: str, at: int) -> int:
+    whitespace = JSON_WHITESPACE.match(text, at)
+    return whitespace.end() if whitespace else at
 
 
 class MessageStream:
-    """The open WebSocket of a link. `limit`: bytes of a message. `passed_over`: messages of no use, by kind.
+    """The open WebSocket of a connection. Its user labels each message (`set_kind`, `pass_over`) for the transcript.
 
-    Whoever takes a message says what it was (`name`, `pass_over`): the transcript tells. `unknown_keys`: names of
-    fields of messages that no rule knows, none that stands in one of the `secrets` or holds one. `heard_at`: when the
-    last bytes arrived.
+    `passed_over`: messages that were not used, counted by kind.
+    `unknown_keys`: field names of messages that no rule knows; none is part of one of the `secrets`, or holds one.
+    `last_received_at`: when the last bytes arrived.
+    `violation`: the server's breach of the protocol, raised once the inbox is empty.
     """
 
-    def __init__(self, protocol: Protocol, link: Connection, limit: int, secrets: Collection[str]) -> None:
+    def __init__(
+        self, protocol: Protocol, connection: Connection, max_message_bytes: int, secrets: Collection[str]
+    ) -> None:
         self.protocol = protocol
         self.passed_over: Counter[str] = Counter()
         self.unknown_keys: dict[str, None] = {}
-        self.heard_at = 0.0
+        self.last_received_at = 0.0
         self._secrets = secrets
         self.transcript = Transcript()
         self.violation: ProbeError | None = None
-        self._link = link
-        self._most = MAX_RECEIVED_LIMITS * limit
+        self._connection = connection
+        self._max_received_bytes = MAX_RECEIVED_LIMITS * max_message_bytes
         self._inbox: deque[tuple[Any, float, Entry]] = deque()
-        self._taken: Entry = []
-        self._parts: list[bytes] = []
-        self._text = False
-        self._received = 0
-        self._frames = 0
-        self._values = 0
+        self._current_entry: Entry = []
+        self._fragments: list[bytes] = []
+        self._is_text = False
+        self._received_bytes = 0
+        self._frame_count = 0
+        self._value_count = 0
 
     @property
     def is_open(self) -> bool:
@@ -98,12 +101,16 @@ class MessageStream:
 
     @property
     def is_flood(self) -> bool:
-        """True once more has arrived than a backend in its right mind sends."""
-        return self._received > self._most or self._frames > MAX_FRAMES or self._values > MAX_FRAMES
+        """True once more has arrived than any sane backend sends."""
+        return (
+            self._received_bytes > self._max_received_bytes
+            or self._frame_count > MAX_FRAMES
+            or self._value_count > MAX_FRAMES
+        )
 
     @property
-    def gave_up(self) -> bool:
-        """True if the library gave up with a 1011 of its own, which never goes out. To echo the server's is another."""
+    def is_internal_error(self) -> bool:
+        """True if the library failed with a 1011 of its own, which is never sent. An echo of the server's is none."""
         received, sent = self.protocol.close_rcvd, self.protocol.close_sent
         return (
             sent is not None
@@ -112,47 +119,47 @@ class MessageStream:
         )
 
     def send(self, message: Any, kind: str) -> None:
-        """Have a JSON value sent by the next `flush`, which comes at the latest before we wait for more.
+        """Queue a JSON value; the next `flush` sends it, at the latest before `next` waits.
 
-        After a close frame nothing is: that shows when the inbox is empty.
+        After a close frame nothing is queued; `next` raises once the inbox is empty.
         """
         if self.is_open:
             data = TO_JSON(message).encode()
             self.protocol.send_text(data)
-            self.transcript.sending(len(data), kind)
+            self.transcript.record_queued(len(data), kind)
 
     def close(self) -> float:
-        """Send our close frame; when it went out."""
+        """Send our close frame; return when it was sent."""
         self.protocol.send_close(CloseCode.NORMAL_CLOSURE)
         return self.flush()
 
     def flush(self) -> float:
-        """Hand over what the protocol wants sent, but never a 1011 of the library's own; when we last did."""
+        """Send what the protocol has queued, but never the library's own 1011; return the moment of the last send."""
         pending = self.protocol.data_to_send()
-        if pending and not self.gave_up:
-            self._link.write(b"".join(pending))
-            self.transcript.sent(self._link.sent_at, self.protocol.close_sent)
-        return self._link.sent_at
+        if pending and not self.is_internal_error:
+            self._connection.write(b"".join(pending))
+            self.transcript.record_sent(self._connection.sent_at, self.protocol.close_sent)
+        return self._connection.sent_at
 
     async def next(self) -> tuple[Any, float]:
-        """The next JSON value and when it arrived; raises Fault (closed, eof, reset, protocol, too_big)."""
+        """Return the next JSON value and when it arrived. Raises ProbeError (closed, eof, reset, protocol, too_big)."""
         while not self._inbox:
             self._raise_if_over()
             self.flush()
-            self.feed(*await self._link.read())
-        message, at, self._taken = self._inbox.popleft()
+            self.feed(*await self._connection.read())
+        message, at, self._current_entry = self._inbox.popleft()
         return message, at
 
-    def name(self, kind: str, code: str | None = None) -> None:
-        """Say what the message was that was handed out last, in words of ours."""
-        self._taken[KIND], self._taken[CODE] = kind, code
+    def set_kind(self, kind: str, code: str | None = None) -> None:
+        """Label the message that was returned last, with words of ours."""
+        self._current_entry[KIND], self._current_entry[CODE] = kind, code
 
     def pass_over(self, kind: str) -> None:
-        """Say that the message that was handed out last is of no use."""
-        self._pass(self._taken, kind)
+        """Count the message that was returned last as not used."""
+        self._count_passed_over(self._current_entry, kind)
 
-    def note_keys(self, message: Any) -> None:
-        """Keep the names of an unknown message's outermost fields, if they may be shown."""
+    def record_unknown_keys(self, message: Any) -> None:
+        """Record the names of an unknown message's outermost fields, if they may be shown."""
         if not isinstance(message, dict) or self.passed_over.total() > MAX_EXAMINED_MESSAGES:
             return
         for name in map(key_name, islice(message, MAX_EXAMINED_KEYS)):
@@ -161,35 +168,35 @@ class MessageStream:
             if name is not None and not any(name in secret or secret in name for secret in self._secrets):
                 self.unknown_keys[name] = None
 
-    def arrived(self, wanted: Callable[[Any], bool]) -> Iterator[Any]:
-        """The JSON values at the head of what has arrived, as long as they are wanted."""
-        while self._inbox and wanted(self._inbox[0][0]):
-            message, _, self._taken = self._inbox.popleft()
+    def take_arrived(self, is_wanted: Callable[[Any], bool]) -> Iterator[Any]:
+        """Yield the JSON values at the head of the inbox, as long as they are wanted."""
+        while self._inbox and is_wanted(self._inbox[0][0]):
+            message, _, self._current_entry = self._inbox.popleft()
             yield message
 
     def feed(self, data: bytes, at: float) -> None:
-        """Take bytes in; none is the end of the stream, which raises Fault (eof) unless a close frame came first."""
-        self.heard_at = at
+        """Parse received bytes. None are the end of the stream: ProbeError (eof) unless a close frame came first."""
+        self.last_received_at = at
         if not data:
             self.protocol.receive_eof()
             if self.protocol.close_rcvd is None and self.protocol.close_sent is None:
                 raise ProbeError(ErrorKind.EOF)
             return
         try:
-            for frame in self.events(data):
-                self._frame(frame, at, self.transcript.received(frame, at))
+            for frame in self.parse_frames(data):
+                self._handle_frame(frame, at, self.transcript.record_received(frame, at))
         except UnicodeDecodeError:
             self._fail(CloseCode.INVALID_DATA, ProbeError(ErrorKind.PROTOCOL, "invalid UTF-8"))
-        except ProbeError as fault:
-            self._fail(CloseCode.MESSAGE_TOO_BIG, fault)
+        except ProbeError as error:
+            self._fail(CloseCode.MESSAGE_TOO_BIG, error)
         self.flush()
 
-    def events(self, data: bytes) -> list[Frame]:
-        """The frames that are complete with these bytes, as they are."""
+    def parse_frames(self, data: bytes) -> list[Frame]:
+        """Return the frames that these bytes complete."""
         self.protocol.receive_data(data)
         frames = [event for event in self.protocol.events_received() if isinstance(event, Frame)]
-        self._received += len(data)
-        self._frames += len(frames)
+        self._received_bytes += len(data)
+        self._frame_count += len(frames)
         return frames
 
     def _raise_if_over(self) -> None:
@@ -201,47 +208,47 @@ class MessageStream:
         if error is not None:
             raise ProbeError(kind_of(error), type(error).__name__)
 
-    def _frame(self, frame: Frame, at: float, entry: Entry) -> None:
-        """Join fragments (RFC 6455 section 5.4), keep JSON values; raises UnicodeDecodeError (section 8.1), Fault."""
+    def _handle_frame(self, frame: Frame, at: float, entry: Entry) -> None:
+        """Join fragments (RFC 6455 section 5.4), queue values; raises UnicodeDecodeError (section 8.1), ProbeError."""
         if self.is_flood:
             raise ProbeError(ErrorKind.TOO_BIG, "flood")
         if frame.opcode in (Opcode.TEXT, Opcode.BINARY):
-            self._text, self._parts = frame.opcode is Opcode.TEXT, []
+            self._is_text, self._fragments = frame.opcode is Opcode.TEXT, []
         elif frame.opcode is not Opcode.CONT:
             return
-        self._parts.append(bytes(frame.data))
-        if len(self._parts) > MAX_FRAGMENTS:
+        self._fragments.append(bytes(frame.data))
+        if len(self._fragments) > MAX_FRAGMENTS:
             raise ProbeError(ErrorKind.TOO_BIG, "fragments")
         if not frame.fin:
             return
-        whole, self._parts = b"".join(self._parts), []
+        payload, self._fragments = b"".join(self._fragments), []
         try:
-            text = whole.decode()
+            text = payload.decode()
         except UnicodeDecodeError:
-            if self._text:
+            if self._is_text:
                 raise
-            self._pass(entry, "binary")
+            self._count_passed_over(entry, "binary")
             return
-        self._values_of(text, at, entry)
+        self._queue_values(text, at, entry)
 
-    def _values_of(self, text: str, at: float, entry: Entry) -> None:
-        """Keep the JSON values of a message; raises Fault for too many."""
+    def _queue_values(self, text: str, at: float, entry: Entry) -> None:
+        """Queue the JSON values of a message; raises ProbeError for too many."""
         try:
-            values = list(islice(_values(text), MAX_FRAMES - self._values + 1))
+            values = list(islice(_parse_values(text), MAX_FRAMES - self._value_count + 1))
         except (ValueError, RecursionError):
             values = []
-        self._values += len(values)
+        self._value_count += len(values)
         if self.is_flood:
             raise ProbeError(ErrorKind.TOO_BIG, "flood")
         self._inbox.extend((value, at, entry) for value in values)
         if not values:
-            self._pass(entry, "not_json" if self._text else "binary")
+            self._count_passed_over(entry, "not_json" if self._is_text else "binary")
 
-    def _pass(self, entry: Entry, kind: str) -> None:
+    def _count_passed_over(self, entry: Entry, kind: str) -> None:
         self.passed_over[kind] += 1
-        entry[KIND] = entry[KIND] or kind  # of several messages in a frame, the one that matters came to be named
+        entry[KIND] = entry[KIND] or kind  # of several messages in a frame, a used one was labelled first
 
-    def _fail(self, code: int, fault: ProbeError) -> None:
-        """RFC 6455 section 7.1.7: what follows is not looked at; what came before it still counts."""
+    def _fail(self, code: int, error: ProbeError) -> None:
+        """Fail the connection (RFC 6455 section 7.1.7): later bytes are ignored, earlier messages still count."""
         self.protocol.fail(code)
-        self.violation = self.violation or fault
+        self.violation = self.violation or error

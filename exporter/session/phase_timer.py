@@ -1,28 +1,31 @@
-"""When each phase of a session began and ended: the only place that times."""
+"""When each phase of a session began and ended; a session is timed here only."""
 
 from exporter.result import Phase
 
 
 class PhaseTimer:
-    """Seconds of each completed phase, and from the start to the end of each; moments are the clock's seconds."""
+    """Times the phases of one session by the clock of its moments, in seconds.
+
+    `phases`: seconds of each completed phase. `marks`: seconds from the start to the end of each.
+    """
 
     def __init__(self, start: float) -> None:
         self.started = start
         self.phase = Phase.RESOLVE
         self.phases: dict[Phase, float] = {}
         self.marks: dict[Phase, float] = {}
-        self._since = start
+        self._phase_started = start
 
     def begin(self, phase: Phase, at: float) -> None:
-        """Enter a phase."""
-        self.phase, self._since = phase, at
+        """Begin a phase."""
+        self.phase, self._phase_started = phase, at
 
     def end(self, at: float) -> None:
         """Complete the phase."""
-        self.phases[self.phase] = max(0.0, at - self._since)
+        self.phases[self.phase] = max(0.0, at - self._phase_started)
         self.marks[self.phase] = max(0.0, at - self.started)
 
     def forget(self, phase: Phase) -> None:
-        """Take back that a phase was completed."""
+        """Remove a completed phase."""
         self.phases.pop(phase, None)
         self.marks.pop(phase, None)

@@ -1,6 +1,6 @@
-"""What passed in a session, frame by frame, without any of it: types, sizes, moments, and words of the profile.
+"""The frames of a session without their content: types, sizes, moments, and words of the profile.
 
-It costs a session some microseconds: what is kept of a frame is a plain list until the session is over.
+For speed (some microseconds a session), a frame is a plain list until the session is over.
 """
 
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ from websockets.frames import CloseCode
 from exporter.result import Direction, Frame, Opcode
 
 FRAMES_KEPT_AT_EACH_END: Final = 20
-"""Frames that are kept of the beginning of a session, and as many of its end."""
+"""Frames kept of the beginning of a session, and of its end as well."""
 
 _MAX_BUFFERED_FRAMES: Final = 4 * FRAMES_KEPT_AT_EACH_END
 
@@ -27,14 +27,14 @@ OPCODES: Final[Mapping[int, Opcode]] = {
 }
 _BY_NUMBER: Final = tuple(OPCODES.get(number, Opcode.TEXT) for number in range(16))
 _IN, _OUT, _TEXT, _CLOSE, _PONG = Direction.IN, Direction.OUT, Opcode.TEXT, Opcode.CLOSE, Opcode.PONG
-_PINGED, _CLOSED = ws.Opcode.PING, ws.Opcode.CLOSE
-"""The same at hand: to look a member up in its enum, or to hash it, costs as much as all the rest."""
+_PING_FRAME, _CLOSE_FRAME = ws.Opcode.PING, ws.Opcode.CLOSE
+"""Enum members as globals: a look-up or a hash of one costs as much as all the rest."""
 
 
 Entry = list[Any]
-"""A `Frame` in the making, its moment by the clock of the session."""
-_made: Final = tuple.__new__
-"""As `Frame._make`, without its call in between."""
+"""The fields of a `Frame` in order; the moment is by the clock of the session."""
+_new_frame: Final = tuple.__new__
+"""As `Frame._make`, without its extra call."""
 
 AT: Final = itemgetter(0)
 KIND: Final = Frame._fields.index("kind")
@@ -44,53 +44,53 @@ CODE: Final = Frame._fields.index("code")
 class Transcript:
     """The first and the last frames of a session; `left_out` counts those in between."""
 
-    __slots__ = ("_closed", "_entries", "_outgoing", "left_out")
+    __slots__ = ("_close_recorded", "_entries", "_outgoing", "left_out")
 
     def __init__(self) -> None:
         self.left_out = 0
         self._entries: list[Entry] = []
         self._outgoing: list[Entry] = []
-        self._closed = False
+        self._close_recorded = False
 
-    def received(self, frame: ws.Frame, at: float) -> Entry:
-        """Keep a frame of the peer; to a ping the library has a pong ready."""
+    def record_received(self, frame: ws.Frame, at: float) -> Entry:
+        """Record a frame of the peer; the library answers a ping by itself."""
         size, code = len(frame.data), None
-        if frame.opcode is _PINGED:
+        if frame.opcode is _PING_FRAME:
             self._outgoing.append([at, _OUT, _PONG, size, None, None])
-        elif frame.opcode is _CLOSED:
+        elif frame.opcode is _CLOSE_FRAME:
             code = str(int.from_bytes(frame.data[:2], "big") if size else CloseCode.NO_STATUS_RCVD)
         entry = [at, _IN, _BY_NUMBER[frame.opcode], size, None, code]
         self._entries.append(entry)
         if len(self._entries) > _MAX_BUFFERED_FRAMES:
-            self._cut()
+            self._drop_middle()
         return entry
 
-    def sending(self, size: int, kind: str) -> None:
-        """A text frame of ours, which the next flush sends."""
+    def record_queued(self, size: int, kind: str) -> None:
+        """Record a text frame of ours, which the next flush sends."""
         self._outgoing.append([0.0, _OUT, _TEXT, size, kind, None])
 
-    def sent(self, at: float, close: ws.Close | None) -> None:
-        """What was ready has gone out, our close frame with it if there is one."""
+    def record_sent(self, at: float, close: ws.Close | None) -> None:
+        """Record that all queued frames were sent, and our close frame if there is one."""
         if self._outgoing:
             for entry in self._outgoing:
                 entry[0] = at
             self._entries += self._outgoing
             self._outgoing.clear()
-        if close is not None and not self._closed:
-            self._closed = True
+        if close is not None and not self._close_recorded:
+            self._close_recorded = True
             size = 0 if close.code == CloseCode.NO_STATUS_RCVD else 2 + len(close.reason.encode())
             self._entries.append([at, _OUT, _CLOSE, size, None, str(int(close.code))])
 
     def frames(self, started: float) -> tuple[Frame, ...]:
-        """The transcript of a session that is over and began at `started`; what came early and was read late, too."""
+        """Return the transcript of a finished session that began at `started`, in the order of arrival."""
         self._entries.sort(key=AT)
-        self._cut()
+        self._drop_middle()
         for entry in self._entries:
             entry[0] -= started
-        return tuple([_made(Frame, entry) for entry in self._entries])
+        return tuple([_new_frame(Frame, entry) for entry in self._entries])
 
-    def _cut(self) -> None:
-        more = len(self._entries) - 2 * FRAMES_KEPT_AT_EACH_END
-        if more > 0:
+    def _drop_middle(self) -> None:
+        surplus = len(self._entries) - 2 * FRAMES_KEPT_AT_EACH_END
+        if surplus > 0:
             del self._entries[FRAMES_KEPT_AT_EACH_END:-FRAMES_KEPT_AT_EACH_END]
-            self.left_out += more
+            self.left_out += surplus

@@ -63,12 +63,12 @@ def opened(family):
 
 DOORS = {
     "system calls: sockets": [
-        (connection, "_socket"),
+        (connection, "_open_socket"),
         *((Timed, name) for name in ("connect_ex", "setsockopt", "send", "recvmsg", "close")),
     ],
     "selector": [(DefaultSelector, name) for name in ("register", "unregister")],
     "websockets: request, frames": [
-        *((conversation, name) for name in ("request", "objection", "opened")),
+        *((conversation, name) for name in ("serialize_request", "find_handshake_breach", "open_protocol")),
         *((Protocol, name) for name in ("receive_data", "send_text", "send_close")),
     ],
     "token": [(KeyRing, "key"), (probing, "mint"), (probing, "carry")],
@@ -84,7 +84,7 @@ DOORS = {
     "result": [(probing, "_result")],
     "metrics": [(Metrics, name) for name in ("record_result", "record_cycle", "set_open_connections")],
     "identities' gauges": [(ResultDispatcher, "tell_identities")],
-    "transcript": [(Transcript, name) for name in ("received", "sending", "sent", "frames")],
+    "transcript": [(Transcript, name) for name in ("record_received", "record_queued", "record_sent", "frames")],
     "history": [(History, name) for name in ("add", "add_cycle")],
     "log line": [(log, "session")],
 }

@@ -1,5 +1,6 @@
 """A rule that the code refers to is there: each reference to a page of docs/ leads to a heading of it."""
 
+import ast
 import re
 from pathlib import Path
 
@@ -78,3 +79,92 @@ def test_no_reference_leads_out_of_the_repository():
 def test_a_reference_out_of_the_repository_is_found(text):
     """The pattern knows the ways in which such papers were referred to."""
     assert ELSEWHERE.search(text)
+
+
+NAMING = [ROOT / "CONTRIBUTING.md", ROOT / "ARCHITECTURE.md"]
+QUOTED = re.compile(r"`([^`\n]+)`")
+IN_FILE = re.compile(r"`(\w+)` of\s+`(\w[\w./-]+\.py)`")
+FOREIGN = frozenset({"emptyDir", "git", "blame", "config"})
+
+
+def identifiers(path):
+    """Every name that a Python file defines, uses or imports, and every string in it that is one word."""
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        for field in ("name", "id", "attr", "arg", "module", "value"):
+            word = getattr(node, field, None)
+            if isinstance(word, str):
+                yield from word.split(".") if field in {"name", "module"} else [word]
+
+
+PYTHON = {
+    path: frozenset(identifiers(path))
+    for folder in ("exporter", "tests", "deploy", "docs/site")
+    for path in sorted((ROOT / folder).rglob("*.py"))
+    if path != Path(__file__)
+}
+KNOWN = frozenset().union(*PYTHON.values())
+TARGETS = frozenset(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
+
+
+def is_there(quoted):
+    """Whether what a guide quotes exists: `make` targets, paths (`<name>` is any name), modules and names of code."""
+    if quoted.startswith("make "):
+        return {*quoted.split()[1:]} <= TARGETS
+    if " " in quoted:
+        return all(is_there(word) for word in quoted.split() if "/" in word and not word.startswith((".venv/", "+")))
+    if quoted.startswith(("/", "-")):
+        return quoted in KNOWN or quoted.rstrip("/…") in {word.rstrip("/") for word in KNOWN}
+    pattern = re.sub(r"<\w+>", "*", quoted)
+    if any(any(folder.glob(pattern)) for folder in (ROOT, ROOT / "tests")):
+        return True
+    if "/" in quoted:
+        return False
+    return named_in_code(re.sub(r"[:=]$|\(\)$", "", quoted).split("."))
+
+
+def named_in_code(parts):
+    """Whether `metrics.storage` is a module, and `transport.Connection.read_delay` stands in one."""
+    where = ROOT / "exporter"
+    while parts and ((where / parts[0]).is_dir() or (where / f"{parts[0]}.py").is_file()):
+        where = where / parts[0] if (where / parts[0]).is_dir() else where / f"{parts[0]}.py"
+        parts = parts[1:]
+    names = (
+        KNOWN
+        if where.name == "exporter"
+        else frozenset().union(*(PYTHON[p] for p in PYTHON if p.is_relative_to(where)))
+    )
+    return set(parts) <= names | FOREIGN
+
+
+@pytest.mark.parametrize("guide", NAMING, ids=lambda path: path.name)
+def test_each_name_in_a_guide_is_there(guide):
+    """Files, targets of the Makefile, modules, classes and constants that a guide names exist."""
+    text = re.sub(r"^```.*?^```|^    .*?$", "", guide.read_text("utf-8"), flags=re.DOTALL | re.MULTILINE)
+    quoted = QUOTED.findall(text)
+
+    assert len(quoted) > 50
+    assert [name for name in quoted if not is_there(name)] == []
+
+
+def test_each_name_that_a_guide_places_is_defined_in_that_file():
+    """`NAME` of `path.py` leads to that file, and the file has the name."""
+    placed = [found for guide in NAMING for found in IN_FILE.findall(guide.read_text("utf-8"))]
+
+    assert len(placed) > 10
+    assert [(name, path) for name, path in placed if name not in PYTHON[ROOT / path]] == []
+
+
+@pytest.mark.parametrize(
+    "gone",
+    [
+        "make everything",
+        "exporter/attic.py",
+        "tests/data/attic-<name>.yml",
+        "metrics.attic",
+        "transport.Attic",
+        "ATTIC",
+    ],
+)
+def test_a_name_that_is_gone_is_found(gone):
+    """A name that nothing has is none."""
+    assert not is_there(gone)

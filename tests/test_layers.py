@@ -499,6 +499,13 @@ def test_every_rule_has_a_case_that_breaks_it():
     assert {wrong[0] for wrong in WRONG} == set(RULES)
 
 
+def test_the_architecture_lists_the_same_layers():
+    """ARCHITECTURE.md has a row for each package, with the layer that it has here."""
+    rows = re.findall(r"^\| (\d+) \| `(\w+)` \|", (ROOT / "ARCHITECTURE.md").read_text("utf-8"), re.MULTILINE)
+
+    assert {package: int(layer) for layer, package in rows} == {name: level for name, level in LEVEL.items() if name}
+
+
 def test_every_pause_is_still_there():
     """The list of permitted sleeps holds no function that is gone."""
     there = {(path, function.name) for path, tree in REPOSITORY.tests.items() for function in functions(tree)}

@@ -2,7 +2,7 @@
 
 Rule 1: all pieces of one scrape show one moment, however long it takes to make them.
 Rule 2: prometheus_client makes only the metrics of process, platform and garbage collection. The rest of this package
-writes the 300 lines of a target from one list and shared templates (ARCHITECTURE, "Why our own storage").
+writes the 300 lines of a target from one list and shared templates (ARCHITECTURE.md, "Why our own metric storage").
 
 Text 0.0.4: Prometheus, "exposition formats". OpenMetrics 1.0.0: RFC-draft-richih-opsawg-openmetrics.
 """

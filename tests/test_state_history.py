@@ -47,7 +47,7 @@ class Kept:
 
     async def save(self):
         """What `run` does every second, with no wait after trouble."""
-        self.file._again = 0.0
+        self.file._retry_at = 0.0
         await self.file._save()
 
     def known(self, name="staging"):
@@ -175,7 +175,7 @@ async def test_the_file_is_bounded(path):
             kept.add(*(passed("abc"[n % 3], NOW + number * 50 + n, transcript=LONG) for n in range(50)))
             await kept.save()
             largest = max(largest, sum(file.stat().st_size for file in path.parent.iterdir()))
-    unswept = most / sql.SWEEPS_PER_CAPACITY + 50 * 3_500
+    unswept = most / sql.CLEANUPS_PER_CAPACITY + 50 * 3_500
     log = 3 * sql.MAX_WAL_PAGES * sql.PAGE_BYTES
 
     assert largest < 1.5 * (most + unswept) + log
@@ -341,7 +341,7 @@ async def test_a_folder_a_pipe_or_no_folder_is_refused_in_words(tmp_path):
 async def test_a_disk_that_does_not_answer_keeps_no_session_waiting(path, monkeypatch):
     """The first session waits so long and no longer; what the disk then takes is written."""
     await written(path, passed())
-    monkeypatch.setattr(history_file, "CLOSE_TIMEOUT_SECONDS", 0.05)
+    monkeypatch.setattr(history_file, "DISK_TIMEOUT_SECONDS", 0.05)
     stuck, read = threading.Event(), sql.HistoryDatabase.read
 
     def answers_late(self, *about):
@@ -352,7 +352,7 @@ async def test_a_disk_that_does_not_answer_keeps_no_session_waiting(path, monkey
     kept = Kept(path)
     await kept.file.load(("staging",))
     assert kept.said == [f"history file {path} was not read within 0.05 s: is its disk stuck?{UNTIL}"]
-    monkeypatch.setattr(history_file, "CLOSE_TIMEOUT_SECONDS", 30)
+    monkeypatch.setattr(history_file, "DISK_TIMEOUT_SECONDS", 30)
     kept.add(passed(at=NOW + 20))
     stuck.set()
     await kept.file.close()
@@ -406,11 +406,11 @@ async def test_while_it_cannot_be_used_it_is_not_tried_at_every_write(path, monk
     monkeypatch.setattr(history_file, "MAX_UNWRITTEN_RESULTS", 5)
     path.mkdir()
     async with opened(path) as kept:
-        again = kept.file._again
+        again = kept.file._retry_at
         for number in range(20):
             kept.add(passed(at=NOW + number))
             await kept.file._save()
-        assert kept.file._again == again
+        assert kept.file._retry_at == again
         path.rmdir()
         await kept.save()
         assert rows(path) == 20, "a new file holds all that is known"
@@ -420,7 +420,7 @@ async def test_while_it_cannot_be_used_it_is_not_tried_at_every_write(path, monk
         for number in range(20, 40):
             kept.add(passed(at=NOW + number))
             await kept.save()
-        assert len(kept.file._waiting) == 5
+        assert len(kept.file._unwritten) == 5
         path.rmdir()
         path.with_name("away").rename(path)
     async with opened(path) as after:
@@ -659,7 +659,7 @@ async def test_a_write_that_was_done_although_it_failed_is_not_doubled(path):
     async with opened(path) as kept:
         kept.add(*DAY)
         await kept.save()
-        kept.file._waiting.extend(DAY)
+        kept.file._unwritten.extend(DAY)
         await kept.save()
         assert rows(path) == 2 * len(DAY)
     async with opened(path) as after:

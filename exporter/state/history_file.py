@@ -1,7 +1,7 @@
-"""When the history's file is read and written: once, before the first session; then every second, off the event loop.
+"""Reads the history's file once, before the first session, and writes it every second, off the event loop.
 
-The history in memory is the truth and the file follows it. A second exporter on the same file goes on without one, as
-one does whose disk is full, read-only or broken: it says so once, and writes what it can when it can again.
+The history in memory is authoritative, and the file follows it. If the file is in use by another exporter, or the disk
+is full, read-only or broken, the exporter reports that once, continues without the file, and retries.
 """
 
 import asyncio
@@ -32,30 +32,30 @@ from exporter.threads import DaemonThread
 
 _logger: Final = logging.getLogger("exporter.state")
 
-MAX_SNAPSHOT_BYTES: Final = 4 << 20
-"""Bytes of results in the file, some 4,000 healthy sessions: what is read in a fifth of a second."""
+MAX_RESULTS_BYTES: Final = 4 << 20
+"""Bytes of results in the file: some 4,000 passed sessions, which are read in a fifth of a second."""
 
 WRITE_INTERVAL_SECONDS: Final = 1.0
 """Seconds between two writes."""
 
 SNAPSHOT_INTERVAL_WRITES: Final = 60
-"""Writes from one snapshot of a target to the next: what is between is made up for from its results."""
+"""Writes from one snapshot of a target to the next; the results since the last snapshot complete it."""
 
 WRITE_RETRY_SECONDS: Final = 5.0
 """Seconds until a file that cannot be used is tried again."""
 
 MIN_RENEWAL_SECONDS: Final = 600.0
-"""Seconds in which a file that was put aside for a new one is not put aside again."""
+"""Seconds from one quarantine of a damaged file to the next."""
 
 MAX_UNWRITTEN_RESULTS: Final = 2_000
-"""Results that wait for a file that cannot be written; later ones push the earliest out."""
+"""Results kept for a file that cannot be written; beyond that, the earliest are dropped."""
 
-CLOSE_TIMEOUT_SECONDS: Final = 5.0
-"""Seconds that the first session, or the stop, waits for a disk that does not answer."""
+DISK_TIMEOUT_SECONDS: Final = 5.0
+"""Seconds that the start, or the stop, waits for a disk that does not answer."""
 
 RESULTS_PER_SLICE: Final = 16
 SNAPSHOTS_PER_SLICE: Final = 4
-"""How many are made to text, or of it, between two turns of the event loop: a quarter of a millisecond."""
+"""Conversions to or from text between two iterations of the event loop: a quarter of a millisecond of work."""
 
 T = TypeVar("T")
 
@@ -63,7 +63,7 @@ T = TypeVar("T")
 @with_config(ConfigDict(allow_inf_nan=False))
 @dataclass(frozen=True, slots=True)
 class _SnapshotRecord:
-    """A snapshot as it stands in the file."""
+    """A snapshot in the form that the file holds."""
 
     snapshot: HistorySnapshot
 
@@ -72,9 +72,9 @@ _LINE: Final = TypeAdapter(_SnapshotRecord)
 
 
 class HistoryFile:
-    """Keeps a history in a file: `load` it before the first session, `add` each result, `run` it, `close` it.
+    """Keeps a history in a file: call `load` before the first session, `add` for each result, `run`, then `close`.
 
-    `report` (a warning in the log) is told when the file cannot be used, and when it can again.
+    `report`: called with a sentence when the file cannot be used, and when it can again; default: a warning in the log.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class HistoryFile:
         history: History,
         *,
         wall: Callable[[], float] = time.time,
-        max_bytes: int = MAX_SNAPSHOT_BYTES,
+        max_bytes: int = MAX_RESULTS_BYTES,
         report: Callable[[str], None] | None = None,
     ) -> None:
         self._path = path
@@ -92,44 +92,44 @@ class HistoryFile:
         self._report = report or _logger.warning
         self._database = HistoryDatabase(path, StorageLimits(RETAINED_RESULTS, RETAINED_FAILURES, max_bytes))
         self._thread = DaemonThread("history")
-        self._waiting: deque[Result] = deque()
+        self._unwritten: deque[Result] = deque()
         self._changed: set[str] = set()
         self._writes = 0
-        self._saving: asyncio.Task[None] | None = None
-        self._trouble: str | None = None
-        self._again = 0.0
-        self._renewed = -MIN_RENEWAL_SECONDS
+        self._save_task: asyncio.Task[None] | None = None
+        self._problem: str | None = None
+        self._retry_at = 0.0
+        self._renewed_at = -MIN_RENEWAL_SECONDS
 
     def add(self, result: Result) -> None:
-        """Have a result written, soon."""
-        if len(self._waiting) >= MAX_UNWRITTEN_RESULTS:
-            self._waiting.popleft()
-        self._waiting.append(result)
+        """Queue a result for the next write."""
+        if len(self._unwritten) >= MAX_UNWRITTEN_RESULTS:
+            self._unwritten.popleft()
+        self._unwritten.append(result)
         self._changed.add(result.target)
 
-    async def load(self, known: Sequence[str]) -> None:
-        """Tell the history what the file keeps of these targets; it takes `CLOSE_TIMEOUT_SECONDS` seconds at most."""
+    async def load(self, targets: Sequence[str]) -> None:
+        """Restore the history of these targets from the file, within `DISK_TIMEOUT_SECONDS`."""
         try:
-            async with asyncio.timeout(CLOSE_TIMEOUT_SECONDS):
-                await self._attempt(self._load(known))
+            async with asyncio.timeout(DISK_TIMEOUT_SECONDS):
+                await self._run_guarded(self._load(targets))
         except TimeoutError:
-            self._in_trouble(f"was not read within {CLOSE_TIMEOUT_SECONDS:g} s: is its disk stuck?")
+            self._report_problem(f"was not read within {DISK_TIMEOUT_SECONDS:g} s: is its disk stuck?")
 
     async def run(self) -> None:
-        """Write every `WRITE_INTERVAL_SECONDS` seconds, until cancelled."""
+        """Write every `WRITE_INTERVAL_SECONDS`, until cancelled."""
         while True:
             await asyncio.sleep(WRITE_INTERVAL_SECONDS)
-            self._saving = asyncio.create_task(self._save())
-            await asyncio.shield(self._saving)
+            self._save_task = asyncio.create_task(self._save())
+            await asyncio.shield(self._save_task)
 
     async def close(self) -> None:
-        """Write what there is, if the disk takes it, and let go of the file."""
+        """Write all that is queued, within `DISK_TIMEOUT_SECONDS`, and close the file."""
         with suppress(TimeoutError):
-            async with asyncio.timeout(CLOSE_TIMEOUT_SECONDS):
-                if self._saving is not None:
-                    await self._saving
-                if self._waiting or self._database.is_open:
-                    await self._attempt(self._write(at_last=True))
+            async with asyncio.timeout(DISK_TIMEOUT_SECONDS):
+                if self._save_task is not None:
+                    await self._save_task
+                if self._unwritten or self._database.is_open:
+                    await self._run_guarded(self._write(is_final=True))
                 await self._in_thread(self._database.close)
         self._thread.shutdown()
 
@@ -138,46 +138,46 @@ class HistoryFile:
 
     # Reading --------------------------------------------------------------------------------------------------------
 
-    async def _load(self, known: Sequence[str]) -> None:
+    async def _load(self, targets: Sequence[str]) -> None:
         await self._in_thread(self._database.open)
-        kept = await self._in_thread(self._database.read, known, self._wall())
-        for target in known:
-            results = [result async for result in _believed(kept, target)]
-            self._history.restore(target, _snapshot(kept, target), results)
-        if not kept.whole:
+        loaded = await self._in_thread(self._database.read, targets, self._wall())
+        for target in targets:
+            results = [result async for result in _valid_results(loaded, target)]
+            self._history.restore(target, _valid_snapshot(loaded, target), results)
+        if not loaded.is_intact:
             await self._renew()
-        elif kept.damaged:
-            self._report(f"history file {self._path}: damaged rows are left out, {kept.damaged} of them")
+        elif loaded.damaged_rows:
+            self._report(f"history file {self._path}: damaged rows are left out, {loaded.damaged_rows} of them")
 
     # Writing --------------------------------------------------------------------------------------------------------
 
     async def _save(self) -> None:
-        if self._trouble is None or time.monotonic() >= self._again:
-            await self._attempt(self._write())
+        if self._problem is None or time.monotonic() >= self._retry_at:
+            await self._run_guarded(self._write())
 
-    async def _write(self, *, at_last: bool = False) -> None:
-        """Write what waits; of what has changed a snapshot, now and then and at last."""
+    async def _write(self, *, is_final: bool = False) -> None:
+        """Write the queued results; at every 60th write, and if `is_final`, also snapshots of changed targets."""
         if not self._database.is_open and await self._in_thread(self._database.open):
-            self._want_all()
+            self._queue_everything()
         self._writes += 1
-        waiting, self._waiting = self._waiting, deque()
+        unwritten, self._unwritten = self._unwritten, deque()
         changed: set[str] = set()
-        if at_last or self._writes % SNAPSHOT_INTERVAL_WRITES == 0:
+        if is_final or self._writes % SNAPSHOT_INTERVAL_WRITES == 0:
             changed, self._changed = self._changed, changed
         try:
-            rows = [row async for row in _in_slices(map(_row, waiting), RESULTS_PER_SLICE)]
+            rows = [row async for row in _in_slices(map(_stored_row, unwritten), RESULTS_PER_SLICE)]
             snapshots = [row async for row in _in_slices(self._snapshots(changed), SNAPSHOTS_PER_SLICE)]
             if rows or snapshots:
-                await self._in_thread(partial(self._database.write, rows, snapshots, tidy=at_last))
+                await self._in_thread(partial(self._database.write, rows, snapshots, clean_up=is_final))
         except BaseException:
             self._changed |= changed
-            self._waiting = deque([*waiting, *self._waiting][-MAX_UNWRITTEN_RESULTS:])
+            self._unwritten = deque([*unwritten, *self._unwritten][-MAX_UNWRITTEN_RESULTS:])
             raise
 
-    def _want_all(self) -> None:
-        """All that is known stands in a new file, be it the first or in place of one that is gone."""
+    def _queue_everything(self) -> None:
+        """Queue the whole history for a new file."""
         targets = self._history.targets()
-        self._waiting = deque(result for name in targets for result in reversed(self._history.results(name)))
+        self._unwritten = deque(result for name in targets for result in reversed(self._history.results(name)))
         self._changed.update(targets)
 
     def _snapshots(self, targets: Iterable[str]) -> Iterator[StoredRow]:
@@ -188,83 +188,83 @@ class HistoryFile:
 
     # Trouble --------------------------------------------------------------------------------------------------------
 
-    async def _attempt(self, work: Awaitable[None]) -> None:
-        """Do it. What goes wrong costs the file, never a session, and is said once."""
+    async def _run_guarded(self, work: Awaitable[None]) -> None:
+        """Await `work`; a failure is reported once and never reaches a session."""
         try:
             try:
                 await work
             except CorruptFileError:
                 await self._renew()
-        except StorageError as trouble:
-            self._in_trouble(str(trouble))
+        except StorageError as error:
+            self._report_problem(str(error))
         except Exception:
             _logger.exception("the history file broke on our side: please report this")
-            self._in_trouble("cannot be used, by a defect of ours")
+            self._report_problem("cannot be used, by a defect of ours")
         else:
-            self._out_of_trouble()
+            self._report_recovery()
 
     async def _renew(self) -> None:
-        """A new file in place of one that is broken: what could be read of it is in memory."""
-        if time.monotonic() < self._renewed + MIN_RENEWAL_SECONDS:
+        """Replace a damaged file by one with all that could be read. Raises StorageError soon after the last time."""
+        if time.monotonic() < self._renewed_at + MIN_RENEWAL_SECONDS:
             raise StorageError("is damaged again: is the disk sound?")
-        self._renewed = time.monotonic()
-        aside = await self._in_thread(self._database.quarantine)
+        self._renewed_at = time.monotonic()
+        quarantined = await self._in_thread(self._database.quarantine)
         self._report(
-            f"history file {self._path} is damaged: it was moved to {aside.name}, where you may look at it or remove "
-            "it; what could be read of it stands in a new one"
+            f"history file {self._path} is damaged: it was moved to {quarantined.name}, where you may look at it or "
+            "remove it; what could be read of it stands in a new one"
         )
-        await self._write(at_last=True)
+        await self._write(is_final=True)
 
-    def _in_trouble(self, words: str) -> None:
-        self._again = time.monotonic() + WRITE_RETRY_SECONDS
-        if words != self._trouble:
-            self._trouble = words
-            self._report(f"history file {self._path} {words}; until then a restart forgets what happens now")
+    def _report_problem(self, problem: str) -> None:
+        self._retry_at = time.monotonic() + WRITE_RETRY_SECONDS
+        if problem != self._problem:
+            self._problem = problem
+            self._report(f"history file {self._path} {problem}; until then a restart forgets what happens now")
 
-    def _out_of_trouble(self) -> None:
-        if self._trouble is not None:
-            self._trouble = None
+    def _report_recovery(self) -> None:
+        if self._problem is not None:
+            self._problem = None
             self._report(f"history file {self._path} is in use again")
 
 
-async def _in_slices(items: Iterable[T], number: int) -> AsyncIterator[T]:
-    """The items, with a turn for everybody else after so many."""
+async def _in_slices(items: Iterable[T], slice_size: int) -> AsyncIterator[T]:
+    """Yield the items, and let other tasks run after every `slice_size` of them."""
     for place, item in enumerate(items, 1):
         yield item
-        if place % number == 0:
+        if place % slice_size == 0:
             await asyncio.sleep(0)
 
 
-def _row(result: Result) -> StoredRow:
+def _stored_row(result: Result) -> StoredRow:
     return StoredRow(result.started_at, result.target, packed(result), result.failed)
 
 
-async def _believed(kept: LoadedHistory, target: str) -> AsyncIterator[Result]:
-    """The results of a target; those that make no sense are counted as damaged."""
-    seen: set[str] = set()
-    async for body in _in_slices(kept.results.get(target, ()), RESULTS_PER_SLICE):
+async def _valid_results(loaded: LoadedHistory, target: str) -> AsyncIterator[Result]:
+    """Yield the valid results of a target; invalid ones are counted as damaged."""
+    seen_runs: set[str] = set()
+    async for body in _in_slices(loaded.results.get(target, ()), RESULTS_PER_SLICE):
         try:
             result = unpacked(body)
         except InvalidReportError:
-            kept.damaged += 1
+            loaded.damaged_rows += 1
             continue
-        if result.target == target and result.run not in seen:  # a write whose end we did not see was made again
-            seen.add(result.run)
+        if result.target == target and result.run not in seen_runs:  # a write that timed out was repeated
+            seen_runs.add(result.run)
             yield result
 
 
-def _snapshot(kept: LoadedHistory, target: str) -> HistorySnapshot | None:
-    body = kept.snapshots.get(target)
+def _valid_snapshot(loaded: LoadedHistory, target: str) -> HistorySnapshot | None:
+    body = loaded.snapshots.get(target)
     try:
         snapshot = None if body is None else _LINE.validate_json(body).snapshot
     except ValidationError:
         snapshot = None
-    sound = snapshot is not None and all(0 <= moment <= MAX_TIMESTAMP_SECONDS for moment in _moments(snapshot))
-    kept.damaged += body is not None and not sound
-    return snapshot if sound else None
+    is_sound = snapshot is not None and all(0 <= moment <= MAX_TIMESTAMP_SECONDS for moment in _shown_moments(snapshot))
+    loaded.damaged_rows += body is not None and not is_sound
+    return snapshot if is_sound else None
 
 
-def _moments(snapshot: HistorySnapshot) -> Iterator[float]:
-    """Those that a page shows."""
+def _shown_moments(snapshot: HistorySnapshot) -> Iterator[float]:
+    """Yield the moments of a snapshot that a page shows."""
     yield from (snapshot.at, snapshot.since, snapshot.impaired_since or 0.0)
     yield from (mark.at for mark in snapshot.marks)

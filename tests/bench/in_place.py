@@ -74,10 +74,10 @@ DOORS = {
     "token": [(KeyRing, "key"), (probing, "mint"), (probing, "carry")],
     "ledger": [
         (ProbeRequest, "request"),
-        (LedgerFile, "enter"),
+        (LedgerFile, "begin_transaction"),
         (probing, "admit"),
         (probing, "settle"),
-        (LedgerFile, "leave"),
+        (LedgerFile, "end_transaction"),
     ],
     "messages, request": [(probing, "SessionMessages"), (probing, "SessionRequest")],
     "verdicts": [(probing, "classify")],

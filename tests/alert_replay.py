@@ -99,7 +99,7 @@ class _Scene:
         exporter = Daemon(plan(config, BUILT_IN), options, clock=loop.clock)
         stack.push_async_callback(exporter.stop)
         await exporter.start()
-        exporter._newcomers.scraped(loop.time())
+        exporter._startup_gate.record_scrape(loop.time())
         return cls(row, loop, standin, exporter, key)
 
     async def act(self, healthy, ill):
@@ -132,7 +132,7 @@ class _Scene:
 
     def sample(self, samples, scrapes):
         """Add one scrape."""
-        for family in exposition.families(self._exporter._ground.metrics):
+        for family in exposition.families(self._exporter._services.metrics):
             if not family.name.startswith("ws_"):
                 continue
             for sample in family.samples:

@@ -25,10 +25,10 @@ class Shown:
         self.scrapes = 0
         self.questions = []
         self.probed = HttpReply(HTTPStatus.OK, "probe_success 1\n")
-        self.board = status_fixtures.Board(status_fixtures.healthy(["staging"]))
+        self.status_board = status_fixtures.Board(status_fixtures.healthy(["staging"]))
         self.results, self.now = {}, 0.0
 
-    def scraped(self, _since):
+    def record_scrape(self, _read_at):
         self.scrapes += 1
 
     def ready(self):
@@ -37,7 +37,7 @@ class Shown:
     def healthy(self):
         return self.is_healthy
 
-    def recent(self):
+    def result_source(self):
         return ResultSource(tuple(self.results), lambda name: self.results[name], self.now)
 
     async def probe(self, question):

@@ -69,11 +69,11 @@ class Exporter:
 
     async def in_session(self, name="staging"):
         """Return when the target has a connection open."""
-        while not self.daemon._told._open[name]:
+        while not self.daemon._dispatcher._open[name]:
             await asyncio.sleep(0.05)
 
     def job(self, name="staging"):
-        return self.daemon._ground.jobs[name]
+        return self.daemon._services.jobs[name]
 
 
 @contextlib.asynccontextmanager

@@ -23,7 +23,7 @@ MOST = 200_000
 async def take(browser, folder):
     """One picture for each scheme, 1280 pixels wide, as long as the page is; their paths."""
     shown = Shown()
-    shown.board = status_fixtures.Board(status_fixtures.incident())
+    shown.status_board = status_fixtures.Board(status_fixtures.incident())
     server = await WebServer.start(ListenAddress("127.0.0.1", 0), shown)
     pictures = []
     try:

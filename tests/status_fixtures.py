@@ -5,6 +5,7 @@ from dataclasses import replace
 import report_cases as cases
 
 from exporter import __version__
+from exporter.budget import IdentityStatus
 from exporter.history import CycleMark, CycleOutcome, StateKind, TargetState
 from exporter.history.history import CloseKey, FailureKey
 from exporter.result import (
@@ -20,7 +21,7 @@ from exporter.result import (
     SkipCause,
     Trigger,
 )
-from exporter.web.page.values import ExporterHealth, IdentityRow, TargetCard, TargetRow, TargetStanding
+from exporter.web.page.values import ExporterHealth, TargetCard, TargetRow, TargetStanding
 
 NOW = 1757387160.0
 """2025-09-09 03:06:00 UTC."""
@@ -48,9 +49,9 @@ def at(name, result, ago):
 
 def slots(held=(4, 4, 3), resting=()):
     return tuple(
-        IdentityRow(alias, number, 19, resting=True, holdup=Holdup.IDENTITY, until=NOW + 240)
+        IdentityStatus(alias, number, 19, resting=True, holdup=Holdup.IDENTITY, until=NOW + 240)
         if alias in resting
-        else IdentityRow(alias, number, 19, resting=False)
+        else IdentityStatus(alias, number, 19, resting=False)
         for alias, number in zip(POOL, held, strict=True)
     )
 

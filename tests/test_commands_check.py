@@ -548,11 +548,11 @@ async def test_one_check_of_a_target_at_a_time():
     async with StandIn.start(pace=Timings.quick(), tls_port=None) as standin:
         standin.set_fault("/ws", "no_welcome")
         async with daemon(standin) as running:
-            first = asyncio.create_task(running._desk.check("staging", "send"))
+            first = asyncio.create_task(running._http_api.check("staging", "send"))
             await harness.until(lambda: standin.open_connections)
-            second = await running._desk.check("staging", "connect")
+            second = await running._http_api.check("staging", "connect")
             assert (await first).status == 200
-            third = await running._desk.check("staging", "connect")
+            third = await running._http_api.check("staging", "connect")
 
     assert (second.status, third.status) == (503, 200)
     assert "another check" in second.text

@@ -164,8 +164,8 @@ def test_what_the_first_sessions_wait_for_is_said(caplog, delay, longest):
     page = virtual_clock.run(main)
 
     said = [record.getMessage() for record in caplog.records if record.name == "exporter.daemon"]
-    wait = f"the first sessions wait for a scrape of /metrics, {longest} at most; --startup.delay=0s: for nothing"
-    assert said == ["listening", wait]
+    wait = f"the first sessions wait for a scrape of /metrics, {longest} at most"
+    assert said == ["listening", f"{wait}; with --startup.delay=0s they begin at once"]
     assert "<dt>last scrape</dt><dd>none yet; the first sessions wait for one until <time" in page
 
 
@@ -238,8 +238,8 @@ def test_every_cycle_is_counted_on_the_metrics_page():
                 loop.block(17)
             await asyncio.sleep(2)
             shown = await figures(daemon)
-            (job,) = daemon._ground.jobs.values()
-            marks = daemon._ground.history.cycles(job.name, 999)
+            (job,) = daemon._services.jobs.values()
+            marks = daemon._services.history.cycles(job.name, 999)
             return shown, Counter(mark.outcome for mark in marks), job.cycle_at(loop.wall()) - job.cycle_at(began)
 
     shown, marks, due = virtual_clock.run(main)
@@ -322,7 +322,7 @@ def test_slots_held_rise_with_a_session_and_fall_by_the_release():
                 await asyncio.sleep(seen.finished_at + moment - loop.time())
                 held.append((await figures(daemon))["ws_factory_slots_held", "one"])
             shown = await figures(daemon)
-            kept = daemon._ground.state.ledger._state.leases
+            kept = daemon._services.state.ledger._state.leases
             return held, shown["ws_factory_slots_budget", "one"], shown["ws_probe_identity_resting", "one"], kept
 
     assert virtual_clock.run(main) == ([0, 1, 1, 0], 4, 0, {}), "what has been released is forgotten"
@@ -424,7 +424,7 @@ def test_a_target_that_sends_nothing_fails_for_whatever_keeps_its_users_out(faul
             standin.set_fault("/ws", fault)
             await asyncio.sleep(10 * INTERVAL)
             shown, page = await figures(daemon), await get(daemon, "/")
-            unexpected_series = daemon._ground.metrics.unexpected_series()
+            unexpected_series = daemon._services.metrics.unexpected_series()
             await daemon.stop()
             return healthy, shown, page, unexpected_series
 
@@ -483,16 +483,16 @@ def test_the_status_page_tells_of_the_exporter_itself():
 
 def test_an_update_names_what_has_changed():
     """The count goes on with each change; who asks again is told only of what came after."""
-    news = ChangeLog()
-    assert news.since(0) == (0, [])
-    news.of("a")
-    news.of("b")
-    count, names = news.since(0)
+    changes = ChangeLog()
+    assert changes.since(0) == (0, [])
+    changes.record("a")
+    changes.record("b")
+    count, names = changes.since(0)
     assert (count, set(names)) == (2, {"a", "b"})
-    news.of("a")
-    assert news.since(count) == (3, ["a"])
-    news.forget("a")
-    assert news.since(0) == (3, ["b"])
+    changes.record("a")
+    assert changes.since(count) == (3, ["a"])
+    changes.remove("a")
+    assert changes.since(0) == (3, ["b"])
 
 
 def test_a_late_loop_is_seen_by_the_scrapes_after_it():
@@ -535,7 +535,7 @@ def test_a_step_of_the_wall_clock_is_followed(step, caplog):
     assert 0 < after["ws_probe_due_timestamp_seconds", "connect"] - now <= INTERVAL
     assert abs(total(after, "ws_factory_slots_held") - total(before, "ws_factory_slots_held")) <= 1
     steps = [record.getMessage() for record in caplog.records if "wall clock" in record.getMessage()]
-    assert steps == [f"the wall clock stepped by {step:.1f} s: every target is planned anew"]
+    assert steps == [f"the wall clock stepped by {step:.1f} s: the schedule of every target is recomputed"]
 
 
 # Health -------------------------------------------------------------------------------------------------------------
@@ -563,7 +563,7 @@ def test_a_task_that_died_is_said_and_makes_us_unhealthy(monkeypatch, caplog):
     async def main(loop):
         async with running(loop) as (daemon, _):
             before = await get(daemon, "/-/healthy")
-            monkeypatch.setattr(daemon._told, "tell_identities", broken)
+            monkeypatch.setattr(daemon._dispatcher, "update_identities", broken)
             await asyncio.sleep(2 * HOUSEKEEPING_SECONDS)
             monkeypatch.undo()
             return before, await get(daemon, "/-/healthy"), await get(daemon, "/-/ready")

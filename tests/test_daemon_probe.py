@@ -287,7 +287,7 @@ def test_a_shorter_session_holds_its_slot_as_long_as_any():
             asking = asyncio.ensure_future(ask(daemon, STAGING, "2"))
             await open_at(standin)
             (lease,) = [
-                lease for leases in daemon._ground.state.ledger._state.leases.values() for lease in leases.values()
+                lease for leases in daemon._services.state.ledger._state.leases.values() for lease in leases.values()
             ]
             left = lease.open_until - loop.wall()
             await asking
@@ -502,7 +502,7 @@ def test_a_check_is_a_session_of_its_own():
         async with running(loop, fault="no_welcome") as (daemon, standin):
             asking = asyncio.ensure_future(ask(daemon))
             await open_at(standin)
-            check = await daemon._desk.check("staging", "send")
+            check = await daemon._http_api.check("staging", "send")
             await asking
             return check.status, check.text
 
@@ -550,9 +550,9 @@ def test_a_client_that_goes_away_ends_nothing_half_way(rude, caplog):
             (seen,) = await standin.wait_sessions(1, timeout=60)
             await asyncio.sleep(0.1)
             (lease,) = [
-                lease for leases in daemon._ground.state.ledger._state.leases.values() for lease in leases.values()
+                lease for leases in daemon._services.state.ledger._state.leases.values() for lease in leases.values()
             ]
-            return seen, lease.open_until - loop.wall(), daemon._sessions.in_flight, (await ask(daemon))[0]
+            return seen, lease.open_until - loop.wall(), daemon._on_demand.in_flight, (await ask(daemon))[0]
 
     seen, open_for, in_flight, next_one = virtual_clock.run(main)
 
@@ -572,7 +572,7 @@ def test_a_stop_ends_a_session_with_1000_and_tells_who_waits():
             began = loop.time()
             stopping = asyncio.ensure_future(daemon.stop())
             await asyncio.sleep(1)
-            late = await ask(daemon, f"{STAGING}&probe=connect"), await daemon._desk.check("staging", "send")
+            late = await ask(daemon, f"{STAGING}&probe=connect"), await daemon._http_api.check("staging", "send")
             said = await asking
             await stopping
             (seen,) = await standin.wait_sessions(1)
@@ -628,8 +628,8 @@ def test_a_defect_is_a_500_and_is_logged_even_if_nobody_waits(monkeypatch, caplo
         async with running(loop) as (daemon, _):
             monkeypatch.setattr(Checker, "once", broken)
             told = await ask(daemon)
-            job = daemon._ground.jobs["staging"]
-            waiting = asyncio.ensure_future(daemon._sessions.fresh(job, job.probes[-1]))
+            job = daemon._services.jobs["staging"]
+            waiting = asyncio.ensure_future(daemon._on_demand.fresh(job, job.probes[-1]))
             await asyncio.sleep(0.5)
             waiting.cancel()
             await asyncio.sleep(1)
@@ -775,7 +775,7 @@ def test_the_ledger_is_kept_where_all_on_the_machine_see_it(tmp_path):
             asking = asyncio.ensure_future(ask(daemon))
             await open_at(standin)
             other = LedgerFile.open(tmp_path / "state", wall=loop.wall)
-            (job,) = daemon._ground.jobs.values()
+            (job,) = daemon._services.jobs.values()
             checked = await Checker(job, other, clock=loop.clock).check_once(job.probes[-1], TimeLimits(0.1, 0.2))
             other.close()
             await asking

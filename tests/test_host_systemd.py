@@ -188,7 +188,7 @@ async def test_systemd_receives_the_outcome_of_a_reload(manager, tmp_path):
         good = yaml.safe_load(file.read_text())
         file.write_text("targets: 1")
         running.process.send_signal(signal.SIGHUP)
-        await manager.received(f"STATUS=1 target, {where}; the config is not reloaded, the one before goes on")
+        await manager.received(f"STATUS=1 target, {where}; the config is not reloaded, the one before stays in force")
         file.write_text(yaml.safe_dump({"targets": [*good["targets"], {**good["targets"][0], "name": "second"}]}))
         running.process.send_signal(signal.SIGHUP)
         await manager.received(f"STATUS=2 targets, {where}")

@@ -41,7 +41,7 @@ def test_the_same_file_twice_is_no_difference(tmp_path):
 
     change = plan_diff({job.name: job for job in first.plan.jobs}, second.plan)
 
-    assert (change.came, change.went, change.changed, change.adjusted) == ((), (), (), ())
+    assert (change.added, change.removed, change.changed, change.recomputed) == ((), (), (), ())
     assert all(change.jobs[job.name] is job for job in first.plan.jobs)
 
 

@@ -22,11 +22,11 @@ def test_a_check_waits_its_turn_and_displaces_no_cycle(fault, moment):
     async def main(loop):
         times = {"timeout": "10s", "close_timeout": "2s"}
         async with running(loop, fault=fault, identities=ONE, confirm={"runs": 0}, **times) as (daemon, _):
-            job = daemon._ground.jobs["staging"]
+            job = daemon._services.jobs["staging"]
             begin = job.due(job.cycle_at(loop.wall()) + 2)
             await asyncio.sleep(begin + moment - loop.wall())
             before = total(await figures(daemon), "ws_probe_cycles_total")
-            asked = await daemon._sessions.fresh(job, Probe.SEND)
+            asked = await daemon._on_demand.fresh(job, Probe.SEND)
             waited = loop.wall() - begin - moment
             await asyncio.sleep(begin + 5 * INTERVAL - 1 - loop.wall())
             shown = await figures(daemon)

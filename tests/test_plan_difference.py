@@ -35,7 +35,7 @@ def test_targets_come_go_and_change_by_their_names():
 
     change = plan_diff(before, wanted)
 
-    assert (names(change.came), names(change.went), names(change.changed)) == (["comes"], ["goes"], ["changes"])
+    assert (names(change.added), names(change.removed), names(change.changed)) == (["comes"], ["goes"], ["changes"])
     assert names(change.recomputed) == []
     assert list(change.jobs) == ["comes", "changes", "stays"]
     assert change.jobs["stays"] is before["stays"], "who holds it must not notice"

@@ -67,7 +67,7 @@ STEPS = [
 async def exporter():
     shown = Shown()
     scraped = asyncio.Event()
-    shown.scraped = lambda _: scraped.set()
+    shown.record_scrape = lambda _: scraped.set()
     server = await shown.serve()
     yield shown.metrics, server, scraped
     await server.close()

@@ -24,11 +24,11 @@ def test_targets_come_and_go_and_the_others_keep_their_counts():
             answer = await exporter.reload(own(standin, "comes"), own(standin, "stays"))
             at_once = await exporter.samples()
             await asyncio.sleep(60)
-            return before, answer, at_once, await exporter.samples(), list(exporter.daemon._ground.jobs)
+            return before, answer, at_once, await exporter.samples(), list(exporter.daemon._services.jobs)
 
     before, answer, at_once, after, order = virtual_clock.run(main)
 
-    assert answer == (200, "reloaded: 1 came (comes), 1 went (goes)\n")
+    assert answer == (200, "reloaded: 1 added (comes), 1 removed (goes)\n")
     assert set(before) == {None, "stays", "goes"}
     assert set(at_once) == set(after) == {None, "stays", "comes"}
     assert counters(at_once["stays"]) == counters(before["stays"])
@@ -54,7 +54,7 @@ def test_who_does_not_change_does_not_notice():
             await asyncio.sleep(50)
             (first, *others) = [seen for seen in standin.sessions if seen.path == "/ws/staging"]
             held = sum(
-                exporter.daemon._ground.state.ledger.held_slots(user, loop.wall()) for user in job.users.values()
+                exporter.daemon._services.state.ledger.held_slots(user, loop.wall()) for user in job.users.values()
             )
             return (
                 same,
@@ -69,7 +69,7 @@ def test_who_does_not_change_does_not_notice():
     same, more, kept, first, later, began, held = virtual_clock.run(main)
 
     assert same == (200, "reloaded: no target has changed\n")
-    assert more == (200, "reloaded: 1 came (more), 1 adjusted\n")
+    assert more == (200, "reloaded: 1 added (more), 1 adjusted\n")
     assert kept == (True, True, 1)
     assert (first.close_received, first.first_closer) == (1000, "client")
     assert later == pytest.approx(dues("staging", 20.0, began + 1, began + 50), abs=0.05)
@@ -91,7 +91,7 @@ def test_a_session_of_a_target_that_goes_is_in_the_ledger_and_nowhere_else(caplo
             users = exporter.job("goes").users.values()
             await exporter.reload(own(standin, "stays"))
             await asyncio.sleep(10)
-            ledger, now = exporter.daemon._ground.state.ledger, loop.wall()
+            ledger, now = exporter.daemon._services.state.ledger, loop.wall()
             (seen,) = [seen for seen in standin.sessions if seen.path == "/ws/goes"]
             return seen, await exporter.samples(), sum(ledger.held_slots(user, now) for user in users), told
 
@@ -120,7 +120,7 @@ def test_what_is_open_of_a_target_that_comes_again_is_counted_once():
             shown.append((await exporter.samples())["again"]["ws_probe_open_connections",])
             await exporter.reload(own(standin, "other"))
             await asyncio.sleep(30)
-            return shown, exporter.daemon._told._open
+            return shown, exporter.daemon._dispatcher._open
 
     shown, remembered = virtual_clock.run(main)
 
@@ -161,14 +161,14 @@ def test_a_page_of_before_is_no_scrape_of_those_who_came_after():
 
     async def main(loop):
         begun = []
-        newcomers = StartupGate(5.0, begun.append, lambda _: None)
+        startup_gate = StartupGate(5.0, begun.append, lambda _: None)
         page = loop.time()
         await asyncio.sleep(1)
-        newcomers.expect(["new"])
-        newcomers.scraped(page)
+        startup_gate.add(["new"])
+        startup_gate.record_scrape(page)
         await asyncio.sleep(20)
         waiting = list(begun)
-        newcomers.scraped(loop.time())
+        startup_gate.record_scrape(loop.time())
         await asyncio.sleep(1)
         return waiting, begun
 
@@ -180,16 +180,16 @@ def test_a_target_that_goes_while_it_waits_does_not_begin_with_its_batch():
 
     async def main(_):
         begun = []
-        newcomers = StartupGate(5.0, begun.append, lambda _: None)
-        newcomers.expect(["a", "b"])
+        startup_gate = StartupGate(5.0, begun.append, lambda _: None)
+        startup_gate.add(["a", "b"])
         await asyncio.sleep(1)
-        newcomers.forget("a")
-        newcomers.expect(["a"])
-        newcomers.scraped(0.5)
+        startup_gate.remove("a")
+        startup_gate.add(["a"])
+        startup_gate.record_scrape(0.5)
         await asyncio.sleep(20)
         first = list(begun)
         await asyncio.sleep(FIRST_SCRAPE_SECONDS)
-        await newcomers.close()
+        await startup_gate.close()
         return first, begun
 
     assert virtual_clock.run(main) == (["b"], ["b", "a"])
@@ -203,10 +203,10 @@ def test_a_target_that_goes_while_its_batch_begins_does_not_begin():
 
         def begin(name):
             begun.append(name)
-            newcomers.forget("b")
+            startup_gate.remove("b")
 
-        newcomers = StartupGate(0.0, begin, lambda _: None)
-        newcomers.expect(["a", "b", "c"])
+        startup_gate = StartupGate(0.0, begin, lambda _: None)
+        startup_gate.add(["a", "b", "c"])
         await asyncio.sleep(1)
         return begun
 
@@ -353,7 +353,7 @@ def test_a_target_in_a_session_changes_when_that_is_over():
                 answer,
                 during,
                 (await exporter.samples())["staging"],
-                exporter.daemon._ground.metrics.unexpected_series(),
+                exporter.daemon._services.metrics.unexpected_series(),
             )
 
     answer, during, after, unexpected_series = virtual_clock.run(main)

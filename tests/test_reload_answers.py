@@ -21,7 +21,7 @@ from exporter.loading import LoadedConfig
 from exporter.metrics import Metrics, target_series
 
 MISTAKES = ("exporter.yml: targets[0] (a).interval: must be a duration", "exporter.yml: targets[1] (b).url: is missing")
-GOES_ON = "the config is not reloaded, the one before goes on"
+OLD_CONFIG_STAYS = "the config is not reloaded, the one before stays in force"
 
 
 # No good --------------------------------------------------------------------------------------------------------------
@@ -45,13 +45,13 @@ def test_a_config_that_cannot_be_used_changes_nothing_and_every_mistake_is_said(
 
     first, refused, during, fixed, after, now = virtual_clock.run(main)
 
-    assert refused == (500, "".join(f"{line}\n" for line in (GOES_ON, *MISTAKES)))
+    assert refused == (500, "".join(f"{line}\n" for line in (OLD_CONFIG_STAYS, *MISTAKES)))
     assert (first[OK,], during[None][OK,], after[None][OK,]) == (1, 0, 1)
     assert first[OK_AT,] == during[None][OK_AT,] < after[None][OK_AT,] == pytest.approx(now, abs=1)
     assert during["staging"]["ws_probe_cycles_total", "send"] >= 4, "the old one goes on"
-    assert fixed == (200, "reloaded: 1 came (other), 1 went (staging)\n")
+    assert fixed == (200, "reloaded: 1 added (other), 1 removed (staging)\n")
     errors = [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR]
-    assert errors == [GOES_ON, *MISTAKES]
+    assert errors == [OLD_CONFIG_STAYS, *MISTAKES]
 
 
 def test_a_defect_of_ours_is_no_end_of_the_reloads(caplog):
@@ -89,7 +89,7 @@ def test_a_swap_that_breaks_is_taken_up_by_the_next_reload(monkeypatch):
     async def main(loop):
         async with running(loop, {"name": "a"}, {"name": "b"}) as (exporter, standin):
             await asyncio.sleep(1)
-            monkeypatch.setattr(exporter.daemon._told, "tell_identities", lambda *_: 1 / 0)
+            monkeypatch.setattr(exporter.daemon._dispatcher, "update_identities", lambda *_: 1 / 0)
             broken = await exporter.reload(own(standin, "b"), own(standin, "c"))
             monkeypatch.undo()
             taken_up = await exporter.reload(own(standin, "b"), own(standin, "c"))
@@ -162,7 +162,7 @@ def test_one_line_says_what_came_of_it_with_some_of_the_names(caplog):
     answer = virtual_clock.run(main)
 
     names = ", ".join(f"t{number:02d}" for number in range(10))
-    assert answer == (200, f"reloaded: 12 came ({names} and 2 more), 1 went (staging)\n")
+    assert answer == (200, f"reloaded: 12 added ({names} and 2 more), 1 removed (staging)\n")
     (record,) = [record for record in caplog.records if record.getMessage().startswith("reloaded")]
     assert record.getMessage() == answer[1].strip()
     assert record.keys == {"targets": 12}
@@ -214,13 +214,13 @@ def test_who_asks_while_a_reload_runs_gets_the_next_one_and_shares_it():
 
     async def main(loop):
         exporter, load = await slow(loop, own(Nowhere))
-        first = asyncio.ensure_future(exporter.daemon._desk.reload())
+        first = asyncio.ensure_future(exporter.daemon._http_api.reload())
         await spin(lambda: load.begun == 1)
-        others = [asyncio.ensure_future(exporter.daemon._desk.reload()) for _ in range(2)]
+        others = [asyncio.ensure_future(exporter.daemon._http_api.reload()) for _ in range(2)]
         exporter.daemon.reload()
         await asyncio.sleep(0)
         exporter.source.targets = [own(Nowhere, "other")]
-        begun = load.begun, exporter.daemon._reloading.reads
+        begun = load.begun, exporter.daemon._reloader.is_reading
         load.go()
         answers = [await first]
         await spin(lambda: load.begun == 2)
@@ -228,7 +228,7 @@ def test_who_asks_while_a_reload_runs_gets_the_next_one_and_shares_it():
         load.go()
         answers += await asyncio.gather(*others)
         await exporter.daemon.stop()
-        return begun, exporter.daemon._reloading.reads, load, [answer.text for answer in answers]
+        return begun, exporter.daemon._reloader.is_reading, load, [answer.text for answer in answers]
 
     begun, reads, load, answers = virtual_clock.run(main)
 
@@ -236,8 +236,8 @@ def test_who_asks_while_a_reload_runs_gets_the_next_one_and_shares_it():
     assert not reads
     assert (load.begun, load.most) == (2, 1)
     assert answers == [
-        "reloaded: 1 came (other), 1 went (staging)\n",
-        *["reloaded: 1 came (another), 1 went (other)\n"] * 2,
+        "reloaded: 1 added (other), 1 removed (staging)\n",
+        *["reloaded: 1 added (another), 1 removed (other)\n"] * 2,
     ]
 
 
@@ -246,16 +246,16 @@ def test_an_asker_who_goes_takes_the_reload_from_nobody():
 
     async def main(loop):
         exporter, load = await slow(loop, own(Nowhere))
-        asker = asyncio.ensure_future(exporter.daemon._desk.reload())
+        asker = asyncio.ensure_future(exporter.daemon._http_api.reload())
         await spin(lambda: load.begun == 1)
-        other = asyncio.ensure_future(exporter.daemon._reloading.ask())
+        other = asyncio.ensure_future(exporter.daemon._reloader.request_reload())
         asker.cancel()
         exporter.source.targets = [own(Nowhere, "other")]
         for _ in range(2):
             load.go()
         await other
         await exporter.daemon.stop()
-        return list(exporter.daemon._ground.jobs), load.begun
+        return list(exporter.daemon._services.jobs), load.begun
 
     assert virtual_clock.run(main) == (["other"], 2)
 
@@ -272,7 +272,7 @@ def test_what_is_asked_before_the_start_is_over_waits_for_it():
         await asyncio.sleep(1)
         early = source.loads
         await exporter.daemon.start()
-        while "other" not in exporter.daemon._ground.jobs:
+        while "other" not in exporter.daemon._services.jobs:
             await asyncio.sleep(0.1)
         await exporter.daemon.stop()
         return early, source.loads
@@ -296,14 +296,14 @@ async def test_a_disk_that_does_not_answer_blocks_neither_the_next_reload_nor_th
 
     exporter = Exporter(SimpleNamespace(clock=Clock()), source, load=load, delay=100.0)
     await exporter.daemon.start()
-    first = await exporter.daemon._desk.reload()
+    first = await exporter.daemon._http_api.reload()
     source.targets = [own(Nowhere, "other")]
-    second = await exporter.daemon._desk.reload()
+    second = await exporter.daemon._http_api.reload()
     await exporter.daemon.stop()
     back.set()
 
-    assert (first.status, first.text) == (500, f"{GOES_ON}\n{RELOAD_TOO_SLOW}\n")
-    assert (second.status, second.text) == (200, "reloaded: 1 came (other), 1 went (staging)\n")
+    assert (first.status, first.text) == (500, f"{OLD_CONFIG_STAYS}\n{RELOAD_TOO_SLOW}\n")
+    assert (second.status, second.text) == (200, "reloaded: 1 added (other), 1 removed (staging)\n")
 
 
 def test_a_stop_gives_up_what_is_being_reloaded():
@@ -312,15 +312,15 @@ def test_a_stop_gives_up_what_is_being_reloaded():
     async def main(loop):
         tasks = asyncio.all_tasks()
         exporter, load = await slow(loop, own(Nowhere))
-        running = asyncio.ensure_future(exporter.daemon._desk.reload())
+        running = asyncio.ensure_future(exporter.daemon._http_api.reload())
         await spin(lambda: load.begun == 1)
         await exporter.daemon.stop()
         answer = await running
         exporter.daemon.reload()
-        after = await exporter.daemon._desk.reload()
+        after = await exporter.daemon._http_api.reload()
         load.go()
         await asyncio.sleep(0)
-        return answer, after, asyncio.all_tasks() <= tasks, list(exporter.daemon._ground.jobs)
+        return answer, after, asyncio.all_tasks() <= tasks, list(exporter.daemon._services.jobs)
 
     answer, after, clean, jobs = virtual_clock.run(main)
 
@@ -355,15 +355,15 @@ def test_what_was_known_of_targets_that_are_gone_is_let_go_of(tmp_path):
 
 
 def remembered(daemon):
-    told, keys = daemon._told, daemon._keys
+    told, keys = daemon._dispatcher, daemon._key_ring
     return (
         len(daemon._prober._targets),
         len(daemon._scheduler._lanes),
-        len(daemon._ground.history.targets()),
+        len(daemon._services.history.targets()),
         len(told._open),
         len(keys._files) + len(keys._parsed) + len(keys._looked),
-        len(daemon._ground.metrics._targets),
-        len(daemon._newcomers._waiting),
+        len(daemon._services.metrics._targets),
+        len(daemon._startup_gate._waiting),
         len(daemon._scheduler._leaving),
     )
 
@@ -397,12 +397,12 @@ class Reckoned:
 
     def __init__(self, exporter):
         self._loop, self._exporter = exporter.loop, exporter
-        self._told = exporter.daemon._told
+        self._told = exporter.daemon._dispatcher
         self._due, self._since = {}, {}
-        self._hear("came", self._begin)
+        self._hear("add_target", self._begin)
         self._hear("changed", self._over)
-        self._hear("went", self._end)
-        for job in exporter.daemon._ground.jobs.values():
+        self._hear("remove_target", self._end)
+        for job in exporter.daemon._services.jobs.values():
             self._begin(job)
 
     def _hear(self, name, also):
@@ -444,7 +444,7 @@ def series_of(mapping):
 
 def series_names(exporter, name):
     """What this one could show of it."""
-    return {(key[0].name, *key[1:]) for key in exporter.daemon._ground.metrics._targets[name].store._keys()}
+    return {(key[0].name, *key[1:]) for key in exporter.daemon._services.metrics._targets[name].store._keys()}
 
 
 @settings(max_examples=12, deadline=None)
@@ -478,7 +478,7 @@ def test_whatever_configs_follow_each_other_series_and_accounts_are_right(config
                         ],
                     }
                 )
-            return found, exporter.daemon._ground.metrics.unexpected_series()
+            return found, exporter.daemon._services.metrics.unexpected_series()
 
     found, unexpected_series = virtual_clock.run(main)
 

@@ -20,7 +20,7 @@ from exporter.standin import StandIn, Timings
 
 QUICK = {"interval": "1s", "timeout": "500ms", "close_timeout": "200ms", "confirm": {"runs": 0}}
 OK = "ws_exporter_config_last_reload_successful"
-GOES_ON = "the config is not reloaded, the one before goes on"
+OLD_CONFIG_STAYS = "the config is not reloaded, the one before stays in force"
 
 
 def own(standin, name, **changes):
@@ -107,7 +107,7 @@ async def test_a_sighup_takes_the_new_file(standin, tmp_path):
         after = await running.shows(passes("comes"))
         code, _ = await running.process.signalled(signal.SIGTERM)
 
-    assert 'msg="reloaded: 1 came (comes), 1 went (goes)" targets=2' in line
+    assert 'msg="reloaded: 1 added (comes), 1 removed (goes)" targets=2' in line
     assert not [key for key in after if "goes" in key]
     cycles = ("ws_probe_cycles_total", "send", "stays")
     assert after[cycles] >= before[cycles] >= 1
@@ -126,7 +126,7 @@ async def test_every_mistake_is_answered_and_logged_and_the_old_config_goes_on(s
         refused = await running.ask("/-/reload", "POST")
         bad = await running.samples()
         running.process.process.send_signal(signal.SIGHUP)
-        await running.process.said(GOES_ON, times=2)
+        await running.process.said(OLD_CONFIG_STAYS, times=2)
         cycles = ("ws_probe_cycles_total", "send", "stays")
         await running.shows(lambda found: found[cycles] > bad[cycles] + 1)
         running.write(own(standin, "stays"))
@@ -142,7 +142,7 @@ async def test_every_mistake_is_answered_and_logged_and_the_old_config_goes_on(s
         "targets[1] (keyless).auth",
         "targets[2] (greedy)",
     ]
-    assert (status, sentences[0], len(sentences)) == (500, GOES_ON, 5)
+    assert (status, sentences[0], len(sentences)) == (500, OLD_CONFIG_STAYS, 5)
     for place in places:
         assert sum(place in sentence for sentence in sentences) == 1
         assert sum(place in line and "level=error" in line for line in lines) == 2
@@ -174,7 +174,7 @@ async def test_a_file_that_is_gone_or_half_written_is_refused(made, standin, tmp
         code, _ = await running.process.signalled(signal.SIGTERM)
 
     assert status == 500
-    assert text.startswith(f"{GOES_ON}\n")
+    assert text.startswith(f"{OLD_CONFIG_STAYS}\n")
     assert str(running.config) in text
     assert mended == (200, "reloaded: no target has changed\n")
     assert code == 0
@@ -231,7 +231,7 @@ async def test_a_sighup_while_the_first_config_is_read_is_not_the_end(standin, t
         (line,) = await process.said('msg="reloaded: ')
         code, _ = await process.signalled(signal.SIGTERM)
 
-    assert "1 came (second), 1 went (first)" in line
+    assert "1 added (second), 1 removed (first)" in line
     assert code == 0
 
 

@@ -88,7 +88,7 @@ class Hundred:
         for _ in range(times):
             self.number += 1
             self._write(self.number)
-            self.answers[(await self.daemon._desk.reload()).status] += 1
+            self.answers[(await self.daemon._http_api.reload()).status] += 1
             counted = {f"s{one}": self._figures(f"s{one}") for one in range(STEADY)}
             for name, figures in counted.items():
                 assert all(map(ge, figures, self.last.get(name, figures))), f"a counter of {name} fell"
@@ -96,12 +96,12 @@ class Hundred:
 
     def _figures(self, name):
         """Every figure of its counters and histograms, in one order: read at once, so as not to hold the loop."""
-        store = self.daemon._ground.metrics._targets[name].store
+        store = self.daemon._services.metrics._targets[name].store
         return [store._values[place] for place in places(store._layout)]
 
     def _accounted(self, name):
         """Cycles that are told, in whatever way."""
-        store = self.daemon._ground.metrics._targets[name].store
+        store = self.daemon._services.metrics._targets[name].store
         kinds = [key for key in store._keys() if key[0] in (families.SKIPS, families.IMPAIRED)]
         return sum(sum(store._values_of(key)) for key in [(families.CYCLES, Probe.CONNECT), *kinds])
 
@@ -133,12 +133,12 @@ class Hundred:
         await self.idle()
         self.look()
         self.standin.forget()
-        with self.daemon._ground.state.transaction() as ledger:
+        with self.daemon._services.state.transaction() as ledger:
             ledger.prune(time.time() + 3600.0)
         self.daemon._loop_watch._late.clear()
         self.daemon._prober._targets.clear()
-        for name in self.daemon._ground.history.targets():
-            self.daemon._ground.history.remove(name)
+        for name in self.daemon._services.history.targets():
+            self.daemon._services.history.remove(name)
         gc.collect()
         ctypes.CDLL(None).malloc_trim(0)
         tasks = [task for task in asyncio.all_tasks() if not task.get_name().startswith("Task-")]

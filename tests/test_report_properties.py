@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_report_explain import CONTEXTS, NUMBERS, STATUSES
 
+from exporter.budget import IdentityStatus
 from exporter.classify import LEGAL_FAILURES
 from exporter.history import StateKind, TargetState
 from exporter.report import FORMATS, SERIES_FORMATS, explain, verdict_line
@@ -30,7 +31,7 @@ from exporter.result import (
     Verdict,
 )
 from exporter.web.page.row import closed_row
-from exporter.web.page.values import IdentityRow, TargetRow
+from exporter.web.page.values import TargetRow
 
 OPEN = (Phase.ADMISSION, Phase.AUTH, Phase.REPLY)
 SILENCE = ("SILENCE", "no message at all", "Nothing came")
@@ -155,7 +156,7 @@ def test_the_words_of_a_check_fit_their_numbers(number):
     """What came, and what is held: on the page, and in each format that is read by people."""
     result = replace(cases.NO_WELCOME, passed_over={"other": number} if number else {})
     shown = [FORMATS[each](cases.checked(*[result] * number), cases.VIEW) for each in ("text", "markdown", "nagios")]
-    pool = tuple(IdentityRow(f"p{place}", held=0, budget=1, resting=False) for place in range(number))
+    pool = tuple(IdentityStatus(f"p{place}", held=0, budget=1, resting=False) for place in range(number))
     row = TargetRow("staging", cases.URL, 20.0, TargetState(StateKind.UNKNOWN), identities=pool)
 
     assert in_numbers(" ".join([*shown, closed_row(row, cases.NOW)])) == []

@@ -197,9 +197,9 @@ def a_daemon(*targets, history_file=None):
     """A daemon whose sessions are driven by a test, and whose history keeps them all."""
     options = DaemonOptions(ListenAddress("127.0.0.1", 0), startup_delay=3600.0, history_file=history_file)
     daemon = Daemon(harness.planned(*targets), options)
-    daemon._ground.history._last = 1000
-    if daemon._file is not None:
-        daemon._file._database._limits = StorageLimits(1000, 1000, 1 << 24)
+    daemon._services.history._last = 1000
+    if daemon._history_file is not None:
+        daemon._history_file._database._limits = StorageLimits(1000, 1000, 1 << 24)
     return daemon
 
 
@@ -213,7 +213,7 @@ async def told_by_a_daemon(watch, folder, sessions):
         daemon = a_daemon(harness.target(standin, identities={"pool-001": "somebody"}), history_file=file)
         await daemon.start()
         try:
-            met = await sessions(daemon._told.observe)
+            met = await sessions(daemon._dispatcher.observe)
             for path in ("/metrics", "/", "/api/fragment?target=staging", "/-/ready", "/-/healthy", RESULTS):
                 watch.shown.add(path, await get(daemon.url + path))
         finally:

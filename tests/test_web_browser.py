@@ -44,7 +44,7 @@ async def browser():
 async def serving(board, listen=HERE):
     """A server that shows a board."""
     shown = Shown()
-    shown.board = board
+    shown.status_board = board
     server = await WebServer.start(listen, shown)
     try:
         yield server

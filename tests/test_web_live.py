@@ -51,7 +51,7 @@ def failing(name, ago=5.0):
 @contextlib.asynccontextmanager
 async def serving(board):
     shown = Shown()
-    shown.board = board
+    shown.status_board = board
     server = await WebServer.start(HERE, shown)
     try:
         yield server

@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from exporter import __version__
+from exporter.budget import IdentityStatus
 from exporter.history import CycleMark, CycleOutcome, StateKind, TargetState
 from exporter.history.history import OTHER_CODE, CloseKey, FailureKey
 from exporter.report import explain
@@ -40,7 +41,7 @@ from exporter.web.page.icon import icon
 from exporter.web.page.markup import Markup, element, text
 from exporter.web.page.row import closed_row
 from exporter.web.page.timeline import BAR_PITCH, SHOWN_CYCLES, strip
-from exporter.web.page.values import SEVERITY_ORDER, IdentityRow, TargetCard, TargetRow, TargetStanding
+from exporter.web.page.values import SEVERITY_ORDER, TargetCard, TargetRow, TargetStanding
 from exporter.web.page.waterfall import AXIS_UNITS, waterfall
 from exporter.web.runbook import FOLDER, RunbookPages
 
@@ -132,7 +133,7 @@ def hostile_card():
         state=TargetState(StateKind.FAILING, NOW - 60, Probe.SEND, result),
         last=result,
         marks=(CycleMark(NOW - 9, CycleOutcome.FAIL, HOSTILE),),
-        identities=(IdentityRow(HOSTILE, 1, 2, True),),
+        identities=(IdentityStatus(HOSTILE, 1, 2, True),),
     )
     return replace(STAGING, row=shown, failures=(result,))
 
@@ -152,7 +153,7 @@ def test_hostile_texts_stay_texts_wherever_they_stand():
 
 def test_a_hostile_ill_sentence_and_version_stay_texts():
     """What the exporter says of itself is escaped too."""
-    own = replace(status_fixtures.HEALTH, ill=HOSTILE, version=HOSTILE, skips={HOSTILE: 1})
+    own = replace(status_fixtures.HEALTH, unhealthy_reason=HOSTILE, version=HOSTILE, skips={HOSTILE: 1})
     found = read(health(own, NOW) + document.summary(head({}, [], NOW), HOSTILE))
     assert "script" not in {tag for tag, _ in found.elements}
     assert "<script>alert(1)</script>" in found.said
@@ -442,7 +443,13 @@ def test_the_exporters_own_health_is_told():
 
 def test_bad_news_of_ourselves_are_marked():
     """A config that did not load, no scrape, a late loop; and on top that we are ill."""
-    own = replace(status_fixtures.HEALTH, config_ok=False, last_scrape=None, loop_lag=0.4, ill="the task tidy has died")
+    own = replace(
+        status_fixtures.HEALTH,
+        config_ok=False,
+        last_scrape=None,
+        loop_lag=0.4,
+        unhealthy_reason="the task tidy has died",
+    )
     shown = read(health(own, NOW))
     assert "configthe last one did NOT load; this one did 7 Sep 19:54:00 UTC" in shown.said
     assert sum(found.get("class") == "wrong" for _, found in shown.elements) == 3

@@ -8,6 +8,7 @@ Rule 3: a subject is stored as a hash, and a key as the hash of its source.
 
 from exporter.budget.admission import MOMENTARY_HOLDUPS, admit, settle
 from exporter.budget.events import Event
+from exporter.budget.identity_status import IdentityStatus, identity_status
 from exporter.budget.ledger import Ledger
 from exporter.budget.session_cost import (
     Grant,
@@ -25,6 +26,7 @@ __all__ = [
     "MOMENTARY_HOLDUPS",
     "Event",
     "Grant",
+    "IdentityStatus",
     "Ledger",
     "Refusal",
     "SessionCost",
@@ -32,6 +34,7 @@ __all__ = [
     "TokenCooldown",
     "admit",
     "endpoint_id",
+    "identity_status",
     "key_id",
     "settle",
     "short_fingerprint",

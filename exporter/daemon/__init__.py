@@ -1,11 +1,11 @@
 """Puts the packages together, starts them, stops them.
 
-Rule 1: no rule of its own about probes, backends or metrics. Rule 2: what is started here is stopped here, in the
+Rule 1: this package adds no rule about probes, backends or metrics. Rule 2: it stops what it has started, in the
 opposite order, whatever happens.
 
-`running` starts and stops · `newcomers` wait for their first session · `reloading` and `swapping` take another config
-while sessions run · `told` is told of results by the scheduler · `desk` answers the HTTP side · `asked` runs the
-sessions that the HTTP side asks for · `probes` says what /probe answers.
+`running` starts and stops · `startup_gate` delays the first sessions · `reloading`, `plan_applier` apply another config
+while sessions run · `result_dispatcher` passes results on · `http_api` answers HTTP requests · `status_source` has what
+the status page shows · `on_demand` runs sessions that HTTP requests ask for · `probe_endpoint` answers /probe.
 """
 
 from exporter.daemon.running import HOUSEKEEPING_SECONDS, Daemon, DaemonOptions

@@ -1,4 +1,4 @@
-"""What has happened since the start, for who looks now and then."""
+"""What has changed since the start, for readers that poll."""
 
 from collections import Counter
 from collections.abc import Collection
@@ -10,7 +10,11 @@ from exporter.result import SkipCause
 
 @dataclass(slots=True)
 class ChangeLog:
-    """`last_scrape` in unix seconds, None before the first; `begins_by`: until when the first sessions wait for it."""
+    """Counts since the start, and the order in which targets last changed.
+
+    `last_scrape`: unix seconds; None before the first.
+    `begins_by`: unix seconds until which the first sessions wait for a scrape.
+    """
 
     sessions: int = 0
     skips: Counter[SkipCause] = field(default_factory=Counter)
@@ -19,17 +23,17 @@ class ChangeLog:
     _count: int = 0
     _changed: dict[str, int] = field(default_factory=dict)
 
-    def of(self, target: str) -> None:
-        """Something about the target is not as it was."""
+    def record(self, target: str) -> None:
+        """Record a change of the target."""
         self._count += 1
-        self._changed.pop(target, None)  # the latest stands last
+        self._changed.pop(target, None)  # moves the target to the end
         self._changed[target] = self._count
 
     def since(self, count: int) -> tuple[int, Collection[str]]:
-        """Where the count of changes stands, and the targets that have changed since it stood at `count`."""
+        """The number of changes now, and the targets that have changed since that number was `count`."""
         latest = reversed(self._changed.items())
         return self._count, [name for name, _ in takewhile(lambda change: change[1] > count, latest)]
 
-    def forget(self, target: str) -> None:
-        """The target is gone."""
+    def remove(self, target: str) -> None:
+        """Forget a removed target."""
         self._changed.pop(target, None)

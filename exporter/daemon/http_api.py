@@ -1,4 +1,4 @@
-"""Answers the HTTP side: what `web.Site` asks for."""
+"""Answers HTTP requests: fulfils `web.Site`."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from http import HTTPStatus
 from typing import Final
 
 from exporter.daemon.on_demand import OnDemandProbes
-from exporter.daemon.probe_endpoint import BadProbeQueryError, ProbeEndpoint, named
+from exporter.daemon.probe_endpoint import BadProbeQueryError, ProbeEndpoint, job_and_depth
 from exporter.daemon.reloading import ReloadOutcome
 from exporter.daemon.services import Services
 from exporter.daemon.startup_gate import StartupGate
@@ -20,94 +20,96 @@ CLOSING_SESSIONS: Final = "stopping: running sessions are being closed"
 
 @dataclass(frozen=True, slots=True)
 class HealthCallbacks:
-    """How we do ourselves: a sentence if we are ill or going, else None. `look`: follow the wall clock now."""
+    """The health of the process.
+
+    `unhealthy_reason`: a sentence if the exporter does not do its work, else None.
+    `check_clock_step`: follows the wall clock now.
+    """
 
     stopping: Callable[[], bool]
-    ill: Callable[[], str | None]
-    look: Callable[[], None]
+    unhealthy_reason: Callable[[], str | None]
+    check_clock_step: Callable[[], None]
 
 
 class HttpApi:
-    """Fulfils `web.Site`.
-
-    `newcomers` wait for a scrape that is served; `reload` is there if clients may ask for it.
-    """
+    """Fulfils `web.Site`; `reload`: None if clients may not ask for one."""
 
     def __init__(
         self,
-        ground: Services,
-        vitals: HealthCallbacks,
-        newcomers: StartupGate,
+        services: Services,
+        health: HealthCallbacks,
+        startup_gate: StartupGate,
         *,
-        sessions: OnDemandProbes,
+        on_demand: OnDemandProbes,
         timeout_offset: float,
         reload: Callable[[], Awaitable[ReloadOutcome]] | None,
     ) -> None:
-        self.metric_source = ground.metrics
-        self.board = StatusSource(ground, vitals.ill, newcomers.starts_within)
-        self._ground = ground
-        self._jobs = ground.jobs
-        self._vitals = vitals
-        self._newcomers = newcomers
-        self._sessions = sessions
-        self._probes = ProbeEndpoint(ground.jobs, sessions, ground.clock.wall, offset=timeout_offset)
+        self.metric_source = services.metrics
+        self.status_board = StatusSource(services, health.unhealthy_reason, startup_gate.starts_within)
+        self._services = services
+        self._jobs = services.jobs
+        self._health = health
+        self._startup_gate = startup_gate
+        self._on_demand = on_demand
+        self._probe_endpoint = ProbeEndpoint(services.jobs, on_demand, services.clock.wall, offset=timeout_offset)
         self._reload = reload
 
-    def scraped(self, since: float) -> None:
-        """A scrape has been served, of the figures at a moment of the loop's clock."""
-        self._ground.news.last_scrape = self._ground.clock.wall()
-        self._newcomers.scraped(since)
+    def record_scrape(self, read_at: float) -> None:
+        """Note a served scrape, whose samples were read at `read_at` in the loop's time."""
+        self._services.changes.last_scrape = self._services.clock.wall()
+        self._startup_gate.record_scrape(read_at)
 
     def ready(self) -> HttpReply:
-        """Not ready while stopping."""
-        if self._vitals.stopping():
-            return _no(CLOSING_SESSIONS)
+        """503 while stopping, else 200."""
+        if self._health.stopping():
+            return _unavailable(CLOSING_SESSIONS)
         return HttpReply(HTTPStatus.OK, "ready\n")
 
     def healthy(self) -> HttpReply:
-        """Whether we do our work; how targets do says nothing of that."""
-        ill = self._vitals.ill()
-        return HttpReply(HTTPStatus.OK, "healthy\n") if ill is None else _no(ill)
+        """200 if the process works, whatever its targets do; else 503 and the reason."""
+        reason = self._health.unhealthy_reason()
+        return HttpReply(HTTPStatus.OK, "healthy\n") if reason is None else _unavailable(reason)
 
-    def recent(self) -> ResultSource:
-        """Every target, in the order of the config."""
-        return ResultSource(tuple(self._jobs), self._ground.history.results, self._ground.clock.wall(), self._context)
+    def result_source(self) -> ResultSource:
+        """The last results of every target, in the order of the config."""
+        return ResultSource(
+            tuple(self._jobs), self._services.history.results, self._services.clock.wall(), self._context
+        )
 
     def _context(self, target: str) -> TargetContext:
         job = self._jobs.get(target)
         return UNKNOWN_CONTEXT if job is None else TargetContext.of(job)
 
-    async def probe(self, question: ProbeQuery) -> HttpReply:
-        """With the ledger of the schedule, and no counter of it."""
-        self._vitals.look()  # a ledger of yesterday's clock would think slots free
-        return await self._probes.answer(question)
+    async def probe(self, query: ProbeQuery) -> HttpReply:
+        """Run a session that obeys the ledger of the schedule and counts in no metric of it."""
+        self._health.check_clock_step()  # before a step is applied, the ledger may show held slots as free
+        return await self._probe_endpoint.answer(query)
 
     async def reload(self) -> HttpReply:
-        """The config is read anew; every mistake in it is said."""
+        """Reload the config; the reply has every mistake in it."""
         if self._reload is None:
             return HttpReply(HTTPStatus.FORBIDDEN, NO_LIFECYCLE)
-        if self._vitals.stopping():
-            return _no("the exporter is stopping")
-        done = await self._reload()
-        status = HTTPStatus.OK if done.successful else HTTPStatus.INTERNAL_SERVER_ERROR
-        return HttpReply(status, "".join(f"{sentence}\n" for sentence in done.sentences))
+        if self._health.stopping():
+            return _unavailable("the exporter is stopping")
+        outcome = await self._reload()
+        status = HTTPStatus.OK if outcome.successful else HTTPStatus.INTERNAL_SERVER_ERROR
+        return HttpReply(status, "".join(f"{sentence}\n" for sentence in outcome.sentences))
 
     async def check(self, target: str, probe: str) -> HttpReply:
-        """One at a time for a target, with the ledger of the schedule."""
+        """Run a session that obeys the ledger, one at a time for each target, and reply with its report."""
         try:
-            job, depth = named(self._jobs, target, probe)
+            job, depth = job_and_depth(self._jobs, target, probe)
         except BadProbeQueryError as problem:
             return HttpReply(HTTPStatus.BAD_REQUEST, f"{problem}\n")
-        self._vitals.look()
-        said = await self._sessions.fresh(job, depth)
-        if isinstance(said, str):
-            return _no(said)
-        if said.checked.refusal is not None:
-            return _no(said.checked.refusal)
-        return HttpReply(
-            HTTPStatus.OK, FORMATS["json"](said.checked, RenderContext(self._ground.clock.wall())), JSON_TYPE
-        )
+        self._health.check_clock_step()
+        outcome = await self._on_demand.run(job, depth)
+        if isinstance(outcome, str):
+            return _unavailable(outcome)
+        if outcome.report.refusal is not None:
+            return _unavailable(outcome.report.refusal)
+        text = FORMATS["json"](outcome.report, RenderContext(self._services.clock.wall()))
+        return HttpReply(HTTPStatus.OK, text, JSON_TYPE)
 
 
-def _no(sentence: str) -> HttpReply:
+def _unavailable(sentence: str) -> HttpReply:
     return HttpReply(HTTPStatus.SERVICE_UNAVAILABLE, f"{sentence}\n")

@@ -1,8 +1,8 @@
-"""Sessions that somebody asks for over HTTP: one at a time for a target.
+"""Sessions that HTTP requests ask for, one at a time for each target.
 
-Rule 1: a session belongs to nobody: who asked may go away, it runs to its end, closes with 1000 and settles with the
-ledger. Rule 2: who asks for no more than the session under way will answer gets its answer. So a second Prometheus
-sees what the first one sees, just when the backend hangs and sessions last; and costs it no connection.
+Rule 1: a session does not depend on its request. When the client goes away, the session still ends by itself, closes
+with 1000 and settles with the ledger. Rule 2: a request that the running session will answer gets that answer. When the
+backend hangs and sessions last, a second Prometheus sees what the first one sees and opens no further connection.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ from exporter.scheduler import FINISH_GRACE_SECONDS, STOP_GRACE_SECONDS
 _logger = logging.getLogger("exporter.daemon")
 
 MAX_WAITERS: Final = 32
-"""Who may wait for one session: each holds a connection."""
+"""Requests that may wait for one session; each holds a connection."""
 
 EXPORTER_STOPPING: Final = "the exporter is stopping"
 BUSY: Final = "another check of the target is under way; ask again in a moment"
@@ -35,101 +35,103 @@ LASTING: Final = "the session of the target that is under way will not be over i
 
 @dataclass(frozen=True, slots=True)
 class OnDemandOutcome:
-    """What came of a session; `took`: seconds of all of it."""
+    """The outcome of a session; `took`: seconds of the whole session."""
 
-    checked: CheckReport
+    report: CheckReport
     took: float
 
 
 @dataclass(slots=True)
 class _RunningProbe:
-    """A session; `timeout`: seconds it has to a verdict; `waiting`: how many wait for it."""
+    """A running session; `timeout`: seconds until it must have a verdict; `waiters`: requests that wait for it."""
 
     job: Job
     depth: Probe
     timeout: float
     task: asyncio.Task[OnDemandOutcome]
-    waiting: int = 0
+    waiters: int = 0
 
     def answers(self, job: Job, depth: Probe, timeout: float) -> bool:
-        """Whether it goes as deep as is asked for, and gives the backend at least as much time."""
+        """Whether this session is at least as deep and gives the backend at least as much time."""
         return self.job is job and self.depth.rank >= depth.rank and self.timeout >= timeout
 
 
 class OnDemandProbes:
-    """`has_capacity`: whether one more may be opened."""
+    """Runs the sessions; `has_capacity`: whether one more may be opened."""
 
-    def __init__(self, ground: Services, prober: Prober, has_capacity: Callable[[], bool]) -> None:
-        self._ground = ground
+    def __init__(self, services: Services, prober: Prober, has_capacity: Callable[[], bool]) -> None:
+        self._services = services
         self._prober = prober
         self._has_capacity = has_capacity
-        self._under_way: dict[str, _RunningProbe] = {}
+        self._running: dict[str, _RunningProbe] = {}
         self._turns = Counter[str]()
         self._stopping = False
 
     @property
     def in_flight(self) -> int:
-        """How many are open."""
-        return len(self._under_way)
+        """The number of running sessions."""
+        return len(self._running)
 
-    async def fresh(self, job: Job, depth: Probe) -> OnDemandOutcome | str:
-        """A session that begins now; the sentence why not."""
-        return BUSY if job.name in self._under_way else await self._begun(job, depth, TimeLimits(), inf)
+    async def run(self, job: Job, depth: Probe) -> OnDemandOutcome | str:
+        """Run a session, or return the sentence why it cannot be run now."""
+        return BUSY if job.name in self._running else await self._start(job, depth, TimeLimits(), inf)
 
-    async def shared(self, job: Job, depth: Probe, within: TimeLimits, patience: float) -> OnDemandOutcome | str:
-        """A session that begins now, or the one under way; else, after `patience` seconds at most, why neither."""
-        there = self._under_way.get(job.name)
-        if there is None:
-            return await self._begun(job, depth, within, patience)
-        if not there.answers(job, depth, min(job.target.timeout, within.verdict)):
+    async def run_or_join(self, job: Job, depth: Probe, limits: TimeLimits, patience: float) -> OnDemandOutcome | str:
+        """Run a session or join the running one; after `patience` seconds at most, return a sentence instead."""
+        running = self._running.get(job.name)
+        if running is None:
+            return await self._start(job, depth, limits, patience)
+        if not running.answers(job, depth, min(job.target.timeout, limits.verdict)):
             return BUSY
-        return CROWDED if there.waiting >= MAX_WAITERS else await self._waited(there, patience)
+        return CROWDED if running.waiters >= MAX_WAITERS else await self._wait_for(running, patience)
 
     def stop(self) -> None:
-        """Begin none; those that run may finish, or are told to close after as long as the schedule's are."""
+        """Start no more sessions. Running ones have the same time to end as those of the schedule."""
         self._stopping = True
         loop = asyncio.get_running_loop()
-        for session in self._under_way.values():
+        for running in self._running.values():
             for delay in (FINISH_GRACE_SECONDS, FINISH_GRACE_SECONDS + STOP_GRACE_SECONDS):
-                loop.call_later(delay, session.task.cancel)
+                loop.call_later(delay, running.task.cancel)
 
-    async def stopped(self) -> None:
-        """Wait until none runs any more."""
-        if self._under_way:
-            await asyncio.wait([session.task for session in self._under_way.values()])
+    async def wait_stopped(self) -> None:
+        """Wait until no session runs."""
+        if self._running:
+            await asyncio.wait([running.task for running in self._running.values()])
 
-    async def _begun(self, job: Job, depth: Probe, within: TimeLimits, patience: float) -> OnDemandOutcome | str:
+    async def _start(self, job: Job, depth: Probe, limits: TimeLimits, patience: float) -> OnDemandOutcome | str:
         if self._stopping:
             return EXPORTER_STOPPING
         if not self._has_capacity():
             return FULL
-        task = asyncio.create_task(self._session(job, depth, within), name=f"asked-{job.name}")
-        begun = _RunningProbe(job, depth, min(job.target.timeout, within.verdict), task)
-        self._under_way[job.name] = begun
-        task.add_done_callback(lambda _: self._over(begun))
-        return await self._waited(begun, patience)
+        task = asyncio.create_task(self._run_session(job, depth, limits), name=f"asked-{job.name}")
+        running = _RunningProbe(job, depth, min(job.target.timeout, limits.verdict), task)
+        self._running[job.name] = running
+        task.add_done_callback(lambda _: self._remove(running))
+        return await self._wait_for(running, patience)
 
-    async def _session(self, job: Job, depth: Probe, within: TimeLimits) -> OnDemandOutcome:
-        now = self._ground.clock.monotonic
+    async def _run_session(self, job: Job, depth: Probe, limits: TimeLimits) -> OnDemandOutcome:
+        now = self._services.clock.monotonic
         began = now()
         turn, self._turns[job.name] = self._turns[job.name], self._turns[job.name] + 1
-        on_call = Checker(job, self._ground.state, clock=self._ground.clock, scheduled_prober=self._prober, turn=turn)
-        checked = await on_call.check_once(depth, within)
-        return OnDemandOutcome(checked, now() - began)
+        checker = Checker(
+            job, self._services.state, clock=self._services.clock, scheduled_prober=self._prober, turn=turn
+        )
+        report = await checker.check_once(depth, limits)
+        return OnDemandOutcome(report, now() - began)
 
-    async def _waited(self, session: _RunningProbe, patience: float) -> OnDemandOutcome | str:
-        """What came of it. Who waits is no part of it: neither an end of patience nor a cancellation ends it."""
-        session.waiting += 1
+    async def _wait_for(self, running: _RunningProbe, patience: float) -> OnDemandOutcome | str:
+        """The session's outcome; it goes on if the patience ends or the request is cancelled."""
+        running.waiters += 1
         try:
-            await asyncio.wait([session.task], timeout=None if patience == inf else patience)
+            await asyncio.wait([running.task], timeout=None if patience == inf else patience)
         finally:
-            session.waiting -= 1
-        if not session.task.done():
+            running.waiters -= 1
+        if not running.task.done():
             return LASTING
-        return EXPORTER_STOPPING if session.task.cancelled() else session.task.result()
+        return EXPORTER_STOPPING if running.task.cancelled() else running.task.result()
 
-    def _over(self, session: _RunningProbe) -> None:
-        del self._under_way[session.job.name]
-        task = session.task
-        if not task.cancelled() and task.exception() is not None and not session.waiting:
+    def _remove(self, running: _RunningProbe) -> None:
+        del self._running[running.job.name]
+        task = running.task
+        if not task.cancelled() and task.exception() is not None and not running.waiters:
             _logger.error("a session that was asked for broke: please report this", exc_info=task.exception())

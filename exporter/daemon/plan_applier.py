@@ -1,7 +1,7 @@
-"""From the jobs that run to those of another plan, target by target, between the turns of the sessions.
+"""Changes the running jobs to those of another plan, target by target, between the steps of running sessions.
 
-Rule 1: each target is gone over in one go: its job, its series and what is told of it never disagree. Rule 2: who goes
-makes room before others come.
+Rule 1: each target is changed in one step: its job, its series and its history never disagree. Rule 2: removed targets
+are torn down before new ones are added.
 """
 
 from collections.abc import Callable
@@ -17,52 +17,53 @@ from exporter.scheduler import Scheduler
 
 @dataclass(frozen=True, slots=True)
 class PlanApplier:
-    """Who must know of another plan.
+    """Applies a difference of plans to everything that depends on the jobs.
 
-    `delay`: seconds that a new target waits. `most`: how many sessions there may be at once if so many are wished for.
-    `wanted`: the jobs of the last plan, by name; those that run are behind it while a session of theirs is not over.
+    `delay`: seconds that a new target waits.
+    `session_limit`: how many sessions may be open at once if the config asks for this many.
+    `wanted`: the jobs of the last plan, by name; a running job lags behind it until its session is over.
     """
 
-    ground: Services
+    services: Services
     scheduler: Scheduler
-    told: ResultDispatcher
-    newcomers: StartupGate
+    dispatcher: ResultDispatcher
+    startup_gate: StartupGate
     delay: float
-    most: Callable[[int], int]
+    session_limit: Callable[[int], int]
     wanted: dict[str, Job]
 
-    async def make(self, change: PlanDiff) -> None:
-        """Let targets go, change and come. Broken off, it is taken up by the next one."""
-        async for name in cooperatively(change.went):
-            self._went(name)
-        async for job in cooperatively(change.recomputed):
+    async def apply(self, diff: PlanDiff) -> None:
+        """Remove, change and add targets. If this is cancelled, the next call does what is left to do."""
+        async for name in cooperatively(diff.removed):
+            self._remove(name)
+        async for job in cooperatively(diff.recomputed):
             self.scheduler.adjust(job)
             self.wanted[job.name] = job
-        async for job in cooperatively(change.changed):
+        async for job in cooperatively(diff.changed):
             self.scheduler.change(job)
             self.wanted[job.name] = job
-        self.scheduler.most = self.most(change.max_sessions)
-        async for job in cooperatively(change.came):
-            self._came(job)
-        self._in_order(change)
-        if change.came:
-            self.newcomers.expect(job.name for job in change.came)
+        self.scheduler.most = self.session_limit(diff.max_sessions)
+        async for job in cooperatively(diff.added):
+            self._add(job)
+        self._sort(diff)
+        if diff.added:
+            self.startup_gate.add(job.name for job in diff.added)
 
-    def _went(self, name: str) -> None:
-        self.newcomers.forget(name)
+    def _remove(self, name: str) -> None:
+        self.startup_gate.remove(name)
         self.scheduler.remove(name)
-        self.told.went(name)
+        self.dispatcher.remove_target(name)
         del self.wanted[name]
 
-    def _came(self, job: Job) -> None:
-        self.told.came(job)
-        self.told.tell_identities(job, job.identities)
-        self.scheduler.add(job, self.ground.clock.wall() + self.delay)
+    def _add(self, job: Job) -> None:
+        self.dispatcher.add_target(job)
+        self.dispatcher.update_identities(job, job.identities)
+        self.scheduler.add(job, self.services.clock.wall() + self.delay)
         self.wanted[job.name] = job
 
-    def _in_order(self, change: PlanDiff) -> None:
-        """As the config has them."""
-        for jobs in (self.ground.jobs, self.wanted):
-            known = dict(jobs)
+    def _sort(self, diff: PlanDiff) -> None:
+        """Put the jobs into the order of the config."""
+        for jobs in (self.services.jobs, self.wanted):
+            unsorted = dict(jobs)
             jobs.clear()
-            jobs.update((name, known[name]) for name in change.jobs)
+            jobs.update((name, unsorted[name]) for name in diff.jobs)

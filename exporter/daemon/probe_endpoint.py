@@ -1,7 +1,7 @@
-"""Answers GET /probe: which names are known, how much time there is, and what a session says, in which form.
+"""Answers GET /probe: resolves the names, divides the scrape's timeout, and turns the session's result into a reply.
 
-Rule 1: what a session proved is told with 200, pass or fail; that none proved anything is 503 and a sentence: our own
-trouble is nobody's outage, and `probe_success` 0 would say so.
+Rule 1: a pass or a failure is a 200. If no session proved anything, the reply is a 503 and a sentence: a failure of the
+exporter is not an outage of the backend, as `probe_success` 0 would claim.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -21,50 +21,49 @@ from exporter.result import Probe
 from exporter.web import HttpReply, ProbeQuery
 
 MIN_VERDICT_SECONDS: Final = 0.1
-"""Seconds to a verdict below which a healthy backend far away would be called down."""
+"""Seconds to a verdict below which a healthy backend far away would count as down."""
 
 MAX_TARGETS_IN_ERROR: Final = 20
-"""Targets that a sentence names."""
 
 
 @dataclass(frozen=True, slots=True)
 class _TimeBudget:
-    """What a question leaves a session; `patience`: seconds after which we must have answered."""
+    """The time that a query leaves the session; `patience`: seconds until the reply must be sent."""
 
-    within: TimeLimits = NO_LIMITS
+    limits: TimeLimits = NO_LIMITS
     patience: float = inf
 
 
 class BadProbeQueryError(Exception):
-    """A sentence: what to ask for instead."""
+    """The query names no target or probe, or leaves no time; the text says what to ask for instead."""
 
 
 class ProbeEndpoint:
-    """`offset`: seconds of a scrape's timeout that are left for the close, the answer and its way."""
+    """`offset`: seconds of a scrape's timeout that are reserved for the close and for the reply's way back."""
 
     def __init__(
-        self, jobs: Mapping[str, Job], sessions: OnDemandProbes, wall: Callable[[], float], *, offset: float
+        self, jobs: Mapping[str, Job], on_demand: OnDemandProbes, wall: Callable[[], float], *, offset: float
     ) -> None:
         self._jobs = jobs
-        self._sessions = sessions
+        self._on_demand = on_demand
         self._wall = wall
         self._offset = offset
 
-    async def answer(self, question: ProbeQuery) -> HttpReply:
-        """The figures of a session, its text, or why there is none."""
+    async def answer(self, query: ProbeQuery) -> HttpReply:
+        """Run or join a session and reply with its metrics, its text, or the sentence why there is no result."""
         try:
-            job, depth = named(self._jobs, question.target, question.probe)
-            time = self._time(question.scrape_timeout)
+            job, depth = job_and_depth(self._jobs, query.target, query.probe)
+            time = self._time_budget(query.scrape_timeout)
         except BadProbeQueryError as problem:
             return HttpReply(HTTPStatus.BAD_REQUEST, f"{problem}\n")
-        said = await self._sessions.shared(job, depth, time.within, time.patience)
-        if isinstance(said, str) or said.checked.refusal is not None:
-            sentence = said if isinstance(said, str) else said.checked.refusal
+        outcome = await self._on_demand.run_or_join(job, depth, time.limits, time.patience)
+        if isinstance(outcome, str) or outcome.report.refusal is not None:
+            sentence = outcome if isinstance(outcome, str) else outcome.report.refusal
             return HttpReply(HTTPStatus.SERVICE_UNAVAILABLE, f"{sentence}\n")
-        return self._told(question, job, depth, said)
+        return self._reply(query, job, depth, outcome)
 
-    def _time(self, scrape_timeout: float | None) -> _TimeBudget:
-        """The close gets half of the offset, the answer and its way the rest; raises Wrong if nothing is left."""
+    def _time_budget(self, scrape_timeout: float | None) -> _TimeBudget:
+        """Half of the offset is for the close, half for the reply; raises BadProbeQueryError if no time is left."""
         if scrape_timeout is None:
             return _TimeBudget()
         verdict = scrape_timeout - self._offset
@@ -75,23 +74,24 @@ class ProbeEndpoint:
             )
         return _TimeBudget(TimeLimits(verdict, verdict + self._offset / 2), verdict + self._offset * 3 / 4)
 
-    def _told(self, question: ProbeQuery, job: Job, depth: Probe, said: OnDemandOutcome) -> HttpReply:
-        (result,) = said.checked.results
-        text = FORMATS["text"](said.checked, RenderContext(self._wall())) if question.debug else ""
+    def _reply(self, query: ProbeQuery, job: Job, depth: Probe, outcome: OnDemandOutcome) -> HttpReply:
+        report = outcome.report
+        (result,) = report.results
+        text = FORMATS["text"](report, RenderContext(self._wall())) if query.debug else ""
         if result.void or result.impairment is not None:
-            why = explain(result, said.checked.context)
-            sentence = text or f"{why.sentence} {why.next_step}\n"
-            return HttpReply(HTTPStatus.SERVICE_UNAVAILABLE, _fit_to_be_seen(sentence))
-        timeout = job.target.timeout if said.checked.timeout is None else said.checked.timeout
-        probed = ProbedSession(result, depth, job.profile, took=said.took, timeout=timeout)
-        if not question.debug:
-            return HttpReply(HTTPStatus.OK, probe_page(probed, question.form))
-        figures = probe_page(probed, ExpositionFormat.TEXT)
-        return HttpReply(HTTPStatus.OK, _fit_to_be_seen(f"{text}\nWithout debug=true this is:\n\n{figures}"))
+            explanation = explain(result, report.context)
+            sentence = text or f"{explanation.sentence} {explanation.next_step}\n"
+            return HttpReply(HTTPStatus.SERVICE_UNAVAILABLE, _redact(sentence))
+        timeout = job.target.timeout if report.timeout is None else report.timeout
+        probed = ProbedSession(result, depth, job.profile, took=outcome.took, timeout=timeout)
+        if not query.debug:
+            return HttpReply(HTTPStatus.OK, probe_page(probed, query.form))
+        page = probe_page(probed, ExpositionFormat.TEXT)
+        return HttpReply(HTTPStatus.OK, _redact(f"{text}\nWithout debug=true this is:\n\n{page}"))
 
 
-def named(jobs: Mapping[str, Job], target: str, probe: str) -> tuple[Job, Probe]:
-    """The job and the depth of these names, "" for the deepest; raises Wrong."""
+def job_and_depth(jobs: Mapping[str, Job], target: str, probe: str) -> tuple[Job, Probe]:
+    """The job and the depth of these names, "" for the deepest; raises BadProbeQueryError."""
     job = jobs.get(target)
     if job is None and "/" in target:
         raise BadProbeQueryError(
@@ -105,13 +105,13 @@ def named(jobs: Mapping[str, Job], target: str, probe: str) -> tuple[Job, Probe]
 
 
 def _some(names: Iterable[str]) -> str:
-    """The first names, and how many there are beside them."""
+    """The first names, and the number of others."""
     rest = iter(names)
     first = ", ".join(islice(rest, MAX_TARGETS_IN_ERROR))
     others = sum(1 for _ in rest)
     return f"{first} and {others} more" if others else first or "none"
 
 
-def _fit_to_be_seen(text: str) -> str:
-    """Without what looks like a secret, line by line: the second line of defence, as in the log."""
+def _redact(text: str) -> str:
+    """Replace whatever looks like a secret, line by line: the second line of defence, as in the log."""
     return "".join(f"{log.printable(log.redacted(line))}\n" for line in text.splitlines())

@@ -1,8 +1,8 @@
-"""Another config while sessions run.
+"""Loads another config while sessions run.
 
-Rule 1: the new file is read and checked whole, in a thread, before anything changes; if it cannot be used, nothing
-does. Rule 2: what has not changed does not notice. Rule 3: one at a time, and who asks while one runs gets the next
-one, whoever else has asked for it: that one reads the file after both had asked.
+Rule 1: the new file is read and checked completely, in a thread, before anything changes; if it cannot be used, nothing
+changes. Rule 2: sessions of unchanged targets are not disturbed. Rule 3: one reload runs at a time. Requests during a
+reload share the next one, which reads the file after all of them were made.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ from exporter.plan import Job, PlanDiff, plan_diff
 _logger = logging.getLogger("exporter.daemon")
 
 MAX_NAMES_IN_LOG: Final = 10
-"""Names of targets that are said in one line."""
+"""Targets that a log line names."""
 
 RELOAD_TIMEOUT_SECONDS: Final = 120.0
 """Seconds in which the config and the files that it names are read and checked: 10,000 targets take 8 s."""
@@ -30,132 +30,135 @@ RELOAD_TOO_SLOW: Final = (
     "is a disk stuck that holds one of them?"
 )
 
-RELOAD_BROKE: Final = "the reload broke on our side: please report this, with the traceback that the log shows"
+RELOAD_BROKE: Final = "the reload failed because of a defect of the exporter: please report the traceback in the log"
 RELOAD_STOPPED: Final = "the exporter is stopping"
-GOES_ON: Final = "the config is not reloaded, the one before goes on"
+OLD_CONFIG_STAYS: Final = "the config is not reloaded, the one before stays in force"
 
 
 Load = Callable[[], LoadedConfig]
-"""Reads the config anew; raises Unloadable. Called in a thread."""
+"""Reads the config again, in a thread; raises ConfigLoadError."""
 
 
 def nothing_to_load() -> LoadedConfig:
-    """For an exporter whose plan stands in no file."""
+    """For an exporter whose plan comes from no file."""
     raise ConfigLoadError(["there is no config file to load"])
 
 
 @dataclass(frozen=True, slots=True)
 class ReloadOutcome:
-    """How a reload went: what is answered."""
+    """How a reload ended; `sentences` are the answer to its request."""
 
     successful: bool
     sentences: tuple[str, ...]
 
 
-Tell = Callable[[ReloadOutcome], Awaitable[None]]
+Report = Callable[[ReloadOutcome], Awaitable[None]]
 
 
 class Reloader:
-    """Reloads the config when asked to; nothing before `open`. `forget`: lets go of files that no target names.
+    """Reloads the config on request, and not before `open`.
 
-    `tell`: hears how each went. `reads`: true while a config is being read and checked.
+    `forget`: drops the contents of files that no target names any more. `report`: is called with each outcome.
+    `is_reading`: True while a config is being read and checked.
     """
 
-    def __init__(self, ground: Services, swap: PlanApplier, load: Load, forget: Callable[[], None], tell: Tell) -> None:
-        self._ground = ground
-        self._swap = swap
+    def __init__(
+        self, services: Services, applier: PlanApplier, load: Load, forget: Callable[[], None], report: Report
+    ) -> None:
+        self._services = services
+        self._applier = applier
         self._load = load
         self._forget = forget
-        self._tell = tell
-        self.reads = False
+        self._report = report
+        self.is_reading = False
         self._opened = asyncio.Event()
         self._current: asyncio.Task[ReloadOutcome] | None = None
         self._next: asyncio.Task[ReloadOutcome] | None = None
 
     def open(self) -> None:
-        """From now on what was asked for is done."""
+        """Carry out requests from now on, including those made before."""
         self._opened.set()
 
-    def ask(self) -> "asyncio.Task[ReloadOutcome]":
-        """The reload that begins next; cancel it not: others may have asked for it too."""
+    def request_reload(self) -> "asyncio.Task[ReloadOutcome]":
+        """The reload that begins next. Do not cancel it: other requests may share it."""
         if self._next is None:
-            self._next = asyncio.create_task(self._after(self._current), name="reload")
+            self._next = asyncio.create_task(self._run_after(self._current), name="reload")
         return self._next
 
     async def reload(self) -> ReloadOutcome:
-        """How the next reload went."""
-        task = self.ask()
+        """Wait for the next reload and return its outcome."""
+        task = self.request_reload()
         await asyncio.wait({task})
         return ReloadOutcome(False, (RELOAD_STOPPED,)) if task.cancelled() else task.result()
 
     @property
     def wanted(self) -> Mapping[str, Job]:
-        """The jobs of the last config that could be used, by name."""
-        return self._swap.wanted
+        """The jobs of the last usable config, by name."""
+        return self._applier.wanted
 
     async def close(self) -> None:
-        """Give up what runs and what was asked for."""
+        """Cancel the running and the requested reload."""
         tasks = [task for task in (self._current, self._next) if task is not None]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _after(self, before: "asyncio.Task[ReloadOutcome] | None") -> ReloadOutcome:
+    async def _run_after(self, previous: "asyncio.Task[ReloadOutcome] | None") -> ReloadOutcome:
         await self._opened.wait()
-        if before is not None:
-            await asyncio.wait({before})
+        if previous is not None:
+            await asyncio.wait({previous})
         self._current, self._next = self._next, None
-        reloaded = await self._tried()
-        await self._tell(reloaded)
-        return reloaded
+        outcome = await self._try_reload()
+        await self._report(outcome)
+        return outcome
 
-    async def _tried(self) -> ReloadOutcome:
+    async def _try_reload(self) -> ReloadOutcome:
         try:
-            return await self._reloaded()
+            return await self._load_and_apply()
         except ConfigLoadError as problem:
-            return self._refused(problem.sentences)
+            return self._record_failure(problem.sentences)
         except Exception:
-            _logger.exception("a reload broke on our side: please report this")
-            return self._refused((RELOAD_BROKE,))
+            _logger.exception("a reload failed because of a defect of the exporter: please report this")
+            return self._record_failure((RELOAD_BROKE,))
 
-    async def _reloaded(self) -> ReloadOutcome:
-        self.reads = True
+    async def _load_and_apply(self) -> ReloadOutcome:
+        self.is_reading = True
         try:
             async with asyncio.timeout(RELOAD_TIMEOUT_SECONDS):
-                change, warnings = await run_in_thread(self._compared)
+                diff, warnings = await run_in_thread(self._load_diff)
         except TimeoutError:
             raise ConfigLoadError([RELOAD_TOO_SLOW]) from None
         finally:
-            self.reads = False
-        await self._swap.make(change)
+            self.is_reading = False
+        await self._applier.apply(diff)
         await run_in_thread(self._forget)
-        self._ground.metrics.record_reload(self._ground.clock.wall(), successful=True)
+        self._services.metrics.record_reload(self._services.clock.wall(), successful=True)
         for warning in warnings:
             _logger.warning("%s", warning)
-        words = f"reloaded: {_in_words(change)}"
-        _logger.info("%s", words, extra={"keys": {"targets": len(change.jobs)}})
-        return ReloadOutcome(True, (words, *(f"warning: {warning}" for warning in warnings)))
+        sentence = f"reloaded: {_diff_text(diff)}"
+        _logger.info("%s", sentence, extra={"keys": {"targets": len(diff.jobs)}})
+        return ReloadOutcome(True, (sentence, *(f"warning: {warning}" for warning in warnings)))
 
-    def _compared(self) -> tuple[PlanDiff, tuple[str, ...]]:
-        """What is to be done; in a thread, where the plan's other parts are let go of too."""
+    def _load_diff(self) -> tuple[PlanDiff, tuple[str, ...]]:
+        """The difference and the config's warnings; in a thread, which also frees the rest of the loaded config."""
         loaded = self._load()
-        return plan_diff(self._swap.wanted, loaded.plan), loaded.warnings
+        return plan_diff(self._applier.wanted, loaded.plan), loaded.warnings
 
-    def _refused(self, sentences: Sequence[str]) -> ReloadOutcome:
-        self._ground.metrics.record_reload(self._ground.clock.wall(), successful=False)
-        _logger.error("%s", GOES_ON, extra={"keys": {"mistakes": len(sentences)}})
+    def _record_failure(self, sentences: Sequence[str]) -> ReloadOutcome:
+        self._services.metrics.record_reload(self._services.clock.wall(), successful=False)
+        _logger.error("%s", OLD_CONFIG_STAYS, extra={"keys": {"mistakes": len(sentences)}})
         for sentence in sentences:
             _logger.error("%s", sentence)
-        return ReloadOutcome(False, (GOES_ON, *sentences))
+        return ReloadOutcome(False, (OLD_CONFIG_STAYS, *sentences))
 
 
-def _in_words(change: PlanDiff) -> str:
-    """`recomputed` may be all targets of a host, and is nobody's own change: without names."""
-    came, changed = ([job.name for job in part] for part in (change.came, change.changed))
-    named = {"came": came, "went": change.went, "changed": changed}
+def _diff_text(diff: PlanDiff) -> str:
+    """Numbers and names; recomputed targets, which may be all of a host, without names."""
+    added, changed = ([job.name for job in jobs] for jobs in (diff.added, diff.changed))
+    named = {"added": added, "removed": diff.removed, "changed": changed}
     parts = [f"{len(names)} {what} ({_some(names)})" for what, names in named.items() if names]
-    if change.recomputed:
-        parts.append(f"{len(change.recomputed)} adjusted")
+    if diff.recomputed:
+        parts.append(f"{len(diff.recomputed)} adjusted")
     return ", ".join(parts) or "no target has changed"
 
 

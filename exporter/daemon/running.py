@@ -16,7 +16,7 @@ from exporter.daemon.reloading import Load, Reloader, ReloadOutcome, nothing_to_
 from exporter.daemon.result_dispatcher import ResultDispatcher, ResultListeners
 from exporter.daemon.services import Services
 from exporter.daemon.startup_gate import StartupGate
-from exporter.daemon.status_source import identities
+from exporter.daemon.status_source import identity_statuses
 from exporter.files import MAX_UNCHECKED_SECONDS, TLS_CONTEXTS, KeyRing
 from exporter.history import History
 from exporter.host import Clock, LoopLagMonitor, SystemdNotifier, collect_garbage, cooperatively, raise_descriptor_limit
@@ -36,31 +36,33 @@ if TYPE_CHECKING:
 _logger = logging.getLogger("exporter.daemon")
 
 SPARE_DESCRIPTORS: Final = 64 + MAX_CONNECTIONS
-"""Descriptors that sessions leave for files, look-ups and the connections of the HTTP side."""
+"""Descriptors reserved for files, look-ups and the connections of the HTTP server."""
 
 ON_DEMAND_ONE_IN: Final = 4
-"""Of all sessions that may be open at once, a quarter may be asked for over HTTP: the schedule is not crowded out."""
+"""One in this many of the sessions open at once may be on demand, so that they do not crowd out the schedule."""
 
 FIRST_SESSIONS_WAIT: Final = (
-    "the first sessions wait for a scrape of /metrics, %s at most; --startup.delay=0s: for nothing"
+    "the first sessions wait for a scrape of /metrics, %s at most; with --startup.delay=0s they begin at once"
 )
-"""So that counters are seen at 0 before they count: an increase from nothing is none to Prometheus."""
+"""A counter must be scraped at 0 before it counts, or Prometheus sees no increase."""
 
 STALE_SECONDS: Final = 300.0
 STALE_CYCLES: Final = 3
-"""Sessions of an earlier process say nothing of now if so many seconds, and intervals, have passed since the last."""
+"""An outage is restored if its last session is no older than these seconds, or this many intervals if that is more."""
 
 HOUSEKEEPING_SECONDS: Final = 5.0
-"""Seconds between two looks at what the ledger says of each identity."""
+"""Seconds between two updates of the identities' metrics from the ledger."""
 
 
 @dataclass(frozen=True, slots=True)
 class DaemonOptions:
     """How to run.
 
-    `startup_delay`: seconds that new targets wait, for a scrape too; 0 starts sessions at once. `timeout_offset`:
-    seconds by which /probe answers before the scrape that asks gives up. `history_file`: keeps the history over
-    restarts. `load`: reads the config anew. `lifecycle`: HTTP clients may ask for that.
+    `startup_delay`: seconds that new targets wait, and then for a scrape; 0 starts sessions at once.
+    `timeout_offset`: seconds by which /probe answers before its scrape times out.
+    `history_file`: stores the history over restarts; None: it is not stored.
+    `load`: reads the config again.
+    `lifecycle`: whether HTTP clients may ask for a reload.
     """
 
     listen: ListenAddress | ListenOptions
@@ -81,7 +83,7 @@ class Daemon:
     ) -> None:
         clock = clock or Clock()
         self._options = options
-        self._ground = Services(
+        self._services = Services(
             jobs={job.name: job for job in plan.jobs},
             metrics=Metrics(__version__),
             history=History(),
@@ -89,215 +91,219 @@ class Daemon:
             clock=clock,
             resolver=Resolver(),
         )
-        self._chores: list[asyncio.Task[None]] = []
-        self._dead = ""
+        self._background_tasks: list[asyncio.Task[None]] = []
+        self._dead_task = ""
         self._server: WebServer | None = None
         self._started = AsyncExitStack()
         self._stopping = False
         self._notifier = SystemdNotifier()
         self._loop_watch = LoopLagMonitor(clock.monotonic)
-        self._file = _history_file(options.history_file, self._ground)
-        keep = self._file.add if self._file else _nobody
-        self._told = ResultDispatcher(self._ground, ResultListeners(options.on_result, options.on_skip, keep))
-        self._keys = KeyRing(fresh=MAX_UNCHECKED_SECONDS, now=clock.monotonic)
-        ground, late = self._ground, self._loop_watch.max_lag_seconds
-        self._prober = Prober(ground.state, self._keys, ground.resolver, clock, self._told.opened, late=late)
-        asked = Prober(ground.state, self._keys, ground.resolver, clock, lambda *_: None, late=late)
-        self._sessions = OnDemandProbes(ground, asked, self._room)
+        self._history_file = _open_history(options.history_file, self._services)
+        keep = self._history_file.add if self._history_file else _discard
+        self._dispatcher = ResultDispatcher(self._services, ResultListeners(options.on_result, options.on_skip, keep))
+        self._key_ring = KeyRing(fresh=MAX_UNCHECKED_SECONDS, now=clock.monotonic)
+        services, keys, late = self._services, self._key_ring, self._loop_watch.max_lag_seconds
+        self._prober = Prober(services.state, keys, services.resolver, clock, self._dispatcher.opened, late=late)
+        uncounted = Prober(services.state, keys, services.resolver, clock, lambda *_: None, late=late)
+        self._on_demand = OnDemandProbes(services, uncounted, self._has_capacity)
         self._scheduler = Scheduler(
             plan.jobs,
             self._prober.run,
-            self._told,
+            self._dispatcher,
             clock,
-            most=_most(plan.max_sessions),
-            others=lambda: self._sessions.in_flight,
+            most=_session_limit(plan.max_sessions),
+            others=lambda: self._on_demand.in_flight,
         )
-        self._newcomers = StartupGate(options.startup_delay, self._scheduler.begin, self._ended)
-        self._reloading = Reloader(self._ground, self._swap(plan), options.load, self._forget, self._tell_systemd)
-        self._desk = HttpApi(
-            ground,
-            HealthCallbacks(stopping=lambda: self._stopping, ill=self._unhealthy_reason, look=self._scheduler.look),
-            self._newcomers,
-            sessions=self._sessions,
+        self._startup_gate = StartupGate(options.startup_delay, self._scheduler.begin, self._on_task_end)
+        applier = self._plan_applier(plan)
+        self._reloader = Reloader(services, applier, options.load, self._forget_files, self._report_reload)
+        self._http_api = HttpApi(
+            services,
+            HealthCallbacks(lambda: self._stopping, self._unhealthy_reason, self._scheduler.look),
+            self._startup_gate,
+            on_demand=self._on_demand,
             timeout_offset=options.timeout_offset,
-            reload=self._reloading.reload if options.lifecycle else None,
+            reload=self._reloader.reload if options.lifecycle else None,
         )
 
-    def _swap(self, plan: Plan) -> PlanApplier:
+    def _plan_applier(self, plan: Plan) -> PlanApplier:
         return PlanApplier(
-            self._ground,
+            self._services,
             self._scheduler,
-            self._told,
-            self._newcomers,
+            self._dispatcher,
+            self._startup_gate,
             delay=self._options.startup_delay,
-            most=_most,
+            session_limit=_session_limit,
             wanted={job.name: job for job in plan.jobs},
         )
 
     @property
     def url(self) -> str:
-        """Where the HTTP side listens; empty before the start."""
+        """The URL of the HTTP server; empty before the start."""
         return self._server.url if self._server else ""
 
     async def start(self) -> None:
-        """Prime the series, listen, and begin cycles after the start-up wait. Raises ListenProblem; `stop` then too."""
-        self._started.callback(self._ground.state.close)
-        if self._file is not None:
-            self._started.push_async_callback(self._file.close)
-        self._prime()
-        self._server = await WebServer.start(self._options.listen, self._desk)
+        """Make the series, listen, and begin cycles after the start-up delay.
+
+        Raises ListenError; `stop` must be called then too.
+        """
+        self._started.callback(self._services.state.close)
+        if self._history_file is not None:
+            self._started.push_async_callback(self._history_file.close)
+        self._make_series()
+        self._server = await WebServer.start(self._options.listen, self._http_api)
         self._started.push_async_callback(self._server.close)
         self._started.push_async_callback(self._end_background_tasks)
-        self._started.push_async_callback(self._sessions.stopped)
+        self._started.push_async_callback(self._on_demand.wait_stopped)
         self._started.push_async_callback(self._scheduler.stop)
-        self._started.push_async_callback(self._newcomers.close)
-        self._started.push_async_callback(self._reloading.close)
-        background_tasks = {
-            "begin": self._begin(),
-            "watch_loop": self._loop_watch.run(self._lag),
+        self._started.push_async_callback(self._startup_gate.close)
+        self._started.push_async_callback(self._reloader.close)
+        coroutines = {
+            "begin": self._restore_and_begin(),
+            "watch_loop": self._loop_watch.run(self._record_lag),
             "tidy": self._housekeeping(),
-            "garbage": collect_garbage(lambda: self._in_flight == 0, lambda: self._reloading.reads),
+            "garbage": collect_garbage(lambda: self._in_flight == 0, lambda: self._reloader.is_reading),
             "watchdog": self._notifier.run_watchdog(lambda: self._unhealthy_reason() is None),
         }
-        if self._file is not None:
-            background_tasks["history"] = self._file.run()
-        self._chores = [asyncio.create_task(chore, name=name) for name, chore in background_tasks.items()]
-        for chore in self._chores:
-            chore.add_done_callback(self._ended)
+        if self._history_file is not None:
+            coroutines["history"] = self._history_file.run()
+        self._background_tasks = [asyncio.create_task(task, name=name) for name, task in coroutines.items()]
+        for task in self._background_tasks:
+            task.add_done_callback(self._on_task_end)
         where = {"listen": self._server.addresses, "url": self.url}
-        keys = {"version": __version__, "targets": len(self._ground.jobs), **where}
+        keys = {"version": __version__, "targets": len(self._services.jobs), **where}
         _logger.info("listening", extra={"keys": keys})
-        if self._newcomers.longest:
-            _logger.info(FIRST_SESSIONS_WAIT, span(self._newcomers.longest))
+        if self._startup_gate.max_wait:
+            _logger.info(FIRST_SESSIONS_WAIT, span(self._startup_gate.max_wait))
         await self._notifier.notify("READY=1", self._status)
 
     def rest_of(self, result: Result) -> tuple[Holdup, float | None] | None:
-        """Why the next turns of the result's identity send no token, and until when; None: they do."""
-        job = self._ground.jobs.get(result.target)
+        """Why sessions of the result's identity send no token now, and until when; None if they do."""
+        job = self._services.jobs.get(result.target)
         if job is None or result.identity is None:
             return None
-        (one,) = identities(self._ground, job, (result.identity,))
-        return None if one.holdup is None else (one.holdup, one.until)
+        (status,) = identity_statuses(self._services, job, (result.identity,))
+        return None if status.holdup is None else (status.holdup, status.until)
 
     def reload(self) -> None:
-        """Have the config read anew, soon; the log says how it went. Before the start is over it waits for that."""
+        """Request a reload, which waits for the end of the start; the log shows its outcome."""
         if not self._stopping:
-            self._reloading.ask()
+            self._reloader.request_reload()
 
     async def stop(self) -> None:
-        """Not ready, no new session, running ones finish or are closed with 1000; then the HTTP side ends.
+        """Stop: not ready, no new session, running ones finish or are closed with 1000; then the HTTP server stops.
 
         A second call does nothing.
         """
         if not self._stopping:
             self._stopping = True
-            self._sessions.stop()
+            self._on_demand.stop()
             await self._notifier.notify("STOPPING=1", "STATUS=running sessions are being closed")
         await self._started.aclose()
 
-    def _prime(self) -> None:
-        for job in list(self._ground.jobs.values()):
-            self._told.came(job)
-        self._ground.metrics.record_reload(self._ground.clock.wall(), successful=True)
-        self._scheduler.announce(self._ground.clock.wall() + self._options.startup_delay)
+    def _make_series(self) -> None:
+        for job in list(self._services.jobs.values()):
+            self._dispatcher.add_target(job)
+        self._services.metrics.record_reload(self._services.clock.wall(), successful=True)
+        self._scheduler.announce(self._services.clock.wall() + self._options.startup_delay)
 
-    # Chores ---------------------------------------------------------------------------------------------------------
+    # Background tasks -----------------------------------------------------------------------------------------------
 
-    async def _begin(self) -> None:
-        """What the history's file holds is read before the first session."""
-        if self._file is not None:
-            await self._file.load(tuple(self._ground.jobs))
-            async for job in cooperatively(list(self._ground.jobs.values())):
-                self._recall_outages(job)
-                self._ground.news.of(job.name)
-        self._ground.news.begins_by = self._ground.clock.wall() + self._newcomers.longest
-        self._newcomers.expect(self._ground.jobs)
-        self._reloading.open()
+    async def _restore_and_begin(self) -> None:
+        """Load the stored history, then let the first sessions begin."""
+        if self._history_file is not None:
+            await self._history_file.load(tuple(self._services.jobs))
+            async for job in cooperatively(list(self._services.jobs.values())):
+                self._restore_outages(job)
+                self._services.changes.record(job.name)
+        self._services.changes.begins_by = self._services.clock.wall() + self._startup_gate.max_wait
+        self._startup_gate.add(self._services.jobs)
+        self._reloader.open()
 
-    def _recall_outages(self, job: Job) -> None:
-        """An outage that stood a moment ago stands: a restart in the middle of one is no second page."""
-        results = self._ground.history.recent(job.name)
-        begin = self._ground.clock.wall() - max(STALE_SECONDS, STALE_CYCLES * job.interval)
+    def _restore_outages(self, job: Job) -> None:
+        """Continue a recent outage, so that a restart in the middle of it sends no second alert."""
+        results = self._services.history.recent(job.name)
+        begin = self._services.clock.wall() - max(STALE_SECONDS, STALE_CYCLES * job.interval)
         if results and results[-1].started_at >= begin:
-            self._ground.metrics.restore_outages(job.name, results)
+            self._services.metrics.restore_outages(job.name, results)
 
     async def _housekeeping(self) -> None:
         while True:
-            async for name in cooperatively(list(self._ground.jobs)):
-                job = self._ground.jobs.get(name)
+            async for name in cooperatively(list(self._services.jobs)):
+                job = self._services.jobs.get(name)
                 if job is not None:
-                    self._told.tell_identities(job, job.identities)
-            self._prober.forget_all_but(self._ground.jobs.values())
+                    self._dispatcher.update_identities(job, job.identities)
+            self._prober.forget_all_but(self._services.jobs.values())
             await asyncio.sleep(HOUSEKEEPING_SECONDS)
-            async for _ in cooperatively(self._ground.state.ledger.prune_in_steps(self._ground.clock.wall())):
+            async for _ in cooperatively(self._services.state.ledger.prune_in_steps(self._services.clock.wall())):
                 pass
-            with self._ground.state.transaction():
-                pass  # what others have written
+            with self._services.state.transaction():
+                pass  # reads what other processes have written
 
-    def _lag(self, seconds: float) -> None:
-        self._ground.metrics.set_loop_lag(seconds)
+    def _record_lag(self, seconds: float) -> None:
+        self._services.metrics.set_loop_lag(seconds)
         self._scheduler.look()
 
     @property
     def _in_flight(self) -> int:
-        return self._scheduler.in_flight + self._sessions.in_flight
+        return self._scheduler.in_flight + self._on_demand.in_flight
 
-    def _room(self) -> bool:
-        """Whether a session that no schedule asked for may be opened: they are a part of the most, never all of it."""
-        most = self._scheduler.most
-        return self._in_flight < most and self._sessions.in_flight < max(1, most // ON_DEMAND_ONE_IN)
+    def _has_capacity(self) -> bool:
+        """Whether an on-demand session may be opened."""
+        limit = self._scheduler.most
+        return self._in_flight < limit and self._on_demand.in_flight < max(1, limit // ON_DEMAND_ONE_IN)
 
     @property
     def _status(self) -> str:
-        """What `systemctl status` shows."""
-        return f"STATUS={count(len(self._ground.jobs), 'target')}, listening on {self.url}"
+        """The line that `systemctl status` shows."""
+        return f"STATUS={count(len(self._services.jobs), 'target')}, listening on {self.url}"
 
-    async def _tell_systemd(self, reloaded: ReloadOutcome) -> None:
-        """Its own `reload` is over before ours is, and never fails: the status is where it can be seen."""
-        how = "" if reloaded.successful else f"; {reloaded.sentences[0]}"
-        await self._notifier.notify(self._status + how)
+    async def _report_reload(self, outcome: ReloadOutcome) -> None:
+        """Show a failed reload in the status: `systemctl reload` has ended before the reload, and never fails."""
+        failure = "" if outcome.successful else f"; {outcome.sentences[0]}"
+        await self._notifier.notify(self._status + failure)
 
-    def _forget(self) -> None:
-        """Let go of the keys and certificates that no target names any more; in a thread."""
-        targets = [job.target for job in self._reloading.wanted.values()]
-        self._keys.forget_all_but(target.auth.source for target in targets if target.auth is not None)
+    def _forget_files(self) -> None:
+        """Drop the keys and certificates that no target names any more; in a thread."""
+        targets = [job.target for job in self._reloader.wanted.values()]
+        self._key_ring.forget_all_but(target.auth.source for target in targets if target.auth is not None)
         TLS_CONTEXTS.forget_all_but(target.tls for target in targets)
 
-    def _ended(self, chore: asyncio.Task[None]) -> None:
-        """A task ends by itself if it breaks, or has done what it was for."""
-        if not chore.cancelled() and chore.exception() is not None:
-            self._dead = chore.get_name()
-            _logger.error("the task %s has died: please report this", self._dead, exc_info=chore.exception())
+    def _on_task_end(self, task: asyncio.Task[None]) -> None:
+        """Log a task that has died, and remember it for the health check."""
+        if not task.cancelled() and task.exception() is not None:
+            self._dead_task = task.get_name()
+            _logger.error("the task %s has died: please report this", self._dead_task, exc_info=task.exception())
 
     def _unhealthy_reason(self) -> str | None:
-        if self._dead:
-            return f"the task {self._dead} has died, see the log: restart"
+        if self._dead_task:
+            return f"the task {self._dead_task} has died, see the log: restart"
         if not self._stopping and not self._scheduler.alive:
             return "cycles fall due and none is started: restart"
         return None
 
     async def _end_background_tasks(self) -> None:
-        for chore in self._chores:
-            chore.cancel()
-        await asyncio.gather(*self._chores, return_exceptions=True)
+        for task in self._background_tasks:
+            task.cancel()
+        await asyncio.gather(*self._background_tasks, return_exceptions=True)
 
 
-def _history_file(path: Path | None, ground: Services) -> "HistoryFile | None":
-    """The file that keeps the history, if one does."""
+def _open_history(path: Path | None, services: Services) -> "HistoryFile | None":
+    """The file that stores the history; None if the history is not stored."""
     if path is None:
         return None
-    from exporter.state.history_file import HistoryFile  # noqa: PLC0415 - SQLite is loaded by who keeps a history
+    from exporter.state.history_file import HistoryFile  # noqa: PLC0415 - SQLite is loaded only when it is used
 
-    return HistoryFile(path, ground.history, wall=ground.clock.wall)
-
-
-def _nobody(_: Result) -> None:
-    """Keep nothing."""
+    return HistoryFile(path, services.history, wall=services.clock.wall)
 
 
-def _most(wished: int) -> int:
-    """How many sessions there may be at once."""
-    most = max(1, min(wished, raise_descriptor_limit() - SPARE_DESCRIPTORS))
-    if most < wished:
-        _logger.warning("at most %d sessions at once, not max_sessions: raise the limit of open files", most)
-    return most
+def _discard(_: Result) -> None:
+    """Store nothing."""
+
+
+def _session_limit(wanted: int) -> int:
+    """The number of sessions that may be open at once: `wanted`, or fewer if descriptors are short."""
+    limit = max(1, min(wanted, raise_descriptor_limit() - SPARE_DESCRIPTORS))
+    if limit < wanted:
+        _logger.warning("at most %d sessions at once, not max_sessions: raise the limit of open files", limit)
+    return limit

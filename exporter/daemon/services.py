@@ -1,4 +1,4 @@
-"""What the files of this package share."""
+"""What the modules of this package share."""
 
 from dataclasses import dataclass, field
 
@@ -13,7 +13,7 @@ from exporter.state import LedgerFile
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """`jobs`: by name, those that run now, in the order of the config."""
+    """`jobs`: those that run now, by name, in the order of the config."""
 
     jobs: dict[str, Job]
     metrics: Metrics
@@ -21,4 +21,4 @@ class Services:
     state: LedgerFile
     clock: Clock
     resolver: Resolver
-    news: ChangeLog = field(default_factory=ChangeLog)
+    changes: ChangeLog = field(default_factory=ChangeLog)

@@ -1,8 +1,8 @@
-"""Targets that wait before their first session: all at the start, those that a reload adds later.
+"""Delays the first session of new targets: of all at the start, later of those that a reload adds.
 
-Rule 1: they wait for the delay and for one scrape that shows their zeros, `FIRST_SCRAPE_SECONDS` at most; for nothing
-if the delay is 0 (docs/design.md#schedule). Rule 2: who was taken away meanwhile does not begin, even if one of its
-name came after it.
+Rule 1: a target waits for the delay and for one scrape that shows its zeros, `FIRST_SCRAPE_SECONDS` at most; with a
+delay of 0 it does not wait (docs/design.md#schedule). Rule 2: a target that is removed while it waits does not begin,
+even if another of its name has been added since.
 """
 
 import asyncio
@@ -14,12 +14,12 @@ from typing import Final
 from exporter.host import cooperatively
 
 FIRST_SCRAPE_SECONDS: Final = 60.0
-"""Seconds after which the first session waits no longer for a scrape."""
+"""Seconds after which the first session no longer waits for a scrape."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _AddedTargets:
-    """Targets that came at one moment. `since`: of the loop's clock."""
+    """Targets that were added together; `since`: the loop's time at that moment."""
 
     since: float
     names: dict[str, None]
@@ -27,48 +27,50 @@ class _AddedTargets:
 
 
 class StartupGate:
-    """Lets targets begin, each by its name, when they have waited. `died`: told of a task that has ended by itself."""
+    """Calls `begin` with the name of each target that has waited; `on_end` is called with each task that has ended."""
 
-    def __init__(self, delay: float, begin: Callable[[str], None], died: Callable[[asyncio.Task[None]], None]) -> None:
+    def __init__(
+        self, delay: float, begin: Callable[[str], None], on_end: Callable[[asyncio.Task[None]], None]
+    ) -> None:
         self._delay = delay
         self._begin = begin
-        self._died = died
+        self._on_end = on_end
         self._waiting: dict[asyncio.Task[None], _AddedTargets] = {}
 
     @property
-    def longest(self) -> float:
-        """Seconds that they wait at most."""
+    def max_wait(self) -> float:
+        """Seconds that a target waits at most."""
         return max(self._delay, FIRST_SCRAPE_SECONDS) if self._delay > 0 else 0.0
 
     def starts_within(self, name: str) -> float | None:
-        """Seconds until this target begins at the latest; None: it does not wait."""
+        """Seconds until this target begins at the latest; None if it does not wait."""
         now = asyncio.get_running_loop().time()
         for batch in self._waiting.values():
             if name in batch.names:
-                longest = self._delay if batch.scraped.is_set() else self.longest
-                return max(0.0, batch.since + longest - now)
+                wait = self._delay if batch.scraped.is_set() else self.max_wait
+                return max(0.0, batch.since + wait - now)
         return None
 
-    def expect(self, names: Iterable[str]) -> None:
-        """These have just come."""
+    def add(self, names: Iterable[str]) -> None:
+        """Let these new targets wait from now on."""
         batch = _AddedTargets(asyncio.get_running_loop().time(), dict.fromkeys(names))
         task = asyncio.create_task(self._wait(batch), name="begin")
         self._waiting[task] = batch
-        task.add_done_callback(self._over)
+        task.add_done_callback(self._remove_batch)
 
-    def forget(self, name: str) -> None:
-        """A target has gone."""
+    def remove(self, name: str) -> None:
+        """Do not begin this target; it has been removed."""
         for batch in self._waiting.values():
             batch.names.pop(name, None)
 
-    def scraped(self, since: float) -> None:
-        """A scrape has been served, of the figures at a moment of the loop's clock."""
+    def record_scrape(self, read_at: float) -> None:
+        """Note a served scrape, whose samples were read at `read_at` in the loop's time."""
         for batch in self._waiting.values():
-            if since >= batch.since:
+            if read_at >= batch.since:
                 batch.scraped.set()
 
     async def close(self) -> None:
-        """Nobody begins any more."""
+        """Begin no more targets."""
         for task in self._waiting:
             task.cancel()
         await asyncio.gather(*self._waiting, return_exceptions=True)
@@ -83,6 +85,6 @@ class StartupGate:
             if name in batch.names:
                 self._begin(name)
 
-    def _over(self, task: asyncio.Task[None]) -> None:
+    def _remove_batch(self, task: asyncio.Task[None]) -> None:
         del self._waiting[task]
-        self._died(task)
+        self._on_end(task)

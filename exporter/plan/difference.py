@@ -1,7 +1,6 @@
-"""What another plan asks for: targets that come, go, or change.
+"""The difference between the running jobs and another plan: targets added, removed or changed.
 
-Rule 1: a target is the one of the same name. Rule 2: what is unchanged is the job that was there, so that nobody who
-holds it notices.
+Rule 1: targets of the same name are the same target. Rule 2: an unchanged target keeps its job object.
 """
 
 from collections.abc import Mapping
@@ -13,14 +12,15 @@ from exporter.plan.planning import Plan
 
 @dataclass(frozen=True, slots=True)
 class PlanDiff:
-    """`came`, `changed`, `recomputed`: jobs; `went`: names. `jobs`: all that are wanted, in the order of the config.
+    """The difference between two plans.
 
-    `recomputed`: nothing of their own has changed, but what the other targets leave them: slots of a user, connects of
-    a host.
+    `removed`: names.
+    `recomputed`: jobs whose own settings are unchanged, but other targets leave them other slots or connects.
+    `jobs`: every job of the new plan, in the order of the config.
     """
 
-    came: tuple[Job, ...]
-    went: tuple[str, ...]
+    added: tuple[Job, ...]
+    removed: tuple[str, ...]
     changed: tuple[Job, ...]
     recomputed: tuple[Job, ...]
     jobs: Mapping[str, Job]
@@ -32,8 +32,8 @@ def plan_diff(before: Mapping[str, Job], wanted: Plan) -> PlanDiff:
     jobs = {job.name: _kept(before.get(job.name), job) for job in wanted.jobs}
     known = [job for job in jobs.values() if job.name in before and job is not before[job.name]]
     return PlanDiff(
-        came=tuple(job for job in jobs.values() if job.name not in before),
-        went=tuple(name for name in before if name not in jobs),
+        added=tuple(job for job in jobs.values() if job.name not in before),
+        removed=tuple(name for name in before if name not in jobs),
         changed=tuple(job for job in known if job.target is not before[job.name].target),
         recomputed=tuple(job for job in known if job.target is before[job.name].target),
         jobs=jobs,

@@ -163,8 +163,8 @@ class LivePage:
         fresh = await self._rendered(view.opened, stale)
         if own != known.health:
             fresh["health"] = json.dumps(health(own, now))
-        if view.head != known.head or known.health is None or own.ill != known.health.ill:
-            fresh["summary"] = json.dumps(summary(view.head, own.ill))
+        if view.head != known.head or known.health is None or own.unhealthy_reason != known.health.unhealthy_reason:
+            fresh["summary"] = json.dumps(summary(view.head, own.unhealthy_reason))
         reordered = list(known.opened) != list(view.opened)
         if fresh or reordered:
             known.tick += 1
@@ -204,7 +204,7 @@ class LivePage:
             missing = [name for name in known.opened if place(name) not in known.pieces]
             pieces = await self._rendered(known.opened, missing)
             if known.head is not None and known.health is not None:
-                pieces["summary"] = json.dumps(summary(known.head, known.health.ill))
+                pieces["summary"] = json.dumps(summary(known.head, known.health.unhealthy_reason))
                 pieces["health"] = json.dumps(health(known.health, now))
             for key, text in pieces.items():
                 known.pieces.setdefault(key, (known.tick, text))

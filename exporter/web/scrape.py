@@ -26,7 +26,7 @@ class ScrapeEndpoint:
         await response.prepare(request)
         if request.method == "GET":
             await self._send(page, response, packed=packed)
-            self._site.scraped(page.since)
+            self._site.record_scrape(page.since)
         return response
 
     async def close(self) -> None:

@@ -51,7 +51,7 @@ class WebServer:
     def __init__(self, site: Site, paths: WebPaths, door: AccessControl) -> None:
         self._door = door
         self._scrapes = ScrapeEndpoint(site)
-        self._status = StatusPages(site.board, paths.metrics, door.still_lets_in)
+        self._status = StatusPages(site.status_board, paths.metrics, door.still_lets_in)
         app = web.Application(
             middlewares=[_answered, _attended, _guarded, door.authenticate, _spoken],
             client_max_size=MAX_HEAD_BYTES_SENT,
@@ -139,7 +139,7 @@ def _routes(site: Site, scrapes: ScrapeEndpoint) -> list[web.RouteDef]:
         web.post("/-/reload", reload),
         web.put("/-/reload", reload),
         web.post("/api/check", check),
-        web.get("/api/results", ResultsEndpoint(site.recent).answer),
+        web.get("/api/results", ResultsEndpoint(site.result_source).answer),
     ]
 
 

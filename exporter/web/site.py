@@ -44,14 +44,14 @@ class Site(Protocol):
     """Who is asked."""
 
     @property
-    def board(self) -> StatusBoard:
+    def status_board(self) -> StatusBoard:
         """What the status page shows."""
 
     @property
     def metric_source(self) -> MetricSource:
         """What a scrape is made of."""
 
-    def scraped(self, since: float) -> None:
+    def record_scrape(self, read_at: float) -> None:
         """GET on the metrics has been answered, with the figures of a moment of the loop's clock."""
 
     def ready(self) -> HttpReply:
@@ -60,7 +60,7 @@ class Site(Protocol):
     def healthy(self) -> HttpReply:
         """Whether we do our work; how targets do says nothing of that."""
 
-    def recent(self) -> ResultSource:
+    def result_source(self) -> ResultSource:
         """The last results of every target."""
 
     async def probe(self, question: ProbeQuery) -> HttpReply:

@@ -328,7 +328,7 @@ async def by_part(aim, sessions):
         await spread(session, 2 * TARGETS, aim.in_flight)
         results.clear()
         whole = await taken(session, sessions, aim.in_flight)
-        jobs = list(running._ground.jobs.values())
+        jobs = list(running._services.jobs.values())
         asked = [asking(jobs[number % len(jobs)], number) for number in range(sessions)]
         parts = {
             **booked(aim, asked, results),
@@ -421,16 +421,16 @@ def sinks(running, results):
     """What the daemon tells of a session: everything, and the three greatest of it."""
 
     def everything(result):
-        running._told.observe(result)
-        running._told.cycle(result)
+        running._dispatcher.observe(result)
+        running._dispatcher.cycle(result)
 
     def keep_it(result):
-        running._ground.history.add(result)
-        running._ground.history.add_cycle(result)
+        running._services.history.add(result)
+        running._services.history.add_cycle(result)
 
     def count_it(result):
-        running._ground.metrics.record_result(result)
-        running._ground.metrics.record_cycle(result)
+        running._services.metrics.record_result(result)
+        running._services.metrics.record_cycle(result)
 
     acts = {"sinks": everything, "  metrics": count_it, "  history": keep_it, "  log": log.session}
     known = [(result,) for result in results]

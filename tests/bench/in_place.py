@@ -83,7 +83,7 @@ DOORS = {
     "verdicts": [(probing, "classify")],
     "result": [(probing, "_result")],
     "metrics": [(Metrics, name) for name in ("record_result", "record_cycle", "set_open_connections")],
-    "identities' gauges": [(ResultDispatcher, "tell_identities")],
+    "identities' gauges": [(ResultDispatcher, "update_identities")],
     "transcript": [(Transcript, name) for name in ("record_received", "record_queued", "record_sent", "frames")],
     "history": [(History, name) for name in ("add", "add_cycle")],
     "log line": [(log, "session")],

@@ -49,7 +49,7 @@ PAINT = "() => performance.getEntriesByName('first-contentful-paint')[0].startTi
 
 def fill(daemon, jobs):
     """Tell the history a hundred sessions of each target."""
-    ground = daemon._ground
+    ground = daemon._services
     for number, job in enumerate(jobs):
         for cycle in range(KNOWN):
             alias = job.identities[cycle % len(job.identities)]
@@ -78,7 +78,7 @@ async def under_test(targets, folder):
         if line == b"rest\n":
             watching.cancel()
         for job in made.jobs:
-            daemon._ground.news.of(job.name)
+            daemon._services.changes.record(job.name)
         daemon._server._status._live._sheets._sheets.clear()  # the next page is made for who asks
         print(json.dumps(turns.taken()), flush=True)
     watching.cancel()

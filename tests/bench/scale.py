@@ -108,7 +108,7 @@ async def under_test(targets, folder):
     await daemon.start()
     for job in made.jobs:
         for refused in (True, False):
-            daemon._ground.metrics.record_result(met(job.name, job.identities[0], refused=refused))
+            daemon._services.metrics.record_result(met(job.name, job.identities[0], refused=refused))
     reader = asyncio.StreamReader()
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
     watching = asyncio.create_task(turns.watch())

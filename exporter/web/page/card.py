@@ -5,6 +5,7 @@ from typing import Final
 
 from websockets.frames import CloseCode
 
+from exporter.budget import IdentityStatus
 from exporter.history.history import OTHER_CODE, CloseKey
 from exporter.report import Explanation, explain, passed
 from exporter.report.evidence import circumstances, evidence
@@ -17,7 +18,7 @@ from exporter.web.page.row import article, query
 from exporter.web.page.timefmt import ago
 from exporter.web.page.timeline import in_words
 from exporter.web.page.transcript import transcript
-from exporter.web.page.values import IdentityRow, TargetCard
+from exporter.web.page.values import TargetCard
 from exporter.web.page.waterfall import bar, waterfall
 
 TONES: Final[Mapping[Verdict, str]] = {Verdict.PASS: "passing", Verdict.FAIL: "failing", Verdict.NONE: "unknown"}
@@ -126,7 +127,7 @@ def _identities(card: TargetCard, now: float) -> Child:
     return [table, *_notes(card, now)]
 
 
-def _identity(identity: IdentityRow) -> Markup:
+def _identity(identity: IdentityStatus) -> Markup:
     budget, held = identity.budget, identity.held
     picture = None if budget is None else bar(0, min(held, budget), budget)
     words = f"{held}" if budget is None else f"{held} of {budget}"

@@ -76,7 +76,7 @@ def _banner(head: PageHead, own: ExporterHealth) -> Markup:
             element("span", noscript, id="live"),
             class_="top",
         ),
-        summary(head, own.ill),
+        summary(head, own.unhealthy_reason),
         element("p", id="spoken", class_="unseen", role="status"),
         class_="banner",
     )

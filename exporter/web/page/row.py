@@ -3,12 +3,13 @@
 from collections.abc import Sequence
 from urllib.parse import quote
 
+from exporter.budget import IdentityStatus
 from exporter.report.formatting import count
 from exporter.web.page.failures import headline
 from exporter.web.page.markup import Child, Markup, element, joined
 from exporter.web.page.timefmt import age_of, clock, since, took
 from exporter.web.page.timeline import strip
-from exporter.web.page.values import IdentityRow, TargetRow
+from exporter.web.page.values import TargetRow
 
 
 def place(name: str) -> str:
@@ -69,7 +70,7 @@ def _last(row: TargetRow, now: float) -> Markup:
     return joined([f"{last.depth} {said}, ", age_of(last.started_at, now), " ago"])
 
 
-def _pool(identities: Sequence[IdentityRow]) -> str:
+def _pool(identities: Sequence[IdentityStatus]) -> str:
     """`12 of 57 slots, 1 resting`."""
     resting = sum(identity.resting for identity in identities)
     budgets = [identity.budget for identity in identities if identity.budget is not None]

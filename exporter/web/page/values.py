@@ -4,10 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
+from exporter.budget import IdentityStatus
 from exporter.history import CycleMark, StateKind, TargetState
 from exporter.history.history import CloseKey, FailureKey
 from exporter.report import UNKNOWN_CONTEXT, TargetContext
-from exporter.result import Holdup, Result
+from exporter.result import Result
 
 SEVERITY_ORDER: Final = (StateKind.FAILING, StateKind.IMPAIRED, StateKind.UNKNOWN, StateKind.PASSING)
 """The words of a state, gravest first."""
@@ -18,21 +19,6 @@ class TargetStanding(NamedTuple):
 
     name: str
     state: TargetState
-
-
-@dataclass(frozen=True, slots=True)
-class IdentityRow:
-    """What the ledger says of one identity. `budget`: slots that it may hold, None for no limit.
-
-    `holdup`, `until`: why its turns send no token for now, and until when (None: by no time).
-    """
-
-    alias: str
-    held: int
-    budget: int | None
-    resting: bool
-    holdup: Holdup | None = None
-    until: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +34,7 @@ class TargetRow:
     state: TargetState
     marks: Sequence[CycleMark] = ()
     last: Result | None = None
-    identities: tuple[IdentityRow, ...] = ()
+    identities: tuple[IdentityStatus, ...] = ()
     first_by: float | None = None
 
 
@@ -72,10 +58,12 @@ class TargetCard:
 
 @dataclass(frozen=True, slots=True)
 class ExporterHealth:
-    """How the exporter itself does. `ill`: a sentence if it does not do its work; `skips`, `sessions` since the start.
+    """The health of the exporter itself.
 
-    `loop_lag`: seconds by which the loop was late at worst in the last minute; `distorted`: sessions that suffered by
-    it. `last_scrape` None: none since the start; `begins_by`: when the first sessions wait for one no more.
+    `loop_lag`: seconds by which the loop was late at worst in the last minute.
+    `sessions`, `skips`: since the start. `distorted`: sessions whose durations a late loop has spoiled.
+    `last_scrape`: None before the first. `begins_by`: until when the first sessions wait for a scrape.
+    `unhealthy_reason`: a sentence if the exporter does not do its work, else None.
     """
 
     version: str
@@ -88,4 +76,4 @@ class ExporterHealth:
     skips: Mapping[str, int] = field(default_factory=dict)
     last_scrape: float | None = None
     begins_by: float | None = None
-    ill: str | None = None
+    unhealthy_reason: str | None = None

@@ -629,7 +629,7 @@ def test_a_defect_is_a_500_and_is_logged_even_if_nobody_waits(monkeypatch, caplo
             monkeypatch.setattr(Checker, "once", broken)
             told = await ask(daemon)
             job = daemon._services.jobs["staging"]
-            waiting = asyncio.ensure_future(daemon._on_demand.fresh(job, job.probes[-1]))
+            waiting = asyncio.ensure_future(daemon._on_demand.run(job, job.probes[-1]))
             await asyncio.sleep(0.5)
             waiting.cancel()
             await asyncio.sleep(1)

@@ -26,7 +26,7 @@ def test_a_check_waits_its_turn_and_displaces_no_cycle(fault, moment):
             begin = job.due(job.cycle_at(loop.wall()) + 2)
             await asyncio.sleep(begin + moment - loop.wall())
             before = total(await figures(daemon), "ws_probe_cycles_total")
-            asked = await daemon._on_demand.fresh(job, Probe.SEND)
+            asked = await daemon._on_demand.run(job, Probe.SEND)
             waited = loop.wall() - begin - moment
             await asyncio.sleep(begin + 5 * INTERVAL - 1 - loop.wall())
             shown = await figures(daemon)

@@ -30,7 +30,7 @@ def test_a_check_waits_its_turn_and_displaces_no_cycle(fault, moment):
             waited = loop.wall() - begin - moment
             await asyncio.sleep(begin + 5 * INTERVAL - 1 - loop.wall())
             shown = await figures(daemon)
-            return asked.checked, waited, before, shown
+            return asked.report, waited, before, shown
 
     checked, waited, before, shown = virtual_clock.run(main)
 

@@ -19,9 +19,9 @@ from realservers import binary
 
 from exporter import log
 from exporter.metrics import ExpositionFormat
-from exporter.web import HttpReply, ListenAddress, ListenError, WebServer, parse
+from exporter.web import HttpReply, ListenAddress, ListenError, WebServer, parse_listen_address
 from exporter.web.listen import bind
-from exporter.web.negotiate import choose, gzip_welcome
+from exporter.web.negotiate import accepts_gzip, negotiate_format
 from exporter.web.render import RENDER_CHUNK_BYTES, PageRenderer
 
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
@@ -96,7 +96,7 @@ async def client(server):
 @pytest.mark.parametrize(("accept", "content_type"), NEGOTIATION.items())
 def test_accept_is_negotiated(accept, content_type):
     """Highest weight wins, the earlier of equals; unknown versions and broken weights count for nothing."""
-    assert choose(accept).content_type == content_type
+    assert negotiate_format(accept).content_type == content_type
 
 
 @given(st.text())
@@ -104,10 +104,10 @@ def test_accept_is_negotiated(accept, content_type):
 @example("q=,;=;q=0.;,*/*;q=-1,*/*;q=0.1234")
 def test_any_accept_gets_a_form_we_know(accept):
     """No header is an error, none makes us claim a version or an escaping we do not write."""
-    said = choose(accept).content_type.split("; escaping=")
+    said = negotiate_format(accept).content_type.split("; escaping=")
     assert said[0] in (TEXT, OPENMETRICS)
     assert said[1:] in ([], ["allow-utf-8"], ["underscores"], ["values"])
-    assert isinstance(gzip_welcome(accept), bool)
+    assert isinstance(accepts_gzip(accept), bool)
 
 
 @pytest.mark.parametrize(
@@ -127,7 +127,7 @@ def test_any_accept_gets_a_form_we_know(accept):
 )
 def test_gzip_is_given_to_who_takes_it(header, welcome):
     """Weights count, 0 is a no."""
-    assert gzip_welcome(header) is welcome
+    assert accepts_gzip(header) is welcome
 
 
 @pytest.mark.parametrize(
@@ -382,7 +382,7 @@ async def test_a_page_of_many_chunks_is_whole():
     gate.free.set()
     renderer = PageRenderer(gate)
     page = await renderer.page(ExpositionFormat.TEXT)
-    chunks = [chunk async for chunk in renderer.unpacked(page)]
+    chunks = [chunk async for chunk in renderer.unpack(page)]
     text = "".join(gate.pieces) + "gate_total 1\n"
     assert b"".join(chunks).decode() == gzip.decompress(b"".join(page.packed)).decode() == text
     assert (page.size, page.packed_size) == (len(text), sum(map(len, page.packed)))
@@ -423,8 +423,8 @@ async def test_closing_with_a_scrape_in_flight_ends_clean(state, gate):
 )
 def test_listen_addresses_are_read_and_written_back(text, host, port):
     """An address reads as host and port, and prints as it was written."""
-    assert parse(text) == ListenAddress(host, port)
-    assert str(parse(text)) == text
+    assert parse_listen_address(text) == ListenAddress(host, port)
+    assert str(parse_listen_address(text)) == text
 
 
 @pytest.mark.parametrize(
@@ -433,7 +433,7 @@ def test_listen_addresses_are_read_and_written_back(text, host, port):
 def test_what_is_no_address_is_refused_with_a_sentence(text):
     """The sentence names the flag and what was written."""
     with pytest.raises(ListenError, match=r"^--web\.listen-address: ") as refused:
-        parse(text)
+        parse_listen_address(text)
     assert repr(text) in str(refused.value)
 
 

@@ -16,7 +16,7 @@ from exporter.web.secure.passwords import (
     MAX_REMEMBERED_PASSWORDS,
     PasswordChecker,
     TooManyPendingError,
-    credentials,
+    parse_credentials,
 )
 from exporter.web.secure.passwords import UserPassword as Said
 from exporter.web.secure.rate_limit import RequestRateLimit
@@ -115,9 +115,9 @@ async def test_a_broken_file_lets_nobody_in(broken, tmp_path, monkeypatch):
             for user in (None, f"prometheus:{SECRET}"):
                 answer = await ask(server.port, "/metrics", user=user)
                 assert answer.status == 500
-                assert "its log says how" in answer.body
+                assert "see its log" in answer.body
             path.write_text(good)
-            await said("the web config has changed and holds")
+            await said("the web config has changed and is in force")
         assert (await ask(server.port)).status == 401
         assert (await ask(server.port, user=f"prometheus:{SECRET}")).status == 200
         assert len(said.all().splitlines()) == 2
@@ -128,8 +128,8 @@ async def test_a_defect_of_ours_shuts_the_door(tmp_path, monkeypatch):
     path = users(tmp_path)
     async with behind(path, monkeypatch) as server:
         with lines() as said, monkeypatch.context() as patch:
-            patch.setattr(server._door._files, "look", lambda: 1 / 0)
-            await said("a defect of ours, please report this: ZeroDivisionError")
+            patch.setattr(server._access._files, "read", lambda: 1 / 0)
+            await said("a defect of the exporter, please report this: ZeroDivisionError")
             assert (await ask(server.port, user=f"prometheus:{SECRET}")).status == 500
         await until_asked(lambda: open_again(server))
 
@@ -179,9 +179,9 @@ async def test_a_password_is_checked_once(checker):
     """Right or wrong, of a user or of nobody: what is known costs no second check."""
     there = {"bob": hashed("right")}
     for user, password, right in (("bob", b"right", True), ("bob", b"wrong", False), ("eve", b"right", False)):
-        assert [await checker.right(there, Said(user, password)) for _ in range(5)] == [right] * 5
+        assert [await checker.is_right(there, Said(user, password)) for _ in range(5)] == [right] * 5
     assert checker.checks == 3
-    assert await checker.right({"bob": hashed("new")}, Said("bob", b"right")) is False
+    assert await checker.is_right({"bob": hashed("new")}, Said("bob", b"right")) is False
     assert checker.checks == 4
 
 
@@ -190,14 +190,14 @@ async def test_nobody_costs_what_somebody_costs(checker, monkeypatch):
     costs = []
     monkeypatch.setattr(passwords, "_is", lambda _, found: not costs.append(found.split("$")[2]))
     there = {"bob": hashed("x", 4), "eve": hashed("x", 5)}
-    assert [await checker.right(there, Said("mallory", b"x")) for _ in range(2)] == [False, False]
+    assert [await checker.is_right(there, Said("mallory", b"x")) for _ in range(2)] == [False, False]
     assert costs == ["05"]
 
 
 async def test_no_password_is_kept(checker):
     """What is remembered is a keyed hash, and credentials do not show themselves."""
     said = Said("bob", SECRET.encode())
-    await checker.right({"bob": hashed(SECRET)}, said)
+    await checker.is_right({"bob": hashed(SECRET)}, said)
     remembered = repr([*checker._good, *checker._bad, said])
     assert SECRET not in remembered
     other = PasswordChecker()
@@ -208,11 +208,11 @@ async def test_no_password_is_kept(checker):
 async def test_what_is_remembered_is_bounded(checker, monkeypatch):
     """Bad passwords push out bad ones only: who floods us makes nobody else's forgotten."""
     monkeypatch.setattr(passwords, "_is", lambda password, _: password == b"right")
-    assert await checker.right({"bob": "$2b$04$x"}, Said("bob", b"right"))
+    assert await checker.is_right({"bob": "$2b$04$x"}, Said("bob", b"right"))
     for number in range(MAX_REMEMBERED_PASSWORDS + 50):
-        assert not await checker.right({"bob": "$2b$04$x"}, Said("bob", str(number).encode()))
+        assert not await checker.is_right({"bob": "$2b$04$x"}, Said("bob", str(number).encode()))
     checks = checker.checks
-    assert await checker.right({"bob": "$2b$04$x"}, Said("bob", b"right"))
+    assert await checker.is_right({"bob": "$2b$04$x"}, Said("bob", b"right"))
     assert checker.checks == checks
     assert len(checker._bad) == MAX_REMEMBERED_PASSWORDS
 
@@ -220,8 +220,8 @@ async def test_what_is_remembered_is_bounded(checker, monkeypatch):
 async def test_one_check_at_a_time_and_the_same_once(checker, slow):
     """A storm of one scraper's first scrapes is one check; others wait behind it."""
     there = {"bob": "$2b$04$x"}
-    storm = [asyncio.create_task(checker.right(there, Said("bob", b"right"))) for _ in range(20)]
-    other = asyncio.create_task(checker.right(there, Said("bob", b"wrong")))
+    storm = [asyncio.create_task(checker.is_right(there, Said("bob", b"right"))) for _ in range(20)]
+    other = asyncio.create_task(checker.is_right(there, Said("bob", b"wrong")))
     assert await asyncio.to_thread(slow.entered.acquire, timeout=10)
     storm.pop().cancel()
     slow.release(2)
@@ -234,12 +234,14 @@ async def test_who_floods_us_with_passwords_waits_outside(checker, slow):
     """More than a few that wait are refused at once; who is known is let in all the while."""
     there = {"bob": "$2b$04$x"}
     slow.release()
-    assert await checker.right(there, Said("bob", b"right"))
-    flood = [asyncio.create_task(checker.right(there, Said("bob", str(n).encode()))) for n in range(MAX_PENDING_CHECKS)]
+    assert await checker.is_right(there, Said("bob", b"right"))
+    flood = [
+        asyncio.create_task(checker.is_right(there, Said("bob", str(n).encode()))) for n in range(MAX_PENDING_CHECKS)
+    ]
     await harness.until(lambda: len(checker._checking) == MAX_PENDING_CHECKS)
     with pytest.raises(TooManyPendingError):
-        await checker.right(there, Said("bob", b"one more"))
-    assert await checker.right(there, Said("bob", b"right"))
+        await checker.is_right(there, Said("bob", b"one more"))
+    assert await checker.is_right(there, Said("bob", b"right"))
     slow.release(MAX_PENDING_CHECKS)
     assert not any(await asyncio.gather(*flood))
 
@@ -283,7 +285,7 @@ async def test_closing_with_a_check_under_way_ends(slow, tmp_path, monkeypatch):
 )
 def test_credentials_are_read_as_they_are_written(header, user):
     """RFC 7617: the scheme in any case, base64 of a name in UTF-8, a colon, a password."""
-    said = credentials(header)
+    said = parse_credentials(header)
     assert (said and said.user) == user
 
 
@@ -322,11 +324,11 @@ async def test_a_change_elsewhere_gives_no_new_permissions(tmp_path, monkeypatch
         assert [(await ask(server.port)).status for _ in range(2)] == [200, 429]
         with lines() as said:
             written(tmp_path, rate_limit={"interval": "1h", "burst": 1}, http_server_config={"http2": False})
-            await said("has changed and holds")
+            await said("has changed and is in force")
         assert (await ask(server.port)).status == 429
         with lines() as said:
             written(tmp_path, rate_limit={"interval": "2h", "burst": 1})
-            await said("has changed and holds")
+            await said("has changed and is in force")
         assert (await ask(server.port)).status == 200
 
 

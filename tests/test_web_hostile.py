@@ -146,8 +146,8 @@ async def test_who_does_not_read_its_answer_is_let_go(quick, raws):
     server = await Shown().serve(Long())
     raw = raws(server.port, receive_buffer=4096)
     await raw.send(b"GET /metrics HTTP/1.1\r\nHost: x\r\nAccept-Encoding: identity\r\n\r\n")
-    await harness.until(lambda: len(server._arrivals) == 1, PATIENCE)
-    await harness.until(lambda: len(server._arrivals) == 0, PATIENCE)
+    await harness.until(lambda: len(server._connections) == 1, PATIENCE)
+    await harness.until(lambda: len(server._connections) == 0, PATIENCE)
     assert len(await raw.all()) < 60_000_000
     await server.close()
 
@@ -159,7 +159,7 @@ async def test_a_handshake_that_does_not_end_is_not_waited_for(quick, tmp_path, 
         with lines() as told:
             for begun in (b"", b"\x16\x03\x01\x02\x00\x01", b"GET / HTTP/1.1\r\n\r\n"):
                 assert await said(raws(server.port), begun) in ("", ALERT)
-            assert len(server._arrivals) == 0
+            assert len(server._connections) == 0
         assert told.all() == ""
 
 
@@ -177,7 +177,7 @@ async def test_there_are_so_many_connections_and_no_more(monkeypatch, server, ra
     assert (await scraper.ask()).status == 200
     idle = [raws(server.port) for _ in range(30)]
     assert (await ask(server.port)).status == 200
-    assert len(server._arrivals) <= 8
+    assert len(server._connections) <= 8
     assert await idle[0].all() == ""
     assert (await scraper.ask()).status == 200
     await scraper.close()
@@ -228,7 +228,7 @@ async def test_connections_in_their_handshake_are_counted(tmp_path, monkeypatch,
     async with behind(written(tmp_path, tls_server_config=pair(tmp_path)), monkeypatch) as server:
         flood = [raws(server.port) for _ in range(30)]
         assert (await ask(server.port, tls=client_context())).status == 200
-        assert len(server._arrivals) <= 8
+        assert len(server._connections) <= 8
         assert await flood[0].all() == ""
 
 
@@ -242,7 +242,7 @@ async def test_a_machine_without_descriptors_is_waited_for(monkeypatch, server, 
         return real(listener)
 
     idle = raws(server.port)
-    await harness.until(lambda: len(server._arrivals) == 1, PATIENCE)
+    await harness.until(lambda: len(server._connections) == 1, PATIENCE)
     monkeypatch.setattr(socket.socket, "accept", accept)
     assert (await ask(server.port)).status == 200
     assert (await ask(server.port)).status == 200
@@ -262,7 +262,7 @@ async def test_nothing_is_left_of_those_that_are_gone(server, raws):
         raw = raws(server.port)
         await raw.send(begun)
         raw.close()
-    await harness.until(lambda: not len(server._arrivals) and len(asyncio.all_tasks()) <= tasks, PATIENCE)
+    await harness.until(lambda: not len(server._connections) and len(asyncio.all_tasks()) <= tasks, PATIENCE)
 
 
 # Bytes --------------------------------------------------------------------------------------------------------------
@@ -424,7 +424,7 @@ async def test_a_flood_of_junk_leaves_the_rest_undisturbed(server, raws):
     answers = [await ask(server.port, "/metrics") for _ in range(10)]
     await asyncio.gather(*shouting)
     assert {answer.status for answer in answers} == {200}
-    await harness.until(lambda: len(server._arrivals) == 0, PATIENCE)
+    await harness.until(lambda: len(server._connections) == 0, PATIENCE)
 
 
 @pytest.mark.parametrize("line", ["GET /.env", "DELETE /metrics"])

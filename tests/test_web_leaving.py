@@ -99,11 +99,11 @@ async def test_a_stream_ends_when_its_certificate_fits_no_more(what, tmp_path, m
 async def test_a_stream_goes_on_for_who_may(tmp_path, monkeypatch):
     """A change that is not about its user does not end it."""
     async with behind(written(tmp_path, **alice()), monkeypatch) as server, streaming(server.port) as reader:
-        known = server._door._terms
+        known = server._access._active
         users = known.config.basic_auth_users
         later(tmp_path, basic_auth_users={**users, "bob": hashed("another-horse")})
         async with asyncio.timeout(SOON):
-            while server._door._terms is known:
+            while server._access._active is known:
                 await asyncio.sleep(0)
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(2.5):

@@ -367,7 +367,7 @@ def test_so_many_streams_and_no_more():
     status, sentence = virtual_clock.run(main)
 
     assert status == 503
-    assert sentence == f"{MAX_STREAMS} pages are being sent updates: ask now and then\n"
+    assert sentence == f"{MAX_STREAMS} pages have a stream of updates, the maximum: poll instead\n"
 
 
 def drained(sock):
@@ -484,7 +484,7 @@ def test_pages_of_many_targets_are_kept_for_a_moment_only():
         sheets = [await live.page(f"t{number}") for number in range(MAX_CACHED_PAGES + 10)]
         for sheet in sheets:
             assert b"".join([chunk async for chunk in sheet.read(packed=False)]).endswith(b"</html>\n")
-        kept = len(live._sheets._sheets)
+        kept = len(live._cache._pages)
         await live.close()
         return kept
 

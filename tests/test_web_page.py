@@ -34,13 +34,13 @@ from exporter.result import (
 )
 from exporter.web.page import document, markdown, timefmt
 from exporter.web.page.card import opened_card
-from exporter.web.page.failures import groups
-from exporter.web.page.head import head
-from exporter.web.page.health import health, links
-from exporter.web.page.icon import icon
+from exporter.web.page.failures import group_failures
+from exporter.web.page.head import page_head
+from exporter.web.page.health import endpoint_links, health_section
+from exporter.web.page.icon import icon_svg
 from exporter.web.page.markup import Markup, element, text
 from exporter.web.page.row import closed_row
-from exporter.web.page.timeline import BAR_PITCH, SHOWN_CYCLES, strip
+from exporter.web.page.timeline import BAR_PITCH, SHOWN_CYCLES, timeline_picture
 from exporter.web.page.values import SEVERITY_ORDER, TargetCard, TargetRow, TargetStanding
 from exporter.web.page.waterfall import AXIS_UNITS, waterfall
 from exporter.web.runbook import FOLDER, RunbookPages
@@ -90,9 +90,13 @@ def read(markup):
 def whole(cards, *, own=status_fixtures.HEALTH, left_out=0):
     """A document, put together in one go."""
     standings = [TargetStanding(name, card.row.state) for name, card in cards.items()]
-    top = head({StateKind.PASSING: len(cards)}, standings, NOW)
+    top = page_head({StateKind.PASSING: len(cards)}, standings, NOW)
     rows = "".join(closed_row(card.row, NOW) for card in cards.values())
-    return document.begin(top, own, "a.b.1", NOW) + rows + document.end(health(own, NOW), links("metrics"), left_out)
+    return (
+        document.document_start(top, own, "a.b.1", NOW)
+        + rows
+        + document.document_end(health_section(own, NOW), endpoint_links("metrics"), left_out)
+    )
 
 
 # Nothing breaks out -----------------------------------------------------------------------------------------------
@@ -154,7 +158,7 @@ def test_hostile_texts_stay_texts_wherever_they_stand():
 def test_a_hostile_ill_sentence_and_version_stay_texts():
     """What the exporter says of itself is escaped too."""
     own = replace(status_fixtures.HEALTH, unhealthy_reason=HOSTILE, version=HOSTILE, skips={HOSTILE: 1})
-    found = read(health(own, NOW) + document.summary(head({}, [], NOW), HOSTILE))
+    found = read(health_section(own, NOW) + document.summary_section(page_head({}, [], NOW), HOSTILE))
     assert "script" not in {tag for tag, _ in found.elements}
     assert "<script>alert(1)</script>" in found.said
 
@@ -196,9 +200,9 @@ def test_every_state_has_its_place():
     """Words, gravity and icons are complete."""
     assert set(STATES) == set(StateKind) == set(SEVERITY_ORDER)
     for word in StateKind:
-        assert read(icon(word)).elements[0][0] == "svg"
-    assert icon("nothing") is None
-    assert len({icon(word) for word in StateKind}) == len(StateKind)
+        assert read(icon_svg(word)).elements[0][0] == "svg"
+    assert icon_svg("nothing") is None
+    assert len({icon_svg(word) for word in StateKind}) == len(StateKind)
 
 
 @pytest.mark.parametrize("word", StateKind)
@@ -236,7 +240,7 @@ def test_each_state_is_said_in_a_word_and_a_cause(word):
 )
 def test_the_line_on_top_says_it_all(counts, gravest, line):
     """How many fail, which, why and since when; what is not known is said, not hidden."""
-    top = head(counts, [TargetStanding(name, STAGING.row.state) for name in gravest], NOW)
+    top = page_head(counts, [TargetStanding(name, STAGING.row.state) for name in gravest], NOW)
     assert read(element("h1", top.line)).said == line
     assert top.spoken == re.sub(r" since [^;]*", "", line), "what a screen reader is told must not change with time"
 
@@ -246,15 +250,15 @@ def test_a_failure_whose_session_is_not_kept_is_still_told():
     state = TargetState(StateKind.FAILING, NOW - 60, Probe.AUTH)
     assert (
         "1 of 1 target failing: staging – auth fails since"
-        in read(head({StateKind.FAILING: 1}, [TargetStanding("staging", state)], NOW).line).said
+        in read(page_head({StateKind.FAILING: 1}, [TargetStanding("staging", state)], NOW).line).said
     )
     assert "auth fails" in read(opened_card(TargetCard(replace(STAGING.row, state=state, last=None), 6), NOW)).said
 
 
 def test_the_title_and_the_icon_of_the_tab_tell():
     """A tab in the background says that something fails, and what."""
-    top = head({StateKind.FAILING: 1, StateKind.PASSING: 11}, [TargetStanding("staging", STAGING.row.state)], NOW)
-    begun = document.begin(top, status_fixtures.HEALTH, "a.b.1", NOW)
+    top = page_head({StateKind.FAILING: 1, StateKind.PASSING: 11}, [TargetStanding("staging", STAGING.row.state)], NOW)
+    begun = document.document_start(top, status_fixtures.HEALTH, "a.b.1", NOW)
     assert "<title>✗ 1/12 failing: staging</title>" in begun
     assert 'href="icon/failing.svg"' in begun
 
@@ -301,7 +305,7 @@ def test_what_is_said_above_is_not_said_again():
 def test_failures_that_are_alike_are_one_group():
     """Neighbours with the same sentence are told once, with their number; another one between them parts them."""
     slot, other = STAGING.failures[0], STAGING.failures[-1]
-    assert [len(group.results) for group in groups([slot, slot, other, slot])] == [2, 1, 1]
+    assert [len(group.results) for group in group_failures([slot, slot, other, slot])] == [2, 1, 1]
 
 
 def test_a_passing_session_with_a_finding_is_explained():
@@ -347,16 +351,16 @@ def test_a_host_that_sent_us_away_is_told():
 )  # fmt: skip
 def test_ages_are_short(seconds, words):
     """One unit, or two where it matters."""
-    assert timefmt.age(seconds) == words
+    assert timefmt.age_text(seconds) == words
 
 
 def test_every_time_is_utc_with_its_age_and_for_machines():
     """Today by the clock, another day with its date; what no calendar has is said so."""
-    shown = read(timefmt.ago(NOW - 840, NOW))
+    shown = read(timefmt.time_and_age(NOW - 840, NOW))
     assert shown.said == "02:52:00 UTC (14 min ago)"
     assert shown.elements[0] == ("time", {"datetime": "2025-09-09T02:52:00Z"})
-    assert read(timefmt.since(NOW - 86_400 * 3, NOW)).said == "since 6 Sep 03:06 UTC, 3 days"
-    assert "beyond the calendar" in timefmt.clock(1e18, NOW)
+    assert read(timefmt.since_and_age(NOW - 86_400 * 3, NOW)).said == "since 6 Sep 03:06 UTC, 3 days"
+    assert "beyond the calendar" in timefmt.time_element(1e18, NOW)
 
 
 @pytest.mark.parametrize(
@@ -373,7 +377,7 @@ def test_every_time_is_utc_with_its_age_and_for_machines():
 )
 def test_what_a_phase_took_is_told_in_three_figures(seconds, words):
     """Small ones in milliseconds: 0.000 s says nothing."""
-    assert timefmt.took(seconds) == words
+    assert timefmt.duration_text(seconds) == words
 
 
 # Pictures ---------------------------------------------------------------------------------------------------------
@@ -381,7 +385,7 @@ def test_what_a_phase_took_is_told_in_three_figures(seconds, words):
 
 def test_a_strip_is_a_line_for_each_run():
     """Sixty like bars cost one element; each outcome has a class, the newest stands right, and all is said in words."""
-    shown = read(strip(STAGING.row.marks))
+    shown = read(timeline_picture(STAGING.row.marks))
     lines = [(found["class"], found["d"]) for tag, found in shown.elements if tag == "path"]
     assert lines == [
         ("passed", f"M0 11h{11 * BAR_PITCH - 2}"),
@@ -390,13 +394,13 @@ def test_a_strip_is_a_line_for_each_run():
         ("failed", f"M{18 * BAR_PITCH} 11h{42 * BAR_PITCH - 2}"),
     ]
     assert shown.elements[0][1]["aria-label"] == "last 60 cycles: 16 passed, 42 failed, 2 skipped"
-    assert f"M{(SHOWN_CYCLES - 1) * BAR_PITCH} " in strip(STAGING.row.marks[-1:])
+    assert f"M{(SHOWN_CYCLES - 1) * BAR_PITCH} " in timeline_picture(STAGING.row.marks[-1:])
 
 
 @pytest.mark.parametrize("outcome", CycleOutcome)
 def test_every_outcome_is_drawn(outcome):
     """Each has a colour and a height in the style."""
-    shown = read(strip((CycleMark(NOW, outcome, "late"),), told=True))
+    shown = read(timeline_picture((CycleMark(NOW, outcome, "late"),), told=True))
     name = next(found["class"] for tag, found in shown.elements if tag == "path")
     assert re.search(rf"\.strip \.{name}\b", document.STYLE)
     assert ("late" in shown.said) is (outcome is not CycleOutcome.PASS)
@@ -407,7 +411,7 @@ def test_a_cycle_that_only_connected_is_no_whole_pass():
     marks = status_fixtures.marks(
         (CycleOutcome.PASS, 3, "send"), (CycleOutcome.PASS, 2, "connect"), (CycleOutcome.PASS, 1, "auth")
     )
-    shown = read(strip(marks))
+    shown = read(timeline_picture(marks))
     names = [found["class"] for tag, found in shown.elements if tag == "path"]
     assert names == ["passed", "passed connect", "passed auth"]
     assert shown.elements[0][1]["aria-label"] == "last 6 cycles: 3 passed, 2 connected, 1 let in"
@@ -435,7 +439,7 @@ def test_a_session_without_a_phase_has_no_bars():
 
 def test_the_exporters_own_health_is_told():
     """Version, age, config, scrape, lateness, sessions, skips."""
-    assert read(health(status_fixtures.HEALTH, NOW)).said == (
+    assert read(health_section(status_fixtures.HEALTH, NOW)).said == (
         f"This exporterversion{__version__}, up for 6 daysconfigloaded 7 Sep 19:54:00 UTC (31 h ago)last scrape7 s ago"
         "late at worst, last minute3 mssessions318,402, 14 distortedcycles skipped12 budget, 3 late, 1 distorted"
     )
@@ -450,7 +454,7 @@ def test_bad_news_of_ourselves_are_marked():
         loop_lag=0.4,
         unhealthy_reason="the task tidy has died",
     )
-    shown = read(health(own, NOW))
+    shown = read(health_section(own, NOW))
     assert "configthe last one did NOT load; this one did 7 Sep 19:54:00 UTC" in shown.said
     assert sum(found.get("class") == "wrong" for _, found in shown.elements) == 3
     assert (
@@ -529,7 +533,7 @@ def test_what_is_no_page_of_the_runbook_is_not_read():
 
 def test_markdown_of_a_page_is_harmless():
     """What stands in a page is text, whatever it looks like; what is no mark of ours stays as it is written."""
-    shown = markdown.html("a <b>&</b> `<i>` [x](javascript:y)\n\n- <img src=x>\n\n| <a> |\n|---|\n| `b` |\n")
+    shown = markdown.markdown_html("a <b>&</b> `<i>` [x](javascript:y)\n\n- <img src=x>\n\n| <a> |\n|---|\n| `b` |\n")
 
     assert "<b>" not in shown
     assert "<img" not in shown

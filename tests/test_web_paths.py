@@ -8,7 +8,7 @@ import pytest
 from fake_site import Shown
 from web_client import ask
 
-from exporter.web import ListenAddress, ListenError, read_doorway
+from exporter.web import ListenAddress, ListenError, read_listen_options
 from exporter.web.paths import WebPaths, read_paths
 
 
@@ -70,7 +70,7 @@ async def test_metrics_do_not_take_the_place_of_others():
 def test_all_flags_that_are_wrong_are_told_at_once():
     """Addresses, sockets of systemd beside addresses, URL and paths: a sentence each."""
     with pytest.raises(ListenError) as refused:
-        read_doorway([":x", "y"], from_systemd=True, external="x", prefix="//a//b", telemetry="/")
+        read_listen_options([":x", "y"], from_systemd=True, external="x", prefix="//a//b", telemetry="/")
     assert [sentence.split(":")[0] for sentence in refused.value.sentences] == [
         "--web.listen-address",
         "--web.listen-address",

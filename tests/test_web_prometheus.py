@@ -10,7 +10,7 @@ from certificates import Authority, authority
 from realservers import binary, prometheus
 from web_client import ask, behind, pair, trusting, turned_away
 
-from exporter.web import door_problems
+from exporter.web import web_config_problems
 
 EXAMPLE = Path(__file__).parent.parent / "deploy" / "web-config.yml"
 USER, PASSWORD = "prometheus", "change-me"
@@ -52,10 +52,10 @@ def test_promtool_accepts_the_example(example):
     command = [binary("promtool", "prometheus"), "check", "web-config", str(example)]
     checked = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (checked.returncode, checked.stderr.strip()) == (0, f"{example} SUCCESS"), checked.stdout
-    assert door_problems(example) == ()
+    assert web_config_problems(example) == ()
     example.write_text(with_all_lines(example.read_text()))
     assert set(yaml.safe_load(example.read_text())) >= {"rate_limit", "tls_server_config"}
-    assert door_problems(example) == ()
+    assert web_config_problems(example) == ()
 
 
 def test_promtool_and_we_refuse_the_same(example):
@@ -74,7 +74,7 @@ def test_promtool_and_we_refuse_the_same(example):
         example.write_text(yaml.safe_dump(web))
         command = [binary("promtool", "prometheus"), "check", "web-config", str(example)]
         assert subprocess.run(command, capture_output=True, check=False).returncode != 0, web
-        assert door_problems(example), web
+        assert web_config_problems(example), web
 
 
 async def test_a_real_prometheus_scrapes_by_certificate_and_password(example, clients_ca, tmp_path, monkeypatch):

@@ -22,8 +22,8 @@ from exporter.web.filters import (
     MAX_RESULTS,
     BadFilterError,
     ResultSource,
-    asked,
-    found,
+    parse_filter,
+    select_results,
 )
 from exporter.web.results import RESULTS_CHUNK_BYTES
 
@@ -253,14 +253,14 @@ def test_any_query_is_answered_or_refused_by_a_sentence(query):
     """Nothing else can come of it, and the sentence holds nothing that moves a terminal or a page."""
     recent = ResultSource(("staging",), lambda _: KNOWN, NOW)
     try:
-        wanted = asked(query, recent)
+        wanted = parse_filter(query, recent)
     except BadFilterError as problem:
         wanted, sentence = None, str(problem)
     else:
         sentence = ""
     assert sentence.isprintable()
     assert not set("<>&\"'") & set(sentence)
-    results, _ = asyncio.run(found(wanted, recent)) if wanted else ([], False)
+    results, _ = asyncio.run(select_results(wanted, recent)) if wanted else ([], False)
     assert all(wanted.fits(result) for result in results)
 
 
@@ -271,7 +271,7 @@ def test_the_newest_of_all_targets_are_found(events, limit):
     kept = {name: [passed(name, NOW + at) for each, at in events if each == name] for name in "abc"}
     recent = ResultSource(tuple("abc"), kept.__getitem__, NOW)
 
-    results, more = asyncio.run(found(asked([("limit", str(limit))], recent), recent))
+    results, more = asyncio.run(select_results(parse_filter([("limit", str(limit))], recent), recent))
 
     moments = sorted((NOW + at for _, at in events), reverse=True)
     assert [result.started_at for result in results] == moments[:limit]

@@ -11,7 +11,7 @@ from fake_site import Shown
 from multidict import CIMultiDict, CIMultiDictProxy
 from web_client import ask, behind, hashed, pair, written
 
-from exporter.web import ListenAddress, ListenError, WebServer, read_doorway
+from exporter.web import ListenAddress, ListenError, WebServer, read_listen_options
 from exporter.web.secure import TrustedSites
 
 chromium = pytest.mark.asyncio(loop_scope="session")
@@ -107,7 +107,7 @@ async def test_another_sites_page_changes_nothing_in_a_browser(tls, user, browse
             assert set(answers) <= {0, "no"}, answers
             async with shown.page.expect_navigation() as going:
                 await shown.page.evaluate(FORM, url)
-            assert (await (await going.value).text()).startswith("the page of another site has no say here")
+            assert (await (await going.value).text()).startswith("the page of another site may change nothing here")
         assert site.changes == 0
 
 
@@ -211,12 +211,14 @@ async def test_every_method_that_changes_something_is_asked(tmp_path, monkeypatc
 def test_an_allowed_host_is_a_name(host):
     """Anything else would never match, or match too much."""
     with pytest.raises(ListenError, match=r"--web\.allowed-host: must be the name of a host"):
-        read_doorway([":0"], allowed=[host])
+        read_listen_options([":0"], allowed=[host])
 
 
 async def test_the_flags_say_which_names_are_ours():
     """The host of an address that is listened on, the external URL, and every name that is allowed."""
-    doorway = read_doorway(["localhost:0"], external="https://status.example.org/ws", allowed=["probe.example.org"])
+    doorway = read_listen_options(
+        ["localhost:0"], external="https://status.example.org/ws", allowed=["probe.example.org"]
+    )
     server = await WebServer.start(doorway, Shown())
     try:
         for origin, status in (
@@ -231,4 +233,4 @@ async def test_the_flags_say_which_names_are_ours():
 
 def test_an_address_that_is_listened_on_is_ours():
     """Its host stands in the flags, so its pages are ours."""
-    assert ListenAddress("probe.internal", 1).host in read_doorway(["probe.internal:1"]).sites.hosts
+    assert ListenAddress("probe.internal", 1).host in read_listen_options(["probe.internal:1"]).sites.hosts

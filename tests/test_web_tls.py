@@ -249,7 +249,7 @@ async def test_a_broken_file_shuts_the_door_until_it_is_mended(broken, tmp_path,
             assert answer.body.startswith("the web configuration of this exporter is broken")
             assert str(tmp_path) not in answer.body
             (tmp_path / broken).write_text(good)
-            await said("the web config has changed and holds")
+            await said("the web config has changed and is in force")
             assert len(await said("the web config is broken")) == 1
         assert (await ask(server.port, tls=client())).status == 200
         await kept.close()
@@ -274,7 +274,7 @@ async def test_files_that_are_being_exchanged_do_not_shut_the_door(tmp_path, mon
     pair(other)
     monkeypatch.setattr(access_control, "FILE_CHECK_SECONDS", 3600.0)
     server = await Shown().serve(config_file=path)
-    look = partial(server._door._look, server._door._files)
+    look = partial(server._access._check_files, server._access._files)
     with lines() as said:
         before = await shown(server.port)
         for name in ("server.crt", "server.key"):
@@ -283,7 +283,7 @@ async def test_files_that_are_being_exchanged_do_not_shut_the_door(tmp_path, mon
             assert await shown(server.port) == before
         await look()
         assert await shown(server.port) != before
-        await said("has changed and holds")
+        await said("has changed and is in force")
         shutil.copy(other / "server.key", tmp_path / "server.crt")
         await look()
         assert await shown(server.port)

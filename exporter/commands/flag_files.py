@@ -46,7 +46,7 @@ def history_path(options: argparse.Namespace, config: Config) -> Path | None:
 def listen_options(options: argparse.Namespace) -> ListenOptions:
     """Where the HTTP side is reached; raises UsageError for wrong flags, and for what is wrong with the web config."""
     try:
-        doorway = web.read_doorway(
+        doorway = web.read_listen_options(
             options.listen or ([] if options.from_systemd else [arguments.DEFAULT_LISTEN_ADDRESS]),
             from_systemd=options.from_systemd,
             config_file=options.web_config,
@@ -57,7 +57,7 @@ def listen_options(options: argparse.Namespace) -> ListenOptions:
         )
     except ListenError as problem:
         raise UsageError(*problem.sentences) from None
-    problems = web.door_problems(doorway.config_file)
+    problems = web.web_config_problems(doorway.config_file)
     if problems:
         raise UsageError(*problems)
     return doorway

@@ -1,9 +1,9 @@
-"""One connection of a client, with a limit for all that it may make us wait for or keep.
+"""One connection of a client, with limits on the time and the memory that it may take.
 
-aiohttp bounds lines and headers, but not how long a client takes over them, nor over reading an answer.
+aiohttp bounds lines and headers, but not how long a client takes to send a request or to read a response.
 
-Rule 1: only a handler may take as long as it likes; for the rest there is a deadline at every moment.
-Rule 2: what is over its deadline is aborted: a polite close would wait for a client that reads nothing.
+Rule 1: a connection always has a deadline, except while a handler works on a request.
+Rule 2: a connection beyond its deadline is aborted: a graceful close would wait for a client that reads nothing.
 """
 
 import asyncio
@@ -18,19 +18,19 @@ from aiohttp import web
 from exporter.web.headers import HEADERS
 
 REQUEST_HEAD_TIMEOUT_SECONDS: Final = 10.0
-"""Seconds for a request's head, from the connection or from its first byte on."""
+"""Seconds to send a request's head, from the start of the connection or the head's first byte."""
 
 KEEPALIVE_TIMEOUT_SECONDS: Final = 150.0
-"""Seconds until another request, more than two of the usual scrape intervals."""
+"""Seconds until the next request: more than two of the usual scrape intervals."""
 
 UNREAD_TIMEOUT_SECONDS: Final = 30.0
-"""Seconds that an answer, or the rest of it, may lie unread."""
+"""Seconds that a response, or the rest of it, may stay unread."""
 
 BODY_DRAIN_SECONDS: Final = 1.0
-"""Seconds in which we read, and drop, the rest of a body that nobody wanted."""
+"""Seconds in which the rest of a request's body is read and dropped."""
 
 MAX_HEAD_BYTES_SENT: Final = 65_536
-"""Bytes from one request's beginning to the next: its body, and the head of the next one."""
+"""Bytes that a client may send from the beginning of one request to that of the next: its body, and the next head."""
 
 TOO_LARGE: Final = "\r\n".join(
     (
@@ -43,18 +43,19 @@ TOO_LARGE: Final = "\r\n".join(
 
 
 class HttpConnection(web.RequestHandler):
-    """Counts and times what aiohttp does not. `admits`: whether its client may be answered at all.
+    """Adds counts and deadlines to aiohttp's connection; the middleware calls `begin_request` and `end_request`.
 
-    `begin` and `end` are told by the middleware around every request. `since`: when it became what it is now;
-    `requests`: how many there were; `served`: whether one of them was answered well;
-    `has_said_all`: whether the client sends no more, which may mean that it is gone.
+    `admits`: whether the client of a transport may be served. `on_lost`: called when the connection has ended.
+    `since`: the loop's time of the last change of state. `deadline`: the loop's time at which to abort.
+    `requests`: their number. `served`: whether one of them succeeded.
+    `half_closed`: whether the client sends no more; it may be gone altogether.
     """
 
     def __init__(
         self,
         manager: web.Server,
         admits: Callable[[asyncio.BaseTransport], bool],
-        gone: Callable[["HttpConnection"], None],
+        on_lost: Callable[["HttpConnection"], None],
     ) -> None:
         loop = asyncio.get_running_loop()
         super().__init__(
@@ -65,127 +66,123 @@ class HttpConnection(web.RequestHandler):
             auto_decompress=False,
         )
         self._admits = admits
-        self._gone = gone
+        self._on_lost = on_lost
         self._now = loop.time
-        self._wire: asyncio.Transport | None = None
+        self._open_transport: asyncio.Transport | None = None
         self._bytes = 0
         self._busy = False
-        self._waits_for_next = False
+        self._idle = False
         self.requests = 0
         self.served = False
-        self.has_said_all = False
-        self._becomes(REQUEST_HEAD_TIMEOUT_SECONDS)
+        self.half_closed = False
+        self._set_deadline(REQUEST_HEAD_TIMEOUT_SECONDS)
 
-    def _becomes(self, seconds: float) -> None:
+    def _set_deadline(self, seconds: float) -> None:
         self.since = self._now()
         self.deadline = self.since + seconds
 
     @property
-    def is_there(self) -> bool:
-        """Whether the connection is made: before, a handshake may be under way."""
-        return self._wire is not None
+    def is_established(self) -> bool:
+        """False before the end of the TLS handshake, and after the connection has ended."""
+        return self._open_transport is not None
 
     @property
     def context(self) -> ssl.SSLContext | None:
-        """What its TLS was made with."""
-        found = self._wire.get_extra_info("sslcontext") if self._wire is not None else None
-        return found if isinstance(found, ssl.SSLContext) else None
+        """The TLS context of the connection; None without TLS."""
+        transport = self._open_transport
+        context = transport.get_extra_info("sslcontext") if transport is not None else None
+        return context if isinstance(context, ssl.SSLContext) else None
 
     @property
-    def can_be_spared(self) -> bool:
-        """Whether nobody waits for an answer of ours, or whoever does reads none."""
+    def is_evictable(self) -> bool:
+        """Whether the client waits for no response, or does not read the one that it is sent."""
         return not self._busy or self.writing_paused
 
     def abort(self) -> None:
-        """End it without a word."""
-        if self._wire is not None:
-            self._wire.abort()
+        """Close the connection at once."""
+        if self._open_transport is not None:
+            self._open_transport.abort()
 
     # Requests -------------------------------------------------------------------------------------------------------
 
-    def begin(self) -> None:
-        """A request is being answered."""
+    def begin_request(self) -> None:
+        """A handler begins to work on a request."""
         self.requests += 1
         self._busy = True
         self._bytes = 0
-        self._becomes(math.inf)
+        self._set_deadline(math.inf)
 
-    def end(self, *, well: bool) -> None:
-        """It has been, but for what is not read yet; what follows of it, or another, has to come in time."""
+    def end_request(self, *, succeeded: bool) -> None:
+        """The handler has ended; the client must read the response and send its next request in time."""
         self._busy = False
-        self.served = self.served or well
-        self._waits_for_next = not self._bytes
-        self._becomes(
-            UNREAD_TIMEOUT_SECONDS
-            if self.writing_paused
-            else KEEPALIVE_TIMEOUT_SECONDS
-            if self._waits_for_next
-            else REQUEST_HEAD_TIMEOUT_SECONDS
-        )
+        self.served = self.served or succeeded
+        self._idle = not self._bytes
+        next_request = KEEPALIVE_TIMEOUT_SECONDS if self._idle else REQUEST_HEAD_TIMEOUT_SECONDS
+        self._set_deadline(UNREAD_TIMEOUT_SECONDS if self.writing_paused else next_request)
 
     def handle_error(
         self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
     ) -> web.StreamResponse:
-        """The answer to what is no request: without a word of it, of our versions, and of what aiohttp thinks of it."""
+        """The response to a malformed request, without parts of the request, versions or messages of aiohttp."""
         del exc, message
         if request.writer.output_size > 0:
             raise ConnectionError
-        answer = web.Response(text=f"{HTTPStatus(status).phrase.lower()}\n", status=status, headers=HEADERS)
-        answer.force_close()
-        return answer
+        response = web.Response(text=f"{HTTPStatus(status).phrase.lower()}\n", status=status, headers=HEADERS)
+        response.force_close()
+        return response
 
-    # What the transport tells ---------------------------------------------------------------------------------------
+    # Callbacks of the transport -------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin, unless the client is none that we let in."""
+        """Begin, or abort if the client is not admitted."""
         assert isinstance(transport, asyncio.Transport)  # noqa: S101
-        self._wire = transport
+        self._open_transport = transport
         if self._admits(transport):
             super().connection_made(transport)
         else:
             transport.abort()
 
     def data_received(self, data: bytes) -> None:
-        """Pass on, within limits; aiohttp calls this itself, without data, to go on with what it has."""
+        """Pass data on, within limits; aiohttp itself calls this without data to go on with what it has."""
         if self.transport is None:
-            return  # it is being closed, or was never let in
+            return  # the connection is being closed, or was not admitted
         self._bytes += len(data)
         if self._bytes > MAX_HEAD_BYTES_SENT:
-            self._refuse()
+            self._refuse_too_large()
             return
-        if data and self._waits_for_next:
-            self._waits_for_next = False
-            self._becomes(REQUEST_HEAD_TIMEOUT_SECONDS)
+        if data and self._idle:
+            self._idle = False
+            self._set_deadline(REQUEST_HEAD_TIMEOUT_SECONDS)
         super().data_received(data)
 
-    def eof_received(self) -> bool:  # type: ignore[override] # asyncio's protocol, which lets it keep the way open
-        """The client sends no more: what it has asked is answered all the same (RFC 9112 section 9.6).
+    def eof_received(self) -> bool:  # type: ignore[override] # asyncio's protocol allows a bool
+        """The client sends no more; its pending request is still answered (RFC 9112 section 9.6).
 
-        True keeps the way to it open, which TLS cannot.
+        True keeps the connection open for writing, which is not possible with TLS.
         """
         if self.context is not None or not (self._waiter is None or self._waiter.done()):
             return False
-        self.has_said_all = True
+        self.half_closed = True
         self.close()
         return True
 
-    def _refuse(self) -> None:
-        if self._wire is not None and not self._busy:
-            self._wire.write(TOO_LARGE)
+    def _refuse_too_large(self) -> None:
+        if self._open_transport is not None and not self._busy:
+            self._open_transport.write(TOO_LARGE)
         self.force_close()
 
     def pause_writing(self) -> None:
-        """The client reads more slowly than we write."""
+        """The client reads more slowly than the server writes."""
         super().pause_writing()
-        self._becomes(UNREAD_TIMEOUT_SECONDS)
+        self._set_deadline(UNREAD_TIMEOUT_SECONDS)
 
     def resume_writing(self) -> None:
-        """It has caught up."""
+        """The client has caught up."""
         super().resume_writing()
-        self._becomes(math.inf if self._busy else KEEPALIVE_TIMEOUT_SECONDS)
+        self._set_deadline(math.inf if self._busy else KEEPALIVE_TIMEOUT_SECONDS)
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        """End it, whoever ended it."""
-        self._wire = None
+        """The connection has ended."""
+        self._open_transport = None
         super().connection_lost(exc)
-        self._gone(self)
+        self._on_lost(self)

@@ -1,10 +1,10 @@
-"""Every connection from its arrival to its last byte: how many, with or without TLS, and who has to go.
+"""Accepts connections, makes their TLS handshakes, limits their number, and evicts those beyond their deadlines.
 
-Rule 1: one is accepted in a turn of the loop: a flood of them waits its turn, as probes do. Rule 2: there are at most
-`MAX_CONNECTIONS`: for another one goes that can be spared, first those that were never answered well, then the longest
-silent.
-Rule 3: a handshake begins with what the door says at that moment, so certificates change without a restart. Its time is
-part of the time for the first head.
+Rule 1: one connection is accepted in each turn of the event loop, so that a flood of them does not delay probes.
+Rule 2: there are at most `MAX_CONNECTIONS`. For a further one an evictable one is aborted: first those that have had no
+successful request, among them the one that has been idle longest.
+Rule 3: each handshake uses the access control's TLS context of that moment, so that certificates change without a
+restart. The handshake counts towards the time for the first request's head.
 """
 
 import asyncio
@@ -16,43 +16,43 @@ from exporter.web.connection import HttpConnection
 from exporter.web.secure import AccessClosedError, AccessControl
 
 MAX_CONNECTIONS: Final = 512
-"""Connections at once. A Prometheus that asks `/probe` for each of 200 targets keeps 200."""
+"""Connections at once. A Prometheus that requests `/probe` for each of 200 targets keeps 200 open."""
 
 TLS_SHUTDOWN_TIMEOUT_SECONDS: Final = 2.0
 """Seconds in which a client has to confirm the end of TLS."""
 
 SWEEP_SECONDS: Final = 0.5
-"""Seconds between two looks at the deadlines."""
+"""Seconds between two checks of the deadlines."""
 
 ACCEPT_PAUSE_SECONDS: Final = 0.1
-"""Seconds until another is accepted after the machine had no descriptor left for it."""
+"""Seconds until the next accept after the machine had no descriptor left."""
 
-Make = Callable[[Callable[[HttpConnection], None]], HttpConnection]
-"""A connection that will tell when it is gone."""
+MakeConnection = Callable[[Callable[[HttpConnection], None]], HttpConnection]
+"""Makes a connection; the argument is to be called when the connection has ended."""
 
 
 class ConnectionManager:
     """Accepts on any number of sockets; `stop`, then `close` it."""
 
-    def __init__(self, door: AccessControl, make: Make) -> None:
-        self._door = door
+    def __init__(self, access: AccessControl, make: MakeConnection) -> None:
+        self._access = access
         self._make = make
-        self._there: dict[HttpConnection, asyncio.Task[None]] = {}
+        self._connections: dict[HttpConnection, asyncio.Task[None]] = {}
         self._listeners: list[socket.socket] = []
-        self._sweeping = asyncio.create_task(self._sweep(), name="sweep")
+        self._sweeping = asyncio.create_task(self._evict_overdue(), name="sweep")
 
     def __len__(self) -> int:
-        """How many there are."""
-        return len(self._there)
+        """The number of connections."""
+        return len(self._connections)
 
     def listen(self, listener: socket.socket) -> None:
-        """Accept there from now on; the socket is ours."""
+        """Accept on this socket from now on, and close it at the end."""
         listener.setblocking(False)
         self._listeners.append(listener)
         self._resume(listener)
 
     async def stop(self) -> None:
-        """Accept no more."""
+        """Accept no more connections."""
         loop = asyncio.get_running_loop()
         listeners, self._listeners = self._listeners, []
         for listener in listeners:
@@ -62,82 +62,81 @@ class ConnectionManager:
         await asyncio.gather(self._sweeping, return_exceptions=True)
 
     async def close(self) -> None:
-        """End all that are there, at once."""
-        greetings = list(self._there.values())
-        for connection in list(self._there):
+        """Abort all connections."""
+        handshakes = list(self._connections.values())
+        for connection in list(self._connections):
             self._evict(connection)
-        await asyncio.gather(*greetings, return_exceptions=True)
+        await asyncio.gather(*handshakes, return_exceptions=True)
 
     def _resume(self, listener: socket.socket) -> None:
         if listener in self._listeners:
             asyncio.get_running_loop().add_reader(listener, self._accept, listener)
 
     def _accept(self, listener: socket.socket) -> None:
-        """Accept one, when there is one; a future in between could be cancelled with it."""
+        """Accept one connection. `loop.sock_accept` would lose one that arrives when the future is cancelled."""
         try:
-            arrived, _ = listener.accept()
+            accepted, _ = listener.accept()
         except (BlockingIOError, InterruptedError, ConnectionError):
-            return  # gone again before we came
+            return  # the client has gone
         except OSError:
             loop = asyncio.get_running_loop()
             loop.remove_reader(listener)
             loop.call_later(ACCEPT_PAUSE_SECONDS, self._resume, listener)
-            self._make_room()
+            self._evict_one()
             return
-        arrived.setblocking(False)
-        self._receive(arrived)
+        accepted.setblocking(False)
+        self._add(accepted)
 
-    def _receive(self, arrived: socket.socket) -> None:
-        if len(self._there) >= MAX_CONNECTIONS and not self._make_room():
-            arrived.close()
+    def _add(self, accepted: socket.socket) -> None:
+        if len(self._connections) >= MAX_CONNECTIONS and not self._evict_one():
+            accepted.close()
             return
-        connection = self._make(self._gone)
-        greeting = asyncio.create_task(self._greet(connection, arrived), name="greet")
-        self._there[connection] = greeting
+        connection = self._make(self._remove)
+        handshake = asyncio.create_task(self._handshake(connection, accepted), name="handshake")
+        self._connections[connection] = handshake
 
-        def greeted(_: asyncio.Task[None]) -> None:
-            if not connection.is_there:
-                arrived.close()
-                self._gone(connection)
+        def close_if_failed(_: asyncio.Task[None]) -> None:
+            if not connection.is_established:
+                accepted.close()
+                self._remove(connection)
 
-        greeting.add_done_callback(greeted)
+        handshake.add_done_callback(close_if_failed)
 
-    async def _greet(self, connection: HttpConnection, arrived: socket.socket) -> None:
-        """Hand the socket to the connection, after the handshake if there is to be one."""
+    async def _handshake(self, connection: HttpConnection, accepted: socket.socket) -> None:
+        """Give the socket to the connection, after the TLS handshake if there is TLS."""
         try:
-            context = self._door.context()
+            context = self._access.context()
             loop = asyncio.get_running_loop()
             await loop.connect_accepted_socket(
                 lambda: connection,
-                arrived,
+                accepted,
                 ssl=context,
                 ssl_shutdown_timeout=TLS_SHUTDOWN_TIMEOUT_SECONDS if context else None,
             )
         except (AccessClosedError, OSError):
-            pass  # who fails to shake hands gets no other word
+            pass  # a client without a handshake gets no response
 
-    def _gone(self, connection: HttpConnection) -> None:
-        self._there.pop(connection, None)
+    def _remove(self, connection: HttpConnection) -> None:
+        self._connections.pop(connection, None)
 
-    def _make_room(self) -> bool:
-        """Turn out who can be spared best; False if nobody can."""
-        spare = (connection for connection in self._there if connection.can_be_spared)
-        first = min(spare, key=lambda connection: (connection.served, connection.since), default=None)
+    def _evict_one(self) -> bool:
+        """Abort the evictable connection that is first by rule 2; False if there is none."""
+        evictable = (connection for connection in self._connections if connection.is_evictable)
+        first = min(evictable, key=lambda connection: (connection.served, connection.since), default=None)
         if first is not None:
             self._evict(first)
         return first is not None
 
     def _evict(self, connection: HttpConnection) -> None:
-        greeting = self._there.pop(connection)
-        if connection.is_there:
+        handshake = self._connections.pop(connection)
+        if connection.is_established:
             connection.abort()
         else:
-            greeting.cancel()
+            handshake.cancel()
 
-    async def _sweep(self) -> None:
-        """Turn out whoever is over a deadline."""
+    async def _evict_overdue(self) -> None:
         now = asyncio.get_running_loop().time
         while True:
             await asyncio.sleep(SWEEP_SECONDS)
-            for connection in [connection for connection in self._there if connection.deadline < now()]:
+            for connection in [connection for connection in self._connections if connection.deadline < now()]:
                 self._evict(connection)

@@ -1,4 +1,4 @@
-"""Headers that every answer bears, whatever was asked and whether it was a request at all."""
+"""Headers of every response, even to what is not a valid request."""
 
 from typing import Final
 

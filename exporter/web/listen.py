@@ -1,6 +1,6 @@
-"""The address to listen on: read, and bound.
+"""The address to listen on: parsing and binding.
 
-Rule 1: `parse` opens nothing. Rule 2: whatever is wrong leaves as a sentence that names the address and the flag.
+Rule 1: `parse_listen_address` opens nothing. Rule 2: every error names the address and the flag.
 """
 
 import errno
@@ -13,13 +13,13 @@ LISTEN_FLAG: Final = "--web.listen-address"
 LISTEN_ADDRESS_TEXT: Final = re.compile(r"(?:\[(?P<ip6>[0-9A-Fa-f:.%\w]+)\]|(?P<host>[^\s:\[\]/]*)):(?P<port>\d{1,5})")
 ANY_HOST: Final = ("", "0.0.0.0", "::")  # noqa: S104 - shown as loopback in URLs, bound only when asked for
 HTTP_BACKLOG_CONNECTIONS: Final = 512
-"""Connections that may wait to be accepted: in a flood of them a scraper's is not lost among the first few."""
+"""Connections that may wait to be accepted, so that a flood of them does not displace a scraper's."""
 
 NO_IP6: Final = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 
 
 class ListenError(Exception):
-    """Why we cannot listen, as sentences for the user."""
+    """Why the server cannot listen, as sentences for the user."""
 
     def __init__(self, *sentences: str) -> None:
         super().__init__(*sentences)
@@ -28,7 +28,7 @@ class ListenError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class ListenAddress:
-    """Where to listen. An empty host is every interface, port 0 any free one."""
+    """An address to listen on: an empty host means every interface, port 0 any free port."""
 
     host: str
     port: int
@@ -37,29 +37,29 @@ class ListenAddress:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
-def parse(text: str) -> ListenAddress:
-    """The address of `:11011`, `127.0.0.1:0`, `localhost:11011` or `[::1]:11011`; raises ListenProblem."""
-    found = LISTEN_ADDRESS_TEXT.fullmatch(text)
-    if found is None:
+def parse_listen_address(text: str) -> ListenAddress:
+    """The address of `:11011`, `127.0.0.1:0`, `localhost:11011` or `[::1]:11011`; raises ListenError."""
+    match = LISTEN_ADDRESS_TEXT.fullmatch(text)
+    if match is None:
         raise ListenError(f"{LISTEN_FLAG}: {text!r} is no address: write :11011, 127.0.0.1:11011 or [::1]:11011")
-    port = int(found["port"])
+    port = int(match["port"])
     if port > 65_535:  # noqa: PLR2004 - RFC 9293 section 3.1: sixteen bits
         raise ListenError(f"{LISTEN_FLAG}: {text!r} has no port: it must be 0 (any free one) to 65535")
-    return ListenAddress(found["ip6"] or found["host"], port)
+    return ListenAddress(match["ip6"] or match["host"], port)
 
 
 def bind(address: ListenAddress) -> socket.socket:
-    """A listening socket, for IPv6 and IPv4 alike if the host is empty; raises ListenProblem."""
+    """A listening socket, for both IPv6 and IPv4 if the host is empty; raises ListenError."""
     try:
-        return _bound(address)
+        return _bind(address)
     except OSError as error:
-        why = error.strerror if isinstance(error, socket.gaierror) else _words(error)
+        why = error.strerror if isinstance(error, socket.gaierror) else _reason_text(error)
         raise ListenError(f"{LISTEN_FLAG}: cannot listen on {address}: {why}") from error
     except UnicodeError:
         raise ListenError(f"{LISTEN_FLAG}: cannot listen on {address}: that is no host name") from None
 
 
-def _bound(address: ListenAddress) -> socket.socket:
+def _bind(address: ListenAddress) -> socket.socket:
     if not address.host and socket.has_dualstack_ipv6():
         try:
             return socket.create_server(
@@ -68,13 +68,14 @@ def _bound(address: ListenAddress) -> socket.socket:
         except OSError as error:
             if error.errno not in NO_IP6:
                 raise
-    family, *_, where = socket.getaddrinfo(
+    family, *_, resolved = socket.getaddrinfo(
         address.host or None, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
     )[0]
-    return socket.create_server((str(where[0]), int(where[1])), family=family, backlog=HTTP_BACKLOG_CONNECTIONS)
+    host, port = str(resolved[0]), int(resolved[1])
+    return socket.create_server((host, port), family=family, backlog=HTTP_BACKLOG_CONNECTIONS)
 
 
-def _words(error: OSError) -> str:
+def _reason_text(error: OSError) -> str:
     if error.errno == errno.EADDRINUSE:
         return "the port is in use; stop what holds it, or choose another port"
     if error.errno == errno.EACCES:
@@ -83,15 +84,15 @@ def _words(error: OSError) -> str:
 
 
 def address_of(sock: socket.socket) -> str:
-    """What a socket listens on: `*:11011` for every interface, `127.0.0.1:11011`, `unix:/run/x.sock`."""
+    """The address of a listening socket: `*:11011` for every interface, `127.0.0.1:11011`, `unix:/run/x.sock`."""
     if sock.family is socket.AF_UNIX:
         return f"unix:{sock.getsockname()}"
     host, port = sock.getsockname()[:2]
     return f"*:{port}" if host in ANY_HOST else str(ListenAddress(host, port))
 
 
-def url(sock: socket.socket, scheme: str = "http") -> str:
-    """The URL under which a local client reaches a listening socket; of a Unix socket, `unix:` and its path."""
+def socket_url(sock: socket.socket, scheme: str = "http") -> str:
+    """The URL for a local client; for a Unix socket `unix:` and its path."""
     if sock.family is socket.AF_UNIX:
         return f"unix:{sock.getsockname()}"
     host, port = sock.getsockname()[:2]

@@ -1,6 +1,6 @@
-"""How the HTTP side is reached: addresses, sockets handed over, paths, and the file of the terms.
+"""How the HTTP server is reached: addresses, sockets of systemd, paths, and the web config file.
 
-Rule 1: `read_doorway` opens nothing, and says every mistake at once.
+Rule 1: `read_listen_options` opens nothing, and reports every mistake at once.
 """
 
 import socket
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from exporter.host import NoListenFdsError, listen_fds
-from exporter.web.listen import LISTEN_FLAG, ListenAddress, ListenError, bind, parse
+from exporter.web.listen import LISTEN_FLAG, ListenAddress, ListenError, bind, parse_listen_address
 from exporter.web.paths import WebPaths, read_paths
 from exporter.web.secure import HOST_NAME, TrustedSites
 
@@ -21,9 +21,10 @@ ALLOWED: Final = "--web.allowed-host"
 
 @dataclass(frozen=True, slots=True)
 class ListenOptions:
-    """`from_systemd`: the sockets are those that systemd hands over, and `listen` is empty.
+    """The settings of the HTTP server.
 
-    `allowed`: names of hosts whose pages may change something, beside those of `listen` and of the external URL.
+    `from_systemd`: the sockets come from systemd; `listen` is empty then.
+    `allowed`: hosts whose pages may change something, in addition to those of `listen` and of the external URL.
     """
 
     listen: tuple[ListenAddress, ...] = ()
@@ -34,16 +35,16 @@ class ListenOptions:
 
     @classmethod
     def of(cls, listen: "ListenAddress | ListenOptions") -> "ListenOptions":
-        """An address alone is a doorway without terms."""
+        """The options themselves, or those with only this address."""
         return listen if isinstance(listen, ListenOptions) else cls((listen,))
 
     @property
     def sites(self) -> TrustedSites:
-        """Whose pages may change something."""
+        """The sites whose pages may change something."""
         return TrustedSites.of((address.host for address in self.listen), self.allowed, self.paths.external)
 
     def sockets(self) -> list[socket.socket]:
-        """All of them listening, or none and a ListenProblem."""
+        """All listening sockets; raises ListenError and leaves none open if one cannot listen."""
         if self.from_systemd:
             try:
                 return listen_fds()
@@ -55,7 +56,7 @@ class ListenOptions:
         return sockets
 
 
-def read_doorway(
+def read_listen_options(
     listen: Sequence[str],
     *,
     from_systemd: bool = False,
@@ -65,24 +66,24 @@ def read_doorway(
     telemetry: str | None = None,
     allowed: Sequence[str] = (),
 ) -> ListenOptions:
-    """The doorway of the flags; raises ListenProblem with every mistake."""
-    wrong: list[str] = []
+    """The options of the flags; raises ListenError with every mistake."""
+    problems: list[str] = []
     addresses: list[ListenAddress] = []
     paths = WebPaths()
     for text in listen:
         try:
-            addresses.append(parse(text))
-        except ListenError as problem:
-            wrong += problem.sentences
+            addresses.append(parse_listen_address(text))
+        except ListenError as error:
+            problems += error.sentences
     if from_systemd and listen:
-        wrong.append(f"{SYSTEMD}: not together with {LISTEN_FLAG}: systemd listens, where its socket unit says")
+        problems.append(f"{SYSTEMD}: not together with {LISTEN_FLAG}: systemd listens, where its socket unit says")
     if not all(map(HOST_NAME.fullmatch, allowed)):
-        wrong.append(f"{ALLOWED}: must be the name of a host, such as probe.example.org, without scheme and port")
+        problems.append(f"{ALLOWED}: must be the name of a host, such as probe.example.org, without scheme and port")
     try:
         paths = read_paths(external, prefix, telemetry)
-    except ListenError as problem:
-        wrong += problem.sentences
-    if wrong:
-        raise ListenError(*wrong)
+    except ListenError as error:
+        problems += error.sentences
+    if problems:
+        raise ListenError(*problems)
     file = None if config_file is None else Path(config_file)
     return ListenOptions(tuple(addresses), from_systemd, paths, file, tuple(allowed))

@@ -1,7 +1,7 @@
-"""Which form of the figures a client gets: `Accept` and `Accept-Encoding`, read with their weights.
+"""Chooses the exposition format of a response from the weights in `Accept` and `Accept-Encoding`.
 
-Rule 1: no header is an error: what nobody understands gets the text format. Rule 2: we claim a version only as we
-know it, and an escaping only from the known ones. (RFC 9110 section 12.4-5; Prometheus, "content negotiation".)
+Rule 1: no header is an error; one that cannot be parsed gets the text format. Rule 2: a response names only known
+versions and escapings. (RFC 9110 section 12.4-5; Prometheus, "content negotiation".)
 """
 
 import re
@@ -13,27 +13,26 @@ from exporter.metrics import ExpositionFormat
 
 WEIGHT: Final = re.compile(r"(?:0(?:\.\d{0,3})?|1(?:\.0{0,3})?)")
 
-
 ESCAPINGS: Final = {
     "allow-utf-8": "allow-utf-8",
     "underscores": "underscores",
     "values": "values",
     "dots": "underscores",
 }
-"""Escaping asked for → escaping answered. Our names are legal without any, so all read the same but `dots`, which
-would rewrite every underscore: a server may choose another."""
+"""Requested escaping → escaping of the response. All but `dots` leave the exporter's names unchanged; `dots` would
+rewrite every underscore, and a server may choose another."""
 
 
 @dataclass(frozen=True, slots=True)
 class NegotiatedFormat:
-    """What to send."""
+    """The format of a response."""
 
     form: ExpositionFormat
     escaping: str | None = None
 
     @property
     def content_type(self) -> str:
-        """The `Content-Type` of the answer."""
+        """The `Content-Type` of the response."""
         media, version = self.form.value
         suffix = f"; escaping={self.escaping}" if self.escaping else ""
         return f"{media}; version={version}; charset=utf-8{suffix}"
@@ -41,7 +40,7 @@ class NegotiatedFormat:
 
 @dataclass(frozen=True, slots=True)
 class _MediaRange:
-    """One entry of an `Accept` header; `rank`: the earlier the higher."""
+    """One entry of an `Accept` header; an earlier entry has a higher `rank`."""
 
     media: str
     version: str | None
@@ -50,39 +49,39 @@ class _MediaRange:
     rank: int
 
     def specificity(self, form: ExpositionFormat) -> int:
-        """How precisely this entry names the form; 0: not at all."""
+        """How precisely this entry names the format; 0: not at all."""
         media, version = form.value
         if self.media == media:
             return {None: 3, version: 4}.get(self.version, 0)
         return {f"{media.partition('/')[0]}/*": 2, "*/*": 1}.get(self.media, 0)
 
 
-def choose(accept: str) -> NegotiatedFormat:
-    """The acceptable form of the highest weight, the earlier of equals; text 0.0.4 if none is."""
+def negotiate_format(accept: str) -> NegotiatedFormat:
+    """The format of the highest weight, the earlier of equal ones; text 0.0.4 if none is acceptable."""
     ranges = list(_ranges(accept))
     best: tuple[float, int] = (0.0, 0)
     choice = NegotiatedFormat(ExpositionFormat.TEXT)
     for form in ExpositionFormat:
-        said = max(ranges, key=lambda entry, form=form: entry.specificity(form), default=None)  # type: ignore[misc]
-        if said and said.specificity(form) and said.weight > 0 and (said.weight, said.rank) > best:
-            best, choice = (said.weight, said.rank), NegotiatedFormat(form, ESCAPINGS.get(said.escaping or ""))
+        entry = max(ranges, key=lambda entry, form=form: entry.specificity(form), default=None)  # type: ignore[misc]
+        if entry and entry.specificity(form) and entry.weight > 0 and (entry.weight, entry.rank) > best:
+            best, choice = (entry.weight, entry.rank), NegotiatedFormat(form, ESCAPINGS.get(entry.escaping or ""))
     return choice
 
 
-def gzip_welcome(accept_encoding: str) -> bool:
-    """True if the client takes gzip."""
+def accepts_gzip(accept_encoding: str) -> bool:
+    """Whether the client accepts gzip."""
     weights = {entry.media: entry.weight for entry in _ranges(accept_encoding)}
     return next((weights[name] for name in ("gzip", "x-gzip", "*") if name in weights), 0.0) > 0
 
 
 def _ranges(header: str) -> Iterator[_MediaRange]:
-    """The entries of a header; one whose weight is no weight is left out."""
+    """The entries of a header, without those whose weight cannot be parsed."""
     for rank, entry in enumerate(header.split(",")):
-        media, *parameters = (part.strip() for part in entry.split(";"))
-        said = dict(_parameter(parameter) for parameter in parameters)
-        weight = said.get("q", "1")
+        media, *parts = (part.strip() for part in entry.split(";"))
+        parameters = dict(_parameter(part) for part in parts)
+        weight, version, escaping = parameters.get("q", "1"), parameters.get("version"), parameters.get("escaping")
         if media and WEIGHT.fullmatch(weight):
-            yield _MediaRange(media.lower(), said.get("version"), said.get("escaping"), float(weight), -rank)
+            yield _MediaRange(media.lower(), version, escaping, float(weight), -rank)
 
 
 def _parameter(text: str) -> tuple[str, str]:

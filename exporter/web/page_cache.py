@@ -1,9 +1,9 @@
-"""Pages that are made once for all who ask within a second, and sent while they are made.
+"""Renders a page once for all requests within a second, and sends it while it is being rendered.
 
-Rule 1: one page is made at a time, so that a flood of requests costs one page after the other and no turn of the loop
-is longer. Rule 2: nobody waits for who reads slowly: what is made stands there for each to take at his pace.
-Rule 3: a page is packed while it is made, once. A browser paints what it has: the line on top is seen before the last
-of two hundred targets has been rendered.
+Rule 1: one page is rendered at a time, so that a flood of requests does not lengthen a turn of the event loop.
+Rule 2: each client reads the page at its own speed; a slow one delays no other.
+Rule 3: a page is compressed once, while it is rendered, so that a browser shows the headline before the last of two
+hundred targets has been rendered.
 """
 
 import asyncio
@@ -15,115 +15,117 @@ from typing import Final
 from exporter.web.render import GZIP_LEVEL, GZIP_WINDOW_BITS
 
 SEND_CHUNK_BYTES: Final = 16_384
-"""Characters that are packed in one go: it takes 0.2 ms."""
+"""Characters that are compressed at once, in 0.2 ms."""
 
 PAGE_LIFETIME_SECONDS: Final = 1.0
-"""Seconds for which a page is given to others."""
+"""Seconds for which later requests get the same page."""
 
 MAX_CACHED_PAGES: Final = 16
-"""Pages that are kept so long; the oldest goes."""
+"""Pages in the cache; the oldest is removed for a further one."""
 
 
 @dataclass(slots=True)
 class StreamedPage:
-    """A page in the making: its chunks, plain and in the gzip format, each of which can be read before the next."""
+    """A page that can be read while it is being rendered.
+
+    `began`: the loop's time. `plain`, `packed`: its chunks so far, as they are and in the gzip format.
+    `more`: is set at the next chunk or the end. `complete`: no chunk follows. `error`: why rendering failed.
+    """
 
     began: float
     plain: list[bytes] = field(default_factory=list)
     packed: list[bytes] = field(default_factory=list)
     more: asyncio.Event = field(default_factory=asyncio.Event)
-    ended: bool = False
-    broken: BaseException | None = None
+    complete: bool = False
+    error: BaseException | None = None
 
     async def read(self, *, packed: bool) -> AsyncIterator[bytes]:
-        """Its chunks, with a turn for everybody else after each; raises what broke the making of it."""
-        chunks, taken = self.packed if packed else self.plain, 0
+        """The chunks; other tasks run after each. Raises the error that rendering raised."""
+        chunks, position = self.packed if packed else self.plain, 0
         while True:
-            for chunk in chunks[taken:]:
-                taken += 1
+            for chunk in chunks[position:]:
+                position += 1
                 yield chunk
                 await asyncio.sleep(0)
-            if taken < len(chunks):
+            if position < len(chunks):
                 continue
-            if self.broken is not None:
-                raise self.broken
-            if self.ended:
+            if self.error is not None:
+                raise self.error
+            if self.complete:
                 return
             await self.more.wait()
 
-    def told(self) -> None:
-        """There is more, or an end."""
+    def wake_readers(self) -> None:
+        """Wake the readers: there is another chunk, or the end."""
         self.more.set()
         self.more = asyncio.Event()
 
 
 class PageCache:
-    """Makes pages and keeps them a moment. `close` it."""
+    """Renders pages and keeps each for `PAGE_LIFETIME_SECONDS`. `close` it."""
 
     def __init__(self) -> None:
-        self._sheets: dict[str | None, StreamedPage] = {}
-        self._making: set[asyncio.Task[None]] = set()
-        self._alone = asyncio.Lock()
+        self._pages: dict[str | None, StreamedPage] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._lock = asyncio.Lock()
 
-    def fresh(self, key: str | None) -> StreamedPage | None:
-        """The page of that key, if it has just been made or is being made."""
-        sheet = self._sheets.get(key)
+    def get(self, key: str | None) -> StreamedPage | None:
+        """The page of that key, if it is being rendered or has just been."""
+        page = self._pages.get(key)
         now = asyncio.get_running_loop().time()
-        return (
-            sheet if sheet is not None and now - sheet.began < PAGE_LIFETIME_SECONDS and sheet.broken is None else None
-        )
+        return page if page is not None and now - page.began < PAGE_LIFETIME_SECONDS and page.error is None else None
 
-    def begin(self, key: str | None, pieces: AsyncIterator[str]) -> StreamedPage:
-        """Make a page of these pieces; the first of them is sent at once."""
-        sheet = StreamedPage(asyncio.get_running_loop().time())
-        self._sheets.pop(key, None)
-        self._sheets[key] = sheet
-        if len(self._sheets) > MAX_CACHED_PAGES:
-            del self._sheets[next(iter(self._sheets))]
-        task = asyncio.create_task(self._make(sheet, pieces), name="page")
-        self._making.add(task)
-        task.add_done_callback(self._making.discard)
-        asyncio.get_running_loop().call_later(PAGE_LIFETIME_SECONDS, self._forget, key, sheet)
-        return sheet
+    def add(self, key: str | None, pieces: AsyncIterator[str]) -> StreamedPage:
+        """Begin a page of these pieces; the first of them is sent at once."""
+        page = StreamedPage(asyncio.get_running_loop().time())
+        self._pages.pop(key, None)
+        self._pages[key] = page
+        if len(self._pages) > MAX_CACHED_PAGES:
+            del self._pages[next(iter(self._pages))]
+        task = asyncio.create_task(self._render(page, pieces), name="page")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        asyncio.get_running_loop().call_later(PAGE_LIFETIME_SECONDS, self._remove, key, page)
+        return page
 
     async def close(self) -> None:
-        """End what is being made."""
-        for task in self._making:
+        """Cancel the rendering of all pages."""
+        for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*self._making, return_exceptions=True)
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    def _forget(self, key: str | None, sheet: StreamedPage) -> None:
-        if self._sheets.get(key) is sheet:
-            del self._sheets[key]
+    def _remove(self, key: str | None, page: StreamedPage) -> None:
+        if self._pages.get(key) is page:
+            del self._pages[key]
 
-    async def _make(self, sheet: StreamedPage, pieces: AsyncIterator[str]) -> None:
-        packer = zlib.compressobj(GZIP_LEVEL, zlib.DEFLATED, GZIP_WINDOW_BITS)
+    async def _render(self, page: StreamedPage, pieces: AsyncIterator[str]) -> None:
+        compressor = zlib.compressobj(GZIP_LEVEL, zlib.DEFLATED, GZIP_WINDOW_BITS)
         try:
-            async with self._alone:
+            async with self._lock:
                 async for text in _chunks(pieces):
                     chunk = text.encode()
-                    sheet.plain.append(chunk)
-                    sheet.packed.append(packer.compress(chunk) + packer.flush(zlib.Z_SYNC_FLUSH))
-                    sheet.told()
-            sheet.packed.append(packer.flush())
-            sheet.ended = True
+                    page.plain.append(chunk)
+                    page.packed.append(compressor.compress(chunk) + compressor.flush(zlib.Z_SYNC_FLUSH))
+                    page.wake_readers()
+            page.packed.append(compressor.flush())
+            page.complete = True
         except BaseException as error:
-            sheet.broken = error if isinstance(error, Exception) else ConnectionAbortedError("the server is closing")
+            page.error = error if isinstance(error, Exception) else ConnectionAbortedError("the server is closing")
             if not isinstance(error, Exception):
                 raise
         finally:
-            sheet.told()
+            page.wake_readers()
 
 
 async def _chunks(pieces: AsyncIterator[str]) -> AsyncIterator[str]:
-    """The first piece, which has the line on top, then as many as fill a chunk."""
-    waiting: list[str] = []
-    size = enough = 0
+    """The first piece alone, because it has the headline; then as many as fill a chunk."""
+    gathered: list[str] = []
+    size = threshold = 0
     async for piece in pieces:
-        waiting.append(piece)
+        gathered.append(piece)
         size += len(piece)
-        if size > enough:
-            yield "".join(waiting)
-            waiting, size, enough = [], 0, SEND_CHUNK_BYTES
+        if size > threshold:
+            yield "".join(gathered)
+            gathered, size, threshold = [], 0, SEND_CHUNK_BYTES
             await asyncio.sleep(0)
-    yield "".join(waiting)
+    yield "".join(gathered)

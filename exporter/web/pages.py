@@ -1,6 +1,7 @@
-"""The status page put together from what the board says, in slices between the sessions' turns.
+"""Assembles the status page from a `StatusBoard`, in slices between the steps of running sessions.
 
-Rule 1: nothing is kept: whoever asks gets what is so now. Rule 2: one target is one slice (`host.cooperatively`).
+Rule 1: nothing is stored; each call shows the state of its moment. Rule 2: one target is one slice
+(`host.cooperatively`).
 """
 
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping
@@ -10,45 +11,45 @@ from typing import Final, Protocol
 from exporter.history import StateKind
 from exporter.host import cooperatively
 from exporter.web.page.card import opened_card
-from exporter.web.page.document import begin, end
-from exporter.web.page.head import MAX_TARGETS_IN_HEADLINE, PageHead, head
-from exporter.web.page.health import health, links
+from exporter.web.page.document import document_end, document_start
+from exporter.web.page.head import MAX_TARGETS_IN_HEADLINE, PageHead, page_head
+from exporter.web.page.health import endpoint_links, health_section
 from exporter.web.page.markup import Markup
 from exporter.web.page.row import closed_row
 from exporter.web.page.values import SEVERITY_ORDER, ExporterHealth, TargetCard, TargetRow, TargetStanding
 
 MAX_OPENED: Final = 5
-"""Failing targets that are shown with all that is known of them; the others are lines that can be opened."""
+"""Failing targets that are shown opened; the others are lines that can be opened."""
 
 MAX_SHOWN: Final = 500
-"""Targets on the page; the gravest come first."""
+"""Targets on the page, the gravest first."""
 
 
 class StatusBoard(Protocol):
-    """Who knows what is shown."""
+    """The source of everything on the page."""
 
     def now(self) -> float:
         """Unix seconds."""
 
     def standings(self) -> Iterable[TargetStanding]:
-        """Every target, in the order of the config."""
+        """The state of every target, in the order of the config."""
 
     def row(self, name: str) -> TargetRow | None:
-        """The line of a target; None if there is none of this name."""
+        """The line of a target; None if there is no target of this name."""
 
     def card(self, name: str) -> TargetCard | None:
-        """All that is known of a target; None if there is none of this name."""
+        """Everything about a target; None if there is no target of this name."""
 
     def own_health(self) -> ExporterHealth:
-        """How the exporter itself does."""
+        """The health of the exporter itself."""
 
     def changes(self, since: int) -> tuple[int, Collection[str]]:
-        """Where the count of changes stands, and the targets that have changed since it stood at `since`."""
+        """The number of changes now, and the targets that have changed since that number was `since`."""
 
 
 @dataclass(frozen=True, slots=True)
 class PageView:
-    """What is to be shown: the targets in order, each opened or not; how many there are beyond; the line on top."""
+    """What the page shows: the targets in order and whether each is opened, the number left out, the headline."""
 
     opened: Mapping[str, bool]
     left_out: int
@@ -56,42 +57,44 @@ class PageView:
 
 
 class PageMaker:
-    """Makes the page and its parts. `metrics`: where those stand, seen from the page."""
+    """Renders the page and its parts; `metrics`: the link to the metrics."""
 
     def __init__(self, board: StatusBoard, metrics: str = "metrics") -> None:
         self.board = board
-        self._links = links(metrics)
+        self._links = endpoint_links(metrics)
 
     async def view(self) -> PageView:
-        """Failing targets first, the latest failure of all on top; then the others, as the config has them."""
-        by_word: dict[StateKind, list[TargetStanding]] = {word: [] for word in SEVERITY_ORDER}
+        """Failing targets first, the latest failure on top; then the others, in the order of the config."""
+        by_kind: dict[StateKind, list[TargetStanding]] = {kind: [] for kind in SEVERITY_ORDER}
         async for standing in cooperatively(self.board.standings()):
-            by_word[standing.state.kind].append(standing)
-        by_word[StateKind.FAILING].sort(key=lambda one: -one.state.since)
+            by_kind[standing.state.kind].append(standing)
+        by_kind[StateKind.FAILING].sort(key=lambda standing: -standing.state.since)
         shown: list[TargetStanding] = []
-        for found in by_word.values():
-            shown += found[: MAX_SHOWN - len(shown)]
+        for standings in by_kind.values():
+            shown += standings[: MAX_SHOWN - len(shown)]
         opened = {
             name: state.kind is StateKind.FAILING and rank < MAX_OPENED for rank, (name, state) in enumerate(shown)
         }
-        counts = {word: len(found) for word, found in by_word.items()}
+        counts = {kind: len(standings) for kind, standings in by_kind.items()}
         return PageView(
-            opened, sum(counts.values()) - len(shown), head(counts, shown[:MAX_TARGETS_IN_HEADLINE], self.board.now())
+            opened,
+            sum(counts.values()) - len(shown),
+            page_head(counts, shown[:MAX_TARGETS_IN_HEADLINE], self.board.now()),
         )
 
-    async def whole(self, view: PageView, position: str, only: str | None = None) -> AsyncIterator[str]:
-        """The page, or that of `only` one target, in pieces; the first has the line on top. `position`: see `live`."""
+    async def render(self, view: PageView, position: str, only: str | None = None) -> AsyncIterator[str]:
+        """The page, or that of `only` one target, in pieces; the first has the headline. `position`: see `live`."""
         now, own = self.board.now(), self.board.own_health()
-        yield begin(view.head, own, position, now, only=only)
+        yield document_start(view.head, own, position, now, only=only)
         opened = view.opened if only is None else {only: True}
         async for name in cooperatively(opened):
-            part = self.part(name, opened=opened[name])
-            if part is not None:
-                yield part
-        yield end(health(own, now), self._links, view.left_out if only is None else 0)
+            html = self.target(name, opened=opened[name])
+            if html is not None:
+                yield html
+        yield document_end(health_section(own, now), self._links, view.left_out if only is None else 0)
 
-    def part(self, name: str, *, opened: bool) -> Markup | None:
-        """One target; None if there is none of this name."""
+    def target(self, name: str, *, opened: bool) -> Markup | None:
+        """The element of a target; None if there is no target of this name."""
         now = self.board.now()
         if opened:
             card = self.board.card(name)

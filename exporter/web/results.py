@@ -1,7 +1,7 @@
-"""GET /api/results: what the last sessions brought, newest first, as JSON; the query says which.
+"""GET /api/results: the last results that match the query, newest first, as JSON.
 
-`{"results": […], "more": bool}`: each result as in the JSON of a check (`report.result_document`). `more`: others fit,
-beyond the limit. One answer is made at a time and in slices, so that nobody can hold the loop by asking often.
+`{"results": […], "more": bool}`: each result as in the JSON of a check (`report.result_document`); `more`: whether
+others match, beyond the limit. One response is made at a time and in slices, so that requests do not hold the loop.
 """
 
 import asyncio
@@ -15,27 +15,29 @@ from aiohttp import web
 from exporter.host import cooperatively
 from exporter.report import result_document
 from exporter.result import Result
-from exporter.web.filters import BadFilterError, ResultSource, asked, found
+from exporter.web.filters import BadFilterError, ResultSource, parse_filter, select_results
 
 RESULTS_CHUNK_BYTES: Final = 65_536
-"""Bytes that are written in one go."""
+"""Bytes that are written at once."""
 
 
 class ResultsEndpoint:
-    """Answers; `recent` is asked at each request."""
+    """Answers requests; `source` is called for each."""
 
-    def __init__(self, recent: Callable[[], ResultSource]) -> None:
-        self._recent = recent
-        self._alone = asyncio.Lock()
+    def __init__(self, source: Callable[[], ResultSource]) -> None:
+        self._source = source
+        self._lock = asyncio.Lock()
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
-        """The results that the query asks for, or 400 with what is wrong with it; raises ConnectionError."""
+        """Send the results that match, or 400 with the mistake of the query; raises ConnectionError."""
         try:
-            wanted = asked(request.query.items(), recent := self._recent())
+            wanted = parse_filter(request.query.items(), source := self._source())
         except BadFilterError as problem:
             return web.Response(text=f"{problem}\n", status=HTTPStatus.BAD_REQUEST)
-        async with self._alone:
-            chunks = [chunk async for chunk in cooperatively(_chunks(*await found(wanted, recent), recent)) if chunk]
+        async with self._lock:
+            chunks = [
+                chunk async for chunk in cooperatively(_chunks(*await select_results(wanted, source), source)) if chunk
+            ]
         response = web.StreamResponse(headers={"Content-Type": "application/json"})
         response.content_length = sum(map(len, chunks))
         await response.prepare(request)
@@ -46,11 +48,11 @@ class ResultsEndpoint:
         return response
 
 
-def _chunks(results: Sequence[Result], more: bool, recent: ResultSource) -> Iterator[bytes]:
-    """The document in pieces; an empty one now and then, since a slice may end there."""
+def _chunks(results: Sequence[Result], more: bool, source: ResultSource) -> Iterator[bytes]:
+    """The document in chunks; an empty one after a result, where a slice may end."""
     pieces, size = ['{"results": ['], 0
     for number, result in enumerate(results):
-        text = json.dumps(result_document(result, recent.context(result.target)), allow_nan=False)
+        text = json.dumps(result_document(result, source.context(result.target)), allow_nan=False)
         pieces.append(f",\n{text}" if number else text)
         size += len(text)
         if size < RESULTS_CHUNK_BYTES:

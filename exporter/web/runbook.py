@@ -1,16 +1,16 @@
-"""The runbook, as it was when this version was made: its pages must be at hand when the network is not.
+"""The runbook of this version, which is readable when the network is not.
 
-Rule 1: what is no page of the folder is not read.
+Rule 1: only the pages of its folder are read.
 """
 
 from functools import cached_property
 from pathlib import Path
 from typing import Final
 
-from exporter.web.page.document import reading
+from exporter.web.page.document import runbook_document
 
 FOLDER: Final = Path(__file__).parents[1] / "assets" / "deploy" / "runbook"
-"""A link to deploy/runbook, whose files are packed with the wheel."""
+"""A link to deploy/runbook; the wheel contains the files."""
 
 
 def runbook_pages() -> dict[str, str]:
@@ -19,12 +19,12 @@ def runbook_pages() -> dict[str, str]:
 
 
 class RunbookPages:
-    """Its pages as HTML, by the name of the alert."""
+    """The pages as HTML."""
 
     def page(self, name: str) -> str | None:
-        """A page; None if there is none of this name."""
+        """The page of this name; None if there is no such page."""
         text = self._texts.get(name)
-        return None if text is None else reading(name, text)
+        return None if text is None else runbook_document(name, text)
 
     @cached_property
     def _texts(self) -> dict[str, str]:

@@ -1,32 +1,32 @@
-"""HTML that is sent while it is made: what a client gets is whole, or is cut off."""
+"""Sends HTML while it is being rendered; if rendering fails, the connection is aborted."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from aiohttp import web
 
-from exporter.web.negotiate import gzip_welcome
+from exporter.web.negotiate import accepts_gzip
 from exporter.web.page_cache import StreamedPage
 
 
-async def send_html(request: web.Request, sheet: StreamedPage) -> web.StreamResponse:
-    """Answer with the page, packed for who takes gzip; HEAD gets the headers only. Raises ConnectionError."""
+async def send_html(request: web.Request, page: StreamedPage) -> web.StreamResponse:
+    """Send the page, compressed if the client accepts gzip; HEAD gets the headers only. Raises ConnectionError."""
     response = web.StreamResponse(headers={"Content-Type": "text/html; charset=utf-8", "Vary": "Accept-Encoding"})
-    packed = gzip_welcome(",".join(request.headers.getall("Accept-Encoding", [])))
+    packed = accepts_gzip(",".join(request.headers.getall("Accept-Encoding", [])))
     if packed:
         response.headers["Content-Encoding"] = "gzip"
     await response.prepare(request)
-    with cut_off(request):
+    with abort_on_error(request):
         if request.method == "GET":
-            async for chunk in sheet.read(packed=packed):
+            async for chunk in page.read(packed=packed):
                 await response.write(chunk)
         await response.write_eof()
     return response
 
 
 @contextmanager
-def cut_off(request: web.Request) -> Iterator[None]:
-    """End the connection if what is being sent breaks: half of it must not look whole, nor be followed by a 500."""
+def abort_on_error(request: web.Request) -> Iterator[None]:
+    """Abort the connection on an error: half a response must not look complete, nor be followed by a 500."""
     try:
         yield
     except Exception:

@@ -1,9 +1,8 @@
-"""The HTTP server as a handle: started on a port, known by its URL, closed.
+"""The HTTP server.
 
-Rule 1: `_routes` is the one table of what is served beside the status page, `WebPaths` says where. Rule 2: what every
-answer has in common, its headers and what becomes of a fault of ours, is done here and in no handler. Rule 3: knows no
-package of the exporter: see
-`site.Site`.
+Rule 1: `_routes` is the table of all routes beside those of the status page; `WebPaths` has their paths.
+Rule 2: what all responses have in common, headers and the handling of errors, is done here and in no handler.
+Rule 3: this module knows the daemon only as `site.Site`.
 """
 
 import asyncio
@@ -20,10 +19,10 @@ from multidict import CIMultiDict, CIMultiDictProxy
 from exporter.web.connection import MAX_HEAD_BYTES_SENT, HttpConnection
 from exporter.web.connection_manager import ConnectionManager
 from exporter.web.headers import HEADERS
-from exporter.web.listen import ListenAddress, address_of, url
+from exporter.web.listen import ListenAddress, address_of, socket_url
 from exporter.web.listen_options import ListenOptions
 from exporter.web.paths import WebPaths
-from exporter.web.probe import answering
+from exporter.web.probe import probe_handler
 from exporter.web.results import ResultsEndpoint
 from exporter.web.scrape import ScrapeEndpoint
 from exporter.web.secure import AccessControl
@@ -34,8 +33,8 @@ SHUTDOWN_SECONDS: Final = 1.0
 """Seconds that requests in flight have when the server closes."""
 
 HTTP_VERSIONS: Final = (HttpVersion10, HttpVersion11)
-UNSPOKEN: Final = web.RequestKey("unspoken", bool)
-"""Where a request says that it was of another version."""
+UNSUPPORTED_VERSION: Final = web.RequestKey("unsupported_version", bool)
+"""Key of a request: whether its HTTP version is not supported."""
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -43,26 +42,26 @@ _logger: Final = logging.getLogger(__name__)
 
 
 class WebServer:
-    """Serves a site. Made by `start`, ended by `close`. `urls`: of each socket it listens on, `url` the first.
+    """Serves a site. Made by `start`, ended by `close`.
 
-    `addresses`: what it listens on, as it was bound.
+    `urls`: the URL of each listening socket. `addresses`: the address of each.
     """
 
-    def __init__(self, site: Site, paths: WebPaths, door: AccessControl) -> None:
-        self._door = door
+    def __init__(self, site: Site, paths: WebPaths, access: AccessControl) -> None:
+        self._access = access
         self._scrapes = ScrapeEndpoint(site)
-        self._status = StatusPages(site.status_board, paths.metrics, door.still_lets_in)
+        self._status = StatusPages(site.status_board, paths.metrics, access.still_allowed)
         app = web.Application(
-            middlewares=[_answered, _attended, _guarded, door.authenticate, _spoken],
+            middlewares=[_refusal_to_response, _track_request, _hide_errors, access.authenticate, _check_version],
             client_max_size=MAX_HEAD_BYTES_SENT,
         )
-        app.on_response_prepare.append(_dress)
-        app.on_response_prepare.append(self._dress_more)
+        app.on_response_prepare.append(_add_headers)
+        app.on_response_prepare.append(self._add_configured_headers)
         app.on_shutdown.append(self._end_streams)
         app.router.add_routes(paths.under([*self._status.routes(), *_routes(site, self._scrapes)]))
         self._runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=SHUTDOWN_SECONDS)
-        self._arrivals = ConnectionManager(door, self._connection)
-        self._watch = asyncio.create_task(door.watch(), name="web_config")
+        self._connections = ConnectionManager(access, self._make_connection)
+        self._watch = asyncio.create_task(access.watch(), name="web_config")
         self._prefix = paths.prefix
         self.urls: list[str] = []
         self.addresses: list[str] = []
@@ -70,13 +69,13 @@ class WebServer:
 
     @classmethod
     async def start(cls, listen: ListenAddress | ListenOptions, site: Site) -> Self:
-        """A server that listens; raises ListenProblem. Host "" is every interface, port 0 any free one."""
-        doorway = ListenOptions.of(listen)
+        """A listening server; raises ListenError."""
+        options = ListenOptions.of(listen)
         async with AsyncExitStack() as opened:
-            door = await AccessControl.open(doorway.config_file, doorway.sites)
-            opened.push_async_callback(door.close)
-            sockets = [opened.enter_context(sock) for sock in doorway.sockets()]
-            self = cls(site, doorway.paths, door)
+            access = await AccessControl.open(options.config_file, options.sites)
+            opened.push_async_callback(access.close)
+            sockets = [opened.enter_context(sock) for sock in options.sockets()]
+            self = cls(site, options.paths, access)
             await self._listen(sockets)
             opened.pop_all()
         return self
@@ -89,30 +88,30 @@ class WebServer:
     async def _listen(self, sockets: Sequence[socket.socket]) -> None:
         await self._runner.setup()
         assert self._runner.server is not None  # noqa: S101
-        self._runner.server.request_factory = _plain(self._runner.server.request_factory)
-        scheme = "https" if self._door.speaks_tls else "http"
+        self._runner.server.request_factory = _adapt_requests(self._runner.server.request_factory)
+        scheme = "https" if self._access.uses_tls else "http"
         for sock in sockets:
-            self.urls.append(url(sock, scheme) + self._prefix)
+            self.urls.append(socket_url(sock, scheme) + self._prefix)
             self.addresses.append(address_of(sock))
-            self._arrivals.listen(sock)
+            self._connections.listen(sock)
         self.port = sockets[0].getsockname()[1] if sockets[0].family is not socket.AF_UNIX else 0
 
     async def close(self) -> None:
-        """Stop listening, give requests in flight a moment, end the threads. A second call does nothing."""
-        await self._arrivals.stop()
+        """Stop listening, wait `SHUTDOWN_SECONDS` for running requests, end the threads; a second call does nothing."""
+        await self._connections.stop()
         await self._runner.cleanup()
-        await self._arrivals.close()
+        await self._connections.close()
         self._watch.cancel()
-        await self._door.close()
+        await self._access.close()
         await self._scrapes.close()
         await self._status.close()
 
-    def _connection(self, gone: Callable[[HttpConnection], None]) -> HttpConnection:
+    def _make_connection(self, on_lost: Callable[[HttpConnection], None]) -> HttpConnection:
         assert self._runner.server is not None  # noqa: S101
-        return HttpConnection(self._runner.server, self._door.admits, gone)
+        return HttpConnection(self._runner.server, self._access.admits, on_lost)
 
-    async def _dress_more(self, _: web.Request, response: web.StreamResponse) -> None:
-        response.headers.update(self._door.headers)
+    async def _add_configured_headers(self, _: web.Request, response: web.StreamResponse) -> None:
+        response.headers.update(self._access.headers)
 
     async def _end_streams(self, _: web.Application) -> None:
         self._status.end_streams()
@@ -135,7 +134,7 @@ def _routes(site: Site, scrapes: ScrapeEndpoint) -> list[web.RouteDef]:
         web.get("/metrics", scrapes.answer),
         web.get("/-/healthy", healthy),
         web.get("/-/ready", ready),
-        web.get("/probe", answering(site), allow_head=False),
+        web.get("/probe", probe_handler(site), allow_head=False),
         web.post("/-/reload", reload),
         web.put("/-/reload", reload),
         web.post("/api/check", check),
@@ -143,61 +142,61 @@ def _routes(site: Site, scrapes: ScrapeEndpoint) -> list[web.RouteDef]:
     ]
 
 
-def _response(answer: HttpReply) -> web.Response:
-    return web.Response(text=answer.text, status=answer.status, content_type=answer.kind, charset="utf-8")
+def _response(reply: HttpReply) -> web.Response:
+    return web.Response(text=reply.text, status=reply.status, content_type=reply.kind, charset="utf-8")
 
 
-def _plain(make: Callable[..., web.BaseRequest]) -> Callable[..., web.BaseRequest]:
-    """Requests without what aiohttp would answer before our middlewares, or in the client's words.
+def _adapt_requests(make: Callable[..., web.BaseRequest]) -> Callable[..., web.BaseRequest]:
+    """Remove what aiohttp would answer before the middlewares, or by quoting the client.
 
-    `Expect`: we read no body, so nothing need go on, and nobody is told anything before the door (RFC 9110 section
-    10.1.1 lets a server send its final answer). A version that we do not speak: marked, and answered in ours.
+    `Expect` is dropped: no handler reads a body, and no client gets a response before authentication (RFC 9110 section
+    10.1.1 lets a server send its final response). A request of another HTTP version is marked and answered in 1.1.
     """
 
-    def made(message: Any, *rest: Any) -> web.BaseRequest:
-        unspoken = message.version not in HTTP_VERSIONS
+    def make_request(message: Any, *rest: Any) -> web.BaseRequest:
+        unsupported = message.version not in HTTP_VERSIONS
         if "Expect" in message.headers:
             headers = CIMultiDict(message.headers)
             headers.popall("Expect")
             message = message._replace(headers=CIMultiDictProxy(headers))
-        request = make(message._replace(version=HttpVersion11, should_close=True) if unspoken else message, *rest)
-        request[UNSPOKEN] = unspoken
+        request = make(message._replace(version=HttpVersion11, should_close=True) if unsupported else message, *rest)
+        request[UNSUPPORTED_VERSION] = unsupported
         return request
 
-    return made
+    return make_request
 
 
 @web.middleware
-async def _spoken(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Refuse another major version of HTTP than ours."""
-    if request[UNSPOKEN]:
+async def _check_version(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Refuse a request of another HTTP version than 1.0 and 1.1."""
+    if request[UNSUPPORTED_VERSION]:
         raise web.HTTPVersionNotSupported(text="HTTP/1.1 is spoken here\n")
     return await handler(request)
 
 
 @web.middleware
-async def _attended(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Tell the connection when a request is being answered; refuse a body that is too large before it is sent."""
+async def _track_request(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Note begin and end of the request in its connection; refuse a body that is too large before it is sent."""
     connection = request.protocol
     assert isinstance(connection, HttpConnection)  # noqa: S101
-    connection.begin()
-    well = False
+    connection.begin_request()
+    succeeded = False
     try:
         if (request.content_length or 0) > MAX_HEAD_BYTES_SENT:
             raise web.HTTPRequestEntityTooLarge(MAX_HEAD_BYTES_SENT, request.content_length or 0)
         response = await handler(request)
-        well = response.status < HTTPStatus.BAD_REQUEST
+        succeeded = response.status < HTTPStatus.BAD_REQUEST
         return response
     finally:
-        connection.end(well=well)
+        connection.end_request(succeeded=succeeded)
 
 
 @web.middleware
-async def _answered(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """What was refused by raising is answered like all else.
+async def _refusal_to_response(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Make a plain response of a raised refusal.
 
-    aiohttp would answer with the exception itself, which its own traceback holds: 45 objects for the garbage collector,
-    and ten seconds of a thousand a second held the loop for half a second.
+    aiohttp would send the exception itself, whose traceback leaves 45 objects to the garbage collector: after ten
+    seconds of a thousand refusals a second, a collection held the loop for half a second.
     """
     try:
         return await handler(request)
@@ -207,8 +206,8 @@ async def _answered(request: web.Request, handler: Handler) -> web.StreamRespons
 
 
 @web.middleware
-async def _guarded(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """A fault of ours is a bare 500 and a line with the traceback; nothing the client sent stands in it."""
+async def _hide_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Answer a defect of the exporter with a bare 500 and log its traceback, without anything that the client sent."""
     try:
         return await handler(request)
     except (web.HTTPException, ConnectionError):
@@ -219,5 +218,5 @@ async def _guarded(request: web.Request, handler: Handler) -> web.StreamResponse
         return web.Response(text="internal error\n", status=HTTPStatus.INTERNAL_SERVER_ERROR)
 
 
-async def _dress(_: web.Request, response: web.StreamResponse) -> None:
+async def _add_headers(_: web.Request, response: web.StreamResponse) -> None:
     response.headers.update(HEADERS)

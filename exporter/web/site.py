@@ -1,6 +1,6 @@
-"""What the HTTP side shows and does: the one list of it, which the daemon fulfils.
+"""The interface between the HTTP server and the daemon, which fulfils it.
 
-Rule 1: a door for each kind of request, asked anew at each. Rule 2: nothing of aiohttp stands here.
+Rule 1: one method for each kind of request, called for each request. Rule 2: nothing here depends on aiohttp.
 """
 
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ TEXT_TYPE: Final = "text/plain"
 
 @dataclass(frozen=True, slots=True)
 class HttpReply:
-    """What is answered: a document, or a sentence."""
+    """The content of a response: a document, or a sentence; `kind`: its media type."""
 
     status: HTTPStatus
     text: str
@@ -27,10 +27,11 @@ class HttpReply:
 
 @dataclass(frozen=True, slots=True)
 class ProbeQuery:
-    """A probe that somebody asks for. `target`, `probe`: names, "" where the profile's deepest probe is meant.
+    """The query of a /probe request.
 
-    `scrape_timeout`: seconds after which nobody waits for the answer any more; None: who asks does not say.
-    `debug`: wants a text for people. `form`: of the figures.
+    `target`, `probe`: names; an empty `probe` means the profile's deepest one.
+    `scrape_timeout`: seconds after which the client gives up; None if it does not say.
+    `debug`: whether the client wants a text for people. `form`: the format of the metrics.
     """
 
     target: str
@@ -41,33 +42,33 @@ class ProbeQuery:
 
 
 class Site(Protocol):
-    """Who is asked."""
+    """The daemon, as the HTTP server uses it."""
 
     @property
     def status_board(self) -> StatusBoard:
-        """What the status page shows."""
+        """The source of the status page."""
 
     @property
     def metric_source(self) -> MetricSource:
-        """What a scrape is made of."""
+        """The source of a scrape."""
 
     def record_scrape(self, read_at: float) -> None:
-        """GET on the metrics has been answered, with the figures of a moment of the loop's clock."""
+        """Note a served scrape, whose samples were read at `read_at` in the loop's time."""
 
     def ready(self) -> HttpReply:
-        """Whether traffic is welcome."""
+        """503 while stopping, else 200."""
 
     def healthy(self) -> HttpReply:
-        """Whether we do our work; how targets do says nothing of that."""
+        """200 if the process works, whatever its targets do; else 503 and the reason."""
 
     def result_source(self) -> ResultSource:
         """The last results of every target."""
 
-    async def probe(self, question: ProbeQuery) -> HttpReply:
-        """A session now: its figures in the form asked for, or as a text; or a sentence and another status than 200."""
+    async def probe(self, query: ProbeQuery) -> HttpReply:
+        """Run a session and reply with its metrics or text; if it cannot run, with another status and a sentence."""
 
     async def reload(self) -> HttpReply:
-        """The config has been read anew, or why not."""
+        """Reload the config; the reply has every mistake in it."""
 
     async def check(self, target: str, probe: str) -> HttpReply:
-        """A check of a target, by name, as deep as a probe, by name ("": as deep as the profile goes)."""
+        """Check a target as deep as a probe, both by name; an empty `probe` means the profile's deepest one."""

@@ -12,11 +12,11 @@ from exporter.report.evidence import circumstances, evidence
 from exporter.report.formatting import because, closed, count, span
 from exporter.report.resting import held_up
 from exporter.result import Close, Holdup, Result, Verdict
-from exporter.web.page.failures import failures, sentence
+from exporter.web.page.failures import explanation_text, failure_list
 from exporter.web.page.markup import Child, Markup, element, joined
-from exporter.web.page.row import article, query
-from exporter.web.page.timefmt import ago
-from exporter.web.page.timeline import in_words
+from exporter.web.page.row import article, target_query
+from exporter.web.page.timefmt import time_and_age
+from exporter.web.page.timeline import timeline_text
 from exporter.web.page.transcript import transcript
 from exporter.web.page.values import TargetCard
 from exporter.web.page.waterfall import bar, waterfall
@@ -36,7 +36,7 @@ def _body(card: TargetCard, now: float) -> Markup:
     back = f"last {card.hours:g} h"
     return joined(
         [
-            None if why is None else element("div", sentence(why), class_="why"),
+            None if why is None else element("div", explanation_text(why), class_="why"),
             element(
                 "div",
                 element("div", _part("Last session", _session(row.last, now))),
@@ -75,7 +75,10 @@ def _session(result: Result | None, now: float) -> Child:
     shown = [(element("dt", name), element("dd", words)) for name, words in evidence(result, now)]
     return [
         element(
-            "p", ago(result.started_at, now), f", {result.identity or 'no identity'}, {result.trigger}", class_="when"
+            "p",
+            time_and_age(result.started_at, now),
+            f", {result.identity or 'no identity'}, {result.trigger}",
+            class_="when",
         ),
         element("p", joined(verdicts, " "), class_="verdicts"),
         waterfall(result),
@@ -161,7 +164,7 @@ def _notes(card: TargetCard, now: float) -> Iterator[Markup]:
 
 
 def _failures(card: TargetCard, now: float, why: Explanation | None) -> Markup:
-    return failures(card.failures, now, card.context, said=why) if card.failures else _none("None is remembered.")
+    return failure_list(card.failures, now, card.context, said=why) if card.failures else _none("None is remembered.")
 
 
 def _foot(card: TargetCard) -> Markup:
@@ -169,10 +172,10 @@ def _foot(card: TargetCard) -> Markup:
     return element(
         "p",
         element("code", row.url),
-        f" · every {span(row.interval)} · {in_words(row.marks)} · ",
+        f" · every {span(row.interval)} · {timeline_text(row.marks)} · ",
         "".join(f"profile {words} · " for name, words in circumstances(card.context) if name == "profile"),
-        element("a", f"Link to {row.name}", href=query(row.name)),
+        element("a", f"Link to {row.name}", href=target_query(row.name)),
         " · ",
-        element("a", "Results", href=f"api/results{query(row.name)}"),
+        element("a", "Results", href=f"api/results{target_query(row.name)}"),
         class_="aside foot",
     )

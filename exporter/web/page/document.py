@@ -9,7 +9,7 @@ from exporter.history import StateKind
 from exporter.report.formatting import count
 from exporter.web.page import icon
 from exporter.web.page.head import PageHead
-from exporter.web.page.markdown import html
+from exporter.web.page.markdown import markdown_html
 from exporter.web.page.markup import Markup, element, joined
 from exporter.web.page.values import ExporterHealth
 
@@ -45,12 +45,14 @@ BUILD: Final = hashlib.sha256((STYLE + SCRIPT).encode()).hexdigest()[:12]
 """Changes when an open page must be loaded anew to understand what it is sent."""
 
 
-def begin(head: PageHead, own: ExporterHealth, position: str, now: float, *, only: str | None = None) -> Markup:
+def document_start(
+    head: PageHead, own: ExporterHealth, position: str, now: float, *, only: str | None = None
+) -> Markup:
     """The page up to its first target. `position`: from where on the updates continue; `only`: the one target shown."""
     refresh = element("meta", http_equiv="refresh", content=RELOAD_SECONDS)
     title = "Targets" if only is None else joined([element("a", "All targets", href="./"), f" › {only}"])
     return Markup(
-        _start(head.title, icon.path(head.word), element("noscript", refresh))
+        _start(head.title, icon.icon_path(head.state), element("noscript", refresh))
         + f'<body data-now="{now:.3f}" data-position="{position}"><a class="skip" href="#targets">To the targets</a>'
         + _banner(head, own)
         + f'<main id="main"><h2>{joined([title])}</h2>'
@@ -58,7 +60,7 @@ def begin(head: PageHead, own: ExporterHealth, position: str, now: float, *, onl
     )
 
 
-def end(health: Markup, ways: Markup, left_out: int) -> Markup:
+def document_end(health: Markup, ways: Markup, left_out: int) -> Markup:
     """What follows the last target. `left_out`: how many targets stand on no page but their own."""
     more = f"{count(left_out, 'more target')} not shown: each has a page of its own, ?target=NAME."
     script = element("script", Markup(SCRIPT), type="module")
@@ -76,25 +78,25 @@ def _banner(head: PageHead, own: ExporterHealth) -> Markup:
             element("span", noscript, id="live"),
             class_="top",
         ),
-        summary(head, own.unhealthy_reason),
+        summary_section(head, own.unhealthy_reason),
         element("p", id="spoken", class_="unseen", role="status"),
         class_="banner",
     )
 
 
-def summary(head: PageHead, ill: str | None) -> Markup:
+def summary_section(head: PageHead, ill: str | None) -> Markup:
     """The line on top, and what is wrong with ourselves: then what stands below is not to be believed."""
     words = f"The exporter does not do its work: {ill}." if ill else None
-    line = element("h1", head.line, class_=head.word)
+    line = element("h1", head.line, class_=head.state)
     return element("div", line, element("p", words, class_="ill") if words else None, id="summary")
 
 
-def reading(name: str, text: str) -> Markup:
+def runbook_document(name: str, text: str) -> Markup:
     """A page of the runbook."""
     way = element("p", element("a", "Status", href="../"), f" › Runbook › {name}", class_="aside")
     title, _, written = text.partition("\n")
-    main = element("main", way, element("h1", title.removeprefix("# ")), html(written), class_="reading")
-    return Markup(f"{_start(name, f'../{icon.path(StateKind.UNKNOWN)}')}<body>{main}</body></html>\n")
+    main = element("main", way, element("h1", title.removeprefix("# ")), markdown_html(written), class_="reading")
+    return Markup(f"{_start(name, f'../{icon.icon_path(StateKind.UNKNOWN)}')}<body>{main}</body></html>\n")
 
 
 def _start(title: str, picture: str, *more: Markup) -> Markup:

@@ -8,7 +8,7 @@ from exporter.history import StateKind
 from exporter.report.formatting import count
 from exporter.web.page.failures import headline
 from exporter.web.page.markup import Markup, element, joined
-from exporter.web.page.timefmt import since
+from exporter.web.page.timefmt import since_and_age
 from exporter.web.page.values import SEVERITY_ORDER, TargetStanding
 
 MAX_TARGETS_IN_HEADLINE: Final = 3
@@ -17,19 +17,21 @@ MAX_TARGETS_IN_HEADLINE: Final = 3
 
 @dataclass(frozen=True, slots=True)
 class PageHead:
-    """`word`: the state of the gravest target; `spoken`, `title`: what is said, in words; `since` when, or 0.
+    """The headline.
 
-    `line`: the same as HTML, with its age: that is no change.
+    `state`: of the gravest target. `spoken`, `title`: plain texts, for a screen reader and for the tab.
+    `line`: the headline as HTML with its age, which is no change of the headline.
+    `since`: unix seconds since when the one failing target fails; 0.0 unless there is just one.
     """
 
-    word: StateKind
+    state: StateKind
     spoken: str
     title: str
     line: Markup = field(compare=False)
     since: float = 0.0
 
 
-def head(counts: Mapping[StateKind, int], gravest: Sequence[TargetStanding], now: float) -> PageHead:
+def page_head(counts: Mapping[StateKind, int], gravest: Sequence[TargetStanding], now: float) -> PageHead:
     """How many targets are in each state, and the gravest ones in page order: at least `MAX_TARGETS_IN_HEADLINE`."""
     whole = sum(counts.values())
     word = next((word for word in SEVERITY_ORDER if counts.get(word)), StateKind.UNKNOWN)
@@ -46,7 +48,7 @@ def head(counts: Mapping[StateKind, int], gravest: Sequence[TargetStanding], now
         return PageHead(word, said, title, joined([said]))
     name, state = gravest[0]
     said = f"{start}{name} – {headline(state)}"
-    age = element("span", " ", since(state.since, now), others, class_="since")
+    age = element("span", " ", since_and_age(state.since, now), others, class_="since")
     return PageHead(word, f"{said}{others}", f"{title}: {name}", joined([said, age]), state.since)
 
 

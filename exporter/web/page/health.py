@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 from exporter.web.page.markup import Child, Markup, element, joined
-from exporter.web.page.timefmt import age_of, ago, clock
+from exporter.web.page.timefmt import age_element, time_and_age, time_element
 from exporter.web.page.values import ExporterHealth
 
 LATE_LOOP_SECONDS: Final = 0.05
@@ -18,7 +18,7 @@ LINKS: Final[Mapping[str, str]] = {
 }
 
 
-def health(own: ExporterHealth, now: float) -> Markup:
+def health_section(own: ExporterHealth, now: float) -> Markup:
     """The section."""
     lines = [
         element("div", element("dt", name), element("dd", words, class_="wrong" if wrong else None))
@@ -32,7 +32,7 @@ def health(own: ExporterHealth, now: float) -> Markup:
     )
 
 
-def links(metrics: str) -> Markup:
+def endpoint_links(metrics: str) -> Markup:
     """The ways to the rest; `metrics`: where those stand, seen from the page."""
     ways = {metrics: "Metrics", **LINKS}
     return element("nav", [element("a", name, href=path) for path, name in ways.items()], aria_label="Endpoints")
@@ -40,9 +40,9 @@ def links(metrics: str) -> Markup:
 
 def _lines(own: ExporterHealth, now: float) -> Iterator[tuple[str, Child, bool]]:
     """Name, words, and whether they are bad news."""
-    yield "version", joined([own.version, ", up for ", age_of(own.started_at, now)]), False
+    yield "version", joined([own.version, ", up for ", age_element(own.started_at, now)]), False
     loaded = "loaded " if own.config_ok else "the last one did NOT load; this one did "
-    yield "config", joined([loaded, ago(own.config_at, now)]), not own.config_ok
+    yield "config", joined([loaded, time_and_age(own.config_at, now)]), not own.config_ok
     yield _scraped(own, now)
     yield "late at worst, last minute", f"{own.loop_lag * 1000:.0f} ms", own.loop_lag > LATE_LOOP_SECONDS
     yield "sessions", f"{own.sessions:,}, {own.distorted:,} distorted", False
@@ -53,7 +53,11 @@ def _lines(own: ExporterHealth, now: float) -> Iterator[tuple[str, Child, bool]]
 def _scraped(own: ExporterHealth, now: float) -> tuple[str, Child, bool]:
     name = "last scrape"
     if own.last_scrape is not None:
-        return name, joined([age_of(own.last_scrape, now), " ago"]), False
+        return name, joined([age_element(own.last_scrape, now), " ago"]), False
     if own.begins_by is not None and now < own.begins_by:
-        return name, joined(["none yet; the first sessions wait for one until ", clock(own.begins_by, now)]), False
+        return (
+            name,
+            joined(["none yet; the first sessions wait for one until ", time_element(own.begins_by, now)]),
+            False,
+        )
     return name, "never", True

@@ -17,12 +17,12 @@ STATE_SHAPES: Final[Mapping[str, str]] = {
 }
 
 
-def icon(word: str) -> str | None:
+def icon_svg(word: str) -> str | None:
     """The picture as SVG; None for what is no state."""
     shape = STATE_SHAPES.get(word)
     return shape and f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32">{shape}</svg>'
 
 
-def path(word: StateKind) -> str:
+def icon_path(word: StateKind) -> str:
     """Where it is served."""
     return f"icon/{word}.svg"

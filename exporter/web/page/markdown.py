@@ -18,7 +18,7 @@ DETAILS: Final = re.compile(r"<details><summary>(?P<summary>[^<]*)</summary>")
 CODE_INDENT: Final = "    "
 
 
-def html(written: str) -> Markup:
+def markdown_html(written: str) -> Markup:
     """The elements of a page, one after the other; what is folded away there can be folded out here."""
     before, opened, rest = written.partition("<details>")
     if not opened:
@@ -28,7 +28,7 @@ def html(written: str) -> Markup:
     summary = head["summary"] if head else "More"
     body = inside if head is None else inside[head.end() - len(opened) :]
     folded = element("details", element("summary", summary), *_blocks(body))
-    return joined([*_blocks(before), folded, html(after)])
+    return joined([*_blocks(before), folded, markdown_html(after)])
 
 
 def _blocks(written: str) -> Iterator[Markup]:

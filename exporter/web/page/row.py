@@ -7,17 +7,17 @@ from exporter.budget import IdentityStatus
 from exporter.report.formatting import count
 from exporter.web.page.failures import headline
 from exporter.web.page.markup import Child, Markup, element, joined
-from exporter.web.page.timefmt import age_of, clock, since, took
-from exporter.web.page.timeline import strip
+from exporter.web.page.timefmt import age_element, duration_text, since_and_age, time_element
+from exporter.web.page.timeline import timeline_picture
 from exporter.web.page.values import TargetRow
 
 
-def place(name: str) -> str:
+def element_id(name: str) -> str:
     """The id of a target's element."""
     return f"t-{name}"
 
 
-def query(name: str) -> str:
+def target_query(name: str) -> str:
     """What asks for a target: behind nothing, for its own page."""
     return f"?target={quote(name, safe='', errors='replace')}"
 
@@ -28,7 +28,7 @@ def article(row: TargetRow, body: Child, now: float, *, opened: bool, told: bool
     return element(
         "article",
         element("details", line, element("div", body, class_="body"), open=opened),
-        id=place(row.name),
+        id=element_id(row.name),
         class_=f"target {row.state.kind}",
         data_target=row.name,
         data_state=row.state.kind,
@@ -37,7 +37,7 @@ def article(row: TargetRow, body: Child, now: float, *, opened: bool, told: bool
 
 def closed_row(row: TargetRow, now: float) -> Markup:
     """The line, with the way to the rest."""
-    way = element("a", f"All about {row.name}", href=query(row.name))
+    way = element("a", f"All about {row.name}", href=target_query(row.name))
     return article(row, element("p", way, class_="way"), now, opened=False)
 
 
@@ -46,8 +46,8 @@ def _line(row: TargetRow, now: float, *, told: bool) -> Markup:
     parts = [
         element("span", word, class_=f"badge {word}"),
         element("h3", row.name),
-        element("span", since(at, now) if at else _why_unknown(row, now), class_="since"),
-        strip(row.marks, told=told),
+        element("span", since_and_age(at, now) if at else _why_unknown(row, now), class_="since"),
+        timeline_picture(row.marks, told=told),
         element("span", _last(row, now), class_="last"),
         element("span", _pool(row.identities), class_="pool"),
     ]
@@ -58,7 +58,7 @@ def _line(row: TargetRow, now: float, *, told: bool) -> Markup:
 def _why_unknown(row: TargetRow, now: float) -> Child:
     if row.last is not None:
         return "nothing proved yet"
-    return "not probed yet" if row.first_by is None else joined(["first session by ", clock(row.first_by, now)])
+    return "not probed yet" if row.first_by is None else joined(["first session by ", time_element(row.first_by, now)])
 
 
 def _last(row: TargetRow, now: float) -> Markup:
@@ -66,8 +66,8 @@ def _last(row: TargetRow, now: float) -> Markup:
     if last is None:
         return joined(["no session yet"])
     length = last.durations.get(last.depth)
-    said = "failed" if last.failed else "not proved" if length is None else took(length)
-    return joined([f"{last.depth} {said}, ", age_of(last.started_at, now), " ago"])
+    said = "failed" if last.failed else "not proved" if length is None else duration_text(length)
+    return joined([f"{last.depth} {said}, ", age_element(last.started_at, now), " ago"])
 
 
 def _pool(identities: Sequence[IdentityStatus]) -> str:

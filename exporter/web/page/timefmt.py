@@ -8,7 +8,7 @@ from exporter.web.page.markup import Markup, element, joined
 MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
-def took(seconds: float) -> str:
+def duration_text(seconds: float) -> str:
     """What a phase or probe took: `0.4 ms`, `231 ms`, `1.25 s`."""
     if seconds >= 1:
         return f"{seconds:.2f} s"
@@ -19,19 +19,19 @@ AGE_STEPS: Final = ((MINUTE_SECONDS, 1), (10 * HOUR_SECONDS, MINUTE_SECONDS), (2
 """Ages below so many seconds are told in steps of so many."""
 
 
-def age(seconds: float) -> str:
+def age_text(seconds: float) -> str:
     """`45 s`, `14 min`, `3 h 5 min`, `25 h`, `41 days`. The script says the same while the page is open."""
     whole = max(round(seconds), 0)
     step = next((step for end, step in AGE_STEPS if whole < end), DAY_SECONDS)
     return span(whole // step * step)
 
 
-def age_of(at: float, now: float) -> Markup:
+def age_element(at: float, now: float) -> Markup:
     """How long ago it was, kept right by the script."""
-    return element("span", age(now - at), class_="age", data_at=f"{at:.0f}")
+    return element("span", age_text(now - at), class_="age", data_at=f"{at:.0f}")
 
 
-def clock(at: float, now: float, *, seconds: bool = True) -> Markup:
+def time_element(at: float, now: float, *, seconds: bool = True) -> Markup:
     """`03:12:05 UTC`, with the day if that is another than today."""
     stamp = iso(at)
     if stamp is None:
@@ -41,11 +41,11 @@ def clock(at: float, now: float, *, seconds: bool = True) -> Markup:
     return element("time", f"{day}{time} UTC", datetime=f"{stamp[:19]}Z")
 
 
-def ago(at: float, now: float, *, seconds: bool = True) -> Markup:
+def time_and_age(at: float, now: float, *, seconds: bool = True) -> Markup:
     """`03:12:05 UTC (14 min ago)`."""
-    return joined([clock(at, now, seconds=seconds), " (", age_of(at, now), " ago)"])
+    return joined([time_element(at, now, seconds=seconds), " (", age_element(at, now), " ago)"])
 
 
-def since(at: float, now: float) -> Markup:
+def since_and_age(at: float, now: float) -> Markup:
     """`since 03:12 UTC, 14 min`."""
-    return joined(["since ", clock(at, now, seconds=False), ", ", age_of(at, now)])
+    return joined(["since ", time_element(at, now, seconds=False), ", ", age_element(at, now)])

@@ -32,7 +32,7 @@ OUTCOME_WORDS: Final[Mapping[CycleOutcome, str]] = {
 CLASSES_OF_WORD: Final[Mapping[str, str]] = {"connected": "passed connect", "let in": "passed auth"}
 
 
-def strip(marks: Sequence[CycleMark], *, told: bool = False) -> Markup:
+def timeline_picture(marks: Sequence[CycleMark], *, told: bool = False) -> Markup:
     """The picture; `told`: what was not a plain pass says when and why to who points at it."""
     first = SHOWN_CYCLES - len(marks)
     return element(
@@ -43,11 +43,11 @@ def strip(marks: Sequence[CycleMark], *, told: bool = False) -> Markup:
         role="img",
         viewBox=f"0 0 {STRIP_WIDTH} {BAR_HEIGHT}",
         preserveAspectRatio="none",
-        aria_label=in_words(marks),
+        aria_label=timeline_text(marks),
     )
 
 
-def in_words(marks: Sequence[CycleMark]) -> str:
+def timeline_text(marks: Sequence[CycleMark]) -> str:
     """`last 60 cycles: 57 passed, 3 failed`."""
     if not marks:
         return "no cycle yet"

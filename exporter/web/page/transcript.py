@@ -3,7 +3,7 @@
 from exporter.report.formatting import count
 from exporter.result import Direction, Frame, Result
 from exporter.web.page.markup import Markup, element
-from exporter.web.page.timefmt import took
+from exporter.web.page.timefmt import duration_text
 
 ARROWS = {Direction.IN: ("←", "received"), Direction.OUT: ("→", "sent")}
 
@@ -24,7 +24,7 @@ def _line(frame: Frame) -> Markup:
     what = " ".join(part for part in (frame.opcode, frame.code) if part)
     return element(
         "tr",
-        element("td", took(frame.at)),
+        element("td", duration_text(frame.at)),
         element("td", element("span", arrow, role="img", aria_label=words)),
         element("th", f"{frame.kind} ({what})" if frame.kind else what, scope="row"),
         element("td", f"{frame.size:,} B", class_="figure"),

@@ -7,7 +7,7 @@ from exporter.report.formatting import cause
 from exporter.report.situation import refused_after
 from exporter.result import Phase, Result
 from exporter.web.page.markup import Markup, element
-from exporter.web.page.timefmt import took
+from exporter.web.page.timefmt import duration_text
 
 AXIS_UNITS: Final = 1000
 MIN_BAR_UNITS: Final = 6
@@ -30,11 +30,11 @@ def _lines(result: Result) -> Iterator[Markup]:
         name = element("th", phase, scope="row")
         if length is not None:
             picture = element("td", bar(start, length, total))
-            yield element("tr", name, picture, element("td", took(length), class_="figure"))
+            yield element("tr", name, picture, element("td", duration_text(length), class_="figure"))
             start += length
         elif phase is result.phase and result.reason is not None:
             why = element("td", f"✗ {cause(result).partition(': ')[2]}", colspan=2 if until is None else 1)
-            after = None if until is None else element("td", took(until), class_="figure")
+            after = None if until is None else element("td", duration_text(until), class_="figure")
             yield element("tr", name, why, after, class_="failed")
 
 

@@ -1,15 +1,15 @@
-"""Who may come in, and how: TLS, passwords and the rate of requests, by the file of `--web.config.file`.
+"""Access control by the file of `--web.config.file`: TLS, passwords and the rate of requests.
 
-Rule 1: what is not understood keeps the door shut; a broken file never opens it. Rule 2: it holds for every path.
-Rule 3: what costs more than a look-up (files, certificates, bcrypt) is done in a thread: a probe waits for none of it.
-Rule 4: no password, hash or key reaches a line, an answer or a sentence.
+Rule 1: a broken or unknown setting closes access and never opens it. Rule 2: access control covers every path.
+Rule 3: files, certificates and bcrypt are handled in threads, so that no probe waits for them.
+Rule 4: no password, hash or key reaches a log, a response or an error.
 
-`terms` the files as they are now · `tls` contexts, and names of clients · `passwords` users · `limit` how many requests
-· `sites` whose pages may change something · `door` asks them all, for each connection and request.
+`active_config` the files and the config in force · `tls` contexts and client certificates · `passwords` users ·
+`rate_limit` requests · `trusted_sites` browsers' requests from other sites · `access_control` combines them.
 """
 
 from exporter.web.secure.access_control import AccessClosedError, AccessControl
-from exporter.web.secure.active_config import WebConfigError, door_problems
+from exporter.web.secure.active_config import WebConfigError, web_config_problems
 from exporter.web.secure.trusted_sites import HOST_NAME, TrustedSites
 
-__all__ = ["HOST_NAME", "AccessClosedError", "AccessControl", "TrustedSites", "WebConfigError", "door_problems"]
+__all__ = ["HOST_NAME", "AccessClosedError", "AccessControl", "TrustedSites", "WebConfigError", "web_config_problems"]

@@ -1,6 +1,6 @@
-"""The file of `--web.config.file` and those it names: as they are now, and the terms they make.
+"""Reads the file of `--web.config.file` and the files that it names, and makes a config of them.
 
-Rule 1: all here is synchronous and for a thread. Rule 2: `FileSnapshot` is a value: two equal ones make the same terms.
+Rule 1: everything here is synchronous, for a thread. Rule 2: equal `FileSnapshot`s make equal configs.
 """
 
 import ssl
@@ -18,23 +18,23 @@ FILES: Final = ("cert_file", "key_file", "client_ca_file")
 
 
 class WebConfigError(ListenError):
-    """Why nobody can be let in, a sentence for each mistake."""
+    """The web config is broken; a sentence for each mistake."""
 
 
 @dataclass(frozen=True, slots=True)
 class FileSnapshot:
-    """What stood in the files at one moment: content, or a sentence saying why there is none.
+    """The files at one moment, each as its content or as a sentence that says why it cannot be read.
 
-    `files`: of each field that names one.
+    `config_file`: the file of `--web.config.file`. `files`: by the name of the field, those that it names.
     """
 
-    whole: bytes | str
+    config_file: bytes | str
     files: tuple[tuple[str, bytes | str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class ActiveWebConfig:
-    """What holds at present. `context`: None for plain HTTP. `warnings`: sentences for the log."""
+    """A config in force. `context`: None for plain HTTP. `warnings`: sentences for the log."""
 
     config: WebConfig = field(default_factory=WebConfig)
     context: ssl.SSLContext | None = None
@@ -42,40 +42,42 @@ class ActiveWebConfig:
 
 
 class WebConfigFiles:
-    """Looks at the files, reading only those that have changed."""
+    """Reads the files, but only those that have changed."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._watched: dict[Path, WatchedFile] = {}
         self._parsed: tuple[bytes, WebConfig | tuple[Problem, ...]] | None = None
 
-    def look(self) -> FileSnapshot:
+    def read(self) -> FileSnapshot:
         """All files as they are now."""
-        whole = self._read(self.path)
-        tls = self._tls(self._config(whole)) if isinstance(whole, bytes) else None
-        named = _named(tls) if tls is not None else ()
-        return FileSnapshot(whole, tuple((name, self._read(path)) for name, path in named))
+        content = self._read(self.path)
+        tls = self._tls(self._config(content)) if isinstance(content, bytes) else None
+        named = _named_files(tls) if tls is not None else ()
+        return FileSnapshot(content, tuple((name, self._read(path)) for name, path in named))
 
-    def terms(self, look: FileSnapshot) -> ActiveWebConfig | tuple[str, ...]:
-        """What a look means, or a sentence for every mistake."""
-        if isinstance(look.whole, str):
-            return (f"{look.whole}; --web.config.file names it",)
-        config = self._config(look.whole)
+    def parse(self, snapshot: FileSnapshot) -> ActiveWebConfig | tuple[str, ...]:
+        """The config of these files, or a sentence for every mistake."""
+        if isinstance(snapshot.config_file, str):
+            return (f"{snapshot.config_file}; --web.config.file names it",)
+        config = self._config(snapshot.config_file)
         if not isinstance(config, WebConfig):
             return tuple(f"{self.path}: {problem}" for problem in config)
         tls = config.tls_server_config
         if tls is None:
             return ActiveWebConfig(config, None, tuple(_warnings(self.path, config)))
-        contents = {name: content for name, content in look.files if isinstance(content, bytes)}
-        wrong = [Problem(f"tls_server_config.{name}", text) for name, text in look.files if isinstance(text, str)]
+        contents = {name: content for name, content in snapshot.files if isinstance(content, bytes)}
+        problems = [
+            Problem(f"tls_server_config.{name}", text) for name, text in snapshot.files if isinstance(text, str)
+        ]
         try:
-            if not wrong:
+            if not problems:
                 return ActiveWebConfig(config, server_context(tls, contents), tuple(_warnings(self.path, config)))
-        except FileError as problem:
-            wrong.append(Problem(f"tls_server_config.{problem.field}", problem.sentence))
+        except FileError as error:
+            problems.append(Problem(f"tls_server_config.{error.field}", error.sentence))
         except ssl.SSLError:
-            wrong.append(Problem("tls_server_config.cipher_suites", "OpenSSL has none of them: remove the list"))
-        return tuple(f"{self.path}: {problem}" for problem in wrong)
+            problems.append(Problem("tls_server_config.cipher_suites", "OpenSSL has none of them: remove the list"))
+        return tuple(f"{self.path}: {problem}" for problem in problems)
 
     def _read(self, path: Path) -> bytes | str:
         try:
@@ -83,9 +85,9 @@ class WebConfigFiles:
         except FileError as problem:
             return problem.sentence
 
-    def _config(self, whole: bytes) -> WebConfig | tuple[Problem, ...]:
-        if self._parsed is None or self._parsed[0] != whole:
-            self._parsed = whole, _parsed(whole, self.path.parent)
+    def _config(self, content: bytes) -> WebConfig | tuple[Problem, ...]:
+        if self._parsed is None or self._parsed[0] != content:
+            self._parsed = content, _parse_config(content, self.path.parent)
         return self._parsed[1]
 
     @staticmethod
@@ -93,24 +95,24 @@ class WebConfigFiles:
         return config.tls_server_config if isinstance(config, WebConfig) else None
 
 
-def door_problems(path: Path | None) -> tuple[str, ...]:
-    """A sentence for everything that is wrong with the files now."""
+def web_config_problems(path: Path | None) -> tuple[str, ...]:
+    """A sentence for every mistake of the files as they are now."""
     if path is None:
         return ()
     files = WebConfigFiles(path)
-    found = files.terms(files.look())
-    return () if isinstance(found, ActiveWebConfig) else found
+    config = files.parse(files.read())
+    return () if isinstance(config, ActiveWebConfig) else config
 
 
-def _parsed(whole: bytes, folder: Path) -> WebConfig | tuple[Problem, ...]:
+def _parse_config(content: bytes, folder: Path) -> WebConfig | tuple[Problem, ...]:
     try:
-        config = parse_web(load_yaml(whole))
+        config = parse_web(load_yaml(content))
     except YamlError as problem:
         return (Problem("", str(problem)),)
     return config.resolved(folder) if isinstance(config, WebConfig) else config
 
 
-def _named(tls: TlsServer) -> Iterator[tuple[str, Path]]:
+def _named_files(tls: TlsServer) -> Iterator[tuple[str, Path]]:
     for name in FILES:
         path = getattr(tls, name)
         if path is not None:
@@ -118,7 +120,7 @@ def _named(tls: TlsServer) -> Iterator[tuple[str, Path]]:
 
 
 def _warnings(path: Path, config: WebConfig) -> Iterator[str]:
-    """What works and should not be so."""
+    """Settings that work and should be changed all the same."""
     tls = config.tls_server_config
     if tls is not None:
         sentence = file_mode_problem(tls.key_file or path)

@@ -1,8 +1,8 @@
-"""Whether a password is a user's: bcrypt, once for each password, in a thread of its own.
+"""Checks passwords with bcrypt, each password once, in a thread.
 
-Rule 1: no password is kept: what is known of it is remembered under a keyed hash, the key is made at each start.
-Rule 2: a user that does not exist costs what one that exists costs. Rule 3: one check at a time, and few that wait:
-who floods us with passwords gets 503, and who is known by now is let in all the while.
+Rule 1: no password is stored: the outcome is remembered under a keyed hash, whose key is made at each start.
+Rule 2: a check for an unknown user takes as long as one for a user. Rule 3: one check runs at a time, and few wait; in
+a flood of passwords further ones get a 503, while remembered passwords still work.
 """
 
 import asyncio
@@ -18,25 +18,25 @@ from typing import Final
 import bcrypt
 
 MAX_PASSWORD_BYTES: Final = 72
-"""Bytes that bcrypt looks at; the library refuses more, and so no hash can be of more."""
+"""Bytes that bcrypt uses; the library refuses longer passwords, so that no hash belongs to one."""
 
 MAX_PENDING_CHECKS: Final = 32
 """Checks that may wait, each for 0.07 s at the usual cost of 10."""
 
 MAX_REMEMBERED_PASSWORDS: Final = 256
-"""Good passwords that are remembered, and bad ones: a scraper with a wrong one costs one check, not one a scrape."""
+"""Right passwords remembered, and as many wrong ones: a scraper with a wrong password costs one check in all."""
 
 DUMMY_HASH_TAIL: Final = "CCCCCCCCCCCCCCCCCCCCC.CCCCCCCCCCCCCCCCCCCCCCCCCCCCCCC"
-"""Salt and digest of a hash that is nobody's."""
+"""Salt and digest of a hash that belongs to no user."""
 
 
 class TooManyPendingError(Exception):
-    """More passwords wait to be checked than we let wait."""
+    """`MAX_PENDING_CHECKS` passwords wait to be checked."""
 
 
 @dataclass(frozen=True, slots=True)
 class UserPassword:
-    """What a client says of itself; not to be shown."""
+    """The credentials that a client sends; never shown."""
 
     user: str
     password: bytes
@@ -45,8 +45,8 @@ class UserPassword:
         return "Credentials(<secret>)"
 
 
-def credentials(header: str) -> UserPassword | None:
-    """Those of an `Authorization` header; None if it holds none that can be read (RFC 7617)."""
+def parse_credentials(header: str) -> UserPassword | None:
+    """The credentials of an `Authorization` header; None if it has none that can be parsed (RFC 7617)."""
     scheme, _, encoded = header.strip().partition(" ")
     try:
         user, colon, password = base64.b64decode(encoded.strip(), validate=True).partition(b":")
@@ -61,60 +61,61 @@ class PasswordChecker:
     def __init__(self) -> None:
         self._key = os.urandom(32)
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="passwords")
-        self._good, self._bad = OrderedDict[bytes, bool](), OrderedDict[bytes, bool]()
-        self._checking: dict[bytes, asyncio.Task[bool]] = {}
+        self._right, self._wrong = OrderedDict[bytes, bool](), OrderedDict[bytes, bool]()
+        self._pending: dict[bytes, asyncio.Task[bool]] = {}
         self.checks = 0
 
-    async def right(self, users: Mapping[str, str], said: UserPassword) -> bool:
-        """Whether the password is the user's; raises Overrun."""
-        if len(said.password) > MAX_PASSWORD_BYTES:
+    async def is_right(self, users: Mapping[str, str], credentials: UserPassword) -> bool:
+        """Whether the password is the user's; raises TooManyPendingError."""
+        if len(credentials.password) > MAX_PASSWORD_BYTES:
             return False
-        hashed = users.get(said.user, "")
-        mark = self._mark(said, hashed)
-        for memory in (self._good, self._bad):
-            if mark in memory:
-                memory.move_to_end(mark)
-                return memory[mark]
-        if mark not in self._checking:
-            if len(self._checking) >= MAX_PENDING_CHECKS:
+        hashed = users.get(credentials.user, "")
+        digest = self._digest(credentials, hashed)
+        for remembered in (self._right, self._wrong):
+            if digest in remembered:
+                remembered.move_to_end(digest)
+                return remembered[digest]
+        if digest not in self._pending:
+            if len(self._pending) >= MAX_PENDING_CHECKS:
                 raise TooManyPendingError
-            check = self._check(mark, said.password, hashed or _nobodys(users), exists=bool(hashed))
-            self._checking[mark] = asyncio.create_task(check, name="login")
-        return await asyncio.shield(self._checking[mark])
+            check = self._check(digest, credentials.password, hashed or _dummy_hash(users), exists=bool(hashed))
+            self._pending[digest] = asyncio.create_task(check, name="login")
+        return await asyncio.shield(self._pending[digest])
 
     async def close(self) -> None:
-        """Let go of what waits, and of the thread."""
+        """Cancel pending checks and end the thread."""
         self._thread.shutdown(wait=False, cancel_futures=True)
-        for task in list(self._checking.values()):
+        for task in list(self._pending.values()):
             task.cancel()
-        await asyncio.gather(*self._checking.values(), return_exceptions=True)
+        await asyncio.gather(*self._pending.values(), return_exceptions=True)
 
-    def _mark(self, said: UserPassword, hashed: str) -> bytes:
-        parts = (said.user.encode(), hashed.encode(), said.password)
+    def _digest(self, credentials: UserPassword, hashed: str) -> bytes:
+        parts = (credentials.user.encode(), hashed.encode(), credentials.password)
         return hashlib.blake2b(b"".join(len(part).to_bytes(4, "big") + part for part in parts), key=self._key).digest()
 
-    async def _check(self, mark: bytes, password: bytes, hashed: str, *, exists: bool) -> bool:
+    async def _check(self, digest: bytes, password: bytes, hashed: str, *, exists: bool) -> bool:
         try:
             self.checks += 1
-            right = await asyncio.get_running_loop().run_in_executor(self._thread, _is, password, hashed) and exists
+            loop = asyncio.get_running_loop()
+            right = await loop.run_in_executor(self._thread, _matches, password, hashed) and exists
         finally:
-            del self._checking[mark]
-        memory = self._good if right else self._bad
-        memory[mark] = right
-        if len(memory) > MAX_REMEMBERED_PASSWORDS:
-            memory.popitem(last=False)
+            del self._pending[digest]
+        remembered = self._right if right else self._wrong
+        remembered[digest] = right
+        if len(remembered) > MAX_REMEMBERED_PASSWORDS:
+            remembered.popitem(last=False)
         return right
 
 
-def _is(password: bytes, hashed: str) -> bool:
-    """bcrypt, without Python's lock: the loop goes on meanwhile."""
+def _matches(password: bytes, hashed: str) -> bool:
+    """bcrypt, which releases the interpreter's lock."""
     try:
         return bcrypt.checkpw(password, hashed.encode())
-    except ValueError:  # whatever the library will not look at opens nothing
+    except ValueError:  # the library cannot use this password or hash
         return False
 
 
-def _nobodys(users: Mapping[str, str]) -> str:
-    """A hash that costs as much as the dearest of the users'."""
+def _dummy_hash(users: Mapping[str, str]) -> str:
+    """A hash of the highest cost among the users'."""
     cost = max(hashed.split("$")[2] for hashed in users.values())
     return f"$2b${cost}${DUMMY_HASH_TAIL}"

@@ -1,7 +1,7 @@
-"""The server's TLS contexts, and whether a client's certificate bears a name that is let in.
+"""Makes the server's TLS contexts and checks the names in client certificates.
 
-Rule 1: a context is made anew for other terms, never changed: connections that are open keep theirs, and the keys of
-its session tickets die with it, so nobody resumes a session of earlier terms.
+Rule 1: another config gets a new context; contexts are never changed. Open connections keep theirs, and the keys of its
+session tickets end with it, so that no client resumes a session of an earlier config.
 """
 
 import ssl
@@ -20,8 +20,8 @@ TLS_VERSION_NUMBERS: Final = {
     "TLS13": ssl.TLSVersion.TLSv1_3,
 }
 OUTDATED_TLS_VERSIONS: Final = ("TLS10", "TLS11")
-OF_ANY_STRENGTH: Final = "DEFAULT:@SECLEVEL=0"
-"""OpenSSL has no cipher left for the old versions at the level of strength that it keeps otherwise."""
+CIPHERS_OF_ANY_STRENGTH: Final = "DEFAULT:@SECLEVEL=0"
+"""Ciphers for the outdated versions: at its default security level OpenSSL has none for them."""
 
 VERIFY: Final = {
     "NoClientCert": ssl.CERT_NONE,
@@ -31,16 +31,16 @@ VERIFY: Final = {
 
 
 def server_context(tls: TlsServer, contents: Mapping[str, bytes]) -> ssl.SSLContext:
-    """The context of these settings; raises FileProblem with its field.
+    """The context of these settings; raises FileError with the name of the field.
 
-    `contents`: what `cert_file`, `key_file` and `client_ca_file` hold, those of them that there are.
+    `contents`: of `cert_file`, `key_file` and `client_ca_file`, as far as the config names them.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.options |= ssl.OP_NO_RENEGOTIATION
     if not tls.prefer_server_cipher_suites:
         context.options &= ~ssl.OP_CIPHER_SERVER_PREFERENCE
     context.set_alpn_protocols(["http/1.1"])
-    _speak(context, tls)
+    _set_versions(context, tls)
     for curve in tls.curve_preferences:
         context.set_ecdh_curve(CURVE_NAMES[curve])
     identify(context, _named(tls, "cert", contents), _named(tls, "key", contents))
@@ -50,16 +50,16 @@ def server_context(tls: TlsServer, contents: Mapping[str, bytes]) -> ssl.SSLCont
     return context
 
 
-def _speak(context: ssl.SSLContext, tls: TlsServer) -> None:
-    """Versions and cipher suites. Those of TLS 1.3 are always on, as in Go; alone, they leave no other version."""
+def _set_versions(context: ssl.SSLContext, tls: TlsServer) -> None:
+    """Set versions and cipher suites. Those of TLS 1.3 are always on, as in Go; with no others, only 1.3 is."""
     ciphers = [name for name in map(CIPHERS.get, tls.cipher_suites) if name is not None]
-    least = "TLS13" if tls.cipher_suites and not ciphers else tls.min_version
-    with warnings.catch_warnings():  # Python warns of the old versions; who asks for them has been warned by us
+    min_version = "TLS13" if tls.cipher_suites and not ciphers else tls.min_version
+    with warnings.catch_warnings():  # `active_config` warns of the outdated versions itself
         warnings.simplefilter("ignore", DeprecationWarning)
-        context.minimum_version = TLS_VERSION_NUMBERS[least]
+        context.minimum_version = TLS_VERSION_NUMBERS[min_version]
         context.maximum_version = TLS_VERSION_NUMBERS[tls.max_version]
-    if least in OUTDATED_TLS_VERSIONS:
-        context.set_ciphers(":".join([*ciphers, "@SECLEVEL=0"]) if ciphers else OF_ANY_STRENGTH)
+    if min_version in OUTDATED_TLS_VERSIONS:
+        context.set_ciphers(":".join([*ciphers, "@SECLEVEL=0"]) if ciphers else CIPHERS_OF_ANY_STRENGTH)
     elif ciphers:
         context.set_ciphers(":".join(ciphers))
 
@@ -73,16 +73,16 @@ def _named(tls: TlsServer, what: str, contents: Mapping[str, bytes]) -> NamedCon
 
 
 def is_allowed(certificate: Mapping[str, Any] | None, names: Collection[str]) -> bool:
-    """Whether one of the certificate's alternative names (DNS, address, URI, e-mail) is among the names, to the letter.
+    """Whether one of the certificate's alternative names (DNS, address, URI, e-mail) is exactly one of `names`.
 
-    `certificate`: as `getpeercert` gives it.
+    `certificate`: as `getpeercert` returns it.
     """
-    borne = ((certificate or {}).get("subjectAltName")) or ()
-    return not {_spelled(str(name)) for _, name in borne}.isdisjoint(map(_spelled, names))
+    alternatives = ((certificate or {}).get("subjectAltName")) or ()
+    return not {_normalized(str(name)) for _, name in alternatives}.isdisjoint(map(_normalized, names))
 
 
-def _spelled(name: str) -> str:
-    """An address in its one spelling: Python writes `0:0:0:0:0:0:0:1`."""
+def _normalized(name: str) -> str:
+    """An address in its canonical spelling, since Python's is `0:0:0:0:0:0:0:1`; any other name unchanged."""
     try:
         return str(ip_address(name))
     except ValueError:

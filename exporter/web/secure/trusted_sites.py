@@ -1,12 +1,12 @@
-"""Whether the page that a browser shows may have it change something here: `Sec-Fetch-Site`, `Origin` and `Host`.
+"""Decides by `Sec-Fetch-Site`, `Origin` and `Host` whether a page in a browser may change something here.
 
-A browser says where a request comes from: Fetch Metadata to https and to localhost only, `Origin` with every POST and
-PUT (Fetch standard, "append a request `Origin` header"). A client that says neither is no browser (curl, a reloader,
-our own `check --from`), and no page of another site speaks through it.
+A browser sends the origin of a request: Fetch Metadata to https and localhost only, `Origin` with every POST and PUT
+(Fetch standard, "append a request `Origin` header"). A client that sends neither is not a browser (curl, a reloader,
+`check --from`), so that no page of another site controls it.
 
-Rule 1: a page is ours if its origin is the one that was asked, under a name that nobody else can lead here (DNS
-rebinding): an address, localhost, a host of the flags; or if it is an origin of the external URL or of a named host.
-Rule 2: nothing is resolved, and nothing that a client sent is said back.
+Rule 1: a page is trusted if its origin is the requested one, under a name that DNS rebinding cannot lead here (an
+address, localhost, a host of the flags), or if its origin is that of the external URL or of a named host.
+Rule 2: no name is resolved, and no response quotes the client.
 """
 
 import re
@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 from multidict import CIMultiDictProxy
 
 OWN_SITES: Final = ("same-origin", "none")
-"""What a browser says of a request that our own page makes, or the person at it (Fetch Metadata, Sec-Fetch-Site)."""
+"""Values of Sec-Fetch-Site for requests of the exporter's own page and of the user (Fetch Metadata)."""
 
 DEFAULT_HTTP_PORTS: Final = {"http": 80, "https": 443}
 HOST_NAME: Final = re.compile(r"(?:[A-Za-z0-9_-]{1,63}\.)*[A-Za-z0-9_-]{1,63}\.?|\[[0-9A-Fa-f:.]+\]")
@@ -29,9 +29,10 @@ ORIGIN_TEXT: Final = re.compile(rf"(?P<scheme>https?)://{AUTHORITY.pattern}")
 
 @dataclass(frozen=True, slots=True)
 class TrustedSites:
-    """`hosts`: names under which we are reached, beside addresses and localhost; `named`: those that the user named.
+    """The hosts whose pages are trusted.
 
-    `external`: scheme, host and port of the external URL.
+    `hosts`: names of this server, beside addresses and localhost. `named`: names that the user gives by flag.
+    `external`: scheme, host and port of the external URL; None without one.
     """
 
     hosts: frozenset[str] = frozenset()
@@ -40,53 +41,48 @@ class TrustedSites:
 
     @classmethod
     def of(cls, listen: Iterable[str], named: Iterable[str] = (), external: str = "") -> Self:
-        """From the hosts that are listened on, those that the user named, and the external URL ("": none)."""
-        split = urlsplit(external)
-        away = None
-        if split.hostname:
-            away = split.scheme, _plain(split.hostname), split.port or DEFAULT_HTTP_PORTS.get(split.scheme, 0)
-        own = {_plain(host) for host in (*listen, *named) if host} | ({away[1]} if away else set())
-        return cls(frozenset(own), frozenset(map(_plain, named)), away)
+        """From the hosts to listen on, those that the user names, and the external URL ("" for none)."""
+        url = urlsplit(external)
+        origin = None
+        if url.hostname:
+            origin = url.scheme, _normalized_host(url.hostname), url.port or DEFAULT_HTTP_PORTS.get(url.scheme, 0)
+        own = {_normalized_host(host) for host in (*listen, *named) if host} | ({origin[1]} if origin else set())
+        return cls(frozenset(own), frozenset(map(_normalized_host, named)), origin)
 
     def may_change(self, headers: CIMultiDictProxy[str], *, tls: bool) -> bool:
-        """Whether a request that changes something is answered. `tls`: whether it came over TLS of ours."""
-        if any(said not in OWN_SITES for said in headers.getall("Sec-Fetch-Site", [])):
+        """Whether a request that changes something is allowed; `tls`: whether it came over this server's TLS."""
+        if any(site not in OWN_SITES for site in headers.getall("Sec-Fetch-Site", [])):
             return False
         origins, hosts = headers.getall("Origin", []), headers.getall("Host", [])
         if not origins:
-            return "Sec-Fetch-Site" not in headers or self._is_known(hosts)
-        return len(origins) == 1 and self._is_ours(origins[0], hosts, tls=tls)
+            return "Sec-Fetch-Site" not in headers or self._is_own_name(hosts)
+        return len(origins) == 1 and self._is_trusted(origins[0], hosts, tls=tls)
 
-    def _is_ours(self, origin: str, hosts: list[str], *, tls: bool) -> bool:
-        found = ORIGIN_TEXT.fullmatch(origin)
-        if found is None:
-            return False  # `null` too: a sandbox or a redirect that crossed sites
-        scheme, name, port = (
-            found["scheme"],
-            _plain(found["host"]),
-            int(found["port"] or DEFAULT_HTTP_PORTS[found["scheme"]]),
-        )
+    def _is_trusted(self, origin: str, hosts: list[str], *, tls: bool) -> bool:
+        match = ORIGIN_TEXT.fullmatch(origin)
+        if match is None:
+            return False  # also `null`, which a sandbox or a redirect across sites sends
+        scheme = match["scheme"]
+        name, port = _normalized_host(match["host"]), int(match["port"] or DEFAULT_HTTP_PORTS[scheme])
         if (scheme, name, port) == self.external or name in self.named:
             return True
-        if (tls and scheme != "https") or not self._is_known(hosts):
+        if (tls and scheme != "https") or not self._is_own_name(hosts):
             return False
-        asked = AUTHORITY.fullmatch(hosts[0])
-        return asked is not None and (name, port) == (
-            _plain(asked["host"]),
-            int(asked["port"] or DEFAULT_HTTP_PORTS[scheme]),
-        )
+        host = AUTHORITY.fullmatch(hosts[0])
+        requested = host and (_normalized_host(host["host"]), int(host["port"] or DEFAULT_HTTP_PORTS[scheme]))
+        return (name, port) == requested
 
-    def _is_known(self, hosts: list[str]) -> bool:
-        """Whether the `Host` of a request is a name that no stranger's name server can lead to us."""
-        asked = AUTHORITY.fullmatch(hosts[0]) if len(hosts) == 1 else None
-        if asked is None:
+    def _is_own_name(self, hosts: list[str]) -> bool:
+        """Whether the request's `Host` is a name that another's name server cannot lead here."""
+        match = AUTHORITY.fullmatch(hosts[0]) if len(hosts) == 1 else None
+        if match is None:
             return False
-        name = _plain(asked["host"])
+        name = _normalized_host(match["host"])
         return name in self.hosts or name == "localhost" or name.endswith(".localhost") or _is_address(name)
 
 
-def _plain(host: str) -> str:
-    """A host in its one spelling, without the brackets of an IPv6 address and the dot at its end."""
+def _normalized_host(host: str) -> str:
+    """A host in its canonical spelling, without the brackets of an IPv6 address and the dot at its end."""
     name = host.lower().strip("[]").removesuffix(".")
     try:
         return str(ip_address(name))

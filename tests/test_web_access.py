@@ -170,7 +170,7 @@ class Slow:
 @pytest.fixture
 def slow(monkeypatch):
     made = Slow()
-    monkeypatch.setattr(passwords, "_is", made)
+    monkeypatch.setattr(passwords, "_matches", made)
     yield made
     made.release(1000)
 
@@ -188,7 +188,7 @@ async def test_a_password_is_checked_once(checker):
 async def test_nobody_costs_what_somebody_costs(checker, monkeypatch):
     """An unknown user's password is checked against a hash of the dearest cost there is: time tells no names."""
     costs = []
-    monkeypatch.setattr(passwords, "_is", lambda _, found: not costs.append(found.split("$")[2]))
+    monkeypatch.setattr(passwords, "_matches", lambda _, found: not costs.append(found.split("$")[2]))
     there = {"bob": hashed("x", 4), "eve": hashed("x", 5)}
     assert [await checker.is_right(there, Said("mallory", b"x")) for _ in range(2)] == [False, False]
     assert costs == ["05"]
@@ -198,23 +198,23 @@ async def test_no_password_is_kept(checker):
     """What is remembered is a keyed hash, and credentials do not show themselves."""
     said = Said("bob", SECRET.encode())
     await checker.is_right({"bob": hashed(SECRET)}, said)
-    remembered = repr([*checker._good, *checker._bad, said])
+    remembered = repr([*checker._right, *checker._wrong, said])
     assert SECRET not in remembered
     other = PasswordChecker()
-    assert other._mark(said, "h") != checker._mark(said, "h")
+    assert other._digest(said, "h") != checker._digest(said, "h")
     await other.close()
 
 
 async def test_what_is_remembered_is_bounded(checker, monkeypatch):
     """Bad passwords push out bad ones only: who floods us makes nobody else's forgotten."""
-    monkeypatch.setattr(passwords, "_is", lambda password, _: password == b"right")
+    monkeypatch.setattr(passwords, "_matches", lambda password, _: password == b"right")
     assert await checker.is_right({"bob": "$2b$04$x"}, Said("bob", b"right"))
     for number in range(MAX_REMEMBERED_PASSWORDS + 50):
         assert not await checker.is_right({"bob": "$2b$04$x"}, Said("bob", str(number).encode()))
     checks = checker.checks
     assert await checker.is_right({"bob": "$2b$04$x"}, Said("bob", b"right"))
     assert checker.checks == checks
-    assert len(checker._bad) == MAX_REMEMBERED_PASSWORDS
+    assert len(checker._wrong) == MAX_REMEMBERED_PASSWORDS
 
 
 async def test_one_check_at_a_time_and_the_same_once(checker, slow):
@@ -238,7 +238,7 @@ async def test_who_floods_us_with_passwords_waits_outside(checker, slow):
     flood = [
         asyncio.create_task(checker.is_right(there, Said("bob", str(n).encode()))) for n in range(MAX_PENDING_CHECKS)
     ]
-    await harness.until(lambda: len(checker._checking) == MAX_PENDING_CHECKS)
+    await harness.until(lambda: len(checker._pending) == MAX_PENDING_CHECKS)
     with pytest.raises(TooManyPendingError):
         await checker.is_right(there, Said("bob", b"one more"))
     assert await checker.is_right(there, Said("bob", b"right"))

@@ -261,7 +261,7 @@ def test_any_query_is_answered_or_refused_by_a_sentence(query):
     assert sentence.isprintable()
     assert not set("<>&\"'") & set(sentence)
     results, _ = asyncio.run(select_results(wanted, recent)) if wanted else ([], False)
-    assert all(wanted.fits(result) for result in results)
+    assert all(wanted.matches(result) for result in results)
 
 
 @settings(deadline=None, database=None, max_examples=50)

@@ -30,7 +30,7 @@ from exporter.result import (
     SkipCause,
     Verdict,
 )
-from exporter.web.page.row import closed_row
+from exporter.web.page.target import closed_row
 from exporter.web.page.values import TargetRow
 
 OPEN = (Phase.ADMISSION, Phase.AUTH, Phase.REPLY)

@@ -11,7 +11,7 @@ from results import connected, failed, impaired, passed, void
 
 from exporter.report import FORMATS, InvalidReportError, packed, unpacked
 from exporter.result import Close, Direction, Frame, Initiator, Opcode, Phase, Result, evidence_text
-from exporter.web.page.waterfall import waterfall
+from exporter.web.page.sessions import waterfall
 
 calm = settings(deadline=None, database=None)  # a busy machine is no finding
 

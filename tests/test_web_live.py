@@ -23,7 +23,7 @@ from exporter.result import Probe
 from exporter.web import ListenAddress, WebServer
 from exporter.web.live import HEARTBEAT_SECONDS, UPDATE_INTERVAL_SECONDS, LivePage, StalePageError
 from exporter.web.page.document import BUILD
-from exporter.web.page.row import closed_row
+from exporter.web.page.target import closed_row
 from exporter.web.page_cache import MAX_CACHED_PAGES, PAGE_LIFETIME_SECONDS
 from exporter.web.pages import MAX_OPENED, MAX_SHOWN, PageMaker
 from exporter.web.status import MAX_STREAMS, WRITE_TIMEOUT_SECONDS

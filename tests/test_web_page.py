@@ -33,16 +33,12 @@ from exporter.result import (
     Verdict,
 )
 from exporter.web.page import document, markdown, timefmt
-from exporter.web.page.card import opened_card
-from exporter.web.page.failures import group_failures
-from exporter.web.page.head import page_head
-from exporter.web.page.health import endpoint_links, health_section
-from exporter.web.page.icon import icon_svg
+from exporter.web.page.document import endpoint_links, health_section, page_head
 from exporter.web.page.markup import Markup, element, text
-from exporter.web.page.row import closed_row
-from exporter.web.page.timeline import BAR_PITCH, SHOWN_CYCLES, timeline_picture
+from exporter.web.page.pictures import AXIS_UNITS, BAR_PITCH, SHOWN_CYCLES, icon_svg, timeline_picture
+from exporter.web.page.sessions import group_failures, waterfall
+from exporter.web.page.target import closed_row, opened_card
 from exporter.web.page.values import SEVERITY_ORDER, TargetCard, TargetRow, TargetStanding
-from exporter.web.page.waterfall import AXIS_UNITS, waterfall
 from exporter.web.runbook import FOLDER, RunbookPages
 
 NOW = status_fixtures.NOW
@@ -400,7 +396,7 @@ def test_a_strip_is_a_line_for_each_run():
 @pytest.mark.parametrize("outcome", CycleOutcome)
 def test_every_outcome_is_drawn(outcome):
     """Each has a colour and a height in the style."""
-    shown = read(timeline_picture((CycleMark(NOW, outcome, "late"),), told=True))
+    shown = read(timeline_picture((CycleMark(NOW, outcome, "late"),), with_tooltips=True))
     name = next(found["class"] for tag, found in shown.elements if tag == "path")
     assert re.search(rf"\.strip \.{name}\b", document.STYLE)
     assert ("late" in shown.said) is (outcome is not CycleOutcome.PASS)

@@ -9,7 +9,7 @@ from exporter.daemon.services import Services
 from exporter.plan import Job
 from exporter.report import TargetContext, public_url
 from exporter.result import Probe, Trigger
-from exporter.web.page.timeline import SHOWN_CYCLES
+from exporter.web.page.pictures import SHOWN_CYCLES
 from exporter.web.page.values import ExporterHealth, TargetCard, TargetRow, TargetStanding
 
 COUNTED_HOURS: Final = 6

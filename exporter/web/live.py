@@ -15,11 +15,9 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from exporter.host import cooperatively
-from exporter.web.page.document import BUILD, summary_section
-from exporter.web.page.head import PageHead
-from exporter.web.page.health import health_section
-from exporter.web.page.icon import icon_path
-from exporter.web.page.row import element_id
+from exporter.web.page.document import BUILD, PageHead, health_section, summary_section
+from exporter.web.page.pictures import icon_path
+from exporter.web.page.target import element_id
 from exporter.web.page.values import ExporterHealth
 from exporter.web.page_cache import PageCache, StreamedPage
 from exporter.web.pages import PageMaker, PageView

@@ -10,12 +10,17 @@ from typing import Final, Protocol
 
 from exporter.history import StateKind
 from exporter.host import cooperatively
-from exporter.web.page.card import opened_card
-from exporter.web.page.document import document_end, document_start
-from exporter.web.page.head import MAX_TARGETS_IN_HEADLINE, PageHead, page_head
-from exporter.web.page.health import endpoint_links, health_section
+from exporter.web.page.document import (
+    MAX_TARGETS_IN_HEADLINE,
+    PageHead,
+    document_end,
+    document_start,
+    endpoint_links,
+    health_section,
+    page_head,
+)
 from exporter.web.page.markup import Markup
-from exporter.web.page.row import closed_row
+from exporter.web.page.target import closed_row, opened_card
 from exporter.web.page.values import SEVERITY_ORDER, ExporterHealth, TargetCard, TargetRow, TargetStanding
 
 MAX_OPENED: Final = 5

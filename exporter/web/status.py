@@ -9,7 +9,7 @@ from typing import Final
 from aiohttp import web
 
 from exporter.web.live import LivePage, StalePageError
-from exporter.web.page.icon import icon_svg
+from exporter.web.page.pictures import icon_svg
 from exporter.web.pages import PageMaker, StatusBoard
 from exporter.web.runbook import RunbookPages
 from exporter.web.sending import abort_on_error, send_html

@@ -1,8 +1,11 @@
-"""The status page as values and HTML: what an on-call person wants to see in five seconds.
+"""The status page as values and HTML: what an on-call person needs to see in five seconds.
 
-Rule 1: pure: values and the time go in, HTML comes out; aiohttp, clocks and sockets stand one folder up.
-Rule 2: HTML is made by `markup` alone, which escapes whatever it is not itself the maker of.
-Rule 3: a thing is rendered by one function, for the page, for its updates and for a target's own page alike.
-Rule 4: no sentence of its own about a failure: they are `report`'s. Rule 5: every link is relative, so that the page
-works behind any prefix; nothing comes from elsewhere.
+Rule 1: pure: values and the time go in, HTML comes out; aiohttp, clocks and sockets are in the package above.
+Rule 2: only `markup` makes HTML, and it escapes everything else.
+Rule 3: one function renders each element, for the page, for its updates and for a target's own page.
+Rule 4: sentences about a failure come from `report`. Rule 5: links are relative, so that the page works under any
+prefix; nothing is loaded from elsewhere.
+
+`values` what the page shows · `document` the page and its headline · `target` a target's line and card · `sessions` the
+last session and failures · `pictures` SVG · `timefmt` times and ages · `markdown` runbook pages · `markup` HTML.
 """

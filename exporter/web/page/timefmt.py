@@ -1,4 +1,4 @@
-"""Moments and ages: every time in UTC, with how long ago it was, for people and for machines."""
+"""Times and ages: every time in UTC and with its age, for people and for machines."""
 
 from typing import Final
 
@@ -9,30 +9,30 @@ MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", 
 
 
 def duration_text(seconds: float) -> str:
-    """What a phase or probe took: `0.4 ms`, `231 ms`, `1.25 s`."""
+    """The duration of a phase or probe: `0.4 ms`, `231 ms`, `1.25 s`."""
     if seconds >= 1:
         return f"{seconds:.2f} s"
     return f"{seconds * 1000:.0f} ms" if seconds >= 0.00995 else f"{seconds * 1000:.1f} ms"  # noqa: PLR2004
 
 
 AGE_STEPS: Final = ((MINUTE_SECONDS, 1), (10 * HOUR_SECONDS, MINUTE_SECONDS), (2 * DAY_SECONDS, HOUR_SECONDS))
-"""Ages below so many seconds are told in steps of so many."""
+"""`(limit, step)` pairs: an age below `limit` seconds is rounded down to a multiple of `step`."""
 
 
 def age_text(seconds: float) -> str:
-    """`45 s`, `14 min`, `3 h 5 min`, `25 h`, `41 days`. The script says the same while the page is open."""
+    """`45 s`, `14 min`, `3 h 5 min`, `25 h`, `41 days`. The script formats ages in the same way."""
     whole = max(round(seconds), 0)
-    step = next((step for end, step in AGE_STEPS if whole < end), DAY_SECONDS)
+    step = next((step for limit, step in AGE_STEPS if whole < limit), DAY_SECONDS)
     return span(whole // step * step)
 
 
 def age_element(at: float, now: float) -> Markup:
-    """How long ago it was, kept right by the script."""
+    """The age of a moment; the script updates it."""
     return element("span", age_text(now - at), class_="age", data_at=f"{at:.0f}")
 
 
 def time_element(at: float, now: float, *, seconds: bool = True) -> Markup:
-    """`03:12:05 UTC`, with the day if that is another than today."""
+    """`03:12:05 UTC`, with the day unless it is today."""
     stamp = iso(at)
     if stamp is None:
         return element("span", "beyond the calendar")

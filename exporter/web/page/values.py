@@ -11,11 +11,11 @@ from exporter.report import UNKNOWN_CONTEXT, TargetContext
 from exporter.result import Result
 
 SEVERITY_ORDER: Final = (StateKind.FAILING, StateKind.IMPAIRED, StateKind.UNKNOWN, StateKind.PASSING)
-"""The words of a state, gravest first."""
+"""The states, gravest first."""
 
 
 class TargetStanding(NamedTuple):
-    """A target and how it does."""
+    """A target and its state."""
 
     name: str
     state: TargetState
@@ -23,9 +23,10 @@ class TargetStanding(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class TargetRow:
-    """What one line shows. `url` as `report.public_url` makes it; `last`: the last session; `marks`: oldest first.
+    """The values of a target's line.
 
-    `first_by`: when the first session begins at the latest, while the target waits for its start.
+    `url`: as `report.public_url` makes it. `marks`: the last cycles, oldest first. `last`: the last session.
+    `first_by`: when the first session begins at the latest, while the target waits for its start; else None.
     """
 
     name: str
@@ -40,10 +41,12 @@ class TargetRow:
 
 @dataclass(frozen=True, slots=True)
 class TargetCard:
-    """A row, and all that is known of the target. `failures`: newest first.
+    """Everything about a target.
 
-    `context`: what explains its failures. `closes`, `reasons`: how often, in the last `hours`. `learned`: slots that
-    the backend said it keeps per user; `host_cooldown_until`: a 429 sent us away until then.
+    `closes`, `reasons`: counts of the last `hours`. `failures`: newest first.
+    `learned`: slots per user, as the backend has said; None if unknown.
+    `context`: what explains the failures.
+    `host_cooldown_until`: until when a 429 keeps the exporter from connecting; None if none does.
     """
 
     row: TargetRow

@@ -30,7 +30,7 @@ RELOAD_TOO_SLOW: Final = (
     "is a disk stuck that holds one of them?"
 )
 
-RELOAD_BROKE: Final = "the reload failed because of a defect of the exporter: please report this, with the traceback in the log"
+RELOAD_BROKE: Final = "the reload failed by a defect of the exporter: please report this, with the traceback in the log"
 RELOAD_STOPPED: Final = "the exporter is stopping"
 OLD_CONFIG_STAYS: Final = "the config is not reloaded, the one before stays in force"
 

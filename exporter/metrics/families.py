@@ -233,7 +233,7 @@ CLOCK_SKEW: Final = Family(
     "ws_factory_clock_skew_seconds",
     "gauge",
     _BY_TARGET,
-    "Seconds the server's clock was ahead of ours in the last welcome of a scheduled session.",
+    "Seconds the server's clock was ahead of the exporter's in the last welcome of a scheduled session.",
 )
 HEARTBEAT_INTERVAL: Final = Family(
     "ws_factory_heartbeat_interval_seconds",

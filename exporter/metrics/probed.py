@@ -253,7 +253,7 @@ GAUGES: Final = (
     ),
     _GaugeFamily(
         "probe_factory_clock_skew_seconds",
-        "Seconds the server's clock was ahead of ours in the welcome.",
+        "Seconds the server's clock was ahead of the exporter's in the welcome.",
         lambda probed: _unlabelled(probed.result.evidence.clock_skew),
     ),
     _GaugeFamily(

@@ -75,7 +75,7 @@ class StatusPages:
     async def _events(self, request: web.Request) -> web.StreamResponse:
         """A stream of changes if the client accepts one, else the changes as JSON.
 
-        A page of another build gets a 409, or the event `anew`.
+        A page of another build gets a 409, or the event that reloads it.
         """
         position = request.headers.get("Last-Event-ID") or request.query.get("since", "")
         if EVENT_STREAM not in request.headers.get("Accept", ""):

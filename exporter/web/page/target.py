@@ -191,7 +191,7 @@ def _notes(card: TargetCard, now: float) -> Iterator[Markup]:
         yield element("p", f"The backend says that it keeps {count(card.learned, 'slot')} per user.", class_="aside")
     until = card.host_cooldown_until
     if until is not None:
-        yield element("p", f"The endpoint told us to stay away: no session for {span(until - now)}.", class_="aside")
+        yield element("p", f"The endpoint limits our connects: no session for {span(until - now)}.", class_="aside")
 
 
 def _failures(card: TargetCard, now: float, above: Explanation | None) -> Markup:

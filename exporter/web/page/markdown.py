@@ -1,6 +1,6 @@
-"""The Markdown of our own runbook as HTML: headings, paragraphs, lists, tables, commands, links between its pages.
+"""Renders the Markdown of the runbook: headings, paragraphs, lists, tables, commands, links between its pages.
 
-Rule 1: what is none of these is a paragraph: nothing of a page is lost, and all of it is escaped by `markup`.
+Rule 1: anything else becomes a paragraph, so that no text is lost; `markup` escapes all of it.
 """
 
 import re
@@ -18,11 +18,11 @@ DETAILS: Final = re.compile(r"<details><summary>(?P<summary>[^<]*)</summary>")
 CODE_INDENT: Final = "    "
 
 
-def markdown_html(written: str) -> Markup:
-    """The elements of a page, one after the other; what is folded away there can be folded out here."""
-    before, opened, rest = written.partition("<details>")
+def markdown_html(source: str) -> Markup:
+    """The elements of a page; a `<details>` section can be unfolded."""
+    before, opened, rest = source.partition("<details>")
     if not opened:
-        return joined(list(_blocks(written)))
+        return joined(list(_blocks(source)))
     inside, _, after = rest.partition("</details>")
     head = DETAILS.match(opened + inside)
     summary = head["summary"] if head else "More"
@@ -31,9 +31,9 @@ def markdown_html(written: str) -> Markup:
     return joined([*_blocks(before), folded, markdown_html(after)])
 
 
-def _blocks(written: str) -> Iterator[Markup]:
-    """A block is lines of one kind without an empty one between them; commands may have some."""
-    for blank, lines in groupby(written.splitlines(), key=lambda line: not line.strip()):
+def _blocks(source: str) -> Iterator[Markup]:
+    """A block consists of lines of one kind; an empty line ends it."""
+    for blank, lines in groupby(source.splitlines(), key=lambda line: not line.strip()):
         if not blank:
             yield from _block(list(lines))
 
@@ -73,19 +73,19 @@ def _list(lines: list[str]) -> Markup:
     return element(name, [element("li", _inline(item)) for item in items])
 
 
-def _inline(words: str) -> Markup:
-    return joined(list(_parts(words)))
+def _inline(source: str) -> Markup:
+    return joined(list(_parts(source)))
 
 
-def _parts(words: str) -> Iterator[Child]:
+def _parts(source: str) -> Iterator[Child]:
     at = 0
-    for found in INLINE.finditer(words):
-        yield words[at : found.start()]
-        if found["code"]:
-            yield element("code", found["code"])
-        elif found["strong"]:
-            yield element("strong", found["strong"])
+    for match in INLINE.finditer(source):
+        yield source[at : match.start()]
+        if match["code"]:
+            yield element("code", match["code"])
+        elif match["strong"]:
+            yield element("strong", match["strong"])
         else:
-            yield element("a", found["text"], href=PurePosixPath(found["page"]).stem)
-        at = found.end()
-    yield words[at:]
+            yield element("a", match["text"], href=PurePosixPath(match["page"]).stem)
+        at = match.end()
+    yield source[at:]

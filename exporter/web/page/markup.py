@@ -1,4 +1,4 @@
-"""HTML by construction: what is not markup already is escaped, and only `element` makes markup."""
+"""HTML by construction: only `element` makes markup, and it escapes everything that is not markup."""
 
 from collections.abc import Iterable
 from functools import lru_cache
@@ -9,34 +9,34 @@ from exporter.report.escape import plain
 
 Attribute = str | int | float | bool | None
 Child = object
-"""Markup stays as it is, None is nothing, a list or tuple is its items, anything else is text."""
+"""Markup is written as it is, None as nothing, a list or tuple as its items, anything else as text."""
 
 VOID_ELEMENTS: Final = frozenset({"meta", "link", "br", "rect", "path", "circle"})
-"""Elements that are empty: those of HTML, and those of SVG that we leave so (`/>` ends both, HTML section 13.1.2.1)."""
+"""Empty elements: those of HTML, and of SVG those without children (`/>` ends both, HTML section 13.1.2.1)."""
 
 MAX_CACHED_TEXTS: Final = 4_096
-"""Texts and attributes that are remembered: a page says the same few a thousand times."""
+"""Escaped texts and attributes in the cache; a page repeats the same few a thousand times."""
 
 
 class Markup(str):
-    """HTML that is whole and escaped."""
+    """Complete and escaped HTML."""
 
     __slots__ = ()
 
 
 def text(value: object) -> Markup:
-    """Any text, harmless as content and as an attribute: no markup, no control or bidi characters."""
+    """Text escaped for content and attributes, without control and bidi characters."""
     return Markup(_escaped(str(value)))
 
 
 def element(name: str, /, *children: Child, **attributes: Attribute) -> Markup:
-    """One element. `class_` is `class`, `data_at` is `data-at`; True stands bare; None and False do not stand."""
+    """One element. `class_` is `class`, `data_at` is `data-at`; True has no value; None and False are left out."""
     head = name + "".join([_attribute(key, value) for key, value in attributes.items()])
     return Markup(f"<{head}/>" if name in VOID_ELEMENTS and not children else f"<{head}>{_joined(children)}</{name}>")
 
 
 def joined(children: Iterable[Child], by: str = "") -> Markup:
-    """Children one after the other; `by`: what stands between them, for who reads without seeing."""
+    """The children joined by `by`, a separator that keeps them apart for screen readers."""
     return Markup(_joined(children, _escaped(by)))
 
 
@@ -53,11 +53,11 @@ def _child(child: Child) -> str:
 
 
 @lru_cache(MAX_CACHED_TEXTS)
-def _escaped(words: str) -> str:
-    return escape(plain(words))
+def _escaped(string: str) -> str:
+    return escape(plain(string))
 
 
-@lru_cache(MAX_CACHED_TEXTS, typed=True)  # 1 and True are equal, and stand for different things
+@lru_cache(MAX_CACHED_TEXTS, typed=True)  # 1 and True are equal keys, but different attributes
 def _attribute(key: str, value: Attribute) -> str:
     if value is None or value is False:
         return ""

@@ -136,7 +136,7 @@ def test_looking_at_other_pages_is_no_scrape():
     assert virtual_clock.run(main) == 0
 
 
-def test_where_it_listens_is_said_once(caplog):
+def test_the_listen_address_is_logged_once(caplog):
     """One line names version, number of targets and URL: with port 0 nothing else does."""
     caplog.set_level(logging.INFO, "exporter.daemon")
 
@@ -261,7 +261,7 @@ def test_every_cycle_is_counted_on_the_metrics_page():
     )
 
 
-def test_the_next_run_is_always_told():
+def test_the_due_timestamp_is_always_set():
     """From load on there is a due time for each probe; it lies ahead, at most its own interval, and moves."""
 
     async def main(loop):
@@ -328,7 +328,7 @@ def test_slots_held_rise_with_a_session_and_fall_by_the_release():
     assert virtual_clock.run(main) == ([0, 1, 1, 0], 4, 0, {}), "what has been released is forgotten"
 
 
-def test_a_resting_identity_is_told_and_the_page_goes_on_saying_why():
+def test_a_resting_identity_is_a_gauge_and_the_page_says_why():
     """While its turns only connect, and pass, the target still fails to send, and the page says for want of what."""
 
     async def main(loop):
@@ -352,7 +352,7 @@ def test_a_resting_identity_is_told_and_the_page_goes_on_saying_why():
     assert "The one target passes" in passing
 
 
-def test_a_resting_token_is_told_as_long_as_none_is_sent(tmp_path):
+def test_a_resting_token_is_a_gauge_as_long_as_none_is_sent(tmp_path):
     """From the rejection that puts it to rest until another key is in the file; it is an outage at once."""
     key_file = tmp_path / "key"
     key_file.write_bytes(b"another secret, long enough for HS256!")
@@ -439,7 +439,7 @@ def test_a_target_that_sends_nothing_fails_for_whatever_keeps_its_users_out(faul
     assert unexpected_series == []
 
 
-def test_the_status_page_tells_our_own_failure_apart(tmp_path):
+def test_the_status_page_distinguishes_impairments(tmp_path):
     """A key that is gone is nobody's outage."""
 
     async def main(loop):
@@ -455,7 +455,7 @@ def test_the_status_page_tells_our_own_failure_apart(tmp_path):
     assert total(shown, "ws_probe_attempts_total") == 0
 
 
-def test_the_status_page_tells_of_the_exporter_itself():
+def test_the_status_page_shows_the_exporters_own_health():
     """Scrapes, sessions, skips, slots and the config's load are those that the figures tell."""
 
     async def main(loop):
@@ -481,7 +481,7 @@ def test_the_status_page_tells_of_the_exporter_itself():
     assert "<dt>config</dt><dd>loaded" in page
 
 
-def test_an_update_names_what_has_changed():
+def test_the_change_log_names_changed_targets():
     """The count goes on with each change; who asks again is told only of what came after."""
     changes = ChangeLog()
     assert changes.since(0) == (0, [])
@@ -541,7 +541,7 @@ def test_a_step_of_the_wall_clock_is_followed(step, caplog):
 # Health -------------------------------------------------------------------------------------------------------------
 
 
-def test_health_knows_no_target():
+def test_healthy_does_not_depend_on_targets():
     """With every session failing and every cycle skipped we are healthy and ready."""
 
     async def main(loop):
@@ -554,7 +554,7 @@ def test_health_knows_no_target():
     assert virtual_clock.run(main) == [(200, "healthy\n"), (200, "ready\n")]
 
 
-def test_a_task_that_died_is_said_and_makes_us_unhealthy(monkeypatch, caplog):
+def test_a_dead_task_is_logged_and_unhealthy(monkeypatch, caplog):
     """Nobody would miss it otherwise: an exception in a chore ends it for good."""
 
     def broken(*_):
@@ -577,7 +577,7 @@ def test_a_task_that_died_is_said_and_makes_us_unhealthy(monkeypatch, caplog):
     assert [record.exc_info[0] for record in errors] == [ZeroDivisionError]
 
 
-def test_cycles_that_nobody_starts_make_us_unhealthy():
+def test_cycles_that_do_not_start_are_unhealthy():
     """When the alarm is dead, the process answers and yet does nothing: a restart is due."""
 
     async def main(loop):
@@ -590,7 +590,7 @@ def test_cycles_that_nobody_starts_make_us_unhealthy():
     assert virtual_clock.run(main) == (503, "cycles fall due and none is started: restart\n")
 
 
-def test_waiting_for_the_first_scrape_is_no_illness():
+def test_waiting_for_the_first_scrape_is_healthy():
     """Healthy through all of a long start-up wait."""
 
     async def main(loop):
@@ -666,7 +666,7 @@ def test_a_stop_without_a_start_is_harmless():
     virtual_clock.run(main)
 
 
-def test_a_stop_lets_go_of_everything_even_if_a_part_of_it_breaks(monkeypatch, tmp_path):
+def test_a_stop_releases_everything_even_if_a_part_of_it_fails(monkeypatch, tmp_path):
     """The HTTP side and the state file are closed although the scheduler's stop raises."""
 
     async def main(loop):
@@ -686,7 +686,7 @@ def test_a_stop_lets_go_of_everything_even_if_a_part_of_it_breaks(monkeypatch, t
     assert virtual_clock.run(main) is None
 
 
-def test_many_targets_are_told_apart():
+def test_many_targets_have_their_own_series():
     """Ten targets, one daemon: each has its own series and its own place in the interval."""
 
     async def main(loop):

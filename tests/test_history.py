@@ -86,7 +86,7 @@ def test_failures_are_kept_longer_than_passes():
     assert moments(history.failures("staging", 1)) == [1]
 
 
-def test_of_failures_the_oldest_go():
+def test_the_oldest_failures_are_evicted_first():
     """Beyond their number the older ones are forgotten; those among the last results do not count."""
     history = told(*(failed(at=NOW + n) for n in range(20)), last=3, failures=5)
 
@@ -101,7 +101,7 @@ def test_impaired_and_void_sessions_are_no_failures():
     assert moments(history.failures("staging", 9)) == [0]
 
 
-def test_a_target_that_is_not_known_is_not_an_error():
+def test_an_unknown_target_has_an_empty_history():
     """Whoever asks before the first session gets nothing, in the right shape."""
     history = History()
 
@@ -117,7 +117,7 @@ def test_a_target_that_is_not_known_is_not_an_error():
     history.remove("x")
 
 
-def test_targets_come_and_go():
+def test_removed_targets_are_forgotten():
     """What is removed is forgotten, and its bytes are free."""
     history = told(*(passed(name) for name in "abcd"))
 
@@ -165,7 +165,7 @@ def test_the_bounds_hold_for_any_sequence(events, last, failures, max_bytes):
 
 @calm
 @given(EVENTS, st.lists(st.booleans(), min_size=1, max_size=9))
-def test_a_noisy_neighbour_takes_nothing_from_a_share(events, own):
+def test_another_target_evicts_nothing_within_an_equal_share(events, own):
     """Whatever others do: who holds no more than an equal share keeps all of it, failures and passes."""
     quiet = [(failed if bad else passed)("quiet", NOW - 100 + n) for n, bad in enumerate(own)]
     share = max(LARGEST, sum(map(weight, quiet)))
@@ -177,7 +177,7 @@ def test_a_noisy_neighbour_takes_nothing_from_a_share(events, own):
 
 @calm
 @given(EVENTS)
-def test_successes_give_way_before_failures(events):
+def test_successes_are_evicted_before_failures(events):
     """When a failure is given up for want of bytes, its target has no success left but its newest result."""
     history = History(1000, 1000, 30_000)
     before = {}
@@ -190,7 +190,7 @@ def test_successes_give_way_before_failures(events):
         before = kept
 
 
-def test_who_holds_most_gives_way_to_who_holds_little():
+def test_the_largest_history_is_evicted_for_a_small_one():
     """A first result finds room at once: the greatest pays, as much as is needed and no more."""
     size = weight(passed())
     history = told(*(passed("great", NOW + n) for n in range(10)), max_bytes=10 * size)
@@ -201,7 +201,7 @@ def test_who_holds_most_gives_way_to_who_holds_little():
     assert (len(history.results("great")), len(history.results("small"))) == (5, 5)
 
 
-def test_the_weight_is_near_the_truth():
+def test_the_weight_of_a_result_is_near_its_memory():
     """What we count as bytes is what Python takes, to within a third, for a pass and for a refusal."""
 
     async def sessions(standin, fault, number):
@@ -277,7 +277,7 @@ def test_the_state_shows_the_session_that_says_so():
     assert told(bad, ours := impaired(at=NOW + 2)).state("staging").result is ours
 
 
-def test_a_probe_that_is_asked_no_more_has_no_say():
+def test_a_probe_that_is_no_longer_configured_does_not_count_in_the_state():
     """A config without `send` does not leave a target failing for ever; nor does a file that knows of it."""
     bad = failed(at=NOW + 20)
     history = told(passed(), bad)
@@ -321,7 +321,7 @@ def test_every_cycle_has_its_mark():
 @pytest.mark.parametrize(
     "cycles", [0, 3, RETAINED_CYCLES - 1, RETAINED_CYCLES, RETAINED_CYCLES + 1, 3 * RETAINED_CYCLES + 7]
 )
-def test_the_strip_is_the_last_cycles_oldest_first(cycles, asked):
+def test_the_timeline_is_the_last_cycles_oldest_first(cycles, asked):
     """As many as asked for, or as there are."""
     history = told(*(passed(at=NOW + n) for n in range(cycles)))
 
@@ -330,7 +330,7 @@ def test_the_strip_is_the_last_cycles_oldest_first(cycles, asked):
     assert marks == list(range(cycles))[-min(asked, RETAINED_CYCLES) :] if asked else marks == []
 
 
-def test_every_word_of_the_house_can_be_marked():
+def test_every_reason_cause_and_impairment_has_a_mark():
     """No reason, cause or impairment is missing, and each is a byte."""
     reasons = {reason for outcome, reason in MARK_KINDS if outcome is CycleOutcome.FAIL}
 
@@ -386,7 +386,7 @@ def test_a_server_that_invents_close_codes_costs_no_memory():
     st.lists(st.tuples(st.sampled_from("xyz"), st.integers(0, 3 * WINDOW_SECONDS)), max_size=60),
     st.integers(0, 3 * WINDOW_SECONDS),
 )
-def test_a_tally_counts_as_a_list_would(counts, since):
+def test_a_windowed_counter_counts_as_a_list_would(counts, since):
     """For sessions in the order of time: every count from the step of `since` on, and within a day of the last."""
     counts.sort(key=lambda each: each[1])
     counter = WindowedCounter()
@@ -405,7 +405,7 @@ def test_a_tally_counts_as_a_list_would(counts, since):
     assert again.buckets() == counter.buckets()
 
 
-def test_a_clock_that_steps_costs_counts_and_nothing_else():
+def test_a_clock_step_costs_counts_and_nothing_else():
     """Back by minutes: counted where they belong; back by days: begun anew. A count ends at its limit."""
     counter = WindowedCounter()
     for at in (NOW, NOW + 1200, NOW + 600):
@@ -469,7 +469,7 @@ def test_the_state_is_as_old_as_it_was_although_its_beginning_is_not_kept():
     assert state.result.reason is Reason.FACTORY
 
 
-def test_a_snapshot_of_a_stranger_breaks_nothing():
+def test_a_snapshot_with_nonsense_is_restored_without_it():
     """Marks that no cycle has, counts beyond all bounds, kinds without end: what makes no sense is left out."""
     kinds = tuple((CloseKey(code, Initiator.REMOTE, Phase.CLOSE), {6_000_000: 10**9, 1: 7}) for code in range(500))
     snapshot = HistorySnapshot(

@@ -391,7 +391,7 @@ def test_a_passed_session_counts_once_everywhere(metrics):
     assert value(metrics, "ws_probe_certificate_expiry_timestamp_seconds") == 2_000_000
 
 
-def test_the_incident_of_the_seed_reads_as_what_it_was(metrics):
+def test_a_slot_limit_incident_reads_as_what_it_was(metrics):
     """Connect 1, auth 1, send 0; counted at admission as factory, slot_limit; remote 1011; the limit learned."""
     before = scrape(metrics)
     metrics.record_result(slot_limit())
@@ -528,7 +528,7 @@ def test_close_codes_become_the_labels_of_the_profile(metrics, code, label):
     assert close_label(code, FACTORY) == label
 
 
-def test_what_no_table_foresaw_is_counted_and_can_be_found(metrics):
+def test_an_unexpected_series_is_counted_and_can_be_found(metrics):
     """An illegal combination makes its series all the same, and `unexpected_series` names it."""
     assert metrics.unexpected_series() == []
     metrics.record_result(passed(close=Close(1000, Initiator.NONE, Phase.RESOLVE)))
@@ -536,7 +536,7 @@ def test_what_no_table_foresaw_is_counted_and_can_be_found(metrics):
     assert metrics.unexpected_series() == [("ws_probe_closes_total", ("staging", "resolve", "1000", "none"))]
 
 
-def test_nothing_legal_is_unprimed(metrics):
+def test_no_legal_series_is_unexpected(metrics):
     """Every legal failure and close of every depth, observed, makes no series that was not there."""
     for phase, reason in ((phase, reason) for phase, reasons in LEGAL_FAILURES.items() for reason in reasons):
         for probe in Probe:
@@ -567,7 +567,7 @@ def test_skips_are_counted_by_cause(metrics):
         assert value(metrics, "ws_probe_skips_total", cause=cause) == 1
 
 
-def test_states_are_told(metrics):
+def test_gauges_are_set(metrics):
     """Due, connections, slots, rest, bypass, lag and reload are set as said."""
     metrics.set_due("staging", Probe.SEND, 77.0)
     metrics.set_open_connections("staging", 2)
@@ -685,7 +685,7 @@ def test_a_page_is_of_one_moment_however_long_it_takes(metrics):
     assert exposition.value(metrics, "ws_exporter_event_loop_lag_seconds") == 9
 
 
-def test_a_page_that_nobody_finishes_is_in_nobodys_way(metrics):
+def test_an_unfinished_scrape_blocks_no_other(metrics):
     """One reading at a time; an abandoned one ends with its iterator, and later ones see what was counted."""
     reading = metrics.samples(ExpositionFormat.TEXT)
     next(reading)
@@ -696,7 +696,7 @@ def test_a_page_that_nobody_finishes_is_in_nobodys_way(metrics):
     assert value(metrics, "ws_probe_attempts_total", probe="send") == 1
 
 
-def test_the_two_forms_say_the_same(metrics):
+def test_text_and_openmetrics_have_the_same_samples(metrics):
     """Text and OpenMetrics differ in heads and end only; every sample is in both."""
     metrics.record_result(passed())
     metrics.record_result(slot_limit())

@@ -116,7 +116,7 @@ def named(told, name):
     return {key[1]: value for key, value in told.items() if key[0] == name}
 
 
-def test_a_healthy_session_is_told_in_the_names_of_blackbox_exporter():
+def test_a_healthy_session_has_blackbox_exporters_metrics():
     """Success, durations, timeout, address, status, expiry: what a dashboard for blackbox_exporter asks for."""
     told = shown(HEALTHY)
 
@@ -134,7 +134,7 @@ def test_a_healthy_session_is_told_in_the_names_of_blackbox_exporter():
     )
 
 
-def test_a_healthy_session_is_told_in_our_names_too():
+def test_a_healthy_session_has_our_own_metrics():
     """Every phase, every verdict, the close and who sent it, the factory; no failure."""
     told = shown(HEALTHY)
 
@@ -149,7 +149,7 @@ def test_a_healthy_session_is_told_in_our_names_too():
     assert not [key for key in told if "failure" in key[0] or "slot_limit" in key[0]]
 
 
-def test_the_incident_is_told_whole():
+def test_an_incident_has_all_its_metrics():
     """Connected, let in, refused by the factory: each is said, with code, initiator, phase, reason and the limit."""
     told = shown(INCIDENT)
 
@@ -235,7 +235,7 @@ def test_a_distorted_session_says_so():
 
 
 @pytest.mark.parametrize("result", EVERY)
-def test_both_forms_say_the_same(result):
+def test_text_and_openmetrics_of_a_probe_have_the_same_samples(result):
     """Each parses as what it is, with the same samples; OpenMetrics ends with its end."""
     text, openmetrics = (
         [

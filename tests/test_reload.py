@@ -14,7 +14,7 @@ from exporter.daemon.startup_gate import StartupGate
 # Coming and going -----------------------------------------------------------------------------------------------------
 
 
-def test_targets_come_and_go_and_the_others_keep_their_counts():
+def test_a_reload_adds_and_removes_targets_and_the_others_keep_their_counts():
     """All series of the gone leave, those of the new begin at 0, and those that stay count on."""
 
     async def main(loop):
@@ -38,7 +38,7 @@ def test_targets_come_and_go_and_the_others_keep_their_counts():
     assert order == ["comes", "stays"], "as the config has them"
 
 
-def test_who_does_not_change_does_not_notice():
+def test_a_reload_does_not_disturb_an_unchanged_target():
     """A session in flight goes on, the schedule keeps its moments, the ledger what it knows."""
 
     async def main(loop):
@@ -76,7 +76,7 @@ def test_who_does_not_change_does_not_notice():
     assert held == 3
 
 
-def test_a_session_of_a_target_that_goes_is_in_the_ledger_and_nowhere_else(caplog):
+def test_a_session_of_a_removed_target_counts_in_the_ledger_only(caplog):
     """It ends with 1000, no series comes back, and its slot is held until the release."""
     caplog.set_level(logging.INFO)
 
@@ -156,7 +156,7 @@ def test_new_targets_wait_as_at_the_start(delay, scraped_at, begins):
     assert begins <= first <= begins + 7.1
 
 
-def test_a_page_of_before_is_no_scrape_of_those_who_came_after():
+def test_a_scrape_read_before_targets_were_added_does_not_start_them():
     """What was being sent when they came does not show their zeros."""
 
     async def main(loop):
@@ -175,7 +175,7 @@ def test_a_page_of_before_is_no_scrape_of_those_who_came_after():
     assert virtual_clock.run(main) == ([], ["new"])
 
 
-def test_a_target_that_goes_while_it_waits_does_not_begin_with_its_batch():
+def test_a_target_removed_while_it_waits_does_not_begin_with_its_batch():
     """Nor does one of the same name that came later: it waits for its own scrape."""
 
     async def main(_):
@@ -195,7 +195,7 @@ def test_a_target_that_goes_while_it_waits_does_not_begin_with_its_batch():
     assert virtual_clock.run(main) == (["b"], ["b", "a"])
 
 
-def test_a_target_that_goes_while_its_batch_begins_does_not_begin():
+def test_a_target_removed_while_its_batch_begins_does_not_begin():
     """A batch is gone through in slices, between which anything may happen."""
 
     async def main(_):
@@ -213,7 +213,7 @@ def test_a_target_that_goes_while_its_batch_begins_does_not_begin():
     assert virtual_clock.run(main) == ["a", "c"]
 
 
-def test_a_target_that_comes_again_while_it_waits_waits_anew():
+def test_a_target_added_again_while_it_waits_waits_again():
     """The reload that took it away ended its first waiting."""
 
     async def main(loop):
@@ -297,7 +297,7 @@ def test_series_of_identities_that_are_gone_leave():
     assert after[attempts, "two"] > before[attempts, "two"]
 
 
-def test_a_target_that_goes_elsewhere_forgets_what_its_backend_told():
+def test_a_changed_url_clears_what_was_learned_from_the_backend():
     """Until the other one has answered nothing is known of it; the counts are the target's and stay."""
 
     async def main(loop):

@@ -54,7 +54,7 @@ def test_a_config_that_cannot_be_used_changes_nothing_and_every_mistake_is_said(
     assert errors == [OLD_CONFIG_STAYS, *MISTAKES]
 
 
-def test_a_defect_of_ours_is_no_end_of_the_reloads(caplog):
+def test_a_defect_during_a_reload_does_not_end_reloads(caplog):
     """It is said and logged with its traceback, the gauge says 0, and the next reload works."""
 
     async def main(loop):
@@ -83,7 +83,7 @@ def test_a_defect_of_ours_is_no_end_of_the_reloads(caplog):
     assert record.exc_info[0] is ZeroDivisionError
 
 
-def test_a_swap_that_breaks_is_taken_up_by_the_next_reload(monkeypatch):
+def test_a_plan_that_was_applied_in_part_is_completed_by_the_next_reload(monkeypatch):
     """What was gone over before the break stays so; the rest follows."""
 
     async def main(loop):
@@ -151,7 +151,7 @@ def test_warnings_are_answered_and_logged(caplog):
     assert "state_file: none stays in use" in caplog.messages
 
 
-def test_one_line_says_what_came_of_it_with_some_of_the_names(caplog):
+def test_one_line_reports_a_reload_with_some_of_the_names(caplog):
     """Names are bounded: a line of a thousand is read by nobody."""
     caplog.set_level(logging.INFO)
 
@@ -209,7 +209,7 @@ async def spin(condition):
     raise AssertionError("it did not come true")
 
 
-def test_who_asks_while_a_reload_runs_gets_the_next_one_and_shares_it():
+def test_requests_during_a_reload_share_the_next_one():
     """Three more askers, one more reload: it reads the file after they asked, and all get its answer."""
 
     async def main(loop):
@@ -241,7 +241,7 @@ def test_who_asks_while_a_reload_runs_gets_the_next_one_and_shares_it():
     ]
 
 
-def test_an_asker_who_goes_takes_the_reload_from_nobody():
+def test_a_cancelled_reload_request_does_not_cancel_it_for_others():
     """It runs to its end."""
 
     async def main(loop):
@@ -260,7 +260,7 @@ def test_an_asker_who_goes_takes_the_reload_from_nobody():
     assert virtual_clock.run(main) == (["other"], 2)
 
 
-def test_what_is_asked_before_the_start_is_over_waits_for_it():
+def test_a_reload_before_the_end_of_the_start_waits_for_it():
     """One reload, after the first plan runs."""
 
     async def main(loop):
@@ -306,7 +306,7 @@ async def test_a_disk_that_does_not_answer_blocks_neither_the_next_reload_nor_th
     assert (second.status, second.text) == (200, "reloaded: 1 added (other), 1 removed (staging)\n")
 
 
-def test_a_stop_gives_up_what_is_being_reloaded():
+def test_a_stop_cancels_a_reload():
     """Whoever waits for it is told; nothing stays behind but the thread that reads, until it has read."""
 
     async def main(loop):
@@ -333,7 +333,7 @@ def test_a_stop_gives_up_what_is_being_reloaded():
 # Nothing is kept of what is gone --------------------------------------------------------------------------------------
 
 
-def test_what_was_known_of_targets_that_are_gone_is_let_go_of(tmp_path):
+def test_nothing_is_left_of_removed_targets(tmp_path):
     """Memories, keys, results, series: a config that changes every day must not fill us."""
 
     async def main(loop):

@@ -125,7 +125,7 @@ def test_any_accept_gets_a_form_we_know(accept):
         ("br, deflate, identity", False),
     ],
 )
-def test_gzip_is_given_to_who_takes_it(header, welcome):
+def test_gzip_follows_accept_encoding(header, welcome):
     """Weights count, 0 is a no."""
     assert accepts_gzip(header) is welcome
 
@@ -169,7 +169,7 @@ async def test_promtool_finds_nothing_to_say_of_a_live_scrape(client):
 # Paths ------------------------------------------------------------------------------------------------------------
 
 
-async def test_a_served_scrape_is_told_and_head_is_none(client, state):
+async def test_a_get_of_metrics_is_recorded_as_a_scrape_and_a_head_is_not(client, state):
     """`on_scrape` follows the answer to GET /metrics; HEAD answers the same head and tells nobody."""
     async with client.head("/metrics") as answer:
         assert answer.status == 200
@@ -199,7 +199,7 @@ async def test_health_is_a_status_and_a_sentence(client, state, path):
 
 @pytest.mark.parametrize("path", ["/", "/metrics", "/-/healthy", "/-/ready"])
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH"])
-async def test_who_wants_to_change_something_is_refused(client, method, path):
+async def test_methods_that_change_something_get_405(client, method, path):
     """405 that names what is allowed: this server shows and changes nothing."""
     async with client.request(method, path) as answer:
         assert answer.status == 405
@@ -207,7 +207,7 @@ async def test_who_wants_to_change_something_is_refused(client, method, path):
 
 
 @pytest.mark.parametrize("path", ["/", "/metrics", "/-/healthy", "/nowhere", "/metrics/../x"])
-async def test_every_answer_is_dressed(client, path):
+async def test_every_response_has_the_security_headers(client, path):
     """No versions disclosed, no sniffing, no framing, no script but the page's own, errors included."""
     async with client.get(path) as answer:
         assert answer.headers["Server"] == "ws-factory-exporter"
@@ -254,7 +254,7 @@ def test_no_header_ever_makes_a_server_error():
             runner.run(server.close())
 
 
-async def test_a_fault_of_ours_is_a_500_and_one_line(client, state):
+async def test_a_defect_in_a_handler_is_a_500_and_one_line(client, state):
     """What a room hands in may raise: the client gets a bare 500, the log the traceback and no text of the client."""
     state.is_ready = None
     stream = io.StringIO()
@@ -268,7 +268,7 @@ async def test_a_fault_of_ours_is_a_500_and_one_line(client, state):
     assert "abcdef" not in line
 
 
-async def test_what_is_no_http_is_refused_without_a_word_in_the_log(server):
+async def test_a_malformed_request_is_refused_and_not_logged(server):
     """A port scanner must not be able to fill our log."""
     stream = io.StringIO()
     logs = log.configure("debug", "logfmt", stream)
@@ -430,7 +430,7 @@ def test_listen_addresses_are_read_and_written_back(text, host, port):
 @pytest.mark.parametrize(
     "text", ["", "11011", ":", "host:", "::1:11011", ":65536", ":-1", "http://x:1", ":1 ", "[::1]"]
 )
-def test_what_is_no_address_is_refused_with_a_sentence(text):
+def test_an_invalid_listen_address_is_refused_with_a_sentence(text):
     """The sentence names the flag and what was written."""
     with pytest.raises(ListenError, match=r"^--web\.listen-address: ") as refused:
         parse_listen_address(text)

@@ -58,7 +58,7 @@ async def test_no_path_is_open(path, tmp_path, monkeypatch):
     ],
     ids=repr,
 )
-async def test_what_is_no_user_is_401(said, tmp_path, monkeypatch):
+async def test_a_request_without_a_user_is_401(said, tmp_path, monkeypatch):
     """Whatever the header holds: never a server error."""
     async with behind(users(tmp_path), monkeypatch) as server:
         client = await Client.to(server.port)
@@ -185,7 +185,7 @@ async def test_a_password_is_checked_once(checker):
     assert checker.checks == 4
 
 
-async def test_nobody_costs_what_somebody_costs(checker, monkeypatch):
+async def test_an_unknown_user_costs_as_much_as_a_known_one(checker, monkeypatch):
     """An unknown user's password is checked against a hash of the dearest cost there is: time tells no names."""
     costs = []
     monkeypatch.setattr(passwords, "_matches", lambda _, found: not costs.append(found.split("$")[2]))
@@ -217,7 +217,7 @@ async def test_what_is_remembered_is_bounded(checker, monkeypatch):
     assert len(checker._wrong) == MAX_REMEMBERED_PASSWORDS
 
 
-async def test_one_check_at_a_time_and_the_same_once(checker, slow):
+async def test_one_password_check_runs_at_a_time(checker, slow):
     """A storm of one scraper's first scrapes is one check; others wait behind it."""
     there = {"bob": "$2b$04$x"}
     storm = [asyncio.create_task(checker.is_right(there, Said("bob", b"right"))) for _ in range(20)]
@@ -230,7 +230,7 @@ async def test_one_check_at_a_time_and_the_same_once(checker, slow):
     assert (checker.checks, slow.most) == (2, 1)
 
 
-async def test_who_floods_us_with_passwords_waits_outside(checker, slow):
+async def test_a_flood_of_passwords_gets_503(checker, slow):
     """More than a few that wait are refused at once; who is known is let in all the while."""
     there = {"bob": "$2b$04$x"}
     slow.release()

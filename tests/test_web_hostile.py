@@ -123,7 +123,7 @@ async def test_a_pipelined_head_that_does_not_end_is_not_waited_for(quick, serve
     await asyncio.gather(dripping, return_exceptions=True)
 
 
-async def test_who_asks_no_more_is_let_go(quick, server, raws):
+async def test_an_idle_connection_is_closed(quick, server, raws):
     """An idle connection ends after its time, and not before another request within it."""
     quick(IDLE=QUICK)
     raw = raws(server.port)
@@ -140,7 +140,7 @@ class Long:
         return ""
 
 
-async def test_who_does_not_read_its_answer_is_let_go(quick, raws):
+async def test_a_client_that_does_not_read_its_response_is_disconnected(quick, raws):
     """It asks for a long page and reads nothing: the connection ends, and with it what was kept for it."""
     quick(UNREAD=QUICK)
     server = await Shown().serve(Long())
@@ -170,7 +170,7 @@ ALERT = "\x15\x03\x01\x00\x02\x02F"
 # Number -------------------------------------------------------------------------------------------------------------
 
 
-async def test_there_are_so_many_connections_and_no_more(monkeypatch, server, raws):
+async def test_the_number_of_connections_is_limited(monkeypatch, server, raws):
     """For a new one the oldest that never asked goes; who has been served well stays to the last."""
     monkeypatch.setattr(connection_manager, "MAX_CONNECTIONS", 8)
     scraper = await Client.to(server.port)
@@ -183,7 +183,7 @@ async def test_there_are_so_many_connections_and_no_more(monkeypatch, server, ra
     await scraper.close()
 
 
-async def test_who_is_served_makes_room_when_all_are(monkeypatch, server):
+async def test_a_served_idle_connection_is_evicted_when_all_are_served(monkeypatch, server):
     """Idle ones that were served go as well, the longest silent first, if nobody else is there."""
     monkeypatch.setattr(connection_manager, "MAX_CONNECTIONS", 4)
     clients = [await Client.to(server.port) for _ in range(4)]
@@ -198,7 +198,7 @@ async def test_who_is_served_makes_room_when_all_are(monkeypatch, server):
         await client.close()
 
 
-async def test_who_waits_for_an_answer_is_not_sent_away(monkeypatch):
+async def test_a_connection_that_waits_for_its_response_is_not_evicted(monkeypatch):
     """If all are being answered, a new one is turned away, and they get their answers."""
     monkeypatch.setattr(connection_manager, "MAX_CONNECTIONS", 3)
     shown = Shown()
@@ -250,7 +250,7 @@ async def test_a_machine_without_descriptors_is_waited_for(monkeypatch, server, 
     assert await idle.all() == ""
 
 
-async def test_nothing_is_left_of_those_that_are_gone(server, raws):
+async def test_nothing_is_left_of_closed_connections(server, raws):
     """Half a request, none, a whole one, and off: no connection and no task stays."""
     tasks = len(asyncio.all_tasks())
     for begun in (
@@ -279,7 +279,7 @@ async def test_nothing_is_left_of_those_that_are_gone(server, raws):
     ],
     ids=["line", "field", "fields", "endless field", "all together"],
 )
-async def test_a_head_has_its_measure(request_, status, server, raws):
+async def test_a_request_head_has_a_maximum_size(request_, status, server, raws):
     """A line, a field, all of them: too long is refused, and the connection ends."""
     answer = await said(raws(server.port), request_)
     assert answer.startswith((f"HTTP/1.1 {status}", f"HTTP/1.0 {status}"))
@@ -378,7 +378,7 @@ async def test_no_path_trick_leads_anywhere(path, server, raws):
     ],
     ids=lambda request: repr(request[:24]),
 )
-async def test_what_is_no_request_of_ours_is_refused(request_, quick, server, raws):
+async def test_a_malformed_request_is_refused_without_an_echo(request_, quick, server, raws):
     """Any 4xx or a plain end, in our words only: no version of ours, no text of the client, no line in the log."""
     quick(HEAD=QUICK, IDLE=QUICK)
     with lines() as told:
@@ -428,7 +428,7 @@ async def test_a_flood_of_junk_leaves_the_rest_undisturbed(server, raws):
 
 
 @pytest.mark.parametrize("line", ["GET /.env", "DELETE /metrics"])
-async def test_who_is_refused_leaves_little_for_the_garbage_collector(server, raws, line):
+async def test_a_refusal_leaves_little_for_the_garbage_collector(server, raws, line):
     """A thousand refusals a second must not make a heap that takes half a second to collect: 45 objects before."""
     raw, times = raws(server.port), 100
     request = f"{line} HTTP/1.1\r\nHost: x\r\n\r\n".encode()

@@ -64,14 +64,14 @@ def later(folder, **web):
     ],
     ids=["removed", "another password", "broken file"],
 )
-async def test_a_stream_ends_with_its_users_leave(change, tmp_path, monkeypatch):
+async def test_a_stream_ends_when_its_user_is_removed(change, tmp_path, monkeypatch):
     """Whoever would get 401 or 500 now is sent no more."""
     async with behind(written(tmp_path, **alice()), monkeypatch) as server, streaming(server.port) as reader:
         later(tmp_path, **change)
         await ended(reader)
 
 
-async def test_a_stream_of_nobody_ends_when_users_are_asked_for(tmp_path, monkeypatch):
+async def test_a_stream_without_user_ends_when_users_are_configured(tmp_path, monkeypatch):
     """It was begun while the door was open."""
     async with behind(written(tmp_path), monkeypatch) as server, streaming(server.port) as reader:
         later(tmp_path, **alice())
@@ -79,7 +79,7 @@ async def test_a_stream_of_nobody_ends_when_users_are_asked_for(tmp_path, monkey
 
 
 @pytest.mark.parametrize("what", ["ca", "name"])
-async def test_a_stream_ends_when_its_certificate_fits_no_more(what, tmp_path, monkeypatch):
+async def test_a_stream_ends_when_its_certificate_is_no_longer_accepted(what, tmp_path, monkeypatch):
     """Another CA, or another list of names."""
     (tmp_path / "ca.crt").write_bytes(authority().pem)
     wanted = {"client_auth_type": "RequireAndVerifyClientCert", "client_ca_file": "ca.crt"}
@@ -96,7 +96,7 @@ async def test_a_stream_ends_when_its_certificate_fits_no_more(what, tmp_path, m
         await ended(reader)
 
 
-async def test_a_stream_goes_on_for_who_may(tmp_path, monkeypatch):
+async def test_a_stream_continues_for_an_allowed_user(tmp_path, monkeypatch):
     """A change that is not about its user does not end it."""
     async with behind(written(tmp_path, **alice()), monkeypatch) as server, streaming(server.port) as reader:
         known = server._access._active
@@ -128,7 +128,7 @@ def exchanged(port, request, *, half_close=False):
 
 @pytest.mark.parametrize("said", ["something", "100-continue", "100-Continue, x", ""])
 @pytest.mark.parametrize("path", ["/-/ready", "/nowhere"])
-async def test_an_expectation_changes_no_answer(path, said, tmp_path, monkeypatch):
+async def test_an_expect_header_changes_no_response(path, said, tmp_path, monkeypatch):
     """Who is nobody gets 401 and no other word; what was expected is not said back."""
     async with behind(written(tmp_path, **alice()), monkeypatch) as server:
         request = f"GET {path} HTTP/1.1\r\nHost: localhost\r\nExpect: {said}\r\nConnection: close\r\n\r\n"
@@ -139,7 +139,7 @@ async def test_an_expectation_changes_no_answer(path, said, tmp_path, monkeypatc
 
 
 @pytest.mark.parametrize("path", ["/-/ready", "/metrics"])
-async def test_who_has_said_all_is_answered(path, tmp_path, monkeypatch):
+async def test_a_half_closed_client_is_answered(path, tmp_path, monkeypatch):
     """A client that closes its half (`nc -N`) has asked all the same; then the connection ends."""
     async with behind(written(tmp_path), monkeypatch) as server:
         request = f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n"
@@ -149,14 +149,14 @@ async def test_who_has_said_all_is_answered(path, tmp_path, monkeypatch):
         assert f"Content-Length: {len(body)}\r\n" in head
 
 
-async def test_who_closes_its_half_without_a_word_is_let_go(tmp_path, monkeypatch):
+async def test_a_client_that_half_closes_without_a_request_is_disconnected(tmp_path, monkeypatch):
     """Nothing was asked, so nothing is held for it."""
     async with behind(written(tmp_path), monkeypatch) as server:
         assert await asyncio.to_thread(exchanged, server.port, "", half_close=True) == ""
 
 
 @pytest.mark.parametrize("line", ["GET / HTTP/1.1 x", "GET\x01 / HTTP/1.1", "x", "GET /\x00 HTTP/1.1"])
-async def test_what_is_no_request_gets_our_headers_too(line, tmp_path, monkeypatch):
+async def test_a_malformed_request_gets_the_security_headers(line, tmp_path, monkeypatch):
     """The 400 of a broken request is dressed like every answer."""
     async with behind(written(tmp_path), monkeypatch) as server:
         answer = await asyncio.to_thread(exchanged, server.port, f"{line}\r\nHost: localhost\r\n\r\n")
@@ -166,7 +166,7 @@ async def test_what_is_no_request_gets_our_headers_too(line, tmp_path, monkeypat
 
 
 @pytest.mark.parametrize("version", ["0.9", "2.0", "3.7", "1.9"])
-async def test_another_version_is_answered_in_ours(version, tmp_path, monkeypatch):
+async def test_another_http_version_gets_505(version, tmp_path, monkeypatch):
     """A status line of HTTP/2.0 would be a lie."""
     async with behind(written(tmp_path), monkeypatch) as server:
         request = f"GET /-/ready HTTP/{version}\r\nHost: localhost\r\n\r\n"

@@ -169,7 +169,7 @@ def test_many_changes_are_one_update_a_second():
     assert told[-1]["fragments"]["t-one"] == closed_row(board.cards["one"].row, status_fixtures.NOW)
 
 
-def test_a_change_is_rendered_once_for_all_who_look_and_never_for_nobody():
+def test_a_change_is_rendered_once_for_all_viewers_and_not_without_any():
     """Ten open pages cost as much as one; none costs nothing, and the next page does not pay for what was missed."""
     board = Counted(status_fixtures.healthy(NAMES))
 
@@ -198,7 +198,7 @@ def test_a_change_is_rendered_once_for_all_who_look_and_never_for_nobody():
     assert virtual_clock.run(main) == (1, 0, 0)
 
 
-def test_silence_is_broken_by_a_heartbeat():
+def test_a_silent_stream_sends_a_heartbeat():
     """A proxy that takes silence for death hears something in time."""
 
     async def main(loop):
@@ -300,7 +300,7 @@ def test_a_stream_that_broke_goes_on_where_it_was():
     assert set(virtual_clock.run(main)["fragments"]) == {"t-two"}
 
 
-def test_a_page_of_another_build_is_told_to_load_anew():
+def test_a_page_of_another_build_must_be_reloaded():
     """What it could make of our HTML nobody knows."""
 
     async def main(_loop):
@@ -330,7 +330,7 @@ def test_any_position_is_one(position):
     assert told is None or len(told["fragments"]) == 5
 
 
-def test_who_asks_gets_the_same_as_who_listens():
+def test_polling_gets_the_same_updates_as_a_stream():
     """The answer for pages without a stream is the update of the stream."""
     board = status_fixtures.Board(status_fixtures.healthy(NAMES))
 
@@ -350,7 +350,7 @@ def test_who_asks_gets_the_same_as_who_listens():
 # Bounds -----------------------------------------------------------------------------------------------------------
 
 
-def test_so_many_streams_and_no_more():
+def test_the_number_of_streams_is_limited():
     """The next is refused with a sentence and when to ask again; a place that is left is free soon."""
 
     async def main(_loop):
@@ -378,7 +378,7 @@ def drained(sock):
             pass
 
 
-def test_who_does_not_read_is_dropped_and_holds_nobody_up():
+def test_a_stream_that_is_not_read_is_dropped_and_delays_no_other():
     """A browser that reads nothing is dropped after `WRITE_TIMEOUT_SECONDS`; the one beside it gets every update."""
     names = [f"t{number}" for number in range(MAX_SHOWN)]
     board = status_fixtures.Board(status_fixtures.healthy(names))
@@ -555,7 +555,7 @@ async def test_a_page_is_the_same_packed():
         ("/runbook/%00", 404),
     ],
 )
-def test_what_there_is_and_what_not(path, status):
+def test_unknown_names_of_page_icon_and_runbook_are_404(path, status):
     """Names that are none get 404 and no echo of what was asked."""
 
     async def main(_loop):

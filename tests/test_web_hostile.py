@@ -91,7 +91,7 @@ async def drip(raw):
 @pytest.mark.parametrize("begun", [b"GET /", b"GET / HTTP/1.1\r\nHost: x\r\nX-A: "], ids=repr)
 async def test_a_head_that_never_ends_is_not_waited_for(begun, quick, server, raws):
     """A byte at a time: the connection ends, however lively it looks; so does one that is silent from the start."""
-    quick(HEAD=QUICK)
+    quick(REQUEST_HEAD_TIMEOUT_SECONDS=QUICK)
     silent, slow = raws(server.port), raws(server.port)
     await slow.send(begun)
     dripping = asyncio.create_task(drip(slow))
@@ -107,14 +107,14 @@ async def test_a_second_head_has_no_more_time_than_the_first(quick, server, raws
     await raw.send(b"GET /-/ready HTTP/1.1\r\nHost: x\r\n\r\n")
     async with asyncio.timeout(PATIENCE):
         assert (await asyncio.get_running_loop().sock_recv(raw.sock, 4096)).startswith(b"HTTP/1.1 200")
-    quick(HEAD=QUICK)
+    quick(REQUEST_HEAD_TIMEOUT_SECONDS=QUICK)
     await raw.send(b"GET /-/re")
     assert await raw.all() == ""
 
 
 async def test_a_pipelined_head_that_does_not_end_is_not_waited_for(quick, server, raws):
     """What follows a request and is no request yet has to end in time as well."""
-    quick(HEAD=QUICK)
+    quick(REQUEST_HEAD_TIMEOUT_SECONDS=QUICK)
     raw = raws(server.port)
     await raw.send(b"GET /-/ready HTTP/1.1\r\nHost: x\r\n\r\nGET /-/re")
     dripping = asyncio.create_task(drip(raw))
@@ -125,7 +125,7 @@ async def test_a_pipelined_head_that_does_not_end_is_not_waited_for(quick, serve
 
 async def test_an_idle_connection_is_closed(quick, server, raws):
     """An idle connection ends after its time, and not before another request within it."""
-    quick(IDLE=QUICK)
+    quick(KEEPALIVE_TIMEOUT_SECONDS=QUICK)
     raw = raws(server.port)
     assert (await said(raw, b"GET /-/ready HTTP/1.1\r\nHost: x\r\n\r\n")).startswith("HTTP/1.1 200")
 
@@ -142,7 +142,7 @@ class Long:
 
 async def test_a_client_that_does_not_read_its_response_is_disconnected(quick, raws):
     """It asks for a long page and reads nothing: the connection ends, and with it what was kept for it."""
-    quick(UNREAD=QUICK)
+    quick(UNREAD_TIMEOUT_SECONDS=QUICK)
     server = await Shown().serve(Long())
     raw = raws(server.port, receive_buffer=4096)
     await raw.send(b"GET /metrics HTTP/1.1\r\nHost: x\r\nAccept-Encoding: identity\r\n\r\n")
@@ -154,7 +154,7 @@ async def test_a_client_that_does_not_read_its_response_is_disconnected(quick, r
 
 async def test_a_handshake_that_does_not_end_is_not_waited_for(quick, tmp_path, monkeypatch, raws):
     """TLS that is never begun, or begun by nonsense: the connection ends without a line in the log."""
-    quick(HEAD=QUICK)
+    quick(REQUEST_HEAD_TIMEOUT_SECONDS=QUICK)
     async with behind(written(tmp_path, tls_server_config=pair(tmp_path)), monkeypatch) as server:
         with lines() as told:
             for begun in (b"", b"\x16\x03\x01\x02\x00\x01", b"GET / HTTP/1.1\r\n\r\n"):
@@ -308,7 +308,7 @@ async def test_a_body_without_end_is_not_read(server, raws):
 
 async def test_a_slow_body_does_not_hold_its_connection(quick, server, raws):
     """Nobody wants it: what has not come a moment after the answer is not waited for, whatever there is time for."""
-    quick(LINGER=QUICK, HEAD=3600.0, IDLE=3600.0)
+    quick(BODY_DRAIN_SECONDS=QUICK, REQUEST_HEAD_TIMEOUT_SECONDS=3600.0, KEEPALIVE_TIMEOUT_SECONDS=3600.0)
     raw = raws(server.port)
     async with asyncio.timeout(PATIENCE / 2.5):  # aiohttp's own time for it is 10 s
         answer = await said(raw, b"POST /api/check HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\na")
@@ -380,7 +380,7 @@ async def test_no_path_trick_leads_anywhere(path, server, raws):
 )
 async def test_a_malformed_request_is_refused_without_an_echo(request_, quick, server, raws):
     """Any 4xx or a plain end, in our words only: no version of ours, no text of the client, no line in the log."""
-    quick(HEAD=QUICK, IDLE=QUICK)
+    quick(REQUEST_HEAD_TIMEOUT_SECONDS=QUICK, KEEPALIVE_TIMEOUT_SECONDS=QUICK)
     with lines() as told:
         answer = await said(raws(server.port), request_)
     assert answer == "" or re.match(r"HTTP/1\.[01] 4\d\d ", answer), answer[:200]

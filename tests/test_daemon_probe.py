@@ -626,7 +626,7 @@ def test_a_defect_is_a_500_and_is_logged_even_if_nobody_waits(monkeypatch, caplo
 
     async def main(loop):
         async with running(loop) as (daemon, _):
-            monkeypatch.setattr(Checker, "once", broken)
+            monkeypatch.setattr(Checker, "check_once", broken)
             told = await ask(daemon)
             job = daemon._services.jobs["staging"]
             waiting = asyncio.ensure_future(daemon._on_demand.run(job, job.probes[-1]))

@@ -30,11 +30,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.reconfigure(errors="backslashreplace")  # a terminal that is not UTF-8 is no defect
     words = sys.argv[1:] if argv is None else list(argv)
     if words[:1] == ["check"]:
-        return _unknown_if_broken(words)
-    return _obey(words)
+        return _run_check(words)
+    return _run(words)
 
 
-def _obey(words: list[str]) -> int:
+def _run(words: list[str]) -> int:
     options = arguments.parser().parse_args(words)
     for name in MULTIPROCESS & os.environ.keys():
         return complain(UsageError(f"{name} is set: unset it, one process holds all series here"))
@@ -44,7 +44,7 @@ def _obey(words: list[str]) -> int:
         return complain(problem)
 
 
-def _unknown_if_broken(words: list[str]) -> int:
+def _run_check(words: list[str]) -> int:
     """What is no finding about the backend is 3: wrong usage, a bad config, Ctrl-C, a defect of ours."""
     try:
         options = arguments.parser().parse_args(words)

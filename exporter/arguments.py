@@ -284,7 +284,7 @@ def _is_figure(text: str) -> bool:
     return text.isascii() and text.isdecimal()
 
 
-def of_no_effect(options: argparse.Namespace) -> str | None:
+def find_useless_flag(options: argparse.Namespace) -> str | None:
     """A sentence about a flag of `check` that would have no effect, since somebody relies on it; None: all have one."""
     series = {"--runs": options.runs, "--until-healthy": options.until_healthy}
     told = {"--report": options.report, "--compare": options.compare}

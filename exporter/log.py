@@ -27,7 +27,7 @@ from functools import lru_cache
 from math import isfinite
 from typing import Any, Final, Literal, TextIO
 
-from exporter.report.address import public_path
+from exporter.report.redaction import public_path
 from exporter.result import FactoryReason, Impairment, Initiator, Phase, Probe, Reason, Result, TlsVerify, Verdict
 
 LEVELS: Final = {"debug": logging.DEBUG, "info": logging.INFO, "warn": logging.WARNING, "error": logging.ERROR}

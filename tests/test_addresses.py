@@ -6,9 +6,9 @@ from dataclasses import replace
 import harness
 import pytest
 
-from exporter.report.evidence import evidence
+from exporter.report.evidence import evidence_rows
 from exporter.report.explain import explain
-from exporter.report.record import packed, unpacked
+from exporter.report.record import pack_result, unpack_result
 from exporter.resolver import RETRY_AFTER_CONNECTS, Resolver
 from exporter.result import Phase, Probe, Reason, Verdict
 from exporter.standin import StandIn, Timings
@@ -52,7 +52,7 @@ async def test_a_dead_address_is_told_as_one_of_several_and_the_next_session_tri
         "This was 127.0.0.2, the first of 2 addresses of the name. "
         "A client goes on to the next one and may get in: 1 is not tried yet."
     )
-    assert dict(evidence(first, 0.0))["address"] == "127.0.0.2, the first of 2"
+    assert dict(evidence_rows(first, 0.0))["address"] == "127.0.0.2, the first of 2"
     assert second.verdicts[Probe.SEND] is Verdict.PASS
     assert told(second) == (ALIVE, 2, 2, (DEAD,))
     assert second.untried_addresses == 0
@@ -107,7 +107,7 @@ async def test_the_other_addresses_are_kept_in_the_history(standin):
     """A line of the history tells the address, its place, their number and those that failed."""
     prober, job = harness.Rig(resolver=named(DEAD, ALIVE)), the_job(standin)
     for result in (await prober.run(job), await prober.run(job)):
-        assert told(unpacked(packed(result))) == told(result)
+        assert told(unpack_result(pack_result(result))) == told(result)
 
 
 async def test_one_address_is_the_first_of_one(standin):
@@ -115,5 +115,5 @@ async def test_one_address_is_the_first_of_one(standin):
     result = await harness.Rig().run(*harness.planned(harness.target(standin)).jobs)
 
     assert told(result) == (ALIVE, 1, 1, ())
-    assert dict(evidence(result, 0.0))["address"] == ALIVE
+    assert dict(evidence_rows(result, 0.0))["address"] == ALIVE
     assert "address" not in explain(result).sentence

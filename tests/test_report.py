@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from exporter.report import line, skip_line
-from exporter.report.resting import HOLDUPS
+from exporter.report import session_line, skip_line
+from exporter.report.formatting import HOLDUPS
 from exporter.result import (
     Close,
     FactoryReason,
@@ -77,7 +77,7 @@ LINES = {
 @pytest.mark.parametrize(("wanted", "result"), LINES.items(), ids=range(len(LINES)))
 def test_a_session_is_one_line(wanted, result):
     """Who, each probe asked with its verdict and seconds, where and why it failed, how the connection ended."""
-    assert line(result) == wanted
+    assert session_line(result) == wanted
 
 
 @pytest.mark.parametrize("cause", SkipCause)
@@ -91,10 +91,10 @@ def test_a_line_says_what_rests():
     shallow = replace(PASSED, depth=Probe.CONNECT)
     until = 1757372530.0
 
-    assert line(shallow, (Holdup.IDENTITY, until)).endswith(
+    assert session_line(shallow, (Holdup.IDENTITY, until)).endswith(
         "no token: the identity rests after a slot limit, until 2025-09-08 23:02:10 UTC"
     )
-    assert line(shallow, (Holdup.BREAKER_TOKEN, None)).endswith(
+    assert session_line(shallow, (Holdup.BREAKER_TOKEN, None)).endswith(
         "no token: one failed login more may open a circuit breaker of the backend"
     )
     assert skip_line(Skip("staging", SkipCause.RATE, Holdup.ENDPOINT, until)) == (

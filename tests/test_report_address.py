@@ -100,7 +100,7 @@ def test_no_format_shows_the_key_of_a_path(output):
     checked = replace(cases.checked(cases.PASSED), url=public_url(f"wss://h/v3/{KEY}"))
 
     assert KEY not in FORMATS[output](checked, cases.VIEW)
-    assert KEY not in SERIES_FORMATS[output](replace(cases.ONE_SHAPE, checked=checked), cases.VIEW, None)
+    assert KEY not in SERIES_FORMATS[output](replace(cases.ONE_SHAPE, report=checked), cases.VIEW, None)
 
 
 @pytest.mark.parametrize("url", SECRET)

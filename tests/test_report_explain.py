@@ -10,7 +10,7 @@ import yaml
 from exporter.classify import LEGAL_FAILURES, REMOTE_CODES
 from exporter.report import UNKNOWN_CONTEXT, explain
 from exporter.report.causes import Alert
-from exporter.report.explain import CAUSES, NOTHING_PROVED, cause_of
+from exporter.report.explain import CAUSES, NOTHING_PROVED, find_cause
 from exporter.report.situation import FailureSituation
 from exporter.result import (
     CertificatePlace,
@@ -43,7 +43,6 @@ ALERTS = {
     "WebSocketSendFailing",
     "WebSocketIdentityFailing",
     "WebSocketProbeDistorted",
-    "WebSocketProbeSlow",
     "WebSocketServerRestarting",
     "WebSocketRateLimited",
     "WebSocketProbeImpaired",
@@ -145,7 +144,7 @@ def test_every_failure_is_explained():
 
 def test_every_row_is_met():
     """No row of the table stands behind another that always speaks first."""
-    met = {id(cause_of(FailureSituation(result, context))) for result, context in every_situation()}
+    met = {id(find_cause(FailureSituation(result, context))) for result, context in every_situation()}
 
     assert [row for row in CAUSES if id(row) not in met] == []
 

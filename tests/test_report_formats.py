@@ -11,7 +11,7 @@ import report_cases as cases
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from exporter.report import FORMATS, SERIES_FORMATS, RenderContext, Threshold, exit_code, public_url
+from exporter.report import FORMATS, SERIES_FORMATS, RenderContext, exit_code, public_url
 from exporter.report import escape as escapes
 from exporter.report.escape import plain
 from exporter.result import Close, Evidence, FactoryReason, Phase, Probe, Reason, Result, Verdict
@@ -64,9 +64,6 @@ SOFT_UNPROVED = cases.failed(Phase.ADMISSION, Reason.FACTORY, "pass/-/fail", fac
         (cases.checked(cases.DEGRADED, refusal="the host rests after a rate limit"), 1),
         (cases.checked(cases.PASSED, cases.IMPAIRED), 3),
         (cases.checked(cases.IMPAIRED, cases.SLOT_LIMIT, cases.PASSED), 2),
-        (cases.checked(cases.PASSED, thresholds={Probe.SEND: Threshold(warning=0.231)}), 1),
-        (cases.checked(cases.PASSED, thresholds={Probe.SEND: Threshold(warning=0.1, critical=0.231)}), 2),
-        (cases.checked(cases.PASSED, thresholds={Probe.SEND: Threshold(warning=0.232)}), 0),
     ],
 )
 def test_the_exit_code(check, code):
@@ -82,21 +79,6 @@ def test_the_nagios_word_is_the_one_of_the_exit_code():
 
     assert FORMATS["nagios"](check, cases.VIEW).startswith("WEBSOCKET WARNING - staging: ")
     assert FORMATS["nagios"](check, RenderContext(cases.NOW, "critical")).startswith("WEBSOCKET OK - staging: ")
-
-
-@pytest.mark.parametrize("output", FORMATS)
-def test_a_slow_probe_is_told(output):
-    """Every format says which probe passed too slowly."""
-    shown = FORMATS[output](cases.checked(cases.PASSED, thresholds={Probe.SEND: Threshold(warning=0.2)}), cases.VIEW)
-
-    assert '"warning": 0.2' in shown if output == "json" else "send passed, but took 0.231 s" in shown
-
-
-def test_the_slow_probe_is_marked_in_its_line():
-    """The verdict in the text says that it was slow."""
-    shown = FORMATS["text"](cases.checked(cases.PASSED, thresholds={Probe.SEND: Threshold(0.1, 0.2)}), cases.VIEW)
-
-    assert "send         pass  0.231 s  SLOW (CRITICAL)\n" in shown
 
 
 # Escapes --------------------------------------------------------------------------------------------------------------

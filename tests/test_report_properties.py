@@ -13,8 +13,8 @@ from exporter.budget import IdentityStatus
 from exporter.classify import LEGAL_FAILURES
 from exporter.history import StateKind, TargetState
 from exporter.report import FORMATS, SERIES_FORMATS, explain, verdict_line
-from exporter.report.context import Credential
 from exporter.report.explain import NOTHING_PROVED
+from exporter.report.situation import Credential
 from exporter.result import (
     Close,
     Direction,

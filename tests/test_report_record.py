@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from results import connected, failed, impaired, passed, void
 
-from exporter.report import FORMATS, InvalidReportError, packed, unpacked
+from exporter.report import FORMATS, InvalidReportError, pack_result, unpack_result
 from exporter.result import Close, Direction, Frame, Initiator, Opcode, Phase, Result, evidence_text
 from exporter.web.page.sessions import waterfall
 
@@ -29,16 +29,16 @@ EVERY = [
 @pytest.mark.parametrize("result", EVERY, ids=lambda result: f"{result.run}-{result.reason}")
 def test_what_is_packed_reads_back(result):
     """Equal to the figure, in one line of at most a third of the document."""
-    line = packed(result)
+    line = pack_result(result)
 
-    assert unpacked(line) == result
+    assert unpack_result(line) == result
     assert b"\n" not in line
     assert len(line) < len(FORMATS["json"](cases.checked(result), cases.VIEW)) / 3
 
 
 def test_the_line_has_the_fields_of_the_document():
     """One vocabulary: what the line says under a name, the document says under the same."""
-    line = json.loads(packed(cases.SLOT_LIMIT))
+    line = json.loads(pack_result(cases.SLOT_LIMIT))
     document = json.loads(FORMATS["json"](cases.checked(cases.SLOT_LIMIT), cases.VIEW))["results"][0]
 
     assert line.keys() <= {field.name for field in fields(Result)}
@@ -49,7 +49,7 @@ def test_the_line_has_the_fields_of_the_document():
 
 def test_the_peers_words_are_not_written():
     """A close reason reaches no line, even if a result should hold one."""
-    line = packed(replace(cases.SLOT_LIMIT, close=Close(1011, Initiator.REMOTE, Phase.ADMISSION, "Bearer secret")))
+    line = pack_result(replace(cases.SLOT_LIMIT, close=Close(1011, Initiator.REMOTE, Phase.ADMISSION, "Bearer secret")))
 
     assert b"secret" not in line
     assert b"text" not in line.replace(b'"in","text"', b"")
@@ -70,7 +70,7 @@ FRAME = Frame(0.1, Direction.IN, Opcode.TEXT, 1)
 )
 def test_a_strangers_words_are_not_believed(strange, left):
     """What a line holds is held to the rules for what the network says; the rest of it stands."""
-    read = unpacked(packed(replace(cases.PASSED, **strange)))
+    read = unpack_result(pack_result(replace(cases.PASSED, **strange)))
 
     for name, value in left.items():
         held = getattr(read, name)
@@ -86,19 +86,19 @@ def test_a_strangers_words_are_not_believed(strange, left):
         b"null",
         b"[" * 100_000,
         b"\xff\xfe",
-        packed(cases.PASSED)[:-1],
-        packed(cases.PASSED) + b"}",
-        packed(cases.PASSED).replace(b'"staging"', b'"a b"'),
-        packed(cases.PASSED).replace(b'"pool-001"', b'""'),
-        packed(cases.PASSED).replace(b'"pass"', b'"SECRET"', 1),
-        packed(cases.PASSED).replace(b"0.231", b"NaN", 1),
-        packed(cases.PASSED).replace(b'"text"', b'"SECRET"', 1),
+        pack_result(cases.PASSED)[:-1],
+        pack_result(cases.PASSED) + b"}",
+        pack_result(cases.PASSED).replace(b'"staging"', b'"a b"'),
+        pack_result(cases.PASSED).replace(b'"pool-001"', b'""'),
+        pack_result(cases.PASSED).replace(b'"pass"', b'"SECRET"', 1),
+        pack_result(cases.PASSED).replace(b"0.231", b"NaN", 1),
+        pack_result(cases.PASSED).replace(b'"text"', b'"SECRET"', 1),
     ],
 )
 def test_what_is_no_line_of_ours_is_refused(line):
     """By a sentence that does not quote it."""
     with pytest.raises(InvalidReportError) as refused:
-        unpacked(line)
+        unpack_result(line)
 
     assert "SECRET" not in str(refused.value)
 
@@ -126,13 +126,13 @@ def with_figure(line, place, figure):
 @pytest.mark.parametrize("result", [cases.PASSED, cases.SLOT_LIMIT], ids=["passed", "slot limit"])
 def test_a_figure_that_no_session_can_have_is_refused_or_shown(result, figure):
     """Wherever it stands: what is believed can be drawn and written in every form."""
-    line = packed(replace(result, retry_after=7.0, frames_left_out=3, transcript=cases.EXCHANGE))
+    line = pack_result(replace(result, retry_after=7.0, frames_left_out=3, transcript=cases.EXCHANGE))
     places = list(figures(json.loads(line)))
     assert len(places) > 12
     refused = 0
     for place in places:
         try:
-            read = unpacked(with_figure(line, place, figure))
+            read = unpack_result(with_figure(line, place, figure))
         except InvalidReportError:
             refused += 1
             continue
@@ -142,12 +142,12 @@ def test_a_figure_that_no_session_can_have_is_refused_or_shown(result, figure):
 
 
 @calm
-@given(st.integers(0, len(packed(cases.PASSED)) - 1), st.binary(min_size=0, max_size=4), st.integers(0, 20))
+@given(st.integers(0, len(pack_result(cases.PASSED)) - 1), st.binary(min_size=0, max_size=4), st.integers(0, 20))
 def test_any_damage_is_refused_or_harmless(at, other, length):
     """Whatever becomes of a piece of a line: it is refused, or what is read holds only words that may be shown."""
-    line = packed(cases.PASSED)
+    line = pack_result(cases.PASSED)
     try:
-        read = unpacked(line[:at] + other + line[at + length :])
+        read = unpack_result(line[:at] + other + line[at + length :])
     except InvalidReportError:
         return
 

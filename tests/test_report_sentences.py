@@ -8,7 +8,7 @@ import report_cases as cases
 from test_report_explain import CONTEXTS, every_situation
 
 from exporter.report import FORMATS, UNKNOWN_CONTEXT, explain, read_document, result_document
-from exporter.report.evidence import evidence as witnessed
+from exporter.report.evidence import evidence_rows as witnessed
 from exporter.report.situation import refused_after
 from exporter.result import (
     CertificatePlace,

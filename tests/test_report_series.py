@@ -13,17 +13,17 @@ from exporter.report import (
     SERIES_FORMATS,
     InvalidReportError,
     compare,
+    is_healthy,
+    is_progress_due,
     name_shape,
-    progress,
+    progress_line,
     read_document,
     series_exit_code,
     summarise,
-    until_healthy,
     verdict_line,
-    worth_a_line,
 )
-from exporter.report.findings import findings
 from exporter.report.formatting import span
+from exporter.report.sections import findings
 from exporter.report.summary import spread
 from exporter.result import Evidence, FactoryReason, Impairment, Phase, Probe, Skip, SkipCause, Trigger, Verdict
 
@@ -58,34 +58,34 @@ SOFT = replace(OK, factory_reason=FactoryReason.DEGRADED)
 )
 def test_healthy_is_a_run_of_passes_to_the_full_depth(results, healthy):
     """The last three full runs passed; our own failure breaks the row, a shallower turn neither breaks nor counts."""
-    assert until_healthy(cases.runs(*results, identities=("pool-001",))) is healthy
+    assert is_healthy(cases.runs(*results, identities=("pool-001",))) is healthy
 
 
 def test_confirm_runs_do_not_make_healthy():
     """Only scheduled runs count: confirm runs are too close to each other."""
     confirmed = [OK, CONFIRM, CONFIRM, CONFIRM]
 
-    assert not until_healthy(cases.runs(*confirmed, identities=("pool-001",)))
-    assert until_healthy(cases.runs(*confirmed, OK, OK, identities=("pool-001",)))
+    assert not is_healthy(cases.runs(*confirmed, identities=("pool-001",)))
+    assert is_healthy(cases.runs(*confirmed, OK, OK, identities=("pool-001",)))
 
 
 def test_healthy_needs_every_identity():
     """As long as one identity of the pool was not seen to pass since the last failure, it is not healthy."""
     three = cases.runs(OK, OK, OK, identities=("pool-001", "pool-002"))
 
-    assert until_healthy(three)
-    assert until_healthy(three, identities=("pool-001", "pool-002"))
-    assert not until_healthy(three, identities=cases.SHAPES)
-    assert until_healthy(cases.runs(BAD, OK, OK, OK), identities=cases.SHAPES)
-    assert not until_healthy(cases.runs(OK, OK, BAD, OK, OK), needed=1, identities=cases.SHAPES)
+    assert is_healthy(three)
+    assert is_healthy(three, identities=("pool-001", "pool-002"))
+    assert not is_healthy(three, identities=cases.SHAPES)
+    assert is_healthy(cases.runs(BAD, OK, OK, OK), identities=cases.SHAPES)
+    assert not is_healthy(cases.runs(OK, OK, BAD, OK, OK), needed=1, identities=cases.SHAPES)
 
 
 def test_the_number_needed_is_the_callers():
     """`needed` is how many in a row must pass."""
     four = cases.runs(OK, OK, OK, OK, identities=("pool-001",))
 
-    assert until_healthy(four, needed=4)
-    assert not until_healthy(four, needed=5)
+    assert is_healthy(four, needed=4)
+    assert not is_healthy(four, needed=5)
 
 
 # Exit code and verdict ------------------------------------------------------------------------------------------------
@@ -163,7 +163,7 @@ def test_other_causes_are_summed_up():
 )
 def test_the_progress_is_one_line(results, eta, line):
     """A terminal is told how far it is, how it goes, and when it ends."""
-    assert progress(cases.runs(*results), 30, eta) == line
+    assert progress_line(cases.runs(*results), 30, eta) == line
 
 
 @pytest.mark.parametrize(
@@ -372,7 +372,7 @@ def test_causes_come_and_go():
 
 def test_another_target_is_told():
     """A comparison with another target is made, and says so."""
-    other = replace(cases.MENDED, checked=replace(cases.MENDED.checked, target="canary"))
+    other = replace(cases.MENDED, report=replace(cases.MENDED.report, target="canary"))
 
     assert "(which was of another target, canary)" in compare(earlier(other), cases.ONE_SHAPE).sentence
 
@@ -390,13 +390,13 @@ def test_what_is_written_reads_back(kind):
     whole = cases.series(*EVERY)
     text = SERIES_FORMATS["json"](whole, cases.VIEW, None)
     if kind == "check":
-        text = cases.FORMATS["json"](whole.checked, cases.VIEW)
+        text = cases.FORMATS["json"](whole.report, cases.VIEW)
 
     read = read_document(text)
 
     assert (read.target, read.started_at) == ("staging", cases.STARTED)
     assert list(read.results) == list(EVERY)
-    again = cases.FORMATS["json"](replace(whole.checked, results=read.results), cases.VIEW)
+    again = cases.FORMATS["json"](replace(whole.report, results=read.results), cases.VIEW)
     assert json.loads(again)["results"] == json.loads(text)["results"]
 
 
@@ -504,7 +504,7 @@ def test_no_name_breaks_a_report_of_a_series(target, identity, connection):
     """Whatever stands in names and ids: lines stay lines, tables stay tables, GitHub is given no command but ours."""
     strange = replace(OK, identity=identity, evidence=replace(OK.evidence, connection_id=connection))
     whole = cases.series(strange, cases.ZOMBIE)
-    whole = replace(whole, checked=replace(whole.checked, target=target, url=target))
+    whole = replace(whole, report=replace(whole.report, target=target, url=target))
     told = {output: render(whole, cases.VIEW, None) for output, render in SERIES_FORMATS.items()}
 
     for line in told["text"].removesuffix("\n").split("\n"):
@@ -527,7 +527,7 @@ def test_a_report_tells_each_cause_once():
 
 
 def lines_of(results, total):
-    return [number for number in range(len(results) + 1) if worth_a_line(results[:number], total)]
+    return [number for number in range(len(results) + 1) if is_progress_due(results[:number], total)]
 
 
 def test_a_log_has_some_twenty_lines_of_progress_and_each_turn():

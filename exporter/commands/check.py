@@ -8,7 +8,7 @@ from exporter import arguments
 from exporter.commands.bare_url import config_of_url
 from exporter.commands.flag_files import http_client, load_config, open_state
 from exporter.commands.gate import run_gate
-from exporter.commands.outputs import summarise, view_of
+from exporter.commands.outputs import append_job_summary, render_context
 from exporter.commands.runbook import pages_at
 from exporter.commands.stop_signals import cancelled_by_signal
 from exporter.commands.terminal import UsageError, complain, say
@@ -20,13 +20,13 @@ from exporter.report import (
     SEVERAL_FORMATS,
     CheckReport,
     exit_code,
-    explained,
+    explain_failing,
     several_exit_code,
     target_line,
 )
 from exporter.result import Probe
 
-UNSHARED = (
+UNSHARED_NOTE = (
     "note: neither --state.file nor state_file is given: an exporter on this machine does not know of this session, "
     "and the backend may run out of slots for its next ones"
 )
@@ -35,15 +35,15 @@ UNSHARED = (
 def check(options: argparse.Namespace) -> int:
     """Sessions now, explained; the exit code of what they found. Raises UsageError."""
     with closing(configure("warn", "logfmt")):
-        return _checked(options)
+        return _check(options)
 
 
-def _checked(options: argparse.Namespace) -> int:
-    problem = arguments.of_no_effect(options)
+def _check(options: argparse.Namespace) -> int:
+    problem = arguments.find_useless_flag(options)
     if problem:
         raise UsageError(problem)
     if options.source:
-        return _show_checked(options, _asked_of(options), f"{options.source.rstrip('/')}/runbook/{{name}}")
+        return _show_checked(options, _check_remotely(options), f"{options.source.rstrip('/')}/runbook/{{name}}")
     loaded = config_of_url(options.url, options.profile) if options.url else load_config(options)
     jobs = _jobs(loaded.plan, options)
     pages = loaded.config.runbook_url and pages_at(loaded.config.runbook_url)
@@ -52,7 +52,7 @@ def _checked(options: argparse.Namespace) -> int:
         asked = [(Checker(job, state, **named), _depth(job, options.probe)) for job in jobs]
         is_shared = options.state_file or loaded.config.state_file
         if not is_shared and any(not one.has_own_users and one.takes_slot(depth) for one, depth in asked):
-            complain(UsageError(UNSHARED))
+            complain(UsageError(UNSHARED_NOTE))
         if len(asked) > 1:
             return _check_several(options, jobs, asked, pages)
         on_call, depth = asked[0]
@@ -72,17 +72,17 @@ def _check_several(
             say(target_line(checked, width))
 
     checks = asyncio.run(cancelled_by_signal(check_each(asked, tell)))
-    view = view_of(options, pages)
-    summarise(options, lambda: SEVERAL_FORMATS["markdown"](checks, view))
-    rest = explained(checks, view) if options.output == "text" else SEVERAL_FORMATS[options.output](checks, view)
+    view = render_context(options, pages)
+    append_job_summary(options, lambda: SEVERAL_FORMATS["markdown"](checks, view))
+    rest = explain_failing(checks, view) if options.output == "text" else SEVERAL_FORMATS[options.output](checks, view)
     if rest:
         say(rest.rstrip("\n"))
     return several_exit_code(checks, view)
 
 
 def _show_checked(options: argparse.Namespace, checked: CheckReport, pages: str | None) -> int:
-    view = view_of(options, pages)
-    summarise(options, lambda: FORMATS["markdown"](checked, view))
+    view = render_context(options, pages)
+    append_job_summary(options, lambda: FORMATS["markdown"](checked, view))
     say(FORMATS[options.output](checked, view).rstrip("\n"))
     return exit_code(checked, options.fail_on)
 
@@ -113,7 +113,7 @@ def _depth(job: Job, wished: str | None) -> Probe:
     return [probe for probe in job.probes if probe.rank <= most][-1]
 
 
-def _asked_of(options: argparse.Namespace) -> CheckReport:
+def _check_remotely(options: argparse.Namespace) -> CheckReport:
     try:
         return fetch_check(options.source, options.target, options.probe, http_client(options))
     except RemoteError as problem:

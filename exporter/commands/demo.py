@@ -11,7 +11,7 @@ from exporter.commands.terminal import GREEN, RED, YELLOW, UsageError, paint, sa
 from exporter.daemon import Daemon, DaemonOptions
 from exporter.loading import checked
 from exporter.log import configure
-from exporter.report import line, skip_line
+from exporter.report import session_line, skip_line
 from exporter.result import Holdup, Result
 from exporter.web import ListenAddress, ListenError
 
@@ -20,16 +20,16 @@ def demo(options: argparse.Namespace) -> int:
     """Stand-in and exporter in one process, until a signal."""
     _check_faults(options.fault)
     with closing(configure("error", "logfmt")):
-        return asyncio.run(_demonstrate(options))
+        return asyncio.run(_run_demo(options))
 
 
 def standin(options: argparse.Namespace) -> int:
     """The stand-in alone, until a signal."""
     _check_faults(options.fault)
-    return asyncio.run(_stand_in(options))
+    return asyncio.run(_run_standin(options))
 
 
-async def _demonstrate(options: argparse.Namespace) -> int:
+async def _run_demo(options: argparse.Namespace) -> int:
     """A stand-in and an exporter that probes it, until a signal."""
     from exporter.standin import DEMO_PACE, StandIn, demo_config  # noqa: PLC0415 - `run` need not load it
 
@@ -65,7 +65,7 @@ async def _demonstrate(options: argparse.Namespace) -> int:
     return 0
 
 
-async def _stand_in(options: argparse.Namespace) -> int:
+async def _run_standin(options: argparse.Namespace) -> int:
     from exporter.standin import StandIn, Timings  # noqa: PLC0415 - `run` need not load it
 
     asked = stop_requested()
@@ -101,4 +101,4 @@ def _check_faults(specs: list[str]) -> None:
 
 def _show(result: Result, resting: tuple[Holdup, float | None] | None) -> None:
     """A session that sent no token is no proof that all is well: it is not green."""
-    paint(line(result, resting), RED if result.failed else YELLOW if result.impairment or resting else GREEN)
+    paint(session_line(result, resting), RED if result.failed else YELLOW if result.impairment or resting else GREEN)

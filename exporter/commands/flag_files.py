@@ -68,7 +68,7 @@ def http_client(options: argparse.Namespace) -> HttpClient | None:
     return read_http_client(Path(options.http_config)) if options.http_config else None
 
 
-def earlier_report(path: str) -> BaselineReport:
+def read_baseline(path: str) -> BaselineReport:
     """The report that `--compare` names; raises UsageError if it is none."""
     try:
         return read_document(Path(path).read_bytes())

@@ -7,28 +7,28 @@ from math import ceil
 from pathlib import Path
 
 from exporter import arguments
-from exporter.commands.flag_files import earlier_report, write
-from exporter.commands.outputs import summarise, view_of
+from exporter.commands.flag_files import read_baseline, write
+from exporter.commands.outputs import append_job_summary, render_context
 from exporter.commands.stop_signals import cancelled_by_signal
 from exporter.commands.terminal import UsageError, complain, say
 from exporter.oncall import Checker, SeriesOptions
-from exporter.report import SERIES_FORMATS, compare, progress, series_exit_code, worth_a_line
+from exporter.report import SERIES_FORMATS, compare, is_progress_due, progress_line, series_exit_code
 from exporter.report.formatting import count
 from exporter.result import Probe, Result
 
 
 def run_gate(options: argparse.Namespace, on_call: Checker, depth: Probe, pages: str | None) -> int:
     """A file that cannot be read or written is found before the first session, not after ten minutes."""
-    rounds = _rounds(options)
-    _check_room(on_call.min_runs(depth), rounds, options.runs)
-    earlier = earlier_report(options.compare) if options.compare else None
+    rounds = _series_options(options)
+    _check_reachable(on_call.min_runs(depth), rounds, options.runs)
+    earlier = read_baseline(options.compare) if options.compare else None
     if options.report:
         write(Path(options.report), "", mode="a")
     complain(UsageError(on_call.describe_series(depth, rounds)))
-    series = asyncio.run(cancelled_by_signal(on_call.check_series(depth, rounds, _progress)))
+    series = asyncio.run(cancelled_by_signal(on_call.check_series(depth, rounds, _show_progress)))
     comparison = compare(earlier, series) if earlier else None
-    view = view_of(options, pages)
-    summarise(options, lambda: SERIES_FORMATS["markdown"](series, view, comparison))
+    view = render_context(options, pages)
+    append_job_summary(options, lambda: SERIES_FORMATS["markdown"](series, view, comparison))
     say(SERIES_FORMATS[options.output](series, view, comparison).rstrip("\n"))
     if options.report:
         kind = "json" if options.report.endswith(".json") else "markdown"
@@ -38,7 +38,7 @@ def run_gate(options: argparse.Namespace, on_call: Checker, depth: Probe, pages:
     return series_exit_code(series, options.fail_on)
 
 
-def _check_room(least: int, rounds: SeriesOptions, runs: int | None) -> None:
+def _check_reachable(least: int, rounds: SeriesOptions, runs: int | None) -> None:
     """Raise UsageError for a gate that nothing can pass; `runs`: as the flag says."""
     if rounds.until_healthy is None or rounds.max_runs >= least:
         return
@@ -53,7 +53,7 @@ def _check_room(least: int, rounds: SeriesOptions, runs: int | None) -> None:
     )
 
 
-def _rounds(options: argparse.Namespace) -> SeriesOptions:
+def _series_options(options: argparse.Namespace) -> SeriesOptions:
     """`--until-healthy` alone means as many runs as fit into it."""
     rounds = SeriesOptions(arguments.MAX_RUNS, options.every, options.until_healthy)
     return SeriesOptions(
@@ -61,10 +61,12 @@ def _rounds(options: argparse.Namespace) -> SeriesOptions:
     )
 
 
-def _progress(results: list[Result], total: int, left: float) -> None:
+def _show_progress(results: list[Result], total: int, left: float) -> None:
     """One line that is rewritten on a terminal, a few lines in a log: reports go to stdout, this does not."""
     if not sys.stderr.isatty():
-        if worth_a_line(results, total):
-            print(progress(results, total, left), file=sys.stderr, flush=True)
+        if is_progress_due(results, total):
+            print(progress_line(results, total, left), file=sys.stderr, flush=True)
     else:
-        print(f"\r\x1b[K{progress(results, total, left)}", end="\n" if left == 0 else "", file=sys.stderr, flush=True)
+        print(
+            f"\r\x1b[K{progress_line(results, total, left)}", end="\n" if left == 0 else "", file=sys.stderr, flush=True
+        )

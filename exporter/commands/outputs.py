@@ -12,13 +12,13 @@ from exporter.host import Clock
 from exporter.report import RenderContext
 
 
-def view_of(options: argparse.Namespace, pages: str | None) -> RenderContext:
+def render_context(options: argparse.Namespace, pages: str | None) -> RenderContext:
     """A report of now. `pages`: the URL of a page of the runbook with `{name}` in it; None: the command shows it."""
     view = RenderContext(Clock().wall(), options.fail_on)
     return view if pages is None else replace(view, runbook=pages)
 
 
-def summarise(options: argparse.Namespace, markdown: Callable[[], str]) -> None:
+def append_job_summary(options: argparse.Namespace, markdown: Callable[[], str]) -> None:
     """Append to the job summary, where GitHub runs us and names one."""
     path = os.environ.get("GITHUB_STEP_SUMMARY")
     if options.output == "github" and path:

@@ -17,9 +17,9 @@ from exporter.report import (
     CheckReport,
     CheckSeries,
     TargetContext,
+    is_healthy,
     name_shape,
     public_url,
-    until_healthy,
 )
 from exporter.report.formatting import count, moment, span
 from exporter.resolver import Resolver
@@ -61,7 +61,7 @@ MAX_WAIT_FRACTION: Final = 0.25
 class SeriesOptions:
     """The shape of a series.
 
-    `runs`: sessions at most. `every`: seconds between two starts. `until_healthy`: seconds after which a series that
+    `runs`: sessions at most. `every`: seconds between two starts. `is_healthy`: seconds after which a series that
     waits for health gives up; None: the series runs to its end.
     """
 
@@ -138,7 +138,7 @@ class Checker:
             self.interrupted = True
         on_progress(results, options.runs, 0.0)
         return CheckSeries(
-            checked=self._report(started_at, tuple(results), None),
+            report=self._report(started_at, tuple(results), None),
             planned=options.runs,
             every=options.every,
             finished_at=self._clock.wall(),
@@ -167,11 +167,11 @@ class Checker:
             outcome = await self._run_session(depth)
             results += [outcome] if isinstance(outcome, Result) else []
             skips += [outcome] if isinstance(outcome, Skip) else []
-            if options.until_healthy is not None and until_healthy(results, identities=shapes):
+            if options.until_healthy is not None and is_healthy(results, identities=shapes):
                 return
 
     def min_runs(self, depth: Probe) -> int:
-        """Runs that it takes at least to show health (`until_healthy`)."""
+        """Runs that it takes at least to show health (`is_healthy`)."""
         return max(REQUIRED_PASSES, len(self._aliases(depth)))
 
     def takes_slot(self, depth: Probe) -> bool:

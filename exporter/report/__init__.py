@@ -1,44 +1,40 @@
-"""A result in words, for people and for machines.
+"""Explains results to people and to programs.
 
-Rule 1: pure: results and a time go in, text comes out; files, terminals and colours are `commands`'s.
-Rule 2: one table explains results (`causes_*`); each format shows its words and has none of its own.
-Rule 3: each format escapes all that it is given, wherever it came from (`escape`).
-Rule 4: the JSON is a contract (`schema_version`): it is extended, never changed.
+Rule 1: pure: results and a time go in, text comes out; files, terminals and colours belong to `commands`.
+Rule 2: one table explains results (`causes_*`); each format shows its sentences and adds none of its own.
+Rule 3: each format escapes every text it is given, wherever the text came from (`escape`).
+Rule 4: the JSON is a contract (`schema_version`): fields are added, never changed.
 """
 
-from exporter.report.address import public_url
 from exporter.report.check_report import (
     CheckReport,
     CheckStatus,
     FailOn,
     RenderContext,
-    Threshold,
     exit_code,
     passed,
+    several_exit_code,
     status,
 )
-from exporter.report.comparison import Comparison, compare
-from exporter.report.context import UNKNOWN_CONTEXT, TargetContext
-from exporter.report.document import result_document
-from exporter.report.explain import Explanation, explain, likeness
-from exporter.report.formats import FORMATS, SERIES_FORMATS
+from exporter.report.document import read_document, result_document
+from exporter.report.explain import Explanation, explain, similarity_key
+from exporter.report.formats import FORMATS, SERIES_FORMATS, SEVERAL_FORMATS
 from exporter.report.formatting import span
-from exporter.report.line import line, skip_line
-from exporter.report.reading import BaselineReport, read_document
-from exporter.report.record import MAX_TIMESTAMP_SECONDS, InvalidReportError, packed, unpacked
+from exporter.report.record import MAX_TIMESTAMP_SECONDS, InvalidReportError, pack_result, unpack_result
+from exporter.report.redaction import name_shape, public_url
 from exporter.report.series import (
     REQUIRED_PASSES,
     CheckSeries,
-    progress,
+    is_healthy,
+    is_progress_due,
+    progress_line,
     series_exit_code,
     series_status,
-    until_healthy,
     verdict_line,
-    worth_a_line,
 )
-from exporter.report.several import SEVERAL_FORMATS, explained, several_exit_code, target_line
-from exporter.report.shapes import name_shape
-from exporter.report.summary import summarise
+from exporter.report.situation import UNKNOWN_CONTEXT, TargetContext
+from exporter.report.summary import BaselineReport, Comparison, compare, summarise
+from exporter.report.text import explain_failing, session_line, skip_line, target_line
 
 __all__ = [
     "FORMATS",
@@ -57,30 +53,29 @@ __all__ = [
     "InvalidReportError",
     "RenderContext",
     "TargetContext",
-    "Threshold",
     "compare",
     "exit_code",
     "explain",
-    "explained",
-    "likeness",
-    "line",
+    "explain_failing",
+    "is_healthy",
+    "is_progress_due",
     "name_shape",
-    "packed",
+    "pack_result",
     "passed",
-    "progress",
+    "progress_line",
     "public_url",
     "read_document",
     "result_document",
     "series_exit_code",
     "series_status",
+    "session_line",
     "several_exit_code",
+    "similarity_key",
     "skip_line",
     "span",
     "status",
     "summarise",
     "target_line",
-    "unpacked",
-    "until_healthy",
+    "unpack_result",
     "verdict_line",
-    "worth_a_line",
 ]

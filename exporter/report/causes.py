@@ -1,4 +1,4 @@
-"""What a cause is: the facts it fits, the sentence, the alert whose page helps, and what to look at next.
+"""A row of the tables of causes: the results it fits, the sentence, the alert whose page helps, and the next step.
 
 Words in braces are filled in by `phrases`.
 """
@@ -7,7 +7,7 @@ from collections.abc import Container
 from dataclasses import dataclass
 from enum import StrEnum
 
-from exporter.report.situation import FailureSituation, SituationFact, holds
+from exporter.report.situation import FailureSituation, SituationFact, fact_holds
 from exporter.result import FactoryReason, Handshake, Impairment, Phase, Reason, TlsVerify
 
 
@@ -23,7 +23,6 @@ class Alert(StrEnum):
     NO_WELCOME = "WebSocketNoWelcome"
     SEND_FAILING = "WebSocketSendFailing"
     IDENTITY_FAILING = "WebSocketIdentityFailing"
-    PROBE_SLOW = "WebSocketProbeSlow"
     PROBE_DISTORTED = "WebSocketProbeDistorted"
     SERVER_RESTARTING = "WebSocketServerRestarting"
     RATE_LIMITED = "WebSocketRateLimited"
@@ -33,9 +32,9 @@ class Alert(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """One row: what is left out fits anything.
+    """One row. A field that is None fits every result.
 
-    `codes`: of a close that the server sent, or 1006 that nobody did. `verify`: why the certificate is refused.
+    `codes`: close codes of the server, or 1006 if the connection was lost. `verify`: why the certificate is refused.
     `given`: facts that must all be known to hold.
     """
 
@@ -53,7 +52,7 @@ class Cause:
     given: tuple[SituationFact, ...] = ()
 
     def fits(self, situation: FailureSituation) -> bool:
-        """True if the situation is one of this row."""
+        """True if this row explains the situation."""
         result = situation.result
         return (
             (self.reason is None or self.reason is result.reason)
@@ -64,5 +63,5 @@ class Cause:
             and (self.statuses is None or result.http_status in self.statuses)
             and (self.handshake is None or self.handshake is result.handshake)
             and (self.verify is None or self.verify is result.tls_verify)
-            and all(holds(fact, situation) for fact in self.given)
+            and all(fact_holds(fact, situation) for fact in self.given)
         )

@@ -1,4 +1,4 @@
-"""Causes by what the server-side factory did wrong: the look-alikes that end with 1011."""
+"""Causes by what the factory of the server did wrong; most of them end with close code 1011."""
 
 from collections.abc import Container
 from typing import Final

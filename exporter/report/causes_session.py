@@ -1,4 +1,4 @@
-"""Causes on an open WebSocket: until the welcome, at the login message, and until our reply."""
+"""Causes on an open WebSocket: before the welcome, at the login message, before the reply."""
 
 from collections.abc import Container
 from typing import Final
@@ -45,26 +45,30 @@ def _reply(
     return Cause(sentence, alert, next_step, Phase.REPLY, reason, codes=codes, given=given)
 
 
-_REJECTED: Final = "{keys} Two refusals in a row stop it for {auth_retry}.{dropped}{auth_500}"
-_UNAVAILABLE: Final = "Look at the auth service and the backend's way to it.{after_breaker}"
-_UNKNOWN: Final = (
+_CHECK_KEYS: Final = "{keys} Two refusals in a row stop it for {auth_retry}.{dropped}{auth_500}"
+_CHECK_AUTH_SERVICE: Final = "Look at the auth service and the backend's way to it.{after_breaker}"
+_NAME_THE_ERROR: Final = (
     "Read the backend's log at this second for that error, and name it in a rule of `errors` of {profile}: until then "
     "nothing says that the {credential} is to blame, or that it is not."
 )
-_RATE: Final = "Add up who connects and sends from this address and as this user; slow down, or raise the limit."
-_RESTART: Final = "Look for a deploy, a scale-in or worker recycling at this second; three in 15 min are not normal."
-_OVERLOAD: Final = "Look at the backend's load and dependencies."
+_SLOW_DOWN: Final = "Add up who connects and sends from this address and as this user; slow down, or raise the limit."
+_LOOK_FOR_RESTART: Final = (
+    "Look for a deploy, a scale-in or worker recycling at this second; three in 15 min are not normal."
+)
+_LOOK_AT_LOAD: Final = "Look at the backend's load and dependencies."
 _READ_LOG: Final = "Read the backend's log at this second for the exception."
-_RULE: Final = (
+_ADD_CLOSE_RULE: Final = (
     "Read the backend's log at this second; if this close has a code or a reason of its own, add a rule to `closes` of "
     "the profile (some servers refuse a login with 1000)."
 )
-_PROXY: Final = "Look for a proxy that touches frames, and at what the last release changed in the server's library."
-_SPEAKS: Final = (
+_LOOK_FOR_PROXY: Final = (
+    "Look for a proxy that touches frames, and at what the last release changed in the server's library."
+)
+_COMPARE_MESSAGES: Final = (
     "Is {profile} right for this backend? Its messages are JSON: look at what the server sends (a browser's network "
     "tab), and at the subprotocol that it speaks."
 )
-_OTHER: Final = (
+_COMPARE_PROTOCOL: Final = (
     "Nothing came on this connection at all: look first for another protocol or subprotocol than {profile} speaks; "
     "then "
 )
@@ -90,7 +94,7 @@ REFUSAL_CAUSES: Final = (
     _admission(
         Reason.AUTH_REJECTED,
         "The WebSocket opened, then the server refused the login with an error that no rule of {profile} names.",
-        _UNKNOWN + " Two refusals in a row stop it for {auth_retry}.",
+        _NAME_THE_ERROR + " Two refusals in a row stop it for {auth_retry}.",
         Alert.AUTH_FAILING,
         given=(SituationFact.UNKNOWN_ERROR,),
     ),
@@ -98,28 +102,28 @@ REFUSAL_CAUSES: Final = (
         Reason.AUTH_UNAVAILABLE,
         "The WebSocket opened, then the server answered with an error that no rule of {profile} names, and did not "
         "let us in.",
-        _UNKNOWN,
+        _NAME_THE_ERROR,
         Alert.AUTH_UNAVAILABLE,
         given=(SituationFact.UNKNOWN_ERROR,),
     ),
     _admission(
         Reason.AUTH_REJECTED,
         "The WebSocket opened, then the server refused our {credential}: the login failed.",
-        _REJECTED,
+        _CHECK_KEYS,
         Alert.AUTH_FAILING,
     ),
     _admission(
         Reason.AUTH_UNAVAILABLE,
         "The WebSocket opened, but the server could not check our {credential}: its auth service is down, slow, or cut "
         "off. The {credential} itself may be good.",
-        _UNAVAILABLE,
+        _CHECK_AUTH_SERVICE,
         Alert.AUTH_UNAVAILABLE,
     ),
     _admission(
         Reason.RATE_LIMITED,
         "The WebSocket opened, then the server turned us away as too many{wait}. It may be our own doing, not an "
         "outage.",
-        _RATE,
+        _SLOW_DOWN,
         Alert.RATE_LIMITED,
     ),
 )
@@ -137,7 +141,7 @@ SILENCE_CAUSES: Final = (
         Reason.TIMEOUT,
         "The upgrade succeeded, and the server speaks, but not JSON ({came}): no welcome that we can read came before "
         "the deadline.",
-        _SPEAKS,
+        _COMPARE_MESSAGES,
         given=(SituationFact.UNREADABLE,),
     ),
     _admission(
@@ -170,7 +174,7 @@ SILENCE_CAUSES: Final = (
     _admission(
         Reason.PROTOCOL_ERROR,
         "The upgrade succeeded, then the server broke the WebSocket protocol before the welcome.",
-        _PROXY,
+        _LOOK_FOR_PROXY,
     ),
     _admission(
         Reason.TOO_BIG,
@@ -180,21 +184,21 @@ SILENCE_CAUSES: Final = (
     _admission(
         Reason.CLOSED,
         "The server was being stopped or recycled: it closed with {code} before it welcomed us.",
-        _RESTART,
+        _LOOK_FOR_RESTART,
         Alert.SERVER_RESTARTING,
         codes=RESTART_CODES,
     ),
     _admission(
         Reason.CLOSED,
         "The server turned us away as overloaded or not available for now: it closed with {code}, no welcome came.",
-        _OVERLOAD,
+        _LOOK_AT_LOAD,
         Alert.SERVER_RESTARTING,
         codes=OVERLOAD_CODES,
     ),
     _admission(
         Reason.CLOSED,
         "The server closed{ended}{heard} before the welcome, and no rule of the profile knows why.",
-        _RULE,
+        _ADD_CLOSE_RULE,
     ),
     _admission(
         Reason.SERVER_ERROR,
@@ -209,38 +213,41 @@ SILENCE_CAUSES: Final = (
     ),
 )
 
-LOGIN_CAUSES: Final = (
+LOGIN_REFUSAL_CAUSES: Final = (
     _auth(
         Reason.AUTH_REJECTED,
         "{open}, then the server refused our login message with an error that no rule of {profile} names.",
-        _UNKNOWN + " Two refusals in a row stop it for {auth_retry}.",
+        _NAME_THE_ERROR + " Two refusals in a row stop it for {auth_retry}.",
         Alert.AUTH_FAILING,
         given=(SituationFact.UNKNOWN_ERROR,),
     ),
     _auth(
         Reason.AUTH_UNAVAILABLE,
         "{open}, then the server answered our login message with an error that no rule of {profile} names.",
-        _UNKNOWN,
+        _NAME_THE_ERROR,
         given=(SituationFact.UNKNOWN_ERROR,),
     ),
     _auth(
         Reason.AUTH_REJECTED,
         "{open}, then the server refused the {credential} in our login message.",
-        _REJECTED,
+        _CHECK_KEYS,
         Alert.AUTH_FAILING,
     ),
     _auth(
         Reason.AUTH_UNAVAILABLE,
         "{open}, but the server could not check the {credential} in our login message: its auth service is down or "
         "slow.",
-        _UNAVAILABLE,
+        _CHECK_AUTH_SERVICE,
     ),
     _auth(
         Reason.RATE_LIMITED,
         "The server refused our login message as one too many{wait}.",
-        _RATE,
+        _SLOW_DOWN,
         Alert.RATE_LIMITED,
     ),
+)
+
+LOGIN_CAUSES: Final = (
     _auth(
         Reason.TIMEOUT,
         "{open}, and messages came after our login message ({came}{fields}), but none is the answer to it.",
@@ -250,13 +257,13 @@ LOGIN_CAUSES: Final = (
     _auth(
         Reason.TIMEOUT,
         "{open}, and the server speaks, but not JSON ({came}): no answer to our login message that we can read.",
-        _SPEAKS,
+        _COMPARE_MESSAGES,
         given=(SituationFact.UNREADABLE,),
     ),
     _auth(
         Reason.TIMEOUT,
         "{open}, but the server has sent no message at all, not even an answer to our login message.",
-        _OTHER + "at the auth service's latency.",
+        _COMPARE_PROTOCOL + "at the auth service's latency.",
         given=(SituationFact.MUTE,),
     ),
     _auth(
@@ -286,14 +293,14 @@ LOGIN_CAUSES: Final = (
     _auth(
         Reason.CLOSED,
         "The server was being stopped or recycled: it closed with {code} instead of answering our login message.",
-        _RESTART,
+        _LOOK_FOR_RESTART,
         Alert.SERVER_RESTARTING,
         codes=RESTART_CODES,
     ),
     _auth(
         Reason.CLOSED,
         "The server closed{ended}{heard} instead of answering our login message, and no rule of the profile knows why.",
-        _RULE,
+        _ADD_CLOSE_RULE,
     ),
     _auth(
         Reason.BAD_REPLY,
@@ -303,7 +310,7 @@ LOGIN_CAUSES: Final = (
     _auth(
         Reason.PROTOCOL_ERROR,
         "The server broke the WebSocket protocol when it was to answer our login message.",
-        _PROXY,
+        _LOOK_FOR_PROXY,
     ),
     _auth(
         Reason.TOO_BIG,
@@ -324,7 +331,7 @@ REPLY_CAUSES: Final = (
     _reply(
         Reason.TIMEOUT,
         "{open}, and the server speaks, but not JSON ({came}): no reply to our message that we can read.",
-        _SPEAKS,
+        _COMPARE_MESSAGES,
         given=(SituationFact.UNREADABLE,),
     ),
     _reply(
@@ -338,7 +345,7 @@ REPLY_CAUSES: Final = (
     _reply(
         Reason.TIMEOUT,
         "{open}, but the server has sent no message at all, not even a reply to ours, while the socket stays open.",
-        _OTHER + "see whether our message is in the backend's log.",
+        _COMPARE_PROTOCOL + "see whether our message is in the backend's log.",
         given=(SituationFact.MUTE,),
     ),
     _reply(
@@ -377,14 +384,14 @@ REPLY_CAUSES: Final = (
     _reply(
         Reason.CLOSED,
         "The server was being stopped or recycled: it closed with {code} before it replied.",
-        _RESTART,
+        _LOOK_FOR_RESTART,
         Alert.SERVER_RESTARTING,
         codes=RESTART_CODES,
     ),
     _reply(
         Reason.CLOSED,
         "The server gave us up as overloaded or not available for now: it closed with {code} instead of replying.",
-        _OVERLOAD,
+        _LOOK_AT_LOAD,
         codes=OVERLOAD_CODES,
     ),
     _reply(
@@ -400,7 +407,7 @@ REPLY_CAUSES: Final = (
     _reply(
         Reason.PROTOCOL_ERROR,
         "{open}, then the server broke the WebSocket protocol when it was to reply.",
-        _PROXY,
+        _LOOK_FOR_PROXY,
     ),
     _reply(
         Reason.TOO_BIG,
@@ -410,27 +417,24 @@ REPLY_CAUSES: Final = (
     _reply(
         Reason.AUTH_REJECTED,
         "{open}, then the server refused our {credential}.",
-        _REJECTED,
+        _CHECK_KEYS,
         Alert.AUTH_FAILING,
     ),
     _reply(
         Reason.AUTH_UNAVAILABLE,
         "{open}, then the server could not check our {credential}, which itself may be good.",
-        _UNAVAILABLE,
+        _CHECK_AUTH_SERVICE,
         Alert.AUTH_UNAVAILABLE,
     ),
     _reply(
         Reason.RATE_LIMITED,
         "{open}, then our message was refused as one too many{wait}.",
-        _RATE,
+        _SLOW_DOWN,
         Alert.RATE_LIMITED,
     ),
 )
 
-RULES_BEFORE_SILENCE_COUNT: Final = 5
-"""Rows of `LOGIN_CAUSES` in which the server says why."""
+ANSWER_CAUSES: Final = (*REFUSAL_CAUSES, *LOGIN_REFUSAL_CAUSES)
+"""Refusals in which the server itself says why: `CAUSES` has them before those of the factory."""
 
-ANSWER_CAUSES: Final = (*REFUSAL_CAUSES, *LOGIN_CAUSES[:RULES_BEFORE_SILENCE_COUNT])
-"""Refusals that say their cause themselves: they are asked before the factory."""
-
-SESSION_CAUSES: Final = (*SILENCE_CAUSES, *LOGIN_CAUSES[RULES_BEFORE_SILENCE_COUNT:], *REPLY_CAUSES)
+SESSION_CAUSES: Final = (*SILENCE_CAUSES, *LOGIN_CAUSES, *REPLY_CAUSES)

@@ -1,39 +1,39 @@
-"""Text of any origin, made harmless for each format.
+"""Escapes text of any origin for each format.
 
-A `Result` holds no text of the network but identifiers that passed `evidence_text`; names come from the config. Here
-nobody has to believe that: whatever stands in them, no format breaks, paints a terminal or gives a command.
+A `Result` holds no text of the network but identifiers that passed `evidence_text`, and names come from the config.
+These functions do not rely on it: no text breaks a format, colours a terminal or gives a command to a CI.
 """
 
 import re
 from collections.abc import Iterable
 from typing import Final
 
-COMMAND: Final = re.compile(r"^(\s*)[:#](?=:|#\[)")
-OUT_OF_REACH: Final = r"\1\\"
+WORKFLOW_COMMAND: Final = re.compile(r"^(\s*)[:#](?=:|#\[)")
+ESCAPED_COMMAND: Final = r"\1\\"
 SAFE_SPAN: Final = re.compile(r"[\w ./:;,=+()-]+", re.ASCII)
 
 
 def plain(text: str) -> str:
-    r"""One line without control characters: they, line breaks, bidi overrides and surrogates become `\x1b`, `\u202e`.
+    r"""One line: control characters, line breaks, bidi overrides and surrogates become `\x1b`, `\u202e`.
 
     Every character left is printable and legal in XML 1.0 (section 2.2).
     """
-    return text if text.isprintable() else "".join(char if char.isprintable() else _named(char) for char in text)
+    return text if text.isprintable() else "".join(char if char.isprintable() else _escaped(char) for char in text)
 
 
-def _named(char: str) -> str:
+def _escaped(char: str) -> str:
     return f"\\x{ord(char):02x}" if ord(char) < 0x100 else f"\\u{ord(char):04x}"  # noqa: PLR2004
 
 
 def fit(text: str, width: int) -> str:
-    """The plain text, cut to so many characters."""
+    """The plain text, cut to `width` characters."""
     text = plain(text)
     return text if len(text) <= width else text[: max(width - 1, 0)] + "…"
 
 
 def lines(parts: Iterable[str]) -> str:
     """Lines for a terminal, or the log of a CI: none of them gives GitHub a command (`::error`, `##[error]`)."""
-    return "".join(f"{COMMAND.sub(OUT_OF_REACH, part).rstrip()}\n" for part in parts)
+    return "".join(f"{WORKFLOW_COMMAND.sub(ESCAPED_COMMAND, part).rstrip()}\n" for part in parts)
 
 
 def code(text: str) -> str:
@@ -45,12 +45,12 @@ def code(text: str) -> str:
 
 
 def prose(text: str) -> str:
-    r"""A sentence in Markdown: our words, with the signs that mean something behind a `\`."""
+    r"""A sentence in Markdown: characters with a meaning get a `\` before them."""
     return re.sub(r"([\\`*\[\]<>|#~&@]|\b_|_\b)", r"\\\1", plain(text))
 
 
 def perf(text: str) -> str:
-    """The words of a Nagios line: one line, no `|`, which starts the performance data."""
+    """The text of a Nagios line: one line, without the `|` that starts the performance data."""
     return plain(text).replace("|", "/")
 
 

@@ -1,22 +1,22 @@
-"""What a session brought back, as named lines: every format that is read by people shows these."""
+"""What a session observed, as rows of a name and a text: every format for people shows these."""
 
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-from exporter.report.addresses import tried
-from exporter.report.context import ORIGIN_HEADER, USER_AGENT_HEADER, TargetContext
 from exporter.report.formatting import closed, counts, expiry, moment
-from exporter.result import CertificatePlace, Result
+from exporter.report.situation import ORIGIN_HEADER, USER_AGENT_HEADER, TargetContext
+from exporter.result import CertificatePlace, Evidence, Phase, Result
 
-ABOVE: Final[Mapping[CertificatePlace | None, str]] = {
+ISSUER_TEXTS: Final[Mapping[CertificatePlace | None, str]] = {
     CertificatePlace.INTERMEDIATE: "an intermediate",
     CertificatePlace.ROOT: "the root",
 }
+ORDINALS: Final = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth")
 
 
-def evidence(result: Result, now: float) -> Iterator[tuple[str, str]]:
-    """Name and words of everything that was told to us, in the order in which one looks at it."""
-    told = result.evidence
+def evidence_rows(result: Result, now: float) -> Iterator[tuple[str, str]]:
+    """Name and text of everything that the server sent and the session measured; the most telling first."""
+    evidence = result.evidence
     if result.close is not None:
         yield "close", closed(result.close)
     if result.http_status is not None:
@@ -25,28 +25,28 @@ def evidence(result: Result, now: float) -> Iterator[tuple[str, str]]:
         yield "retry after", f"{result.retry_after:.0f} s"
     if result.slot_limit is not None:
         yield "slot limit", f"{result.slot_limit} per user, says the backend"
-    if told.connection_id is not None:
-        yield "connection", told.connection_id
-    if told.server_time is not None:
-        skew = "" if told.clock_skew is None else f", clock skew {told.clock_skew:+.3f} s"
-        yield "server time", f"{moment(told.server_time)}{skew}"
+    if evidence.connection_id is not None:
+        yield "connection", evidence.connection_id
+    if evidence.server_time is not None:
+        skew = "" if evidence.clock_skew is None else f", clock skew {evidence.clock_skew:+.3f} s"
+        yield "server time", f"{moment(evidence.server_time)}{skew}"
     yield from _limits(result)
-    if told.certificate_expiry is not None:
-        yield "certificate", f"{expiry(told.certificate_expiry, now)}{_whose(told.certificate_place)}"
+    if evidence.certificate_expiry is not None:
+        yield "certificate", f"{expiry(evidence.certificate_expiry, now)}{_expiring(evidence.certificate_place)}"
     if result.tls_verify is not None:
         yield "certificate refused", result.tls_verify.replace("_", " ")
-    yield from (("address", words) for words in tried(told))
+    yield from (("address", text) for text in tried_address(evidence))
 
 
-def _whose(place: CertificatePlace | None) -> str:
-    """Whose end it is; the server's own needs no words."""
-    if place not in ABOVE:
+def _expiring(place: CertificatePlace | None) -> str:
+    """Which certificate of the chain ends first, if it is not the server's own."""
+    if place not in ISSUER_TEXTS:
         return ""
-    return f": {ABOVE[place]} above the server's, which itself ends later"
+    return f": {ISSUER_TEXTS[place]} above the server's, which itself ends later"
 
 
-def circumstances(context: TargetContext) -> Iterator[tuple[str, str]]:
-    """Name and words of what a backend may treat us by, and of what a diagnosis rests on."""
+def context_rows(context: TargetContext) -> Iterator[tuple[str, str]]:
+    """Name and text of the settings by which a backend may treat a session, and on which an explanation relies."""
     if context.profile is not None:
         yield "profile", context.profile + (" (assumed: the target names none)" if context.assumed else "")
     if context.headers is not None:
@@ -62,14 +62,51 @@ def _headers(context: TargetContext) -> Iterator[str]:
 
 
 def _limits(result: Result) -> Iterator[tuple[str, str]]:
-    told = result.evidence
-    said = [
-        None if told.heartbeat_interval is None else f"heartbeat every {told.heartbeat_interval:g} s",
-        None if told.max_message_size is None else f"messages up to {told.max_message_size:,.0f} bytes",
+    evidence = result.evidence
+    limits = [
+        None if evidence.heartbeat_interval is None else f"heartbeat every {evidence.heartbeat_interval:g} s",
+        None if evidence.max_message_size is None else f"messages up to {evidence.max_message_size:,.0f} bytes",
     ]
-    if any(said):
-        yield "server says", ", ".join(part for part in said if part)
+    if any(limits):
+        yield "server says", ", ".join(limit for limit in limits if limit)
     if result.passed_over:
         yield "passed over", counts(result.passed_over)
     if result.unknown_keys:
         yield "fields", f"{', '.join(result.unknown_keys)}, in messages that the profile does not know"
+
+
+# Addresses: a verdict on one of several addresses is no verdict on the host -------------------------------------------
+
+
+def tried_address(evidence: Evidence) -> Iterator[str]:
+    """The address that the session used, and its place if the host has several."""
+    if evidence.address is not None:
+        place = f", {_place(evidence)}" if (evidence.addresses or 1) > 1 else ""
+        yield f"{evidence.address}{place}"
+
+
+def other_addresses(result: Result) -> Iterator[str]:
+    """Sentences about the other addresses of the host; none if there are no others, or nothing is known of them."""
+    evidence = result.evidence
+    if (evidence.addresses or 1) == 1:
+        return
+    failed = ", ".join(address for address in evidence.failed_addresses if address != evidence.address)
+    if result.phase is not Phase.TCP:
+        if failed:
+            yield f"This was {evidence.address}, {_place(evidence)} addresses: {failed} took no TCP connection before."
+        return
+    yield f"This was {evidence.address}, {_place(evidence)} addresses of the name."
+    if failed:
+        yield f"Before it, {failed} took no TCP connection either."
+    untried = result.untried_addresses
+    if untried:
+        are = "is" if untried == 1 else "are"
+        yield f"A client goes on to the next one and may get in: {untried} {are} not tried yet."
+    else:
+        yield "No other one is left to try."
+
+
+def _place(evidence: Evidence) -> str:
+    number = evidence.address_number or 1
+    place = f"the {ORDINALS[number - 1]}" if 1 <= number <= len(ORDINALS) else f"number {number}"
+    return f"{place} of {evidence.addresses}"

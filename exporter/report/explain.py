@@ -1,28 +1,34 @@
-"""A result in a sentence that a tired engineer understands, the runbook page to open, and what to look at next.
+"""Explains a result: what happened, in a sentence for a tired engineer, the runbook page to open, and the next step.
 
-The rows are tried in the order of `CAUSES`; the first that fits speaks. What a row leaves unsaid (a finding beside it,
-an odd close, a distorted run) is added in a sentence of its own.
+The first row of `CAUSES` that fits gives the sentence. What the row does not say (another finding, an odd close, a
+distorted run) follows in sentences of its own.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from exporter.report.addresses import others
 from exporter.report.causes import Alert, Cause
 from exporter.report.causes_connect import CONNECT_CAUSES
 from exporter.report.causes_factory import FACTORY_CAUSES
 from exporter.report.causes_session import ANSWER_CAUSES, SESSION_CAUSES
-from exporter.report.context import UNKNOWN_CONTEXT, TargetContext
-from exporter.report.formatting import code
-from exporter.report.phrases import filled
-from exporter.report.situation import OPEN_PHASES, FailureSituation, SituationFact, holds
-from exporter.result import Impairment, Initiator, Phase, Probe, Result, Verdict
+from exporter.report.evidence import other_addresses
+from exporter.report.formatting import code, counts, moment, span
+from exporter.report.situation import (
+    OPEN_PHASES,
+    UNKNOWN_CONTEXT,
+    Credential,
+    FailureSituation,
+    SituationFact,
+    TargetContext,
+    fact_holds,
+)
+from exporter.result import CertificatePlace, Impairment, Initiator, Phase, Probe, Result, Verdict
 
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """What happened; the alert whose page of the runbook helps; what to do. Nothing wrong: no page, no next step."""
+    """What happened; the alert whose runbook page helps; what to do next. A healthy result has no page and no step."""
 
     sentence: str
     page: Alert | None = None
@@ -47,7 +53,7 @@ IMPAIRED_CAUSES: Final = (
 
 CAUSES: Final = (*IMPAIRED_CAUSES, *CONNECT_CAUSES, *ANSWER_CAUSES, *FACTORY_CAUSES, *SESSION_CAUSES)
 
-PASSED: Final = (
+PASSED_TEXTS: Final = (
     (Probe.CONNECT, (), "The WebSocket opens. Whether users are let in and get replies was not asked."),
     (
         Probe.AUTH,
@@ -59,7 +65,7 @@ PASSED: Final = (
     (Probe.SEND, (SituationFact.LET_IN,), "We are let in, and our message got its reply."),
     (Probe.SEND, (), "The WebSocket opens, and our message got its reply. No login was asked for."),
 )
-"""By depth and facts: the first whose facts hold speaks."""
+"""Depth, facts and sentence: the first row of the depth whose facts hold gives the sentence."""
 
 NOTHING_PROVED: Final = Explanation(
     "Nothing was proved: the session ended before its question was decided.",
@@ -67,7 +73,7 @@ NOTHING_PROVED: Final = Explanation(
     "Check again; if it stays so, ask at a greater depth (`--probe send`).",
 )
 
-KEPT_BACK: Final = Explanation(
+TOKEN_WITHHELD: Final = Explanation(
     "Nothing was proved: the backend wants a login before it opens a WebSocket, and this session kept its token back.",
     Alert.AUTH_FAILING,
     "Ask at a greater depth (`--probe auth`), or set `connect_without_token: false` in the profile, so that every "
@@ -81,8 +87,8 @@ INCONCLUSIVE: Final = Explanation(
 )
 
 
-def cause_of(situation: FailureSituation) -> Cause | None:
-    """The row that explains a result; None if nothing is wrong, or nothing was proved."""
+def find_cause(situation: FailureSituation) -> Cause | None:
+    """The row that explains a result; None if nothing is wrong, or the session proved nothing."""
     result = situation.result
     if result.reason is None and result.factory_reason is None and result.impairment is None:
         return None
@@ -90,67 +96,58 @@ def cause_of(situation: FailureSituation) -> Cause | None:
 
 
 def explain(result: Result, context: TargetContext = UNKNOWN_CONTEXT) -> Explanation:
-    """Why a session went as it did, in words; there is an answer for every result."""
+    """Explain a session; there is an explanation for every result."""
     if result.void:
         return INCONCLUSIVE
     situation = FailureSituation(result, context)
-    row = cause_of(situation)
+    row = find_cause(situation)
     if row is None and result.verdicts.get(result.depth) is not Verdict.PASS:
-        return NOTHING_PROVED if result.http_status is None else KEPT_BACK
-    sentence = _passed(situation) if row is None else filled(row.sentence, situation)
-    whole = " ".join([sentence, *_notes(situation, row)])
-    return Explanation(whole) if row is None else Explanation(whole, row.alert, filled(row.next_step, situation))
+        return NOTHING_PROVED if result.http_status is None else TOKEN_WITHHELD
+    sentence = _passed_text(situation) if row is None else fill_phrases(row.sentence, situation)
+    text = " ".join([sentence, *_notes(situation, row)])
+    return Explanation(text) if row is None else Explanation(text, row.alert, fill_phrases(row.next_step, situation))
 
 
-def likeness(result: Result, context: TargetContext = UNKNOWN_CONTEXT) -> tuple[object, ...]:
-    """What two failures must have in common to be one thing: the row that explains them, and the facts that name it."""
+def similarity_key(result: Result, context: TargetContext = UNKNOWN_CONTEXT) -> tuple[object, ...]:
+    """Equal for two failures of one cause: the row that explains them, and the facts that their sentences name."""
     situation = FailureSituation(result, context)
-    row = cause_of(situation)
-    said = None if row is None else row.sentence
-    named = result.reason, result.phase, result.factory_reason, result.http_status, situation.server_code
-    return said, *named, result.slot_limit, result.void
+    row = find_cause(situation)
+    sentence = None if row is None else row.sentence
+    facts = result.reason, result.phase, result.factory_reason, result.http_status, situation.server_code
+    return sentence, *facts, result.slot_limit, result.void
 
 
-def _passed(situation: FailureSituation) -> str:
+def _passed_text(situation: FailureSituation) -> str:
     return next(
         words
-        for depth, facts, words in PASSED
-        if depth is situation.result.depth and all(holds(fact, situation) for fact in facts)
+        for depth, facts, words in PASSED_TEXTS
+        if depth is situation.result.depth and all(fact_holds(fact, situation) for fact in facts)
     )
 
 
-def too_slow(probe: Probe, took: float, grave: str) -> Explanation:
-    """Why a passed probe is not well, when its threshold says so."""
+def explain_refusal(refusal: str) -> Explanation:
+    """Why no session was opened, from the sentence of the ledger (`the identity rests after a slot limit`)."""
     return Explanation(
-        f"{probe} passed, but took {took:.3f} s, which is too slow ({grave}).",
-        Alert.PROBE_SLOW,
-        "See which phase grew: admission of a fresh process takes a second, a cold start seconds; then it is load.",
-    )
-
-
-def refused(words: str) -> Explanation:
-    """Why no session was opened, from the ledger's words (`the identity rests after a slot limit`)."""
-    return Explanation(
-        f"No session was opened, to do no harm: {words.rstrip('.')}.",
+        f"No session was opened, to do no harm: {refusal.rstrip('.')}.",
         Alert.PROBE_BUDGET_SKIPS,
         "Wait until there is room again, or ask without a slot and a token: `--probe connect`.",
     )
 
 
 def _notes(situation: FailureSituation, row: Cause | None) -> Iterator[str]:
-    """What the row did not say."""
+    """Sentences about what the row does not say."""
     result = situation.result
     if row is not None and row.factory is None and result.factory_reason is not None:
         yield f"The welcome was wrong as well ({result.factory_reason})."
     if row is None:
         yield from _odd_close(result)
-    if holds(SituationFact.BYPASS, situation) and holds(SituationFact.LET_IN, situation):
+    if fact_holds(SituationFact.BYPASS, situation) and fact_holds(SituationFact.LET_IN, situation):
         yield "Nothing was verified: the target asks the backend to skip the login (`allow_auth_bypass`)."
-    if holds(SituationFact.ASSUMED, situation) and result.phase in OPEN_PHASES:
+    if fact_holds(SituationFact.ASSUMED, situation) and result.phase in OPEN_PHASES:
         yield f"`profile: {situation.context.profile}` was assumed: the target names none."
     if result.distorted:
         yield "The exporter's host was held up meanwhile: do not trust the seconds."
-    yield from others(result)
+    yield from other_addresses(result)
 
 
 def _odd_close(result: Result) -> Iterator[str]:
@@ -165,3 +162,164 @@ def _odd_close(result: Result) -> Iterator[str]:
             "But our close got no answer (1006): nothing at the server reads the connection any more after its reply, "
             "or it ends connections without a close frame."
         )
+
+
+# Words in braces: figures of the result, settings of the target, conditional clauses ----------------------------------
+
+CONDITIONAL_TEXTS: Final[Mapping[str, tuple[tuple[SituationFact, ...], str]]] = {
+    "or_origin": ((SituationFact.NO_ORIGIN,), ", or the server wants an Origin header, and none was sent"),
+    "set_origin": ((SituationFact.NO_ORIGIN,), " If browsers get in, set the Origin of their page under `headers`."),
+    "or_credential": (
+        (SituationFact.TOKEN_SENT,),
+        ", or the server refused the {credential} before it accepted a WebSocket",
+    ),
+    "check_credential": ((SituationFact.TOKEN_SENT,), " Then compare the {credential} with what the login expects."),
+    "after_breaker": (
+        (SituationFact.BREAKER,),
+        " If it comes and goes, a circuit breaker before the login opens and shuts.",
+    ),
+    "auth_500": ((SituationFact.BREAKER,), " An auth service that answers 500 is told as a refusal, too."),
+    "fields": ((SituationFact.FIELDS,), ", with the fields {field_names}"),
+    "besides": ((SituationFact.HEARD,), " (other messages came: {came})"),
+    "heard": ((SituationFact.HEARD,), " after other messages ({came})"),
+    "answered": ((SituationFact.CLOSE_ANSWERED,), " and its WebSocket layer answered our close"),
+    "deaf": ((SituationFact.CLOSE_UNANSWERED,), ", and no answer to our close"),
+    "dropped": (
+        (SituationFact.TOKEN_SENT,),
+        " All identities at once after a change in front of it: {carrier} may be lost.",
+    ),
+}
+"""By name: the text that stands there if all these facts are known to hold; else it is empty."""
+
+INSTEAD_TEXTS: Final[Mapping[Phase | None, str]] = {
+    Phase.AUTH: "instead of answering our login message",
+    Phase.REPLY: "instead of replying",
+}
+
+OPENED_TEXTS: Final = (
+    ((SituationFact.LET_IN, SituationFact.WELCOMED), "Let in and welcomed"),
+    ((SituationFact.LET_IN,), "Let in"),
+    ((SituationFact.WELCOMED,), "Welcomed"),
+    ((), "The connection is open"),
+)
+CREDENTIAL_WORDS: Final[Mapping[Credential | None, str]] = {Credential.SECRET: "secret"}
+CERTIFICATE_OWNERS: Final[Mapping[CertificatePlace | None, str]] = {
+    None: "of the server, or one above it,",
+    CertificatePlace.LEAF: "of the server",
+    CertificatePlace.INTERMEDIATE: "of an intermediate authority above the server's",
+    CertificatePlace.ROOT: "of the root authority above the server's",
+}
+KEY_ADVICE: Final[Mapping[Credential | None, str]] = {
+    Credential.SIGNED: "Compare the signing key, `iss` and `aud` with the auth service's, and the clocks.",
+    Credential.READY: "See whether the token of `token_file` is revoked, replaced, or for another environment.",
+    Credential.SECRET: "Compare the secret with the backend's: is it changed, revoked, or of another environment?",
+}
+DEFAULT_KEY_ADVICE: Final = (
+    "Compare the credential with what the login expects (a signed token: key, `iss`, `aud`), and the clocks."
+)
+
+
+def fill_phrases(text: str, situation: FailureSituation) -> str:
+    """The text with all words in braces replaced."""
+    return text.format_map(_LazyPhrases(situation))
+
+
+class _LazyPhrases(dict[str, str]):
+    """Computes a phrase when it is looked up: a sentence uses two or three."""
+
+    def __init__(self, situation: FailureSituation) -> None:
+        super().__init__()
+        self._situation = situation
+
+    def __missing__(self, name: str) -> str:
+        if name in CONDITIONAL_TEXTS:
+            facts, text = CONDITIONAL_TEXTS[name]
+            applies = all(fact_holds(fact, self._situation) for fact in facts)
+            return text.format_map(self) if applies else ""
+        return COMPUTED_PHRASES[name](self._situation) if name in COMPUTED_PHRASES else _setting(name, self._situation)
+
+
+def _setting(name: str, situation: FailureSituation) -> str:
+    """`slot_release (5 min)`, or the name alone if the seconds are not known."""
+    seconds = situation.context.settings.get(name)
+    return name if seconds is None else f"{name} ({span(seconds)})"
+
+
+def _ended(situation: FailureSituation) -> str:
+    close_code = situation.server_code
+    return "" if close_code is None else f" with {code(close_code)}"
+
+
+def _status(situation: FailureSituation) -> str:
+    status = situation.result.http_status
+    return "" if status is None else f" with HTTP {status}"
+
+
+def _wait(situation: FailureSituation) -> str:
+    wait = situation.result.retry_after
+    return "" if wait is None else f" (it asks us to wait {span(wait)})"
+
+
+def _slots(situation: FailureSituation) -> str:
+    limit = situation.result.slot_limit
+    return "all its slots" if limit is None else f"all {limit} of its slots"
+
+
+def _transport(situation: FailureSituation) -> str:
+    return "TCP and TLS are" if Phase.TLS in situation.result.phases else "TCP is"
+
+
+def _opened(situation: FailureSituation) -> str:
+    return next(words for facts, words in OPENED_TEXTS if all(fact_holds(fact, situation) for fact in facts))
+
+
+def _profile(situation: FailureSituation) -> str:
+    name = situation.context.profile
+    return "the target's `profile`" if name is None else f"`profile: {name}`"
+
+
+def _server(situation: FailureSituation) -> str:
+    context = situation.context
+    return "HOST:PORT" if context.host is None or context.port is None else f"{_bracketed(context.host)}:{context.port}"
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
+def _since(situation: FailureSituation) -> str:
+    expiry = situation.result.evidence.certificate_expiry
+    return "" if expiry is None else f" ({moment(expiry)})"
+
+
+def _look_text(situation: FailureSituation) -> str:
+    """The command that shows the certificates, at the address that the session used."""
+    evidence, context = situation.result.evidence, situation.context
+    endpoint = f"{_bracketed(evidence.address or context.host or 'HOST')}:{context.port or 'PORT'}"
+    name = context.server_name or "NAME"
+    sni = "" if ":" in name or name.rpartition(".")[2].isdigit() else f" -servername {name}"
+    return f"Look at it: openssl s_client -connect {endpoint}{sni} -showcerts </dev/null"
+
+
+COMPUTED_PHRASES: Final[Mapping[str, Callable[[FailureSituation], str]]] = {
+    "code": lambda situation: "no code" if situation.server_code is None else code(situation.server_code),
+    "ended": _ended,
+    "status": _status,
+    "wait": _wait,
+    "slots": _slots,
+    "transport": _transport,
+    "open": _opened,
+    "instead": lambda situation: INSTEAD_TEXTS.get(situation.result.phase, "before the welcome"),
+    "field_names": lambda situation: ", ".join(situation.result.unknown_keys),
+    "came": lambda situation: counts(situation.result.passed_over),
+    "credential": lambda situation: CREDENTIAL_WORDS.get(situation.context.credential, "token"),
+    "keys": lambda situation: KEY_ADVICE.get(situation.context.credential, DEFAULT_KEY_ADVICE),
+    "carrier": lambda situation: situation.context.carrier or "what carries the token",
+    "profile": _profile,
+    "host": lambda situation: situation.context.host or "HOST",
+    "server": _server,
+    "whose": lambda situation: CERTIFICATE_OWNERS[situation.result.evidence.certificate_place],
+    "since": _since,
+    "tls_name": lambda situation: situation.context.server_name or "the name that the target expects",
+    "look": _look_text,
+}

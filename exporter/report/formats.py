@@ -1,22 +1,20 @@
-"""The formats of `check --output`, by name: of one check, and of a series."""
+"""The formats of `check --output`, by name: of one check, of a series, of several checks."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from exporter.report.check_report import CheckReport, RenderContext
-from exporter.report.comparison import Comparison
-from exporter.report.document import as_json
-from exporter.report.github import github
-from exporter.report.junit import junit
-from exporter.report.markdown import markdown
-from exporter.report.nagios import nagios
+from exporter.report.ci import github, junit, series_github, several_junit
+from exporter.report.document import as_json, series_json, several_json
+from exporter.report.markdown import markdown, series_markdown
+from exporter.report.nagios import nagios, series_nagios, several_nagios
 from exporter.report.series import CheckSeries
-from exporter.report.series_formats import series_json, series_markdown, series_text
-from exporter.report.series_lines import series_github, series_nagios
-from exporter.report.text import text
+from exporter.report.summary import Comparison
+from exporter.report.text import series_text, several_text, text
 
 Format = Callable[[CheckReport, RenderContext], str]
 SeriesFormat = Callable[[CheckSeries, RenderContext, Comparison | None], str]
+SeveralFormat = Callable[[Sequence[CheckReport], RenderContext], str]
 
 FORMATS: Final[Mapping[str, Format]] = {
     "text": text,
@@ -32,7 +30,21 @@ SERIES_FORMATS: Final[Mapping[str, SeriesFormat]] = {
     "json": series_json,
     "nagios": series_nagios,
     "markdown": series_markdown,
-    "junit": lambda series, view, _: junit(series.checked, view),
+    "junit": lambda series, view, _: junit(series.report, view),
     "github": series_github,
 }
-"""JUnit tells each session, as for a check: earlier failures too, where the series became healthy in the end."""
+"""JUnit shows each session, as for a check: also the failures before a series became healthy."""
+
+
+def _joined(single: Format, separator: str) -> SeveralFormat:
+    return lambda reports, view: separator.join(single(report, view) for report in reports)
+
+
+SEVERAL_FORMATS: Final[Mapping[str, SeveralFormat]] = {
+    "text": several_text,
+    "json": several_json,
+    "nagios": several_nagios,
+    "markdown": _joined(markdown, "\n"),
+    "junit": several_junit,
+    "github": _joined(github, ""),
+}

@@ -1,7 +1,7 @@
-"""A result as one line for files of our own, and back: the document's fields in a short form.
+"""A result as one line of JSON for the exporter's own files, and read back.
 
-What has its default is left out, moments are unix seconds, a frame is a row. It is a third as long as the document and
-a tenth as dear: a history writes one for every session.
+The line omits default values, writes times as unix seconds and frames as rows. It is a third as long as the document
+and ten times cheaper to write: the history writes one for every session.
 """
 
 from collections.abc import Iterable, Iterator
@@ -11,7 +11,7 @@ from typing import Final
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
 
-from exporter.result import MAX_KEYS, Close, Frame, Result, evidence_text, key_name
+from exporter.result import MAX_KEYS, Close, Result, evidence_text, key_name
 
 
 @with_config(ConfigDict(allow_inf_nan=False, hide_input_in_errors=True))
@@ -22,7 +22,7 @@ class _ResultRecord:
 
 @cache
 def _writer() -> TypeAdapter[Result]:
-    """Made when it is needed: that takes milliseconds, and a `check` keeps no history."""
+    """Built on first use: it takes milliseconds, and a `check` keeps no history."""
     return TypeAdapter(Result)
 
 
@@ -32,59 +32,59 @@ def _reader() -> TypeAdapter[_ResultRecord]:
 
 
 OMITTED_FIELDS: Final = {"close": {"text"}}
-"""The peer's reason is never told, even if a `Result` should hold one."""
+"""The reason text of the peer is never written, even if a `Result` should hold one."""
 
 
 class InvalidReportError(Exception):
-    """A sentence: why a document or a line cannot be used."""
+    """Why a document or a line cannot be used, as a sentence."""
 
 
-def packed(result: Result) -> bytes:
-    """A result as a line of JSON, without its end."""
+def pack_result(result: Result) -> bytes:
+    """A result as a line of JSON, without the line break."""
     return _writer().dump_json(result, exclude_defaults=True, exclude=OMITTED_FIELDS)
 
 
-def unpacked(line: bytes) -> Result:
-    """The result that `packed` wrote; raises NotOurs."""
+def unpack_result(line: bytes) -> Result:
+    """The result that `pack_result` wrote; raises InvalidReportError."""
     try:
-        read = _reader().validate_json(b'{"result":%b}' % line)
+        record = _reader().validate_json(b'{"result":%b}' % line)
     except ValidationError:
         raise InvalidReportError("it is no result as this version writes it") from None
-    return trusted(read.result)
+    return sanitised(record.result)
 
 
-def trusted(result: Result) -> Result:
-    """A result that was read, held to the rules again: names and ids to `evidence_text`, a close carries no text.
+def sanitised(result: Result) -> Result:
+    """A result that was read, without texts that the exporter would not have written: unsafe ids, reasons of closes.
 
-    Raises NotOurs if it names what no config can, or holds a figure that no session can have.
+    Raises InvalidReportError if a name is one that no config can have, or a figure is one that no session can have.
     """
-    if not all(low <= figure <= high for low, high, figures in _figures(result) for figure in figures):
+    if not all(low <= figure <= high for low, high, figures in _bounded_figures(result) for figure in figures):
         raise InvalidReportError("it holds a figure that no session can have")
     if not (_fit(result.target) and evidence_text(result.run) and _is_fit(result.identity)):
         raise InvalidReportError("it names a target, identity or run as no config can")
-    told = result.evidence
+    evidence = result.evidence
     words = [word for frame in result.transcript for word in (frame.kind, frame.code)]
+    words += [evidence.address, *evidence.failed_addresses, result.error_word, *result.passed_over]
     if (
-        (told.connection_id is None or evidence_text(told.connection_id))
+        (evidence.connection_id is None or evidence_text(evidence.connection_id))
         and not (result.close and result.close.text)
-        and all(map(_is_fit, (told.address, *told.failed_addresses, result.error_word, *result.passed_over, *words)))
+        and all(map(_is_fit, words))
         and len(result.unknown_keys) <= MAX_KEYS
         and all(map(key_name, result.unknown_keys))
     ):
         return result
-    failed = tuple(filter(_fit, told.failed_addresses))
-    evidence = replace(
-        told, connection_id=evidence_text(told.connection_id), address=_fit(told.address), failed_addresses=failed
-    )
-    close = result.close and Close(result.close.code, result.close.initiator, result.close.phase)
-    passed_over = {kind: number for kind, number in result.passed_over.items() if _fit(kind)}
-    transcript = tuple(map(_trusted_frame, result.transcript))
+    close = result.close
     return replace(
         result,
-        evidence=evidence,
-        close=close,
-        passed_over=passed_over,
-        transcript=transcript,
+        evidence=replace(
+            evidence,
+            connection_id=evidence_text(evidence.connection_id),
+            address=_fit(evidence.address),
+            failed_addresses=tuple(filter(_fit, evidence.failed_addresses)),
+        ),
+        close=close and Close(close.code, close.initiator, close.phase),
+        passed_over={kind: number for kind, number in result.passed_over.items() if _fit(kind)},
+        transcript=tuple(frame._replace(kind=_fit(frame.kind), code=_fit(frame.code)) for frame in result.transcript),
         error_word=_fit(result.error_word),
         unknown_keys=tuple(filter(key_name, result.unknown_keys))[:MAX_KEYS],
     )
@@ -92,31 +92,32 @@ def trusted(result: Result) -> Result:
 
 MAX_TIMESTAMP_SECONDS: Final = 253_402_300_799.0
 MAX_DURATION_SECONDS: Final = 1e9
-"""Seconds: longer than any timeout."""
+"""Longer than any timeout."""
 
 MAX_FIGURE_VALUE: Final = 1e15
-"""What a backend may say of itself (`classify.welcome`), and more than can be counted or sent."""
+"""The largest figure of a welcome (`classify.welcome`), and more than can be counted or sent."""
 
 MAX_HTTP_STATUS: Final = 999
 MAX_CLOSE_CODE: Final = 0xFFFF
 
 
-def _figures(result: Result) -> Iterator[tuple[float, float, Iterable[float]]]:
-    """The least and the greatest that figures can be, and what they are: a page divides and adds them."""
-    told, frames = result.evidence, result.transcript
-    moments = (result.started_at, told.server_time, told.certificate_expiry)
-    seconds = (result.retry_after, result.refused_after, *result.durations.values(), *result.phases.values())
-    said = (told.heartbeat_interval, told.max_message_size, told.address_number, told.addresses, result.slot_limit)
+def _bounded_figures(result: Result) -> Iterator[tuple[float, float, Iterable[float]]]:
+    """The least and the greatest value of figures, and the figures: the status page divides and adds them."""
+    evidence, frames = result.evidence, result.transcript
+    times = (result.started_at, evidence.server_time, evidence.certificate_expiry)
+    durations = (result.retry_after, result.refused_after, *result.durations.values(), *result.phases.values())
+    limits = (evidence.heartbeat_interval, evidence.max_message_size, result.slot_limit)
+    addresses = (evidence.address_number, evidence.addresses)
     counts = (result.frames_left_out, *result.passed_over.values(), *(frame.size for frame in frames))
-    yield 0.0, MAX_TIMESTAMP_SECONDS, _there(moments)
-    yield 0.0, MAX_DURATION_SECONDS, (*_there(seconds), *(frame.at for frame in frames))
-    yield 0.0, MAX_FIGURE_VALUE, (*_there(said), *counts)
-    yield -MAX_FIGURE_VALUE, MAX_FIGURE_VALUE, _there((told.clock_skew,))
-    yield 100, MAX_HTTP_STATUS, _there((result.http_status,))
+    yield 0.0, MAX_TIMESTAMP_SECONDS, _known(times)
+    yield 0.0, MAX_DURATION_SECONDS, (*_known(durations), *(frame.at for frame in frames))
+    yield 0.0, MAX_FIGURE_VALUE, (*_known((*limits, *addresses)), *counts)
+    yield -MAX_FIGURE_VALUE, MAX_FIGURE_VALUE, _known((evidence.clock_skew,))
+    yield 100, MAX_HTTP_STATUS, _known((result.http_status,))
     yield 0, MAX_CLOSE_CODE, () if result.close is None else (result.close.code,)
 
 
-def _there(figures: Iterable[float | None]) -> Iterator[float]:
+def _known(figures: Iterable[float | None]) -> Iterator[float]:
     return (figure for figure in figures if figure is not None)
 
 
@@ -124,9 +125,5 @@ def _is_fit(word: str | None) -> bool:
     return word is None or _fit(word) is not None
 
 
-def _trusted_frame(frame: Frame) -> Frame:
-    return frame._replace(kind=_fit(frame.kind), code=_fit(frame.code))
-
-
 _fit: Final = lru_cache(maxsize=1024)(evidence_text)
-"""Names, kinds and codes come again and again."""
+"""Cached, since names, kinds and codes repeat."""

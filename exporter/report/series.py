@@ -1,20 +1,12 @@
-"""Many sessions in a row: the deployment gate `check --runs N --every 20s --until-healthy 10m`."""
+"""A series of sessions: the deployment gate `check --runs N --every 20s --until-healthy 10m`."""
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import takewhile
 from typing import Final
 
-from exporter.report.check_report import (
-    STATUS_SEVERITY_ORDER,
-    CheckReport,
-    CheckStatus,
-    FailOn,
-    passed,
-    session_status,
-    tolerated,
-    worst,
-)
+from exporter.report.check_report import CheckReport, CheckStatus, FailOn, apply_fail_on, passed, status_of, worst
 from exporter.report.escape import fit
 from exporter.report.formatting import cause, count, seconds, span
 from exporter.result import Probe, Result, Skip, Trigger
@@ -22,21 +14,23 @@ from exporter.result import Probe, Result, Skip, Trigger
 REQUIRED_PASSES: Final = 3
 PROGRESS_COLUMNS: Final = 100
 MAX_PROGRESS_LINES: Final = 20
-"""Lines of progress in a log, if the outcome never turns."""
+"""Lines of progress in a log, if the outcome never changes."""
 MAX_CAUSES_IN_VERDICT: Final = 3
-"""Causes that the verdict names."""
 
 
 @dataclass(frozen=True, slots=True)
 class CheckSeries:
-    """A series of checks of one target. Moments in unix seconds, stretches in seconds.
+    """A series of sessions of one target.
 
-    `checked`: all its results, in their order, with what a check knows. `planned`: runs that were to be.
-    `until_healthy`: how long the series was to wait for health; None if each run had to pass. `shapes`: the name shape
-    (`name_shape`) of the subject behind each identity of the pool. `skips`: runs that the budget refused.
+    `report`: all results, in their order, as one check. `planned`: runs at most.
+    `every`: seconds between two starts. `finished_at`: unix seconds.
+    `until_healthy`: seconds after which the series gives up waiting for health; None: each run has to pass.
+    `needed`: passes in a row that mean health.
+    `shapes`: by identity of the pool, the shape (`name_shape`) of its subject.
+    `skips`: runs that the budget refused.
     """
 
-    checked: CheckReport
+    report: CheckReport
     planned: int
     every: float
     finished_at: float
@@ -47,107 +41,93 @@ class CheckSeries:
 
     @property
     def results(self) -> tuple[Result, ...]:
-        """All sessions, confirm runs too."""
-        return self.checked.results
+        """All sessions, also confirm runs."""
+        return self.report.results
 
     @property
     def healthy(self) -> bool:
-        """True if its last runs say that the backend is healthy (`until_healthy`)."""
-        return until_healthy(self.results, self.needed, self.shapes)
+        """True if the last runs show health (`is_healthy`)."""
+        return is_healthy(self.results, self.needed, self.shapes)
 
 
-def until_healthy(
+def is_healthy(
     results: Sequence[Result], needed: int = REQUIRED_PASSES, identities: Collection[str] | None = None
 ) -> bool:
     """True if the last runs all passed: at least `needed`, and each identity among them.
 
-    `identities`: those of the pool; those of the results if None or empty. Confirm runs do not count. Nor do runs that
-    went less deep than the series: a resting identity's connect-deep turn neither proves health nor breaks it.
+    `identities`: those of the pool; None or empty: those of the results. Confirm runs do not count, nor do runs less
+    deep than the deepest: a session without a token, of a resting identity, neither proves health nor disproves it.
     """
-    asked = max((result.depth for result in results), key=lambda depth: depth.rank, default=Probe.CONNECT)
-    whole = [result for result in results if result.trigger is not Trigger.CONFIRM and result.depth is asked]
-    wanted = set(identities or ()) or {result.identity for result in whole if result.identity is not None}
-    streak = []
-    for result in reversed(whole):
-        if not passed(result):
-            break
-        streak.append(result.identity)
-    return len(streak) >= max(needed, 1) and wanted <= set(streak)
+    depth = max((result.depth for result in results), key=lambda depth: depth.rank, default=Probe.CONNECT)
+    counted = [result for result in results if result.trigger is not Trigger.CONFIRM and result.depth is depth]
+    required = set(identities or ()) or {result.identity for result in counted if result.identity is not None}
+    streak = [result.identity for result in takewhile(passed, reversed(counted))]
+    return len(streak) >= max(needed, 1) and required <= set(streak)
 
 
 def series_status(series: CheckSeries) -> CheckStatus:
-    """OK if healthy in the end, where that was asked, else if every run passed; what nothing proves is UNKNOWN."""
-    found = [session_status(result, series.checked.thresholds) for result in series.results]
-    refused = bool(series.skips) or series.checked.refusal is not None
+    """OK if healthy in the end, where the series waits for health, else if every run passed."""
+    statuses = [status_of(result) for result in series.results]
+    refused = bool(series.skips) or series.report.refusal is not None
     if series.until_healthy is None:
-        return worst([*found, *([CheckStatus.UNKNOWN] if refused or len(found) < series.planned else [])])
+        return worst([*statuses, *([CheckStatus.UNKNOWN] if refused or len(statuses) < series.planned else [])])
     if series.healthy:
         return CheckStatus.OK
-    # Not healthy in time: that some runs passed, or were merely slow, makes it no better.
-    return (
-        max(worst(found), CheckStatus.CRITICAL, key=STATUS_SEVERITY_ORDER.index)
-        if _any_failed(found)
-        else CheckStatus.UNKNOWN
-    )
-
-
-def _any_failed(found: Sequence[CheckStatus]) -> bool:
-    return any(each in (CheckStatus.WARNING, CheckStatus.CRITICAL) for each in found)
+    # A series that did not become healthy in time is critical, even if some runs passed or only warned.
+    return CheckStatus.CRITICAL if {CheckStatus.WARNING, CheckStatus.CRITICAL} & set(statuses) else CheckStatus.UNKNOWN
 
 
 def series_exit_code(series: CheckSeries, fail_on: FailOn = "warning") -> int:
-    """As `exit_code`, for a series."""
-    return int(tolerated(series_status(series), fail_on))
+    """The exit code of a series, as `exit_code` of a check."""
+    return int(apply_fail_on(series_status(series), fail_on))
 
 
 def verdict_line(series: CheckSeries) -> str:
-    """The whole series in a line: `FAILED: 12 of 30 runs passed, 18 ended in admission: timeout`."""
-    good = sum(map(passed, series.results))
-    causes = Counter(in_words(result) for result in series.results if not passed(result)).most_common()
+    """The series in a line: `FAILED: 12 of 30 runs passed, 18 ended in admission: timeout`."""
+    passes = sum(map(passed, series.results))
+    causes = Counter(outcome_text(result) for result in series.results if not passed(result)).most_common()
+    others = sum(times for _, times in causes[MAX_CAUSES_IN_VERDICT:])
     missing = series.planned - len(series.results) if series.until_healthy is None else 0
-    said = (
-        f"{good} of {count(len(series.results), 'run')} passed",
-        *(f"{times} ended in {words}" for words, times in causes[:MAX_CAUSES_IN_VERDICT]),
-        f"{sum(times for _, times in causes[MAX_CAUSES_IN_VERDICT:])} in other ways"
-        if causes[MAX_CAUSES_IN_VERDICT:]
-        else "",
-        f"{missing} of {series.planned} did not take place" if missing > 0 else "",
-    )
-    return f"{_word(series)}: {', '.join(part for part in said if part)}."
+    parts = [
+        f"{passes} of {count(len(series.results), 'run')} passed",
+        *(f"{times} ended in {cause}" for cause, times in causes[:MAX_CAUSES_IN_VERDICT]),
+        *([f"{others} in other ways"] if others else []),
+        *([f"{missing} of {series.planned} did not take place"] if missing > 0 else []),
+    ]
+    return f"{_verdict_word(series)}: {', '.join(parts)}."
 
 
-def _word(series: CheckSeries) -> str:
-    found = series_status(series)
+def _verdict_word(series: CheckSeries) -> str:
     if series.until_healthy is not None and series.results:
-        took = span(series.finished_at - series.checked.started_at)
-        return f"HEALTHY after {took}" if series.healthy else f"NOT HEALTHY within {took}"
-    return {CheckStatus.OK: "PASSED", CheckStatus.CRITICAL: "FAILED"}.get(found, found.name)
+        duration = span(series.finished_at - series.report.started_at)
+        return f"HEALTHY after {duration}" if series.healthy else f"NOT HEALTHY within {duration}"
+    status = series_status(series)
+    return {CheckStatus.OK: "PASSED", CheckStatus.CRITICAL: "FAILED"}.get(status, status.name)
 
 
-def in_words(result: Result) -> str:
-    """Why a session did not pass, in the words of the closed lists."""
+def outcome_text(result: Result) -> str:
+    """Why a session did not pass: phase and reason, or what else there is."""
     if result.impairment is not None:
         return f"our own failure: {result.impairment}"
     return cause(result) or (f"factory ({result.factory_reason})" if result.factory_reason else "nothing was proved")
 
 
-def worth_a_line(results: Sequence[Result], total: int) -> bool:
-    """True after the first run, where the outcome has turned, and some twenty times in between: for a log."""
+def is_progress_due(results: Sequence[Result], total: int) -> bool:
+    """True after the first run, when the outcome changes, and some twenty times in between: for a log."""
     number = len(results)
-    turned = number > 1 and passed(results[-1]) is not passed(results[-2])
-    return number == 1 or turned or (number > 0 and number % max(1, total // MAX_PROGRESS_LINES) == 0)
+    changed = number > 1 and passed(results[-1]) is not passed(results[-2])
+    return number == 1 or changed or (number > 0 and number % max(1, total // MAX_PROGRESS_LINES) == 0)
 
 
-def progress(results: Sequence[Result], total: int, eta: float) -> str:
-    """A line for a terminal while a series runs; `eta`: seconds until its end."""
-    good = sum(map(passed, results))
-    parts = [f"{len(results)}/{total}", f"{good} passed"]
-    if good < len(results):
-        parts.append(f"{len(results) - good} not")
+def progress_line(results: Sequence[Result], total: int, seconds_left: float) -> str:
+    """The progress of a series in a line for a terminal."""
+    passes = sum(map(passed, results))
+    parts = [f"{len(results)}/{total}", f"{passes} passed"]
+    if passes < len(results):
+        parts.append(f"{len(results) - passes} not")
     if results:
         last = results[-1]
-        took = last.durations.get(last.depth)
-        said = f"pass {seconds(took)}" if passed(last) else in_words(last)
-        parts.append(f"last {last.identity or 'no identity'}: {said}")
-    parts.append(f"{span(eta)} left" if eta > 0 else "done")
+        outcome = f"pass {seconds(last.durations.get(last.depth))}" if passed(last) else outcome_text(last)
+        parts.append(f"last {last.identity or 'no identity'}: {outcome}")
+    parts.append(f"{span(seconds_left)} left" if seconds_left > 0 else "done")
     return fit(" · ".join(parts), PROGRESS_COLUMNS)

@@ -1,54 +1,172 @@
-"""A result beside its context, and the facts that a row of the tables can ask for."""
+"""What an explanation depends on: the result, the configuration of its target, and the facts that follow from both.
+
+A result says what happened in a session, not how the target is configured. A report that is read back without a
+context has `UNKNOWN_CONTEXT`, and its sentences say less.
+"""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Final
+from typing import Final, Protocol, Self
+from urllib.parse import urlsplit
 
-from exporter.report.context import ORIGIN_HEADER, UNKNOWN_CONTEXT, Credential, TargetContext
+from exporter.config import Auth, BackendLimits, Profile, Target, carrier_of
+from exporter.profiles import has_factory
 from exporter.result import Direction, Frame, Initiator, Opcode, Phase, Probe, Reason, Result, Verdict
 
+STANDARD_PORTS: Final = {"ws": 80, "wss": 443}
+ORIGIN_HEADER: Final = "origin"
+USER_AGENT_HEADER: Final = "user-agent"
+
+
+class Credential(StrEnum):
+    """What a target logs in with."""
+
+    NONE = "none"
+    SIGNED = "signed"
+    READY = "ready"
+    SECRET = "secret"  # noqa: S105
+
+
+class ConfiguredTarget(Protocol):
+    """A target with its profile and the limits in force: the part of a `Job` that reports need."""
+
+    @property
+    def target(self) -> Target:
+        """The target as the config has it."""
+
+    @property
+    def profile(self) -> Profile:
+        """The profile of its backend."""
+
+    @property
+    def limits(self) -> BackendLimits:
+        """The target's own limits, else those of the profile."""
+
+
+@dataclass(frozen=True, slots=True)
+class TargetContext:
+    """A target as it is configured; None: not known.
+
+    `profile`, `assumed`: its name, and whether it is the default because the target names none.
+    `host`, `port`, `server_name`: of its URL; the name that its certificate must be for.
+    `factory`, `breaker`: whether the profile describes a factory, and a circuit breaker before the login.
+    `credential`, `carrier`: what the target logs in with; where the token stands, in words.
+    `tokenless`: a session of depth `connect` sends no token.
+    `offered`: whether subprotocols are offered.
+    `headers`: names of the headers that the target sets, as the config writes them.
+    `bypass`: whether the backend is asked to skip the login.
+    `settings`: seconds, by the names of the config.
+    """
+
+    profile: str | None = None
+    assumed: bool = False
+    host: str | None = None
+    port: int | None = None
+    server_name: str | None = None
+    factory: bool | None = None
+    breaker: bool | None = None
+    credential: Credential | None = None
+    carrier: str | None = None
+    tokenless: bool = False
+    offered: bool | None = None
+    headers: tuple[str, ...] | None = None
+    bypass: bool = False
+    settings: Mapping[str, float] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, job: ConfiguredTarget) -> Self:
+        """The context of a planned target."""
+        target, profile = job.target, job.profile
+        url = urlsplit(target.url)
+        carrier = None if target.auth is None else carrier_of(target.auth, profile)
+        return cls(
+            profile=target.profile,
+            assumed="profile" not in target.model_fields_set,
+            host=url.hostname,
+            port=url.port or STANDARD_PORTS.get(url.scheme),
+            server_name=(target.tls.server_name or url.hostname or "").removesuffix("."),
+            factory=has_factory(profile),
+            breaker=bool(profile.breaker),
+            credential=_credential(target.auth),
+            carrier=None if carrier is None else CARRIER_TEXTS[carrier.by].format(carrier.name),
+            tokenless=profile.connect_without_token,
+            offered=bool(profile.subprotocols) or (carrier is not None and carrier.by == "subprotocol"),
+            headers=tuple(target.headers),
+            bypass=target.allow_auth_bypass,
+            settings={
+                "auth_retry": target.auth_retry,
+                "slot_release": job.limits.slot_release,
+            },
+        )
+
+    def sets(self, header: str) -> bool | None:
+        """Whether the target sets this header (its name in lower case); None: not known."""
+        return None if self.headers is None else header in {name.lower() for name in self.headers}
+
+
+UNKNOWN_CONTEXT: Final = TargetContext()
+
+CARRIER_TEXTS: Final = {
+    "header": "the header {}",
+    "subprotocol": "the offered subprotocols",
+    "query": "the query of the URL",
+    "message": "our messages",
+}
+
+
+def _credential(auth: Auth | None) -> Credential:
+    if auth is None:
+        return Credential.NONE
+    if auth.jwt is None:
+        return Credential.SECRET
+    return Credential.SIGNED if auth.jwt.token_file is None else Credential.READY
+
+
+# The facts ------------------------------------------------------------------------------------------------------------
+
 UNREADABLE_KINDS: Final = frozenset({"binary", "not_json"})
-"""Kinds of what came and was no JSON message."""
+"""Kinds of frames that are no JSON message."""
 UNEXPECTED_KINDS: Final = frozenset({"other", "foreign_reply", "welcome"})
-"""Kinds of messages that no rule of the profile knows, or expects at this place."""
+"""Kinds of messages that no rule of the profile knows, or none expects at this point."""
 REFUSING_KINDS: Final = frozenset({"error", "wrong_reply"})
-"""Kinds of the frames that refuse us."""
+"""Kinds of the messages with which a server refuses."""
 UNANSWERED: Final = (None, Reason.TIMEOUT, Reason.RESET)
-"""What ends without a frame of the server's: a close of its own after one of ours is an answer to it."""
+"""Reasons of failures that no frame of the server ended: a close of the server after ours only answers ours."""
 OPEN_PHASES: Final = (Phase.ADMISSION, Phase.AUTH, Phase.REPLY)
 DATA_OPCODES: Final = frozenset({Opcode.TEXT, Opcode.BINARY, Opcode.CONTINUATION})
 
 
 @dataclass(frozen=True, slots=True)
 class FailureSituation:
-    """What one session met, and what is known of its target."""
+    """The result of one session, and what is known of its target."""
 
     result: Result
     context: TargetContext = UNKNOWN_CONTEXT
 
     @property
     def server_code(self) -> int | None:
-        """The code with which the server or nobody ended the session before we did; None if we did."""
+        """The code of the server's close or of a lost connection; None if the exporter closed first."""
         close = self.result.close
-        own = close is None or close.initiator is Initiator.LOCAL or close.phase is Phase.CLOSE
-        return None if close is None or own else close.code
+        if close is None or close.initiator is Initiator.LOCAL or close.phase is Phase.CLOSE:
+            return None
+        return close.code
 
     @property
     def token_sent(self) -> bool | None:
-        """Whether this session sent a credential, in its upgrade request if that was refused; None: not known."""
+        """Whether this session sent a credential; of a refused upgrade: in its request. None: not known."""
         in_request = self.result.credential_sent
         if in_request is not None and (in_request or self.result.phase is Phase.UPGRADE):
             return in_request
         credential = self.context.credential
         if credential is None:
             return None
-        shallow = self.context.tokenless and self.result.depth is Probe.CONNECT
-        return credential is not Credential.NONE and not shallow
+        tokenless = self.context.tokenless and self.result.depth is Probe.CONNECT
+        return credential is not Credential.NONE and not tokenless
 
 
 def refused_after(result: Result) -> float | None:
-    """Seconds in the failed phase until the answer or the frame came that ended it; None if none did."""
+    """Seconds in the failed phase until the response or the frame that ended it; None if none ended it."""
     start = sum(result.phases.values())
     if result.phase in result.phases or result.reason in UNANSWERED:
         return None
@@ -65,7 +183,7 @@ def _refuses(frame: Frame) -> bool:
 
 
 class SituationFact(StrEnum):
-    """What a row can ask for beside phase, reason, code and status. What is not known, does not hold."""
+    """What a row can require beside phase, reason, code and status. A fact that is not known does not hold."""
 
     HEARD = "messages came"
     UNREADABLE = "something came that is no JSON message"
@@ -97,8 +215,8 @@ def _kinds(situation: FailureSituation) -> frozenset[str]:
 def _is_mute(situation: FailureSituation) -> bool:
     """True if the server has sent no message at all on the open WebSocket."""
     result = situation.result
-    came = any(frame.direction is Direction.IN and frame.opcode in DATA_OPCODES for frame in result.transcript)
-    return not came and not result.passed_over and not set(OPEN_PHASES) & set(result.phases)
+    received = any(frame.direction is Direction.IN and frame.opcode in DATA_OPCODES for frame in result.transcript)
+    return not received and not result.passed_over and not set(OPEN_PHASES) & set(result.phases)
 
 
 def _is_unknown_error(situation: FailureSituation) -> bool:
@@ -113,31 +231,38 @@ def _closed(situation: FailureSituation, initiator: Initiator) -> bool:
 
 HOLDS: Final[Mapping[SituationFact, Callable[[FailureSituation], object]]] = {
     SituationFact.HEARD: _kinds,
-    SituationFact.UNREADABLE: lambda it: _kinds(it) & UNREADABLE_KINDS,
-    SituationFact.STRANGE: lambda it: _kinds(it) & UNEXPECTED_KINDS,
+    SituationFact.UNREADABLE: lambda situation: _kinds(situation) & UNREADABLE_KINDS,
+    SituationFact.STRANGE: lambda situation: _kinds(situation) & UNEXPECTED_KINDS,
     SituationFact.MUTE: _is_mute,
-    SituationFact.TOKEN_SENT: lambda it: it.token_sent is True,
-    SituationFact.NO_CREDENTIAL: lambda it: it.token_sent is False,
-    SituationFact.NO_TOKEN: lambda it: it.result.no_token,
-    SituationFact.NO_ORIGIN: lambda it: (
-        (it.context.sets(ORIGIN_HEADER) if it.result.origin_sent is None else it.result.origin_sent) is False
+    SituationFact.TOKEN_SENT: lambda situation: situation.token_sent is True,
+    SituationFact.NO_CREDENTIAL: lambda situation: situation.token_sent is False,
+    SituationFact.NO_TOKEN: lambda situation: situation.result.no_token,
+    SituationFact.NO_ORIGIN: lambda situation: (
+        (
+            situation.context.sets(ORIGIN_HEADER)
+            if situation.result.origin_sent is None
+            else situation.result.origin_sent
+        )
+        is False
     ),
-    SituationFact.OFFERED: lambda it: it.context.offered,
-    SituationFact.FACTORY: lambda it: it.context.factory,
-    SituationFact.BREAKER: lambda it: it.context.breaker,
-    SituationFact.BYPASS: lambda it: it.context.bypass,
-    SituationFact.ASSUMED: lambda it: it.context.assumed,
-    SituationFact.WELCOMED: lambda it: Phase.ADMISSION in it.result.phases,
-    SituationFact.LET_IN: lambda it: it.result.verdicts.get(Probe.AUTH) is Verdict.PASS,
-    SituationFact.USER: lambda it: it.result.identity is not None,
-    SituationFact.RETRY_AFTER: lambda it: it.result.retry_after is not None,
-    SituationFact.FIELDS: lambda it: it.result.unknown_keys,
-    SituationFact.CLOSE_ANSWERED: lambda it: _closed(it, Initiator.LOCAL) and Phase.CLOSE in it.result.phases,
-    SituationFact.CLOSE_UNANSWERED: lambda it: _closed(it, Initiator.NONE),
+    SituationFact.OFFERED: lambda situation: situation.context.offered,
+    SituationFact.FACTORY: lambda situation: situation.context.factory,
+    SituationFact.BREAKER: lambda situation: situation.context.breaker,
+    SituationFact.BYPASS: lambda situation: situation.context.bypass,
+    SituationFact.ASSUMED: lambda situation: situation.context.assumed,
+    SituationFact.WELCOMED: lambda situation: Phase.ADMISSION in situation.result.phases,
+    SituationFact.LET_IN: lambda situation: situation.result.verdicts.get(Probe.AUTH) is Verdict.PASS,
+    SituationFact.USER: lambda situation: situation.result.identity is not None,
+    SituationFact.RETRY_AFTER: lambda situation: situation.result.retry_after is not None,
+    SituationFact.FIELDS: lambda situation: situation.result.unknown_keys,
+    SituationFact.CLOSE_ANSWERED: lambda situation: (
+        _closed(situation, Initiator.LOCAL) and Phase.CLOSE in situation.result.phases
+    ),
+    SituationFact.CLOSE_UNANSWERED: lambda situation: _closed(situation, Initiator.NONE),
     SituationFact.UNKNOWN_ERROR: _is_unknown_error,
 }
 
 
-def holds(fact: SituationFact, situation: FailureSituation) -> bool:
+def fact_holds(fact: SituationFact, situation: FailureSituation) -> bool:
     """True if the fact is known to hold."""
     return bool(HOLDS[fact](situation))

@@ -18,7 +18,7 @@ from typing import Any, Final, TypeVar
 from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
 
 from exporter.history import RETAINED_FAILURES, RETAINED_RESULTS, History, HistorySnapshot
-from exporter.report import MAX_TIMESTAMP_SECONDS, InvalidReportError, packed, unpacked
+from exporter.report import MAX_TIMESTAMP_SECONDS, InvalidReportError, pack_result, unpack_result
 from exporter.result import Result
 from exporter.state.database import (
     CorruptFileError,
@@ -236,7 +236,7 @@ async def _in_slices(items: Iterable[T], slice_size: int) -> AsyncIterator[T]:
 
 
 def _stored_row(result: Result) -> StoredRow:
-    return StoredRow(result.started_at, result.target, packed(result), result.failed)
+    return StoredRow(result.started_at, result.target, pack_result(result), result.failed)
 
 
 async def _valid_results(loaded: LoadedHistory, target: str) -> AsyncIterator[Result]:
@@ -244,7 +244,7 @@ async def _valid_results(loaded: LoadedHistory, target: str) -> AsyncIterator[Re
     seen_runs: set[str] = set()
     async for body in _in_slices(loaded.results.get(target, ()), RESULTS_PER_SLICE):
         try:
-            result = unpacked(body)
+            result = unpack_result(body)
         except InvalidReportError:
             loaded.damaged_rows += 1
             continue

@@ -7,8 +7,8 @@ from itertools import groupby
 from typing import Final
 
 from exporter.history import TargetState
-from exporter.report import UNKNOWN_CONTEXT, Explanation, TargetContext, explain, likeness
-from exporter.report.evidence import evidence
+from exporter.report import UNKNOWN_CONTEXT, Explanation, TargetContext, explain, similarity_key
+from exporter.report.evidence import evidence_rows
 from exporter.report.formatting import cause, closed, count
 from exporter.report.situation import refused_after
 from exporter.result import Direction, Frame, Phase, Result, Verdict
@@ -36,7 +36,7 @@ def last_session(result: Result | None, now: float) -> Child:
         for probe, verdict in sorted(result.verdicts.items(), key=lambda item: item[0].rank)
         if probe.rank <= result.depth.rank
     ]
-    rows = [(element("dt", name), element("dd", text)) for name, text in evidence(result, now)]
+    rows = [(element("dt", name), element("dd", text)) for name, text in evidence_rows(result, now)]
     identity = result.identity or "no identity"
     return [
         element("p", time_and_age(result.started_at, now), f", {identity}, {result.trigger}", class_="when"),
@@ -111,7 +111,7 @@ class FailureGroup:
 
 def group_failures(failures: Sequence[Result], context: TargetContext = UNKNOWN_CONTEXT) -> list[FailureGroup]:
     """Group consecutive failures of one cause; the newest of a group is explained."""
-    runs = [tuple(run) for _, run in groupby(failures, partial(likeness, context=context))]
+    runs = [tuple(run) for _, run in groupby(failures, partial(similarity_key, context=context))]
     return [FailureGroup(explain(run[0], context), run) for run in runs]
 
 

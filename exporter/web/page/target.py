@@ -8,9 +8,8 @@ from websockets.frames import CloseCode
 from exporter.budget import IdentityStatus
 from exporter.history.history import OTHER_CODE, CloseKey
 from exporter.report import Explanation, explain, passed
-from exporter.report.evidence import circumstances
-from exporter.report.formatting import INITIATOR_TEXTS, because, closed, count, span
-from exporter.report.resting import held_up
+from exporter.report.evidence import context_rows
+from exporter.report.formatting import INITIATOR_TEXTS, because, closed, count, held_up, span
 from exporter.result import Close, Holdup, Phase
 from exporter.web.page.markup import Child, Markup, element, joined
 from exporter.web.page.pictures import bar, timeline_picture, timeline_text
@@ -201,7 +200,7 @@ def _failures(card: TargetCard, now: float, above: Explanation | None) -> Markup
 
 
 def _foot(card: TargetCard) -> Markup:
-    row, profile = card.row, dict(circumstances(card.context)).get("profile")
+    row, profile = card.row, dict(context_rows(card.context)).get("profile")
     return element(
         "p",
         element("code", row.url),

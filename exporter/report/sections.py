@@ -128,12 +128,11 @@ def sections(series: CheckSeries, view: RenderContext, comparison: Comparison | 
     """All sections that are not empty."""
     summary = summarise(series.results)
     yield _runs_planned(series, summary)
-    sentences = [
-        f"{finding.sentence}{f' See {view.page(finding.page)}.' if finding.page else ''}"
-        for finding in findings(series)
-    ]
+    sentences = tuple(
+        f"{each.sentence}{f' See {view.page(each.page)}.' if each.page else ''}" for each in findings(series)
+    )
     if sentences:
-        yield Section("Findings", tuple(sentences))
+        yield Section("Findings", sentences)
     if comparison is not None:
         yield from _comparison(comparison)
     yield from _causes(series, summary, view)

@@ -1,10 +1,10 @@
-"""What each command does, from its parsed flags to its exit code.
+"""Runs each command, from its parsed flags to its exit code.
 
-Rule 1: the only package that prints and takes signals; `__main__` alone ends the process. Rule 2: an error a user can
-correct is a UsageError, never a traceback.
+Rule 1: only this package prints and takes signals; only `__main__` ends the process.
+Rule 2: an error that a user can correct is a UsageError, never a traceback.
 
-`run` · `check` one session · `gate` a series · `demo` and the stand-in · `flag_files` what flags name ·
-`assets`, `runbook` what the package carries · `outputs` reports besides stdout · `terminal` · `stop_signals`.
+`check` runs one session, `gate` a series; `assets` and `runbook` write what the package carries; `flag_files` reads the
+files that flags name; `outputs` decides how a report is shown and where else it goes.
 """
 
 import argparse

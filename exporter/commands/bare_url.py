@@ -1,4 +1,4 @@
-"""`check --url`: a config of one target, made of nothing but a URL and the name of a built-in profile."""
+"""`check --url`: builds the config of one target from a URL and the name of a built-in profile."""
 
 import re
 from pathlib import Path
@@ -10,39 +10,39 @@ from exporter.config import needs_token
 from exporter.loading import ConfigLoadError, LoadedConfig, checked
 from exporter.profiles import BUILT_IN
 
-DEFAULT_NAME: Final = "plain"
-"""The profile that only opens and closes a WebSocket: any server answers to it, and none gets a message."""
+DEFAULT_PROFILE: Final = "plain"
+"""The profile that only opens and closes a WebSocket: it fits every server and sends no message."""
 
-NOT_IN_A_NAME: Final = re.compile(r"[^A-Za-z0-9_.:-]+")
+INVALID_NAME_CHARACTERS: Final = re.compile(r"[^A-Za-z0-9_.:-]+")
 MAX_NAME_CHARACTERS: Final = 63
 FIRST_TARGET_URL: Final = re.compile(r"targets\[0\] \([^)]*\)\.url: ")
 
 
 def config_of_url(url: str, profile: str | None) -> LoadedConfig:
-    """The config and plan of a URL; raises UsageError for one that cannot be probed, or a profile that cannot be used.
+    """The config and plan of a URL; raises UsageError if the URL cannot be probed or the profile cannot be used.
 
-    Without a profile, the session is opened and closed, and no message is sent.
+    Without a profile, the session opens and closes and sends no message.
     """
-    known = ", ".join(name for name, each in BUILT_IN.items() if not needs_token(each))
+    usable = ", ".join(name for name, each in BUILT_IN.items() if not needs_token(each))
     if profile is not None and profile not in BUILT_IN:
-        raise UsageError(f"--profile: is not built in; --url takes {known}, or none to open and close a WebSocket")
+        raise UsageError(f"--profile: is not built in; --url takes {usable}, or none to open and close a WebSocket")
     if profile is not None and needs_token(BUILT_IN[profile]):
         raise UsageError(
             f"--profile: {profile} logs in with a token, which a URL alone does not have: write a config, whose target "
-            f"names the token's file; --url takes {known}"
+            f"names the token's file; --url takes {usable}"
         )
-    target = {"name": _name(url), "url": url, "profile": profile or DEFAULT_NAME}
-    raw = {"targets": [target], **({} if profile else {"profiles": {DEFAULT_NAME: {}}})}
+    target = {"name": _name(url), "url": url, "profile": profile or DEFAULT_PROFILE}
+    raw = {"targets": [target], **({} if profile else {"profiles": {DEFAULT_PROFILE: {}}})}
     try:
         return checked(raw, Path("--url"))
-    except ConfigLoadError as problem:
-        raise UsageError(*(FIRST_TARGET_URL.sub("", sentence) for sentence in problem.sentences)) from None
+    except ConfigLoadError as error:
+        raise UsageError(*(FIRST_TARGET_URL.sub("", sentence) for sentence in error.sentences)) from None
 
 
 def _name(url: str) -> str:
-    """The host as the name of a target."""
+    """The name of the target: its host."""
     try:
         host = urlsplit(url).hostname or ""
     except ValueError:
         host = ""
-    return NOT_IN_A_NAME.sub("-", host).lstrip(".:-")[:MAX_NAME_CHARACTERS] or "url"
+    return INVALID_NAME_CHARACTERS.sub("-", host).lstrip(".:-")[:MAX_NAME_CHARACTERS] or "url"

@@ -1,4 +1,4 @@
-"""`check`: one session now, explained; and `healthcheck`, which asks a running exporter how it is."""
+"""`check`: runs and explains a session now; `healthcheck`: asks a running exporter for its health."""
 
 import argparse
 import asyncio
@@ -33,7 +33,7 @@ UNSHARED_NOTE = (
 
 
 def check(options: argparse.Namespace) -> int:
-    """Sessions now, explained; the exit code of what they found. Raises UsageError."""
+    """Run and explain sessions; the exit code is their status. Raises UsageError."""
     with closing(configure("warn", "logfmt")):
         return _check(options)
 
@@ -43,62 +43,63 @@ def _check(options: argparse.Namespace) -> int:
     if problem:
         raise UsageError(problem)
     if options.source:
-        return _show_checked(options, _check_remotely(options), f"{options.source.rstrip('/')}/runbook/{{name}}")
+        return _show_report(options, _check_remotely(options), f"{options.source.rstrip('/')}/runbook/{{name}}")
     loaded = config_of_url(options.url, options.profile) if options.url else load_config(options)
     jobs = _jobs(loaded.plan, options)
     pages = loaded.config.runbook_url and pages_at(loaded.config.runbook_url)
     with closing(open_state(options, loaded.config)) as state:
-        named = {"identity": options.identity, "send_token": options.send_token}
-        asked = [(Checker(job, state, **named), _depth(job, options.probe)) for job in jobs]
+        speaker = {"identity": options.identity, "send_token": options.send_token}
+        checkers = [(Checker(job, state, **speaker), _depth(job, options.probe)) for job in jobs]
         is_shared = options.state_file or loaded.config.state_file
-        if not is_shared and any(not one.has_own_users and one.takes_slot(depth) for one, depth in asked):
+        if not is_shared and any(not one.has_own_users and one.takes_slot(depth) for one, depth in checkers):
             complain(UsageError(UNSHARED_NOTE))
-        if len(asked) > 1:
-            return _check_several(options, jobs, asked, pages)
-        on_call, depth = asked[0]
+        if len(checkers) > 1:
+            return _check_several(options, jobs, checkers, pages)
+        checker, depth = checkers[0]
         if options.runs is None and options.until_healthy is None:
-            return _show_checked(options, asyncio.run(cancelled_by_signal(on_call.check_once(depth))), pages)
-        return run_gate(options, on_call, depth, pages)
+            return _show_report(options, asyncio.run(cancelled_by_signal(checker.check_once(depth))), pages)
+        return run_gate(options, checker, depth, pages)
 
 
 def _check_several(
-    options: argparse.Namespace, jobs: list[Job], asked: list[tuple[Checker, Probe]], pages: str | None
+    options: argparse.Namespace, jobs: list[Job], checkers: list[tuple[Checker, Probe]], pages: str | None
 ) -> int:
-    """A line for each target as soon as it is checked, where people read them; then what explains the others."""
+    """In text, print a line for each target as soon as it is checked, then explain those that are not OK."""
     width = max(len(job.name) for job in jobs)
 
-    def tell(checked: CheckReport) -> None:
+    def on_report(report: CheckReport) -> None:
         if options.output == "text":
-            say(target_line(checked, width))
+            say(target_line(report, width))
 
-    checks = asyncio.run(cancelled_by_signal(check_each(asked, tell)))
+    reports = asyncio.run(cancelled_by_signal(check_each(checkers, on_report)))
     view = render_context(options, pages)
-    append_job_summary(options, lambda: SEVERAL_FORMATS["markdown"](checks, view))
-    rest = explain_failing(checks, view) if options.output == "text" else SEVERAL_FORMATS[options.output](checks, view)
-    if rest:
-        say(rest.rstrip("\n"))
-    return several_exit_code(checks, view)
+    append_job_summary(options, lambda: SEVERAL_FORMATS["markdown"](reports, view))
+    render = explain_failing if options.output == "text" else SEVERAL_FORMATS[options.output]
+    text = render(reports, view)
+    if text:
+        say(text.rstrip("\n"))
+    return several_exit_code(reports, view)
 
 
-def _show_checked(options: argparse.Namespace, checked: CheckReport, pages: str | None) -> int:
+def _show_report(options: argparse.Namespace, report: CheckReport, pages: str | None) -> int:
     view = render_context(options, pages)
-    append_job_summary(options, lambda: FORMATS["markdown"](checked, view))
-    say(FORMATS[options.output](checked, view).rstrip("\n"))
-    return exit_code(checked, options.fail_on)
+    append_job_summary(options, lambda: FORMATS["markdown"](report, view))
+    say(FORMATS[options.output](report, view).rstrip("\n"))
+    return exit_code(report, options.fail_on)
 
 
-def _jobs(what: Plan, options: argparse.Namespace) -> list[Job]:
-    """The target that is asked for, or all; raises UsageError with the names there are."""
-    known = ", ".join(job.name for job in what.jobs)
-    if options.target is None and len(what.jobs) > 1:
+def _jobs(plan: Plan, options: argparse.Namespace) -> list[Job]:
+    """The target that `--target` names, or all; raises UsageError with the valid names."""
+    names = ", ".join(job.name for job in plan.jobs)
+    if options.target is None and len(plan.jobs) > 1:
         for_one = {"--runs": options.runs, "--until-healthy": options.until_healthy, "--identity": options.identity}
         for flag, value in for_one.items():
             if value is not None:
-                raise UsageError(f"{flag}: is for one target: add --target; the config has {known}")
-        return list(what.jobs)
-    job = next((job for job in what.jobs if options.target in (None, job.name)), None)
+                raise UsageError(f"{flag}: is for one target: add --target; the config has {names}")
+        return list(plan.jobs)
+    job = next((job for job in plan.jobs if options.target in (None, job.name)), None)
     if job is None:
-        raise UsageError(f"--target: {options.config_file} has no such target; it has {known}")
+        raise UsageError(f"--target: {options.config_file} has no such target; it has {names}")
     users = job.target.check_identities or job.target.identities
     if options.identity is not None and options.identity not in users:
         raise UsageError(f"--identity: target {job.name} has no such alias; it has {', '.join(users)}")
@@ -107,23 +108,23 @@ def _jobs(what: Plan, options: argparse.Namespace) -> list[Job]:
     return [job]
 
 
-def _depth(job: Job, wished: str | None) -> Probe:
-    """The deepest probe of the target that goes no deeper than is wished for."""
-    most = Probe(wished).rank if wished else job.probes[-1].rank
-    return [probe for probe in job.probes if probe.rank <= most][-1]
+def _depth(job: Job, max_depth: str | None) -> Probe:
+    """The deepest probe of the target, at most `max_depth`."""
+    max_rank = Probe(max_depth).rank if max_depth else job.probes[-1].rank
+    return [probe for probe in job.probes if probe.rank <= max_rank][-1]
 
 
 def _check_remotely(options: argparse.Namespace) -> CheckReport:
     try:
         return fetch_check(options.source, options.target, options.probe, http_client(options))
-    except RemoteError as problem:
-        raise UsageError(f"--from: {problem}") from None
+    except RemoteError as error:
+        raise UsageError(f"--from: {error}") from None
 
 
 def healthcheck(options: argparse.Namespace) -> int:
-    """Ask a running exporter; exit code 0 if it is well. Raises UsageError with what it says else."""
+    """Ask a running exporter for its health; exit code 0 if it is healthy. Raises UsageError with its answer if not."""
     try:
         say(fetch_health(options.url, http_client(options)))
-    except RemoteError as problem:
-        raise UsageError(f"--url: {problem}") from None
+    except RemoteError as error:
+        raise UsageError(f"--url: {error}") from None
     return 0

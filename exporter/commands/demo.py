@@ -1,4 +1,4 @@
-"""`demo` and `standin`: the stand-in backend, with an exporter that probes it or alone."""
+"""`demo` and `standin`: run the stand-in backend, with an exporter that probes it, or alone."""
 
 import argparse
 import asyncio
@@ -17,41 +17,40 @@ from exporter.web import ListenAddress, ListenError
 
 
 def demo(options: argparse.Namespace) -> int:
-    """Stand-in and exporter in one process, until a signal."""
+    """Run the stand-in and an exporter in one process, until a signal."""
     _check_faults(options.fault)
     with closing(configure("error", "logfmt")):
         return asyncio.run(_run_demo(options))
 
 
 def standin(options: argparse.Namespace) -> int:
-    """The stand-in alone, until a signal."""
+    """Run the stand-in alone, until a signal."""
     _check_faults(options.fault)
     return asyncio.run(_run_standin(options))
 
 
 async def _run_demo(options: argparse.Namespace) -> int:
-    """A stand-in and an exporter that probes it, until a signal."""
     from exporter.standin import DEMO_PACE, StandIn, demo_config  # noqa: PLC0415 - `run` need not load it
 
-    asked = stop_requested()
+    stop = stop_requested()
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ws-factory-demo-")))
         standin = await StandIn.start(pace=DEMO_PACE, control_port=0, tls_port=None)
         stack.push_async_callback(standin.close)
         standin.set_fault("*", *options.fault)
-        what = checked(demo_config(standin.url(), str(standin.key_file)), folder / "demo.yml").plan
-        shown = DaemonOptions(
+        plan = checked(demo_config(standin.url(), str(standin.key_file)), folder / "demo.yml").plan
+        daemon_options = DaemonOptions(
             ListenAddress("127.0.0.1", options.port),
             startup_delay=0.0,
             on_result=lambda result: _show(result, daemon.rest_of(result)),
             on_skip=lambda skip: paint(skip_line(skip), YELLOW),
         )
-        daemon: Daemon = Daemon(what, shown)
+        daemon: Daemon = Daemon(plan, daemon_options)
         stack.push_async_callback(daemon.stop)
         try:
             await daemon.start()
-        except ListenError as problem:
-            raise UsageError(problem, "choose another port with --port") from None
+        except ListenError as error:
+            raise UsageError(error, "choose another port with --port") from None
         print(
             f"stand-in backend   {standin.url()}\n"
             f"its faults         curl -X PUT '{standin.control_url}/faults?path=*' -d '[\"slot_limit\"]'\n"
@@ -60,7 +59,7 @@ async def _run_demo(options: argparse.Namespace) -> int:
             "stop               Ctrl-C\n",
             flush=True,
         )
-        await asked.wait()
+        await stop.wait()
     say("stopped")
     return 0
 
@@ -68,7 +67,7 @@ async def _run_demo(options: argparse.Namespace) -> int:
 async def _run_standin(options: argparse.Namespace) -> int:
     from exporter.standin import StandIn, Timings  # noqa: PLC0415 - `run` need not load it
 
-    asked = stop_requested()
+    stop = stop_requested()
     try:
         standin = await StandIn.start(
             port=options.port, tls_port=options.tls_port, control_port=options.control_port, pace=Timings()
@@ -85,7 +84,7 @@ async def _run_standin(options: argparse.Namespace) -> int:
             f"control            curl {standin.control_url}/faults",
             flush=True,
         )
-        await asked.wait()
+        await stop.wait()
     return 0
 
 
@@ -95,10 +94,10 @@ def _check_faults(specs: list[str]) -> None:
     for spec in specs:
         try:
             parse(spec)
-        except ValueError as problem:
-            raise UsageError(f"--fault: {problem}") from None
+        except ValueError as error:
+            raise UsageError(f"--fault: {error}") from None
 
 
 def _show(result: Result, resting: tuple[Holdup, float | None] | None) -> None:
-    """A session that sent no token is no proof that all is well: it is not green."""
+    """Print a session; it is green only if it sent a token, since without one it does not prove the login."""
     paint(session_line(result, resting), RED if result.failed else YELLOW if result.impairment or resting else GREEN)

@@ -1,4 +1,4 @@
-"""The files and addresses that flags name, opened or read: config, ledger, history, web config, reports."""
+"""Opens or reads the files and addresses that flags name: config, ledger, history, web config, reports."""
 
 import argparse
 import os
@@ -19,12 +19,12 @@ def load_config(options: argparse.Namespace, shard: Shard | None = None) -> Load
     """The checked config and its plan; raises UsageError with every mistake at once."""
     try:
         return load(Path(options.config_file), shard)
-    except ConfigLoadError as problem:
-        raise UsageError(*problem.sentences) from None
+    except ConfigLoadError as error:
+        raise UsageError(*error.sentences) from None
 
 
 def load_again(options: argparse.Namespace, first: Config) -> LoadedConfig:
-    """As its file says now; raises Unloadable. `first`: what we started with."""
+    """The config as its file is now; raises ConfigLoadError. `first`: the config at the start, whose state is kept."""
     return load(Path(options.config_file), options.shard).keeping_state_of(first, vars(options))
 
 
@@ -35,7 +35,7 @@ def open_state(options: argparse.Namespace, config: Config) -> LedgerFile:
 
 
 def history_path(options: argparse.Namespace, config: Config) -> Path | None:
-    """Where the history is kept, if it is; raises UsageError if that is the ledger's file."""
+    """The file of the history; None: none is kept. Raises UsageError if it is the file of the ledger."""
     path = options.history_file or config.history_file
     ledger = options.state_file or config.state_file
     if path and ledger and os.path.realpath(path) == os.path.realpath(ledger):
@@ -44,9 +44,9 @@ def history_path(options: argparse.Namespace, config: Config) -> Path | None:
 
 
 def listen_options(options: argparse.Namespace) -> ListenOptions:
-    """Where the HTTP side is reached; raises UsageError for wrong flags, and for what is wrong with the web config."""
+    """Where and how the HTTP server listens; raises UsageError for wrong flags and for problems of the web config."""
     try:
-        doorway = web.read_listen_options(
+        listen = web.read_listen_options(
             options.listen or ([] if options.from_systemd else [arguments.DEFAULT_LISTEN_ADDRESS]),
             from_systemd=options.from_systemd,
             config_file=options.web_config,
@@ -55,31 +55,31 @@ def listen_options(options: argparse.Namespace) -> ListenOptions:
             telemetry=options.telemetry,
             allowed=options.allowed,
         )
-    except ListenError as problem:
-        raise UsageError(*problem.sentences) from None
-    problems = web.web_config_problems(doorway.config_file)
+    except ListenError as error:
+        raise UsageError(*error.sentences) from None
+    problems = web.web_config_problems(listen.config_file)
     if problems:
         raise UsageError(*problems)
-    return doorway
+    return listen
 
 
 def http_client(options: argparse.Namespace) -> HttpClient | None:
-    """How another exporter is asked, if a flag says so; raises RemoteError with every mistake in its file."""
+    """The settings of `--http.config.file`, if it is given; raises RemoteError with every mistake in the file."""
     return read_http_client(Path(options.http_config)) if options.http_config else None
 
 
 def read_baseline(path: str) -> BaselineReport:
-    """The report that `--compare` names; raises UsageError if it is none."""
+    """The report that `--compare` names; raises UsageError if the file holds none."""
     try:
         return read_document(Path(path).read_bytes())
     except OSError as error:
         raise UsageError(f"--compare: {path}: {error.strerror}") from None
-    except InvalidReportError as problem:
-        raise UsageError(f"--compare: {path}: {problem}") from None
+    except InvalidReportError as error:
+        raise UsageError(f"--compare: {path}: {error}") from None
 
 
 def write(path: Path, text: str, *, mode: str = "w", flag: str = "--report") -> None:
-    """Write a file that `flag` names; raises UsageError with the system's words."""
+    """Write a file that `flag` names; raises UsageError with the message of the operating system."""
     try:
         with path.open(mode, encoding="utf-8") as file:
             file.write(text)

@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import sys
+from dataclasses import replace
 from math import ceil
 from pathlib import Path
 
@@ -17,56 +18,53 @@ from exporter.report.formatting import count
 from exporter.result import Probe, Result
 
 
-def run_gate(options: argparse.Namespace, on_call: Checker, depth: Probe, pages: str | None) -> int:
-    """A file that cannot be read or written is found before the first session, not after ten minutes."""
-    rounds = _series_options(options)
-    _check_reachable(on_call.min_runs(depth), rounds, options.runs)
-    earlier = read_baseline(options.compare) if options.compare else None
+def run_gate(options: argparse.Namespace, checker: Checker, depth: Probe, pages: str | None) -> int:
+    """Run a series; files that cannot be read or written raise UsageError before the first session."""
+    series_options = _series_options(options)
+    _check_reachable(checker.min_runs(depth), series_options, options.runs)
+    baseline = read_baseline(options.compare) if options.compare else None
     if options.report:
         write(Path(options.report), "", mode="a")
-    complain(UsageError(on_call.describe_series(depth, rounds)))
-    series = asyncio.run(cancelled_by_signal(on_call.check_series(depth, rounds, _show_progress)))
-    comparison = compare(earlier, series) if earlier else None
+    complain(UsageError(checker.describe_series(depth, series_options)))
+    series = asyncio.run(cancelled_by_signal(checker.check_series(depth, series_options, _show_progress)))
+    comparison = compare(baseline, series) if baseline else None
     view = render_context(options, pages)
     append_job_summary(options, lambda: SERIES_FORMATS["markdown"](series, view, comparison))
     say(SERIES_FORMATS[options.output](series, view, comparison).rstrip("\n"))
     if options.report:
         kind = "json" if options.report.endswith(".json") else "markdown"
         write(Path(options.report), SERIES_FORMATS[kind](series, view, comparison))
-    if on_call.interrupted:
-        raise UsageError(f"interrupted: {len(series.results)} of {rounds.runs} runs took place, which is no verdict")
+    if checker.interrupted:
+        runs = f"{len(series.results)} of {series_options.runs} runs"
+        raise UsageError(f"interrupted: {runs} took place, which is no verdict")
     return series_exit_code(series, options.fail_on)
 
 
-def _check_reachable(least: int, rounds: SeriesOptions, runs: int | None) -> None:
-    """Raise UsageError for a gate that nothing can pass; `runs`: as the flag says."""
-    if rounds.until_healthy is None or rounds.max_runs >= least:
+def _check_reachable(min_runs: int, options: SeriesOptions, runs: int | None) -> None:
+    """Raise UsageError for a gate that no backend can pass; `runs`: the value of `--runs`."""
+    if options.until_healthy is None or options.max_runs >= min_runs:
         return
-    needed = (least - 1) * rounds.every
+    min_seconds = (min_runs - 1) * options.every
     advice = {
-        f"--runs {least} or more, or leave it out": runs is not None and runs < least,
-        f"--until-healthy {ceil(needed)}s or more, or a shorter --every": rounds.until_healthy < needed,
+        f"--runs {min_runs} or more, or leave it out": runs is not None and runs < min_runs,
+        f"--until-healthy {ceil(min_seconds)}s or more, or a shorter --every": options.until_healthy < min_seconds,
     }
     raise UsageError(
-        f"--until-healthy: healthy means {count(least, 'run')} in a row that pass, each identity among them, and "
-        f"there is room for {rounds.max_runs}: give {'; and '.join(words for words, helps in advice.items() if helps)}"
+        f"--until-healthy: healthy means {count(min_runs, 'run')} in a row that pass, each identity among them, and "
+        f"there is room for {options.max_runs}: give {'; and '.join(text for text, helps in advice.items() if helps)}"
     )
 
 
 def _series_options(options: argparse.Namespace) -> SeriesOptions:
-    """`--until-healthy` alone means as many runs as fit into it."""
-    rounds = SeriesOptions(arguments.MAX_RUNS, options.every, options.until_healthy)
-    return SeriesOptions(
-        rounds.max_runs if options.runs is None else options.runs, options.every, options.until_healthy
-    )
+    """`--until-healthy` without `--runs` means as many runs as fit into it."""
+    unlimited = SeriesOptions(arguments.MAX_RUNS, options.every, options.until_healthy)
+    return replace(unlimited, runs=unlimited.max_runs if options.runs is None else options.runs)
 
 
-def _show_progress(results: list[Result], total: int, left: float) -> None:
-    """One line that is rewritten on a terminal, a few lines in a log: reports go to stdout, this does not."""
-    if not sys.stderr.isatty():
-        if is_progress_due(results, total):
-            print(progress_line(results, total, left), file=sys.stderr, flush=True)
-    else:
-        print(
-            f"\r\x1b[K{progress_line(results, total, left)}", end="\n" if left == 0 else "", file=sys.stderr, flush=True
-        )
+def _show_progress(results: list[Result], total: int, seconds_left: float) -> None:
+    """Print progress on stderr: one line that is rewritten on a terminal, a few lines in a log."""
+    line = progress_line(results, total, seconds_left)
+    if sys.stderr.isatty():
+        print(f"\r\x1b[K{line}", end="\n" if seconds_left == 0 else "", file=sys.stderr, flush=True)
+    elif is_progress_due(results, total):
+        print(line, file=sys.stderr, flush=True)

@@ -1,4 +1,4 @@
-"""How a report is shown: with what it depends on beside its results, and where else it goes."""
+"""What a report depends on beside its results, and where else than stdout it goes."""
 
 import argparse
 import os
@@ -13,16 +13,19 @@ from exporter.report import RenderContext
 
 
 def render_context(options: argparse.Namespace, pages: str | None) -> RenderContext:
-    """A report of now. `pages`: the URL of a page of the runbook with `{name}` in it; None: the command shows it."""
+    """The context of a report that is shown now.
+
+    `pages`: the URL of a runbook page, with `{name}` in it; None: the report names the command `runbook`.
+    """
     view = RenderContext(Clock().wall(), options.fail_on)
     return view if pages is None else replace(view, runbook=pages)
 
 
 def append_job_summary(options: argparse.Namespace, markdown: Callable[[], str]) -> None:
-    """Append to the job summary, where GitHub runs us and names one."""
+    """Append the report to GitHub's job summary, if there is one."""
     path = os.environ.get("GITHUB_STEP_SUMMARY")
     if options.output == "github" and path:
         try:
             write(Path(path), markdown(), mode="a", flag="GITHUB_STEP_SUMMARY")
-        except UsageError as problem:
-            complain(problem)
+        except UsageError as error:
+            complain(error)

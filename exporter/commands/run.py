@@ -1,4 +1,4 @@
-"""`run`: probe on a schedule and serve the metrics; with `--config.check`, print the plan."""
+"""`run`: probes on a schedule and serves the metrics; with `--config.check`, prints the plan."""
 
 import argparse
 import asyncio
@@ -9,7 +9,7 @@ from contextlib import closing
 from functools import partial
 
 from exporter.commands.flag_files import history_path, listen_options, load_again, load_config, open_state
-from exporter.commands.stop_signals import early_hangups, stop_requested
+from exporter.commands.stop_signals import collect_early_hangups, stop_requested
 from exporter.commands.terminal import UsageError, say
 from exporter.daemon import Daemon, DaemonOptions
 from exporter.log import configure
@@ -22,7 +22,7 @@ _logger = logging.getLogger("exporter.main")
 
 def run(options: argparse.Namespace) -> int:
     """Probe until a signal; exit code 0. Raises UsageError for a config that cannot be used."""
-    early = early_hangups() if not options.config_check else []
+    hangups = collect_early_hangups() if not options.config_check else []
     listen = listen_options(options)
     loaded = load_config(options, options.shard)
     history_file = history_path(options, loaded.config)
@@ -35,7 +35,7 @@ def run(options: argparse.Namespace) -> int:
         for warning in loaded.warnings:
             _logger.warning("%s", warning)
         state = open_state(options, loaded.config)
-        wanted = DaemonOptions(
+        daemon_options = DaemonOptions(
             listen,
             startup_delay=options.startup_delay,
             timeout_offset=options.timeout_offset,
@@ -43,20 +43,20 @@ def run(options: argparse.Namespace) -> int:
             load=partial(load_again, options, loaded.config),
             lifecycle=options.lifecycle,
         )
-        return asyncio.run(_serve(loaded.plan, wanted, state, early))
+        return asyncio.run(_serve(loaded.plan, daemon_options, state, hangups))
 
 
-async def _serve(what: Plan, options: DaemonOptions, state: LedgerFile, early: list[int]) -> int:
-    asked = stop_requested()
-    daemon = Daemon(what, options, state=state)
+async def _serve(plan: Plan, options: DaemonOptions, state: LedgerFile, early_hangups: list[int]) -> int:
+    stop = stop_requested()
+    daemon = Daemon(plan, options, state=state)
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, daemon.reload)
-    if early:
+    if early_hangups:
         daemon.reload()
     try:
         await daemon.start()
-        await asked.wait()
-    except ListenError as problem:
-        raise UsageError(*problem.sentences) from None
+        await stop.wait()
+    except ListenError as error:
+        raise UsageError(*error.sentences) from None
     finally:
         await daemon.stop()
     return 0

@@ -1,6 +1,6 @@
-"""The words of the command line: commands, flags, defaults, and the sentences about wrong ones.
+"""Parses the command line: commands, flags, defaults, and the errors about wrong ones.
 
-Rule 1: knows names and types of flags, and nothing of what the commands do: `commands` looks that up by `command`.
+Rule 1: this module knows names and types of flags and nothing of what a command does; `commands` runs it by its name.
 """
 
 import argparse
@@ -24,7 +24,7 @@ CHECK_CODES: Final = (
 
 
 def _file(text: str) -> str:
-    """A path. Text that is empty, as of a variable that is not set, would pass for a flag that is not given."""
+    """A path; refuses empty text, as of an unset variable, which would look like a flag that is not given."""
     if not text:
         raise argparse.ArgumentTypeError("is empty: name a file, or leave the flag out")
     return text
@@ -34,24 +34,24 @@ FILE_ARGUMENT: Final[Mapping[str, Any]] = {"type": _file, "metavar": "FILE"}
 
 
 def parser() -> argparse.ArgumentParser:
-    """The parser of the whole command line; the name of the command stands in `command`."""
-    words = argparse.ArgumentParser(
+    """The parser of the whole command line; `command` is the name of the command."""
+    root = argparse.ArgumentParser(
         prog="ws-factory-exporter",
-        description="Probes WebSocket backends as a test user and tells Prometheus.",
+        description="Probes WebSocket backends as a test user and exposes the results to Prometheus.",
         allow_abbrev=False,
     )
-    words.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
-    commands = words.add_subparsers(required=True, dest="command", metavar="COMMAND")
+    root.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    commands = root.add_subparsers(required=True, dest="command", metavar="COMMAND")
     _add_run(commands.add_parser("run", help="probe on a schedule and serve /metrics", allow_abbrev=False))
     _add_check(commands.add_parser("check", help="one session now, explained; for people on call", allow_abbrev=False))
-    _add_healthcheck(commands.add_parser("healthcheck", help="whether an exporter is well", allow_abbrev=False))
+    _add_healthcheck(commands.add_parser("healthcheck", help="ask an exporter for its health", allow_abbrev=False))
     _add_demo(commands.add_parser("demo", help="stand-in and exporter, nothing else needed", allow_abbrev=False))
     _add_standin(commands.add_parser("standin", help="the stand-in backend alone", allow_abbrev=False))
     _add_assets(
         commands.add_parser("assets", help="write the rules, examples, dashboards and runbook", allow_abbrev=False)
     )
     _add_runbook(commands.add_parser("runbook", help="show a page of the runbook", allow_abbrev=False))
-    return words
+    return root
 
 
 def _add_run(parser: argparse.ArgumentParser) -> None:
@@ -67,7 +67,7 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
         "--config.check",
         dest="config_check",
         action="store_true",
-        help="say every mistake, or print the plan; then exit",
+        help="print every error in the config, or the plan; then exit",
     )
     _add_web(parser)
     add("--log.level", dest="log_level", choices=list(LEVELS), default="info", help="default: %(default)s")
@@ -76,13 +76,13 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
         "--state.file",
         dest="state_file",
         **FILE_ARGUMENT,
-        help="keeps the ledger of slots over restarts; shared by all here",
+        help="keeps the ledger of slots over restarts; all exporters and checks on this machine share it",
     )
     add(
         "--history.file",
         dest="history_file",
         **FILE_ARGUMENT,
-        help="keeps the last results and failures over restarts; one exporter's alone",
+        help="keeps the last results and failures over restarts; for one exporter only",
     )
     add(
         "--startup.delay",
@@ -90,7 +90,7 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
         type=_seconds,
         default="15s",
         metavar="DURATION",
-        help="wait so long, and for a scrape (60s at most), before the first session; default: %(default)s; 0s: now",
+        help="wait this long, and for a scrape (60s at most), before the first session; default: %(default)s; 0s: now",
     )
     add(
         "--timeout-offset",
@@ -98,7 +98,7 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
         type=_seconds,
         default="500ms",
         metavar="DURATION",
-        help="answer /probe so long before the scrape that asks for it gives up; default: %(default)s",
+        help="answer /probe this long before the timeout of its scrape; default: %(default)s",
     )
     add(
         "--shard",
@@ -109,7 +109,7 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_web(parser: argparse.ArgumentParser) -> None:
-    """The names and meanings of the exporter-toolkit and of the blackbox exporter."""
+    """Flags with the names and meanings of the exporter-toolkit and of the blackbox exporter."""
     add = parser.add_argument
     add(
         "--web.listen-address",
@@ -130,22 +130,32 @@ def _add_web(parser: argparse.ArgumentParser) -> None:
         **FILE_ARGUMENT,
         help="TLS, users, headers, rate limit; default: none",
     )
-    add("--web.external-url", dest="external", metavar="URL", help="under which others reach us; default: none")
+    add(
+        "--web.external-url",
+        dest="external",
+        metavar="URL",
+        help="under which others reach the exporter; default: none",
+    )
     add(
         "--web.allowed-host",
         dest="allowed",
         action="append",
         default=[],
         metavar="HOST",
-        help="whose pages may reload or check, beside those of the addresses and the external URL; may be repeated",
+        help="host whose pages may reload or check, beside the addresses and the external URL; may be repeated",
     )
-    add("--web.route-prefix", dest="prefix", metavar="PATH", help="of all paths; default: the path of the external URL")
-    add("--web.telemetry-path", dest="telemetry", metavar="PATH", help="of the metrics; default: /metrics")
+    add(
+        "--web.route-prefix",
+        dest="prefix",
+        metavar="PATH",
+        help="prefix of all paths; default: the path of the external URL",
+    )
+    add("--web.telemetry-path", dest="telemetry", metavar="PATH", help="path of the metrics; default: /metrics")
     add(
         "--web.enable-lifecycle",
         dest="lifecycle",
         action="store_true",
-        help="let POST /-/reload load the config again; SIGHUP does in any case",
+        help="allow POST /-/reload to load the config again; SIGHUP always does",
     )
 
 
@@ -154,7 +164,7 @@ def _add_check(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--target", metavar="NAME", help="a target of the config; default: one session of each")
     add("--url", metavar="URL", help="probe this ws:// or wss:// URL instead, without config, token or message")
-    add("--profile", metavar="NAME", help="how --url is spoken to: echo sends a message and expects it back")
+    add("--profile", metavar="NAME", help="profile of --url: echo sends a message and expects it back")
     add(
         "--config.file",
         dest="config_file",
@@ -166,7 +176,7 @@ def _add_check(parser: argparse.ArgumentParser) -> None:
         "--from",
         dest="source",
         metavar="URL",
-        help="ask the exporter that runs there, for example http://exporter:11011",
+        help="ask the exporter at this URL, for example http://exporter:11011",
     )
     _add_http_config(parser)
     add(
@@ -175,32 +185,42 @@ def _add_check(parser: argparse.ArgumentParser) -> None:
         **FILE_ARGUMENT,
         help="the ledger that the exporter on this machine keeps",
     )
-    add("--probe", choices=[probe.value for probe in Probe], help="how deep; default: as deep as the profile goes")
-    add("--identity", metavar="ALIAS", help="speak as this one; default: the first with a slot to spare")
+    add(
+        "--probe",
+        choices=[probe.value for probe in Probe],
+        help="deepest probe of the session; default: the deepest of the profile",
+    )
+    add("--identity", metavar="ALIAS", help="identity of the session; default: the first with a slot to spare")
     add(
         "--send-token",
         action="store_true",
-        help="send a token that rests after rejections too; one more in a row may open a breaker of the backend",
+        help="send a token even while it rests after rejections; one more may open a breaker of the backend",
     )
     add("--output", choices=list(FORMATS), default="text", help="default: %(default)s")
     add("--fail-on", choices=["warning", "critical"], default="warning", help="default: %(default)s")
     add("--runs", type=_count, metavar="N", help="a series of sessions, each as the next identity")
-    add("--every", type=_positive, default="20s", metavar="DURATION", help="between two of them; default: %(default)s")
+    add(
+        "--every",
+        type=_positive,
+        default="20s",
+        metavar="DURATION",
+        help="time between two sessions of a series; default: %(default)s",
+    )
     add(
         "--until-healthy",
         type=_positive,
         metavar="DURATION",
-        help="stop when three in a row passed, each identity among them; give up after this",
+        help="stop when three in a row have passed, each identity among them; give up after this time",
     )
-    add("--report", **FILE_ARGUMENT, help="write the series there too: .json, else Markdown")
+    add("--report", **FILE_ARGUMENT, help="also write the series to this file: JSON if it ends in .json, else Markdown")
     add("--compare", **FILE_ARGUMENT, help="an earlier report in JSON to compare the series with")
 
 
 def _add_healthcheck(parser: argparse.ArgumentParser) -> None:
-    parser.description = "Asks /-/healthy of an exporter: exit code 0 if it is well, 1 with a sentence if not."
+    parser.description = "Asks /-/healthy of an exporter: exit code 0 if it is healthy, 1 with the reason if not."
     parser.epilog = (
-        "With --web.config.file, the exporter asks of this command what it asks of all; certificates are always "
-        "verified."
+        "An exporter with --web.config.file requires user, password or client certificate of this command too; its "
+        "certificate is always verified."
     )
     add = parser.add_argument
     add(
@@ -216,7 +236,7 @@ def _add_http_config(parser: argparse.ArgumentParser) -> None:
         "--http.config.file",
         dest="http_config",
         **FILE_ARGUMENT,
-        help="how it is asked: user and password, CA, client certificate; in the format of promtool",
+        help="file with user and password, CA and client certificate for it, in the format of promtool",
     )
 
 
@@ -224,13 +244,13 @@ def _add_demo(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--fault", action="append", default=[], metavar="NAME[:KEY=VALUE,…]", help="what the stand-in does wrong"
     )
-    parser.add_argument("--port", type=_port, default=11011, help="of the exporter; default: %(default)s, 0: any")
+    parser.add_argument("--port", type=_port, default=11011, help="port of the exporter; default: %(default)s, 0: any")
 
 
 def _add_standin(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--fault", action="append", default=[], metavar="NAME[:KEY=VALUE,…]", help="what it does wrong")
     for flag, what in {"--port": "ws", "--tls-port": "wss", "--control-port": "the control endpoint"}.items():
-        parser.add_argument(flag, type=_port, default=0, help=f"of {what}; default: any free one")
+        parser.add_argument(flag, type=_port, default=0, help=f"port of {what}; default: any free one")
 
 
 def _add_assets(parser: argparse.ArgumentParser) -> None:
@@ -239,7 +259,7 @@ def _add_assets(parser: argparse.ArgumentParser) -> None:
         "Grafana dashboard and the runbook of this version into a folder, and fills in the URLs of your site."
     )
     add = parser.add_argument
-    add("--to", type=_file, required=True, metavar="DIR", help="the folder; it is made if it is not there")
+    add("--to", type=_file, required=True, metavar="DIR", help="the folder; created if it does not exist")
     add(
         "--runbook-url",
         type=_link,
@@ -257,81 +277,81 @@ def _add_assets(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_runbook(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("name", nargs="?", metavar="NAME", help="of an alert, or README; default: list the names")
+    parser.add_argument("name", nargs="?", metavar="NAME", help="name of an alert, or README; default: list the names")
 
 
 def _link(text: str) -> str:
     try:
         return link_url(text)
-    except ValueError as problem:
-        raise argparse.ArgumentTypeError(str(problem)) from None
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _port(text: str) -> int:
-    if not _is_figure(text) or int(text) > 65_535:  # noqa: PLR2004 - RFC 9293 section 3.1: sixteen bits
+    if not _is_number(text) or int(text) > 65_535:  # noqa: PLR2004 - RFC 9293 section 3.1: sixteen bits
         raise argparse.ArgumentTypeError("must be 0 (any free one) to 65535")
     return int(text)
 
 
 def _shard(text: str) -> Shard:
     index, slash, count = text.partition("/")
-    if not slash or not _is_figure(index) or not _is_figure(count) or not int(index) < int(count) <= MAX_SHARDS:
+    if not slash or not _is_number(index) or not _is_number(count) or not int(index) < int(count) <= MAX_SHARDS:
         raise argparse.ArgumentTypeError(f"must be I/N, from 0/N to N-1/N, with N at most {MAX_SHARDS}: 0/3, 1/3, 2/3")
     return Shard(int(index), int(count))
 
 
-def _is_figure(text: str) -> bool:
+def _is_number(text: str) -> bool:
     return text.isascii() and text.isdecimal()
 
 
 def find_useless_flag(options: argparse.Namespace) -> str | None:
-    """A sentence about a flag of `check` that would have no effect, since somebody relies on it; None: all have one."""
+    """The error about a flag of `check` that would have no effect; None: all have one."""
     series = {"--runs": options.runs, "--until-healthy": options.until_healthy}
-    told = {"--report": options.report, "--compare": options.compare}
-    somebody = {"--identity": options.identity, "--send-token": options.send_token or None}
-    named = {"--target": options.target, "--from": options.source, **somebody}
+    outputs = {"--report": options.report, "--compare": options.compare}
+    speaker = {"--identity": options.identity, "--send-token": options.send_token or None}
+    config_flags = {"--target": options.target, "--from": options.source, **speaker}
     excluded = (
         (
             "--from",
             options.source,
-            {**series, **told, **somebody},
-            "the exporter there runs one session, as whom it can",
+            {**series, **outputs, **speaker},
+            "the remote exporter runs a single session and picks the identity itself",
         ),
-        ("--url", options.url, named, "a URL alone is one target, without identity or token"),
+        ("--url", options.url, config_flags, "a URL alone is one target, without identity or token"),
     )
     for main, given, others, why in excluded:
         for flag, value in others.items() if given else ():
             if value is not None:
-                return f"{flag}: not together with {main}: {why}"
+                return f"{flag}: cannot be combined with {main}: {why}"
     needs = (
-        ("--http.config.file", options.http_config, options.source, "--from: it says how another exporter is asked"),
+        ("--http.config.file", options.http_config, options.source, "--from: it says how to reach another exporter"),
         ("--profile", options.profile, options.url, "--url: a target of the config names its profile itself"),
         ("--from", options.source, options.target, "--target: the exporter there checks one target at a time"),
     )
     for flag, given, needed, what in needs:
         if given is not None and needed is None:
             return f"{flag}: needs {what}"
-    for flag, value in told.items() if set(series.values()) == {None} else ():
+    for flag, value in outputs.items() if set(series.values()) == {None} else ():
         if value is not None:
             return f"{flag}: needs a series: add --runs or --until-healthy"
     return None
 
 
 def _count(text: str) -> int:
-    if not _is_figure(text) or not 1 <= int(text) <= MAX_RUNS:
+    if not _is_number(text) or not 1 <= int(text) <= MAX_RUNS:
         raise argparse.ArgumentTypeError(f"must be 1 to {MAX_RUNS}")
     return int(text)
 
 
 def _positive(text: str) -> float:
-    figure = _seconds(text)
-    if figure == 0:
+    value = _seconds(text)
+    if value == 0:
         raise argparse.ArgumentTypeError("must be more than 0s")
-    return figure
+    return value
 
 
 def _seconds(text: str) -> float:
     try:
         return seconds(text)
-    except ValueError as problem:
-        raise argparse.ArgumentTypeError(str(problem)) from None
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None

@@ -137,7 +137,7 @@ async def test_a_url_alone_is_opened_and_closed(standin):
         (("--url=ws://user:hunter22@a.example.com/",), "--url: must not hold credentials"),
         (("--url=ws://a.example.com/", "--profile=factory"), "factory logs in with a token"),
         (("--url=ws://a.example.com/", "--profile=chat"), "--profile: is not built in; --url takes echo"),
-        (("--url=ws://a.example.com/", "--target=x"), "--target: not together with --url"),
+        (("--url=ws://a.example.com/", "--target=x"), "--target: cannot be combined with --url"),
         (("--profile=echo",), "--profile: needs --url"),
         (("--from=http://127.0.0.1:1",), "--from: needs --target"),
     ],

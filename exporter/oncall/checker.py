@@ -28,7 +28,7 @@ from exporter.state import LedgerFile
 
 REFUSAL_TEXTS: Final = {
     Holdup.BUSY: "the identity has a connection open at this moment; ask again in a few seconds",
-    Holdup.VERDICT: "the backend has not answered yet to another login of ours; ask again in a few seconds",
+    Holdup.VERDICT: "the backend has not yet answered another login of the exporter; ask again in a few seconds",
     Holdup.RATE: "the host is at its max_connects_per_minute; wait: any connect counts there",
     Holdup.ENDPOINT: "this URL answered that it gets too many connects, and rests; wait: any connect counts there",
     Holdup.MEMORY: "which slots were held before the start is not known yet; wait until it is",

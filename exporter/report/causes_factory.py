@@ -81,8 +81,7 @@ WELCOME_CAUSES: Final = (
     ),
     _factory(
         FactoryReason.FROZEN_TIME,
-        "The welcome tells the very server time that it told 2 s ago or longer: a canned answer, or a clock that "
-        "stands still.",
+        "The welcome repeats the server time of one 2 s ago or longer: a canned answer, or a clock that stands still.",
         "Look for a cache or mock in front of the backend, then at the clock of its instances.",
     ),
     _factory(

@@ -178,7 +178,7 @@ CONDITIONAL_TEXTS: Final[Mapping[str, tuple[tuple[SituationFact, ...], str]]] = 
         (SituationFact.BREAKER,),
         " If it comes and goes, a circuit breaker before the login opens and shuts.",
     ),
-    "auth_500": ((SituationFact.BREAKER,), " An auth service that answers 500 is told as a refusal, too."),
+    "auth_500": ((SituationFact.BREAKER,), " The backend reports a 500 of its auth service as a refusal, too."),
     "fields": ((SituationFact.FIELDS,), ", with the fields {field_names}"),
     "besides": ((SituationFact.HEARD,), " (other messages came: {came})"),
     "heard": ((SituationFact.HEARD,), " after other messages ({came})"),

@@ -67,7 +67,7 @@ def _sentence(report: CheckReport) -> str:
         gravest = max(report.results, key=lambda result: STATUS_SEVERITY_ORDER.index(status_of(result)))
         parts += [cause(gravest), explain(gravest, report.context).sentence]
     if len(report.results) > 1:
-        parts.append(f"({count(len(report.results), 'session')}, the gravest told)")
+        parts.append(f"({count(len(report.results), 'session')}, the gravest shown)")
     refusal = refusal_explanation(report)
     if refusal is not None:
         parts.append(refusal.sentence)

@@ -167,7 +167,7 @@ WRONG = {
     "report of no series": (("--report=x.md",), "--report: needs a series"),
     "compare without a series": (("--compare=x.json",), "--compare: needs a series"),
     "runs elsewhere": (("--from=http://127.0.0.1:1", "--runs=3"), "--runs: cannot be combined with --from"),
-    "identity elsewhere": (("--from=http://127.0.0.1:1", "--identity=pool-001"), "--identity: not together"),
+    "identity elsewhere": (("--from=http://127.0.0.1:1", "--identity=pool-001"), "--identity: cannot be combined"),
     "from a file": (("--from=file:///etc/hostname",), "must be the URL of an exporter"),
     "from a name": (("--from=exporter:11011",), "must be the URL of an exporter"),
     "missing config": (("--config.file=nowhere.yml",), "--config.file: nowhere.yml does not exist"),

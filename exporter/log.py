@@ -1,15 +1,15 @@
-"""Lines on stderr, logfmt or JSON; and what must never stand in one.
+"""Lines on stderr, in logfmt or JSON, without secrets.
 
 Rule 1: any package logs by the standard library: `logging.getLogger(__name__).info("words", extra={"keys": {…}})`.
-Rule 2: a line is one line: control characters are escaped, whoever wrote them.
-Rule 3: nothing secret is given to a logger; `redacted` is the second line of defence, and sees every line whole.
-Rule 4: the event loop never waits for stderr: lines go through a bounded queue to a thread, which takes them in
-batches; what does not fit is counted and dropped.
-Rule 5: the line of a session is the one that comes all the time: it is of words of ours, and goes to the writer without
-a record of `logging`.
+Rule 2: an event is one line: control characters are escaped, wherever they come from.
+Rule 3: callers pass no secret to a logger; `redact` is the second line of defence, and sees every whole line.
+Rule 4: the event loop never waits for stderr: lines go through a bounded queue to a thread, which writes them in
+batches; lines that do not fit are dropped and counted.
+Rule 5: the line of a session is by far the most frequent, and made of our own words: it goes to the writer without a
+record of `logging`.
 
-Order: `time level source msg`, then the keys of the caller. A value that is not there is `-` in logfmt and null in
-JSON; a mapping is flattened in logfmt (`phases` → `phase_reply=0.051`) and an object in JSON.
+Order: `time level source msg`, then the keys of the caller. A missing value is `-` in logfmt and null in JSON; a
+mapping is flattened in logfmt (`phases` → `phase_reply=0.051`) and an object in JSON.
 """
 
 import atexit
@@ -40,18 +40,17 @@ LIBRARY_LEVELS: Final = {
     "asyncio": logging.WARNING,
     "apscheduler": logging.ERROR,
 }
-"""Lowest levels of foreign loggers, whatever the level: at debug `websockets` prints the Authorization header and every
-frame in clear; `aiohttp.server` writes a traceback for whatever a port scanner sends, and `web` logs our own faults;
-`apscheduler` warns of what we count ourselves."""
+"""Lowest levels of foreign loggers, whatever level is set: at debug `websockets` prints the Authorization header and
+every frame in clear; `aiohttp.server` writes a traceback for whatever a port scanner sends, and `web` logs our own
+errors; `apscheduler` warns of missed runs, which we count."""
 
 MAX_QUEUED_LINES: Final = 10_000
 BATCH_SECONDS: Final = 0.05
-"""Seconds that lines gather before the next batch: waking the writer for each costs more than the line itself, most of
-it by the two threads' taking Python's lock from each other."""
+"""Seconds between two batches: waking the writer for each line costs more than the line itself, because the two threads
+then contend for Python's lock."""
 
 UNUSED_RECORD_FIELDS: Final = ("_srcfile", "logThreads", "logProcesses", "logMultiprocessing")
-"""Switches of `logging` for what a record tells of its caller, and no line of ours holds (Python, "Logging HOWTO",
-section Optimization)."""
+"""Switches of `logging` for fields of a record that no line holds (Python, "Logging HOWTO", section Optimization)."""
 
 MAX_VALUE_CHARACTERS: Final = 16_384
 FIRST_KEYS: Final = ("time", "level", "source", "msg")
@@ -60,7 +59,7 @@ LITERALS: Final = {None: "-", True: "true", False: "false"}
 UNQUOTED_TYPES: Final = frozenset(
     {int, float, FactoryReason, Impairment, Initiator, Phase, Probe, Reason, TlsVerify, Verdict}
 )
-"""Types whose values are written as they are: figures and closed words hold nothing that could end a value."""
+"""Types whose values need no quotes: numbers, and words of closed lists."""
 PROBES: Final = tuple(Probe)
 
 SECRETS: Final = re.compile(
@@ -87,84 +86,84 @@ SECRET_SIGNS: Final = (
     "ewo",
     "zxlk",
 )
-"""No match of `SECRETS` is without one of these: most lines have none, and are done in a microsecond."""
+"""Every match of `SECRETS` contains one of these; most lines contain none, which a microsecond shows."""
 SECRET_PLACEHOLDER: Final = "<secret>"  # noqa: S105 - shown instead of one
 URL: Final = re.compile(
     r"\b(?P<scheme>(?:wss?|https?)://)(?:[^\s/?#\"'\\<>@]*@)?(?P<host>[^\s/?#\"'\\<>@]*)(?P<path>/[^\s?#\"'\\<>]*)?",
     re.IGNORECASE,
 )
-"""What may stand in front of a query: user and password, and a path with a key in it."""
+"""The part of a URL before the query: it may hold a user, a password, and a key in the path."""
 
 _logger: Final = logging.getLogger(__name__)
 
 
-def redacted(line: str) -> str:
-    """The line without what looks like a token, a password or an Authorization value."""
+def redact(line: str) -> str:
+    """Return the line without anything that looks like a token, a password or an Authorization value."""
     lower = line.lower()
-    line = SECRETS.sub(_hidden, line) if any(sign in lower for sign in SECRET_SIGNS) else line
-    return URL.sub(_public, line) if "://" in line else line
+    line = SECRETS.sub(_hide, line) if any(sign in lower for sign in SECRET_SIGNS) else line
+    return URL.sub(_without_credentials, line) if "://" in line else line
 
 
-def _hidden(found: re.Match[str]) -> str:
-    return f"{found['name']}{found['mid']}{SECRET_PLACEHOLDER}" if found["name"] else SECRET_PLACEHOLDER
+def _hide(match: re.Match[str]) -> str:
+    return f"{match['name']}{match['mid']}{SECRET_PLACEHOLDER}" if match["name"] else SECRET_PLACEHOLDER
 
 
-def _public(found: re.Match[str]) -> str:
-    return f"{found['scheme']}{found['host']}{public_path(found['path'] or '')}"
+def _without_credentials(match: re.Match[str]) -> str:
+    return f"{match['scheme']}{match['host']}{public_path(match['path'] or '')}"
 
 
-def printable(line: str) -> str:
-    """The line with everything escaped that moves a terminal, breaks a line, turns text around or is no character."""
+def escape_unprintable(line: str) -> str:
+    """Return the line with control characters, line breaks, bidirectional marks and lone surrogates escaped."""
     if line.isprintable():
         return line
     return "".join(char if char.isprintable() else f"\\u{ord(char):04x}" for char in line)
 
 
 class LineFormatter(logging.Formatter):
-    """A record as one line, logfmt or JSON."""
+    """Renders a record as one line of logfmt or JSON."""
 
     def __init__(self, form: Literal["logfmt", "json"]) -> None:
         super().__init__()
         self._render: Callable[[dict[str, Any]], str] = _json if form == "json" else _logfmt
 
     def format(self, record: logging.LogRecord) -> str:
-        """The line: rendered, redacted, and free of control characters."""
+        """Return the line, redacted and free of control characters."""
         keys = getattr(record, "keys", None)
-        event = {_key(str(key)): value for key, value in keys.items()} if keys else {}
+        event = {_safe_key(str(key)): value for key, value in keys.items()} if keys else {}
         if record.exc_info:
-            event["exception"] = redacted(self.formatException(record.exc_info))[-MAX_VALUE_CHARACTERS:]
-        return self.line(record.created, record.levelno, record.name, record.getMessage(), event)
+            event["exception"] = redact(self.formatException(record.exc_info))[-MAX_VALUE_CHARACTERS:]
+        return self.render(record.created, record.levelno, record.name, record.getMessage(), event)
 
-    def line(self, at: float, level: int, logger: str, msg: str, event: dict[str, Any]) -> str:
-        """The line of an event whose keys can stand in one; `at`: unix seconds."""
-        whole = int(at)
+    def render(self, at: float, level: int, logger: str, msg: str, event: dict[str, Any]) -> str:
+        """Return the line of an event whose keys are safe; `at`: unix seconds."""
+        second = int(at)
         head = {
-            "time": f"{_second(whole)}.{int(at * 1000) - whole * 1000:03d}Z",
+            "time": f"{_format_second(second)}.{int(at * 1000) - second * 1000:03d}Z",
             "level": LEVEL_NAMES.get(level, "error" if level > logging.WARNING else "debug"),
             "source": logger.removeprefix("exporter."),
             "msg": msg[:MAX_VALUE_CHARACTERS],
         }
-        return printable(redacted(self._render(head | event)))
+        return escape_unprintable(redact(self._render(head | event)))
 
 
 @lru_cache(maxsize=2)
-def _second(moment: int) -> str:
+def _format_second(moment: int) -> str:
     return f"{datetime.fromtimestamp(moment, UTC):%Y-%m-%dT%H:%M:%S}"
 
 
 @lru_cache(maxsize=1024)
-def _key(name: str) -> str:
-    """The key as it can stand in a line: breaking none, hiding none of ours."""
+def _safe_key(name: str) -> str:
+    """Return a key that neither breaks a line nor hides one of `FIRST_KEYS`."""
     safe = re.sub(r"[\s=\"\x00-\x1f]", "_", name)
     return f"{safe}_" if safe in FIRST_KEYS else safe
 
 
 def _json(event: dict[str, Any]) -> str:
-    return json.dumps({key: _plain(value) for key, value in event.items()})
+    return json.dumps({key: _json_value(value) for key, value in event.items()})
 
 
-def _plain(value: Any) -> Any:
-    """The value as JSON knows it; what JSON does not know, as text."""
+def _json_value(value: Any) -> Any:
+    """Return the value as JSON can hold it, else as text."""
     if isinstance(value, str):
         return value.value if isinstance(value, Enum) else value[:MAX_VALUE_CHARACTERS]
     if value is None or isinstance(value, int):
@@ -172,39 +171,39 @@ def _plain(value: Any) -> Any:
     if isinstance(value, float):
         return value if isfinite(value) else str(value)
     if isinstance(value, dict):
-        return {_key(str(key)): _plain(inner) for key, inner in value.items()}
+        return {_safe_key(str(key)): _json_value(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(inner) for inner in value]
+        return [_json_value(inner) for inner in value]
     return str(value)[:MAX_VALUE_CHARACTERS]
 
 
 def _logfmt(event: dict[str, Any]) -> str:
     flat: dict[str, Any] = {}
     for key, value in event.items():
-        _put(flat, key, value)
+        _flatten(flat, key, value)
     return " ".join([f"{key}={value}" for key, value in flat.items()])
 
 
-def _put(flat: dict[str, Any], key: str, value: Any) -> None:
-    """Put a value into a flat line: a dash if there is none; of a mapping, each by a key of its own."""
+def _flatten(flat: dict[str, Any], key: str, value: Any) -> None:
+    """Add a value to a flat line: a dash for None, and one key for each value of a mapping."""
     if type(value) in UNQUOTED_TYPES:
         flat[key] = value
     elif isinstance(value, str):
-        flat[key] = _quoted(value)
+        flat[key] = _quote(value)
     elif value is None or isinstance(value, bool):
         flat[key] = LITERALS[value]
     elif isinstance(value, dict):
         group = key.removesuffix("s")
-        for inner, held in value.items():
-            _put(flat, _key(f"{group}_{inner}"), held)
+        for inner_key, inner in value.items():
+            _flatten(flat, _safe_key(f"{group}_{inner_key}"), inner)
     elif isinstance(value, list | tuple):
-        flat[key] = _quoted(",".join([str(_plain(inner)) for inner in value]))
+        flat[key] = _quote(",".join([str(_json_value(inner)) for inner in value]))
     else:
-        flat[key] = _quoted(str(value))
+        flat[key] = _quote(str(value))
 
 
-def _quoted(text: str) -> str:
-    """A value of logfmt: between quotes if it holds what could end it."""
+def _quote(text: str) -> str:
+    """Return a value of logfmt, in quotes if it holds a character that could end it."""
     text = text[:MAX_VALUE_CHARACTERS]
     if text.isalnum():
         return text
@@ -215,35 +214,35 @@ def _quoted(text: str) -> str:
 
 
 class LineWriter:
-    """A thread that writes lines to a stream, from a bounded queue; `close` it."""
+    """A thread that writes lines from a bounded queue to a stream, until `close`."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
         self._lines: deque[str] = deque()
-        self._some, self._closing = threading.Event(), threading.Event()
+        self._lines_ready, self._closing = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, name="log", daemon=True)
         self._thread.start()
         self.dropped = 0
 
     def put(self, line: str) -> None:
-        """Have a line written, or count it as dropped; never waits."""
+        """Queue a line, or count it as dropped; never waits."""
         if len(self._lines) >= MAX_QUEUED_LINES:
             self.dropped += 1
             return
         self._lines.append(line)
-        if not self._some.is_set():
-            self._some.set()
+        if not self._lines_ready.is_set():
+            self._lines_ready.set()
 
-    def close(self, patience: float) -> None:
-        """Write what is queued, for at most `patience` seconds."""
+    def close(self, timeout_seconds: float) -> None:
+        """Write the queued lines, within `timeout_seconds`."""
         self._closing.set()
-        self._some.set()
-        self._thread.join(patience)
+        self._lines_ready.set()
+        self._thread.join(timeout_seconds)
 
     def _run(self) -> None:
         while not self._closing.is_set() or self._lines:
-            self._some.wait()
-            self._some.clear()
+            self._lines_ready.wait()
+            self._lines_ready.clear()
             self._write([self._lines.popleft() for _ in range(len(self._lines))])
             self._closing.wait(BATCH_SECONDS)
 
@@ -255,50 +254,50 @@ class LineWriter:
             self._stream.write("".join([f"{line}\n" for line in lines]))
             self._stream.flush()
         except (OSError, ValueError):
-            return  # a stream that is gone is no reason to stop probing
+            return  # a closed stream is no reason to stop probing
 
 
 class _QueueingHandler(logging.Handler):
-    def __init__(self, writer: LineWriter, lines: LineFormatter) -> None:
+    def __init__(self, writer: LineWriter, formatter: LineFormatter) -> None:
         super().__init__()
         self._writer = writer
-        self._lines = lines
+        self._formatter = formatter
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
-            self._writer.put(self._lines.format(record))
+            self._writer.put(self._formatter.format(record))
         except Exception:  # noqa: BLE001 - a line that cannot be made must not end a session
             self._writer.put(f"level=error source=log msg=unprintable logger={record.name}")
 
-    def session(self, level: int, event: dict[str, Any]) -> None:
-        self._writer.put(self._lines.line(time.time(), level, _logger.name, "session", event))
+    def log_session(self, level: int, event: dict[str, Any]) -> None:
+        self._writer.put(self._formatter.render(time.time(), level, _logger.name, "session", event))
 
 
 class LogSetup:
-    """Logging as it is set up; `close` writes what is queued and takes it down."""
+    """The installed logging; `close` restores what was before."""
 
     def __init__(self, level: str, form: Literal["logfmt", "json"], stream: TextIO) -> None:
         self._writer = LineWriter(stream)
-        self._outlet = _QueueingHandler(self._writer, LineFormatter(form))
+        self._handler = _QueueingHandler(self._writer, LineFormatter(form))
         self._switches = {name: getattr(logging, name) for name in UNUSED_RECORD_FIELDS}
         for name in UNUSED_RECORD_FIELDS:
             setattr(logging, name, None)
         self._levels = {name: logging.getLogger(name).level for name in ("", "exporter", *LIBRARY_LEVELS)}
         for name, lowest in {**LIBRARY_LEVELS, "": logging.WARNING, "exporter": LEVELS[level]}.items():
             logging.getLogger(name).setLevel(lowest)
-        logging.getLogger().addHandler(self._outlet)
+        logging.getLogger().addHandler(self._handler)
         atexit.register(self.close)
 
-    def close(self, patience: float = 1.0) -> None:
-        """Write what is queued, for at most `patience` seconds. A second call does nothing."""
+    def close(self, timeout_seconds: float = 1.0) -> None:
+        """Write the queued lines, within `timeout_seconds`. A second call does nothing."""
         atexit.unregister(self.close)
-        if self._outlet in logging.getLogger().handlers:
-            logging.getLogger().removeHandler(self._outlet)
+        if self._handler in logging.getLogger().handlers:
+            logging.getLogger().removeHandler(self._handler)
             for name, switch in self._switches.items():
                 setattr(logging, name, switch)
             for name, level in self._levels.items():
                 logging.getLogger(name).setLevel(level)
-            self._writer.close(patience)
+            self._writer.close(timeout_seconds)
 
 
 def configure(
@@ -306,18 +305,18 @@ def configure(
     form: Literal["logfmt", "json"] = "logfmt",
     stream: TextIO | None = None,
 ) -> LogSetup:
-    """Set up logging: ours from `level` on, everybody else's from warning on. To `stream`, or stderr."""
+    """Install logging to `stream`, or stderr: our lines from `level` on, those of libraries from warning on."""
     return LogSetup(level, form, stream or sys.stderr)
 
 
-def session_line(result: Result) -> dict[str, object]:
-    """The keys of a session's line, in the order that is promised; durations in seconds.
+def session_fields(result: Result) -> dict[str, object]:
+    """Return the keys of a session's line, in a fixed order; durations are in seconds.
 
-    After the promised ones, when there is something to say: `failed_phase`, `http_status`, `tls_verify`, `impairment`,
+    Keys that are present only with a value: `failed_phase`, `http_status`, `tls_verify`, `impairment`,
     `void`, and for a name with several addresses the `address` that was tried.
     """
     close = result.close
-    line: dict[str, object] = {
+    fields: dict[str, object] = {
         "target": result.target,
         "identity": result.identity,
         "run": result.run,
@@ -339,15 +338,15 @@ def session_line(result: Result) -> dict[str, object]:
         "void": result.void or None,
         "address": result.evidence.address if (result.evidence.addresses or 1) > 1 else None,
     }
-    return line | {key: value for key, value in extras.items() if value is not None}
+    return fields | {key: value for key, value in extras.items() if value is not None}
 
 
-def session(result: Result) -> None:
-    """Log one finished session: info if nothing failed, else a warning."""
-    wrong = result.failed or result.void or result.impairment is not None
-    level = logging.WARNING if wrong else logging.INFO
+def log_session(result: Result) -> None:
+    """Log a finished session: at info if nothing failed, else as a warning."""
+    is_noteworthy = result.failed or result.void or result.impairment is not None
+    level = logging.WARNING if is_noteworthy else logging.INFO
     if not _logger.isEnabledFor(level):
         return
-    for outlet in logging.getLogger().handlers:
-        if isinstance(outlet, _QueueingHandler):
-            outlet.session(level, session_line(result))
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, _QueueingHandler):
+            handler.log_session(level, session_fields(result))

@@ -331,8 +331,8 @@ class Prober:
 
     async def _context(self, target: Target) -> ssl.SSLContext:
         try:
-            fresh = TLS_CONTEXTS.fresh(target.tls)
-            return await run_in_daemon_thread(lambda: TLS_CONTEXTS.context(target.tls)) if fresh is None else fresh
+            cached = TLS_CONTEXTS.cached_context(target.tls)
+            return await run_in_daemon_thread(lambda: TLS_CONTEXTS.context(target.tls)) if cached is None else cached
         except FileError as problem:
             raise _LocalSetupError(Impairment.INTERNAL, str(problem)) from None
 

@@ -1,8 +1,8 @@
-"""A token is minted, carried and, for the stand-in, verified.
+"""Mints tokens, places them in the upgrade request and, for the stand-in, verifies them.
 
-Rule 1: the key and the time come in from outside; this package reads no file and no clock.
-Rule 2: never logs, and no exception text quotes a key or a token.
-Rule 3: the only package that knows PyJWT.
+Rule 1: key and time are arguments; this module reads no file and no clock.
+Rule 2: it never logs, and no exception text quotes a key or a token.
+Rule 3: no other module imports PyJWT.
 """
 
 import hashlib
@@ -25,7 +25,7 @@ from exporter.config import Carrier, Jwt, Secret
 from exporter.profiles import fill
 
 BACKDATED_SECONDS: Final = 5
-"""Seconds by which `iat` lies in the past: a verifier whose clock is behind ours refuses a token of the future."""
+"""Seconds by which `iat` is back-dated: a verifier whose clock is behind ours refuses a future `iat`."""
 MAX_IAT_AHEAD_SECONDS: Final = 60
 """Seconds an `iat` may lie ahead of the verifier (docs/backend-protocol.md#limits)."""
 MAX_AGE_SECONDS: Final = 24 * 3600
@@ -44,9 +44,9 @@ CURVE_OF_ALGORITHM: Final[dict[str, type[ec.EllipticCurve]]] = {
 }
 """RFC 7518 section 3.4."""
 BEARER = re.compile(r"[A-Za-z0-9._~+/-]+=*")
-"""What may stand behind `Bearer ` (RFC 6750 section 2.1)."""
+"""The token after `Bearer ` (RFC 6750 section 2.1)."""
 HEADER_VALUE = re.compile(r"[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?")
-"""RFC 9110 section 5.5, without the letters that are not ASCII."""
+"""RFC 9110 section 5.5, ASCII only."""
 COOKIE_VALUE = re.compile(r"[\x21\x23-\x2b\x2d-\x3a\x3c-\x5b\x5d-\x7e]+")
 """RFC 6265 section 4.1.1."""
 SUBPROTOCOL = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -63,7 +63,7 @@ NO_PRIVATE_KEY: Final = (
 
 
 class _CheckedHMAC(HMACAlgorithm):
-    """HMAC with a key that `load_key` has examined: PyJWT would look for the marks of other kinds at each token."""
+    """HMAC with a key that `load_key` has checked; PyJWT would check its kind again for each token."""
 
     def prepare_key(self, key: Any) -> Any:
         return key
@@ -75,7 +75,7 @@ class _CheckedHMAC(HMACAlgorithm):
         return hmac.digest(key, msg, self.hash_alg().name)
 
 
-def _signer() -> jwt.PyJWS:
+def _make_signer() -> jwt.PyJWS:
     signer = jwt.PyJWS()
     for name, digest in (
         ("HS256", HMACAlgorithm.SHA256),
@@ -87,25 +87,25 @@ def _signer() -> jwt.PyJWS:
     return signer
 
 
-SIGNER: Final = _signer()
+SIGNER: Final = _make_signer()
 TO_JSON: Final = json.JSONEncoder(separators=(",", ":")).encode
 
 
 class SigningKeyError(Exception):
-    """A key or ready token that cannot be used; the text says what to do and quotes nothing of it."""
+    """A key or ready token that cannot be used; the text says what to do, and quotes no part of it."""
 
 
 class InvalidTokenError(Exception):
-    """A token the verifier refuses; the text is a fact of ours, never a part of the token."""
+    """A token that the verifier refuses; the text holds no part of the token."""
 
 
 @dataclass(frozen=True, slots=True)
 class KeyMaterial:
-    """What tokens are made of, parsed once: an HMAC secret, a private key, or a ready token.
+    """A parsed HMAC secret, private key or ready token.
 
-    `fingerprint`: 16 hex digits, equal for equal keys of one algorithm, to tell a changed key from an old one.
-    `expires`: unix seconds of a ready token's `exp`, if it is a JWT that has one. `weakness`: what should be said of a
-    key that works all the same.
+    `fingerprint`: 16 hex digits, equal for equal keys of one algorithm.
+    `expires`: `exp` of a ready token in unix seconds, if it is a JWT with one.
+    `weakness`: a warning about a usable key.
     """
 
     fingerprint: str
@@ -116,7 +116,7 @@ class KeyMaterial:
 
 @dataclass(frozen=True, slots=True)
 class TokenPlacement:
-    """Where a token goes in the upgrade request: headers, subprotocols offered, query parameters (not yet escaped)."""
+    """A token's place in the upgrade request: headers, offered subprotocols, query parameters (not yet escaped)."""
 
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     subprotocols: tuple[str, ...] = field(default=(), repr=False)
@@ -124,24 +124,26 @@ class TokenPlacement:
 
 
 def load_key(spec: Jwt | Secret, text: bytes) -> KeyMaterial:
-    """The key in `text`, the content of `spec`'s file or variable; one trailing newline is not part of it.
+    """Parse `text`, the content of `spec`'s file or variable, without one trailing newline.
 
-    Raises KeyProblem: nothing in it, of the wrong kind, or (ready token, secret) more than one line of text.
+    Raises SigningKeyError if it is empty, of the wrong kind, or (ready token, secret) not one line of text.
     """
     content = re.sub(rb"\r?\n\Z", b"", text)
     if not content.strip():
-        raise SigningKeyError(f"is empty: put the {_noun(spec)} into it")
+        raise SigningKeyError(f"is empty: put the {_secret_kind(spec)} into it")
     if isinstance(spec, Secret):
-        return _ready("secret", _line(content, "secret"))
+        return _ready_material("secret", _decode_line(content, "secret"))
     if spec.token_file is not None:
-        return _ready("ready", _line(content.strip(), "token"))
+        return _ready_material("ready", _decode_line(content.strip(), "token"))
     if spec.algorithm not in MIN_KEY_BYTES:
         return KeyMaterial(_fingerprint(spec.algorithm, content), _private_key(spec.algorithm, content))
     secret = _shared_secret(spec.algorithm, content)
-    return KeyMaterial(_fingerprint(spec.algorithm, content), secret, weakness=_short(spec.algorithm, secret))
+    return KeyMaterial(
+        _fingerprint(spec.algorithm, content), secret, weakness=_short_key_warning(spec.algorithm, secret)
+    )
 
 
-def _noun(spec: Jwt | Secret) -> str:
+def _secret_kind(spec: Jwt | Secret) -> str:
     return "secret" if isinstance(spec, Secret) else "key" if spec.token_file is None else "token"
 
 
@@ -149,11 +151,11 @@ def _fingerprint(kind: str, content: bytes) -> str:
     return hashlib.sha256(kind.encode() + b"\0" + content).hexdigest()[:16]
 
 
-def _ready(kind: str, text: str) -> KeyMaterial:
-    return KeyMaterial(_fingerprint(kind, text.encode()), text, expires=_expiry(text))
+def _ready_material(kind: str, text: str) -> KeyMaterial:
+    return KeyMaterial(_fingerprint(kind, text.encode()), text, expires=_read_expiry(text))
 
 
-def _line(content: bytes, noun: str) -> str:
+def _decode_line(content: bytes, noun: str) -> str:
     if len(content) > MAX_TOKEN_BYTES:
         raise SigningKeyError(f"is no {noun}: it is longer than {MAX_TOKEN_BYTES} bytes")
     try:
@@ -169,20 +171,20 @@ def _line(content: bytes, noun: str) -> str:
     return text
 
 
-def _expiry(text: str) -> float | None:
-    """`exp` of a JWT (RFC 7519 section 4.1.4), whoever signed it; None if there is none."""
+def _read_expiry(text: str) -> float | None:
+    """Return `exp` of a JWT (RFC 7519 section 4.1.4), without a check of its signature; None if there is none."""
     parts = text.split(".")
     if len(parts) != JWT_PARTS:
         return None
     try:
         claims = json.loads(urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
-        return _time(claims["exp"], "exp")
+        return _numeric_date(claims["exp"], "exp")
     except (ValueError, LookupError, TypeError, RecursionError, InvalidTokenError):
         return None
 
 
-def expired(key: KeyMaterial, now: float) -> str | None:
-    """A sentence if the key is a ready token whose `exp` is past at `now` (unix seconds); it quotes nothing of it."""
+def expiry_problem(key: KeyMaterial, now: float) -> str | None:
+    """Return a sentence if the key is a ready token that has expired at `now` (unix seconds)."""
     if key.expires is None or key.expires > now:
         return None
     moment = datetime.fromtimestamp(max(0.0, min(key.expires, MAX_UNIX_SECONDS)), UTC)
@@ -201,13 +203,13 @@ def _shared_secret(algorithm: str, content: bytes) -> bytes:
     return content
 
 
-def _short(algorithm: str, content: bytes) -> str | None:
-    least = MIN_KEY_BYTES[algorithm]
-    if len(content) >= least:
+def _short_key_warning(algorithm: str, content: bytes) -> str | None:
+    min_bytes = MIN_KEY_BYTES[algorithm]
+    if len(content) >= min_bytes:
         return None
     return (
-        f"is {len(content)} bytes long, and {algorithm} asks for at least {least} (RFC 7518 section 3.2): it is used, "
-        "but a key so short can be guessed from any token: give the backend and this file a longer one"
+        f"is {len(content)} bytes long, and {algorithm} asks for at least {min_bytes} (RFC 7518 section 3.2): it is "
+        "used, but a key so short can be guessed from any token: give the backend and this file a longer one"
     )
 
 
@@ -215,20 +217,20 @@ def _private_key(algorithm: str, content: bytes) -> Any:
     header = PEM.search(content)
     if header is None:
         raise SigningKeyError(f"is no PEM: {algorithm} needs a private key in PEM format")
-    for mark, sentence in NO_PRIVATE_KEY:
-        if mark in header[1]:
+    for label, sentence in NO_PRIVATE_KEY:
+        if label in header[1]:
             raise SigningKeyError(sentence.format(algorithm=algorithm))
     try:
         key = load_pem_private_key(content, password=None)
-    except TypeError:  # how cryptography says that a passphrase is missing
+    except TypeError:  # cryptography raises it when a passphrase is missing
         raise SigningKeyError(PROTECTED) from None
     except (ValueError, UnsupportedAlgorithm):
-        # The cause may quote the content: it stays here.
+        # The cause may quote the content: it is dropped.
         raise SigningKeyError("is a damaged PEM: no private key can be read from it") from None
-    return _fitting(algorithm, key)
+    return _check_key_type(algorithm, key)
 
 
-def _fitting(algorithm: str, key: object) -> Any:
+def _check_key_type(algorithm: str, key: object) -> Any:
     curve = CURVE_OF_ALGORITHM.get(algorithm)
     if curve is None:
         if not isinstance(key, rsa.RSAPrivateKey):
@@ -241,20 +243,20 @@ def _fitting(algorithm: str, key: object) -> Any:
 
 
 def is_slow(spec: Jwt | Secret) -> bool:
-    """True if a signature takes 0.4 ms or more: it is to be made in a thread, while OpenSSL keeps nobody waiting."""
+    """True if a signature takes 0.4 ms or more, so that `mint` belongs in a thread."""
     return isinstance(spec, Jwt) and spec.token_file is None and spec.algorithm.startswith("RS")
 
 
 def mint(spec: Jwt | Secret, key: KeyMaterial, subject: str, now: float, token_id: str, *, alias: str = "") -> str:
-    """A token for `subject`, valid from `now` (unix seconds) for `spec.lifetime`; a ready token comes back as it is.
+    """Return a token for `subject`, valid from `now` (unix seconds) for `spec.lifetime`, or the ready token itself.
 
-    `iat` is back-dated by 5 s, all times are whole seconds. `${identity}` in a claim is the subject, `${alias}` its
-    alias. Raises KeyProblem when the key cannot sign, or a ready token has expired.
+    `iat` is back-dated by 5 s; all times are whole seconds. `${identity}` in a claim is the subject, `${alias}` its
+    alias. Raises SigningKeyError if the key cannot sign, or a ready token has expired.
     """
     if isinstance(spec, Secret) or spec.token_file is not None:
-        late = expired(key, now)
-        if late is not None:
-            raise SigningKeyError(late)
+        problem = expiry_problem(key, now)
+        if problem is not None:
+            raise SigningKeyError(problem)
         return str(key.material)
     claims = {
         **fill(spec.claims, {"identity": subject, "alias": alias}),
@@ -280,10 +282,10 @@ def verify(
     issuer: str,
     audience: Sequence[str],
 ) -> dict[str, Any]:
-    """The claims of a token that is genuine and in force at `now`; raises BadToken for anything else, whatever it is.
+    """Return the claims of a token that is genuine and valid at `now`; raises InvalidTokenError for any other value.
 
-    `key`: the HMAC secret or a public key in PEM. `required`: claims besides `iat` and `exp` that must be there.
-    PyJWT would ask the machine's clock: its time checks are off, ours stand in `_in_force`.
+    `key`: the HMAC secret, or a public key in PEM. `required`: required claims besides `iat` and `exp`.
+    PyJWT's own checks of time are off, because they read the machine's clock; `_check_times` replaces them.
     """
     if not isinstance(token, str) or len(token) > MAX_TOKEN_BYTES or not token.isascii():
         raise InvalidTokenError("not a token")
@@ -304,15 +306,15 @@ def verify(
         )
     except (jwt.PyJWTError, ValueError, TypeError, LookupError, ArithmeticError, RuntimeError) as error:
         raise InvalidTokenError(type(error).__name__) from None
-    _in_force(claims, now)
+    _check_times(claims, now)
     return claims
 
 
-def _in_force(claims: Mapping[str, Any], now: float) -> None:
-    issued, expires = _time(claims["iat"], "iat"), _time(claims["exp"], "exp")
+def _check_times(claims: Mapping[str, Any], now: float) -> None:
+    issued, expires = _numeric_date(claims["iat"], "iat"), _numeric_date(claims["exp"], "exp")
     checks = (
         (issued <= now + MAX_IAT_AHEAD_SECONDS, "iat lies in the future"),
-        (_time(claims.get("nbf", issued), "nbf") <= now + MAX_IAT_AHEAD_SECONDS, "nbf lies in the future"),
+        (_numeric_date(claims.get("nbf", issued), "nbf") <= now + MAX_IAT_AHEAD_SECONDS, "nbf lies in the future"),
         (expires > now, "expired"),
         (now - issued < MAX_AGE_SECONDS, "older than 24 h"),
     )
@@ -321,8 +323,8 @@ def _in_force(claims: Mapping[str, Any], now: float) -> None:
             raise InvalidTokenError(refusal)
 
 
-def _time(value: object, name: str) -> float:
-    """Unix seconds of a NumericDate (RFC 7519 section 2)."""
+def _numeric_date(value: object, name: str) -> float:
+    """Return a NumericDate in unix seconds (RFC 7519 section 2)."""
     if (
         isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < MAX_NUMERIC_DATE
     ):  # NaN is not less
@@ -331,42 +333,42 @@ def _time(value: object, name: str) -> float:
 
 
 def carry(carrier: Carrier, token: str) -> TokenPlacement:
-    """Where `token` goes; raises KeyProblem, which quotes nothing, when it has letters that its carrier cannot hold."""
-    refusal = unfit(carrier, token)
-    if refusal is not None:
-        raise SigningKeyError(refusal)
+    """Return the placement of a token; raises SigningKeyError if the carrier cannot hold one of its characters."""
+    problem = carrier_problem(carrier, token)
+    if problem is not None:
+        raise SigningKeyError(problem)
     if carrier.by == "header":
-        return TokenPlacement(headers={carrier.name: _filled(carrier.templates[0], token)})
+        return TokenPlacement(headers={carrier.name: _fill_template(carrier.templates[0], token)})
     if carrier.by == "subprotocol":
-        return TokenPlacement(subprotocols=tuple(_filled(offer, token) for offer in carrier.templates))
+        return TokenPlacement(subprotocols=tuple(_fill_template(offer, token) for offer in carrier.templates))
     return TokenPlacement(query={carrier.name: token}) if carrier.by == "query" else TokenPlacement()
 
 
-def unfit(carrier: Carrier, token: str) -> str | None:
-    """Why the token cannot travel that way as it stands, and what to do; None if it can."""
+def carrier_problem(carrier: Carrier, token: str) -> str | None:
+    """Return why the carrier cannot hold the token, and what to do; None if it can."""
     for template in carrier.templates:
-        letters, sentence = _alphabet(carrier, template)
-        if "${token}" in template and not letters.fullmatch(token):
+        permitted, sentence = _permitted_characters(carrier, template)
+        if "${token}" in template and not permitted.fullmatch(token):
             return sentence
     return None
 
 
-def _alphabet(carrier: Carrier, template: str) -> tuple[re.Pattern[str], str]:
-    """What a token may be made of behind this template, and what to say of another."""
+def _permitted_characters(carrier: Carrier, template: str) -> tuple[re.Pattern[str], str]:
+    """Return the pattern of tokens that fit this template, and the sentence for other tokens."""
     if carrier.by == "subprotocol":
         return SUBPROTOCOL, "has letters that a subprotocol cannot hold: use ${token_base64url} in carry.subprotocols"
     if template.startswith("Bearer "):
-        words = (
+        sentence = (
             "is no token for `Bearer`: one line of letters, digits and . _ ~ + / - = is expected; for another form "
             'name it in auth.carry, such as {header: X-Api-Key, value: "${token}"}'
         )
-        return BEARER, words
+        return BEARER, sentence
     if carrier.name.lower() == "cookie":
         return COOKIE_VALUE, "has letters that a cookie cannot hold (space, quote, comma, ; or \\): percent-encode it"
     return HEADER_VALUE, "has letters that a header cannot hold: printable ASCII is expected, or use ${token_base64url}"
 
 
-def _filled(pattern: str, token: str) -> str:
+def _fill_template(pattern: str, token: str) -> str:
     if "${token_base64url}" in pattern:
         encoded = urlsafe_b64encode(token.encode()).rstrip(b"=").decode()
         pattern = pattern.replace("${token_base64url}", encoded)

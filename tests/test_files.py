@@ -541,7 +541,7 @@ def test_a_key_is_believed_for_a_while_and_then_looked_at(tmp_path):
     """A daemon's ring looks at the file once in `fresh` seconds; that it is gone is said then, until it is back."""
     path, now = tmp_path / "key", [100.0]
     path.write_bytes(SECRET)
-    ring = KeyRing({}, fresh=1.0, now=lambda: now[0])
+    ring = KeyRing({}, max_age_seconds=1.0, now=lambda: now[0])
     first = ring.key(spec(path)).fingerprint
     path.unlink()
     now[0] += 0.9
@@ -557,11 +557,11 @@ def test_a_key_is_believed_for_a_while_and_then_looked_at(tmp_path):
 def test_a_context_is_fresh_for_a_while_after_its_files_were_looked_at(monkeypatch):
     """Nobody has to leave the event loop for a context that was just made."""
     contexts = TlsContexts()
-    assert contexts.fresh(Tls()) is None
+    assert contexts.cached_context(Tls()) is None
     made = contexts.context(Tls())
-    assert contexts.fresh(Tls(server_name="elsewhere")) is made
+    assert contexts.cached_context(Tls(server_name="elsewhere")) is made
     monkeypatch.setattr(files, "MAX_UNCHECKED_SECONDS", 0.0)
-    assert contexts.fresh(Tls()) is None
+    assert contexts.cached_context(Tls()) is None
 
 
 def test_keys_that_nobody_names_any_more_are_let_go_of(tmp_path):
@@ -569,12 +569,12 @@ def test_keys_that_nobody_names_any_more_are_let_go_of(tmp_path):
     for name in ("one", "two"):
         (tmp_path / name).write_bytes(SECRET)
     one, two = (Jwt(key_file=str(tmp_path / name)) for name in ("one", "two"))
-    ring = KeyRing({"KEY": SECRET.decode()}, fresh=60.0)
+    ring = KeyRing({"KEY": SECRET.decode()}, max_age_seconds=60.0)
     known = [ring.key(spec) for spec in (one, two, Jwt(key_env="KEY"))]
 
     ring.forget_all_but([two])
 
-    assert [len(kept) for kept in (ring._files, ring._parsed, ring._looked)] == [1, 1, 1]
+    assert [len(kept) for kept in (ring._files, ring._parsed, ring._checked)] == [1, 1, 1]
     assert ring.key(two) is known[1]
 
 
@@ -586,8 +586,8 @@ def test_contexts_that_nobody_names_any_more_are_let_go_of(pki):
 
     contexts.forget_all_but([two])
 
-    assert list(contexts._built) == list(contexts._looked)
+    assert list(contexts._built) == list(contexts._checked)
     assert len(contexts._built) == 1
     assert len(contexts._files) == 3
-    assert contexts.fresh(one) is None
-    assert contexts.fresh(two) is contexts.context(two) is kept
+    assert contexts.cached_context(one) is None
+    assert contexts.cached_context(two) is contexts.context(two) is kept

@@ -99,24 +99,24 @@ def line_of(msg, form="logfmt", **keys):
 
 def test_the_keys_of_a_session_are_the_promised_ones_in_order():
     """These keys, this order, and what is more comes after."""
-    assert " ".join(list(log.session_line(PASSED))) == KEYS
-    assert list(log.session_line(REFUSED))[: len(KEYS.split())] == KEYS.split()
+    assert " ".join(list(log.session_fields(PASSED))) == KEYS
+    assert list(log.session_fields(REFUSED))[: len(KEYS.split())] == KEYS.split()
 
 
 def test_a_refused_certificate_and_one_address_of_several_are_told(written):
     """Why the certificate is refused, and which address it was; an address alone is not worth its bytes."""
     evidence = Evidence(address="192.0.2.7", address_number=2, addresses=2)
     refused = replace(REFUSED, tls_verify=TlsVerify.WRONG_NAME, evidence=evidence)
-    (line,) = written(lambda: log.session(refused))
+    (line,) = written(lambda: log.log_session(refused))
 
     assert parse(line)["tls_verify"] == "wrong_name"
     assert parse(line)["address"] == "192.0.2.7"
-    assert "address" not in log.session_line(replace(refused, evidence=replace(evidence, addresses=1)))
+    assert "address" not in log.session_fields(replace(refused, evidence=replace(evidence, addresses=1)))
 
 
 def test_a_failed_session_reads_back_from_logfmt(written):
     """Time, level, source, msg first; phases flattened; the failed phase at the end; it is a warning."""
-    (line,) = written(lambda: log.session(REFUSED))
+    (line,) = written(lambda: log.log_session(REFUSED))
     fields = parse(line)
     assert list(fields)[:4] == ["time", "level", "source", "msg"]
     assert datetime.fromisoformat(fields.pop("time")).utcoffset().total_seconds() == 0
@@ -145,7 +145,7 @@ def test_a_failed_session_reads_back_from_logfmt(written):
 
 def test_a_failed_session_reads_back_from_json(written):
     """The same as an object, phases an object of seconds, figures as figures."""
-    (line,) = written(lambda: log.session(REFUSED), form="json")
+    (line,) = written(lambda: log.log_session(REFUSED), form="json")
     fields = json.loads(line)
     assert list(fields)[:4] == ["time", "level", "source", "msg"]
     assert fields["phases"] == {"tcp": 0.002124, "upgrade": 0.051}
@@ -156,7 +156,7 @@ def test_a_failed_session_reads_back_from_json(written):
 
 def test_what_is_not_there_is_a_dash_or_null(written):
     """A passed shallow session is info; absent values are `-` in logfmt, null in JSON; verdicts are `-` in both."""
-    (line,) = written(lambda: log.session(PASSED))
+    (line,) = written(lambda: log.log_session(PASSED))
     fields = parse(line)
     assert [fields[key] for key in ("level", "identity", "auth", "close_code", "reason")] == [
         "info",
@@ -165,7 +165,7 @@ def test_what_is_not_there_is_a_dash_or_null(written):
         "-",
         "-",
     ]
-    (line,) = written(lambda: log.session(PASSED), form="json")
+    (line,) = written(lambda: log.log_session(PASSED), form="json")
     fields = json.loads(line)
     assert [fields[key] for key in ("identity", "auth", "close_code", "reason")] == [None, "-", None, None]
 
@@ -182,19 +182,19 @@ def test_an_impaired_session_warns_and_says_why(written):
         verdicts={},
         impairment=Impairment.TOKEN,
     )
-    fields = parse(written(lambda: log.session(impaired))[0])
+    fields = parse(written(lambda: log.log_session(impaired))[0])
     assert (fields["level"], fields["impairment"], fields["send"]) == ("warn", "token", "-")
 
 
 def test_the_close_reason_of_the_peer_is_in_no_line(written):
     """A result may carry a close with its text by mistake; the line does not."""
-    assert "secret words" not in "".join(written(lambda: log.session(REFUSED)))
+    assert "secret words" not in "".join(written(lambda: log.log_session(REFUSED)))
 
 
 @pytest.mark.parametrize(("level", "heard"), [("info", 2), ("warn", 1), ("error", 0)])
 def test_a_session_is_told_from_its_level_on(written, level, heard):
     """Its way to the writer is its own, the level is everybody's: a pass is info, a failure a warning."""
-    assert len(written(lambda: (log.session(PASSED), log.session(REFUSED)), level=level)) == heard
+    assert len(written(lambda: (log.log_session(PASSED), log.log_session(REFUSED)), level=level)) == heard
 
 
 # Lines ------------------------------------------------------------------------------------------------------------
@@ -332,7 +332,7 @@ def test_no_token_passes(written, template, form, place):
 )
 def test_plain_words_stay(text):
     """What only resembles a secret is left as it is."""
-    assert log.redacted(text) == text
+    assert log.redact(text) == text
 
 
 def test_foreign_loggers_stay_quiet_at_debug(written):
@@ -389,7 +389,7 @@ def test_a_stuck_stream_never_holds_the_caller_and_says_what_it_lost():
         logger.info("more")
     assert logs._writer._thread.is_alive(), "the caller went on while the stream was still stuck"
     stream.free.set()
-    logs.close(patience=100)
+    logs.close(timeout_seconds=100)
     lines = [parse(line) for line in stream.getvalue().splitlines()]
     assert len(lines) == 1 + log.MAX_QUEUED_LINES + 1
     assert [line["count"] for line in lines if line["msg"] == "lines dropped"] == ["7"]
@@ -400,7 +400,7 @@ def test_closing_waits_for_a_stuck_stream_only_so_long():
     stream = Stuck()
     logs = log.configure("info", "logfmt", stream)
     logging.getLogger("exporter.probing").info("first")
-    logs.close(patience=0.1)
+    logs.close(timeout_seconds=0.1)
     assert logs._writer._thread.is_alive(), "closing returned while the stream was still stuck"
     stream.free.set()
     logs.close()

@@ -106,7 +106,7 @@ def test_no_format_shows_the_key_of_a_path(output):
 @pytest.mark.parametrize("url", SECRET)
 def test_the_log_hides_the_same(url):
     """A URL that reaches a logger loses user, password and keys, whichever rule sees them; the words around it stay."""
-    line = log.redacted(f'connecting to "{url}" failed')
+    line = log.redact(f'connecting to "{url}" failed')
 
     assert KEY not in line.partition("#")[0]
     assert "hunter2" not in line
@@ -118,4 +118,4 @@ def test_the_log_hides_the_same(url):
 @pytest.mark.parametrize("url", READABLE)
 def test_the_log_keeps_what_is_no_secret(url):
     """A path of words reaches the log as it is."""
-    assert log.redacted(f"url={url}") == f"url={url}"
+    assert log.redact(f"url={url}") == f"url={url}"

@@ -462,7 +462,7 @@ async def test_no_secret_is_shown_when_a_session_breaks_on_our_side(defect, carr
 
 
 def line(result):
-    return json.dumps(log.session_line(result))
+    return json.dumps(log.session_fields(result))
 
 
 # Cookies, API keys, passwords, tokens in messages ------------------------------------------------------------------

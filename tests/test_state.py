@@ -247,8 +247,8 @@ def test_lines_that_make_no_sense_are_skipped_and_counted(opened, tmp_path):
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        ("targets:\n- name: staging\n", "is no state file of ours: remove it or choose another"),
-        ('{"key": "value"}\n', "is no state file of ours: remove it or choose another"),
+        ("targets:\n- name: staging\n", "is no state file of this exporter: remove it or choose another"),
+        ('{"key": "value"}\n', "is no state file of this exporter: remove it or choose another"),
     ],
 )
 def test_a_file_that_is_not_ours_is_left_alone(opened, tmp_path, content, words):

@@ -289,7 +289,7 @@ def beheaded(path):
     yield
 
 
-FOREIGN = "is no history file of ours, or one that is damaged: move it away, or name another"
+FOREIGN = "is no history file of this exporter, or a damaged one: move it away, or name another"
 
 
 @pytest.mark.parametrize(
@@ -685,7 +685,7 @@ async def test_a_defect_of_ours_costs_the_file_and_no_session(path, caplog):
         kept.add(passed())
         kept.file._writes = history_file.SNAPSHOT_INTERVAL_WRITES - 1
         await kept.save()
-        assert kept.said == [f"history file {path} cannot be used, by a defect of ours{UNTIL}"]
+        assert kept.said == [f"history file {path} cannot be used because of a defect in the exporter{UNTIL}"]
         assert "ZeroDivisionError" in caplog.text
         del kept.history.snapshot
         await kept.save()

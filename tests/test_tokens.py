@@ -18,7 +18,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from exporter.config import Auth, Jwt, Profile, Secret, carrier_of
-from exporter.tokens import InvalidTokenError, SigningKeyError, carry, expired, load_key, mint, unfit, verify
+from exporter.tokens import (
+    InvalidTokenError,
+    SigningKeyError,
+    carrier_problem,
+    carry,
+    expiry_problem,
+    load_key,
+    mint,
+    verify,
+)
 
 NOW = 1_757_400_000.75
 SECRET = b"a secret of thirty-two bytes, ok"
@@ -348,7 +357,7 @@ def test_a_token_travels_in_any_header_and_form():
 )
 def test_a_secret_has_the_letters_that_its_carrier_can_hold(way, rules, fits, refused):
     """A secret of any printable letters travels, unless the carrier has no room for one: then nothing is sent."""
-    assert unfit(carrier(way, rules), fits) is None
+    assert carrier_problem(carrier(way, rules), fits) is None
     for secret in refused:
         with pytest.raises(SigningKeyError) as problem:
             carry(carrier(way, rules), secret)
@@ -400,7 +409,7 @@ def test_claims_may_be_nested_and_name_who_speaks():
 def test_a_ready_token_that_has_expired_is_not_sent():
     """A JWT of our own file whose `exp` is past is said to have expired when it did, and is not handed on."""
     key = load_key(READY, signed(good(exp=1_757_400_000)).encode())
-    assert expired(key, 1_757_399_999) is None
+    assert expiry_problem(key, 1_757_399_999) is None
     with pytest.raises(SigningKeyError) as problem:
         mint(READY, key, "user-one", NOW, "id-1")
     assert str(problem.value) == "holds a token that expired at 2025-09-09 06:40:00 UTC: put a new one there"

@@ -114,4 +114,4 @@ def _some(names: Iterable[str]) -> str:
 
 def _redact(text: str) -> str:
     """Replace whatever looks like a secret, line by line: the second line of defence, as in the log."""
-    return "".join(f"{log.printable(log.redacted(line))}\n" for line in text.splitlines())
+    return "".join(f"{log.escape_unprintable(log.redact(line))}\n" for line in text.splitlines())

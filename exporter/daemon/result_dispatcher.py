@@ -80,7 +80,7 @@ class ResultDispatcher:
         self._changes.sessions += 1
         self._changes.record(result.target)
         self._listeners.keep(result)
-        log.session(result)
+        log.log_session(result)
         self._listeners.on_result(result)
         job = self._jobs[result.target]
         own = () if result.identity is None else (result.identity,)

@@ -101,7 +101,7 @@ class Daemon:
         self._history_file = _open_history(options.history_file, self._services)
         keep = self._history_file.add if self._history_file else _discard
         self._dispatcher = ResultDispatcher(self._services, ResultListeners(options.on_result, options.on_skip, keep))
-        self._key_ring = KeyRing(fresh=MAX_UNCHECKED_SECONDS, now=clock.monotonic)
+        self._key_ring = KeyRing(max_age_seconds=MAX_UNCHECKED_SECONDS, now=clock.monotonic)
         services, keys, late = self._services, self._key_ring, self._loop_watch.max_lag_seconds
         self._prober = Prober(services.state, keys, services.resolver, clock, self._dispatcher.opened, late=late)
         uncounted = Prober(services.state, keys, services.resolver, clock, lambda *_: None, late=late)

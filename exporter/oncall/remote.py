@@ -21,7 +21,7 @@ from exporter import __version__
 from exporter.config import BasicAuth, HttpClient, Tls, YamlError, load_yaml, parse_http_client
 from exporter.files import TLS_CONTEXTS, FileError, WatchedFile
 from exporter.host import Clock
-from exporter.log import printable
+from exporter.log import escape_unprintable
 from exporter.report import CheckReport, InvalidReportError, public_url, read_document
 
 CHECK_TIMEOUT_SECONDS: Final = 90.0
@@ -182,7 +182,7 @@ def _check_server(response: HTTPResponse | urllib.error.HTTPError, shown: str) -
 
 
 def _one_line(body: bytes) -> str:
-    return printable(body[:MAX_ERROR_CHARACTERS].decode("utf-8", "replace").strip())
+    return escape_unprintable(body[:MAX_ERROR_CHARACTERS].decode("utf-8", "replace").strip())
 
 
 def _error_text(error: Exception) -> str:

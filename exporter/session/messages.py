@@ -151,7 +151,7 @@ class MessageStream:
         return message, at
 
     def set_kind(self, kind: str, code: str | None = None) -> None:
-        """Label the message that was returned last, with words of ours."""
+        """Label the message that was returned last, with our own words."""
         self._current_entry[KIND], self._current_entry[CODE] = kind, code
 
     def pass_over(self, kind: str) -> None:

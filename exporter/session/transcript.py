@@ -66,7 +66,7 @@ class Transcript:
         return entry
 
     def record_queued(self, size: int, kind: str) -> None:
-        """Record a text frame of ours, which the next flush sends."""
+        """Record our text frame, which the next flush sends."""
         self._outgoing.append([0.0, _OUT, _TEXT, size, kind, None])
 
     def record_sent(self, at: float, close: ws.Close | None) -> None:

@@ -245,7 +245,7 @@ class HistoryDatabase:
         if not head:
             return True
         if head[: len(MAGIC)] != MAGIC or int.from_bytes(head[68:72], "big") != APPLICATION_ID:
-            raise StorageError("is no history file of ours, or one that is damaged: move it away, or name another")
+            raise StorageError("is no history file of this exporter, or a damaged one: move it away, or name another")
         if int.from_bytes(head[60:64], "big") > SCHEMA_VERSION_NUMBER:
             raise StorageError("was written by a later version: name another with --history.file")
         return False
@@ -321,7 +321,7 @@ SQLITE_EXCEPTIONS: Final = (sqlite3.Error, UnicodeDecodeError)
 
 
 def _storage_error(error: Exception, corruption_codes: frozenset[int]) -> StorageError:
-    """Return the error with a text of ours: SQLite's own may quote the file."""
+    """Return the error with our own text: SQLite's own may quote the file."""
     if isinstance(error, UnicodeDecodeError):
         return CorruptFileError("is damaged")
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF

@@ -199,7 +199,7 @@ class HistoryFile:
             self._report_problem(str(error))
         except Exception:
             _logger.exception("the history file broke on our side: please report this")
-            self._report_problem("cannot be used, by a defect of ours")
+            self._report_problem("cannot be used because of a defect in the exporter")
         else:
             self._report_recovery()
 

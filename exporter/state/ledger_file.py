@@ -140,7 +140,7 @@ class LedgerFile:
             self.ledger.apply(event)
         if is_foreign:
             journal.close()
-            raise OSError(errno.EINVAL, "is no state file of ours: remove it or choose another")
+            raise OSError(errno.EINVAL, "is no state file of this exporter: remove it or choose another")
         if not lines:
             self._unsaved = snapshot
         if not all(is_understood):
@@ -186,7 +186,7 @@ class LedgerFile:
             self._problem = problem
             self._report(
                 f"state file {self._journal.path} {problem}; until then a restart forgets which slots are held, "
-                "and other processes do not know of ours"
+                "and other processes do not see them"
             )
 
     def _report_recovery(self) -> None:

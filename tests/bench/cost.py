@@ -432,7 +432,7 @@ def sinks(running, results):
         running._services.metrics.record_result(result)
         running._services.metrics.record_cycle(result)
 
-    acts = {"sinks": everything, "  metrics": count_it, "  history": keep_it, "  log": log.session}
+    acts = {"sinks": everything, "  metrics": count_it, "  history": keep_it, "  log": log.log_session}
     known = [(result,) for result in results]
     return {name: cost_of(act, known) for name, act in acts.items()}
 

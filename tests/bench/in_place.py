@@ -86,7 +86,7 @@ DOORS = {
     "identities' gauges": [(ResultDispatcher, "update_identities")],
     "transcript": [(Transcript, name) for name in ("record_received", "record_queued", "record_sent", "frames")],
     "history": [(History, name) for name in ("add", "add_cycle")],
-    "log line": [(log, "session")],
+    "log line": [(log, "log_session")],
 }
 """Part → the functions through which a session enters it."""
 

@@ -11,7 +11,7 @@ from ipaddress import ip_address
 from typing import Any, Final
 
 from exporter.config import CIPHERS, CURVE_NAMES, TlsServer
-from exporter.files import NamedContent, identify, trust
+from exporter.files import NamedContent, load_authorities, load_certificate
 
 TLS_VERSION_NUMBERS: Final = {
     "TLS10": ssl.TLSVersion.TLSv1,
@@ -43,9 +43,9 @@ def server_context(tls: TlsServer, contents: Mapping[str, bytes]) -> ssl.SSLCont
     _set_versions(context, tls)
     for curve in tls.curve_preferences:
         context.set_ecdh_curve(CURVE_NAMES[curve])
-    identify(context, _named(tls, "cert", contents), _named(tls, "key", contents))
+    load_certificate(context, _named(tls, "cert", contents), _named(tls, "key", contents))
     if tls.verifies:
-        trust(context, _named(tls, "client_ca", contents))
+        load_authorities(context, _named(tls, "client_ca", contents))
         context.verify_mode = VERIFY[tls.client_auth_type]
     return context
 

@@ -462,8 +462,8 @@ BAD_TLS = [
 
 
 @pytest.mark.parametrize(("names", "field", "sentence"), BAD_TLS)
-def test_wrong_certificates_are_refused_in_words(pki, names, field, sentence):
-    """Each file that cannot be used is named with its setting, and nobody is asked for a passphrase."""
+def test_wrong_certificates_are_refused(pki, names, field, sentence):
+    """The error names the file and its setting, and OpenSSL asks for no passphrase."""
     with pytest.raises(FileError) as problem:
         TlsContexts().context(tls(pki, **names))
     assert (problem.value.field, problem.value.sentence) == (field, sentence.format(pki))
@@ -491,8 +491,8 @@ def config(folder, jwt, **target):
     return parsed.resolved(folder)
 
 
-def test_key_problems_stand_under_their_fields(tmp_path):
-    """Every missing file is said at once, each under the setting that names it."""
+def test_key_problems_have_the_path_of_their_setting(tmp_path):
+    """Every missing file is a problem under the setting that names it."""
     paths = {"ca_file": "a", "cert_file": "b", "key_file": "c"}
     found = key_problems(config(tmp_path, {"key_file": "key"}, tls=paths))
     assert {problem.path: problem.sentence.split(" ")[0] for problem in found} == {
@@ -504,8 +504,8 @@ def test_key_problems_stand_under_their_fields(tmp_path):
 
 
 @pytest.mark.parametrize("source", [{"key_env": "KEY"}, {"token_file": "token"}])
-def test_each_source_of_a_key_has_its_field(tmp_path, source):
-    """A variable that is not set and a token that is not there are said under their own fields."""
+def test_each_source_of_a_key_has_its_setting(tmp_path, source):
+    """An unset variable and a missing token are problems under their own settings."""
     (problem,) = key_problems(config(tmp_path, source), KeyRing({}))
     assert problem.path == f"targets[0] (staging).auth.jwt.{next(iter(source))}"
 
@@ -518,14 +518,14 @@ def test_files_that_can_be_read_but_not_used_are_problems(pki):
 
 
 def test_good_files_are_no_problem(pki):
-    """A key and certificates that can be used are passed over in silence."""
+    """A usable key and usable certificates are no problem."""
     (pki / "key").write_bytes(SECRET)
     paths = {"ca_file": "ca.pem", "cert_file": "client.pem", "key_file": "client.key"}
     assert key_problems(config(pki, {"key_file": "key"}, tls=paths)) == []
 
 
-def test_open_secrets_are_warned_of(pki):
-    """Each secret that everybody can read is said under its field; certificates are no secrets."""
+def test_world_readable_secrets_are_warnings(pki):
+    """Each world-readable secret is a warning under its setting; certificates are no secrets."""
     for name in ("key", "client.key"):
         Path(pki / name).touch()
         Path(pki / name).chmod(0o644)
@@ -537,8 +537,8 @@ def test_open_secrets_are_warned_of(pki):
     ]
 
 
-def test_a_key_is_believed_for_a_while_and_then_looked_at(tmp_path):
-    """A daemon's ring looks at the file once in `fresh` seconds; that it is gone is said then, until it is back."""
+def test_a_key_is_cached_for_max_age_seconds(tmp_path):
+    """Within `max_age_seconds` the file is not checked; then a missing file is an error until it is back."""
     path, now = tmp_path / "key", [100.0]
     path.write_bytes(SECRET)
     ring = KeyRing({}, max_age_seconds=1.0, now=lambda: now[0])
@@ -554,8 +554,8 @@ def test_a_key_is_believed_for_a_while_and_then_looked_at(tmp_path):
     assert ring.key(spec(path)).fingerprint != first
 
 
-def test_a_context_is_fresh_for_a_while_after_its_files_were_looked_at(monkeypatch):
-    """Nobody has to leave the event loop for a context that was just made."""
+def test_a_tls_context_is_cached_for_max_unchecked_seconds(monkeypatch):
+    """A context that was checked lately is returned without a check of its files."""
     contexts = TlsContexts()
     assert contexts.cached_context(Tls()) is None
     made = contexts.context(Tls())
@@ -564,8 +564,8 @@ def test_a_context_is_fresh_for_a_while_after_its_files_were_looked_at(monkeypat
     assert contexts.cached_context(Tls()) is None
 
 
-def test_keys_that_nobody_names_any_more_are_let_go_of(tmp_path):
-    """Those that are still named are neither read nor parsed again."""
+def test_unused_keys_are_removed(tmp_path):
+    """Keys that are still used are neither read nor parsed again."""
     for name in ("one", "two"):
         (tmp_path / name).write_bytes(SECRET)
     one, two = (Jwt(key_file=str(tmp_path / name)) for name in ("one", "two"))
@@ -578,8 +578,8 @@ def test_keys_that_nobody_names_any_more_are_let_go_of(tmp_path):
     assert ring.key(two) is known[1]
 
 
-def test_contexts_that_nobody_names_any_more_are_let_go_of(pki):
-    """Those that are still named stay the same ones."""
+def test_unused_tls_contexts_are_removed(pki):
+    """Contexts that are still used stay the same objects."""
     one, two = tls(pki, ca_file="ca.pem"), tls(pki, ca_file="ca.pem", cert_file="client.pem", key_file="client.key")
     contexts = TlsContexts()
     kept, _ = contexts.context(two), contexts.context(one)

@@ -97,14 +97,14 @@ def line_of(msg, form="logfmt", **keys):
 # The line of a session --------------------------------------------------------------------------------------------
 
 
-def test_the_keys_of_a_session_are_the_promised_ones_in_order():
-    """These keys, this order, and what is more comes after."""
+def test_session_line_keys_and_their_order():
+    """A session line has these keys in this order; further keys come after them."""
     assert " ".join(list(log.session_fields(PASSED))) == KEYS
     assert list(log.session_fields(REFUSED))[: len(KEYS.split())] == KEYS.split()
 
 
-def test_a_refused_certificate_and_one_address_of_several_are_told(written):
-    """Why the certificate is refused, and which address it was; an address alone is not worth its bytes."""
+def test_session_line_with_tls_verify_and_address(written):
+    """`tls_verify` is present for a refused certificate, `address` only for a name with several addresses."""
     evidence = Evidence(address="192.0.2.7", address_number=2, addresses=2)
     refused = replace(REFUSED, tls_verify=TlsVerify.WRONG_NAME, evidence=evidence)
     (line,) = written(lambda: log.log_session(refused))
@@ -154,7 +154,7 @@ def test_a_failed_session_reads_back_from_json(written):
     assert [*fields][4 : 4 + len(KEYS.split())] == KEYS.split()
 
 
-def test_what_is_not_there_is_a_dash_or_null(written):
+def test_missing_values_are_a_dash_or_null(written):
     """A passed shallow session is info; absent values are `-` in logfmt, null in JSON; verdicts are `-` in both."""
     (line,) = written(lambda: log.log_session(PASSED))
     fields = parse(line)
@@ -170,8 +170,8 @@ def test_what_is_not_there_is_a_dash_or_null(written):
     assert [fields[key] for key in ("identity", "auth", "close_code", "reason")] == [None, "-", None, None]
 
 
-def test_an_impaired_session_warns_and_says_why(written):
-    """Our own failure is a warning with its word."""
+def test_an_impaired_session_is_a_warning(written):
+    """An impaired session is a warning with its `impairment`."""
     impaired = Result(
         target="t",
         identity=None,
@@ -192,8 +192,8 @@ def test_the_close_reason_of_the_peer_is_in_no_line(written):
 
 
 @pytest.mark.parametrize(("level", "heard"), [("info", 2), ("warn", 1), ("error", 0)])
-def test_a_session_is_told_from_its_level_on(written, level, heard):
-    """Its way to the writer is its own, the level is everybody's: a pass is info, a failure a warning."""
+def test_session_lines_obey_the_level(written, level, heard):
+    """A passed session is logged at info, a failed one as a warning, and the level filters both."""
     assert len(written(lambda: (log.log_session(PASSED), log.log_session(REFUSED)), level=level)) == heard
 
 
@@ -232,7 +232,7 @@ def test_a_line_cannot_be_forged(form):
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), object(), b"\xff", {1: {2}}, [None, 1.5]])
 def test_any_value_makes_a_line(value):
-    """What JSON does not know is written as text, and the line stays valid JSON."""
+    """Values that JSON cannot hold are written as text, and the line stays valid JSON."""
     json.loads(line_of("m", "json", value=value), parse_constant=pytest.fail)
     assert line_of("m", value=value).startswith("time=")
 
@@ -252,8 +252,8 @@ def test_an_exception_is_one_value_of_one_line(written):
     assert "RuntimeError: first\nsecond" in fields["exception"]
 
 
-def test_a_message_that_cannot_be_formatted_ends_nothing(written):
-    """Wrong arguments of a log call are a line about it, not an exception."""
+def test_a_message_that_cannot_be_formatted_raises_nothing(written):
+    """Wrong arguments of a log call make a line about it, not an exception."""
     wrong = logging.LogRecord("exporter.daemon", logging.INFO, "f", 1, "%d", ("x",), None)
     (line,) = written(lambda: logging.getLogger().handlers[-1].handle(wrong))
     assert parse(line)["msg"] == "unprintable"
@@ -284,8 +284,8 @@ TEMPLATES = [
 @pytest.mark.parametrize("template", TEMPLATES)
 @pytest.mark.parametrize("form", ["logfmt", "json"])
 @pytest.mark.parametrize("place", ["msg", "argument", "key", "exception"])
-def test_no_token_passes(written, template, form, place):
-    """Neither a token nor a part of one nor a 12-character slice stands in a line, wherever it came in."""
+def test_no_token_reaches_a_line(written, template, form, place):
+    """No token, no part of one and no 12-character slice of one reaches a line, wherever it came from."""
     token = minted()
     token64 = (
         tokens.carry(carrier_of(Auth(jwt=Jwt(key_env="K"), carry="subprotocol"), Profile()), token)
@@ -330,13 +330,13 @@ def test_no_token_passes(written, template, form, place):
         "target=Bearer identity=pool-001",
     ],
 )
-def test_plain_words_stay(text):
-    """What only resembles a secret is left as it is."""
+def test_plain_words_are_not_redacted(text):
+    """Text that only resembles a secret stays unchanged."""
     assert log.redact(text) == text
 
 
-def test_foreign_loggers_stay_quiet_at_debug(written):
-    """At debug `websockets` prints the Authorization header: it and its like are heard from warning on."""
+def test_library_loggers_stay_quiet_at_debug(written):
+    """At debug, `websockets` would print the Authorization header: libraries are logged from warning on."""
 
     def say():
         for name in ("websockets.client", "aiohttp.server", "apscheduler.scheduler", "asyncio", "anything"):
@@ -351,8 +351,8 @@ def test_foreign_loggers_stay_quiet_at_debug(written):
 
 
 @pytest.mark.parametrize(("level", "heard"), [("debug", 4), ("info", 3), ("warn", 2), ("error", 1)])
-def test_the_level_is_the_level(written, level, heard):
-    """Each level lets itself and what is worse pass."""
+def test_log_level_filters_lines(written, level, heard):
+    """Each level passes its own lines and graver ones."""
 
     def say():
         logger = logging.getLogger("exporter.plan")
@@ -406,7 +406,7 @@ def test_closing_waits_for_a_stuck_stream_only_so_long():
     logs.close()
 
 
-def test_a_stream_that_is_gone_ends_nothing():
+def test_a_closed_stderr_ends_nothing():
     """A closed stderr costs lines, not the process."""
     stream = io.StringIO()
     logs = log.configure("info", "logfmt", stream)
@@ -415,8 +415,8 @@ def test_a_stream_that_is_gone_ends_nothing():
     logs.close()
 
 
-def test_logging_is_taken_down_as_it_was_found():
-    """After `close` root has its handlers and levels back."""
+def test_close_restores_logging():
+    """After `close` the root logger has its handlers and levels back."""
     root = logging.getLogger()
     before = (list(root.handlers), root.level, logging.getLogger("websockets").level)
     log.configure("debug", "json", io.StringIO()).close()

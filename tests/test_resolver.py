@@ -67,15 +67,15 @@ def dns_fault():
         ("::1", "ip6", (socket.AF_INET6, ("::1", 81, 0, 0))),
     ],
 )
-async def test_an_address_needs_no_look_up(names, host, protocol, address):
-    """What is an address already is not looked up."""
+async def test_an_ip_address_is_not_looked_up(names, host, protocol, address):
+    """An IP address in the URL resolves to itself without a look-up."""
     assert await Resolver(names).resolve(host, 81, protocol) == (address,)
     assert names.asked == []
 
 
 @pytest.mark.parametrize(("host", "protocol"), [("127.0.0.1", "ip6"), ("::1", "ip4")])
-async def test_an_address_of_the_other_family_is_a_dns_fault(names, host, protocol):
-    """An address that the choice of family excludes is not used."""
+async def test_an_ip_address_of_the_other_family_is_a_dns_error(names, host, protocol):
+    """An IP address that `ip_protocol` excludes fails as `dns`."""
     with dns_fault():
         await Resolver(names).resolve(host, 81, protocol)
 
@@ -91,14 +91,14 @@ async def test_the_machines_own_names_resolve():
 @pytest.mark.parametrize(
     ("protocol", "family"), [("any", socket.AF_UNSPEC), ("ip4", socket.AF_INET), ("ip6", socket.AF_INET6)]
 )
-async def test_the_family_asked_for_is_the_one_chosen(names, protocol, family):
-    """`ip_protocol` is what the operating system is asked for, for a stream."""
+async def test_ip_protocol_is_passed_to_getaddrinfo(names, protocol, family):
+    """`ip_protocol` becomes the address family of the look-up."""
     await Resolver(names).resolve("alive", 81, protocol)
 
     assert names.asked == [("alive", None, family, socket.SOCK_STREAM)]
 
 
-async def test_all_addresses_are_told_in_their_order_each_once():
+async def test_addresses_keep_their_order_without_duplicates():
     """An IPv6 scope survives, the port is the target's, and an address that the system gives twice counts once."""
     resolver = Resolver(NameServer(FOUND_IP6 + FOUND + FOUND))
 
@@ -120,8 +120,8 @@ def test_an_address_that_has_not_failed_is_tried_first(failed, last):
     assert choose_address(ADDRESSES, failed) == ADDRESSES[last - 1]
 
 
-def test_when_all_have_failed_they_are_tried_in_turn():
-    """The one whose failure is the oldest is the next, so that the recovery of any is seen."""
+def test_failed_addresses_are_tried_in_turn():
+    """If all have failed, the one that failed longest ago is next, so that the recovery of any is noticed."""
     memory, tried = AddressHealth(), []
     for _ in range(6):
         tried.append(choose_address(ADDRESSES, memory.failed)[1][0])
@@ -143,7 +143,7 @@ def test_an_address_that_failed_is_tried_again_after_some_connects_elsewhere():
 
 
 def test_failed_addresses_are_bounded_in_number():
-    """A name that has new dead addresses for ever costs no memory for ever; the oldest are forgotten."""
+    """A name with ever new dead addresses costs bounded memory; the oldest are forgotten."""
     memory = AddressHealth()
     for number in range(MAX_FAILED_ADDRESSES + 3):
         memory.record_connect(f"10.0.0.{number}", answered=False)
@@ -154,8 +154,8 @@ def test_failed_addresses_are_bounded_in_number():
 @pytest.mark.parametrize(
     "error", [socket.gaierror(-2, "not known: secret.example"), UnicodeError("bad"), OSError(5, "x"), ValueError("nul")]
 )
-async def test_a_failed_look_up_is_a_dns_fault_without_the_systems_text(error):
-    """Whatever the look-up raises is a DNS fault; its text stays behind."""
+async def test_a_failed_look_up_is_a_dns_error_without_the_systems_text(error):
+    """Any error of the look-up becomes `dns`, without its text."""
 
     def look_up(*_):
         raise error
@@ -166,14 +166,14 @@ async def test_a_failed_look_up_is_a_dns_fault_without_the_systems_text(error):
 
 
 @pytest.mark.parametrize("host", ["a" * 70 + ".invalid", "a..b"])
-async def test_a_name_that_cannot_be_encoded_is_a_dns_fault(host):
-    """Names that IDNA refuses do not break the look-up's thread."""
+async def test_a_name_that_idna_refuses_is_a_dns_error(host):
+    """A name that IDNA refuses fails as `dns` and leaves the resolver usable."""
     with dns_fault():
         await Resolver().resolve(host, 81, "any")
 
 
-async def test_no_address_at_all_is_a_dns_fault():
-    """An empty answer is a DNS fault."""
+async def test_a_look_up_without_an_address_is_a_dns_error():
+    """A look-up that returns no address fails as `dns`."""
     with dns_fault():
         await Resolver(NameServer([])).resolve("alive", 81, "any")
 
@@ -194,8 +194,8 @@ async def test_a_look_up_that_hangs_delays_no_other_host(names):
     assert await asyncio.gather(*hanging) == [((socket.AF_INET, ("127.0.0.7", 81)),)] * 40
 
 
-async def test_one_look_up_per_host_answers_all_who_ask(names):
-    """Targets of one host share one look-up in flight, whatever their ports; each family is a question of its own."""
+async def test_concurrent_look_ups_of_one_host_are_one(names):
+    """Targets of one host share one look-up in flight, whatever their ports; each family has its own."""
     resolver = Resolver(names)
     asking = [asyncio.ensure_future(resolver.resolve("dead", port, "any")) for port in (80, 81, 81)]
     asking.append(asyncio.ensure_future(resolver.resolve("dead", 80, "ip4")))
@@ -206,8 +206,8 @@ async def test_one_look_up_per_host_answers_all_who_ask(names):
     assert len(names.asked) == 2
 
 
-async def test_an_answer_is_not_kept(names):
-    """The next session asks again: a changed record is seen at once."""
+async def test_look_ups_are_not_cached(names):
+    """The next session looks the name up again, so that a changed record is seen at once."""
     resolver = Resolver(names)
     for _ in range(3):
         await resolver.resolve("alive", 81, "any")
@@ -215,8 +215,8 @@ async def test_an_answer_is_not_kept(names):
     assert len(names.asked) == 3
 
 
-async def test_look_ups_that_hang_are_bounded_in_number(names):
-    """Beyond the cap a host fails as `dns` at once; whose look-up runs already may join; later all is well again."""
+async def test_hanging_look_ups_are_bounded_in_number(names):
+    """Beyond `MAX_LOOKUPS_IN_FLIGHT` a host fails as `dns`; a host in flight may be joined; later all resolve again."""
     resolver = Resolver(names)
     hanging = [asyncio.ensure_future(resolver.resolve(f"dead{n}", 81, "any")) for n in range(MAX_LOOKUPS_IN_FLIGHT)]
     await until(lambda: len(names.asked) == MAX_LOOKUPS_IN_FLIGHT)
@@ -230,8 +230,8 @@ async def test_look_ups_that_hang_are_bounded_in_number(names):
     assert await resolver.resolve("alive", 81, "any")
 
 
-async def test_who_gives_up_takes_nothing_from_the_others(names):
-    """A session that ends at its deadline leaves the look-up to those who still wait."""
+async def test_a_cancelled_caller_leaves_a_shared_look_up_running(names):
+    """A session that ends at its deadline leaves the look-up to those that still wait."""
     resolver = Resolver(names)
     patient = asyncio.ensure_future(resolver.resolve("dead", 81, "any"))
     with pytest.raises(TimeoutError):
@@ -242,8 +242,8 @@ async def test_who_gives_up_takes_nothing_from_the_others(names):
     assert await patient == ((socket.AF_INET, ("127.0.0.7", 81)),)
 
 
-async def test_a_failure_that_nobody_waits_for_is_no_noise():
-    """When all have given up, the failed look-up is not reported as an exception that nobody retrieved."""
+async def test_a_failed_look_up_without_callers_logs_nothing():
+    """If all callers are cancelled, asyncio reports no exception that was never retrieved."""
     complaints, release = [], threading.Event()
     asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
 
@@ -262,8 +262,8 @@ async def test_a_failure_that_nobody_waits_for_is_no_noise():
     assert complaints == []
 
 
-async def test_a_machine_without_a_thread_to_spare_says_so_and_recovers(names, monkeypatch):
-    """If no thread starts, that is our own trouble, and the host can be asked again later."""
+async def test_a_look_up_without_a_thread_is_an_oserror(names, monkeypatch):
+    """If no thread starts, the look-up raises OSError, and the next one works again."""
     resolver = Resolver(names)
 
     def no_thread(_):
@@ -310,8 +310,8 @@ asyncio.run(main())
 """
 
 
-def test_a_look_up_that_hangs_does_not_hold_up_the_exit():
-    """The interpreter ends while a look-up still hangs."""
+def test_a_hanging_look_up_does_not_delay_the_exit():
+    """The interpreter exits while a look-up still hangs."""
     done = subprocess.run([sys.executable, "-c", HANGS], capture_output=True, text=True, timeout=20, check=False)
 
     assert (done.returncode, done.stdout, done.stderr) == (0, "gave up\n", "")

@@ -171,8 +171,8 @@ BAD_KEYS = [
 
 
 @pytest.mark.parametrize(("algorithm", "text", "sentence"), BAD_KEYS)
-def test_a_wrong_key_is_refused_in_words(algorithm, text, sentence):
-    """A key that cannot sign is refused with what to do, and nothing of it is quoted or chained."""
+def test_a_wrong_key_is_refused(algorithm, text, sentence):
+    """The error for a key that cannot sign says what to do, and neither quotes nor chains anything of it."""
     with pytest.raises(SigningKeyError) as refused:
         load_key(spec(algorithm), text)
     assert str(refused.value) == sentence
@@ -180,7 +180,7 @@ def test_a_wrong_key_is_refused_in_words(algorithm, text, sentence):
     assert refused.value.__suppress_context__ or refused.value.__context__ is None
 
 
-def test_a_key_shows_nothing_of_itself():
+def test_repr_of_a_key_holds_no_secret():
     """Neither a key nor what carries a token has its secret in its repr; equal keys have equal fingerprints."""
     key = load_key(spec(), SECRET)
     assert SECRET.decode() not in repr(key)
@@ -193,22 +193,22 @@ def test_a_key_shows_nothing_of_itself():
 READY = Jwt(token_file="token")
 
 
-def test_a_ready_token_is_handed_on_as_it_is():
-    """A token that others mint is used as it stands, without the newline at its end."""
+def test_a_ready_token_is_used_unchanged():
+    """A ready token is used unchanged, without the newline at its end."""
     key = load_key(READY, b"abc.def.ghi\n")
     assert mint(READY, key, "user-one", NOW, "id-1") == "abc.def.ghi"
     assert "abc" not in repr(key)
 
 
 @pytest.mark.parametrize("text", [b"", b"\n", b"a\nb", b"a\tb", b"Bearer x", b"\xff", b"a" * 20_000, "a\x85b".encode()])
-def test_what_is_no_ready_token_is_refused(text):
-    """A file that holds no token is refused before anybody sends it."""
+def test_an_invalid_ready_token_is_refused(text):
+    """A file that holds no token is refused before it is sent."""
     with pytest.raises(SigningKeyError, match=r"^is (empty|no token)"):
         load_key(READY, text)
 
 
 def test_a_genuine_token_is_accepted():
-    """The verifier lets in what the minter made, and tells its claims."""
+    """The verifier accepts a minted token and returns its claims."""
     assert verify(minted(), SECRET, NOW, **WANTED)["token_type"] == "access"
 
 
@@ -243,8 +243,8 @@ def test_a_token_with_wrong_claims_is_refused(claims, fact):
         verify(signed(claims), SECRET, NOW, **WANTED)
 
 
-def test_the_limits_of_time_are_where_the_backend_has_them():
-    """An iat 60 s ahead is let in, one second of life is enough, and a day less a second is not too old."""
+def test_limits_of_iat_and_exp():
+    """An `iat` 60 s ahead is accepted, one second before `exp` is enough, and an age of a day less a second is."""
     for claims in (good(iat=int(NOW) + 60), good(exp=int(NOW) + 1), good(iat=int(NOW) - 86_399)):
         assert verify(signed(claims), SECRET, NOW, **WANTED)["sub"] == "user-one"
 
@@ -270,8 +270,8 @@ GARBAGE = [
 
 
 @pytest.mark.parametrize("token", GARBAGE, ids=range(len(GARBAGE)))
-def test_garbage_is_a_bad_token(token):
-    """Whatever comes instead of a token raises BadToken, in which nothing of it stands."""
+def test_garbage_is_an_invalid_token(token):
+    """Any other value than a token raises InvalidTokenError, which quotes nothing of it."""
     with pytest.raises(InvalidTokenError) as refused:
         verify(token, SECRET, NOW, **WANTED)
     assert refused.value.__suppress_context__ or refused.value.__context__ is None
@@ -290,8 +290,8 @@ claim_sets = st.dictionaries(
 
 @settings(max_examples=200, deadline=None, database=None)
 @given(st.text() | st.lists(st.binary(max_size=40).map(encoded), min_size=1, max_size=4).map(".".join))
-def test_any_text_is_a_bad_token(token):
-    """No text makes the verifier raise anything else than BadToken."""
+def test_any_text_is_an_invalid_token(token):
+    """No text makes the verifier raise anything but InvalidTokenError."""
     with pytest.raises(InvalidTokenError):
         verify(token, SECRET, NOW, **WANTED)
 
@@ -355,8 +355,8 @@ def test_a_token_travels_in_any_header_and_form():
         ("message", {}, 'p@ss wörd "\\', []),
     ],
 )
-def test_a_secret_has_the_letters_that_its_carrier_can_hold(way, rules, fits, refused):
-    """A secret of any printable letters travels, unless the carrier has no room for one: then nothing is sent."""
+def test_a_secret_with_characters_that_its_carrier_cannot_hold_is_refused(way, rules, fits, refused):
+    """A secret of any printable characters is carried, unless the carrier cannot hold one: then nothing is sent."""
     assert carrier_problem(carrier(way, rules), fits) is None
     for secret in refused:
         with pytest.raises(SigningKeyError) as problem:
@@ -374,15 +374,15 @@ def test_a_secret_is_any_line_of_text(text):
 
 
 @pytest.mark.parametrize("text", [b"", b"\n", b" \n", b"a\nb", b"a\tb", b"a\x00", b"\xff", b"a" * 20_000])
-def test_what_is_no_line_of_text_is_no_secret(text):
-    """Several lines, control characters and other bytes are refused before anybody sends them."""
+def test_a_secret_of_several_lines_is_refused(text):
+    """Several lines, control characters and other bytes are refused before they are sent."""
     with pytest.raises(SigningKeyError, match=r"^is (empty: put the secret into it|no secret: )"):
         load_key(Secret(secret_file="password"), text)
 
 
 @pytest.mark.parametrize(("algorithm", "length"), [("HS256", 20), ("HS256", 31), ("HS384", 47), ("HS512", 1)])
-def test_a_short_shared_secret_signs_and_is_called_short(algorithm, length):
-    """The backend's key is what it is: tokens are made with it, and its length is something to be told."""
+def test_a_short_hmac_key_signs_and_is_a_warning(algorithm, length):
+    """A short HMAC key signs, and its length is a warning."""
     key = load_key(spec(algorithm), b"k" * length)
     claims = jwt.decode(mint(spec(algorithm), key, "user-one", NOW, "i"), options={"verify_signature": False})
     assert claims["sub"] == "user-one"
@@ -407,7 +407,7 @@ def test_claims_may_be_nested_and_name_who_speaks():
 
 
 def test_a_ready_token_that_has_expired_is_not_sent():
-    """A JWT of our own file whose `exp` is past is said to have expired when it did, and is not handed on."""
+    """A ready JWT whose `exp` is past is refused with the time of its expiry."""
     key = load_key(READY, signed(good(exp=1_757_400_000)).encode())
     assert expiry_problem(key, 1_757_399_999) is None
     with pytest.raises(SigningKeyError) as problem:

@@ -76,8 +76,8 @@ async def read_all(link):
 
 
 @both_loops
-async def test_a_refused_connection_is_a_fault_and_leaves_nothing():
-    """A port where nobody listens is `refused`; no descriptor stays."""
+async def test_econnrefused_is_refused_and_leaks_no_descriptor():
+    """A connect to a closed port raises `refused`, and no descriptor stays open."""
     with listening() as (listener, address):
         listener.close()
         async with leaves_nothing():
@@ -87,8 +87,8 @@ async def test_a_refused_connection_is_a_fault_and_leaves_nothing():
 
 
 @both_loops
-async def test_a_connection_that_is_not_answered_can_be_given_up():
-    """A connect that hangs ends with its deadline, without a descriptor left."""
+async def test_an_unanswered_connect_can_be_cancelled():
+    """A connect that hangs ends with its deadline, and no descriptor stays open."""
     with listening() as (_, address), contextlib.ExitStack() as stack:
         for _ in range(4):  # the queue of the listener is full: what follows gets no answer
             filler = stack.enter_context(socket.socket())
@@ -100,8 +100,8 @@ async def test_a_connection_that_is_not_answered_can_be_given_up():
                     await Connection.connect(address, time.monotonic)
 
 
-async def test_both_families_connect():
-    """IPv4 and IPv6 are reached alike."""
+async def test_ipv4_and_ipv6_connect():
+    """IPv4 and IPv6 addresses connect alike."""
     for host in ("127.0.0.1", "::1"):
         with listening(host) as (_, address):
             link = await Connection.connect(address, time.monotonic)
@@ -109,7 +109,7 @@ async def test_both_families_connect():
 
 
 async def test_a_family_that_the_machine_does_not_have_is_unreachable():
-    """An IPv6 address on a machine without IPv6 is a fault of the way there, not a crash."""
+    """An address of a family that the machine lacks raises `unreachable`."""
     fault = await fault_from(Connection.connect((socket.AF_APPLETALK, ("x", 1)), time.monotonic))
 
     assert fault.kind is ErrorKind.UNREACHABLE
@@ -117,15 +117,15 @@ async def test_a_family_that_the_machine_does_not_have_is_unreachable():
 
 @pytest.mark.parametrize("number", ERRNOS, ids=errno.errorcode.get)
 def test_every_errno_of_a_connection_has_its_kind(number):
-    """The detail of a fault is the errno's name, never the system's sentence."""
+    """The detail of the error is the name of the errno, never the system's sentence."""
     fault = error_from_connect(OSError(number, "text of the system"))
 
     assert (fault.kind, fault.detail) == (ERRNOS[number], errno.errorcode[number])
 
 
 @pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM])
-async def test_our_own_trouble_stays_an_oserror(monkeypatch, number):
-    """A machine without descriptors or memory is nobody's outage: no fault is made of it."""
+async def test_emfile_and_enobufs_stay_an_oserror(monkeypatch, number):
+    """A machine without descriptors or memory raises OSError: it is no outage of the backend."""
 
     def no_socket(*_):
         raise OSError(number, "x")
@@ -159,7 +159,7 @@ def test_an_open_connection_that_fails_is_broken_whatever_the_errno(number, kind
 
 @both_loops
 async def test_bytes_and_the_end_of_the_stream_arrive_in_order():
-    """What the peer wrote is read, then its end, again and again."""
+    """The bytes of the peer are read in order, then its end of stream, again at each further read."""
     async with linked() as (link, peer):
         peer.sendall(b"one")
         assert (await link.read()).data == b"one"
@@ -171,8 +171,8 @@ async def test_bytes_and_the_end_of_the_stream_arrive_in_order():
 
 
 @both_loops
-async def test_a_reset_is_told_after_the_last_byte():
-    """Bytes that arrived before a reset are read before the fault is raised, every time one reads."""
+async def test_a_reset_is_raised_after_the_last_byte():
+    """Bytes that arrived before a reset are read first; then each read raises."""
     async with linked() as (link, peer):
         peer.sendall(b"the cause")
         reset(peer)
@@ -182,8 +182,8 @@ async def test_a_reset_is_told_after_the_last_byte():
 
 
 @both_loops
-async def test_failed_sends_cost_nothing_of_what_was_received():
-    """The peer says why and is gone: each further write fails, and still the whole of its words is read."""
+async def test_failed_sends_discard_no_received_bytes():
+    """After the peer has closed, each write fails, and all bytes that it sent before are still read."""
     async with linked() as (link, peer):
         peer.sendall(b"error frame, close frame")
         reset(peer)
@@ -195,7 +195,7 @@ async def test_failed_sends_cost_nothing_of_what_was_received():
         link.write(b"and after it")
 
 
-async def test_a_read_that_is_given_up_loses_nothing():
+async def test_a_cancelled_read_loses_no_bytes():
     """A cancelled read leaves the bytes to the next."""
     async with linked() as (link, peer):
         reading = asyncio.ensure_future(link.read())
@@ -209,8 +209,8 @@ async def test_a_read_that_is_given_up_loses_nothing():
         assert (await link.read()).data == b"data"
 
 
-async def test_reading_now_never_waits():
-    """`read_now` gives what has arrived, in order, then None; at the end of the stream no bytes."""
+async def test_read_now_never_waits():
+    """`read_now` returns what has arrived, in order, then None; at the end of the stream, no bytes."""
     async with linked() as (link, peer):
         assert link.read_now() is None
         peer.sendall(b"x" * READ_BYTES + b"y")
@@ -224,8 +224,8 @@ async def test_reading_now_never_waits():
         assert link.read_now().data == b""
 
 
-async def test_reading_now_does_not_raise():
-    """A broken connection gives what came before, then None."""
+async def test_read_now_does_not_raise():
+    """On a broken connection `read_now` returns the bytes before the break, then None."""
     async with linked() as (link, peer):
         peer.sendall(b"the cause")
         reset(peer)
@@ -237,8 +237,8 @@ async def test_reading_now_does_not_raise():
 
 
 @both_loops
-async def test_a_flood_stays_the_peers_problem():
-    """Bytes that nobody reads are kept up to the backlog only; the kernel makes the peer wait for the rest."""
+async def test_unread_bytes_are_bounded():
+    """Unread bytes are buffered up to `MAX_UNREAD_BYTES`; TCP holds the rest back."""
     async with linked() as (link, peer):
         peer.setblocking(False)
         reading = asyncio.ensure_future(link.read())
@@ -256,8 +256,8 @@ async def test_a_flood_stays_the_peers_problem():
 
 
 @both_loops
-async def test_a_backlog_does_not_hold_the_loop():
-    """Who reads what has piled up gives the loop a turn for every chunk, so that deadlines strike in time."""
+async def test_a_backlog_does_not_block_the_loop():
+    """Reading a backlog yields to the loop at each chunk, so that deadlines fire on time."""
     turns = 0
 
     def turn():
@@ -285,7 +285,7 @@ async def test_a_backlog_does_not_hold_the_loop():
 
 
 @both_loops
-async def test_more_than_the_kernel_takes_is_sent_later():
+async def test_a_write_beyond_the_send_buffer_is_sent_later():
     """A message beyond the kernel's buffer arrives whole and in order once the peer reads."""
     message = bytes(range(256)) * 3_000
     async with linked() as (link, peer):
@@ -306,8 +306,8 @@ async def test_more_than_the_kernel_takes_is_sent_later():
     assert bytes(got) == message + b"the end"
 
 
-async def test_a_peer_that_never_reads_costs_no_memory():
-    """What a peer does not take is kept up to a bound; beyond it the peer gets no more."""
+async def test_unsent_bytes_are_bounded():
+    """Unsent bytes are buffered up to `MAX_UNSENT_BYTES`; beyond that, the peer gets no more."""
     async with linked() as (link, _):
         for _ in range(2_000):
             link.write(b"x" * READ_BYTES)
@@ -347,16 +347,16 @@ async def stamped(**options):
 
 
 @both_loops
-async def test_a_stamp_is_the_bytes_arrival_and_not_the_loops_leisure():
-    """Bytes that come while the loop is blocked are stamped by the kernel: within 10 ms, not 70 ms late."""
+async def test_received_bytes_carry_the_kernels_stamp():
+    """Bytes that arrive while the loop is blocked are stamped within 10 ms, not 70 ms late."""
     await stamped()  # the kernel begins to stamp a moment after the first socket of the machine asks for it
     late = [await stamped() for _ in range(3)]
 
     assert -0.02 < min(late, key=abs) < 0.01
 
 
-async def test_an_old_stamp_is_believed_as_far_as_we_can_have_been_late():
-    """Bytes that waited in the kernel for a lost segment were not to be had before: that is no lateness of ours."""
+async def test_an_old_stamp_is_bounded_by_the_loop_stall():
+    """Bytes that waited in the kernel behind a lost segment are no read delay of ours."""
     async with linked(max_loop_stall=lambda: 0.03) as (link, peer):
         reading = asyncio.ensure_future(link.read())
         await asyncio.sleep(0)
@@ -371,14 +371,14 @@ async def test_an_old_stamp_is_believed_as_far_as_we_can_have_been_late():
     assert link.read_delay <= 0.03
 
 
-async def test_without_kernel_stamps_the_time_is_that_of_the_call():
-    """On a loop whose clock is not the machine's the loop's own moment is told."""
+async def test_without_kernel_stamps_bytes_carry_the_loops_time():
+    """On a loop whose clock is not the machine's, bytes carry the moment of the callback."""
     assert await stamped(kernel_stamps=False) > 0.04
 
 
 @pytest.mark.parametrize("step", [-3600.0, 3600.0, -1.0])
 async def test_a_step_of_the_wall_clock_is_no_stamp(monkeypatch, step):
-    """A kernel stamp from the future or the far past is not believed."""
+    """A kernel stamp from the future or the far past is ignored."""
     wall = time.time
     async with linked() as (link, peer):
         peer.sendall(b"x")
@@ -393,8 +393,8 @@ async def test_a_step_of_the_wall_clock_is_no_stamp(monkeypatch, step):
 
 
 @both_loops
-async def test_closing_lets_go_of_everything_and_may_be_repeated():
-    """After `close` no descriptor is left, with bytes unread and unsent too; a second `close` does nothing."""
+async def test_close_is_idempotent_and_leaks_no_descriptor():
+    """After `close` no descriptor is open, even with bytes unread and unsent; a second `close` does nothing."""
     before = open_fds()
     async with linked() as (link, peer):
         peer.sendall(b"unread")
@@ -408,7 +408,7 @@ async def test_closing_lets_go_of_everything_and_may_be_repeated():
 
 @both_loops
 async def test_descriptors_may_be_reused_at_once():
-    """A closed link's descriptor, given to the next one by the system, works for it."""
+    """A closed connection's descriptor works for the next connection that gets it."""
     for number in range(50):
         async with linked() as (link, peer):
             peer.sendall(b"%d" % number)

@@ -62,7 +62,7 @@ async def read_all(link):
 
 @pytest.mark.parametrize("maximum", [V1_2, V1_3])
 @both_loops
-async def test_hands_are_shaken_and_the_expiry_is_told(tmp_path, maximum):
+async def test_tls_handshake_and_certificate_end(tmp_path, maximum):
     """Bytes go both ways, and the certificate's end is the one it was issued with."""
     until = NOW + 3 * DAY
     context = server_context(tmp_path, authority().issue("localhost", until=until), maximum=maximum)
@@ -76,8 +76,8 @@ async def test_hands_are_shaken_and_the_expiry_is_told(tmp_path, maximum):
         assert link.certificate_end == CertificateEnd(until.timestamp(), CertificatePlace.LEAF)
 
 
-async def test_without_tls_there_is_no_expiry():
-    """A plain connection has no certificate that could expire."""
+async def test_without_tls_there_is_no_certificate_end():
+    """A plain connection has no certificate end."""
     async with serving(nothing) as server, link_to(server, context=False) as link:
         assert link.certificate_end is None
 
@@ -126,8 +126,8 @@ REFUSED = {
 
 @pytest.mark.parametrize(("shown", "verify"), REFUSED.values(), ids=REFUSED)
 @both_loops
-async def test_a_certificate_that_we_refuse_says_why(tmp_path, shown, verify):
-    """Kind `certificate`, and which of the closed list it is; nothing stays behind."""
+async def test_a_refused_certificate_has_its_tls_verify(tmp_path, shown, verify):
+    """A refused certificate raises `certificate` with the reason of the closed list."""
     ours = client_context()
     ours.set_ciphers("DEFAULT:@SECLEVEL=2")
     async with serving(nothing, tls=server_context(tmp_path, shown.pem)) as server, leaves_nothing():
@@ -168,15 +168,15 @@ ENDS = {
 
 @pytest.mark.parametrize(("shown", "until", "place"), ENDS.values(), ids=ENDS)
 @pytest.mark.parametrize("maximum", [V1_2, V1_3])
-async def test_the_end_is_that_of_the_verified_chains_earliest(tmp_path, shown, until, place, maximum):
-    """Clients get in until the first certificate ends of the chain that they verify, whichever it is."""
+async def test_certificate_end_is_the_earliest_of_the_verified_chain(tmp_path, shown, until, place, maximum):
+    """Clients connect until the first certificate of the verified chain ends, whichever it is."""
     context = server_context(tmp_path, shown.pem, maximum=maximum)
     async with serving(nothing, tls=context) as server, link_to(server) as link:
         assert link.certificate_end == CertificateEnd(until.timestamp(), place)
 
 
-async def test_an_expired_certificate_tells_its_end(tmp_path):
-    """The end that is over, of the intermediate here, is told with the refusal."""
+async def test_an_expired_certificate_still_has_its_end(tmp_path):
+    """The end of an expired intermediate is known after the refusal."""
     context = server_context(tmp_path, chain(above=OVER).pem)
     async with serving(nothing, tls=context) as server:
         link = await Connection.connect((socket.AF_INET, ("127.0.0.1", server.port)), time.monotonic)
@@ -187,14 +187,14 @@ async def test_an_expired_certificate_tells_its_end(tmp_path):
     assert link.certificate_end == CertificateEnd(OVER.timestamp(), CertificatePlace.INTERMEDIATE)
 
 
-async def test_an_address_is_a_name_too(tmp_path):
-    """A url with an address is checked against the addresses of the certificate."""
+async def test_an_ip_address_is_checked_against_the_certificate(tmp_path):
+    """A URL with an IP address is checked against the addresses of the certificate."""
     context = server_context(tmp_path, authority().issue("127.0.0.1"))
     async with serving(nothing, tls=context) as server, link_to(server, name="127.0.0.1") as link:
         assert link.certificate_end is not None
 
 
-async def test_the_server_is_told_the_name_we_expect(tmp_path):
+async def test_server_name_is_sent_as_sni_and_checked(tmp_path):
     """`server_name` is what is sent (SNI, RFC 6066) and what the certificate is checked against."""
     told = []
     context = server_context(tmp_path, authority().issue("inner.example"))
@@ -215,8 +215,8 @@ async def test_the_server_is_told_the_name_we_expect(tmp_path):
     ids=["http", "zeros", "alert", "nothing", "half a record"],
 )
 @both_loops
-async def test_what_is_no_tls_is_told_at_once(words, kind):
-    """Other bytes than TLS, or an alert, are kind `tls`; an end in the middle of the handshake is `eof`."""
+async def test_bytes_that_are_no_tls_are_a_tls_error(words, kind):
+    """Other bytes than TLS, or an alert, raise `tls`; an end of stream in the handshake raises `eof`."""
 
     async def answer(peer):
         await peer.reader.read(4096)
@@ -238,8 +238,8 @@ async def test_a_reset_during_the_handshake_is_a_reset():
         assert (await refused(server, context=client_context())).kind is ErrorKind.RESET
 
 
-async def test_no_version_in_common_is_a_tls_fault(tmp_path):
-    """A server that speaks only what we do not is kind `tls`."""
+async def test_no_common_tls_version_is_a_tls_error(tmp_path):
+    """A server without a common TLS version raises `tls`."""
     ours = client_context()
     ours.minimum_version = V1_3
 
@@ -248,8 +248,8 @@ async def test_no_version_in_common_is_a_tls_fault(tmp_path):
 
 
 @both_loops
-async def test_a_handshake_that_stalls_can_be_given_up():
-    """A server that says nothing holds a handshake only until its deadline."""
+async def test_a_stalled_tls_handshake_can_be_cancelled():
+    """A server that sends nothing stalls a handshake only until its deadline."""
     async with serving(nothing) as server, leaves_nothing():
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.05), link_to(server, context=client_context()):
@@ -260,7 +260,7 @@ async def test_a_handshake_that_stalls_can_be_given_up():
 
 
 @pytest.mark.parametrize("maximum", [V1_2, V1_3])
-async def test_a_client_certificate_is_shown_and_accepted(tmp_path, maximum):
+async def test_a_client_certificate_is_sent_and_accepted(tmp_path, maximum):
     """A server that demands a client certificate gets ours."""
     context = server_context(tmp_path, authority().issue("localhost"), client_ca=authority(), maximum=maximum)
     ours = client_context()
@@ -330,8 +330,8 @@ async def test_data_after_the_handshake_stays_in_order(tmp_path):
 
 
 @both_loops
-async def test_a_farewell_ends_the_stream_though_the_connection_stays_open(tmp_path):
-    """After close_notify nothing more is awaited, whether it came alone or behind data."""
+async def test_close_notify_ends_the_stream(tmp_path):
+    """After close_notify no read waits, whether it came alone or behind data."""
 
     async def say_and_stay(end):
         end.peer.send(end.sealed(b"last words"), end.farewell())
@@ -342,8 +342,8 @@ async def test_a_farewell_ends_the_stream_though_the_connection_stays_open(tmp_p
 
 
 @both_loops
-async def test_an_alert_behind_data_is_told_after_the_data(tmp_path):
-    """A broken record in the segment of good data costs nothing of it, and is told at once on an open connection."""
+async def test_an_alert_behind_data_is_raised_after_the_data(tmp_path):
+    """Data before a broken record is read first; then the read raises at once."""
 
     async def say_and_break(end):
         end.peer.send(end.sealed(b"last words"), b"\x17\x03\x03\x00\x20" + b"\x00" * 32)
@@ -354,7 +354,7 @@ async def test_an_alert_behind_data_is_told_after_the_data(tmp_path):
             await link.read()
 
 
-async def test_a_connection_that_ends_without_farewell_is_at_its_end(tmp_path):
+async def test_a_connection_without_close_notify_is_at_its_end(tmp_path):
     """A server that drops the connection without close_notify is at the end of the stream, as many are."""
 
     async def say_and_drop(end):
@@ -377,8 +377,8 @@ async def test_a_record_may_come_byte_by_byte(tmp_path):
         assert await read_all(link) == (b"slowly", None)
 
 
-async def test_reading_now_joins_the_parts_of_a_record(tmp_path):
-    """`read_now` goes on when what it read is only a part of a record, and waits for nothing."""
+async def test_read_now_joins_the_parts_of_a_record(tmp_path):
+    """`read_now` reads on while it has only a part of a record, and never waits."""
     ready, rest = asyncio.Event(), asyncio.Event()
 
     async def in_parts(end):
@@ -409,7 +409,7 @@ async def test_reading_now_joins_the_parts_of_a_record(tmp_path):
 
 
 @both_loops
-async def test_much_data_goes_both_ways(tmp_path):
+async def test_a_megabyte_passes_tls_in_both_directions(tmp_path):
     """A megabyte arrives whole over TLS in either direction."""
     big = bytes(range(256)) * 4_096
 
@@ -425,8 +425,8 @@ async def test_much_data_goes_both_ways(tmp_path):
         assert await read_all(link) == (big, None)
 
 
-async def test_the_peer_is_told_that_we_leave(tmp_path):
-    """`close` says close_notify, so that the server sees an end and no truncation."""
+async def test_close_sends_close_notify(tmp_path):
+    """`close` sends close_notify, so that the server sees an end of stream and no truncation."""
     ends = asyncio.get_running_loop().create_future()
 
     async def listen(end):
@@ -442,8 +442,8 @@ async def test_the_peer_is_told_that_we_leave(tmp_path):
 
 
 @both_loops
-async def test_the_stamp_of_a_record_is_that_of_its_last_byte(tmp_path):
-    """A record that came while the loop was held is stamped by its arrival, over TLS too."""
+async def test_a_tls_record_carries_the_stamp_of_its_last_byte(tmp_path):
+    """A record that arrives while the loop is blocked carries its arrival time, over TLS too."""
     told, late = asyncio.Event(), []
 
     async def speak(end):

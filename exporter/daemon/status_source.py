@@ -21,18 +21,15 @@ MAX_FAILURES_ON_CARD: Final = 20
 class StatusSource:
     """What the status page shows.
 
-    `unhealthy_reason`: a sentence if the exporter does not do its work, else None.
+    `unhealthy`: a sentence if the exporter does not do its work, else None.
     `starts_within`: seconds until a target begins at the latest; None if it does not wait.
     """
 
     def __init__(
-        self,
-        services: Services,
-        unhealthy_reason: Callable[[], str | None],
-        starts_within: Callable[[str], float | None],
+        self, services: Services, unhealthy: Callable[[], str | None], starts_within: Callable[[str], float | None]
     ) -> None:
         self._services = services
-        self._unhealthy_reason = unhealthy_reason
+        self._unhealthy_reason = unhealthy
         self._starts_within = starts_within
         self._started_at = services.clock.wall()
 

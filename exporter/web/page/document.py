@@ -60,8 +60,6 @@ LINKS: Final[Mapping[str, str]] = {
     "-/ready": "Readiness",
 }
 
-# The headline ---------------------------------------------------------------------------------------------------------
-
 
 @dataclass(frozen=True, slots=True)
 class PageHead:
@@ -122,9 +120,6 @@ def summary_section(head: PageHead, unhealthy_reason: str | None) -> Markup:
     return element("div", line, element("p", sentence, class_="ill") if sentence else None, id="summary")
 
 
-# The page -------------------------------------------------------------------------------------------------------------
-
-
 def document_start(
     head: PageHead, own: ExporterHealth, position: str, now: float, *, only: str | None = None
 ) -> Markup:
@@ -183,9 +178,6 @@ def _start(title: str, icon: str, *more: Markup) -> Markup:
         element("style", Markup(STYLE)),
     ]
     return Markup(f'<!DOCTYPE html>\n<html lang="en">{element("head", metas)}')
-
-
-# The exporter's own health --------------------------------------------------------------------------------------------
 
 
 def health_section(own: ExporterHealth, now: float) -> Markup:

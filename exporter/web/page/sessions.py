@@ -20,9 +20,6 @@ TONES: Final[Mapping[Verdict, str]] = {Verdict.PASS: "passing", Verdict.FAIL: "f
 ARROWS: Final[Mapping[Direction, tuple[str, str]]] = {Direction.IN: ("←", "received"), Direction.OUT: ("→", "sent")}
 
 
-# The last session ----------------------------------------------------------------------------------------------------
-
-
 def last_session(result: Result | None, now: float) -> Child:
     """Time, verdicts, phases, evidence and transcript of the last session."""
     if result is None:
@@ -96,9 +93,6 @@ def _frame_row(frame: Frame) -> Markup:
         element("th", f"{frame.kind} ({what})" if frame.kind else what, scope="row"),
         element("td", f"{frame.size:,} B", class_="figure"),
     )
-
-
-# Failures ------------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)

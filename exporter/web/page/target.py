@@ -51,9 +51,6 @@ def _article(row: TargetRow, body: Child, now: float, *, opened: bool) -> Markup
     )
 
 
-# The line ------------------------------------------------------------------------------------------------------------
-
-
 def _line(row: TargetRow, now: float, *, with_tooltips: bool) -> Markup:
     kind, at = row.state.kind, row.state.since
     parts = [
@@ -91,9 +88,6 @@ def _pool_text(identities: Sequence[IdentityStatus]) -> str:
     held = sum(identity.held for identity in identities)
     slots = [f"{held} of {count(sum(budgets), 'slot')}"] if budgets else []
     return ", ".join([*slots, f"{resting} resting"] if resting else slots)
-
-
-# The card ------------------------------------------------------------------------------------------------------------
 
 
 def _card(card: TargetCard, now: float) -> Markup:

@@ -82,7 +82,7 @@ class _Scene:
     async def start(cls, row, loop, folder, stack):
         setup = row.get("setup", {})
         tls = setup.get("tls", False)
-        standin = await StandIn.start(tls_port=0 if tls else None, clock=loop.time, wall=loop.wall, pace=Timings())
+        standin = await StandIn.start(tls_port=0 if tls else None, clock=loop.time, wall=loop.wall, timings=Timings())
         stack.push_async_callback(standin.close)
         folder.mkdir()
         key = Path(shutil.copy(standin.key_file, folder / "key"))

@@ -78,7 +78,7 @@ async def _meet(number, row, over, folder, *, carry, target, told):
 async def standing(number, row, over, *, carry="header", target="staging", wall=time.time):
     """A stand-in with the row's fault, and the mapping of a target there: one user, `pool-001`, of its own."""
     subject = row.get("setup", {}).get("identity", f"staging-e2e-user-{number:03d}")
-    async with StandIn.start(pace=Timings.quick(), tls_port=0 if over == "tls" else None, wall=wall) as standin:
+    async with StandIn.start(timings=Timings.quick(), tls_port=0 if over == "tls" else None, wall=wall) as standin:
         standin.set_fault(*_fault(row))
         yield standin, _mapping(standin, row, over, carry=carry, target=target, subject=subject)
 

@@ -79,7 +79,7 @@ class Exporter:
 @contextlib.asynccontextmanager
 async def running(loop, *changes, delay=0.0, lifecycle=True, **options):
     """A stand-in and an exporter of one target for each of `changes` (fields of it), or of one as it is."""
-    async with StandIn.start(tls_port=None, clock=loop.time, wall=loop.wall, pace=Timings.quick()) as standin:
+    async with StandIn.start(tls_port=None, clock=loop.time, wall=loop.wall, timings=Timings.quick()) as standin:
         source = Source(*[own(standin, **fields) for fields in changes or ({},)])
         exporter = Exporter(loop, source, delay=delay, lifecycle=lifecycle, **options)
         await exporter.daemon.start()

@@ -19,7 +19,7 @@ ALIVE, DEAD, DEAD_TOO = "127.0.0.1", "127.0.0.2", "127.0.0.3"
 
 @pytest.fixture
 async def standin():
-    async with StandIn.start(pace=Timings.quick(), tls_port=None) as started:
+    async with StandIn.start(timings=Timings.quick(), tls_port=None) as started:
         yield started
 
 

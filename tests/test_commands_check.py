@@ -102,7 +102,7 @@ async def checks(config, *several):
 @contextlib.asynccontextmanager
 async def backend(tmp_path, fault=None, settings=None, **changes):
     """A stand-in, and a config with one target of it."""
-    async with StandIn.start(pace=Timings.quick(), tls_port=None) as standin:
+    async with StandIn.start(timings=Timings.quick(), tls_port=None) as standin:
         if fault:
             standin.set_fault("/ws", fault)
         config = written(tmp_path, standin, settings, **changes)
@@ -468,7 +468,7 @@ async def test_a_series_names_the_page_and_how_it_is_opened(tmp_path):
 async def test_the_page_of_a_check_elsewhere_is_served_there():
     """`--from` names the page at the exporter that was asked, and it is there."""
     async with (
-        StandIn.start(pace=Timings.quick(), tls_port=None) as standin,
+        StandIn.start(timings=Timings.quick(), tls_port=None) as standin,
         daemon(standin, interval="10m", identities=ONE, limits={**TIGHT, "slots_per_identity": 3}) as running,
     ):
         standin.set_fault("/ws", "slot_limit")
@@ -504,7 +504,7 @@ async def asked(url, *words):
 async def test_the_running_exporter_is_asked():
     """Its session, its ledger; no config here; an unknown target there, no room there: 3 and its words."""
     async with (
-        StandIn.start(pace=Timings.quick(), tls_port=None) as standin,
+        StandIn.start(timings=Timings.quick(), tls_port=None) as standin,
         daemon(standin, interval="10m", identities=ONE, limits={**TIGHT, "slots_per_identity": 3}) as running,
     ):
         said = await asked(running.url, "--target=staging", "--output=json")
@@ -530,7 +530,7 @@ async def test_the_running_exporter_is_asked():
 async def test_a_target_that_only_connects_is_asked_as_deep_as_it_goes():
     """Without --probe the exporter goes as deep as the profile does, be that not `send`."""
     profiles = {"bare": {"noise": [{"type": "ping"}]}}
-    async with StandIn.start(pace=Timings.quick(), tls_port=None) as standin:
+    async with StandIn.start(timings=Timings.quick(), tls_port=None) as standin:
         target = harness.target(standin, profile="bare", auth=None, identities=None, limits=None)
         options = DaemonOptions(ListenAddress("127.0.0.1", 0), startup_delay=600.0)
         running = Daemon(harness.planned(target, profiles=profiles), options)
@@ -545,7 +545,7 @@ async def test_a_target_that_only_connects_is_asked_as_deep_as_it_goes():
 
 async def test_one_check_of_a_target_at_a_time():
     """A second one that is asked for meanwhile is refused with a sentence."""
-    async with StandIn.start(pace=Timings.quick(), tls_port=None) as standin:
+    async with StandIn.start(timings=Timings.quick(), tls_port=None) as standin:
         standin.set_fault("/ws", "no_welcome")
         async with daemon(standin) as running:
             first = asyncio.create_task(running._http_api.check("staging", "send"))
@@ -742,7 +742,7 @@ async def relay(standin):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 async def test_a_signal_in_mid_check_closes_well_and_is_unknown(tmp_path, number):
     """The open session is closed with 1000, the exit code is 3, and there is no traceback."""
-    async with StandIn.start(pace=Timings.quick(), tls_port=None) as standin, relay(standin) as (url, spoken):
+    async with StandIn.start(timings=Timings.quick(), tls_port=None) as standin, relay(standin) as (url, spoken):
         standin.set_fault("/ws", "zombie")
         config = written(tmp_path, standin, url=url, interval="60s", timeout="20s")
         async with command("check", f"--config.file={config}", "--target=staging") as process:

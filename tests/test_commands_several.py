@@ -34,7 +34,7 @@ def config_of(folder, *targets, **settings):
 
 @pytest.fixture
 async def standin():
-    async with StandIn.start(pace=Timings.quick(), tls_port=None) as running:
+    async with StandIn.start(timings=Timings.quick(), tls_port=None) as running:
         yield running
 
 

@@ -41,7 +41,7 @@ def made(loop, *mappings, delay=0.0, listen=HERE, state=None, profiles=None, **o
 @contextlib.asynccontextmanager
 async def running(loop, *, delay=0.0, path="/ws", fault=None, **changes):
     """A stand-in and a daemon that probes it."""
-    async with StandIn.start(tls_port=None, clock=loop.time, wall=loop.wall, pace=Timings.quick()) as standin:
+    async with StandIn.start(tls_port=None, clock=loop.time, wall=loop.wall, timings=Timings.quick()) as standin:
         if fault:
             standin.set_fault(path, fault)
         daemon = made(loop, mapping(standin, path=path, **changes), delay=delay)
@@ -415,7 +415,7 @@ def test_a_target_that_sends_nothing_fails_for_whatever_keeps_its_users_out(faul
     """Whether it is the factory's doing or not: its page, its counters and its outage say so, and so does `auth`."""
 
     async def main(loop):
-        async with StandIn.start(tls_port=None, clock=loop.time, wall=loop.wall, pace=Timings.quick()) as standin:
+        async with StandIn.start(tls_port=None, clock=loop.time, wall=loop.wall, timings=Timings.quick()) as standin:
             target = mapping(standin, profile="greets", confirm={"runs": 0})
             daemon = made(loop, target, profiles={"greets": GREETS})
             await daemon.start()
@@ -608,7 +608,7 @@ def test_a_stop_in_mid_session_ends_it_with_1000():
     """Not ready while the session is let finish; the pages are there to the last; then nothing is left."""
 
     async def main(loop):
-        async with StandIn.start(tls_port=None, clock=loop.time, wall=loop.wall, pace=Timings.quick()) as standin:
+        async with StandIn.start(tls_port=None, clock=loop.time, wall=loop.wall, timings=Timings.quick()) as standin:
             standin.set_fault("/ws", "deaf")
             daemon = made(loop, mapping(standin, timeout="15s"))
             before = asyncio.all_tasks()
@@ -642,7 +642,7 @@ def test_a_stop_while_waiting_to_begin_is_immediate(after):
     """Nothing runs yet, so nothing is waited for; no session ever begins."""
 
     async def main(loop):
-        async with StandIn.start(tls_port=None, clock=loop.time, wall=loop.wall, pace=Timings.quick()) as standin:
+        async with StandIn.start(tls_port=None, clock=loop.time, wall=loop.wall, timings=Timings.quick()) as standin:
             daemon = made(loop, mapping(standin), delay=100.0)
             await daemon.start()
             await asyncio.sleep(after)
@@ -690,7 +690,7 @@ def test_many_targets_have_their_own_series():
     """Ten targets, one daemon: each has its own series and its own place in the interval."""
 
     async def main(loop):
-        async with StandIn.start(tls_port=None, clock=loop.time, wall=loop.wall, pace=Timings.quick()) as standin:
+        async with StandIn.start(tls_port=None, clock=loop.time, wall=loop.wall, timings=Timings.quick()) as standin:
             told = []
             targets = [mapping(standin, path=f"/ws/t{n}", name=f"t{n}") for n in range(10)]
             daemon = made(loop, *targets, on_result=told.append)

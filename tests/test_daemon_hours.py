@@ -58,7 +58,7 @@ def test_an_hour_without_names_is_a_failure_each_cycle_and_over_with_the_next():
     """Nobody but `resolve` is blamed, no cycle is lost, and the first one with a name server passes."""
 
     async def main(loop):
-        async with StandIn.start(tls_port=None, clock=loop.time, wall=loop.wall, pace=Timings.quick()) as standin:
+        async with StandIn.start(tls_port=None, clock=loop.time, wall=loop.wall, timings=Timings.quick()) as standin:
             url = standin.url("/ws", tls=False).replace("127.0.0.1", "backend.example.com")
             daemon = made(loop, mapping(standin, url=url, confirm={"runs": 0}))
             daemon._prober._resolver = names = Names()
@@ -90,7 +90,7 @@ def test_a_restart_in_the_middle_of_an_outage_is_no_second_page(tmp_path, away, 
     changes = {"interval": "5m", "confirm": {"runs": 0}}
 
     async def main(loop):
-        async with StandIn.start(tls_port=None, clock=loop.time, wall=loop.wall, pace=Timings.quick()) as standin:
+        async with StandIn.start(tls_port=None, clock=loop.time, wall=loop.wall, timings=Timings.quick()) as standin:
             standin.set_fault("/ws", "no_welcome")
             options = {"history_file": tmp_path / "history"}
             first = made(loop, mapping(standin, **changes), **options)

@@ -39,7 +39,7 @@ def mapping(standin, **changes):
 @contextlib.asynccontextmanager
 async def running(loop, *, delay=FAR, fault=None, count=1, settings=None, options=None, state=None, **changes):
     """A stand-in and a daemon that knows it: as `staging`, or as t0, t1 … at paths of their own."""
-    async with StandIn.start(tls_port=None, clock=loop.time, wall=loop.wall, pace=Timings.quick()) as standin:
+    async with StandIn.start(tls_port=None, clock=loop.time, wall=loop.wall, timings=Timings.quick()) as standin:
         if fault:
             standin.set_fault("*", *([fault] if isinstance(fault, str) else fault))
         several = [{"name": f"t{number}", "path": f"/ws/t{number}"} for number in range(count)]

@@ -96,7 +96,7 @@ QUICK = {
 
 async def test_a_refusal_for_want_of_a_slot_is_told_as_what_it_is():
     """Connect 1, auth 1, send 0; admission, factory, slot_limit; 1011 by the server; the limit read from its frame."""
-    async with StandIn.start(pace=Timings.quick(), tls_port=None) as standin:
+    async with StandIn.start(timings=Timings.quick(), tls_port=None) as standin:
         standin.set_fault("/ws", "slot_limit:limit=5")
         async with running(harness.target(standin, **QUICK)) as (daemon, told):
             refused, shown = await after_a_refusal(daemon, told)
@@ -145,7 +145,7 @@ RELEASE = 7.0
 
 async def test_an_exporter_that_was_told_too_many_slots_meets_the_limit_once():
     """The backend keeps 5, the exporter was told 20: five sessions pass, the sixth is refused, none after it."""
-    async with StandIn.start(pace=replace(Timings.quick(), slot_release=RELEASE), tls_port=None, slots=5) as standin:
+    async with StandIn.start(timings=replace(Timings.quick(), slot_release=RELEASE), tls_port=None, slots=5) as standin:
         limits = {"slots_per_identity": 20, "slot_release": f"{RELEASE}s", "reserve": 1}
         async with running(harness.target(standin, **QUICK, limits=limits)) as (daemon, told):
             refused, shown = await after_a_refusal(daemon, told)
@@ -249,7 +249,7 @@ async def exporter_process(standin, tmp_path):
 
 async def test_a_stopped_exporter_is_no_outage_of_the_backend(tmp_path):
     """Stopped for thrice its timeout in mid-session, it goes on without a failure: skips say what it missed."""
-    async with StandIn.start(pace=Timings.quick(), tls_port=None) as standin:
+    async with StandIn.start(timings=Timings.quick(), tls_port=None) as standin:
         standin.set_fault("*", "slow_welcome:delay=0.5")
         async with exporter_process(standin, tmp_path) as (process, url):
             await realservers.get(f"{url}/metrics")
@@ -298,7 +298,7 @@ def promtool_check(body):
 async def test_a_real_prometheus_scrapes_the_real_process_and_alerts(tmp_path):
     """Zeros first, then the first failure as a step of increase(); clean for promtool; an outage fires the alert."""
     rules(tmp_path)
-    async with StandIn.start(pace=Timings.quick(), tls_port=None) as standin:
+    async with StandIn.start(timings=Timings.quick(), tls_port=None) as standin:
         standin.set_fault("/ws/incident", "slot_limit:limit=5")
         async with exporter_process(standin, tmp_path) as (process, url):
             with pytest.raises(TimeoutError):  # delay and interval are over: it waits for a scrape

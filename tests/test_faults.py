@@ -70,7 +70,7 @@ async def meet(row, over, tmp_path):
     """The result of the row's session."""
     setup = row.get("setup", {})
     later = Later()
-    standin = await StandIn.start(pace=Timings.quick(), tls_port=0 if over == "tls" else None, wall=later.wall)
+    standin = await StandIn.start(timings=Timings.quick(), tls_port=0 if over == "tls" else None, wall=later.wall)
     try:
         job = harness.planned(mapping(standin, row, over)).jobs[0]
         standin.set_fault(place_of(row), row["fault"])
@@ -125,7 +125,7 @@ def assert_legal(job, result):
 
 async def follow(loop, row):
     """One healthy cycle, then the fault: what the scheduler was told until two cycles after it."""
-    standin = await StandIn.start(tls_port=None, pace=Timings.quick(), clock=loop.time, wall=loop.wall)
+    standin = await StandIn.start(tls_port=None, timings=Timings.quick(), clock=loop.time, wall=loop.wall)
     prober = harness.Rig(clock=loop.clock)
     changes = {"environment": "staging"} if "environment" in row.get("setup", {}) else {}
     mapped = harness.target(standin, "/ws/row", interval="200s", timeout="5s", **changes)

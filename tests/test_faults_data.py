@@ -30,7 +30,7 @@ FAULTS = {
 }
 # fmt: on
 SPEC = re.compile(r"(?P<name>[a-z0-9_]+)(?::(?P<parameters>[a-z_]+=[^,=]+(?:,[a-z_]+=[^,=]+)*))?")
-SOURCE = re.compile(r"\b(?:protocol \d|design \d|issue \d+|RFC \d+|IANA|ruling)")
+SOURCE = re.compile(r"\bdocs/[\w-]+\.md#[\w-]+|\bRFC \d+|\bIANA|\bdecision: \w")
 BY_STATUS = {"http_status", "rate_limited", "redirect", "auth_rejected", "auth_unavailable"}
 PROBES = tuple(probe.value for probe in Probe)
 OUT_OF_REACH = {Reason.DNS, Reason.UNREACHABLE}  # a server on loopback cannot make these
@@ -60,7 +60,7 @@ def fault_is_one_of_the_stand_in(row):
 
 
 def source_says_where_it_is_written(row):
-    """A row cites at least one section, standard or ruling."""
+    """A row cites at least one heading, standard or decision."""
     assert SOURCE.search(row["source"])
 
 

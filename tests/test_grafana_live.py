@@ -85,8 +85,8 @@ def users(name):
 async def backends(folder):
     """Targets whose backends are well, broken, closed and gone, and what takes the key away."""
     async with (
-        StandIn.start(pace=Timings.quick()) as standin,
-        StandIn.start(host="127.0.0.2", pace=Timings.quick(), tls_port=None) as limiting,
+        StandIn.start(timings=Timings.quick()) as standin,
+        StandIn.start(host="127.0.0.2", timings=Timings.quick(), tls_port=None) as limiting,
         raw_server.serving(chat) as logging_in,
     ):
         for name, faults in FAULTS.items():

@@ -214,7 +214,7 @@ def test_the_weight_of_a_result_is_near_its_memory():
         return [await prober.run(job) for _ in range(number)]
 
     async def measured(fault):
-        async with StandIn.start(tls_port=None, pace=Timings.quick()) as standin:
+        async with StandIn.start(tls_port=None, timings=Timings.quick()) as standin:
             tracemalloc.start()
             try:
                 results = await sessions(standin, fault, 12)

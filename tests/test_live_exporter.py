@@ -44,7 +44,7 @@ async def heard(running, text, times=1):
 @contextlib.asynccontextmanager
 async def at_home(tmp_path, *flags, place=None, environment=None, **changes):
     """An exporter of a healthy backend in the test itself, after its first sessions."""
-    async with StandIn.start(pace=Timings.quick(), tls_port=None) as standin:
+    async with StandIn.start(timings=Timings.quick(), tls_port=None) as standin:
         target = harness.target(standin, **{**live_exporter.QUICK, **changes})
         async with live_exporter.exporter(tmp_path, target, place=place, flags=flags, **(environment or {})) as running:
             yield standin, running, await running.until(lambda seen: seen.accounted >= 2)
@@ -146,7 +146,7 @@ async def test_a_read_only_disk_costs_no_session(tmp_path):
 async def test_a_log_that_cannot_be_written_stops_nothing(tmp_path):
     """Lines are lost when standard error is a full disk; sessions, figures and health are not."""
     with open("/dev/full", "wb") as full:  # noqa: ASYNC230, PTH123 - a device
-        async with StandIn.start(pace=Timings.quick(), tls_port=None) as standin:
+        async with StandIn.start(timings=Timings.quick(), tls_port=None) as standin:
             port = free_port()
             config = tmp_path / "exporter.yml"
             config.write_text(yaml.safe_dump({"targets": [harness.target(standin, **live_exporter.QUICK)]}))
@@ -284,7 +284,7 @@ async def test_killed_for_want_of_memory_again_and_again_it_does_no_harm(tmp_pat
     pool = {"pool-001": "staging-e2e-user-001"}
     quick = {**live_exporter.QUICK, "interval": "7s", "identities": pool, "limits": limits}
     pace = replace(Timings.quick(), slot_release=RELEASE)
-    async with StandIn.start(pace=pace, tls_port=None, slots=5) as standin:
+    async with StandIn.start(timings=pace, tls_port=None, slots=5) as standin:
         target = harness.target(standin, **quick)
         for _ in range(8):
             async with live_exporter.exporter(

@@ -125,7 +125,7 @@ SLOW = {"interval": "5s", "timeout": "3500ms", "close_timeout": "1200ms", "confi
 @pytest.mark.parametrize("fault", ["deaf", "silent:after=welcome"])
 async def test_sigterm_ends_with_0_in_five_seconds_whatever_the_backend_does(fault, tmp_path):
     """A session in flight is closed with 1000, by both sides or by us alone; no traceback, never a 1011."""
-    async with StandIn.start(tls_port=None, pace=Timings.quick()) as standin:
+    async with StandIn.start(tls_port=None, timings=Timings.quick()) as standin:
         standin.set_fault("*", fault)
         async with exporting(standin, tmp_path, **SLOW) as (running, url):
             await harness.until(lambda: standin.open_connections, timeout=20)
@@ -143,7 +143,7 @@ async def test_sigterm_ends_with_0_in_five_seconds_whatever_the_backend_does(fau
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_a_second_signal_ends_at_once(number, tmp_path):
     """Who asks twice does not wait for a session to close."""
-    async with StandIn.start(tls_port=None, pace=Timings.quick()) as standin:
+    async with StandIn.start(tls_port=None, timings=Timings.quick()) as standin:
         standin.set_fault("*", "deaf")
         async with exporting(standin, tmp_path, **SLOW) as (running, url):
             await harness.until(lambda: standin.open_connections, timeout=20)
@@ -166,7 +166,7 @@ async def until_not_ready(url):
 async def test_a_process_that_was_stopped_counts_what_it_missed_and_goes_on(tmp_path):
     """SIGSTOP for five intervals: the cycles in between are `late`, the next one runs, nothing runs twice."""
     async with (
-        StandIn.start(tls_port=None, pace=Timings.quick()) as standin,
+        StandIn.start(tls_port=None, timings=Timings.quick()) as standin,
         exporting(standin, tmp_path) as (running, url),
     ):
         await standin.wait_sessions(2, timeout=20)
@@ -189,7 +189,7 @@ async def test_a_process_that_was_stopped_counts_what_it_missed_and_goes_on(tmp_
 async def test_lines_can_be_json(tmp_path):
     """Every line on stderr is a JSON object with the promised keys."""
     async with (
-        StandIn.start(tls_port=None, pace=Timings.quick()) as standin,
+        StandIn.start(tls_port=None, timings=Timings.quick()) as standin,
         exporting(standin, tmp_path, "--log.format=json") as (running, _),
     ):
         await running.said('"probe_depth"', times=2)
@@ -209,7 +209,7 @@ UNLIMITED = {"limits": {"slots_per_identity": 0}}
 
 async def test_the_history_survives_a_restart(tmp_path):
     """What the first process saw the second one tells, beside what it sees itself; the file lies beside the config."""
-    async with StandIn.start(tls_port=None, pace=Timings.quick()) as standin:
+    async with StandIn.start(tls_port=None, timings=Timings.quick()) as standin:
         standin.set_fault("*", "internal_error")
         write(tmp_path, harness.target(standin, **QUICK, **UNLIMITED), history_file="history")
         flags = (f"--config.file={tmp_path}/exporter.yml", "--web.listen-address=127.0.0.1:0")
@@ -243,7 +243,7 @@ async def test_a_second_exporter_on_a_history_file_says_so_and_probes(tmp_path):
     """One warning that names the file and what to do; sessions, pages and results go on without it."""
     file = tmp_path / "history"
     async with (
-        StandIn.start(tls_port=None, pace=Timings.quick()) as standin,
+        StandIn.start(tls_port=None, timings=Timings.quick()) as standin,
         exporting(standin, tmp_path, f"--history.file={file}", **UNLIMITED) as (first, _),
     ):
         await first.said("source=log msg=session")

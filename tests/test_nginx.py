@@ -88,7 +88,7 @@ async def site(tmp_path):
     (tmp_path / "proxy.pem").write_bytes(between.issue("localhost") + between.pem)
     (tmp_path / "client.pem").write_bytes(authority.issue("exporter"))
     (tmp_path / "stranger.pem").write_bytes(certificates.authority("Strangers").issue("exporter"))
-    async with StandIn.start(pace=Timings.quick(), tls_port=None) as standin:
+    async with StandIn.start(timings=Timings.quick(), tls_port=None) as standin:
         backend = urlsplit(standin.url()).netloc
 
         def servers(port, strict):

@@ -29,7 +29,7 @@ def quiet(*_):
 
 async def test_a_slot_that_the_schedule_needs_is_not_taken():
     """Once a scheduled session is in the ledger, a check leaves the schedule what it needs, and says what helps."""
-    async with StandIn.start(pace=Timings.quick(), tls_port=None) as standin:
+    async with StandIn.start(timings=Timings.quick(), tls_port=None) as standin:
         (job,) = harness.planned(
             harness.target(standin, interval="200s", identities=ONE, limits={**TIGHT, "slots_per_identity": 4})
         ).jobs
@@ -44,7 +44,7 @@ async def test_a_slot_that_the_schedule_needs_is_not_taken():
 
 async def test_beside_a_schedule_its_slots_are_kept_from_the_first_session_on():
     """In the daemon a check knows that there is a schedule before the ledger has seen anything of it."""
-    async with StandIn.start(pace=Timings.quick(), tls_port=None) as standin:
+    async with StandIn.start(timings=Timings.quick(), tls_port=None) as standin:
         (job,) = harness.planned(harness.target(standin, interval="302s", identities=ONE, limits=TIGHT)).jobs
         mine = harness.Rig()
         beside = await Checker(job, mine.state, scheduled_prober=mine.prober).check_once(Probe.SEND)
@@ -56,7 +56,7 @@ async def test_beside_a_schedule_its_slots_are_kept_from_the_first_session_on():
 
 async def test_whose_turn_it_is_may_be_said():
     """Asked again and again, with the number of the turn, all identities speak in a row."""
-    async with StandIn.start(pace=Timings.quick(), tls_port=None) as standin:
+    async with StandIn.start(timings=Timings.quick(), tls_port=None) as standin:
         (job,) = harness.planned(harness.target(standin, interval="10m")).jobs
         state = LedgerFile.in_memory()
         spoke = [(await Checker(job, state, turn=turn).check_once(Probe.SEND)).results[0].identity for turn in range(4)]
@@ -66,7 +66,7 @@ async def test_whose_turn_it_is_may_be_said():
 
 async def test_a_session_may_have_less_time_than_the_target_gives_it():
     """It fails as a timeout then, and says so; what the ledger counts on stays the target's own."""
-    async with StandIn.start(pace=Timings.quick(), tls_port=None) as standin:
+    async with StandIn.start(timings=Timings.quick(), tls_port=None) as standin:
         standin.set_fault("/ws", "no_welcome")
         began = time.monotonic()
         checked = await on_call(standin, LedgerFile.in_memory(), timeout="60s").check_once(
@@ -90,7 +90,7 @@ async def test_a_session_may_have_less_time_than_the_target_gives_it():
 
 async def test_an_identity_in_use_is_waited_for():
     """Its connection is over within seconds; who has less time than that is told so, and nothing else is advised."""
-    async with StandIn.start(pace=Timings.quick(), tls_port=None) as standin:
+    async with StandIn.start(timings=Timings.quick(), tls_port=None) as standin:
         standin.set_fault("/ws", "no_welcome")
         state = LedgerFile.in_memory()
         first = asyncio.create_task(on_call(standin, state, identities=ONE).check_once(Probe.SEND))
@@ -106,7 +106,7 @@ async def test_an_identity_in_use_is_waited_for():
 
 async def test_a_host_that_rests_is_left_alone_even_by_connect():
     """After a 429 no probe is advised: any connect counts there."""
-    async with StandIn.start(pace=Timings.quick(), tls_port=None) as standin:
+    async with StandIn.start(timings=Timings.quick(), tls_port=None) as standin:
         standin.set_fault("/ws", "http:status=429")
         state = LedgerFile.in_memory()
         first = await on_call(standin, state).check_once(Probe.SEND)
@@ -120,7 +120,7 @@ async def test_a_host_that_rests_is_left_alone_even_by_connect():
 
 async def test_a_rejected_token_is_tried_by_a_check_only_as_often_as_the_breaker_bears():
     """The breaker opens at 3, and one try is kept for another key: what is advised is what the ledger would grant."""
-    async with StandIn.start(pace=Timings.quick(), tls_port=None) as standin:
+    async with StandIn.start(timings=Timings.quick(), tls_port=None) as standin:
         standin.set_fault("/ws", "auth_rejected")
         state = LedgerFile.in_memory()
         check = on_call(standin, state)
@@ -143,7 +143,7 @@ async def test_a_rejected_token_is_tried_by_a_check_only_as_often_as_the_breaker
 async def test_the_refusal_told_is_the_one_over_soonest():
     """One identity rests, another is merely in use: it is worth asking again in a few seconds."""
     two = dict(list(harness.POOL.items())[:2])
-    async with StandIn.start(pace=Timings.quick(), tls_port=None) as standin:
+    async with StandIn.start(timings=Timings.quick(), tls_port=None) as standin:
         state = LedgerFile.in_memory()
         standin.set_fault("/ws", "slot_limit")
         await on_call(standin, state, identities=two, identity="pool-002").check_once(Probe.SEND)
@@ -160,7 +160,7 @@ async def test_the_refusal_told_is_the_one_over_soonest():
 
 async def test_a_cancelled_series_keeps_what_it_found():
     """Cancelled between two runs, it tells the first, and that it was interrupted."""
-    async with StandIn.start(pace=Timings.quick(), tls_port=None) as standin:
+    async with StandIn.start(timings=Timings.quick(), tls_port=None) as standin:
         check = on_call(standin, LedgerFile.in_memory())
         work = asyncio.create_task(check.check_series(Probe.SEND, SeriesOptions(5, 600.0), quiet))
         await standin.wait_sessions(1)
@@ -192,7 +192,7 @@ def test_how_long_a_series_takes_at_most(rounds, seconds):
 
 async def test_a_series_says_what_the_budget_bears():
     """Free slots of all who may speak; nothing where none are counted, or none is taken."""
-    async with StandIn.start(pace=Timings.quick(), tls_port=None) as standin:
+    async with StandIn.start(timings=Timings.quick(), tls_port=None) as standin:
         state, rounds = LedgerFile.in_memory(), SeriesOptions(5, 20.0)
         tight = on_call(standin, state, limits=TIGHT)
         said = tight.describe_series(Probe.SEND, rounds)

@@ -22,7 +22,7 @@ USERS = {"oncall": hashed(SECRET)}
 @contextlib.asynccontextmanager
 async def exporting(folder, host="localhost", **web):
     """A daemon behind this web config; its URL."""
-    async with StandIn.start(pace=Timings.quick(), tls_port=None) as standin:
+    async with StandIn.start(timings=Timings.quick(), tls_port=None) as standin:
         doorway = ListenOptions((ListenAddress("127.0.0.1", 0),), config_file=written(folder, **web))
         running = Daemon(harness.planned(harness.target(standin)), DaemonOptions(doorway, startup_delay=600.0))
         await running.start()

@@ -45,7 +45,7 @@ PASSED = dict.fromkeys(Probe, Verdict.PASS)
 
 @pytest.fixture
 async def standin():
-    async with StandIn.start(pace=Timings.quick(), tls_port=None) as started:
+    async with StandIn.start(timings=Timings.quick(), tls_port=None) as started:
         yield started
         assert not started.crashes
 
@@ -328,7 +328,7 @@ async def test_a_key_that_changes_is_used_from_the_next_session_on(standin, tmp_
 async def test_a_ca_file_that_is_gone_is_our_own_failure(tmp_path, caplog, monkeypatch):
     """Without it nothing is proved of the backend: `internal`, and a warning that names the file."""
     monkeypatch.setattr(files, "MAX_UNCHECKED_SECONDS", 0.0)
-    async with StandIn.start(pace=Timings.quick()) as standin:
+    async with StandIn.start(timings=Timings.quick()) as standin:
         ca_file = tmp_path / "ca.pem"
         ca_file.write_bytes(standin.ca_file.read_bytes())
         trusting = harness.target(standin, tls=True) | {"tls": {"ca_file": str(ca_file)}}
@@ -368,7 +368,7 @@ import harness
 from exporter.standin import StandIn, Timings
 
 async def main():
-    async with StandIn.start(pace=Timings.quick()) as standin:
+    async with StandIn.start(timings=Timings.quick()) as standin:
         for file in (standin.key_file, standin.ca_file):
             os.utime(file, (0, 0))  # a file that has not changed for long is not opened again
         prober, job = harness.Rig(), harness.planned(harness.target(standin, tls={tls})).jobs[0]

@@ -63,7 +63,7 @@ def scraping(address, timeout="3s"):
 
 @pytest.fixture
 async def backend():
-    async with StandIn.start(pace=Timings.quick(), tls_port=None) as standin:
+    async with StandIn.start(timings=Timings.quick(), tls_port=None) as standin:
         standin.set_fault("/ws/full", "slot_limit:limit=5")
         standin.set_fault("/ws/silent", "silent", "no_close_answer")
         standin.set_fault("/ws/gone", "http:status=503")

@@ -86,7 +86,7 @@ async def exporting(folder, *targets, flags=("--web.enable-lifecycle",), **setti
 
 @pytest.fixture
 async def standin():
-    async with StandIn.start(pace=Timings.quick()) as started:
+    async with StandIn.start(timings=Timings.quick()) as started:
         yield started
 
 
@@ -282,7 +282,7 @@ async def test_keys_and_certificates_are_picked_up_when_they_change(tmp_path):
     """CA, client certificate and signing key are renewed one after the other; no signal, no request, no restart."""
     ca, certificate, client_key, key = (tmp_path / name for name in ("ca.pem", "client.pem", "client.key", "key"))
     foreign = certificates.authority()
-    async with StandIn.start(pace=Timings.quick(), client_ca=True) as standin:
+    async with StandIn.start(timings=Timings.quick(), client_ca=True) as standin:
         for path, content in {ca: foreign.pem, certificate: foreign.issue("x"), key: b"k" * 40}.items():
             put(path, content)
         put(client_key, certificate.read_bytes())

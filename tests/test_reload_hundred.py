@@ -156,7 +156,7 @@ def _unlogged():
 @pytest.mark.usefixtures("_unlogged")
 async def test_a_hundred_reloads_in_a_row_lose_nothing_and_leave_nothing(tmp_path):
     """Under load: every due cycle told, counters only rise, sessions end as ever; descriptors, tasks, memory flat."""
-    async with StandIn.start(tls_port=None, pace=Timings.quick()) as standin:
+    async with StandIn.start(tls_port=None, timings=Timings.quick()) as standin:
         hundred = Hundred(standin, tmp_path / "exporter.yml")
         await hundred.daemon.start()
         await hundred.reload(WARM_UP)

@@ -34,7 +34,7 @@ def mapping(standin, **changes):
 @contextlib.asynccontextmanager
 async def backend(loop, **settings):
     async with StandIn.start(
-        tls_port=None, clock=loop.time, wall=loop.wall, pace=Timings.quick(), **settings
+        tls_port=None, clock=loop.time, wall=loop.wall, timings=Timings.quick(), **settings
     ) as standin:
         yield standin
 

@@ -387,7 +387,7 @@ async def test_no_secret_is_shown_when_the_key_or_token_is_not_good(name, carry,
     know(watch, name)
 
     async def sessions(told):
-        async with StandIn.start(tls_port=None, pace=Timings.quick()) as standin:
+        async with StandIn.start(tls_port=None, timings=Timings.quick()) as standin:
             target = with_key_file(standin, tmp_path, name, carry)
             prober, job = harness.Rig(), harness.planned(target).jobs[0]
             results = [await prober.run(job) for _ in range(3)]
@@ -447,7 +447,7 @@ async def test_no_secret_is_shown_when_a_session_breaks_on_our_side(defect, carr
     defect(monkeypatch, watch)
 
     async def sessions(told):
-        async with StandIn.start(tls_port=None, pace=Timings.quick()) as standin:
+        async with StandIn.start(tls_port=None, timings=Timings.quick()) as standin:
             job = harness.planned(with_key_file(standin, tmp_path, "wrong key", carry)).jobs[0]
             result = await harness.Rig().run(job)
             told(result)
@@ -560,7 +560,7 @@ async def test_no_secret_is_shown_whatever_carries_it(way, backend, watch, tmp_p
 
 async def test_the_stand_in_echoes_what_the_backend_echoes():
     """A refused token comes back: 30 characters of the header, 12 of its beginning, 8 of its end."""
-    async with StandIn.start(tls_port=None, pace=Timings.quick()) as standin:
+    async with StandIn.start(tls_port=None, timings=Timings.quick()) as standin:
         peer = await standin_clients.Peer.connect(standin)
         token = standin_clients.token(b"a-key-that-the-backend-does-not-know-at-all", 0.0)
         assert await peer.upgrade("/ws", [f"Authorization: Bearer {token}"]) == "101"

@@ -24,7 +24,7 @@ WEATHER = ("no_welcome", "internal_error", "zombie", "abort:at=reply", "http:sta
 
 
 async def backend(loop, **settings):
-    return await StandIn.start(tls_port=None, clock=loop.time, wall=loop.wall, pace=Timings(), **settings)
+    return await StandIn.start(tls_port=None, clock=loop.time, wall=loop.wall, timings=Timings(), **settings)
 
 
 def mapping(standin, interval, *, slots=SLOTS, **changes):
@@ -294,7 +294,7 @@ def test_after_a_slot_refusal_the_identity_rests_in_its_own_turns():
 async def test_three_windows_of_compressed_time_on_the_real_clock_agree():
     """With release 3 s instead of 300 s, three windows on real time meet no limit."""
     pace = Timings().scaled(0.01)
-    standin = await StandIn.start(tls_port=None, pace=pace, slots=SLOTS)
+    standin = await StandIn.start(tls_port=None, timings=pace, slots=SLOTS)
     limits = {"slots_per_identity": SLOTS, "slot_release": "3s"}
     compressed = harness.target(
         standin, interval="430ms", timeout="300ms", close_timeout="100ms", limits=limits, confirm={"after": "60ms"}

@@ -250,7 +250,7 @@ async def fill_the_thread_pool():
 async def test_sessions_under_random_faults_leave_nothing_behind(sessions, tmp_path):
     """Every one yields a result; no descriptor, task, thread or memory stays; the server saw no 1006, no 1011."""
     await fill_the_thread_pool()
-    async with StandIn.start(pace=PACE, seed=SEED, slots=1_000_000) as standin:
+    async with StandIn.start(timings=PACE, seed=SEED, slots=1_000_000) as standin:
         soak = Soak(standin, tmp_path)
         await soak.half(WARM_UP)
         started = time.monotonic()

@@ -562,7 +562,7 @@ def test_the_first_connection_of_a_process_can_be_slow():
                 stage.standin.forget()
         return took
 
-    assert scene(play, pace=Timings(cold_start=1.0)) == pytest.approx([1.1, 0.1, 1.1, 1.1], abs=0.01)
+    assert scene(play, timings=Timings(cold_start=1.0)) == pytest.approx([1.1, 0.1, 1.1, 1.1], abs=0.01)
 
 
 def test_the_platform_cuts_a_connection_after_600_seconds_without_a_close_frame():

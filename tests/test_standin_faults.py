@@ -11,9 +11,9 @@ import yaml
 from standin_clients import Peer, story, until
 
 from exporter.standin import FAULTS, StandIn, Timings, parse
-from exporter.standin.fault_actions import ACTS
+from exporter.standin.fault_actions import FAULT_ACTIONS
 from exporter.standin.faults import FaultStage
-from exporter.standin.wire_fault_actions import CERTIFICATES, WIRE_ACTS
+from exporter.standin.wire_fault_actions import CERTIFICATES, WIRE_FAULT_ACTIONS
 
 FINE = "101 > welcome > ping ack > close 1000 eof"
 NOISE = "ping service_info handshake_validation"
@@ -148,12 +148,12 @@ def test_every_fault_has_a_row_and_an_act():
     """A fault without an expectation or without a deed is none."""
     assert {parse(spec).name for spec in WIRE} == set(FAULTS)
     listeners = {"none", "refuse", "tls_client_required", *CERTIFICATES}
-    assert set(ACTS) | set(WIRE_ACTS) == set(FAULTS) - listeners
+    assert set(FAULT_ACTIONS) | set(WIRE_FAULT_ACTIONS) == set(FAULTS) - listeners
     for name, fault in FAULTS.items():
         stages = set(parse(name).stages) | {stage for param in fault.params for stage in param.stages.values()}
         by_wire = stages & {FaultStage.TCP, FaultStage.CLOSE}
-        assert (not by_wire) or name in WIRE_ACTS
-        assert not (stages - {FaultStage.TCP, FaultStage.CLOSE, FaultStage.TLS}) or name in ACTS
+        assert (not by_wire) or name in WIRE_FAULT_ACTIONS
+        assert not (stages - {FaultStage.TCP, FaultStage.CLOSE, FaultStage.TLS}) or name in FAULT_ACTIONS
 
 
 def test_the_expectations_of_the_exporter_can_be_set():
@@ -495,7 +495,7 @@ def test_refusing_stops_and_starts_on_the_same_port():
     """`refuse` refuses connections on both ports; cleared, the same ports answer again."""
 
     async def main(loop):
-        async with StandIn.start(clock=loop.time, wall=loop.wall, pace=Timings.quick()) as standin:
+        async with StandIn.start(clock=loop.time, wall=loop.wall, timings=Timings.quick()) as standin:
             before = standin.url(), standin.url(tls=True)
             for _ in range(3):
                 standin.set_fault("*", "refuse")

@@ -168,7 +168,7 @@ NOW = 1_800_000_000.0
 
 
 def backend(**options):
-    return Backend(KEY, **{"slots": 5, "pace": Timings(), "rng": random.Random(0), "now": 0.0, **options})
+    return Backend(KEY, **{"slots": 5, "timings": Timings(), "rng": random.Random(0), "now": 0.0, **options})
 
 
 def knock(token=None, **headers):

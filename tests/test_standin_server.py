@@ -37,7 +37,7 @@ def authorization(standin, now):
 
 
 def quick(**options):
-    return StandIn.start(pace=Timings.quick(), **options)
+    return StandIn.start(timings=Timings.quick(), **options)
 
 
 # The handle ---------------------------------------------------------------------------------------------------------
@@ -568,7 +568,7 @@ async def test_paths_that_clients_bring_into_being_are_bounded(monkeypatch):
 
 async def test_hundreds_of_sessions_at_once_cost_little():
     """Three hundred concurrent sessions are all healthy, and each costs both sides together a few milliseconds."""
-    async with StandIn.start(pace=Timings.quick(), tls_port=None, slots=1000) as standin:
+    async with StandIn.start(timings=Timings.quick(), tls_port=None, slots=1000) as standin:
         now = time.time()
         begun = time.process_time()
         told = await asyncio.gather(*(story(standin, now=now) for _ in range(300)))

@@ -55,7 +55,7 @@ async def serving(board, listen=HERE):
 @contextlib.asynccontextmanager
 async def probing(**faults):
     """A stand-in with a fault on each path, and an exporter that probes a target of the path's name, each second."""
-    async with StandIn.start(tls_port=None, pace=Timings.quick()) as standin:
+    async with StandIn.start(tls_port=None, timings=Timings.quick()) as standin:
         for name, fault in faults.items():
             standin.set_fault(f"/ws/{name}", fault)
         targets = [

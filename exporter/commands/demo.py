@@ -30,12 +30,12 @@ def standin(options: argparse.Namespace) -> int:
 
 
 async def _run_demo(options: argparse.Namespace) -> int:
-    from exporter.standin import DEMO_PACE, StandIn, demo_config  # noqa: PLC0415 - `run` need not load it
+    from exporter.standin import DEMO_TIMINGS, StandIn, demo_config  # noqa: PLC0415 - `run` need not load it
 
     stop = stop_requested()
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ws-factory-demo-")))
-        standin = await StandIn.start(pace=DEMO_PACE, control_port=0, tls_port=None)
+        standin = await StandIn.start(timings=DEMO_TIMINGS, control_port=0, tls_port=None)
         stack.push_async_callback(standin.close)
         standin.set_fault("*", *options.fault)
         plan = checked(demo_config(standin.url(), str(standin.key_file)), folder / "demo.yml").plan
@@ -70,7 +70,7 @@ async def _run_standin(options: argparse.Namespace) -> int:
     stop = stop_requested()
     try:
         standin = await StandIn.start(
-            port=options.port, tls_port=options.tls_port, control_port=options.control_port, pace=Timings()
+            port=options.port, tls_port=options.tls_port, control_port=options.control_port, timings=Timings()
         )
     except OSError as error:
         raise UsageError(f"the stand-in cannot listen: {error.strerror}; choose other ports") from None

@@ -1,6 +1,6 @@
-"""A staging backend on loopback, with the real fault and many more, for demo, drills and tests.
+"""A staging backend on loopback that plays the incident and many other faults, for demo, drills and tests.
 
-    async with StandIn.start(pace=Pace.quick()) as standin:
+    async with StandIn.start(timings=Timings.quick()) as standin:
         standin.set_fault("/ws", "slot_limit:limit=5")
         ...  # probe standin.url()
 
@@ -12,13 +12,13 @@ Rule 1: imports nothing from above `tokens`, and no other package than `tokens`.
 """
 
 from exporter.standin.connection_record import ConnectionRecord
-from exporter.standin.demonstration import DEMO_PACE, demo_config
+from exporter.standin.demonstration import DEMO_TIMINGS, demo_config
 from exporter.standin.faults import FAULTS, ROWS, Fault, FaultParam, parse
 from exporter.standin.server import StandIn
 from exporter.standin.timings import Timings
 
 __all__ = [
-    "DEMO_PACE",
+    "DEMO_TIMINGS",
     "FAULTS",
     "ROWS",
     "ConnectionRecord",

@@ -1,9 +1,9 @@
-"""One backend process: who is let in, who gets a manager, and in which order.
+"""One backend process: its login, its manager factory, and their order.
 
 Source: docs/backend-protocol.md#the-handshake-step-by-step.
 
-Rule 1: a pure model: no I/O, no waiting; `now` is the monotonic clock, `wall` unix seconds.
-Rule 2: every path of the stand-in is a process of its own: own managers, own breaker, own cache.
+Rule 1: a pure model: no I/O, no waiting; `now` is a monotonic clock, `wall` unix seconds.
+Rule 2: every path of the stand-in has a process of its own, with its own managers, breaker and cache.
 """
 
 import random
@@ -23,16 +23,16 @@ REQUIRED: Final = ("sub", "iat", "exp", "jti")
 ISSUER: Final = "netra-auth-service"
 AUDIENCE: Final = ("netra-platform", "netra-services", "netra-admin")
 SERVICE_LABELS: Final = {"env": "staging", "svc_id": "netra-backend"}
-"""Claims that, if present, must be the auth service's own."""
+"""Values that these claims must have if they are present."""
 
 TOKEN_REJECTED: Final = "token_rejected"  # noqa: S105 - the name of an answer
 UNREACHABLE: Final = "auth_service_unreachable"
 MAX_REMEMBERED_TOKENS: Final = 20_000
-"""Verdicts kept at most, whatever a client sends."""
+"""Verdicts kept in the cache."""
 
 
 class LoginRefusedError(Exception):
-    """The connection is not let in: the error frame to send, if any, and the close that follows."""
+    """The connection is refused: the error frame to send, if any, and the close that follows."""
 
     def __init__(self, frame: frames.Frame | None, code: int, reason: str) -> None:
         super().__init__(code, reason)
@@ -43,7 +43,7 @@ class LoginRefusedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class TokenVerdict:
-    """What the auth service says of a token: the user, or else the text and code of the refusal."""
+    """The auth service's answer to a token: the user, or else the text and code of the refusal."""
 
     user: str = ""
     text: str = TOKEN_REJECTED
@@ -52,7 +52,7 @@ class TokenVerdict:
 
 @dataclass(frozen=True, slots=True)
 class AuthService:
-    """An auth service that stands in for the real one: what it says of any token, and whether the breaker sees it."""
+    """A replacement of the auth service: its answer to any token, and whether the breaker counts it."""
 
     judge: Callable[[str], TokenVerdict] = field(repr=False)
     breaker: bool = False
@@ -61,70 +61,74 @@ class AuthService:
 class Backend:
     """The state of one process. `key` is the HMAC secret of its auth service; `rng` makes ids.
 
-    `login_breaker`: it is of a tree whose endpoint has a breaker of its own.
+    `login_breaker`: the endpoint has a circuit breaker of its own.
     """
 
     def __init__(
-        self, key: bytes, *, slots: int, pace: Timings, rng: random.Random, now: float, login_breaker: bool = False
+        self, key: bytes, *, slots: int, timings: Timings, rng: random.Random, now: float, login_breaker: bool = False
     ) -> None:
         self._key = key
-        self._pace = pace
+        self._timings = timings
         self._rng = rng
         self._fresh = True
         self._cached: dict[str, tuple[float, str]] = {}
-        self.breaker = AuthBreaker(pace.breaker_open)
+        self.breaker = AuthBreaker(timings.breaker_open)
         self.login_breaker = (
-            AuthBreaker(pace.login_breaker_open, OPENING_LOGIN_FAILURES, by_rate=False) if login_breaker else None
+            AuthBreaker(timings.login_breaker_open, OPENING_LOGIN_FAILURES, by_rate=False) if login_breaker else None
         )
         self.managers = UserManagers(
-            slots, release=pace.slot_release, idle=pace.slot_idle, cleanup=pace.slot_cleanup, now=now
+            slots, release=timings.slot_release, idle=timings.slot_idle, cleanup=timings.slot_cleanup, now=now
         )
         self.memory: dict[str, str] = {}
-        """What faults remember from one connection to the next."""
+        """Values that faults keep from one connection to the next."""
 
-    def warm_up(self) -> float:
-        """Seconds the first connection of this process takes longer."""
+    def take_cold_start(self) -> float:
+        """Additional seconds of the first connection of this process; 0 for all later ones."""
         fresh, self._fresh = self._fresh, False
-        return self._pace.cold_start if fresh else 0.0
+        return self._timings.cold_start if fresh else 0.0
 
     def authenticate(
-        self, knock: UpgradeRequest, *, now: float, wall: float, service: AuthService | None = None
+        self, upgrade: UpgradeRequest, *, now: float, wall: float, service: AuthService | None = None
     ) -> str:
-        """Step 2: the user of the token; raises Refused (1008 `SSOT Auth failed`)."""
+        """Step 2: the user of the token; raises LoginRefusedError (1008 `SSOT Auth failed`)."""
         own = self.login_breaker
         if own is None:
-            return self._let_in(knock, now=now, wall=wall, service=service)
+            return self._check_token(upgrade, now=now, wall=wall, service=service)
         if not own.allows(now):
-            raise _not_let_in(knock, "AUTH_CIRCUIT_BREAKER_OPEN", "circuit_breaker_open | Too many failures", wall)
+            raise _login_refused(upgrade, "AUTH_CIRCUIT_BREAKER_OPEN", "circuit_breaker_open | Too many failures", wall)
         try:
-            user = self._let_in(knock, now=now, wall=wall, service=service)
+            user = self._check_token(upgrade, now=now, wall=wall, service=service)
         except LoginRefusedError:
             own.record(now, ok=False)
             raise
         own.record(now, ok=True)
         return user
 
-    def _let_in(self, knock: UpgradeRequest, *, now: float, wall: float, service: AuthService | None) -> str:
-        token = knock.token()
+    def _check_token(self, upgrade: UpgradeRequest, *, now: float, wall: float, service: AuthService | None) -> str:
+        token = upgrade.token()
         if token is None:
-            raise _not_let_in(knock, "NO_TOKEN", "no_token_provided | No JWT token found in the request", wall)
-        if knock.bypassed:
+            raise _login_refused(upgrade, "NO_TOKEN", "no_token_provided | No JWT token found in the request", wall)
+        if upgrade.bypassed:
             return unverified_subject(token, wall)
         if not well_formed(token):
-            raise _not_let_in(knock, "INVALID_FORMAT", "invalid_format | Token is not a JWT", wall)
-        verdict = self._asked(token, now, wall) if service is None else self._instead(service, token, now)
+            raise _login_refused(upgrade, "INVALID_FORMAT", "invalid_format | Token is not a JWT", wall)
+        verdict = (
+            self._guarded_verdict(token, now, wall)
+            if service is None
+            else self._substitute_verdict(service, token, now)
+        )
         if not verdict.user:
-            raise _not_let_in(knock, verdict.code, f"{verdict.text} | Token validation failed", wall)
+            raise _login_refused(upgrade, verdict.code, f"{verdict.text} | Token validation failed", wall)
         return verdict.user
 
-    def _asked(self, token: str, now: float, wall: float) -> TokenVerdict:
+    def _guarded_verdict(self, token: str, now: float, wall: float) -> TokenVerdict:
         if not self.breaker.allows(now):
             return TokenVerdict(text=UNREACHABLE)
-        verdict = self._judged(token, now, wall)
+        verdict = self._cached_verdict(token, now, wall)
         self.breaker.record(now, ok=bool(verdict.user))
         return verdict
 
-    def _instead(self, service: AuthService, token: str, now: float) -> TokenVerdict:
+    def _substitute_verdict(self, service: AuthService, token: str, now: float) -> TokenVerdict:
         if not service.breaker:
             return service.judge(token)
         if not self.breaker.allows(now):
@@ -133,7 +137,7 @@ class Backend:
         self.breaker.record(now, ok=bool(verdict.user))
         return verdict
 
-    def _judged(self, token: str, now: float, wall: float) -> TokenVerdict:
+    def _cached_verdict(self, token: str, now: float, wall: float) -> TokenVerdict:
         until, user = self._cached.get(token, (0.0, ""))
         if user and now < until:
             return TokenVerdict(user)
@@ -143,9 +147,9 @@ class Backend:
         return verdict
 
     def _remember(self, token: str, user: str, now: float) -> None:
-        """Verdicts all live equally long, so the oldest stand first."""
+        """Cache a verdict. All verdicts live equally long, so the oldest come first."""
         self._cached.pop(token, None)
-        self._cached[token] = (now + self._pace.verdict_cache, user)
+        self._cached[token] = (now + self._timings.verdict_cache, user)
         while self._cached:
             oldest = next(iter(self._cached))
             if self._cached[oldest][0] > now and len(self._cached) <= MAX_REMEMBERED_TOKENS:
@@ -157,13 +161,13 @@ class Backend:
         return f"ws_{user[:8]}_{int(wall)}_{self._rng.getrandbits(32):08x}"
 
     def admit(self, user: str, connection_id: str, *, now: float, wall: float) -> None:
-        """Step 4: the manager factory; raises Refused (1011 `Factory SSOT validation failed`)."""
+        """Step 4: the manager factory; raises LoginRefusedError (1011 `Factory SSOT validation failed`)."""
         if not self.managers.take(user, connection_id, now):
             raise factory_refused(frames.slot_limit(user, self.managers.limit, wall))
 
 
 def subject_of(token: str, key: bytes, wall: float) -> str:
-    """The auth service's own checks (section 1): the subject, or an empty string."""
+    """The auth service's own checks: the subject, or an empty string."""
     try:
         claims = verify(token, key, wall, algorithms=ALGORITHMS, required=REQUIRED, issuer=ISSUER, audience=AUDIENCE)
     except InvalidTokenError:
@@ -172,10 +176,10 @@ def subject_of(token: str, key: bytes, wall: float) -> str:
     return str(claims["sub"]) if own and claims.get("token_type") == "access" else ""
 
 
-def _not_let_in(knock: UpgradeRequest, code: str, text: str, wall: float) -> LoginRefusedError:
-    return LoginRefusedError(refusal(knock, code, text, wall), 1008, "SSOT Auth failed")
+def _login_refused(upgrade: UpgradeRequest, code: str, text: str, wall: float) -> LoginRefusedError:
+    return LoginRefusedError(refusal(upgrade, code, text, wall), 1008, "SSOT Auth failed")
 
 
 def factory_refused(frame: frames.Frame) -> LoginRefusedError:
-    """A refusal of the manager factory, whatever its cause."""
+    """The refusal of the manager factory, with the error frame of its cause."""
     return LoginRefusedError(frame, 1011, "Factory SSOT validation failed")

@@ -1,27 +1,27 @@
 """The circuit breakers before the login (docs/backend-protocol.md#breakers).
 
-Rule 1: no clock: the time comes in. Rule 2: malformed and missing tokens never come here.
+Rule 1: no clock: the time is an argument. Rule 2: malformed and missing tokens are not counted here.
 """
 
 from collections import deque
 from typing import Final
 
 MIN_OPENING_FAILURES: Final = 3
-"""Consecutive failures that open it."""
+"""Consecutive failures that open the breaker."""
 OPENING_FAILURE_RATE: Final = 0.8
-"""Share of failures among the last calls that opens it, once there were `MIN_CALLS` calls."""
+"""Share of failures among the last calls that opens the breaker, after at least `MIN_CALLS` calls."""
 MIN_CALLS: Final = 3
 OPENING_LOGIN_FAILURES: Final = 5
-"""Consecutive logins that fail, for whatever cause, which open the endpoint's own breaker on later trees."""
+"""Consecutive failed logins that open the endpoint's own breaker on later versions."""
 WINDOW_CALLS: Final = 10
-"""Calls the rate is taken over. Not observed; alternating good and bad tokens must not trip it."""
+"""Calls over which the rate is computed. Not observed; alternating good and bad tokens must not open it."""
 
 
 class AuthBreaker:
     """Closed, open for `open_for` seconds, then half-open: one success closes it, one failure opens it again.
 
-    `failures`: how many in a row open it; `by_rate`: so does a share of them. `openings`: how often it has opened.
-    A third one (5 failures, 5 s) inside that of the auth service is left out: it can never be seen from outside.
+    `failures`: consecutive failures that open it. `by_rate`: a share of failures opens it, too. `openings`: how often
+    it has opened. The auth service has a further breaker (5 failures, 5 s) that is invisible from outside: left out.
     """
 
     def __init__(self, open_for: float, failures: int = MIN_OPENING_FAILURES, *, by_rate: bool = True) -> None:
@@ -37,7 +37,7 @@ class AuthBreaker:
         return self._opened is None or now - self._opened >= self._open_for
 
     def record(self, now: float, *, ok: bool) -> None:
-        """Tell how an allowed call went."""
+        """Record the outcome of an allowed call."""
         half_open = self._opened is not None
         self._calls.append(ok)
         trips = not ok if half_open else self._trips()

@@ -1,7 +1,7 @@
 """The stand-in's own authority, its server certificates, good and bad, and a client certificate.
 
-Rule 1: keys are made here, live in the stand-in's own folder with mode 0600, and die with it.
-Rule 2: dates are fixed: clients check them by the machine's clock, whatever clock the stand-in runs by.
+Rule 1: keys are generated here, in the stand-in's own folder, with mode 0600; `StandIn.close` deletes them.
+Rule 2: the dates are fixed, because clients check them by the machine's clock, not by the stand-in's.
 """
 
 import ipaddress
@@ -18,9 +18,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-FROM: Final = datetime(2020, 1, 1, tzinfo=UTC)
-TO: Final = datetime(2099, 12, 31, tzinfo=UTC)
-PAST: Final = datetime(2021, 1, 1, tzinfo=UTC)
+VALID_FROM: Final = datetime(2020, 1, 1, tzinfo=UTC)
+VALID_UNTIL: Final = datetime(2099, 12, 31, tzinfo=UTC)
+EXPIRED_AT: Final = datetime(2021, 1, 1, tzinfo=UTC)
 KEY_FILE_MODE: Final = 0o600
 
 
@@ -112,7 +112,7 @@ class CertificateFolder:
     def _server(self, kind: str) -> IssuedCertificate:
         issuer = self._stranger if kind == "untrusted" else self._authority
         names = ("elsewhere.invalid",) if kind == "wrong_host" else ("localhost", "127.0.0.1", "::1")
-        until = PAST if kind == "expired" else TO
+        until = EXPIRED_AT if kind == "expired" else VALID_UNTIL
         return _issued(names[0], issuer, ExtendedKeyUsageOID.SERVER_AUTH, names, until)
 
 
@@ -150,7 +150,7 @@ def _builder(
         .issuer_name(issuer)
         .public_key(key)
         .serial_number(x509.random_serial_number())
-        .not_valid_before(FROM)
+        .not_valid_before(VALID_FROM)
         .not_valid_after(until)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
     )
@@ -159,7 +159,7 @@ def _builder(
 def _authority(common: str) -> IssuedCertificate:
     key = ec.generate_private_key(ec.SECP256R1())
     builder = (
-        _builder(common, _name(common), key.public_key(), TO)
+        _builder(common, _name(common), key.public_key(), VALID_UNTIL)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .add_extension(_key_usage(authority=True), critical=True)
     )
@@ -167,7 +167,11 @@ def _authority(common: str) -> IssuedCertificate:
 
 
 def _issued(
-    common: str, issuer: IssuedCertificate, usage: x509.ObjectIdentifier, names: tuple[str, ...], until: datetime = TO
+    common: str,
+    issuer: IssuedCertificate,
+    usage: x509.ObjectIdentifier,
+    names: tuple[str, ...],
+    until: datetime = VALID_UNTIL,
 ) -> IssuedCertificate:
     key = ec.generate_private_key(ec.SECP256R1())
     signer = x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer.key.public_key())

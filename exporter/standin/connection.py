@@ -1,6 +1,6 @@
-"""One connection from accept to its record: it finds the path, lets the upgrade happen, and hands over.
+"""One connection from accept to its record: it reads the path, runs the upgrade, and starts the conversation.
 
-Rule 1: every way out leads to a record; only cancellation from outside and our own bugs leave as exceptions.
+Rule 1: every connection ends in a record; only cancellation from outside and defects of the stand-in raise.
 """
 
 import asyncio
@@ -15,20 +15,20 @@ from websockets.datastructures import Headers
 from websockets.http11 import Request
 
 from exporter.standin import frames, http_answers
-from exporter.standin.connection_record import ConnectionRecord, seen
+from exporter.standin.connection_record import ConnectionRecord, connection_record
 from exporter.standin.conversation import Conversation, ConversationLog
 from exporter.standin.credentials import UpgradeRequest
-from exporter.standin.fault_actions import ACTS
+from exporter.standin.fault_actions import FAULT_ACTIONS
 from exporter.standin.fault_registry import ALIASES, ALL_PATHS, at
 from exporter.standin.faults import ActiveFault, FaultStage
 from exporter.standin.server_connection import ConversationEndedError, ServerConnection
 from exporter.standin.server_state import ServerState
 from exporter.standin.transport_paths import TRANSPORT_PATHS
-from exporter.standin.wire_fault_actions import WIRE_ACTS
+from exporter.standin.wire_fault_actions import WIRE_FAULT_ACTIONS
 
 
 class AcceptedConnection:
-    """An accepted socket. `run` it in a task of its own; when the task is done, `record` tells."""
+    """An accepted socket. `run` it in a task of its own; when the task is done, `record` returns its record."""
 
     def __init__(
         self,
@@ -44,14 +44,14 @@ class AcceptedConnection:
         self._faults = server_state.fault_registry.of_listener()
         self._names = [fault.name for fault in self._faults]
         context = tls and tls(self._faults)
-        self.wire = ServerConnection(sock, context=context, pace=server_state.pace, clock=server_state.clock)
-        self._story = ConversationLog()
+        self.wire = ServerConnection(sock, context=context, timings=server_state.timings, clock=server_state.clock)
+        self._log = ConversationLog()
         self._path: str | None = None
         self._token_seen = False
 
     async def run(self) -> None:
         """Serve the connection to its end."""
-        self.wire.opening = self._open
+        self.wire.on_open = self._open
         self.wire.owner = asyncio.current_task()  # to be cancelled when the connection is lost
         try:
             with suppress(ConversationEndedError):
@@ -62,35 +62,35 @@ class AcceptedConnection:
             await self._leave()
 
     async def _leave(self) -> None:
-        """Wait for the end, whoever makes it."""
+        """Wait until the client or the stand-in has ended the connection."""
         try:
             if self.wire.is_started:
-                await self.wire.gone()
+                await self.wire.wait_lost()
         finally:
             self.wire.kill(reset=False)
 
     def is_at(self, path: str) -> bool:
         """True if the connection is to this path (canonical; "*": any)."""
-        mine = ALIASES.get(self._path or "", self._path)
-        return path in (ALL_PATHS, mine)
+        own_path = ALIASES.get(self._path or "", self._path)
+        return path in (ALL_PATHS, own_path)
 
     def _open(self) -> None:
-        """The faults that act before a byte is read."""
+        """Run the faults that act before a byte is read."""
         for fault in at(FaultStage.TCP, self._faults):
             if fault.name != "not_tls" or self._tls:
-                WIRE_ACTS[fault.name](self.wire, fault.values, FaultStage.TCP)
+                WIRE_FAULT_ACTIONS[fault.name](self.wire, fault.values, FaultStage.TCP)
 
     async def _serve(self) -> None:
         request = await self.wire.request()
         self._path, _, query = request.path.partition("?")
-        knock = UpgradeRequest(self._path, query, _plain(request.headers), self._peer)
-        self._token_seen = knock.token() is not None
-        if "websocket" not in knock.headers.get("upgrade", "").lower():
+        upgrade = UpgradeRequest(self._path, query, _plain(request.headers), self._peer)
+        self._token_seen = upgrade.token() is not None
+        if "websocket" not in upgrade.headers.get("upgrade", "").lower():
             self._answer_http(request, self._path)
-        await self._upgrade(request, knock)
+        await self._upgrade(request, upgrade)
 
     def _answer_http(self, request: Request, path: str) -> None:
-        """Plain HTTP: health, and nothing else."""
+        """Answer plain HTTP: 200 for `/health`, 404 for everything else."""
         now = self._server_state.wall()
         healthy = request.method == "GET" and path == "/health"
         value = frames.health(now) if healthy else {"detail": "Not Found"}
@@ -98,26 +98,26 @@ class AcceptedConnection:
 
     def _end_http(self, answer: bytes) -> NoReturn:
         self.wire.write(answer)
-        self.wire.deafened = True
+        self.wire.ignores_input = True
         self.wire.finish()
         raise ConversationEndedError
 
-    async def _upgrade(self, request: Request, knock: UpgradeRequest) -> None:
+    async def _upgrade(self, request: Request, upgrade: UpgradeRequest) -> None:
         server_state = self._server_state
-        backend = server_state.backend(knock.path)
+        backend = server_state.backend(upgrade.path)
         if backend is None:
             self._end_http(http_answers.answer(HTTPStatus.FORBIDDEN, b"", "text/plain", server_state.wall(), {}))
-        faults = server_state.fault_registry.of_path(ALIASES.get(knock.path, knock.path))
+        faults = server_state.fault_registry.of_path(ALIASES.get(upgrade.path, upgrade.path))
         self._names += [fault.name for fault in faults]
-        talk = Conversation(
-            self.wire, backend, server_state.pace, server_state.clock, server_state.wall, faults, ACTS, knock,
-            server_state.rng, story=self._story,
+        conversation = Conversation(
+            self.wire, backend, server_state.timings, server_state.clock, server_state.wall, faults, FAULT_ACTIONS,
+            upgrade, server_state.rng, log=self._log,
         )  # fmt: skip
         self._watch_close(faults)
-        await talk.play(FaultStage.UPGRADE)
-        self.wire.switch(request, accept=talk.accept, wall=server_state.wall())
-        special = TRANSPORT_PATHS.get(knock.path)
-        await (special(talk) if special else talk.run())
+        await conversation.run_faults(FaultStage.UPGRADE)
+        self.wire.answer_upgrade(request, accept=conversation.accept, wall=server_state.wall())
+        special = TRANSPORT_PATHS.get(upgrade.path)
+        await (special(conversation) if special else conversation.run())
 
     def _watch_close(self, faults: list[ActiveFault]) -> None:
         closing = at(FaultStage.CLOSE, faults)
@@ -126,15 +126,15 @@ class AcceptedConnection:
 
         def act() -> None:
             for fault in closing:
-                WIRE_ACTS[fault.name](self.wire, fault.values, FaultStage.CLOSE)
+                WIRE_FAULT_ACTIONS[fault.name](self.wire, fault.values, FaultStage.CLOSE)
 
         self.wire.on_close = act
 
     def record(self) -> ConnectionRecord:
-        """What was seen of it, once it is over."""
-        return seen(
+        """The record of the finished connection."""
+        return connection_record(
             self.wire.trace,
-            self._story,
+            self._log,
             path=self._path,
             tls=self._tls,
             token_seen=self._token_seen,

@@ -1,4 +1,4 @@
-"""What the stand-in saw of a finished connection: the truth that a prober's account is compared with.
+"""The stand-in's record of a finished connection; tests compare a prober's result with it.
 
 Rule 1: frozen; holds no token and no text of a client.
 """
@@ -14,12 +14,12 @@ How = Literal["close", "eof", "reset", "aborted_by_us"]
 
 @dataclass(frozen=True, slots=True)
 class ConnectionRecord:
-    """One accepted TCP connection that is over. Times by the stand-in's clock; None: it did not come to that.
+    """One finished TCP connection. Times are of the stand-in's clock; None: it did not happen.
 
-    `user`: as whom it was let in. `token_seen`: the upgrade request carried a token. `close_received`, `close_sent`:
+    `user`: the user that was let in. `token_seen`: the upgrade request carried a token. `close_received`, `close_sent`:
     codes of close frames, 1005 for an empty one. `first_closer`: `client` or `server`, by the first close frame. `how`:
     `close` both close frames passed; `eof` the connection ended without; `reset`; `aborted_by_us`. `answered`:
-    messages that got a reply. `faults`: names of those that met it.
+    messages that got a reply. `faults`: names of the faults that were active.
     """
 
     path: str | None
@@ -41,7 +41,7 @@ class ConnectionRecord:
 
 
 def how_it_ended(trace: WireTrace) -> How:
-    """In one word."""
+    """How the connection ended, in one word."""
     if trace.aborted:
         return "aborted_by_us"
     if trace.close_received is not None and trace.close_sent is not None:
@@ -49,9 +49,9 @@ def how_it_ended(trace: WireTrace) -> How:
     return "reset" if trace.reset else "eof"
 
 
-def seen(
+def connection_record(
     trace: WireTrace,
-    story: ConversationLog,
+    log: ConversationLog,
     *,
     path: str | None,
     tls: bool,
@@ -59,22 +59,22 @@ def seen(
     faults: tuple[str, ...],
     now: float,
 ) -> ConnectionRecord:
-    """The record of a connection that is over."""
+    """The record of a finished connection."""
     return ConnectionRecord(
         path=path,
         tls=tls,
-        user=story.user,
+        user=log.user,
         token_seen=token_seen,
         upgraded=trace.upgraded_at is not None,
         close_received=trace.close_received,
         close_sent=trace.close_sent,
         first_closer=trace.first_closer,
         how=how_it_ended(trace),
-        answered=story.answered,
+        answered=log.answered,
         faults=faults,
         accepted_at=trace.accepted_at,
         upgraded_at=trace.upgraded_at,
-        welcomed_at=story.welcomed_at,
-        replied_at=story.replied_at,
+        welcomed_at=log.welcomed_at,
+        replied_at=log.replied_at,
         finished_at=now,
     )

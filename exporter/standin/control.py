@@ -1,10 +1,10 @@
-"""The control endpoint: faults switched while the stand-in runs (JSON over HTTP, loopback only).
+"""The control endpoint: it changes faults while the stand-in runs (JSON over HTTP, loopback only).
 
-GET /faults              the table and what is on          PUT /faults?path=P      a JSON list of specs
-DELETE /faults[?path=P]  off, everywhere without a path    GET /sessions           what was seen
+GET /faults              the table and the active faults   PUT /faults?path=P      a JSON list of specs
+DELETE /faults[?path=P]  remove them; without a path, all  GET /sessions           records of finished connections
 POST /forget[?path=P]    a fresh process; `live=restart` closes the open connections with 1012, `live=kill` resets them
 
-Rule 1: a mistake is a 400 with a sentence in `error`; it changes nothing.
+Rule 1: a wrong request is a 400 with a sentence in `error`, and changes nothing.
 """
 
 import json
@@ -22,23 +22,23 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class ControlledStandIn(Protocol):
-    """What of the stand-in is within reach."""
+    """The methods of the stand-in that the endpoint calls."""
 
     @property
     def sessions(self) -> Sequence[ConnectionRecord]:
         """Finished connections."""
 
     def set_fault(self, path: str, *specs: str) -> None:
-        """Put these faults in place of the path's."""
+        """Replace the faults of the path."""
 
     def clear(self, path: str | None = None) -> None:
-        """Switch faults off."""
+        """Remove faults."""
 
     def active(self) -> dict[str, list[str]]:
-        """What is on, by path."""
+        """The active faults, by path."""
 
     def forget(self, path: str = "*", *, live: str = "keep") -> None:
-        """A fresh process."""
+        """Start a fresh process behind the path."""
 
 
 def table() -> list[dict[str, Any]]:
@@ -125,7 +125,7 @@ class ControlServer:
 
 @web.middleware
 async def _in_sentences(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Mistakes as JSON with a sentence."""
+    """Turn exceptions into a JSON answer with a sentence."""
     try:
         return await handler(request)
     except web.HTTPException as error:

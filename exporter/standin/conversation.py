@@ -1,7 +1,7 @@
-"""What the backend says on one connection to `/ws` (docs/backend-protocol.md#the-handshake-step-by-step).
+"""The backend's side of one connection to `/ws` (docs/backend-protocol.md#the-handshake-step-by-step).
 
-Rule 1: the steps stand in one place and in the backend's order; a fault acts between them, at its stage, and nowhere
-else. Rule 2: every wait is a sleep of the running loop; the times of `Timings` are the only figures.
+Rule 1: the steps are in this file, in the backend's order; a fault acts between two steps, at its stage.
+Rule 2: every wait is a sleep of the running loop, with a duration of `Timings`.
 """
 
 import asyncio
@@ -21,12 +21,12 @@ from exporter.standin.server_connection import ConversationEndedError, ServerCon
 from exporter.standin.timings import Timings
 
 MAX_ERRORS: Final = 5
-"""Consecutive handling errors that end the message loop without closing the socket (section 0.8)."""
+"""Consecutive handling errors that end the message loop without closing the socket."""
 
 
 @dataclass(slots=True)
 class ConversationLog:
-    """What the conversation came to. Times by the stand-in's clock."""
+    """What has happened in a conversation. Times are of the stand-in's clock; None: it did not happen."""
 
     user: str | None = None
     welcomed_at: float | None = None
@@ -36,83 +36,85 @@ class ConversationLog:
 
 @dataclass(slots=True)
 class Conversation:
-    """One connection and the process behind it. Faults reach in through the fields and verbs."""
+    """One connection and the process behind it. Faults set the fields and call the methods."""
 
     wire: ServerConnection
     backend: Backend
-    pace: Timings
+    timings: Timings
     clock: Callable[[], float]
     wall: Callable[[], float]
     faults: list[ActiveFault]
-    acts: Mapping[str, Callable[["Conversation", Mapping[str, Any], FaultStage], Awaitable[None]]]
-    knock: UpgradeRequest
+    fault_actions: Mapping[str, Callable[["Conversation", Mapping[str, Any], FaultStage], Awaitable[None]]]
+    upgrade: UpgradeRequest
     rng: random.Random
     accept: str | None = None
     service: AuthService | None = None
     startup_complete: bool = True
-    deaf: bool = False
+    ignores_messages: bool = False
     user: str = ""
     connection_id: str = ""
     welcome: frames.Frame | None = None
     answer: Reply | None = None
-    story: ConversationLog = field(default_factory=ConversationLog)
+    log: ConversationLog = field(default_factory=ConversationLog)
     _last_pong: float = 0.0
 
-    # Verbs ---------------------------------------------------------------------------------------------------------
+    # Methods for faults ---------------------------------------------------------------------------------------------
 
-    async def play(self, stage: FaultStage) -> None:
-        """Let the faults of this stage act, in the order of the table."""
+    async def run_faults(self, stage: FaultStage) -> None:
+        """Run the faults of this stage, in the order of the table."""
         for fault in at(stage, self.faults):
-            await self.acts[fault.name](self, fault.values, stage)
+            await self.fault_actions[fault.name](self, fault.values, stage)
 
     def send(self, frame: frames.Frame) -> None:
         """Send a frame as a text message."""
         self.wire.send(encoded(frame))
 
     def refuse(self, frame: frames.Frame | None, code: int, reason: str) -> NoReturn:
-        """Send the error frame, if any, and close; raises Ended."""
+        """Send the error frame, if any, and close; raises ConversationEndedError."""
         if frame is not None:
             self.send(frame)
         self.wire.close(code, reason)
         raise ConversationEndedError
 
-    def zombie(self) -> NoReturn:
-        """The handler has returned, the socket has not: only the protocol lives on; raises Ended."""
-        self.wire.never("heartbeat")
+    def stop_handling(self) -> NoReturn:
+        """End the handler and leave the socket open: only the protocol goes on. Raises ConversationEndedError."""
+        self.wire.cancel_timer("heartbeat")
         self.wire.discarding = True
         raise ConversationEndedError
 
     # Steps ---------------------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """From the 101 on."""
-        await self.play(FaultStage.OPENED)
-        await asyncio.sleep(self.backend.warm_up())
-        await self.play(FaultStage.AUTH)
+        """Run every step after the 101."""
+        await self.run_faults(FaultStage.OPENED)
+        await asyncio.sleep(self.backend.take_cold_start())
+        await self.run_faults(FaultStage.AUTH)
         await self._authenticate()
         self.connection_id = self.backend.connection_id(self.user, self.wall())
-        await self.play(FaultStage.FACTORY)
+        await self.run_faults(FaultStage.FACTORY)
         self._admit()
         self.wire.on_disconnect = self._touch
         await self._admitted()
 
     def _touch(self) -> None:
-        """Activity of our manager: connect, disconnect and server push (section 5)."""
+        """Activity of our manager: connect, disconnect and server push."""
         self.backend.managers.touch(self.user, self.connection_id, self.clock())
 
     async def _authenticate(self) -> None:
-        """Step 2: on a refusal the frame, a pause, the close."""
+        """Step 2: a refusal is an error frame, a pause, and a close."""
         try:
-            self.user = self.backend.authenticate(self.knock, now=self.clock(), wall=self.wall(), service=self.service)
+            self.user = self.backend.authenticate(
+                self.upgrade, now=self.clock(), wall=self.wall(), service=self.service
+            )
         except LoginRefusedError as refused:
             if refused.frame is not None:
                 self.send(refused.frame)
-            await asyncio.sleep(self.pace.auth_pause)
+            await asyncio.sleep(self.timings.auth_pause)
             self.refuse(None, refused.code, refused.reason)
-        self.story.user = self.user
+        self.log.user = self.user
 
     def _admit(self) -> None:
-        """Step 4: on a refusal the frame and at once the close."""
+        """Step 4: a refusal is an error frame and an immediate close."""
         try:
             self.backend.admit(self.user, self.connection_id, now=self.clock(), wall=self.wall())
         except LoginRefusedError as refused:
@@ -120,37 +122,37 @@ class Conversation:
 
     async def _admitted(self) -> None:
         """Steps 5 to 11."""
-        await self.play(FaultStage.STARTUP)
-        await asyncio.sleep(self.pace.registration)
-        await self.play(FaultStage.ADMISSION)
-        await self._greet()
-        await asyncio.sleep(self.pace.settle)
+        await self.run_faults(FaultStage.STARTUP)
+        await asyncio.sleep(self.timings.registration)
+        await self.run_faults(FaultStage.ADMISSION)
+        await self._send_welcome()
+        await asyncio.sleep(self.timings.settle)
         await self._listen()
 
-    async def _greet(self) -> None:
+    async def _send_welcome(self) -> None:
         """Steps 9 and 10."""
         now = self.wall()
         self.welcome = frames.welcome(
-            self.user, self.connection_id, now, self.pace.heartbeat, startup_complete=self.startup_complete
+            self.user, self.connection_id, now, self.timings.heartbeat, startup_complete=self.startup_complete
         )
-        await self.play(FaultStage.WELCOME)
-        self.story.welcomed_at = self.clock()
+        await self.run_faults(FaultStage.WELCOME)
+        self.log.welcomed_at = self.clock()
         if self.welcome is not None:
             self.send(self.welcome)
-        await self.play(FaultStage.GREETED)
+        await self.run_faults(FaultStage.GREETED)
         self._last_pong = self.clock()
-        self._beat()
+        self._send_heartbeat()
 
-    def _beat(self) -> None:
-        """The heartbeat task: a ping now and each interval, until pongs have been missing for too long."""
+    def _send_heartbeat(self) -> None:
+        """Send a ping now and at each interval, until pongs have been missing for too long."""
         missing = self.clock() - self._last_pong
-        if missing >= self.pace.heartbeat + self.pace.heartbeat_tolerance:
+        if missing >= self.timings.heartbeat + self.timings.heartbeat_tolerance:
             return
         if self.wire.try_send(encoded(frames.ping(self.wall()))):
-            self.wire.later("heartbeat", self.pace.heartbeat, self._beat)
+            self.wire.start_timer("heartbeat", self.timings.heartbeat, self._send_heartbeat)
 
     async def _listen(self) -> None:
-        """Step 11: five consecutive errors end the loop, and nothing else."""
+        """Step 11: answer messages. Only five consecutive errors end this loop."""
         errors = 0
         while errors < MAX_ERRORS:
             message = await self.wire.message()
@@ -161,35 +163,35 @@ class Conversation:
                 continue
             errors = 0
             await self._reply()
-        self.zombie()
+        self.stop_handling()
 
     def _pause(self, errors: int) -> float:
-        return float(min(self.pace.error_pause * 2 ** (errors - 1), self.pace.error_pause_most))
+        return float(min(self.timings.error_pause * 2 ** (errors - 1), self.timings.error_pause_most))
 
     async def _reply(self) -> None:
         if self.answer is None or self.answer.kind == "pong":
             self._last_pong = self.clock()
             return
-        await self.play(FaultStage.REPLY)
+        await self.run_faults(FaultStage.REPLY)
         reply = self.answer
-        if self._is_deaf() and reply.kind != "ping":
+        if self._ignores_message() and reply.kind != "ping":
             return
         if reply.agent:
             self._start_agent()
         for frame in reply.frames:
-            self.story.replied_at = self.story.replied_at or self.clock()
+            self.log.replied_at = self.log.replied_at or self.clock()
             self.send(frame)
             if reply.agent:
                 self._touch()
-                await asyncio.sleep(self.pace.agent_step)
-        self.story.answered += bool(reply.frames)
+                await asyncio.sleep(self.timings.agent_step)
+        self.log.answered += bool(reply.frames)
 
-    def _is_deaf(self) -> bool:
-        """True under the fault, or once the manager of this connection was taken away (section 5)."""
-        return self.deaf or not self.backend.managers.has(self.user, self.connection_id)
+    def _ignores_message(self) -> bool:
+        """True under the fault `deaf`, or once the manager of this connection was removed."""
+        return self.ignores_messages or not self.backend.managers.has(self.user, self.connection_id)
 
     def _start_agent(self) -> None:
-        """A further manager of the same user; a refusal is swallowed by the router."""
+        """Create a further manager of the same user; the router ignores a refusal."""
         self.backend.managers.take(self.user, self.backend.connection_id(self.user, self.wall()), self.clock())
 
 

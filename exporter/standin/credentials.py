@@ -1,6 +1,6 @@
 """The credentials of an upgrade request, in the order in which the server looks (docs/backend-protocol.md#connecting).
 
-Rule 1: pure: headers in, words out.
+Rule 1: pure: headers in, values out.
 """
 
 import base64
@@ -16,7 +16,7 @@ from exporter.standin import frames
 BYPASS_NAMES: Final = ("test", "e2e")
 BYPASS_VALUES: Final = frozenset({"true", "1", "staging", "test", "e2e"})
 PREVIEW_CHARACTERS: Final = 30
-"""Characters of the Authorization header that the error frame shows (section 8, "Secrets")."""
+"""Characters of the Authorization header that the error frame shows."""
 JWT_PART_COUNT: Final = 3
 
 
@@ -31,7 +31,7 @@ class UpgradeRequest:
 
     @property
     def bypassed(self) -> bool:
-        """True if a header switches the token check off (section 0.6)."""
+        """True if a header switches the token check off."""
         return any(
             value.strip().lower() in BYPASS_VALUES and any(word in name for word in BYPASS_NAMES)
             for name, value in self.headers.items()
@@ -50,7 +50,7 @@ class UpgradeRequest:
 
 
 def unpadded(text: str) -> str | None:
-    """What base64url without its padding says, or None."""
+    """The decoded text of base64url without padding; None if it is malformed or empty."""
     try:
         return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)).decode("ascii") or None
     except (binascii.Error, ValueError):
@@ -64,7 +64,7 @@ def well_formed(token: str) -> bool:
 
 
 def unverified_subject(token: str, now: float) -> str:
-    """The user of a token that nobody checks: `sub`, `user_id` or `username`, else a name made of the time."""
+    """The user of an unverified token: `sub`, `user_id` or `username`, else a name made of the time."""
     claims = _payload(token)
     names = (claims.get(name) for name in ("sub", "user_id", "username"))
     found = next((name for name in names if isinstance(name, str) and name), None)
@@ -79,14 +79,14 @@ def _payload(token: str) -> Mapping[str, Any]:
     return claims if isinstance(claims, dict) else {}
 
 
-def refusal(knock: UpgradeRequest, code: str, text: str, now: float) -> frames.Frame:
-    """The error frame of an auth refusal, with what the real one leaks."""
-    token = knock.token() or ""
+def refusal(upgrade: UpgradeRequest, code: str, text: str, now: float) -> frames.Frame:
+    """The error frame of an auth refusal; it leaks the same parts of the request as the backend's."""
+    token = upgrade.token() or ""
     details = {
         "error_code": code,
         "failure_context": {
-            "client": knock.client,
-            "authorization_preview": knock.headers.get("authorization", "")[:PREVIEW_CHARACTERS],
+            "client": upgrade.client,
+            "authorization_preview": upgrade.headers.get("authorization", "")[:PREVIEW_CHARACTERS],
             "token_prefix": token[:12],
             "token_suffix": token[-8:],
             "token_length": len(token),

@@ -5,11 +5,11 @@ from typing import Final
 from exporter.standin.timings import Timings
 
 DEMO_TIME_SCALE: Final = 0.1
-DEMO_PACE: Final = Timings().scaled(DEMO_TIME_SCALE)
+DEMO_TIMINGS: Final = Timings().scaled(DEMO_TIME_SCALE)
 
 
 def demo_config(url: str, key_file: str) -> dict[str, object]:
-    """The values of a config file; `url` and `key_file`: of the stand-in."""
+    """The config of an exporter that probes the stand-in at `url`, with its `key_file`."""
     users = {f"pool-00{n}": f"staging-demo-user-00{n}" for n in (1, 2)}
     return {
         "targets": [

@@ -1,7 +1,7 @@
 """What faults do to the conversation, at their stage.
 
-Rule 1: one function per fault, under the fault's own name in `ACTS`; a test compares them with the table.
-Rule 2: an act that ends the conversation raises Ended; one that only adds or changes returns.
+Rule 1: one function per fault, under the fault's name in `FAULT_ACTIONS`; a test compares the names with the table.
+Rule 2: an action that ends the conversation raises ConversationEndedError; one that adds or changes something returns.
 """
 
 import asyncio
@@ -21,10 +21,10 @@ from exporter.standin.conversation import Conversation, encoded
 from exporter.standin.faults import FaultStage
 from exporter.standin.replies import Reply
 from exporter.standin.server_connection import ConversationEndedError
-from exporter.standin.wire_fault_actions import WIRE_ACTS
+from exporter.standin.wire_fault_actions import WIRE_FAULT_ACTIONS
 
 Values = Mapping[str, Any]
-Act = Callable[[Conversation, Values, FaultStage], Awaitable[None]]
+FaultAction = Callable[[Conversation, Values, FaultStage], Awaitable[None]]
 
 WRONG_ACCEPT: Final = "AAAAAAAAAAAAAAAAAAAAAAAAAAA="
 STRANGER: Final = "somebody-else"
@@ -51,182 +51,188 @@ RESERVED_OPCODE_FRAME: Final = b"\x83\x00"
 """A final frame of opcode 3, which RFC 6455 section 5.2 reserves."""
 
 
-async def _on_wire(name: str, talk: Conversation, values: Values, stage: FaultStage) -> None:
-    """A fault that only needs the wire, and ends the conversation."""
-    WIRE_ACTS[name](talk.wire, values, stage)
+async def _on_wire(name: str, conversation: Conversation, values: Values, stage: FaultStage) -> None:
+    """Run a fault that needs only the wire, and end the conversation."""
+    WIRE_FAULT_ACTIONS[name](conversation.wire, values, stage)
     raise ConversationEndedError
 
 
 # The upgrade --------------------------------------------------------------------------------------------------------
 
 
-async def _slow_upgrade(_talk: Conversation, values: Values, _stage: FaultStage) -> None:
+async def _slow_upgrade(_conversation: Conversation, values: Values, _stage: FaultStage) -> None:
     await asyncio.sleep(values["delay"])
 
 
-async def _bad_accept(talk: Conversation, _values: Values, _stage: FaultStage) -> None:
-    talk.accept = WRONG_ACCEPT
+async def _bad_accept(conversation: Conversation, _values: Values, _stage: FaultStage) -> None:
+    conversation.accept = WRONG_ACCEPT
 
 
-async def _http(talk: Conversation, values: Values, _stage: FaultStage) -> None:
+async def _http(conversation: Conversation, values: Values, _stage: FaultStage) -> None:
     status = values["status"] or STATUS_OF.get(values["kind"], HTTPStatus.SERVICE_UNAVAILABLE)
     if values["kind"] == "early_hints" and status == HTTPStatus.SWITCHING_PROTOCOLS:
-        talk.wire.write(http_answers.EARLY_HINTS)
+        conversation.wire.write(http_answers.EARLY_HINTS)
         return
-    talk.wire.write(http_answers.refusal(values, status, talk.wall()))
-    talk.wire.deafened = True
+    conversation.wire.write(http_answers.refusal(values, status, conversation.wall()))
+    conversation.wire.ignores_input = True
     if values["kind"] == "unfinished":
-        talk.wire.mute()
-    talk.wire.finish()
+        conversation.wire.mute()
+    conversation.wire.finish()
     raise ConversationEndedError
 
 
-async def _fragments(talk: Conversation, _values: Values, _stage: FaultStage) -> None:
-    talk.wire.fragmented = True
+async def _fragments(conversation: Conversation, _values: Values, _stage: FaultStage) -> None:
+    conversation.wire.fragmented = True
 
 
 # The token ----------------------------------------------------------------------------------------------------------
 
 
-async def _forged_token_accepted(talk: Conversation, _values: Values, _stage: FaultStage) -> None:
-    """As the bypass headers do (section 0.6)."""
-    talk.knock = replace(talk.knock, headers={**talk.knock.headers, "x-e2e-test": "true"})
+async def _forged_token_accepted(conversation: Conversation, _values: Values, _stage: FaultStage) -> None:
+    """Accept any token, as the bypass headers do."""
+    conversation.upgrade = replace(conversation.upgrade, headers={**conversation.upgrade.headers, "x-e2e-test": "true"})
 
 
-async def _auth_refused(talk: Conversation, values: Values, _stage: FaultStage) -> None:
+async def _auth_refused(conversation: Conversation, values: Values, _stage: FaultStage) -> None:
     await asyncio.sleep(values.get("delay", 0.0))
     verdict = TokenVerdict(text=values["text"], code=values["code"])
-    talk.service = AuthService(lambda _token: verdict, breaker=values["breaker"])
+    conversation.service = AuthService(lambda _token: verdict, breaker=values["breaker"])
 
 
-async def _relabelled_auth(talk: Conversation, values: Values, _stage: FaultStage) -> None:
+async def _relabelled_auth(conversation: Conversation, values: Values, _stage: FaultStage) -> None:
     details = {"error_code": "VALIDATION_FAILED"}
-    frame = frames.error("VALIDATION_FAILED", "token_rejected | Token validation failed", details, talk.wall())
+    frame = frames.error("VALIDATION_FAILED", "token_rejected | Token validation failed", details, conversation.wall())
     if values["frame"]:
-        talk.send(frame)
-        await asyncio.sleep(talk.pace.auth_pause)
-    talk.refuse(None, CloseCode.INTERNAL_ERROR, "SSOT Auth failed")
+        conversation.send(frame)
+        await asyncio.sleep(conversation.timings.auth_pause)
+    conversation.refuse(None, CloseCode.INTERNAL_ERROR, "SSOT Auth failed")
 
 
 # The factory --------------------------------------------------------------------------------------------------------
 
 
-async def _too_many(talk: Conversation, values: Values, _stage: FaultStage) -> None:
+async def _too_many(conversation: Conversation, values: Values, _stage: FaultStage) -> None:
     limit = values["limit"]
-    talk.refuse(None, CloseCode.POLICY_VIOLATION, f"Too many concurrent connections ({limit}/{limit})")
+    conversation.refuse(None, CloseCode.POLICY_VIOLATION, f"Too many concurrent connections ({limit}/{limit})")
 
 
-async def _rate_limit_close(talk: Conversation, values: Values, _stage: FaultStage) -> None:
-    talk.refuse(None, CloseCode.POLICY_VIOLATION, f"Rate limit exceeded - retry after {values['retry_after']}s")
+async def _rate_limit_close(conversation: Conversation, values: Values, _stage: FaultStage) -> None:
+    conversation.refuse(None, CloseCode.POLICY_VIOLATION, f"Rate limit exceeded - retry after {values['retry_after']}s")
 
 
-async def _name_shape(talk: Conversation, values: Values, _stage: FaultStage) -> None:
-    if CONNECTION_ID_PATTERNS[values["shape"]].fullmatch(talk.user):
-        talk.send(frames.handshake_validation(talk.wall()))
-        talk.refuse(None, CloseCode.INTERNAL_ERROR, INTERNAL_ERROR)
+async def _name_shape(conversation: Conversation, values: Values, _stage: FaultStage) -> None:
+    if CONNECTION_ID_PATTERNS[values["shape"]].fullmatch(conversation.user):
+        conversation.send(frames.handshake_validation(conversation.wall()))
+        conversation.refuse(None, CloseCode.INTERNAL_ERROR, INTERNAL_ERROR)
 
 
-async def _slot_limit(talk: Conversation, values: Values, _stage: FaultStage) -> None:
-    if values["user"] in ("", talk.user):
-        limit = talk.backend.managers.limit if values["limit"] is None else values["limit"]
-        _factory_refuses(talk, frames.slot_limit(talk.user, limit, talk.wall()))
+async def _slot_limit(conversation: Conversation, values: Values, _stage: FaultStage) -> None:
+    if values["user"] in ("", conversation.user):
+        limit = conversation.backend.managers.limit if values["limit"] is None else values["limit"]
+        _factory_refuses(conversation, frames.slot_limit(conversation.user, limit, conversation.wall()))
 
 
-async def _init_failed(talk: Conversation, values: Values, _stage: FaultStage) -> None:
-    _factory_refuses(talk, frames.factory_failed(values["text"], talk.wall()))
+async def _init_failed(conversation: Conversation, values: Values, _stage: FaultStage) -> None:
+    _factory_refuses(conversation, frames.factory_failed(values["text"], conversation.wall()))
 
 
-def _factory_refuses(talk: Conversation, frame: frames.Frame) -> NoReturn:
+def _factory_refuses(conversation: Conversation, frame: frames.Frame) -> NoReturn:
     refused = factory_refused(frame)
-    talk.refuse(refused.frame, refused.code, refused.reason)
+    conversation.refuse(refused.frame, refused.code, refused.reason)
 
 
 # Between the factory and the welcome --------------------------------------------------------------------------------
 
 
-async def _slow_services(talk: Conversation, values: Values, _stage: FaultStage) -> None:
-    await asyncio.sleep(talk.pace.services if values["delay"] is None else values["delay"])
-    talk.send(frames.service_info(talk.wall()))
+async def _slow_services(conversation: Conversation, values: Values, _stage: FaultStage) -> None:
+    await asyncio.sleep(conversation.timings.services if values["delay"] is None else values["delay"])
+    conversation.send(frames.service_info(conversation.wall()))
 
 
-async def _startup_incomplete(talk: Conversation, values: Values, _stage: FaultStage) -> None:
-    """With bypass headers the gate is skipped: missing services, then a welcome that admits it (section 9)."""
-    if talk.knock.bypassed:
-        talk.startup_complete = False
-        await _slow_services(talk, {"delay": None}, FaultStage.STARTUP)
+async def _startup_incomplete(conversation: Conversation, values: Values, _stage: FaultStage) -> None:
+    """With bypass headers the wait is skipped: missing services, then a welcome with `startup_complete: false`."""
+    if conversation.upgrade.bypassed:
+        conversation.startup_complete = False
+        await _slow_services(conversation, {"delay": None}, FaultStage.STARTUP)
         return
-    await asyncio.sleep(talk.pace.startup_wait if values["delay"] is None else values["delay"])
-    talk.refuse(frames.startup_incomplete(talk.wall()), CloseCode.INTERNAL_ERROR, "Service startup incomplete")
+    await asyncio.sleep(conversation.timings.startup_wait if values["delay"] is None else values["delay"])
+    conversation.refuse(
+        frames.startup_incomplete(conversation.wall()), CloseCode.INTERNAL_ERROR, "Service startup incomplete"
+    )
 
 
-async def _degraded(talk: Conversation, values: Values, _stage: FaultStage) -> None:
-    talk.send(frames.degraded(talk.wall()))
-    talk.startup_complete = False
+async def _degraded(conversation: Conversation, values: Values, _stage: FaultStage) -> None:
+    conversation.send(frames.degraded(conversation.wall()))
+    conversation.startup_complete = False
     if not values["welcome"]:
-        talk.zombie()
+        conversation.stop_handling()
 
 
-async def _slow_welcome(_talk: Conversation, values: Values, _stage: FaultStage) -> None:
+async def _slow_welcome(_conversation: Conversation, values: Values, _stage: FaultStage) -> None:
     await asyncio.sleep(values["delay"])
 
 
-async def _internal_error(talk: Conversation, _values: Values, _stage: FaultStage) -> None:
-    talk.refuse(None, CloseCode.INTERNAL_ERROR, INTERNAL_ERROR)
+async def _internal_error(conversation: Conversation, _values: Values, _stage: FaultStage) -> None:
+    conversation.refuse(None, CloseCode.INTERNAL_ERROR, INTERNAL_ERROR)
 
 
-async def _unavailable(talk: Conversation, values: Values, _stage: FaultStage) -> None:
-    talk.refuse(None, CloseCode.TRY_AGAIN_LATER, values["text"])
+async def _unavailable(conversation: Conversation, values: Values, _stage: FaultStage) -> None:
+    conversation.refuse(None, CloseCode.TRY_AGAIN_LATER, values["text"])
 
 
-async def _component(talk: Conversation, values: Values, _stage: FaultStage) -> None:
+async def _component(conversation: Conversation, values: Values, _stage: FaultStage) -> None:
     name = values["component"] or COMPONENTS.get(values["code"], "Other")
-    talk.refuse(None, values["code"], f"{name}: {values['text']}"[:MAX_REASON_CHARACTERS])
+    conversation.refuse(None, values["code"], f"{name}: {values['text']}"[:MAX_REASON_CHARACTERS])
 
 
-async def _recovery_frame(talk: Conversation, _values: Values, _stage: FaultStage) -> None:
-    talk.send(frames.recovery(talk.wall()))
-    talk.zombie()
+async def _recovery_frame(conversation: Conversation, _values: Values, _stage: FaultStage) -> None:
+    conversation.send(frames.recovery(conversation.wall()))
+    conversation.stop_handling()
 
 
-async def _zombie(talk: Conversation, _values: Values, _stage: FaultStage) -> None:
-    """Also `no_welcome`, which is the same an act earlier."""
-    talk.zombie()
+async def _zombie(conversation: Conversation, _values: Values, _stage: FaultStage) -> None:
+    """Also `no_welcome`, which is the same fault one stage earlier."""
+    conversation.stop_handling()
 
 
 # The welcome --------------------------------------------------------------------------------------------------------
 
 
-def _data(talk: Conversation) -> dict[str, Any]:
-    """The data of the welcome, unless another fault has taken the welcome's place."""
-    return {} if talk.welcome is None else talk.welcome["data"]
+def _data(conversation: Conversation) -> dict[str, Any]:
+    """The data of the welcome; empty if another fault has replaced the welcome."""
+    return {} if conversation.welcome is None else conversation.welcome["data"]
 
 
-async def _wrong_user(talk: Conversation, values: Values, _stage: FaultStage) -> None:
-    _data(talk)["user_id"] = values["user"]
+async def _wrong_user(conversation: Conversation, values: Values, _stage: FaultStage) -> None:
+    _data(conversation)["user_id"] = values["user"]
 
 
-async def _wrong_environment(talk: Conversation, values: Values, _stage: FaultStage) -> None:
-    _data(talk)["environment"] = values["environment"]
+async def _wrong_environment(conversation: Conversation, values: Values, _stage: FaultStage) -> None:
+    _data(conversation)["environment"] = values["environment"]
 
 
-async def _repeated_connection_id(talk: Conversation, _values: Values, _stage: FaultStage) -> None:
-    _data(talk)["connection_id"] = talk.backend.memory.setdefault("connection_id", talk.connection_id)
+async def _repeated_connection_id(conversation: Conversation, _values: Values, _stage: FaultStage) -> None:
+    _data(conversation)["connection_id"] = conversation.backend.memory.setdefault(
+        "connection_id", conversation.connection_id
+    )
 
 
-async def _frozen_time(talk: Conversation, _values: Values, _stage: FaultStage) -> None:
-    _data(talk)["server_time"] = talk.backend.memory.setdefault("server_time", frames.iso(talk.wall()))
+async def _frozen_time(conversation: Conversation, _values: Values, _stage: FaultStage) -> None:
+    _data(conversation)["server_time"] = conversation.backend.memory.setdefault(
+        "server_time", frames.iso(conversation.wall())
+    )
 
 
-async def _not_ready(talk: Conversation, values: Values, _stage: FaultStage) -> None:
-    _data(talk)[values["field"]] = False
+async def _not_ready(conversation: Conversation, values: Values, _stage: FaultStage) -> None:
+    _data(conversation)[values["field"]] = False
 
 
-async def _factory_disabled(talk: Conversation, _values: Values, _stage: FaultStage) -> None:
-    _data(talk)["factory_pattern_enabled"] = False
+async def _factory_disabled(conversation: Conversation, _values: Values, _stage: FaultStage) -> None:
+    _data(conversation)["factory_pattern_enabled"] = False
 
 
-async def _invalid_welcome(talk: Conversation, values: Values, _stage: FaultStage) -> None:
-    data = _data(talk)
+async def _invalid_welcome(conversation: Conversation, values: Values, _stage: FaultStage) -> None:
+    data = _data(conversation)
     wrong = [name for name in data if name != "event"] if values["type"] == "wrong" else [values["type"]]
     for name in wrong:
         if name in data:
@@ -234,39 +240,39 @@ async def _invalid_welcome(talk: Conversation, values: Values, _stage: FaultStag
     data.pop(values["missing"] or ("" if values["type"] else "connection_id"), None)
 
 
-async def _binary_welcome(talk: Conversation, _values: Values, _stage: FaultStage) -> None:
-    if talk.welcome is not None:
-        talk.wire.send_binary(encoded(talk.welcome))
-        talk.welcome = None
+async def _binary_welcome(conversation: Conversation, _values: Values, _stage: FaultStage) -> None:
+    if conversation.welcome is not None:
+        conversation.wire.send_binary(encoded(conversation.welcome))
+        conversation.welcome = None
 
 
-async def _malformed_json(talk: Conversation, _values: Values, stage: FaultStage) -> None:
-    talk.wire.send(b'{"type":"system_message","data":{"event":')
-    _instead(talk, stage)
+async def _malformed_json(conversation: Conversation, _values: Values, stage: FaultStage) -> None:
+    conversation.wire.send(b'{"type":"system_message","data":{"event":')
+    _replace_message(conversation, stage)
 
 
-def _instead(talk: Conversation, stage: FaultStage) -> None:
-    """What was sent stands in place of the welcome or the reply."""
+def _replace_message(conversation: Conversation, stage: FaultStage) -> None:
+    """Drop the welcome or the reply, because something else was sent in its place."""
     if stage is FaultStage.WELCOME:
-        talk.welcome = None
-    elif talk.answer is not None:
-        talk.answer = Reply(talk.answer.kind)
+        conversation.welcome = None
+    elif conversation.answer is not None:
+        conversation.answer = Reply(conversation.answer.kind)
 
 
-# After it -----------------------------------------------------------------------------------------------------------
+# After the welcome -------------------------------------------------------------------------------------------------
 
 
-async def _deaf(talk: Conversation, _values: Values, _stage: FaultStage) -> None:
-    talk.deaf = True
+async def _deaf(conversation: Conversation, _values: Values, _stage: FaultStage) -> None:
+    conversation.ignores_messages = True
 
 
-async def _slow_reply(_talk: Conversation, values: Values, _stage: FaultStage) -> None:
+async def _slow_reply(_conversation: Conversation, values: Values, _stage: FaultStage) -> None:
     await asyncio.sleep(values["delay"])
 
 
-async def _close(talk: Conversation, values: Values, _stage: FaultStage) -> None:
-    frame = frames.error(values["frame"], values["text"], {}, talk.wall()) if values["frame"] else None
-    talk.refuse(frame, values["code"], values["reason"])
+async def _close(conversation: Conversation, values: Values, _stage: FaultStage) -> None:
+    frame = frames.error(values["frame"], values["text"], {}, conversation.wall()) if values["frame"] else None
+    conversation.refuse(frame, values["code"], values["reason"])
 
 
 # Noise and garbage --------------------------------------------------------------------------------------------------
@@ -283,13 +289,13 @@ NOISE: Final[tuple[Callable[[float], frames.Frame], ...]] = (
 )
 
 
-async def _noise(talk: Conversation, values: Values, _stage: FaultStage) -> None:
+async def _noise(conversation: Conversation, values: Values, _stage: FaultStage) -> None:
     for make in islice(cycle(NOISE), values["count"]):
-        talk.send(make(talk.wall()))
+        conversation.send(make(conversation.wall()))
 
 
-async def _huge_frame(talk: Conversation, values: Values, _stage: FaultStage) -> None:
-    talk.wire.write(_huge(values["size"]))
+async def _huge_frame(conversation: Conversation, values: Values, _stage: FaultStage) -> None:
+    conversation.wire.write(_huge(values["size"]))
 
 
 @lru_cache(maxsize=4)
@@ -298,27 +304,27 @@ def _huge(size: int) -> bytes:
     return Frame(Opcode.TEXT, b'{"type":"huge","padding":"' + padding + b'"}').serialize(mask=False)
 
 
-async def _bad_utf8(talk: Conversation, _values: Values, _stage: FaultStage) -> None:
-    talk.wire.write(BAD_TEXT)
+async def _bad_utf8(conversation: Conversation, _values: Values, _stage: FaultStage) -> None:
+    conversation.wire.write(BAD_TEXT)
 
 
-async def _bad_opcode(talk: Conversation, _values: Values, _stage: FaultStage) -> None:
-    talk.wire.write(RESERVED_OPCODE_FRAME)
+async def _bad_opcode(conversation: Conversation, _values: Values, _stage: FaultStage) -> None:
+    conversation.wire.write(RESERVED_OPCODE_FRAME)
 
 
-async def _random_bytes(talk: Conversation, values: Values, stage: FaultStage) -> None:
-    """In place of the 101: lines that are no HTTP, then the end. Later: an opcode that does not exist, then more."""
-    garbage = talk.rng.randbytes(values["size"])
+async def _random_bytes(conversation: Conversation, values: Values, stage: FaultStage) -> None:
+    """Instead of the 101: bytes that are no HTTP, then the end. Later: a reserved opcode, then more bytes."""
+    garbage = conversation.rng.randbytes(values["size"])
     if stage is FaultStage.UPGRADE:
-        talk.wire.write(b"\x00" + garbage + b"\r\n\r\n")
-        talk.wire.deafened = True
-        talk.wire.finish()
+        conversation.wire.write(b"\x00" + garbage + b"\r\n\r\n")
+        conversation.wire.ignores_input = True
+        conversation.wire.finish()
         raise ConversationEndedError
-    talk.wire.write(RESERVED_OPCODE_FRAME[:1] + garbage)
-    talk.zombie()
+    conversation.wire.write(RESERVED_OPCODE_FRAME[:1] + garbage)
+    conversation.stop_handling()
 
 
-ACTS: Final[Mapping[str, Act]] = {
+FAULT_ACTIONS: Final[Mapping[str, FaultAction]] = {
     "slow_upgrade": _slow_upgrade,
     "fragments": _fragments,
     "forged_token_accepted": _forged_token_accepted,

@@ -1,6 +1,6 @@
-"""Which faults are switched on, per path; switched while the stand-in runs.
+"""The active faults, per path; they can change while the stand-in runs.
 
-Rule 1: no I/O. Rule 2: what acts before a path is known is set on "*", or refused with a sentence that says so.
+Rule 1: no I/O. Rule 2: a fault that acts before the path is known is set on "*"; on another path it is refused.
 """
 
 import random
@@ -64,13 +64,13 @@ class FaultRegistry:
         return any(fault.name == "refuse" for fault in self._active.get(ALL_PATHS, ()))
 
     def of_listener(self) -> list[ActiveFault]:
-        """The faults that meet a connection before its path is known."""
+        """The faults of a connection whose path is not yet known."""
         return self._drawn(
             fault for fault in self._active.get(ALL_PATHS, ()) if set(fault.stages) & set(LISTENER_STAGES)
         )
 
     def of_path(self, path: str) -> list[ActiveFault]:
-        """The faults that meet a connection once its path is known, in the order of the table."""
+        """The faults of a connection to this path, in the order of the table."""
         there = [*self._active.get(ALL_PATHS, ()), *(self._active.get(path, ()) if path != ALL_PATHS else ())]
         return self._drawn(
             sorted(
@@ -84,5 +84,5 @@ class FaultRegistry:
 
 
 def at(stage: FaultStage, faults: Iterable[ActiveFault]) -> list[ActiveFault]:
-    """Those that act at this stage."""
+    """The faults that act at this stage."""
     return [fault for fault in faults if stage in fault.stages]

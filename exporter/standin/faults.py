@@ -1,10 +1,10 @@
-"""The table of faults, and the parser of their specs: the one place where a fault's name is spelled.
+"""The table of faults and the parser of their specs.
 
 A spec is `name` or `name:key=value,key=value`. A comma ends a value only before another `key=`, so that a reason text
 may hold spaces and commas. Every fault takes `share`, the fraction of connections it meets.
 
-Rule 1: pure data and text. What a fault does stands in `acts` (on the conversation) and `wire_acts` (on the wire),
-under the same name. Rule 2: active faults are played in the order of the table, talkative ones before final ones.
+Rule 1: pure data and text. What a fault does is in `fault_actions` and `wire_fault_actions`, under the same name.
+Rule 2: active faults run in the order of the table: those that send something before those that end the connection.
 """
 
 import re
@@ -23,33 +23,33 @@ class FaultStage(StrEnum):
     """A point in a connection's life at which a fault acts."""
 
     TCP = "tcp"
-    """Accepted; no byte read, no path known."""
+    """The connection is accepted; no byte is read and no path is known."""
     TLS = "tls"
-    """The choice of what is shown in the TLS handshake."""
+    """The certificate of the TLS handshake is chosen."""
     UPGRADE = "upgrade"
-    """The request is read, nothing answered."""
+    """The request is read and not answered."""
     OPENED = "opened"
     """The 101 is sent (step 1)."""
     AUTH = "auth"
     """Before the token check (step 2)."""
     FACTORY = "factory"
-    """Let in; before the manager factory (step 4)."""
+    """After the token check, before the manager factory (step 4)."""
     STARTUP = "startup"
     """The manager is made; the start-up gate and the services (steps 5 to 7)."""
     ADMISSION = "admission"
-    """Registered; in place of the welcome, or just before it (step 8)."""
+    """The connection is registered; instead of the welcome, or just before it (step 8)."""
     WELCOME = "welcome"
-    """The welcome is made, not sent: it can be changed (step 9)."""
+    """The welcome is made and not sent; a fault can change it (step 9)."""
     GREETED = "greeted"
     """The welcome is sent, the ping is not (step 9)."""
     REPLY = "reply"
-    """A message of the client's was read, its answer is made, not sent."""
+    """A message of the client was read; its answer is made and not sent."""
     CLOSE = "close"
-    """The client's close frame has arrived, nothing answered."""
+    """The client's close frame has arrived and is not answered."""
 
 
 LISTENER_STAGES: Final = (FaultStage.TCP, FaultStage.TLS)
-"""Stages before a path is known: their faults hold for the whole listener."""
+"""Stages before the path is known: their faults apply to the whole listener."""
 
 
 class ParamKind(StrEnum):
@@ -341,7 +341,7 @@ READERS: Final[Mapping[ParamKind, tuple[Any, str]]] = {
 
 
 def _check(name: str, values: Mapping[str, Any]) -> None:
-    """What a single value cannot say."""
+    """Check limits that depend on the parameter's name. Raises ValueError."""
     if len(values.get("reason", "").encode()) > MAX_REASON_BYTES:
         raise ValueError(f"reason of {name} must be at most {MAX_REASON_BYTES} bytes (RFC 6455 section 5.5)")
     if isinstance(values.get("code"), int) and values["code"] > MAX_CODE:

@@ -12,7 +12,7 @@ from typing import Any, Final
 Frame = dict[str, Any]
 
 MAX_MESSAGE_SIZE: Final = 8192
-"""Bytes of a text message; a larger one is dropped without a word (section 6)."""
+"""Bytes of a text message; a larger one is dropped without a word."""
 ENVIRONMENT: Final = "staging"
 
 
@@ -100,7 +100,7 @@ def degraded(now: float) -> Frame:
 
 
 def recovery(now: float) -> Frame:
-    """From 09-10 00:28: an unhandled error no longer closes (section 4)."""
+    """From 09-10 00:28: an unhandled error no longer closes."""
     return system({"event": "connection_recovery", "message": "Connection is being recovered"}, now)
 
 
@@ -138,13 +138,13 @@ def factory_failed(text: str, now: float) -> Frame:
 
 
 def startup_incomplete(now: float) -> Frame:
-    """STARTUP_INCOMPLETE (section 4)."""
+    """STARTUP_INCOMPLETE."""
     details = {"startup_complete": False, "environment": ENVIRONMENT}
     return error("STARTUP_INCOMPLETE", "Service startup is not complete", details, now)
 
 
 def transport_welcome(now: float) -> Frame:
-    """The first frame of `/ws/test` (section 3)."""
+    """The first frame of `/ws/test`."""
     return {
         "type": "connection_established",
         "connection_id": f"test_{int(now)}",
@@ -154,5 +154,5 @@ def transport_welcome(now: float) -> Frame:
 
 
 def health(now: float) -> Frame:
-    """The answer of `GET /health` (section 5)."""
+    """The answer of `GET /health`."""
     return {"status": "healthy", "service": "netra-ai-platform", "version": "1.0.0", "timestamp": now}

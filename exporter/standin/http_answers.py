@@ -16,7 +16,7 @@ MISSING_BYTES: Final = 4096
 
 
 def date(wall: float) -> str:
-    """A moment for a Date header."""
+    """The value of a Date header."""
     return formatdate(wall, usegmt=True)
 
 
@@ -26,7 +26,7 @@ def phrase(status: int) -> str:
 
 
 def answer(status: int, body: bytes, content_type: str, wall: float, extra: Mapping[str, str]) -> bytes:
-    """A whole answer that ends the connection."""
+    """A complete answer, with `Connection: close`."""
     return head(f"HTTP/1.1 {status} {phrase(status)}", len(body), content_type, wall, extra) + body
 
 
@@ -50,7 +50,7 @@ def json_answer(status: int, value: Any, wall: float) -> bytes:
 
 
 def refusal(values: Mapping[str, Any], status: int, wall: float) -> bytes:
-    """What the fault `http` answers, by its `kind`."""
+    """The answer of the fault `http`, by its `kind`."""
     kind = values["kind"]
     title = f"{status} {phrase(status)}"
     body = (HTML_PAGE.format(title) if kind == "html" else f"{title}\n").encode()

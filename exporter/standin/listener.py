@@ -1,7 +1,7 @@
 """Listening sockets that can stop and start again on the same port while the stand-in runs.
 
-Rule 1: loopback only: the error frames show parts of tokens. Rule 2: a port, once had, is kept: while refusing, a
-bound socket that does not listen holds it.
+Rule 1: loopback only, because error frames show parts of tokens.
+Rule 2: a port stays reserved: while connections are refused, a bound socket that does not listen holds it.
 """
 
 import asyncio
@@ -38,7 +38,7 @@ class Listener:
         self.port: int = self._sock.getsockname()[1]
 
     def listen(self, *, refusing: bool = False) -> None:
-        """Listen, or refuse."""
+        """Listen on the port, or refuse connections."""
         if refusing and self._listening:
             self._stop()
             self._sock = _bound(self._host, self.port)
@@ -58,7 +58,7 @@ class Listener:
                 self._retry = self._loop.call_later(ACCEPT_RETRY_SECONDS, self._resume)
                 return
             sock.setblocking(False)
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # asyncio sees to its own sockets only
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # asyncio sets it on its own sockets only
             self._accepted(sock, f"{address[0]}:{address[1]}")
 
     def _resume(self) -> None:
@@ -74,7 +74,7 @@ class Listener:
         self._sock.close()
 
     def close(self) -> None:
-        """Let the port go."""
+        """Release the port."""
         self._stop()
 
 

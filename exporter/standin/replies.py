@@ -1,6 +1,6 @@
-"""What the backend answers to a message (docs/backend-protocol.md#frames, docs/backend-protocol.md#no-reply-at-all).
+"""The backend's answer to a message (docs/backend-protocol.md#frames, docs/backend-protocol.md#no-reply-at-all).
 
-Rule 1: pure: a message in, frames out. Rule 2: what is no error and has no reply is silence.
+Rule 1: pure: a message in, frames out. Rule 2: a known message without a reply gets no frame and is no error.
 """
 
 import json
@@ -14,7 +14,7 @@ from exporter.standin.frames import Frame
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """Frames to send, one after the other; `error`: it counts towards the five; `agent`: they come slowly, by push."""
+    """Frames to send, in order. `error`: counts as a handling error. `agent`: a pause follows each frame."""
 
     kind: str
     frames: list[Frame] = field(default_factory=list)
@@ -60,7 +60,7 @@ REPLIES: Final[dict[str, ReplyFunction]] = {
     **dict.fromkeys(CHATS, lambda message, _user, now: [frames.message_ack(message.get("message_id"), now)]),
     **dict.fromkeys(UNANSWERED_TYPES, lambda _message, _user, _now: []),
 }
-"""By type; whatever is not here is unknown and gets the generic ack, `auth` included."""
+"""By type. Every other type, `auth` included, is unknown and gets the generic ack."""
 
 
 def answer(message: str | None, user: str, now: float) -> Reply:
@@ -81,7 +81,7 @@ def answer(message: str | None, user: str, now: float) -> Reply:
 
 
 def _wrongly_typed(value: dict[str, Any]) -> bool:
-    """A number that is none (an ISO timestamp), a payload that is no object."""
+    """True if `timestamp` is no number (such as an ISO text) or `payload` no object."""
     timestamp, payload = value.get("timestamp"), value.get("payload")
     return not isinstance(timestamp, int | float | None) or not isinstance(payload, dict | None)
 
@@ -93,7 +93,7 @@ TRANSPORT_REPLIES: Final[dict[str, Callable[[dict[str, Any], float], Frame]]] = 
 
 
 def transport_answer(message: str | None, now: float) -> Frame:
-    """The answer of `/ws/test` (section 3)."""
+    """The answer of `/ws/test`."""
     try:
         value = json.loads(message or "")
     except (ValueError, RecursionError):

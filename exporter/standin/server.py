@@ -1,7 +1,7 @@
-"""The stand-in's handle: starts, switches, remembers and stops.
+"""The handle of a stand-in: it starts and stops it, sets its faults, and keeps the records of its connections.
 
-Rule 1: after `close` nothing is left: no task, no socket, no file. Rule 2: everything runs in the loop that started
-it, by its timers and by the clocks given; no thread, no process.
+Rule 1: `close` leaves no task, no socket and no file behind.
+Rule 2: everything runs in the loop that called `start`, by its timers and the given clocks; no thread, no process.
 """
 
 import asyncio
@@ -36,12 +36,12 @@ from exporter.standin.wire_fault_actions import CERTIFICATES
 MAX_REMEMBERED_CONNECTIONS: Final = 10_000
 """Finished connections kept."""
 MAX_CRASHES: Final = 20
-LIVE: Final = ("keep", "restart", "kill")
+LIVE_POLICIES: Final = ("keep", "restart", "kill")
 
 
 @dataclass(frozen=True, slots=True)
 class StandInOptions:
-    """What `StandIn.start` was asked for."""
+    """The addresses and ports of a stand-in, as given to `StandIn.start`."""
 
     host: str
     port: int
@@ -69,7 +69,7 @@ class StandIn:
         self.finished = 0
         """How many connections have finished since the start."""
         self.crashes: deque[BaseException] = deque(maxlen=MAX_CRASHES)
-        """Exceptions of the stand-in's own making: there should be none."""
+        """Exceptions that are defects of the stand-in itself."""
 
     @classmethod
     def start(
@@ -79,7 +79,7 @@ class StandIn:
         port: int = 0,
         tls_port: int | None = 0,
         control_port: int | None = None,
-        pace: Timings | None = None,
+        timings: Timings | None = None,
         slots: int = 20,
         seed: int = 0,
         client_ca: bool = False,
@@ -87,18 +87,18 @@ class StandIn:
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
     ) -> "StandInStartup":
-        """Start one: `await` the answer, or `async with` it.
+        """Start a stand-in: `await` the returned object, or `async with` it.
 
-        `tls_port` None: no TLS; `control_port` None: no control endpoint; 0: any port. `slots`: managers per user
-        and path. `client_ca`: the TLS port wants a client certificate of `ca_file`. `login_breaker`: as trees from
-        2025-09-09 22:36 UTC, five logins in a row that fail, `NO_TOKEN` included, shut everybody out for 30 s. Raises
-        ValueError unless `host` is a loopback address, OSError if a port is taken.
+        `tls_port` None: no TLS; `control_port` None: no control endpoint; 0: any free port. `slots`: managers per user
+        and path. `client_ca`: the TLS port requires a client certificate of `ca_file`. `login_breaker`: five failed
+        logins in a row, `NO_TOKEN` included, refuse every user for 30 s, as backends since 2025-09-09 22:36 UTC do.
+        Raises ValueError unless `host` is a loopback address, OSError if a port is taken.
         """
         check_loopback(host)
         options = StandInOptions(host, port, tls_port, control_port, client_ca)
         server_state = ServerState(
             secrets.token_hex(32).encode(),
-            pace or Timings(),
+            timings or Timings(),
             slots,
             clock,
             wall,
@@ -121,10 +121,10 @@ class StandIn:
             self._control = ControlServer(self)
             await self._control.start(options.host, options.control_port)
 
-    # Where things are ----------------------------------------------------------------------------------------------
+    # Addresses and files ---------------------------------------------------------------------------------------------
 
     def url(self, path: str = "/ws", *, tls: bool = False) -> str:
-        """Where a path is; raises ValueError for TLS if there is no TLS port."""
+        """The URL of a path. Raises ValueError for TLS if there is no TLS port."""
         listener = self._tls_listener if tls else self._listener
         if listener is None:
             raise ValueError("this stand-in has no TLS port" if tls else "this stand-in is not started")
@@ -153,7 +153,7 @@ class StandIn:
 
     @property
     def control_url(self) -> str:
-        """Where the control endpoint is; raises ValueError if there is none."""
+        """The URL of the control endpoint. Raises ValueError if there is none."""
         if self._control is None:
             raise ValueError("this stand-in has no control endpoint: start it with control_port")
         return self._control.url
@@ -161,12 +161,12 @@ class StandIn:
     # Faults --------------------------------------------------------------------------------------------------------
 
     def set_fault(self, path: str, *specs: str) -> None:
-        """Put these faults in place of those set on the path ("*": all paths); raises ValueError with a sentence."""
+        """Replace the faults of the path ("*": all paths). Raises ValueError, with a sentence, for a wrong spec."""
         self._server_state.fault_registry.set(path, specs)
         self._listen_or_refuse()
 
     def clear(self, path: str | None = None) -> None:
-        """Switch off what was set on the path ("*": what was set on "*"); without a path, everything."""
+        """Remove the faults that were set on the path ("*": those set on "*"); without a path, all faults."""
         for each in [path] if path is not None else list(self.active()):
             self._server_state.fault_registry.clear(each)
         self._listen_or_refuse()
@@ -176,7 +176,7 @@ class StandIn:
         return self._server_state.fault_registry.specs(path)
 
     def active(self) -> dict[str, list[str]]:
-        """All specs that are on, by path."""
+        """The specs of all active faults, by path."""
         return self._server_state.fault_registry.active()
 
     def _listen_or_refuse(self) -> None:
@@ -185,12 +185,12 @@ class StandIn:
                 listener.listen(refusing=self._server_state.fault_registry.refusing)
 
     def forget(self, path: str = ALL_PATHS, *, live: str = "keep") -> None:
-        """A fresh process behind the path: managers, breaker, cache gone. `live`: what becomes of its connections.
+        """Start a fresh process behind the path: without managers, breaker state and cached tokens.
 
-        `keep` leaves them; `restart` closes them with 1012, as a deploy does; `kill` resets them.
+        `live`: `keep` leaves open connections alone, `restart` closes them with 1012, as a deploy does, `kill` resets.
         """
-        if live not in LIVE:
-            raise ValueError(f"live must be one of {', '.join(LIVE)}, not {live!r}")
+        if live not in LIVE_POLICIES:
+            raise ValueError(f"live must be one of {', '.join(LIVE_POLICIES)}, not {live!r}")
         self._server_state.forget(path)
         for connection in list(self._live):
             if live != "keep" and connection.is_at(canonical(path)):
@@ -205,7 +205,7 @@ class StandIn:
 
     @property
     def open_connections(self) -> int:
-        """How many connections are not yet over."""
+        """The number of open connections."""
         return len(self._live)
 
     def _accepted(self, sock: socket.socket, peer: str) -> None:
@@ -222,9 +222,9 @@ class StandIn:
     def _serve(self, connection: AcceptedConnection) -> None:
         task = asyncio.get_running_loop().create_task(connection.run())
         self._live[connection] = task
-        task.add_done_callback(partial(self._over, connection))
+        task.add_done_callback(partial(self._connection_ended, connection))
 
-    def _over(self, connection: AcceptedConnection, task: asyncio.Task[None]) -> None:
+    def _connection_ended(self, connection: AcceptedConnection, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (crash := task.exception()) is not None:
             self.crashes.append(crash)
         self._live.pop(connection, None)
@@ -236,7 +236,7 @@ class StandIn:
                 future.set_result(None)
 
     async def wait_sessions(self, n: int, timeout: float = 5.0) -> list[ConnectionRecord]:  # noqa: ASYNC109 - the fixed interface
-        """Wait until `n` connections have finished since the start; the records. Raises TimeoutError."""
+        """Wait until `n` connections have finished since the start, and return the records. Raises TimeoutError."""
         async with asyncio.timeout(timeout):
             while self.finished < n:
                 future = asyncio.get_running_loop().create_future()
@@ -247,7 +247,7 @@ class StandIn:
     # The end -------------------------------------------------------------------------------------------------------
 
     async def close(self) -> None:
-        """End everything and wait for it. May be called twice."""
+        """Close all listeners and connections and wait for their end. A second call does nothing."""
         for listener in (self._listener, self._tls_listener):
             if listener is not None:
                 listener.close()
@@ -264,7 +264,7 @@ class StandIn:
 
 
 class StandInStartup:
-    """A stand-in that is about to start: `await` it, or `async with` it."""
+    """A stand-in that starts when it is awaited or entered with `async with`."""
 
     def __init__(self, cls: type[StandIn], options: StandInOptions, server_state: ServerState) -> None:
         self._cls, self._options, self._server_state = cls, options, server_state
@@ -273,7 +273,7 @@ class StandInStartup:
     async def _start(self) -> StandIn:
         standin = self._cls(self._options, self._server_state)
         try:
-            await standin._open()  # noqa: SLF001 - the other half of the same thing
+            await standin._open()  # noqa: SLF001 - `StandInStartup` is part of `StandIn`
         except BaseException:
             await standin.close()
             raise

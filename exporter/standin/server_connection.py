@@ -1,7 +1,7 @@
 """One connection: bytes, TLS, and the Sans-I/O core of `websockets`; it knows no backend and no fault by name.
 
-Rule 1: survives whatever a client does: bounded inbox, bounded outgoing buffer, no exception out of a callback.
-Rule 2: a stamp is taken just before the bytes go to the kernel. Rule 3: nothing is logged.
+Rule 1: no client can break it: inbox and outgoing buffer are bounded, and callbacks raise nothing.
+Rule 2: a time is taken just before the bytes go to the kernel. Rule 3: nothing is logged.
 """
 
 import asyncio
@@ -26,21 +26,21 @@ from exporter.standin.frames import MAX_MESSAGE_SIZE
 from exporter.standin.timings import Timings
 from exporter.standin.tls import TlsLayer
 
-SILENT_WIRE_LOGGER: Final = logging.Logger("standin", logging.CRITICAL + 1)  # noqa: LOG001 - registered nowhere, so it never speaks
+SILENT_WIRE_LOGGER: Final = logging.Logger("standin", logging.CRITICAL + 1)  # noqa: LOG001 - not registered, so it logs nothing
 MAX_LIBRARY_BYTES: Final = 16 * 1024 * 1024
 """Bytes of a message beyond which the WebSocket library closes with 1009 (docs/backend-protocol.md#limits)."""
 MAX_INBOX_MESSAGES: Final = 64
-"""Messages kept for the conversation; beyond them reading rests."""
+"""Messages kept for the conversation; reading pauses while there are more."""
 NO_LINGER: Final = struct.pack("ii", 1, 0)
 
 
 class ConversationEndedError(Exception):
-    """The conversation is over; what is left of the connection needs nobody."""
+    """The conversation is over; the rest of the connection needs no handler."""
 
 
 @dataclass(slots=True)
 class WireTrace:
-    """What the wire saw. Times by the stand-in's clock."""
+    """What was received and sent. Times are of the stand-in's clock."""
 
     accepted_at: float = 0.0
     upgraded_at: float | None = None
@@ -52,14 +52,14 @@ class WireTrace:
 
 
 class ServerConnection(asyncio.Protocol):
-    """A connection as seen from the server. Faults reach in through `on_close`, `fragmented` and the verbs."""
+    """A connection on the server's side. Faults set `on_close` and `fragmented` and call the methods."""
 
     def __init__(
-        self, sock: socket.socket, *, context: ssl.SSLContext | None, pace: Timings, clock: Callable[[], float]
+        self, sock: socket.socket, *, context: ssl.SSLContext | None, timings: Timings, clock: Callable[[], float]
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._sock = sock
-        self._pace = pace
+        self._timings = timings
         self._clock = clock
         self._transport: asyncio.Transport | None = None
         self._tls = TlsLayer(context) if context is not None else None
@@ -79,14 +79,14 @@ class ServerConnection(asyncio.Protocol):
         self.trace = WireTrace(accepted_at=clock())
         self.lost: asyncio.Future[None] = self._loop.create_future()
         self.owner: asyncio.Task[None] | None = None
-        self.deafened = False
-        """Read nothing: what arrives is thrown away."""
+        self.ignores_input = False
+        """Received bytes are dropped."""
         self.muted = False
-        """Say nothing: what would be sent is thrown away, the close answer and pongs too."""
+        """Bytes to send are dropped, those of the close answer and of pongs too."""
         self.discarding = False
-        """Throw messages away, but live on as far as the protocol goes: a zombie."""
+        """Messages are dropped, but pings and closes are still answered."""
         self.fragmented = False
-        self.opening: Callable[[], None] | None = None
+        self.on_open: Callable[[], None] | None = None
         self.on_bytes: Callable[[], None] | None = None
         self.on_close: Callable[[], None] | None = None
         self.on_disconnect: Callable[[], None] | None = None
@@ -101,16 +101,16 @@ class ServerConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Called by the loop."""
         self._transport = cast("asyncio.Transport", transport)
-        self.later("lifetime", self._pace.request_timeout, self._cut)
-        if self.opening is not None:
-            self.opening()
+        self.start_timer("lifetime", self._timings.request_timeout, self._end_lifetime)
+        if self.on_open is not None:
+            self.on_open()
 
-    def _cut(self) -> None:
-        """The platform's request timeout: no close frame, and no waiting."""
+    def _end_lifetime(self) -> None:
+        """End the connection at the platform's request timeout, without a close frame."""
         self.kill(reset=False)
 
-    def plain(self) -> None:
-        """Speak no TLS, whatever the port."""
+    def disable_tls(self) -> None:
+        """Use no TLS, on the TLS port either."""
         self._tls = None
 
     @property
@@ -136,17 +136,17 @@ class ServerConnection(asyncio.Protocol):
         if self.owner is not None:
             self.owner.cancel()
 
-    async def gone(self) -> None:
+    async def wait_lost(self) -> None:
         """Wait for the end of the connection."""
         await asyncio.shield(self.lost)
 
-    def later(self, name: str, delay: float, call: Callable[[], None]) -> None:
+    def start_timer(self, name: str, delay: float, call: Callable[[], None]) -> None:
         """Call after `delay` seconds, in place of an earlier timer of that name; never after the end."""
-        self.never(name)
+        self.cancel_timer(name)
         if not self.lost.done():
             self._timers[name] = self._loop.call_later(delay, call)
 
-    def never(self, name: str) -> None:
+    def cancel_timer(self, name: str) -> None:
         """Stop that timer."""
         timer = self._timers.pop(name, None)
         if timer is not None:
@@ -158,10 +158,10 @@ class ServerConnection(asyncio.Protocol):
         """Called by the loop."""
         if self.on_bytes is not None:
             self.on_bytes()
-        if self.deafened:
+        if self.ignores_input:
             return
         plain = data if self._tls is None else self._decrypt(self._tls, data)
-        if plain and not self.deafened:
+        if plain and not self.ignores_input:
             self._protocol.receive_data(plain)
             self._collect()
         if self._tls is not None and self._tls.ended:
@@ -172,8 +172,8 @@ class ServerConnection(asyncio.Protocol):
         try:
             plain = tls.receive(data)
         except ssl.SSLError:
-            self._write_raw(tls.encrypt(b""))  # the alert that says why
-            self.deafened = True
+            self._write_raw(tls.encrypt(b""))  # the alert with the reason
+            self.ignores_input = True
             self._shut()
             return b""
         self._write_raw(tls.encrypt(b""))
@@ -181,10 +181,10 @@ class ServerConnection(asyncio.Protocol):
 
     def eof_received(self) -> None:
         """Called by the loop; the transport then closes by itself."""
-        if not self.deafened:
+        if not self.ignores_input:
             self._protocol.receive_eof()
             self._protocol.data_to_send()
-        self.deafened = True
+        self.ignores_input = True
 
     def _collect(self) -> None:
         for event in self._protocol.events_received():
@@ -209,14 +209,14 @@ class ServerConnection(asyncio.Protocol):
         self.trace.first_closer = self.trace.first_closer or "client"
         if first and self.on_close is not None:
             self._withheld = True
-            self._protocol.data_to_send()  # the library's own answer is not given
+            self._protocol.data_to_send()  # drops the library's own answer
             self.on_close()
 
     def _frame(self, frame: Frame) -> None:
-        """Join fragments; the library leaves that and UTF-8 to its user."""
+        """Join fragments; the library leaves this and the check of UTF-8 to its caller."""
         if frame.opcode is Opcode.PONG and "missed" in self._timers:
-            self.never("missed")
-            self.later("keepalive", self._pace.keepalive, self._keepalive)
+            self.cancel_timer("missed")
+            self.start_timer("keepalive", self._timings.keepalive, self._keepalive)
         if frame.opcode not in (Opcode.TEXT, Opcode.BINARY, Opcode.CONT):
             return
         if frame.opcode is not Opcode.CONT:
@@ -278,7 +278,7 @@ class ServerConnection(asyncio.Protocol):
             transport.resume_reading()
 
     def pause_writing(self) -> None:
-        """Called by the loop: the client does not read, so we do not either."""
+        """Called by the loop: while the client does not read, neither does the stand-in."""
         self._writable.clear()
         self._throttle()
 
@@ -290,8 +290,8 @@ class ServerConnection(asyncio.Protocol):
     # Writing -------------------------------------------------------------------------------------------------------
 
     def _write_raw(self, data: bytes) -> None:
-        said_all = self.muted or self._finished
-        if data and self._transport is not None and not said_all and not self._transport.is_closing():
+        is_done = self.muted or self._finished
+        if data and self._transport is not None and not is_done and not self._transport.is_closing():
             self._transport.write(data)
 
     def write(self, data: bytes) -> None:
@@ -304,7 +304,7 @@ class ServerConnection(asyncio.Protocol):
             self._write_raw(self._tls.encrypt(data))
 
     def flush(self) -> None:
-        """Send what the library has to say."""
+        """Send the bytes that the library has prepared."""
         protocol = self._protocol
         pending = protocol.data_to_send()
         if self.muted:
@@ -315,17 +315,17 @@ class ServerConnection(asyncio.Protocol):
             if isinstance(protocol.parser_exc, PayloadTooBig):
                 pending = [close_frame(CloseCode.MESSAGE_TOO_BIG), b""]  # the real server gives no reason
         self.write(b"".join(pending))
-        if b"" in pending:  # the library's sign for the end of our side
+        if b"" in pending:  # the library's mark for the end of the sending side
             self.finish()
 
     def _close_sent(self, code: int) -> None:
         self.trace.close_sent = code
         self.trace.first_closer = self.trace.first_closer or "server"
 
-    def switch(self, request: Request, *, accept: str | None = None, wall: float) -> None:
+    def answer_upgrade(self, request: Request, *, accept: str | None = None, wall: float) -> None:
         """Answer the upgrade: 101, or the library's refusal of a bad one. `accept`: the header's value instead.
 
-        Raises Ended if there is no open connection then: the client has gone since it asked, or was refused.
+        Raises ConversationEndedError if the connection is not open then: the client has left, or was refused.
         """
         if self._protocol.state is not State.CONNECTING:
             raise ConversationEndedError
@@ -339,10 +339,10 @@ class ServerConnection(asyncio.Protocol):
             raise ConversationEndedError
         self.trace.upgraded_at = self._clock()
         self.flush()
-        self.later("keepalive", self._pace.keepalive, self._keepalive)
+        self.start_timer("keepalive", self._timings.keepalive, self._keepalive)
 
     def send(self, payload: bytes) -> None:
-        """Send a text message; raises Ended if the connection is no longer open."""
+        """Send a text message; raises ConversationEndedError if the connection is no longer open."""
         if self._protocol.state is not OPEN:
             raise ConversationEndedError
         if self.fragmented:
@@ -366,7 +366,7 @@ class ServerConnection(asyncio.Protocol):
         return True
 
     def send_binary(self, payload: bytes) -> None:
-        """Send a binary message; raises Ended if the connection is no longer open."""
+        """Send a binary message; raises ConversationEndedError if the connection is no longer open."""
         if self._protocol.state is not OPEN:
             raise ConversationEndedError
         self._protocol.send_binary(payload)
@@ -377,7 +377,7 @@ class ServerConnection(asyncio.Protocol):
             return
         self._protocol.send_ping(struct.pack("!d", self._clock()))
         self.flush()
-        self.later("missed", self._pace.keepalive_timeout, self._keepalive_missed)
+        self.start_timer("missed", self._timings.keepalive_timeout, self._keepalive_missed)
 
     def _keepalive_missed(self) -> None:
         self._protocol.fail(CloseCode.INTERNAL_ERROR, "keepalive ping timeout")
@@ -386,21 +386,21 @@ class ServerConnection(asyncio.Protocol):
     # Ending --------------------------------------------------------------------------------------------------------
 
     def close(self, code: int, reason: str = "") -> None:
-        """Send a close frame, whatever its code (1005: an empty one), and wait for the client's in the background."""
+        """Send a close frame with any code (1005: an empty one), and wait for the client's in the background."""
         protocol = self._protocol
         if self.muted or self._finished or self.trace.close_sent is not None:
             return
         self._close_sent(code)
         self.write(close_frame(code, reason))
-        if protocol.state is OPEN:  # else the client has closed: it waits for nothing more
+        if protocol.state is OPEN:  # else the client has closed already
             protocol.close_sent = Close(code, reason)
             protocol.state = State.CLOSING
-            self.later("close", self._pace.close_timeout, self.finish)
+            self.start_timer("close", self._timings.close_timeout, self.finish)
         else:
             self.finish()
 
     def finish(self) -> None:
-        """End our side once all is sent; the client's end, or time, ends the connection."""
+        """End the sending side once everything is sent; the client's end, or a timeout, ends the connection."""
         if self._finished or self.muted or self._transport is None:
             return
         if self._tls is not None:
@@ -412,17 +412,17 @@ class ServerConnection(asyncio.Protocol):
         if self._transport is not None and not self._transport.is_closing():
             try:
                 self._transport.write_eof()
-            except OSError:  # the client has reset the connection, and the loop is about to tell us
+            except OSError:  # the client has reset the connection; the loop reports it next
                 self._transport.abort()
-            self.later("linger", self._pace.close_timeout, self._transport.abort)
+            self.start_timer("linger", self._timings.close_timeout, self._transport.abort)
 
     def half_close(self) -> None:
-        """End our side without a close frame, and say nothing more."""
+        """End the sending side without a close frame, and send nothing more."""
         self.finish()
         self.mute()
 
     def mute(self) -> None:
-        """Say nothing from now on."""
+        """Send nothing from now on."""
         self.muted = True
 
     def abort(self) -> None:
@@ -443,7 +443,7 @@ class ServerConnection(asyncio.Protocol):
 
 
 def close_frame(code: int, reason: str = "") -> bytes:
-    """A close frame, whatever its code; 1005 without a reason is an empty one."""
+    """A close frame with any code; 1005 without a reason is an empty one."""
     payload = b"" if code == CloseCode.NO_STATUS_RCVD and not reason else struct.pack("!H", code) + reason.encode()
     return Frame(Opcode.CLOSE, payload).serialize(mask=False)
 

@@ -1,6 +1,6 @@
-"""What all connections of a stand-in share: processes, switches, clocks, weather.
+"""What all connections of a stand-in share: processes, faults, clocks, random numbers.
 
-Rule 1: no I/O: `connection` and `server` have it.
+Rule 1: no I/O; `connection` and `server` do it.
 """
 
 import random
@@ -15,13 +15,13 @@ from exporter.standin.transport_paths import TRANSPORT_PATHS
 
 @dataclass(slots=True)
 class ServerState:
-    """The state behind the sockets. `key` is the HMAC secret, `slots` the limit of every path.
+    """The state behind the sockets. `key`: the HMAC secret. `slots`: managers per user and path.
 
-    `login_breaker`: its endpoints have a breaker of their own.
+    `login_breaker`: each endpoint has a circuit breaker of its own. `ids`, `rng`: random numbers of ids and of faults.
     """
 
     key: bytes = field(repr=False)
-    pace: Timings
+    timings: Timings
     slots: int
     clock: Callable[[], float]
     wall: Callable[[], float]
@@ -32,13 +32,13 @@ class ServerState:
     backends: dict[str, Backend] = field(default_factory=dict)
 
     def backend(self, path: str) -> Backend | None:
-        """The process behind a path, started on its first use; None if nothing is there."""
+        """The process behind a path, started on its first use; None if no process serves it."""
         path = ALIASES.get(path, path)
         if path not in self.backends and self._serves(path):
             self.backends[path] = Backend(
                 self.key,
                 slots=self.slots,
-                pace=self.pace,
+                timings=self.timings,
                 rng=self.ids,
                 now=self.clock(),
                 login_breaker=self.login_breaker,

@@ -2,8 +2,8 @@
 
 Source: docs/backend-protocol.md#the-manager-factory.
 
-Rule 1: no clock: the time comes in, in seconds of any monotonic clock. Rule 2: nothing is ever taken out because a
-connection ended; that is the fault of the incident.
+Rule 1: no clock: the time is an argument, in seconds of any monotonic clock.
+Rule 2: the end of a connection removes nothing; that is the defect of the incident.
 """
 
 import math
@@ -13,8 +13,8 @@ from typing import Final
 class UserManagers:
     """Managers of one process, per user and connection, with the time of their last activity.
 
-    Activity is connect, disconnect and server push; what the client sends is none. Live but idle connections lose
-    their manager like leaked ones.
+    Connect, disconnect and server push are activity; messages of the client are not. A live but idle connection loses
+    its manager like a leaked one.
     """
 
     def __init__(self, limit: int, *, release: float, idle: float, cleanup: float, now: float) -> None:
@@ -27,26 +27,26 @@ class UserManagers:
         self._of_user: dict[str, dict[str, float]] = {}
 
     def take(self, user: str, connection_id: str, now: float) -> bool:
-        """Make a manager; False if the user's limit is met, even after the emergency clean-up of that user."""
+        """Create a manager; False if the user is at the limit even after the emergency clean-up of that user."""
         self._background(now)
-        mine = self._of_user.setdefault(user, {})
-        if len(mine) >= self.limit:
-            self._drop(user, [held for held, active in mine.items() if now - active > self._release])
-            mine = self._of_user.setdefault(user, {})
-        if len(mine) >= self.limit:
+        managers = self._of_user.setdefault(user, {})
+        if len(managers) >= self.limit:
+            self._drop(user, [held for held, active in managers.items() if now - active > self._release])
+            managers = self._of_user.setdefault(user, {})
+        if len(managers) >= self.limit:
             return False
-        mine[connection_id] = now
+        managers[connection_id] = now
         return True
 
     def touch(self, user: str, connection_id: str, now: float) -> None:
-        """Note activity, if the manager is still there."""
+        """Record activity, if the manager still exists."""
         self._background(now)
-        mine = self._of_user.get(user, {})
-        if connection_id in mine:
-            mine[connection_id] = now
+        managers = self._of_user.get(user, {})
+        if connection_id in managers:
+            managers[connection_id] = now
 
     def has(self, user: str, connection_id: str) -> bool:
-        """True while the connection has its manager; without one it is deaf."""
+        """True while the connection has its manager; without one its messages are ignored."""
         return connection_id in self._of_user.get(user, {})
 
     def count(self, user: str) -> int:
@@ -54,18 +54,18 @@ class UserManagers:
         return len(self._of_user.get(user, {}))
 
     def _background(self, now: float) -> None:
-        """Do what the last pass before `now` did: nothing has happened since, or it would have been done then."""
+        """Run the last clean-up that was due before `now`; every change runs this first, so none came in between."""
         passes = math.floor((now - self._started) / self._cleanup) if self._cleanup > 0 else 0
         if passes <= self._passes:
             return
         self._passes = passes
         at = self._started + passes * self._cleanup
-        for user, mine in list(self._of_user.items()):
-            self._drop(user, [held for held, active in mine.items() if at - active > self._idle])
+        for user, managers in list(self._of_user.items()):
+            self._drop(user, [held for held, active in managers.items() if at - active > self._idle])
 
     def _drop(self, user: str, connection_ids: list[str]) -> None:
-        mine = self._of_user[user]
+        managers = self._of_user[user]
         for connection_id in connection_ids:
-            del mine[connection_id]
-        if not mine:
+            del managers[connection_id]
+        if not managers:
             del self._of_user[user]

@@ -1,4 +1,4 @@
-"""TLS of one connection over memory buffers: what asyncio's own hides (the alert of a refused handshake) is ours here.
+"""TLS of one connection over memory buffers, because asyncio's TLS hides the alert of a refused handshake.
 
 Rule 1: no socket: bytes in, bytes out.
 """
@@ -10,7 +10,7 @@ TLS_READ_BYTES = 65_536
 
 
 class TlsLayer:
-    """The server side of one TLS connection. `ended`: the peer has said close_notify."""
+    """The server side of one TLS connection. `ended`: the peer has sent close_notify."""
 
     def __init__(self, context: ssl.SSLContext) -> None:
         self._incoming = ssl.MemoryBIO()
@@ -20,7 +20,7 @@ class TlsLayer:
         self.ended = False
 
     def receive(self, data: bytes) -> bytes:
-        """Take bytes of the wire; the plain text in them. Raises ssl.SSLError: send `encrypt(b"")`, the alert; end."""
+        """The plain text of received bytes. Raises ssl.SSLError: then send the alert, `encrypt(b"")`, and end."""
         self._incoming.write(data)
         if not self.ready and not self._shake_hands():
             return b""
@@ -52,7 +52,7 @@ class TlsLayer:
         return self._outgoing.read()
 
     def close_notify(self) -> bytes:
-        """The bytes that end our side; none before the handshake is done."""
+        """The bytes of close_notify; none before the handshake is done."""
         if self.ready:
             with suppress(ssl.SSLError):
                 self._object.unwrap()

@@ -1,6 +1,6 @@
 """The paths without authentication and without a manager (docs/backend-protocol.md#connecting).
 
-Rule 1: nothing here knows users, slots or tokens.
+Rule 1: this module has no users, slots or tokens.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -12,41 +12,41 @@ from exporter.standin.faults import FaultStage
 from exporter.standin.replies import transport_answer
 
 
-async def _test(talk: Conversation) -> None:
-    """`/ws/test`: tells network and event loop apart from auth and factory."""
-    talk.story.welcomed_at = talk.clock()
-    talk.send(frames.transport_welcome(talk.wall()))
-    await talk.play(FaultStage.GREETED)
-    _beat(talk)
+async def _test(conversation: Conversation) -> None:
+    """`/ws/test`: a failure here is of the network or the event loop, not of auth or factory."""
+    conversation.log.welcomed_at = conversation.clock()
+    conversation.send(frames.transport_welcome(conversation.wall()))
+    await conversation.run_faults(FaultStage.GREETED)
+    _send_heartbeat(conversation)
     while True:
-        message = await talk.wire.message()
-        _beat(talk)
-        await talk.play(FaultStage.REPLY)
-        talk.story.replied_at = talk.story.replied_at or talk.clock()
-        talk.send(transport_answer(message, talk.wall()))
-        talk.story.answered += 1
+        message = await conversation.wire.message()
+        _send_heartbeat(conversation)
+        await conversation.run_faults(FaultStage.REPLY)
+        conversation.log.replied_at = conversation.log.replied_at or conversation.clock()
+        conversation.send(transport_answer(message, conversation.wall()))
+        conversation.log.answered += 1
 
 
-def _beat(talk: Conversation) -> None:
-    """A heartbeat frame after every so many idle seconds."""
+def _send_heartbeat(conversation: Conversation) -> None:
+    """Send a heartbeat frame after each `test_heartbeat` idle seconds."""
 
-    def beat() -> None:
-        if talk.wire.try_send(encoded({"type": "heartbeat", "timestamp": frames.iso(talk.wall())})):
-            _beat(talk)
+    def send() -> None:
+        if conversation.wire.try_send(encoded({"type": "heartbeat", "timestamp": frames.iso(conversation.wall())})):
+            _send_heartbeat(conversation)
 
-    talk.wire.later("heartbeat", talk.pace.test_heartbeat, beat)
-
-
-async def _isolated(talk: Conversation) -> None:
-    """`/ws/isolated`: broken: opens, says nothing, never closes."""
-    talk.zombie()
+    conversation.wire.start_timer("heartbeat", conversation.timings.test_heartbeat, send)
 
 
-async def _isolated_health(talk: Conversation) -> None:
+async def _isolated(conversation: Conversation) -> None:
+    """`/ws/isolated` is broken: it opens, sends nothing and never closes."""
+    conversation.stop_handling()
+
+
+async def _isolated_health(conversation: Conversation) -> None:
     """`/ws/isolated/health`: one frame, then a clean close."""
-    now = talk.wall()
-    talk.send({"type": "health_check", "status": "healthy", "timestamp": frames.iso(now)})
-    talk.refuse(None, 1000, "Health check completed")
+    now = conversation.wall()
+    conversation.send({"type": "health_check", "status": "healthy", "timestamp": frames.iso(now)})
+    conversation.refuse(None, 1000, "Health check completed")
 
 
 TRANSPORT_PATHS: Final[Mapping[str, Callable[[Conversation], Awaitable[None]]]] = {

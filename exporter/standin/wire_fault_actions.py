@@ -1,6 +1,6 @@
-"""What faults do to the wire: at once, without a wait. The same verbs serve every stage.
+"""What faults do to the wire, at once and without a wait. The same functions serve every stage.
 
-Rule 1: one function per fault, under the fault's own name in `WIRE_ACTS`; it knows no backend.
+Rule 1: one function per fault, under the fault's name in `WIRE_FAULT_ACTIONS`; it knows no backend.
 """
 
 from collections.abc import Callable, Mapping
@@ -17,14 +17,14 @@ RESTART_DELAY_SECONDS: Final = 0.1
 
 def _silent(wire: ServerConnection, _values: Values, stage: FaultStage) -> None:
     wire.mute()
-    wire.deafened = stage is FaultStage.TCP
+    wire.ignores_input = stage is FaultStage.TCP
 
 
 def _abort(wire: ServerConnection, _values: Values, stage: FaultStage) -> None:
-    """At the TCP stage: on the first bytes, so that no client meets the reset before its connect is done."""
+    """At the TCP stage the reset comes with the first bytes, so that the client's connect has succeeded before."""
     if stage is FaultStage.TCP:
         wire.on_bytes = wire.abort
-        wire.later("abort", RESTART_DELAY_SECONDS, wire.abort)
+        wire.start_timer("abort", RESTART_DELAY_SECONDS, wire.abort)
     else:
         wire.abort()
 
@@ -34,15 +34,15 @@ def _half_close(wire: ServerConnection, _values: Values, _stage: FaultStage) -> 
 
 
 def _not_tls(wire: ServerConnection, _values: Values, _stage: FaultStage) -> None:
-    """A plain HTTP server: it takes the ClientHello for a bad request."""
+    """Answer the ClientHello as a plain HTTP server does: as a bad request."""
 
     def answer() -> None:
         wire.on_bytes = None
-        wire.deafened = True
+        wire.ignores_input = True
         wire.write(http_answers.NOT_TLS)
         wire.finish()
 
-    wire.plain()
+    wire.disable_tls()
     wire.on_bytes = answer
 
 
@@ -51,10 +51,10 @@ def _close(wire: ServerConnection, values: Values, _stage: FaultStage) -> None:
 
 
 def _no_close_answer(_wire: ServerConnection, _values: Values, _stage: FaultStage) -> None:
-    """The answer is withheld by the wire itself as soon as anything stands in its place."""
+    """Do nothing: the connection sends no close answer while `on_close` is set."""
 
 
-WIRE_ACTS: Final[Mapping[str, Callable[[ServerConnection, Values, FaultStage], None]]] = {
+WIRE_FAULT_ACTIONS: Final[Mapping[str, Callable[[ServerConnection, Values, FaultStage], None]]] = {
     "silent": _silent,
     "abort": _abort,
     "half_close": _half_close,

@@ -64,7 +64,7 @@ async def at_work(standin, config):
 @pytest.mark.parametrize("tls", [False, True], ids=["ws", "wss"])
 async def test_start_to_ready_and_memory_of_ten_targets(tls, tmp_path):
     """It starts, says that it is ready, and probes all ten targets; how fast and how big is printed."""
-    async with StandIn.start(pace=Timings.quick()) as standin:
+    async with StandIn.start(timings=Timings.quick()) as standin:
         targets = [
             harness.target(standin, f"/ws/t{n}", tls=tls, name=f"target-{n}", interval="2s") for n in range(TARGETS)
         ]

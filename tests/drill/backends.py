@@ -158,7 +158,7 @@ class Backends:
 
     async def _start(self, host="127.0.0.1"):
         standin = await self._stack.enter_async_context(
-            StandIn.start(host=host, pace=Timings().scaled(float(self._factor)), seed=len(self.standins))
+            StandIn.start(host=host, timings=Timings().scaled(float(self._factor)), seed=len(self.standins))
         )
         self.standins.append(standin)
         return standin

@@ -133,7 +133,7 @@ class Clock:
 def watched(clock):
     """All doors wrapped."""
     with ExitStack() as stack:
-        stack.enter_context(patch.object(connection, "_socket", opened))
+        stack.enter_context(patch.object(connection, "_open_socket", opened))
         for part, doors in DOORS.items():
             for owner, name in doors:
                 stack.enter_context(patch.object(owner, name, clock.wrapped(part, getattr(owner, name))))

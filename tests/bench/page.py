@@ -79,7 +79,7 @@ async def under_test(targets, folder):
             watching.cancel()
         for job in made.jobs:
             daemon._services.changes.record(job.name)
-        daemon._server._status._live._sheets._sheets.clear()  # the next page is made for who asks
+        daemon._server._status._live._cache._pages.clear()  # the next request renders a page
         print(json.dumps(turns.taken()), flush=True)
     watching.cancel()
     await daemon.stop()

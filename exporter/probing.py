@@ -1,8 +1,8 @@
-"""One turn becomes one result: takes a slot, mints a token, drives a session, judges it, settles with the ledger.
+"""Runs one session: has it admitted, mints a token, holds the conversation, classifies it, settles with the ledger.
 
-Rule 1: always answers, with a `Result` or a `Skip`; only cancellation escapes.
-Rule 2: our own failures are impairments: no verdict, no reason, nobody's outage.
-Rule 3: texts of the network end here: what leaves is words of ours.
+Rule 1: every request is answered with a `Result` or a `Skip`; only cancellation is raised.
+Rule 2: a failure of the exporter itself is an impairment: no verdict, no reason, no outage.
+Rule 3: no text from the network leaves this module, only the exporter's own vocabulary.
 """
 
 import asyncio
@@ -35,7 +35,7 @@ from exporter.classify import (
     WelcomeReplayDetector,
     classify,
     own_phases,
-    told,
+    reported_close,
 )
 from exporter.config import Target, withholds_token
 from exporter.files import TLS_CONTEXTS, FileError, KeyRing, source_name
@@ -63,21 +63,22 @@ from exporter.tokens import SigningKeyError, TokenPlacement, carry, is_slow, min
 
 _logger = logging.getLogger("exporter.probing")
 USER_AGENT: Final = f"wsfe/{__version__} (WebSocket monitoring)"
-"""Says what we are, without a word on which a backend may switch its behaviour (factory, test, e2e)."""
+"""Names the exporter without a word that may switch a backend's behaviour (factory, test, e2e)."""
 CREDENTIAL_HEADERS: Final = frozenset({"authorization", "cookie", "proxy-authorization", "x-api-key"})
-"""Headers that a target may set itself and that a 401 judges."""
+"""Headers of a target that may hold a credential, which a 401 then rejects."""
 MIN_SECRET_CHARACTERS: Final = 8
-"""Characters from which a value of the url or of a header may be a secret."""
+"""Characters from which a value in the url or a header may be a secret."""
 MIN_REMEMBERED_SESSIONS: Final = 3
-"""How many sessions are remembered at least, where they are far apart."""
+"""Sessions that replay detection covers at least, if they are far apart."""
 NO_VERDICT: Final = dict.fromkeys(Probe, Verdict.NONE)
 
 
 @dataclass(frozen=True, slots=True)
 class TimeLimits:
-    """Seconds that a session may take at most, where its target would give it more.
+    """Limits of one session in seconds, where its target permits more.
 
-    `verdict`: until it has got what it came for. `end`: until it is over, the close included.
+    verdict: from the start to the verdicts
+    end: from the start to the end of the close
     """
 
     verdict: float = inf
@@ -85,10 +86,10 @@ class TimeLimits:
 
 
 RECHECK_SECONDS: Final = 0.25
-"""Seconds after which who waits for another session asks again: it may be one of another process."""
+"""Seconds between two attempts while another session holds up this one: it may be one of another process."""
 
 NO_LIMITS: Final = TimeLimits()
-"""As long as the target's own settings let it take."""
+"""The target's own timeouts apply."""
 
 
 class ProbeRequest(NamedTuple):
@@ -115,11 +116,11 @@ class ProbeRequest(NamedTuple):
         """Seconds to a verdict; the ledger assumes the target's own timeout, which is never less."""
         return min(self.job.target.timeout, self.within.verdict)
 
-    def request(self, run: str) -> SessionCost:
+    def session_cost(self, run: str) -> SessionCost:
         """Return the cost of the session."""
         due = self.job.due(self.cycle) if self.trigger is Trigger.SCHEDULE else None
-        request = self.job.request(run, self.depth, self.identity, self.trigger, due=due)
-        return request._replace(shares_process_with_schedule=self.shares_process_with_schedule, forced=self.forced)
+        cost = self.job.session_cost(run, self.depth, self.identity, self.trigger, due=due)
+        return cost._replace(shares_process_with_schedule=self.shares_process_with_schedule, forced=self.forced)
 
     def after(self, waited: float) -> Self:
         """What is left of its time."""
@@ -138,15 +139,15 @@ class _TargetMemory(NamedTuple):
     """What a target keeps from one session to the next."""
 
     reader: MessageMatcher
-    memory: WelcomeReplayDetector
+    replay_detector: WelcomeReplayDetector
     addresses: AddressHealth
 
 
 class Prober:
-    """Runs turns.
+    """Runs sessions.
 
-    `opened` is told +1 and -1 around every connection of a target; `late` tells by how many seconds the event loop was
-    late at worst since a moment.
+    opened: called with a target's name and +1 or -1 around every connection
+    max_loop_stall: returns the longest delay of the event loop since a moment, seconds
     """
 
     def __init__(
@@ -157,138 +158,141 @@ class Prober:
         clock: Clock,
         opened: Callable[[str, int], None],
         *,
-        late: Callable[[float], float] = lambda _: 0.0,
+        max_loop_stall: Callable[[float], float] = lambda _: 0.0,
     ) -> None:
         self._state = state
         self._keys = keys
         self._resolver = resolver
         self._clock = clock
-        self._opened = opened
-        self._late = late
+        self._report_open = opened
+        self._max_loop_stall = max_loop_stall
         self._targets: dict[tuple[str, str], _TargetMemory] = {}
-        self._settlings = asyncio.Event()
+        self._session_ended = asyncio.Event()
 
-    async def run(self, turn: ProbeRequest) -> Result | Skip:
-        """Run one turn; a `Skip` if the ledger has no room for it."""
-        request = turn.request(secrets.token_hex(8))
-        request = request._replace(key_fingerprint=self._key_fingerprint(turn)) if request.key is not None else request
-        began = self._clock.monotonic()
-        answer = await self._admitted(request, began + turn.patience)
-        if isinstance(answer, Refusal):
-            _logger.debug("skipped: %s", answer.reason_text, extra={"keys": {"target": turn.job.name}})
-            return Skip(turn.job.name, answer.cause, answer.holdup, answer.until)
-        return await self._granted(turn.after(self._clock.monotonic() - began), answer.request)
+    async def run(self, request: ProbeRequest) -> Result | Skip:
+        """Run one session; return a `Skip` if the ledger refuses it."""
+        cost = request.session_cost(secrets.token_hex(8))
+        cost = cost._replace(key_fingerprint=self._key_fingerprint(request)) if cost.key is not None else cost
+        started_monotonic = self._clock.monotonic()
+        decision = await self._admit(cost, started_monotonic + request.patience)
+        if isinstance(decision, Refusal):
+            _logger.debug("skipped: %s", decision.reason_text, extra={"keys": {"target": request.job.name}})
+            return Skip(request.job.name, decision.cause, decision.holdup, decision.until)
+        return await self._run_granted(request.after(self._clock.monotonic() - started_monotonic), decision.request)
 
-    async def _admitted(self, request: SessionCost, end: float) -> Grant | Refusal:
-        """The ledger's answer; what another session alone holds up is asked again until `end`."""
+    async def _admit(self, cost: SessionCost, end: float) -> Grant | Refusal:
+        """Return the ledger's decision; a momentary holdup is retried until `end` (monotonic seconds)."""
         while True:
             left = end - self._clock.monotonic()
-            settled = self._settlings
+            session_ended = self._session_ended
             with self._state.transaction() as ledger:
-                answer = admit(ledger, request, self._clock.wall(), patient=left > 0)
-            if isinstance(answer, Grant) or answer.holdup not in MOMENTARY_HOLDUPS or left <= 0:
-                return answer
-            with suppress(TimeoutError):  # sessions of other processes end without a word to us
-                await asyncio.wait_for(settled.wait(), min(left, RECHECK_SECONDS))
+                decision = admit(ledger, cost, self._clock.wall(), patient=left > 0)
+            if isinstance(decision, Grant) or decision.holdup not in MOMENTARY_HOLDUPS or left <= 0:
+                return decision
+            with suppress(TimeoutError):  # no event reports the end of another process's session
+                await asyncio.wait_for(session_ended.wait(), min(left, RECHECK_SECONDS))
 
-    def _key_fingerprint(self, turn: ProbeRequest) -> str:
-        """Tells the key that stands in its file now; empty if none can be had: the session will say why."""
-        auth = turn.job.target.auth
+    def _key_fingerprint(self, request: ProbeRequest) -> str:
+        """Return the fingerprint of the key now in its file; empty if it is unreadable, as the session will report."""
+        auth = request.job.target.auth
         try:
             return "" if auth is None else short_fingerprint(self._keys.key(auth.source).fingerprint)
         except FileError:
             return ""
 
     def forget_all_but(self, jobs: Collection[Job]) -> None:
-        """Forget what targets have shown that are gone, or have another URL now."""
-        if len(self._targets) > len(jobs):  # else there is little that could be in vain
-            for place in self._targets.keys() - set(map(_place, jobs)):
-                del self._targets[place]
+        """Forget targets that were removed or have another URL now."""
+        if len(self._targets) > len(jobs):  # otherwise there is little to forget
+            for key in self._targets.keys() - set(map(_memory_key, jobs)):
+                del self._targets[key]
 
-    async def _granted(self, turn: ProbeRequest, request: SessionCost) -> Result:
+    async def _run_granted(self, request: ProbeRequest, cost: SessionCost) -> Result:
         started = self._clock.wall()
         slot_taken = True
         try:
-            facts, judgement = await self._converse(turn, request)
-            slot_taken = facts.slot_taken and request.user is not None
-            result = _result(turn, request, started, facts, judgement)
-        except _LocalSetupError as problem:
+            observation, classification = await self._hold_conversation(request, cost)
+            slot_taken = observation.slot_taken and cost.user is not None
+            result = _result(request, cost, started, observation, classification)
+        except _LocalSetupError as error:
             slot_taken = False
-            result = _impaired(turn, request, started, problem.impairment)
+            result = _impaired(request, cost, started, error.impairment)
             _logger.warning(
-                "no session: %s", problem, extra={"keys": {"target": turn.job.name, "identity": turn.identity}}
+                "no session: %s", error, extra={"keys": {"target": request.job.name, "identity": request.identity}}
             )
         except asyncio.CancelledError:
-            self._settle(request, _impaired(turn, request, started, Impairment.INTERNAL), slot_taken=True)
+            self._settle(cost, _impaired(request, cost, started, Impairment.INTERNAL), slot_taken=True)
             raise
         except Exception:
-            result = _impaired(turn, request, started, Impairment.INTERNAL)
-            _logger.exception("a session broke on our side", extra={"keys": {"target": turn.job.name}})
-        settled = self._settle(request, result, slot_taken=slot_taken)
-        _tell(turn, settled)
+            result = _impaired(request, cost, started, Impairment.INTERNAL)
+            _logger.exception("a session broke on our side", extra={"keys": {"target": request.job.name}})
+        effects = self._settle(cost, result, slot_taken=slot_taken)
+        _log_effects(request, effects)
         return result
 
-    def _settle(self, request: SessionCost, result: Result, *, slot_taken: bool) -> SettlementEffects:
+    def _settle(self, cost: SessionCost, result: Result, *, slot_taken: bool) -> SettlementEffects:
         with self._state.transaction() as ledger:
-            settled = settle(ledger, request, result, self._clock.wall(), slot_taken=slot_taken)
-        self._settlings.set()
-        self._settlings = asyncio.Event()
-        return settled
+            effects = settle(ledger, cost, result, self._clock.wall(), slot_taken=slot_taken)
+        self._session_ended.set()
+        self._session_ended = asyncio.Event()
+        return effects
 
-    async def _converse(self, turn: ProbeRequest, request: SessionCost) -> tuple[SessionObservation, Classification]:
-        target, job = turn.job.target, turn.job
-        order = await self._order(turn, request)
+    async def _hold_conversation(
+        self, request: ProbeRequest, cost: SessionCost
+    ) -> tuple[SessionObservation, Classification]:
+        target, job = request.job.target, request.job
+        session_request = await self._session_request(request, cost)
         started = self._clock.wall()  # minting is over: the server's clock is compared with moments from here on
-        began = self._clock.monotonic()
+        started_monotonic = self._clock.monotonic()
         session = Session(
-            order,
+            session_request,
             self._resolver,
             self._clock.monotonic,
             kernel_stamps=self._clock.kernel_stamps,
-            max_loop_stall=lambda: self._late(began) + TICK_SECONDS,
+            max_loop_stall=lambda: self._max_loop_stall(started_monotonic) + TICK_SECONDS,
         )
-        self._opened(job.name, 1)
+        self._report_open(job.name, 1)
         try:
-            facts = await session.run()
+            observation = await session.run()
         finally:
-            self._opened(job.name, -1)
-        case = ClassifyContext(
+            self._report_open(job.name, -1)
+        context = ClassifyContext(
             profile=job.profile,
-            depth=request.depth,
+            depth=cost.depth,
             started_at=started,
-            memory=self._target(job).memory,
-            subject=target.identities.get(turn.identity or ""),
+            replay_detector=self._target_memory(job).replay_detector,
+            subject=target.identities.get(request.identity or ""),
             environment=target.environment,
-            timeout=turn.timeout,
-            late=self._late(began),
-            credential=_sends_credential(job, request),
-            withheld=request.key is None and withholds_token(target.auth, job.profile),
+            timeout=request.timeout,
+            max_loop_stall=self._max_loop_stall(started_monotonic),
+            credential_sent=_sends_credential(job, cost),
+            token_withheld=cost.key is None and withholds_token(target.auth, job.profile),
         )
-        judgement = classify(facts, case)
-        if facts.address is not None and not judgement.void:
-            self._target(job).addresses.record_connect(facts.address, answered=Phase.TCP in facts.phases)
-        return facts, judgement
+        classification = classify(observation, context)
+        if observation.address is not None and not classification.void:
+            self._target_memory(job).addresses.record_connect(
+                observation.address, answered=Phase.TCP in observation.phases
+            )
+        return observation, classification
 
-    def _target(self, job: Job) -> "_TargetMemory":
-        place = _place(job)
-        known = self._targets.get(place)
-        if known is None or known.reader.profile is not job.profile:
-            if known is None:
-                kept = (
-                    WelcomeReplayDetector(max(REPLAY_WINDOW_SECONDS, MIN_REMEMBERED_SESSIONS * job.interval)),
-                    AddressHealth(),
-                )
+    def _target_memory(self, job: Job) -> "_TargetMemory":
+        key = _memory_key(job)
+        target_memory = self._targets.get(key)
+        if target_memory is None or target_memory.reader.profile is not job.profile:
+            if target_memory is None:
+                seconds = max(REPLAY_WINDOW_SECONDS, MIN_REMEMBERED_SESSIONS * job.interval)
+                replay_detector, addresses = WelcomeReplayDetector(seconds), AddressHealth()
             else:
-                kept = (known.memory, known.addresses)
-            known = self._targets[place] = _TargetMemory(MessageMatcher(job.profile), *kept)
-        return known
+                replay_detector, addresses = target_memory.replay_detector, target_memory.addresses
+            target_memory = _TargetMemory(MessageMatcher(job.profile), replay_detector, addresses)
+            self._targets[key] = target_memory
+        return target_memory
 
-    async def _order(self, turn: ProbeRequest, request: SessionCost) -> SessionRequest:
-        """Everything a session needs; raises _Unable when our own files do not give it."""
-        job, target = turn.job, turn.job.target
-        subject = target.identities.get(turn.identity or "", "")
+    async def _session_request(self, request: ProbeRequest, cost: SessionCost) -> SessionRequest:
+        """Return everything a session needs; raises `_LocalSetupError` if a local file does not provide it."""
+        job, target = request.job, request.job.target
+        subject = target.identities.get(request.identity or "", "")
         token, carried = (
-            await self._token(turn, request.run, subject) if request.key is not None else ("", TokenPlacement())
+            await self._token(request, cost.run, subject) if cost.key is not None else ("", TokenPlacement())
         )
         url = urlsplit(target.url)
         query = "&".join(part for part in (url.query, urlencode(carried.query)) if part)
@@ -298,61 +302,61 @@ class Prober:
             connect_to=job.connect_to,
             resource=f"{url.path or '/'}?{query}" if query else url.path or "/",
             session_messages=SessionMessages(
-                self._target(job).reader, {"nonce": request.run, "identity": subject, "token": token}
+                self._target_memory(job).reader, {"nonce": cost.run, "identity": subject, "token": token}
             ),
-            depth=request.depth,
-            timeout=turn.timeout,
+            depth=cost.depth,
+            timeout=request.timeout,
             close_timeout=target.close_timeout,
-            total_timeout=turn.within.end,
+            total_timeout=request.within.end,
             tls=await self._context(target) if job.tls else None,
             server_name=target.tls.server_name,
             headers={"User-Agent": USER_AGENT, **target.headers, **carried.headers},
             subprotocols=(*job.profile.subprotocols, *carried.subprotocols),
             secrets=_secrets(target, token, carried),
             ip_protocol=target.ip_protocol,
-            failed_addresses=self._target(job).addresses.failed,
+            failed_addresses=self._target_memory(job).addresses.failed,
         )
 
-    async def _token(self, turn: ProbeRequest, run: str, subject: str) -> tuple[str, TokenPlacement]:
-        auth, carrier = turn.job.target.auth, turn.job.carrier
+    async def _token(self, request: ProbeRequest, run: str, subject: str) -> tuple[str, TokenPlacement]:
+        auth, carrier = request.job.target.auth, request.job.carrier
         if auth is None or carrier is None:
             return "", TokenPlacement()
-        source, alias = auth.source, turn.identity or ""
+        source, alias = auth.source, request.identity or ""
         try:
             key = self._keys.key(source)
-            made = source, key, subject, self._clock.wall(), run
+            minting = source, key, subject, self._clock.wall(), run
             slow = is_slow(source)
-            token = await asyncio.to_thread(mint, *made, alias=alias) if slow else mint(*made, alias=alias)
+            token = await asyncio.to_thread(mint, *minting, alias=alias) if slow else mint(*minting, alias=alias)
             return token, carry(carrier, token)
-        except FileError as problem:
-            raise _LocalSetupError(Impairment.TOKEN, problem.sentence) from None
-        except SigningKeyError as problem:
-            raise _LocalSetupError(Impairment.TOKEN, f"{source_name(source)} {problem}") from None
+        except FileError as error:
+            raise _LocalSetupError(Impairment.TOKEN, error.sentence) from None
+        except SigningKeyError as error:
+            raise _LocalSetupError(Impairment.TOKEN, f"{source_name(source)} {error}") from None
 
     async def _context(self, target: Target) -> ssl.SSLContext:
         try:
             cached = TLS_CONTEXTS.cached_context(target.tls)
             return await run_in_daemon_thread(lambda: TLS_CONTEXTS.context(target.tls)) if cached is None else cached
-        except FileError as problem:
-            raise _LocalSetupError(Impairment.INTERNAL, str(problem)) from None
+        except FileError as error:
+            raise _LocalSetupError(Impairment.INTERNAL, str(error)) from None
 
 
-def _sends_credential(job: Job, request: SessionCost) -> bool:
-    """True if the upgrade request holds a credential: our token, or one that stands in the target's headers."""
-    carried = request.key is not None and job.carrier is not None and job.carrier.in_upgrade
+def _sends_credential(job: Job, cost: SessionCost) -> bool:
+    """Whether the upgrade request holds a credential: the token, or one in the target's headers."""
+    carried = cost.key is not None and job.carrier is not None and job.carrier.in_upgrade
     return carried or not CREDENTIAL_HEADERS.isdisjoint(name.lower() for name in job.target.headers)
 
 
 def _secrets(target: Target, token: str, carried: TokenPlacement) -> tuple[str, ...]:
-    """Texts of this session that may be secrets: of what comes back, none of them is shown."""
+    """Return the texts of this session that may be secrets: they are removed from everything the server sends back."""
     url = urlsplit(target.url)
-    foreign = (*target.headers.values(), *(value for _, value in parse_qsl(url.query)), *url.path.split("/"))
-    telling = [
+    target_values = (*target.headers.values(), *(value for _, value in parse_qsl(url.query)), *url.path.split("/"))
+    carried_values = [
         *carried.headers.values(),
         *carried.subprotocols,
-        *(text for text in foreign if len(text) >= MIN_SECRET_CHARACTERS),
+        *(text for text in target_values if len(text) >= MIN_SECRET_CHARACTERS),
     ]
-    return tuple(filter(None, (token, *telling)))
+    return tuple(filter(None, (token, *carried_values)))
 
 
 SETTLEMENT_TEXTS: Final = {
@@ -362,43 +366,44 @@ SETTLEMENT_TEXTS: Final = {
     "tried sooner",
     "endpoint_rests_until": "the endpoint limits the rate of connects: none is made until then",
 }
-"""What a session can change for the sessions after it: fields of `SettlementEffects`, in words."""
-TO_EVIDENCE: Final = (
+"""Field of `SettlementEffects` → log line."""
+UNTIL_EVIDENCE_TEXT: Final = (
     "the token was rejected and rests: one more in a row may open the backend's login breaker; none is sent until the "
     "backend restarts or another key is let in there"
 )
 
 
-def _place(job: Job) -> tuple[str, str]:
+def _memory_key(job: Job) -> tuple[str, str]:
     return job.name, job.target.url
 
 
-def _tell(turn: ProbeRequest, settled: SettlementEffects) -> None:
-    cooldown, endpoint_rests_until = settled.token_cooldown, settled.endpoint_rests_until
-    more: dict[str, dict[str, str | int | None]] = {
-        "slot_limit": {"slot_limit": settled.slot_limit},
-        "token_cooldown": {"until": _moment(cooldown.until)} if cooldown and cooldown.until is not None else {},
-        "endpoint_rests_until": {"until": _moment(endpoint_rests_until)} if endpoint_rests_until is not None else {},
+def _log_effects(request: ProbeRequest, effects: SettlementEffects) -> None:
+    cooldown, endpoint_until = effects.token_cooldown, effects.endpoint_rests_until
+    extra: dict[str, dict[str, str | int | None]] = {
+        "slot_limit": {"slot_limit": effects.slot_limit},
+        "token_cooldown": {"until": _utc_text(cooldown.until)} if cooldown and cooldown.until is not None else {},
+        "endpoint_rests_until": {"until": _utc_text(endpoint_until)} if endpoint_until is not None else {},
     }
-    for change, words in SETTLEMENT_TEXTS.items():
-        if getattr(settled, change):
-            sentence = TO_EVIDENCE if change == "token_cooldown" and not more[change] else words
-            keys: dict[str, str | int | None] = {"target": turn.job.name, "identity": turn.identity}
-            keys |= more.get(change, {})
-            _logger.warning(sentence, extra={"keys": keys})
+    texts = dict(SETTLEMENT_TEXTS)
+    if not extra["token_cooldown"]:
+        texts["token_cooldown"] = UNTIL_EVIDENCE_TEXT
+    for field, text in texts.items():
+        if getattr(effects, field):
+            keys = {"target": request.job.name, "identity": request.identity, **extra.get(field, {})}
+            _logger.warning(text, extra={"keys": keys})
 
 
-def _moment(seconds: float) -> str:
+def _utc_text(seconds: float) -> str:
     return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
-def _impaired(turn: ProbeRequest, request: SessionCost, started: float, impairment: Impairment) -> Result:
+def _impaired(request: ProbeRequest, cost: SessionCost, started: float, impairment: Impairment) -> Result:
     return Result(
-        target=turn.job.name,
-        identity=turn.identity,
-        run=request.run,
-        depth=request.depth,
-        trigger=turn.trigger,
+        target=request.job.name,
+        identity=request.identity,
+        run=cost.run,
+        depth=cost.depth,
+        trigger=request.trigger,
         started_at=started,
         verdicts=NO_VERDICT,
         phase=Phase.PREPARE,
@@ -407,53 +412,59 @@ def _impaired(turn: ProbeRequest, request: SessionCost, started: float, impairme
 
 
 def _result(
-    turn: ProbeRequest, request: SessionCost, started: float, facts: SessionObservation, judgement: Classification
+    request: ProbeRequest,
+    cost: SessionCost,
+    started: float,
+    observation: SessionObservation,
+    classification: Classification,
 ) -> Result:
-    profile, verdicts = turn.job.profile, judgement.verdicts
-    decided = {
-        probe: _decided(facts, own_phases(probe, profile))
+    profile, verdicts = request.job.profile, classification.verdicts
+    durations = {
+        probe: _seconds_until(observation, own_phases(probe, profile))
         for probe, verdict in verdicts.items()
         if verdict is Verdict.PASS
     }
     return Result(
-        target=turn.job.name,
-        identity=turn.identity,
-        run=request.run,
-        depth=request.depth,
-        trigger=turn.trigger,
+        target=request.job.name,
+        identity=request.identity,
+        run=cost.run,
+        depth=cost.depth,
+        trigger=request.trigger,
         started_at=started,
         verdicts=verdicts,
-        durations={probe: mark for probe, mark in decided.items() if mark is not None},
-        phases=facts.phases,
-        phase=judgement.phase,
-        reason=judgement.reason,
-        factory_reason=judgement.factory_reason,
-        close=told(facts, request.depth, profile),
-        http_status=facts.fault.status if facts.fault else None,
-        tls_verify=facts.fault.tls_verify if facts.fault and judgement.reason is Reason.TLS_CERTIFICATE else None,
-        passed_over=facts.passed_over,
-        evidence=judgement.evidence,
-        slot_limit=judgement.slot_limit,
-        retry_after=judgement.retry_after,
-        distorted=judgement.distorted,
-        void=judgement.void,
-        transcript=facts.transcript,
-        frames_left_out=facts.frames_left_out,
-        handshake=_handshake(facts),
-        error_word=facts.error_word,
-        no_token=judgement.no_token,
-        refused_after=facts.refused_after,
-        credential_sent=_sends_credential(turn.job, request),
-        origin_sent="origin" in map(str.lower, turn.job.target.headers),
-        unknown_keys=facts.unknown_keys,
+        durations={probe: mark for probe, mark in durations.items() if mark is not None},
+        phases=observation.phases,
+        phase=classification.phase,
+        reason=classification.reason,
+        factory_reason=classification.factory_reason,
+        close=reported_close(observation, cost.depth, profile),
+        http_status=observation.fault.status if observation.fault else None,
+        tls_verify=observation.fault.tls_verify
+        if observation.fault and classification.reason is Reason.TLS_CERTIFICATE
+        else None,
+        passed_over=observation.passed_over,
+        evidence=classification.evidence,
+        slot_limit=classification.slot_limit,
+        retry_after=classification.retry_after,
+        distorted=classification.distorted,
+        void=classification.void,
+        transcript=observation.transcript,
+        frames_left_out=observation.frames_left_out,
+        handshake=_handshake(observation),
+        error_word=observation.error_word,
+        no_token=classification.no_token,
+        refused_after=observation.refused_after,
+        credential_sent=_sends_credential(request.job, cost),
+        origin_sent="origin" in map(str.lower, request.job.target.headers),
+        unknown_keys=observation.unknown_keys,
     )
 
 
-def _handshake(facts: SessionObservation) -> Handshake | None:
-    fault = facts.fault
+def _handshake(observation: SessionObservation) -> Handshake | None:
+    fault = observation.fault
     return Handshake(fault.detail) if fault is not None and fault.kind is ErrorKind.UPGRADE else None
 
 
-def _decided(facts: SessionObservation, phases: Collection[Phase]) -> float | None:
-    """Seconds from the start to the end of the last of the probe's own phases; None if none was completed."""
-    return max((facts.marks[phase] for phase in phases if phase in facts.marks), default=None)
+def _seconds_until(observation: SessionObservation, phases: Collection[Phase]) -> float | None:
+    """Return the seconds from the start to the end of the last of these phases; None if none was completed."""
+    return max((observation.marks[phase] for phase in phases if phase in observation.marks), default=None)

@@ -66,7 +66,7 @@ def session(ended, kind=None, *, phase=None, status=None, retry_after=None, prof
 def case(profile=FACTORY, depth=Probe.SEND, **known):
     """What it was sent to find out, with a memory of its own."""
     return ClassifyContext(
-        profile, depth, **{"started_at": STARTED, "memory": WelcomeReplayDetector(), "subject": USER, **known}
+        profile, depth, **{"started_at": STARTED, "replay_detector": WelcomeReplayDetector(), "subject": USER, **known}
     )
 
 

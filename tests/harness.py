@@ -87,22 +87,22 @@ class Recorder:
     def __init__(self):
         self.results, self.cycles, self.skips, self.steps, self.jobs = [], [], [], [], []
 
-    def observe(self, result):
+    def record_result(self, result):
         self.results.append(result)
 
-    def cycle(self, result):
+    def record_cycle(self, result):
         self.cycles.append(result)
 
-    def skip(self, skip):
+    def record_skip(self, skip):
         self.skips.append(skip)
 
-    def due(self, target, probe, at):
+    def set_next_due(self, target, probe, at):
         pass
 
-    def stepped(self, seconds):
+    def clock_stepped(self, seconds):
         self.steps.append(seconds)
 
-    def changed(self, job):
+    def job_changed(self, job):
         self.jobs.append(job)
 
 

@@ -703,7 +703,7 @@ class World:
     def session(self, identity, depth, trigger):
         """One session as it may go; True if it passed, None if it did not take place."""
         dice, job = self.dice, self.job
-        asked = job.request(str(self.sessions), depth, identity, trigger)
+        asked = job.session_cost(str(self.sessions), depth, identity, trigger)
         answer = admit(self.ledger, asked, self.now) if self.guarded else Grant(asked)
         if isinstance(answer, Refusal):
             return None

@@ -21,7 +21,7 @@ from exporter.classify import (
     close_label,
     failing_phases,
     legal_closes,
-    told,
+    reported_close,
 )
 from exporter.config import CloseRule, ErrorRule, Exchange, NoiseRule, Profile, Welcome
 from exporter.profiles import ECHO, FACTORY, phases_of, probes_of
@@ -534,7 +534,7 @@ def test_a_deadline_that_we_slept_through_proves_nothing(kind, late, timeout, di
     ended = Phase.ADMISSION if kind else Phase.CLOSE
     met = {"welcome": None if kind else WELCOME}
     by_session = classify(session(ended, kind, late=late, **met), case(timeout=timeout))
-    by_loop = classify(session(ended, kind, **met), case(timeout=timeout, late=late))
+    by_loop = classify(session(ended, kind, **met), case(timeout=timeout, max_loop_stall=late))
 
     for judged in (by_session, by_loop):
         assert (judged.distorted, judged.void) == (distorted, void)
@@ -617,8 +617,8 @@ def test_the_close_is_told_without_the_text_of_the_peer():
     """A result carries code, initiator and phase; the server's words stay behind."""
     refused = session(Phase.ADMISSION, ErrorKind.CLOSED, close=remote(1008, "Bearer secret"))
 
-    assert told(refused, Probe.SEND, FACTORY) == remote(1008)
-    assert told(session(Phase.UPGRADE, ErrorKind.EOF), Probe.SEND, FACTORY) is None
+    assert reported_close(refused, Probe.SEND, FACTORY) == remote(1008)
+    assert reported_close(session(Phase.UPGRADE, ErrorKind.EOF), Probe.SEND, FACTORY) is None
 
 
 TOKENS_ALWAYS = FACTORY.model_copy(update={"connect_without_token": False})
@@ -638,7 +638,7 @@ TOKENS_ALWAYS = FACTORY.model_copy(update={"connect_without_token": False})
 )
 def test_the_refusal_we_asked_for_is_not_told(depth, profile, close, expected):
     """A connect-deep session sends no token and is refused for it: that close counts as ours, every other as it was."""
-    close = told(session(Phase.CLOSE, profile=profile, close=close), depth, profile)
+    close = reported_close(session(Phase.CLOSE, profile=profile, close=close), depth, profile)
 
     assert f"{close.code} {close.initiator} {close.phase}" == expected
 

@@ -152,13 +152,13 @@ ORDER = [
 def test_the_gravest_wrong_thing_names_the_reason(first, second):
     """Of two wrong things the graver one is told: another's context before none, a notice before what it explains."""
     memory = WelcomeReplayDetector()
-    memory.repeats("seen", STARTED - 60)
-    memory.frozen(unix_time("2025-09-08T23:00:00+00:00"), STARTED - 60)
+    memory.is_repeated_id("seen", STARTED - 60)
+    memory.is_frozen_time(unix_time("2025-09-08T23:00:00+00:00"), STARTED - 60)
     first, second = min(first, second), max(first, second)
     wrong = {**ORDER[second][0], **ORDER[first][0]}
     notices = wrong.pop("notices", ())
 
-    assert finding(welcome(**wrong), memory=memory, environment="staging", notices=notices) is ORDER[first][1]
+    assert finding(welcome(**wrong), replay_detector=memory, environment="staging", notices=notices) is ORDER[first][1]
 
 
 def test_a_degraded_server_is_not_valid_though_it_lets_us_in():
@@ -209,7 +209,7 @@ def test_a_profile_that_names_no_field_is_not_judged_by_it():
     memory = WelcomeReplayDetector()
 
     for started in (STARTED, STARTED + 60):
-        known = case(profile, memory=memory, environment="staging", started_at=started)
+        known = case(profile, replay_detector=memory, environment="staging", started_at=started)
         assert classify(session(Phase.CLOSE, profile=profile, welcome={"type": "hello"}), known).factory_reason is None
 
 
@@ -232,14 +232,16 @@ def test_a_connection_id_seen_before_is_no_live_server():
     """The second session of the same connection id is a finding, a third with a new one is none."""
     memory = WelcomeReplayDetector()
 
-    found = [finding(welcome(connection_id=name, server_time=at), memory=memory) for at, name in enumerate("aab")]
+    found = [
+        finding(welcome(connection_id=name, server_time=at), replay_detector=memory) for at, name in enumerate("aab")
+    ]
 
     assert found == [None, DUPLICATE, None]
 
 
 def seen(memory, names, every=15.0):
     """Whether each of these ids, told one after the other, was known as a repetition."""
-    return [memory.repeats(name, STARTED + number * every) for number, name in enumerate(names)]
+    return [memory.is_repeated_id(name, STARTED + number * every) for number, name in enumerate(names)]
 
 
 @pytest.mark.parametrize(
@@ -265,10 +267,10 @@ def test_what_is_remembered_ends():
     memory = WelcomeReplayDetector(age=600.0)
 
     assert seen(memory, ["a", "a"], every=600.0) == [False, True]
-    assert not memory.repeats("a", STARTED + 1200.1)
-    assert not memory.frozen(7.0, STARTED)
-    assert memory.frozen(7.0, STARTED + 600)
-    assert not memory.frozen(7.0, STARTED + 600.1)
+    assert not memory.is_repeated_id("a", STARTED + 1200.1)
+    assert not memory.is_frozen_time(7.0, STARTED)
+    assert memory.is_frozen_time(7.0, STARTED + 600)
+    assert not memory.is_frozen_time(7.0, STARTED + 600.1)
 
 
 OTHER_SERVER = welcome(connection_id="new", server_time=STARTED - 3600)
@@ -288,30 +290,30 @@ OTHER_SERVER = welcome(connection_id="new", server_time=STARTED - 3600)
 def test_a_server_that_may_have_restarted_is_another_one(ended):
     """What the server showed is forgotten as soon as it refuses or breaks a connection, or says that it stops."""
     memory = WelcomeReplayDetector()
-    memory.repeats("ws_staging-_1757372500_9f3a2b1c", STARTED - 60)
-    memory.frozen(unix_time(WELCOME["data"]["server_time"]), STARTED - 60)
+    memory.is_repeated_id("ws_staging-_1757372500_9f3a2b1c", STARTED - 60)
+    memory.is_frozen_time(unix_time(WELCOME["data"]["server_time"]), STARTED - 60)
 
-    classify(ended, case(memory=memory))
-    assert finding(WELCOME, memory=memory) is None
+    classify(ended, case(replay_detector=memory))
+    assert finding(WELCOME, replay_detector=memory) is None
 
 
 def test_a_time_that_went_back_is_another_server():
     """An earlier server time than the last: a restart or another instance, whose ids are its own."""
     memory = WelcomeReplayDetector()
-    memory.repeats("a", STARTED)
-    memory.frozen(STARTED, STARTED)
-    memory.frozen(STARTED - 1, STARTED + 15)
+    memory.is_repeated_id("a", STARTED)
+    memory.is_frozen_time(STARTED, STARTED)
+    memory.is_frozen_time(STARTED - 1, STARTED + 15)
 
-    assert not memory.repeats("a", STARTED + 15)
+    assert not memory.is_repeated_id("a", STARTED + 15)
 
 
 def test_a_welcome_that_is_wrong_is_remembered_too():
     """An id is seen and a time is told whatever else was wrong with the welcome."""
     memory = WelcomeReplayDetector()
 
-    assert finding(welcome(user_id="another"), memory=memory) is USER_MISMATCH
-    assert finding(welcome(server_time=STARTED + 1), memory=memory) is DUPLICATE
-    assert finding(welcome(connection_id="new"), memory=memory, started_at=STARTED + 2) is FROZEN
+    assert finding(welcome(user_id="another"), replay_detector=memory) is USER_MISMATCH
+    assert finding(welcome(server_time=STARTED + 1), replay_detector=memory) is DUPLICATE
+    assert finding(welcome(connection_id="new"), replay_detector=memory, started_at=STARTED + 2) is FROZEN
 
 
 def test_long_connection_ids_are_told_apart_and_not_kept():
@@ -319,7 +321,7 @@ def test_long_connection_ids_are_told_apart_and_not_kept():
     memory = WelcomeReplayDetector()
     tracemalloc.start()
     for number in range(100):
-        assert not memory.repeats("x" * 100_000 + str(number), STARTED)
+        assert not memory.is_repeated_id("x" * 100_000 + str(number), STARTED)
     kept, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
 
@@ -344,15 +346,15 @@ def test_a_server_time_must_move_on(told, apart, frozen):
     """The same server time after 2 s or more is frozen; an earlier one is another instance's, not a frozen one's."""
     memory = WelcomeReplayDetector()
 
-    assert not memory.frozen(STARTED, STARTED)
-    assert memory.frozen(STARTED + told, STARTED + apart) is frozen
+    assert not memory.is_frozen_time(STARTED, STARTED)
+    assert memory.is_frozen_time(STARTED + told, STARTED + apart) is frozen
 
 
 def test_a_frozen_server_is_found_however_often_we_ask():
     """Sessions a tenth of a second apart find the server frozen as soon as 2 s have passed."""
     memory = WelcomeReplayDetector()
 
-    found = [memory.frozen(7.0, STARTED + number / 10) for number in range(40)]
+    found = [memory.is_frozen_time(7.0, STARTED + number / 10) for number in range(40)]
 
     assert found == [number >= 20 for number in range(40)]
 
@@ -361,8 +363,8 @@ def test_two_instances_are_not_one_frozen_one():
     """Instances that take turns, each with a clock of its own, are live; when both stand still both are found."""
     memory = WelcomeReplayDetector()
 
-    assert not any(memory.frozen(STARTED + at + 30 * (at % 2), STARTED + at) for at in range(0, 100, 5))
-    assert [memory.frozen(value, STARTED + 200 + at) for at, value in ((0, 1), (1, 2), (2, 1), (3, 2))] == [
+    assert not any(memory.is_frozen_time(STARTED + at + 30 * (at % 2), STARTED + at) for at in range(0, 100, 5))
+    assert [memory.is_frozen_time(value, STARTED + 200 + at) for at, value in ((0, 1), (1, 2), (2, 1), (3, 2))] == [
         False,
         False,
         True,
@@ -377,8 +379,8 @@ def test_the_time_of_arrival_decides_how_far_apart_two_welcomes_are():
     late = session(Phase.CLOSE, welcome=welcome(connection_id="new"))
     late.marks[Phase.ADMISSION] = early.marks[Phase.ADMISSION] + 2.0
 
-    assert classify(early, case(memory=memory)).factory_reason is None
-    assert classify(late, case(memory=memory)).factory_reason is FROZEN
+    assert classify(early, case(replay_detector=memory)).factory_reason is None
+    assert classify(late, case(replay_detector=memory)).factory_reason is FROZEN
 
 
 END = CertificateEnd(1.8e9, CertificatePlace.INTERMEDIATE)
@@ -426,10 +428,10 @@ def test_a_connection_id_that_cannot_be_shown_is_not():
     """An id with anything but plain characters counts as seen, and is not handed on."""
     memory = WelcomeReplayDetector()
     greeting = welcome(connection_id="<script>alert(1)</script>")
-    judgement = classify(session(Phase.CLOSE, welcome=greeting), case(memory=memory))
+    judgement = classify(session(Phase.CLOSE, welcome=greeting), case(replay_detector=memory))
 
     assert (judgement.factory_reason, judgement.evidence.connection_id) == (None, None)
-    assert memory.repeats("<script>alert(1)</script>", STARTED)
+    assert memory.is_repeated_id("<script>alert(1)</script>", STARTED)
 
 
 @pytest.mark.parametrize(

@@ -583,7 +583,7 @@ def test_cycles_that_do_not_start_are_unhealthy():
     async def main(loop):
         async with running(loop) as (daemon, _):
             await asyncio.sleep(100)
-            daemon._scheduler._alarm._stop_timer()
+            daemon._scheduler._wakeups._stop_timer()
             await asyncio.sleep(INTERVAL + DEAD_ALARM_SECONDS + 1)
             return await get(daemon, "/-/healthy")
 
@@ -674,13 +674,13 @@ def test_a_stop_releases_everything_even_if_a_part_of_it_fails(monkeypatch, tmp_
         daemon = made(loop, mapping(Nowhere, interval="1000s"), state=state)
         await daemon.start()
         assert await get(daemon, "/-/ready") == (200, "ready\n")
-        monkeypatch.setattr(daemon._scheduler._alarm, "shutdown", lambda **_: 1 / 0)
+        monkeypatch.setattr(daemon._scheduler._wakeups, "shutdown", lambda **_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             await daemon.stop()
         with pytest.raises(ConnectionRefusedError):
             await get(daemon, "/-/ready")
         monkeypatch.undo()
-        daemon._scheduler._alarm.shutdown(wait=False)
+        daemon._scheduler._wakeups.shutdown(wait=False)
         return state._journal._lock
 
     assert virtual_clock.run(main) is None

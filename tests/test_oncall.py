@@ -84,7 +84,7 @@ async def test_a_session_may_have_less_time_than_the_target_gives_it():
         for within in (TimeLimits(0.2, 0.3), TimeLimits(90.0))
     ]
     assert [turn.timeout for turn in turns] == [0.2, 60.0]
-    assert {turn.request("r").window for turn in turns} == {job.window}
+    assert {turn.session_cost("r").window for turn in turns} == {job.window}
     assert TimeLimits() == TimeLimits(inf, inf)
 
 

@@ -112,12 +112,14 @@ MEETS = {
 class Target:
     """The outages of a target; `feed` a text of sessions, one letter each."""
 
-    def __init__(self, profile=FACTORY, interval=20.0, pool=POOL, *, every=None, withheld=False, confirm_after=0.0):
+    def __init__(
+        self, profile=FACTORY, interval=20.0, pool=POOL, *, every=None, token_withheld=False, confirm_after=0.0
+    ):
         every = every or {}
         self.intervals = {probe: interval * every.get(probe, 1) for probe in Probe}
         self.pool = pool
         causes = possible_causes(profile, tls=True, factory=profile is FACTORY)
-        self.outages = OutageDetector(OutagePolicy(causes, self.intervals, len(pool), withheld, confirm_after))
+        self.outages = OutageDetector(OutagePolicy(causes, self.intervals, len(pool), token_withheld, confirm_after))
         self.stands = {}
         self.turn = 0
 
@@ -128,7 +130,7 @@ class Target:
             if letter in "()":
                 trigger = Trigger.CONFIRM if letter == "(" else Trigger.SCHEDULE
                 continue
-            self.stands.update(self.outages.observe(self._result(letter, trigger)))
+            self.stands.update(self.outages.record_result(self._result(letter, trigger)))
             history.append({cause for cause, stands in self.stands.items() if stands})
         return history
 
@@ -294,7 +296,7 @@ def test_restarts_that_go_on_are_an_outage_within_three_cycles(deploy):
 
 def test_a_refusal_for_want_of_a_token_that_was_kept_back_says_nothing():
     """While a key rests the backend answers 401 to connects without a token: it is there, and AuthFailing stands."""
-    resting = Target(withheld=True)
+    resting = Target(token_withheld=True)
     history = resting.feed("......AA" + "aaaa" * 10)
     assert all(stands == {OutageCause.AUTH_REJECTED} for stands in history[7:])
     assert Target().after("......" + "aaa") == {OutageCause.CONNECT}
@@ -341,14 +343,14 @@ def test_nothing_is_known_before_the_first_session_that_tells():
 
 
 def test_another_schedule_keeps_what_stands_and_another_backend_forgets_it():
-    """`follow` says whether the causes and the probes are the same ones."""
+    """`update_policy` says whether the causes and the probes are the same ones."""
     watched = Target()
     assert watched.after("CCC") == {OutageCause.CONNECT}
     causes = possible_causes(FACTORY, tls=True, factory=True)
-    assert watched.outages.follow(OutagePolicy(causes, dict.fromkeys(Probe, 360.0), 2))
+    assert watched.outages.update_policy(OutagePolicy(causes, dict.fromkeys(Probe, 360.0), 2))
     assert watched.after("C") == {OutageCause.CONNECT}
-    assert not watched.outages.follow(OutagePolicy(causes, {Probe.CONNECT: 20.0}, 2))
-    assert not watched.outages.follow(OutagePolicy((OutageCause.CONNECT,), watched.intervals, 2))
+    assert not watched.outages.update_policy(OutagePolicy(causes, {Probe.CONNECT: 20.0}, 2))
+    assert not watched.outages.update_policy(OutagePolicy((OutageCause.CONNECT,), watched.intervals, 2))
 
 
 def test_a_profile_without_a_factory_has_no_outage_of_one():
@@ -375,7 +377,7 @@ def test_a_profile_that_cannot_ask_for_a_reply_ends_its_outage_by_what_it_asks()
         target="t", identity="a", run="r", depth=Probe.AUTH, trigger=Trigger.SCHEDULE, started_at=0.0,
         verdicts={Probe.CONNECT: PASS, Probe.AUTH: PASS, Probe.SEND: NONE},
     )  # fmt: skip
-    changes = [outages.observe(one) for one in [failed] * 3 + [passed] * 3]
+    changes = [outages.record_result(one) for one in [failed] * 3 + [passed] * 3]
     assert changes[2] == {OutageCause.FACTORY: True}
     assert changes[5][OutageCause.FACTORY] is False
 
@@ -385,8 +387,8 @@ def test_one_rejection_is_an_outage_if_no_other_token_is_sent():
     target = Target()
     assert target.after("..R") == set()
 
-    assert target.outages.last_token() == (OutageCause.AUTH_REJECTED,)
-    assert target.outages.last_token() == (), "it stands already"
+    assert target.outages.record_token_cooldown() == (OutageCause.AUTH_REJECTED,)
+    assert target.outages.record_token_cooldown() == (), "it stands already"
     target.stands[OutageCause.AUTH_REJECTED] = True
     assert target.after("ccc") == {OutageCause.AUTH_REJECTED}, "sessions without a token do not end it"
     assert target.after("...") == set()

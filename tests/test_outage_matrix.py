@@ -139,14 +139,14 @@ class _Sinks:
     def __init__(self, play, outages, loop):
         self._play, self._outages, self._loop = play, outages, loop
 
-    def observe(self, result):
-        for cause, stands in self._outages.observe(result).items():
+    def record_result(self, result):
+        for cause, stands in self._outages.record_result(result).items():
             self._play.marks.setdefault(cause, []).append((self._loop.time(), stands))
 
-    def cycle(self, *_):
+    def record_cycle(self, *_):
         pass
 
-    skip = due = stepped = changed = cycle
+    record_skip = set_next_due = clock_stepped = job_changed = record_cycle
 
 
 def due_after(job, seconds):

@@ -148,7 +148,7 @@ def test_the_next_due_moment_is_that_of_the_next_cycle_deep_enough(probe, auth, 
 def test_the_cost_of_a_session_follows_from_the_config():
     """Limits are the target's where it says so, else the profile's; users and keys are hashes."""
     made = job(limits={"slots_per_identity": 9}, timeout="5s", auth_retry="7m")
-    asked = made.request("run", Probe.SEND, "two", Trigger.SCHEDULE, due=12.5)
+    asked = made.session_cost("run", Probe.SEND, "two", Trigger.SCHEDULE, due=12.5)
     assert (asked.slots, asked.slot_release, asked.reserve, asked.open_for) == (9, 300, 1, 7)
     assert (asked.host, asked.authority, asked.rate, asked.auth_retry) == (
         "backend.example",
@@ -164,11 +164,11 @@ def test_the_cost_of_a_session_follows_from_the_config():
 
 def test_a_connect_deep_session_is_anonymous_where_it_may_be():
     """It sends no token and takes no slot; where connecting needs the token it costs what all cost."""
-    assert job().request("run", Probe.CONNECT, "one", Trigger.SCHEDULE).user is None
-    assert job().request("run", Probe.CONNECT, "one", Trigger.SCHEDULE).key is None
+    assert job().session_cost("run", Probe.CONNECT, "one", Trigger.SCHEDULE).user is None
+    assert job().session_cost("run", Probe.CONNECT, "one", Trigger.SCHEDULE).key is None
     own = {"needs_token": True, "welcome": {"match": {"type": "hi"}}}
     made = planned(target(profile="own"), profiles={"own": own}).jobs[0]
-    assert made.request("run", Probe.CONNECT, "one", Trigger.SCHEDULE).user is not None
+    assert made.session_cost("run", Probe.CONNECT, "one", Trigger.SCHEDULE).user is not None
 
 
 def test_users_and_keys_are_told_apart_by_backend():
@@ -364,9 +364,9 @@ def test_a_token_in_a_message_is_not_sent_by_a_session_that_only_connects():
     made = planned(target(**fields), profiles={"own": login}).jobs[0]
     assert made.tokenless
     assert [made.turns.takes(cycle) for cycle in range(4)] == [True, False, True, False]
-    asked = made.request("run", Probe.CONNECT, "one", Trigger.SCHEDULE)
+    asked = made.session_cost("run", Probe.CONNECT, "one", Trigger.SCHEDULE)
     assert (asked.user, asked.key, asked.tokenless) == (None, None, True)
-    assert made.request("run", Probe.AUTH, "one", Trigger.SCHEDULE).key is not None
+    assert made.session_cost("run", Probe.AUTH, "one", Trigger.SCHEDULE).key is not None
     header = {**fields, "auth": {"secret_env": "K", "carry": "header"}}
     assert not planned(target(**header), profiles={"own": login}).jobs[0].tokenless
 

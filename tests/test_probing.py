@@ -229,7 +229,7 @@ async def test_how_late_the_loop_was_is_asked_for_the_time_of_the_session(late, 
 
     async with raw_server.serving(raw_server.plays(raw_server.UPGRADE)) as server:
         one = harness.Rig()
-        prober = Prober(one.state, KeyRing(), Resolver(), one.clock, lambda *_: None, late=told)
+        prober = Prober(one.state, KeyRing(), Resolver(), one.clock, lambda *_: None, max_loop_stall=told)
         job = chat_job(server, tmp_path)
         for cycle in range(20):  # a busy machine is late itself, and the session notices
             began = one.clock.monotonic()
@@ -500,7 +500,7 @@ async def test_a_lower_limit_binds_at_once_and_is_said_once(standin, caplog):
     """The refusal's N is learned: budget N − reserve from now on, one warning with the figure, the identity rests."""
     prober = harness.Rig()
     job = the_job(standin, limits={"slots_per_identity": 20, "slot_release": "300s"}, interval="100s")
-    request = job.request("", Probe.SEND, "pool-001", Trigger.SCHEDULE)
+    request = job.session_cost("", Probe.SEND, "pool-001", Trigger.SCHEDULE)
     before = prober.state.ledger.slot_budget(request, time.time())
     standin.set_fault("/ws", "slot_limit:limit=5")
 

@@ -46,7 +46,7 @@ def test_a_reload_does_not_disturb_an_unchanged_target():
         async with running(loop, fields) as (exporter, standin):
             standin.set_fault("*", "slow_reply:delay=3")
             await exporter.in_session()
-            lane = exporter.daemon._scheduler._lanes["staging"]
+            lane = exporter.daemon._scheduler._targets["staging"]
             job, task, began = exporter.job(), lane.task, loop.wall()
             same = await exporter.reload(own(standin, **fields))
             more = await exporter.reload(own(standin, **fields), own(standin, "more"))
@@ -373,6 +373,6 @@ def test_max_sessions_holds_from_the_reload_on():
     async def main(loop):
         async with running(loop) as (exporter, standin):
             await exporter.reload(own(standin), max_sessions=3)
-            return exporter.daemon._scheduler.most
+            return exporter.daemon._scheduler.max_sessions
 
     assert virtual_clock.run(main) == 3

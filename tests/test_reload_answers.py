@@ -358,13 +358,13 @@ def remembered(daemon):
     told, keys = daemon._dispatcher, daemon._key_ring
     return (
         len(daemon._prober._targets),
-        len(daemon._scheduler._lanes),
+        len(daemon._scheduler._targets),
         len(daemon._services.history.targets()),
         len(told._open),
         len(keys._files) + len(keys._parsed) + len(keys._looked),
         len(daemon._services.metrics._targets),
         len(daemon._startup_gate._waiting),
-        len(daemon._scheduler._leaving),
+        len(daemon._scheduler._removed_tasks),
     )
 
 
@@ -400,7 +400,7 @@ class Reckoned:
         self._told = exporter.daemon._dispatcher
         self._due, self._since = {}, {}
         self._hear("add_target", self._begin)
-        self._hear("changed", self._over)
+        self._hear("job_changed", self._over)
         self._hear("remove_target", self._end)
         for job in exporter.daemon._services.jobs.values():
             self._begin(job)
@@ -430,8 +430,8 @@ class Reckoned:
 
     def running(self, name):
         """Of those, how many are not over yet."""
-        lane = self._exporter.daemon._scheduler._lanes[name]
-        return len(lane.owed) if lane.confirming else int(lane.task is not None)
+        lane = self._exporter.daemon._scheduler._targets[name]
+        return len(lane.queued_cycles) if lane.confirming else int(lane.task is not None)
 
 
 def series_of(mapping):

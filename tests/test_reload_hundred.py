@@ -106,7 +106,7 @@ class Hundred:
         return sum(sum(store._values_of(key)) for key in [(families.CYCLES, Probe.CONNECT), *kinds])
 
     def _next(self, name):
-        return self.daemon._scheduler._alarm.get_job(name).next_run_time.timestamp()
+        return self.daemon._scheduler._wakeups.get_job(name).next_run_time.timestamp()
 
     def look(self):
         """How sessions ended, as the backend saw it."""
@@ -118,7 +118,7 @@ class Hundred:
         """Return at a moment at which no session runs."""
         scheduler = self.daemon._scheduler
         await raw_server.until(
-            lambda: not (scheduler.in_flight or scheduler._leaving or self.standin.open_connections), timeout=20
+            lambda: not (scheduler.in_flight or scheduler._removed_tasks or self.standin.open_connections), timeout=20
         )
 
     def accounts(self):

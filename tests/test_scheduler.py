@@ -334,7 +334,7 @@ def test_what_other_processes_hold_leaves_no_room():
             prober = harness.Rig(clock=loop.clock)
             with prober.state.transaction() as ledger:
                 for n, alias in enumerate(POOL * 3):
-                    request = job.request(f"other-{n}", Probe.SEND, alias, Trigger.SCHEDULE)
+                    request = job.session_cost(f"other-{n}", Probe.SEND, alias, Trigger.SCHEDULE)
                     ledger.grant_or_refuse(request, loop.wall())
                     ledger.release(request, loop.wall())
             async with scheduled(loop, job, prober=prober) as (_, told):
@@ -667,8 +667,8 @@ class Shifting(harness.Recorder):
         super().__init__()
         self._state = state
 
-    def stepped(self, seconds):
-        super().stepped(seconds)
+    def clock_stepped(self, seconds):
+        super().clock_stepped(seconds)
         self._state.shift_times(seconds)
 
 
@@ -683,7 +683,7 @@ def test_a_step_of_the_wall_clock_loses_no_cycle(step):
             prober = harness.Rig(clock=loop.clock)
             told = Shifting(prober.state)
             scheduler = Scheduler([job], prober.prober.run, told, loop.clock)
-            watch = asyncio.ensure_future(LoopLagMonitor(loop.time).run(lambda _: scheduler.look()))
+            watch = asyncio.ensure_future(LoopLagMonitor(loop.time).run(lambda _: scheduler.check_clock_step()))
             scheduler.start()
             held = []
 
@@ -760,7 +760,7 @@ def test_a_clock_step_costs_no_work_that_grows_with_it(step, phase, monkeypatch)
             told = Shifting(prober.state)
             scheduler = Scheduler([job], prober.prober.run, told, loop.clock)
             async with asyncio.TaskGroup() as group:
-                watch = group.create_task(LoopLagMonitor(loop.time).run(lambda _: scheduler.look()))
+                watch = group.create_task(LoopLagMonitor(loop.time).run(lambda _: scheduler.check_clock_step()))
                 scheduler.start()
                 await asyncio.sleep(job.due(job.cycle_at(loop.wall()) + 3) - loop.wall() + phase * job.interval)
                 before = len(told.cycles)
@@ -821,7 +821,7 @@ def test_sessions_of_others_take_their_part_of_the_bound():
         others = 2
         jobs = harness.planned(mapping(Nowhere)).jobs
         told = harness.Recorder()
-        scheduler = Scheduler(jobs, instant, told, loop.clock, most=2, others=lambda: others)
+        scheduler = Scheduler(jobs, instant, told, loop.clock, max_sessions=2, other_sessions=lambda: others)
         scheduler.start()
         await asyncio.sleep(50)
         full = len(told.cycles), {skip.cause for skip in told.skips}
@@ -849,7 +849,7 @@ def test_sessions_in_flight_are_bounded():
             return await instant(turn, lasts=8.0)
 
         told = harness.Recorder()
-        scheduler = Scheduler(jobs, slow, told, loop.clock, most=2)
+        scheduler = Scheduler(jobs, slow, told, loop.clock, max_sessions=2)
         scheduler.start()
         await asyncio.sleep(100)
         await scheduler.stop()
@@ -872,7 +872,7 @@ class Broken(harness.Recorder):
         super().__init__()
         self.broken = 0
 
-    def due(self, *_):
+    def set_next_due(self, *_):
         if not self.broken and self.cycles:
             self.broken = 1
             raise ZeroDivisionError
@@ -933,7 +933,7 @@ def test_a_dead_alarm_is_known():
         loop.step(7200)
         stepped = player.scheduler.alive
         await asyncio.sleep(1)
-        player.scheduler._alarm._stop_timer()  # what an exception in its wake-up amounts to
+        player.scheduler._wakeups._stop_timer()  # what an exception in its wake-up amounts to
         await asyncio.sleep(20 + DEAD_ALARM_SECONDS + 1)
         dead = player.scheduler.alive
         await player.scheduler.stop()

@@ -43,11 +43,11 @@ class Stage(harness.Recorder):
         finally:
             self.open -= 1
 
-    def changed(self, job):
-        super().changed(job)
+    def job_changed(self, job):
+        super().job_changed(job)
         self.over.append((self._loop.wall(), job))
 
-    def due(self, target, probe, at):
+    def set_next_due(self, target, probe, at):
         self.told_due[target, probe] = at
 
     def ended(self, name):
@@ -343,7 +343,7 @@ def test_what_others_leave_a_target_is_known_to_its_next_session():
 
     async def script(loop, stage):
         await at(loop, first + 1)
-        stage.scheduler.adjust(adjusted)
+        stage.scheduler.recompute(adjusted)
         assert [found for _, found in stage.over] == [adjusted]
         await at(loop, first + 30)
 
@@ -378,7 +378,7 @@ def test_a_clock_that_steps_while_targets_wait_plans_those_that_have_begun():
         stage.scheduler.add(job("waits"), loop.wall())
         await at(loop, 30)
         loop.step(3600.0)
-        stage.scheduler.look()
+        stage.scheduler.check_clock_step()
         await at(loop, 90)
 
     stage = run(script, job())
@@ -441,9 +441,9 @@ class Accounted(Stage):
         if what == "block":
             self._loop.block(7.0)
         elif what == "remove" and there:
-            lane = self.scheduler._lanes[name]
+            lane = self.scheduler._targets[name]
             self._reckon(name)
-            self.expected[name] -= len(lane.owed) if lane.confirming else int(lane.task is not None)
+            self.expected[name] -= len(lane.queued_cycles) if lane.confirming else int(lane.task is not None)
             self.expected[name] -= self._not_handed_over(name)
             del self._since[name]
             self.scheduler.remove(name)
@@ -463,8 +463,8 @@ class Accounted(Stage):
             timeout="5s", close_timeout="1s", confirm={"runs": 2, "after": "6s"},
         )  # fmt: skip
 
-    def changed(self, job):
-        super().changed(job)
+    def job_changed(self, job):
+        super().job_changed(job)
         self._reckon(job.name)
         self._since[job.name] = self._loop.wall(), job.interval
 
@@ -474,7 +474,7 @@ class Accounted(Stage):
 
     def _not_handed_over(self, name):
         since, interval = self._since[name]
-        told = self.scheduler._alarm.get_job(name).next_run_time.timestamp()
+        told = self.scheduler._wakeups.get_job(name).next_run_time.timestamp()
         return len(dues(name, interval, max(since, told - 0.001), self._loop.wall()))
 
     def settle(self):

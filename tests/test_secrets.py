@@ -213,7 +213,7 @@ async def told_by_a_daemon(watch, folder, sessions):
         daemon = a_daemon(harness.target(standin, identities={"pool-001": "somebody"}), history_file=file)
         await daemon.start()
         try:
-            met = await sessions(daemon._dispatcher.observe)
+            met = await sessions(daemon._dispatcher.record_result)
             for path in ("/metrics", "/", "/api/fragment?target=staging", "/-/ready", "/-/healthy", RESULTS):
                 watch.shown.add(path, await get(daemon.url + path))
         finally:

@@ -207,7 +207,7 @@ class Week:
             return "after a check" if await self.passes(state) else "never"
 
     async def passes(self, state):
-        request = self.job.request("", Probe.SEND, "pool-001", Trigger.SCHEDULE)
+        request = self.job.session_cost("", Probe.SEND, "pool-001", Trigger.SCHEDULE)
         return not state.ledger.is_resting(request, self.loop.wall())
 
 

@@ -299,7 +299,7 @@ class Ledger:
 
 
 def _reserved(request: SessionCost, unscheduled: list[bool], needed: int) -> int:
-    """Return the room that an unscheduled session must leave: to other unscheduled ones and to the schedule's need.
+    """Return the slots or connects that an unscheduled session must leave free: for its like, and for the schedule.
 
     `unscheduled`: one entry for each session that is counted now. A check reserves nothing if no schedule runs in its
     process and the ledger has seen no scheduled session: then none runs on this machine. In the process of a schedule

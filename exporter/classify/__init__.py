@@ -1,12 +1,12 @@
-"""Facts become verdicts and reasons: tables, and one function.
+"""Classification: turns what a session observed into verdicts and reasons.
 
-Rule 1: knows no library, no socket and no clock: only kinds of faults, close codes, statuses and JSON objects.
-Rule 2: never by 1011 alone: an error frame is asked first, then close code and reason text, then the phase.
-Rule 3: what is not in `LEGAL_FAILURES` and `legal_closes` cannot come out, so these are the label values there are.
-Rule 4: a probe passes by a completed phase that proves it, never for want of a fault.
+Rule 1: no library, socket or clock is used: only kinds of errors, close codes, statuses and JSON objects.
+Rule 2: 1011 alone decides nothing: an error frame counts first, then close code and reason text, then the phase.
+Rule 3: only values of `LEGAL_FAILURES` and `legal_closes` are returned, so they are all label values.
+Rule 4: a probe passes by a completed phase that proves it, never by the absence of an error.
 
-`judging`: tables and function. `case`: what was asked. `welcome`: what it tells, and what is wrong with it. `memory`:
-what a target has shown before. `outage`: when failures are an outage, and of which cause.
+`rules`: tables and `classify`. `context`: what was asked. `welcome`: what is in a welcome, and what is wrong with it.
+`replay`: welcomes that repeat. `outage`: when failures are an outage, and of which cause.
 """
 
 from exporter.classify.context import ClassifyContext
@@ -34,7 +34,7 @@ from exporter.classify.rules import (
     failing_phases,
     legal_closes,
     own_phases,
-    told,
+    reported_close,
 )
 from exporter.classify.welcome import unix_time
 
@@ -62,6 +62,6 @@ __all__ = [
     "legal_closes",
     "own_phases",
     "possible_causes",
-    "told",
+    "reported_close",
     "unix_time",
 ]

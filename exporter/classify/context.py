@@ -1,4 +1,4 @@
-"""What a session was sent to find out, as a value."""
+"""What a session was asked to find out."""
 
 from dataclasses import dataclass, field
 from math import inf
@@ -10,20 +10,23 @@ from exporter.result import Probe
 
 @dataclass(frozen=True, slots=True)
 class ClassifyContext:
-    """What a session was sent to find out.
+    """What a session was asked to find out.
 
-    `started_at`: unix seconds of the start of `resolve`. `timeout`: seconds it had. `late`: seconds by which the event
-    loop was late meanwhile. `credential`: the upgrade request held one. `withheld`: it did not hold the token that
-    sessions of other depths put there.
+    started_at: start of `resolve`, unix seconds
+    subject, environment: what the welcome must name; None: anything
+    timeout: seconds to the deadline
+    max_loop_stall: the longest delay of the event loop meanwhile, seconds
+    credential_sent: the upgrade request held a credential
+    token_withheld: the upgrade request lacked the token that deeper sessions put there
     """
 
     profile: Profile
     depth: Probe
     started_at: float
-    memory: WelcomeReplayDetector = field(repr=False)
+    replay_detector: WelcomeReplayDetector = field(repr=False)
     subject: str | None = field(default=None, repr=False)
     environment: str | None = None
     timeout: float = inf
-    late: float = 0.0
-    credential: bool = False
-    withheld: bool = False
+    max_loop_stall: float = 0.0
+    credential_sent: bool = False
+    token_withheld: bool = False

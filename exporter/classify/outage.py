@@ -1,9 +1,8 @@
-"""Which outages stand: sessions of one target, counted into causes.
+"""Detects the outages of one target and their causes from its sessions.
 
-Rule 1: counts sessions and cycles, never seconds, so that an outage is one whatever the interval and whoever scrapes.
-Rule 2: one failed cycle and its first confirm run are a blip, not an outage; nor are restarts one, unless cycle after
-cycle meets them.
-Rule 3: while an outage stands, the cause that stands is the one that the last sessions met.
+Rule 1: sessions and cycles are counted, never seconds, so that the interval and the scrapes do not matter.
+Rule 2: one failed cycle and its first confirm run are no outage; a restart is one only if cycle after cycle meets it.
+Rule 3: during an outage the active cause is the one that the last sessions met.
 """
 
 from collections import deque
@@ -23,7 +22,7 @@ from exporter.result import FactoryReason, Initiator, Phase, Probe, Reason, Resu
 
 
 class OutageCause(StrEnum):
-    """What an outage is paged as. A label value: this list is a promise."""
+    """What an outage is paged as. A label value: names here never change."""
 
     CONNECT = "connect"
     AUTH_REJECTED = "auth_rejected"
@@ -38,26 +37,26 @@ class OutageCause(StrEnum):
 
 
 OUTAGE_WINDOW_CYCLES: Final = 6
-"""An outage is judged by the sessions of so many scheduled cycles and their confirm runs."""
+"""Scheduled cycles whose sessions and confirm runs decide on an outage."""
 
 MIN_FAILED_ONE_IN: Final = 4
-"""One session in so many must have failed, so that chance among many confirm runs is no outage."""
+"""At least one in this many sessions must have failed, so that chance among many confirm runs is no outage."""
 
 MIN_FAILURES: Final = 3
-"""Failures of one cause that make an outage, and passes in a row that end it at most at once."""
+"""Failures of one cause that make an outage; also the most passes in a row that its first end takes."""
 
 MAX_RECOVERY_SECONDS: Final = 60.0
-"""Seconds within which an outage that is over ends, if its first passes are not followed by a failure."""
+"""Seconds within which an outage ends after its first pass, if no failure follows."""
 
 RELAPSE_SESSIONS: Final = 24
-"""Sessions within which an outage that comes back is the same one: then it takes twice as many passes to end it."""
+"""Sessions within which an outage that returns is the same one: it then takes twice as many passes to end."""
 
 GOING_AWAY_CODES: Final = frozenset({1001, 1012, 1013})
-"""Close codes of a server that stops, restarts or asks to come again (RFC 6455 section 7.4.1 and the registry)."""
+"""Close codes of a server that stops, restarts or asks to retry later (RFC 6455 section 7.4.1 and IANA's registry)."""
 
 
 LOGIN_REFUSALS: Final = frozenset({Reason.AUTH_REJECTED, Reason.AUTH_UNAVAILABLE})
-"""Of a token; one that could not be judged too."""
+"""Reasons of a login that the backend refused, or could not decide."""
 
 PROBE_OF: Final[Mapping[OutageCause, Probe]] = {
     OutageCause.CONNECT: Probe.CONNECT,
@@ -71,13 +70,13 @@ PROBE_OF: Final[Mapping[OutageCause, Probe]] = {
     OutageCause.REPLY: Probe.SEND,
     OutageCause.RESTARTING: Probe.SEND,
 }
-"""The probe whose sessions can show the cause."""
+"""Cause → the probe whose sessions can show it."""
 
 MIN_FAILURES_OF_CAUSE: Final[Mapping[OutageCause, int]] = dict.fromkeys(OutageCause, MIN_FAILURES) | {
     OutageCause.AUTH_REJECTED: 2,
     OutageCause.AUTH_UNAVAILABLE: 2,
 }
-"""Failures that make an outage. Two refusals of a token, because no confirm run follows one."""
+"""Failures that make an outage. Two for a refused token, because no confirm run follows one."""
 
 _BY_REASON: Final[Mapping[Reason, OutageCause]] = {
     Reason.AUTH_REJECTED: OutageCause.AUTH_REJECTED,
@@ -103,34 +102,36 @@ FACTORY_OUTAGES: Final = frozenset(_BY_FACTORY.values())
 
 
 def possible_causes(profile: Profile, *, tls: bool, factory: bool) -> tuple[OutageCause, ...]:
-    """The causes that sessions of this profile can show; `factory`: whether they tell of one."""
+    """Return the causes that sessions of this profile can show; `factory`: whether they show those of a factory."""
     phases = failing_phases(Probe.SEND, profile, tls=tls)
-    found = {_usual(phase, reason) for phase in phases for reason in LEGAL_FAILURES[phase] - {Reason.RATE_LIMITED}}
+    found = {
+        _default_cause(phase, reason) for phase in phases for reason in LEGAL_FAILURES[phase] - {Reason.RATE_LIMITED}
+    }
     found = found | FACTORY_OUTAGES if factory else found - FACTORY_OUTAGES
     if not found.isdisjoint({OutageCause.NOT_ADMITTED, OutageCause.REPLY}):
         found |= {OutageCause.INTERNAL_ERROR, OutageCause.RESTARTING}
     return tuple(cause for cause in OutageCause if cause in found)
 
 
-def _usual(phase: Phase, reason: Reason) -> OutageCause:
+def _default_cause(phase: Phase, reason: Reason) -> OutageCause:
     return _BY_REASON.get(reason) or _BY_PHASE[phase]
 
 
-def says_nothing(result: Result, *, withheld: bool) -> bool:
-    """Whether the session is no sign of anything.
+def proves_nothing(result: Result, *, token_withheld: bool) -> bool:
+    """Whether the session is no evidence: it has no verdict, or the backend only asked for the withheld token.
 
-    Nothing was judged, or the backend only asked for what we kept back.
-
-    `withheld`: a session that only connects leaves out the token that deeper ones hold in the upgrade request. Then a
-    refusal for want of it (RFC 9110 section 15.5.2, or what the profile calls so) says nothing of those that send it.
+    `token_withheld`: connect-deep sessions leave out the token that deeper ones put into the upgrade request. A refusal
+    for lack of it (RFC 9110 section 15.5.2, or the profile's rule) says nothing about sessions that send it.
     """
-    wanted = result.http_status == HTTPStatus.UNAUTHORIZED or result.reason in LOGIN_REFUSALS
-    asked_for = withheld and result.depth is Probe.CONNECT and result.phase is Phase.UPGRADE and wanted
-    return result.void or result.impairment is not None or asked_for
+    token_demanded = result.http_status == HTTPStatus.UNAUTHORIZED or result.reason in LOGIN_REFUSALS
+    demands_token = (
+        token_withheld and result.depth is Probe.CONNECT and result.phase is Phase.UPGRADE and token_demanded
+    )
+    return result.void or result.impairment is not None or demands_token
 
 
 def causes_of(result: Result) -> frozenset[OutageCause]:
-    """What outages this session is a sign of; a rate limit is none."""
+    """Return the causes that this session is evidence of; a rate limit is evidence of none."""
     return frozenset(_causes(result))
 
 
@@ -147,11 +148,11 @@ def _causes(result: Result) -> Iterator[OutageCause]:
     if ended and close is not None and close.code in GOING_AWAY_CODES and result.reason is Reason.CLOSED:
         yield OutageCause.RESTARTING
     elif result.reason is not None:
-        yield _usual(result.phase, result.reason)
+        yield _default_cause(result.phase, result.reason)
 
 
 class _JudgedSession(NamedTuple):
-    """What is kept of one; `cycles`: how many it answers."""
+    """One session in a window. `cycles`: the number of cycles it answers."""
 
     scheduled: bool
     cycles: int
@@ -161,109 +162,121 @@ class _JudgedSession(NamedTuple):
 
 @dataclass(slots=True)
 class _CauseState:
-    """Of one cause. `stands`: None while nothing is known.
+    """The state of one cause.
 
-    `quiet`: sessions in a row that did not show it. `calm`: how many of those end it. `over`: sessions since it ended.
+    active: whether the outage lasts; None: unknown
+    sessions_without: sessions in a row that did not show the cause
+    required_passes: how many of those end the outage
+    sessions_since_end: since the last outage of this cause
     """
 
-    stands: bool | None = None
-    quiet: int = 0
-    calm: int = 1
-    over: int = RELAPSE_SESSIONS + 1
+    active: bool | None = None
+    sessions_without: int = 0
+    required_passes: int = 1
+    sessions_since_end: int = RELAPSE_SESSIONS + 1
 
 
 class OutagePolicy(NamedTuple):
-    """What of a target decides how its sessions are judged.
+    """The properties of a target that decide how its sessions count.
 
-    `intervals`: seconds between two scheduled runs of each probe that the target asks. `pool`: how many identities it
-    has. `withheld`: see `says_nothing`. `confirm_after`: seconds from a first failure to a confirm run.
+    intervals: probe → seconds between two of its scheduled runs
+    pool: number of identities
+    token_withheld: see `proves_nothing`
+    confirm_after: seconds from a first failure to a confirm run
     """
 
     causes: tuple[OutageCause, ...]
     intervals: Mapping[Probe, float]
     pool: int
-    withheld: bool = False
+    token_withheld: bool = False
     confirm_after: float = 0.0
 
 
 class OutageDetector:
-    """The outages of one target: `observe` every finished session of its schedule, in the order of their ends.
+    """The outages of one target. Call `record_result` for every session of its schedule, in the order of their ends.
 
-    An address that takes no connection is a sign once the name has none left that may (RFC 8305 section 5).
+    An address that refuses connections counts once the name has no other address left to try (RFC 8305 section 5).
     """
 
-    def __init__(self, watched: OutagePolicy) -> None:
-        self._states = {cause: _CauseState() for cause in watched.causes}
-        self._windows: dict[Probe, deque[_JudgedSession]] = {probe: deque() for probe in watched.intervals}
-        self._probe = {cause: _telling(PROBE_OF[cause], watched.intervals) for cause in self._states}
-        self._untried: deque[Result] = deque(maxlen=MIN_FAILURES)
-        self._plan(watched)
+    def __init__(self, policy: OutagePolicy) -> None:
+        self._states = {cause: _CauseState() for cause in policy.causes}
+        self._windows: dict[Probe, deque[_JudgedSession]] = {probe: deque() for probe in policy.intervals}
+        self._probe = {cause: _deciding_probe(PROBE_OF[cause], policy.intervals) for cause in self._states}
+        self._untried_results: deque[Result] = deque(maxlen=MIN_FAILURES)
+        self._apply_policy(policy)
 
-    def follow(self, watched: OutagePolicy) -> bool:
-        """Go on with another schedule or pool; False, and nothing else, if the causes or the probes are others."""
-        same = set(watched.causes) == self._states.keys() and watched.intervals.keys() == self._windows.keys()
+    def update_policy(self, policy: OutagePolicy) -> bool:
+        """Continue with another schedule or pool; False, and no change, if the causes or the probes differ."""
+        same = set(policy.causes) == self._states.keys() and policy.intervals.keys() == self._windows.keys()
         if same:
-            self._plan(watched)
+            self._apply_policy(policy)
         return same
 
-    def _plan(self, watched: OutagePolicy) -> None:
-        self._withheld = watched.withheld
-        self._calm = {
+    def _apply_policy(self, policy: OutagePolicy) -> None:
+        self._withheld = policy.token_withheld
+        self._required_passes = {
             probe: max(1, min(MIN_FAILURES, int(MAX_RECOVERY_SECONDS / each)))
-            for probe, each in watched.intervals.items()
+            for probe, each in policy.intervals.items()
         }
-        self._owed = {probe: int(watched.confirm_after / each) for probe, each in watched.intervals.items()}
-        self._slots = max(1, min(MIN_FAILURES, watched.pool))
+        self._cycles_per_confirm_run = {
+            probe: int(policy.confirm_after / each) for probe, each in policy.intervals.items()
+        }
+        self._slot_failures = max(1, min(MIN_FAILURES, policy.pool))
 
-    def observe(self, result: Result) -> dict[OutageCause, bool]:
-        """One more session, of the schedule or a confirm run; the causes that began or ended to stand by it."""
-        if says_nothing(result, withheld=self._withheld):
+    def record_result(self, result: Result) -> dict[OutageCause, bool]:
+        """Record a scheduled session or a confirm run; return the causes whose outage it began (True) or ended."""
+        if proves_nothing(result, token_withheld=self._withheld):
             return {}
         if result.untried_addresses:
-            self._untried.append(result)
+            self._untried_results.append(result)
             return {}
-        earlier = tuple(self._untried) if OutageCause.CONNECT in causes_of(result) else ()
-        self._untried.clear()
-        before = {cause: state.stands for cause, state in self._states.items()}
+        earlier = tuple(self._untried_results) if OutageCause.CONNECT in causes_of(result) else ()
+        self._untried_results.clear()
+        before = {cause: state.active for cause, state in self._states.items()}
         for one in (*earlier, result):
             self._count(one)
         return {
-            cause: state.stands
+            cause: state.active
             for cause, state in self._states.items()
-            if state.stands is not None and state.stands is not before[cause]
+            if state.active is not None and state.active is not before[cause]
         }
 
-    def last_token(self) -> tuple[OutageCause, ...]:
-        """The backend rejected the token, and none is sent until it is another: one rejection is an outage then."""
+    def record_token_cooldown(self) -> tuple[OutageCause, ...]:
+        """Record that a rejected token is not sent again until it changes: one rejection is an outage then."""
         state = self._states.get(OutageCause.AUTH_REJECTED)
-        if state is None or state.stands:
+        if state is None or state.active:
             return ()
         self._begin(OutageCause.AUTH_REJECTED, state)
         return (OutageCause.AUTH_REJECTED,)
 
     def _count(self, result: Result) -> None:
         causes = causes_of(result) & self._states.keys()
-        asked = [probe for probe in self._windows if self._tells(result, causes, probe)]
-        handed_over = self._is_handed_over(causes, asked)
-        for probe in asked:
+        probes = [probe for probe in self._windows if self._is_evidence(result, causes, probe)]
+        replaces = self._replaces_active_causes(causes, probes)
+        for probe in probes:
             scheduled = result.trigger is not Trigger.CONFIRM
-            self._note(probe, _JudgedSession(scheduled, 1 if scheduled else self._owed[probe], causes, result.identity))
+            self._add_to_window(
+                probe,
+                _JudgedSession(
+                    scheduled, 1 if scheduled else self._cycles_per_confirm_run[probe], causes, result.identity
+                ),
+            )
         for cause, state in self._states.items():
-            if self._probe[cause] in asked:
-                self._judge(cause, state, shown=cause in causes)
-        if handed_over:
-            self._hand_over(causes)
-        elif not self._standing() and any(self._is_dark(probe, MIN_FAILURES) for probe in asked):
+            if self._probe[cause] in probes:
+                self._update_cause(cause, state, shown=cause in causes)
+        if replaces:
+            self._replace_active_causes(causes)
+        elif not self._active_causes() and any(self._none_passed(probe, MIN_FAILURES) for probe in probes):
             for cause in causes:
                 self._begin(cause, self._states[cause])
 
-    def _tells(self, result: Result, causes: Iterable[OutageCause], probe: Probe) -> bool:
-        """Whether the session says something of the probe: by a verdict that no rate limit made, or by a cause."""
+    def _is_evidence(self, result: Result, causes: Iterable[OutageCause], probe: Probe) -> bool:
+        """Whether the session counts for the probe: by a verdict that no rate limit caused, or by a cause."""
         verdict = result.verdicts.get(probe, Verdict.NONE)
         limited = verdict is Verdict.FAIL and result.reason is Reason.RATE_LIMITED
         return (verdict is not Verdict.NONE and not limited) or any(self._probe[cause] is probe for cause in causes)
 
-    def _note(self, probe: Probe, session: _JudgedSession) -> None:
+    def _add_to_window(self, probe: Probe, session: _JudgedSession) -> None:
         """Keep the sessions of the last cycles: scheduled ones, and confirm runs, which may answer cycles too."""
         window = self._windows[probe]
         window.append(session)
@@ -271,72 +284,76 @@ class OutageDetector:
         while beyond > 0 or (len(window) > OUTAGE_WINDOW_CYCLES and not window[0].scheduled):
             beyond -= window.popleft().cycles
 
-    def _judge(self, cause: OutageCause, state: _CauseState, *, shown: bool) -> None:
-        state.over += 1
+    def _update_cause(self, cause: OutageCause, state: _CauseState, *, shown: bool) -> None:
+        state.sessions_since_end += 1
         if shown:
-            state.quiet = 0
-            if not state.stands and self._is_outage(cause):
+            state.sessions_without = 0
+            if not state.active and self._is_outage(cause):
                 self._begin(cause, state)
             return
-        state.quiet += 1
-        if state.stands is None:
-            state.stands = False
-        elif state.stands and state.quiet >= state.calm:
+        state.sessions_without += 1
+        if state.active is None:
+            state.active = False
+        elif state.active and state.sessions_without >= state.required_passes:
             self._end(cause, state)
 
     def _is_outage(self, cause: OutageCause) -> bool:
         window = self._windows[self._probe[cause]]
-        if cause is OutageCause.SLOTS:  # a user without slots is a finding about the user: an outage is one of all
-            last = list(window)[-self._slots :]
-            return len({one.identity for one in last if cause in one.causes}) == self._slots
+        if cause is OutageCause.SLOTS:  # one user without slots is a finding about that user; all of them are an outage
+            last = list(window)[-self._slot_failures :]
+            return len({one.identity for one in last if cause in one.causes}) == self._slot_failures
         count = sum(cause in one.causes and (one.scheduled or cause is not OutageCause.RESTARTING) for one in window)
         return count >= max(MIN_FAILURES_OF_CAUSE[cause], ceil(len(window) / MIN_FAILED_ONE_IN))
 
     def _begin(self, cause: OutageCause, state: _CauseState) -> None:
-        """As many passes in a row as there were between its failures do not end it, nor do those that ended it once."""
-        usual = max(self._calm[self._probe[cause]], self._longest_pause(cause) + 1)
-        state.calm = max(usual, min(2 * state.calm, RELAPSE_SESSIONS)) if state.over <= RELAPSE_SESSIONS else usual
-        state.stands, state.quiet = True, 0
+        """Begin an outage. More passes in a row than lay between its failures end it, twice as many in a relapse."""
+        usual = max(self._required_passes[self._probe[cause]], self._longest_gap(cause) + 1)
+        state.required_passes = (
+            max(usual, min(2 * state.required_passes, RELAPSE_SESSIONS))
+            if state.sessions_since_end <= RELAPSE_SESSIONS
+            else usual
+        )
+        state.active, state.sessions_without = True, 0
 
-    def _longest_pause(self, cause: OutageCause) -> int:
+    def _longest_gap(self, cause: OutageCause) -> int:
         shown = [cause in one.causes for one in self._windows[self._probe[cause]]]
         marks = [at for at, one in enumerate(shown) if one]
         return max((after - at - 1 for at, after in pairwise(marks)), default=0)
 
     def _end(self, cause: OutageCause, state: _CauseState) -> None:
-        """It is over, and the failures that it was made of count no more."""
-        state.stands, state.over = False, 0
+        """End an outage, and drop its failures from the window."""
+        state.active, state.sessions_since_end = False, 0
         window = self._windows[self._probe[cause]]
         kept = [one._replace(causes=one.causes - {cause}) for one in window]
         window.clear()
         window.extend(kept)
 
-    def _standing(self) -> list[OutageCause]:
-        return [cause for cause, state in self._states.items() if state.stands]
+    def _active_causes(self) -> list[OutageCause]:
+        return [cause for cause, state in self._states.items() if state.active]
 
-    def _is_dark(self, probe: Probe, length: int) -> bool:
-        """Whether none of the last sessions passed, whatever each of them met."""
+    def _none_passed(self, probe: Probe, length: int) -> bool:
+        """Whether none of the last sessions passed, whatever the cause of each."""
         failed = takewhile(lambda one: one.causes - {OutageCause.SLOTS}, reversed(self._windows[probe]))
         return sum(one.scheduled or one.causes != {OutageCause.RESTARTING} for one in failed) >= length
 
-    def _is_handed_over(self, causes: frozenset[OutageCause], asked: Iterable[Probe]) -> bool:
-        """While nothing passes, what is met for the first time is what the outage is from now on."""
-        standing = self._standing()
-        if not causes or not standing or not causes.isdisjoint(standing):
+    def _replaces_active_causes(self, causes: frozenset[OutageCause], probes: Iterable[Probe]) -> bool:
+        """Whether these causes, met for the first time while nothing passes, replace the active ones."""
+        active_causes = self._active_causes()
+        if not causes or not active_causes or not causes.isdisjoint(active_causes):
             return False
-        length = max(MIN_FAILURES_OF_CAUSE[cause] for cause in standing)
+        length = max(MIN_FAILURES_OF_CAUSE[cause] for cause in active_causes)
         seen = {cause for window in self._windows.values() for one in window for cause in one.causes}
-        return causes.isdisjoint(seen) and any(self._is_dark(probe, length) for probe in asked)
+        return causes.isdisjoint(seen) and any(self._none_passed(probe, length) for probe in probes)
 
-    def _hand_over(self, causes: frozenset[OutageCause]) -> None:
+    def _replace_active_causes(self, causes: frozenset[OutageCause]) -> None:
         for cause, state in self._states.items():
             if cause in causes:
                 self._begin(cause, state)
-            elif state.stands:
-                state.stands = False
+            elif state.active:
+                state.active = False
 
 
-def _telling(probe: Probe, asked: Iterable[Probe]) -> Probe:
-    """The probe whose verdicts end an outage that `probe` would show: itself, the next deeper one, or the deepest."""
-    known = sorted(asked, key=lambda one: one.rank)
-    return next((one for one in known if one.rank >= probe.rank), known[-1])
+def _deciding_probe(probe: Probe, probes: Iterable[Probe]) -> Probe:
+    """Return the probe whose verdicts end an outage of `probe`: itself, else the next deeper, or the deepest."""
+    by_depth = sorted(probes, key=lambda one: one.rank)
+    return next((one for one in by_depth if one.rank >= probe.rank), by_depth[-1])

@@ -1,4 +1,4 @@
-"""The tables, and the one function that reads them."""
+"""The tables of the classification, and `classify`, which applies them."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 from websockets.frames import CloseCode
 
 from exporter.classify.context import ClassifyContext
-from exporter.classify.welcome import by_notice, examine
+from exporter.classify.welcome import examine_welcome, notice_reason
 from exporter.config import CloseRule, ErrorRule, Profile
 from exporter.profiles import RuleMatch, has_factory, own_codes, phases_of, probes_of, sort_close, sort_error
 from exporter.result import (
@@ -27,7 +27,7 @@ from exporter.result import (
 )
 
 RESTART_OR_OVERLOAD_CODES: Final = frozenset({1001, 1012, 1013})
-"""A server that stops, or that says to come again (RFC 6455 section 7.4.1 and the registry it founded)."""
+"""Close codes of a server that stops or asks to retry later (RFC 6455 section 7.4.1 and IANA's registry)."""
 REDIRECTS: Final = range(300, 400)
 
 REASON_OF_ERROR: Final[Mapping[ErrorKind, Reason]] = {
@@ -47,25 +47,25 @@ REASON_OF_ERROR: Final[Mapping[ErrorKind, Reason]] = {
     ErrorKind.REFUSAL: Reason.BAD_REPLY,
     ErrorKind.WRONG_REPLY: Reason.BAD_REPLY,
 }
-"""What a fault is called, where its phase can have it (`_reason`). `STATUS` is refined by the status, `CLOSED` and
-`REFUSAL` by the tables of the profile."""
+"""The reason of an error, if its phase can have it (`_error_reason`). The HTTP status refines `STATUS`; the profile's
+tables refine `CLOSED` and `REFUSAL`."""
 
-_NETWORK: Final = frozenset({Reason.TIMEOUT, Reason.RESET})
-_WIRE: Final = _NETWORK | {Reason.PROTOCOL_ERROR, Reason.TOO_BIG}
-_REFUSALS: Final = frozenset({Reason.AUTH_REJECTED, Reason.AUTH_UNAVAILABLE, Reason.RATE_LIMITED})
-_LOGIN: Final = frozenset({Reason.AUTH_REJECTED, Reason.AUTH_UNAVAILABLE})
-_ANSWERS: Final = _WIRE | {Reason.CLOSED, Reason.SERVER_ERROR, Reason.BAD_REPLY}
+_NETWORK_REASONS: Final = frozenset({Reason.TIMEOUT, Reason.RESET})
+_FRAME_REASONS: Final = _NETWORK_REASONS | {Reason.PROTOCOL_ERROR, Reason.TOO_BIG}
+_REFUSAL_REASONS: Final = frozenset({Reason.AUTH_REJECTED, Reason.AUTH_UNAVAILABLE, Reason.RATE_LIMITED})
+_LOGIN_REASONS: Final = frozenset({Reason.AUTH_REJECTED, Reason.AUTH_UNAVAILABLE})
+_OPEN_REASONS: Final = _FRAME_REASONS | {Reason.CLOSED, Reason.SERVER_ERROR, Reason.BAD_REPLY}
 
 LEGAL_FAILURES: Final[Mapping[Phase, frozenset[Reason]]] = {
     Phase.RESOLVE: frozenset({Reason.DNS, Reason.TIMEOUT}),
-    Phase.TCP: _NETWORK | {Reason.REFUSED, Reason.UNREACHABLE},
-    Phase.TLS: _NETWORK | {Reason.TLS_CERTIFICATE, Reason.TLS_HANDSHAKE},
-    Phase.UPGRADE: _NETWORK | _REFUSALS | {Reason.HTTP_STATUS, Reason.REDIRECT, Reason.BAD_HANDSHAKE},
-    Phase.ADMISSION: _ANSWERS | _REFUSALS | {Reason.FACTORY},
-    Phase.AUTH: _ANSWERS | _REFUSALS,
-    Phase.REPLY: _ANSWERS | _REFUSALS,
+    Phase.TCP: _NETWORK_REASONS | {Reason.REFUSED, Reason.UNREACHABLE},
+    Phase.TLS: _NETWORK_REASONS | {Reason.TLS_CERTIFICATE, Reason.TLS_HANDSHAKE},
+    Phase.UPGRADE: _NETWORK_REASONS | _REFUSAL_REASONS | {Reason.HTTP_STATUS, Reason.REDIRECT, Reason.BAD_HANDSHAKE},
+    Phase.ADMISSION: _OPEN_REASONS | _REFUSAL_REASONS | {Reason.FACTORY},
+    Phase.AUTH: _OPEN_REASONS | _REFUSAL_REASONS,
+    Phase.REPLY: _OPEN_REASONS | _REFUSAL_REASONS,
 }
-"""Which reasons each phase can have; a probe can fail in the phases up to its own (`failing_phases`)."""
+"""The reasons each phase can have; a probe can fail in the phases up to its own (`failing_phases`)."""
 
 FALLBACK_REASONS: Final[Mapping[Phase, Reason]] = {
     Phase.RESOLVE: Reason.DNS,
@@ -76,11 +76,13 @@ FALLBACK_REASONS: Final[Mapping[Phase, Reason]] = {
     Phase.AUTH: Reason.PROTOCOL_ERROR,
     Phase.REPLY: Reason.PROTOCOL_ERROR,
 }
-"""What a phase calls a fault whose usual name it cannot have."""
+"""The reason of an error whose usual reason the phase cannot have."""
 
-_BROKEN: Final = frozenset({ErrorKind.REFUSED, ErrorKind.UNREACHABLE, ErrorKind.CERTIFICATE, ErrorKind.TLS})
-"""Kinds that, met where they have no name of their own, are a broken connection: Linux answers a late read with
-EHOSTUNREACH when a router said so (RFC 1122 section 4.2.3.9)."""
+_BROKEN_CONNECTION_ERRORS: Final = frozenset(
+    {ErrorKind.REFUSED, ErrorKind.UNREACHABLE, ErrorKind.CERTIFICATE, ErrorKind.TLS}
+)
+"""Errors that mean a broken connection in a phase without a reason for them: a late read on Linux returns EHOSTUNREACH
+after a router's ICMP message (RFC 1122 section 4.2.3.9)."""
 
 REMOTE_CODES: Final = (
     "1000",
@@ -99,10 +101,10 @@ REMOTE_CODES: Final = (
     "3xxx",
     "4xxx",
 )
-"""Codes a server can put on the wire (RFC 6455 section 7.4 and the registry), and 1005 for an empty close frame."""
+"""Codes a server can send (RFC 6455 section 7.4 and IANA's registry), and 1005 for an empty close frame."""
 
 _OPEN_PHASES: Final = (Phase.ADMISSION, Phase.AUTH, Phase.REPLY)
-_VIOLATIONS: Final = ("1002", "1007", "1009")
+_VIOLATION_CODES: Final = ("1002", "1007", "1009")
 
 PHASES_OF_PROBE: Final[Mapping[Probe, tuple[Phase, ...]]] = {
     Probe.CONNECT: (Phase.RESOLVE, Phase.TCP, Phase.TLS, Phase.UPGRADE),
@@ -111,52 +113,54 @@ PHASES_OF_PROBE: Final[Mapping[Probe, tuple[Phase, ...]]] = {
 }
 
 
-_REACH: Final[Mapping[Probe, frozenset[Phase]]] = {
+_PHASES_UP_TO_PROBE: Final[Mapping[Probe, frozenset[Phase]]] = {
     probe: frozenset(phase for asked in Probe if asked.rank <= probe.rank for phase in PHASES_OF_PROBE[asked])
     for probe in Probe
 }
 
 
 def failing_phases(probe: Probe, profile: Profile, *, tls: bool) -> tuple[Phase, ...]:
-    """The phases in which a probe of this profile can fail: its own and all before."""
-    return tuple(phase for phase in phases_of(profile, tls=tls) if phase in _REACH[probe])
+    """Return the phases in which a probe of this profile can fail: its own and all before."""
+    return tuple(phase for phase in phases_of(profile, tls=tls) if phase in _PHASES_UP_TO_PROBE[probe])
 
 
 def close_label(code: int, profile: Profile) -> str:
-    """The label value of a close code: registered codes and the profile's own as they are, else `3xxx` or `4xxx`."""
+    """Return the label value of a close code: registered codes and the profile's as they are, else `3xxx` or `4xxx`."""
     if code in own_codes(profile) or str(code) in (*REMOTE_CODES, "1006"):
         return str(code)
-    return f"{code // 1000}xxx" if 3000 <= code < 5000 else "1002"  # noqa: PLR2004 - else never on the wire
+    return f"{code // 1000}xxx" if 3000 <= code < 5000 else "1002"  # noqa: PLR2004 - no server can send another
 
 
 def legal_closes(profile: Profile, *, tls: bool) -> Iterator[tuple[Phase, str, Initiator]]:
-    """Every (phase, code label, initiator) that `ws_probe_closes_total` can have for this profile."""
+    """Yield every (phase, code label, initiator) that `ws_probe_closes_total` can have for this profile."""
     phases = [phase for phase in phases_of(profile, tls=tls) if phase in _OPEN_PHASES]
     for phase in [*phases, Phase.CLOSE]:
         for code in (*REMOTE_CODES, *sorted(map(str, own_codes(profile)))):
             yield phase, code, Initiator.REMOTE
         yield phase, "1006", Initiator.NONE
     for phase in phases:
-        for code in _VIOLATIONS:
+        for code in _VIOLATION_CODES:
             yield phase, code, Initiator.LOCAL
     yield Phase.CLOSE, "1000", Initiator.LOCAL
 
 
 DISTORTION_SECONDS: Final = 0.05
-"""Seconds of lateness from which a session's durations are not believed: the narrowest bucket of a probe's duration is
-half as wide, and an idle machine is late by a hundredth of it."""
+"""Seconds of the exporter's own delay above which a session's durations are unreliable: twice the narrowest bucket of a
+probe's duration, and a hundred times the delay of an idle machine."""
 
 MIN_STALL_SECONDS: Final = 0.1
 STALL_FRACTION: Final = 0.05
-"""Seconds, and the share of its timeout, from the greater of which on a session that was late may have missed its
-deadline by our doing. It takes the sum of several such delays to miss one; and a real outage must not be void because a
-wait of ten seconds saw one hiccup, or because the server held us with a flood of small frames."""
+"""Seconds, and a share of the timeout. Above the greater of both, a stall of the exporter may have caused a missed
+deadline. Several such stalls are needed to miss one; a real outage must not become inconclusive by one hiccup in a wait
+of ten seconds, or because the server kept the exporter busy with a flood of small frames."""
 
 
 class Classification(NamedTuple):
-    """What the facts mean. `reason` and `phase` are those of every probe that failed.
+    """What an observation means.
 
-    `distorted`: durations are not to be believed. `void`: nothing is, since a deadline struck that we slept through.
+    phase, reason: of every probe that failed
+    distorted: durations are unreliable
+    void: verdicts are too, because a stall of the exporter may have caused the missed deadline
     """
 
     verdicts: Mapping[Probe, Verdict]
@@ -173,7 +177,7 @@ class Classification(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class _FailureCause:
-    """Why a session did not get all it came for; `auth` is that probe's verdict, open only in admission."""
+    """Why a session did not reach its depth. `auth`: the verdict of that probe, which may pass only in admission."""
 
     phase: Phase
     reason: Reason
@@ -184,34 +188,34 @@ class _FailureCause:
     no_token: bool = False
 
 
-def classify(facts: SessionObservation, case: ClassifyContext) -> Classification:
-    """The verdict of each probe up to the case's depth, and one (phase, reason) for those that failed.
+def classify(observation: SessionObservation, context: ClassifyContext) -> Classification:
+    """Return the verdict of each probe up to the context's depth, and one (phase, reason) for those that failed.
 
-    A deadline that we slept through proves nothing. Else, in this order (docs/design.md#classification): what stopped
-    the session before the welcome; what is wrong with the welcome; what became of the reply. The case's memory is told
-    of the welcome, so a session is judged once. Every cause is the failure of some probe in a session as deep as the
-    profile goes: where nothing is sent after the login, what a reply would else have failed for fails the login.
+    A deadline that the exporter's own stall may have missed proves nothing. Otherwise the first of these counts
+    (docs/design.md#classification): the error that ended the session before the welcome; an error in the welcome; the
+    outcome of the reply. Call this once per session, because the replay detector records the welcome. In a session of
+    the profile's full depth every cause fails some probe: where nothing is sent after the login, it fails the login.
     """
-    late = max(facts.late, case.late)
-    if _is_void(facts, late, case.timeout):
+    max_loop_stall = max(observation.late, context.max_loop_stall)
+    if _missed_own_deadline(observation, max_loop_stall, context.timeout):
         return Classification(dict.fromkeys(Probe, Verdict.NONE), distorted=True, void=True)
-    if _may_have_restarted(facts):
-        case.memory.forget()
-    evidence, wrong = examine(facts, case)
-    cause = _first(_finding(wrong), _stopped(facts, case))
-    if cause is not None and case.withheld and _asks_for_token(facts, cause):
+    if _may_have_restarted(observation):
+        context.replay_detector.clear()
+    evidence, factory_reason = examine_welcome(observation, context)
+    cause = _choose_cause(_welcome_cause(factory_reason), _session_cause(observation, context))
+    if cause is not None and context.token_withheld and _demands_token(observation, cause):
         return Classification(
-            dict.fromkeys(Probe, Verdict.NONE), evidence=evidence, distorted=late > DISTORTION_SECONDS
+            dict.fromkeys(Probe, Verdict.NONE), evidence=evidence, distorted=max_loop_stall > DISTORTION_SECONDS
         )
     verdicts = {
-        probe: _verdict(probe, cause, facts, case.profile) if rank <= case.depth.rank else Verdict.NONE
+        probe: _verdict(probe, cause, observation, context.profile) if rank <= context.depth.rank else Verdict.NONE
         for probe, rank in RANKS.items()
     }
     if cause is None:
-        return Classification(verdicts, evidence=evidence, distorted=late > DISTORTION_SECONDS)
-    deepest = probes_of(case.profile)[-1]
-    if Verdict.FAIL not in verdicts.values() and case.depth.rank >= deepest.rank:
-        verdicts[deepest] = Verdict.FAIL  # nothing deeper is ever asked that could answer for the cause
+        return Classification(verdicts, evidence=evidence, distorted=max_loop_stall > DISTORTION_SECONDS)
+    deepest = probes_of(context.profile)[-1]
+    if Verdict.FAIL not in verdicts.values() and context.depth.rank >= deepest.rank:
+        verdicts[deepest] = Verdict.FAIL  # no deeper probe exists that could fail by this cause
     failed = Verdict.FAIL in verdicts.values()
     return Classification(
         verdicts=verdicts,
@@ -222,139 +226,139 @@ def classify(facts: SessionObservation, case: ClassifyContext) -> Classification
         retry_after=cause.retry_after if cause.reason is Reason.RATE_LIMITED else None,
         no_token=cause.no_token,
         evidence=evidence,
-        distorted=late > DISTORTION_SECONDS,
+        distorted=max_loop_stall > DISTORTION_SECONDS,
     )
 
 
-def _is_void(facts: SessionObservation, late: float, timeout: float) -> bool:
-    """True if the deadline struck, and we may have slept through what would have kept it."""
-    struck = facts.fault is not None and facts.fault.kind is ErrorKind.DEADLINE
-    return struck and late > max(MIN_STALL_SECONDS, STALL_FRACTION * timeout)
+def _missed_own_deadline(observation: SessionObservation, max_loop_stall: float, timeout: float) -> bool:
+    """Whether the session missed its deadline, perhaps because the exporter itself stalled."""
+    timed_out = observation.fault is not None and observation.fault.kind is ErrorKind.DEADLINE
+    return timed_out and max_loop_stall > max(MIN_STALL_SECONDS, STALL_FRACTION * timeout)
 
 
-def _first(finding: _FailureCause | None, stopped: _FailureCause | None) -> _FailureCause | None:
-    """The welcome came before what followed; but a refused auth message is no pass for the sake of a bad welcome."""
+def _choose_cause(finding: _FailureCause | None, stopped: _FailureCause | None) -> _FailureCause | None:
+    """The welcome came first, so its error counts; but a refused auth message is never reported as a passed login."""
     if finding and finding.auth is Verdict.PASS and stopped and stopped.phase is Phase.AUTH:
         return replace(stopped, factory=finding.factory)
     return finding or stopped
 
 
 def own_phases(probe: Probe, profile: Profile) -> tuple[Phase, ...]:
-    """The phases that answer a probe of this profile; none: it cannot be asked. An opened WebSocket may be a login."""
+    """Return the phases that prove a probe of this profile (the upgrade may be its login); none: no such probe."""
     phases = phases_of(profile, tls=True)
     own = tuple(phase for phase in PHASES_OF_PROBE[probe] if phase in phases)
     return own or ((Phase.UPGRADE,) if probe is Probe.AUTH and profile.auth_by is not None else ())
 
 
-def _finding(wrong: FactoryReason | None) -> _FailureCause | None:
-    if wrong is None:
+def _welcome_cause(factory_reason: FactoryReason | None) -> _FailureCause | None:
+    if factory_reason is None:
         return None
-    auth = Verdict.FAIL if wrong is FactoryReason.USER_MISMATCH else Verdict.PASS
-    return _FailureCause(Phase.ADMISSION, Reason.FACTORY, auth, wrong)
+    auth = Verdict.FAIL if factory_reason is FactoryReason.USER_MISMATCH else Verdict.PASS
+    return _FailureCause(Phase.ADMISSION, Reason.FACTORY, auth, factory_reason)
 
 
-def _asks_for_token(facts: SessionObservation, cause: _FailureCause) -> bool:
-    """True if the upgrade was refused for want of a credential (RFC 9110 section 15.5.2), or as the profile says."""
-    status = facts.fault.status if facts.fault else None
-    return cause.phase is Phase.UPGRADE and (status == HTTPStatus.UNAUTHORIZED or cause.reason in _LOGIN)
+def _demands_token(observation: SessionObservation, cause: _FailureCause) -> bool:
+    """Whether the upgrade was refused because it had no credential (RFC 9110 section 15.5.2, or the profile's rule)."""
+    status = observation.fault.status if observation.fault else None
+    return cause.phase is Phase.UPGRADE and (status == HTTPStatus.UNAUTHORIZED or cause.reason in _LOGIN_REASONS)
 
 
-def _may_have_restarted(facts: SessionObservation) -> bool:
-    """True if the server says that it stops, nothing listens there, or the connection broke."""
-    close = facts.close
+def _may_have_restarted(observation: SessionObservation) -> bool:
+    """Whether the server announced its stop, refused the connection, or broke it."""
+    close = observation.close
     stopped = close is not None and close.initiator is Initiator.REMOTE and close.code in RESTART_OR_OVERLOAD_CODES
     return stopped or (
-        facts.fault is not None and facts.fault.kind in (ErrorKind.REFUSED, ErrorKind.RESET, ErrorKind.EOF)
+        observation.fault is not None and observation.fault.kind in (ErrorKind.REFUSED, ErrorKind.RESET, ErrorKind.EOF)
     )
 
 
-def _verdict(probe: Probe, cause: _FailureCause | None, facts: SessionObservation, profile: Profile) -> Verdict:
-    """Failed by a cause in the probe's reach, passed by the end of its own last phase, else nothing was proved."""
+def _verdict(probe: Probe, cause: _FailureCause | None, observation: SessionObservation, profile: Profile) -> Verdict:
+    """Fail by a cause in a phase up to the probe's own; pass by the end of its last phase; else prove nothing."""
     own = own_phases(probe, profile)
     if not own:
         return Verdict.NONE
-    if cause is None or cause.phase not in _REACH[probe]:
-        return Verdict.PASS if own[-1] in facts.phases else Verdict.NONE
+    if cause is None or cause.phase not in _PHASES_UP_TO_PROBE[probe]:
+        return Verdict.PASS if own[-1] in observation.phases else Verdict.NONE
     return cause.auth if probe is Probe.AUTH else Verdict.FAIL
 
 
-def _stopped(facts: SessionObservation, case: ClassifyContext) -> _FailureCause | None:
-    """What ended the session before it had all it came for; how it closes afterwards is no cause."""
-    fault, profile = facts.fault, case.profile
-    if fault is None:
+def _session_cause(observation: SessionObservation, context: ClassifyContext) -> _FailureCause | None:
+    """Return what ended the session before its full depth; its close afterwards is no cause."""
+    error, profile = observation.fault, context.profile
+    if error is None:
         return None
-    phase = fault.phase or facts.ended
+    phase = error.phase or observation.ended
     if phase not in LEGAL_FAILURES:
         return None
     if phase in PHASES_OF_PROBE[Probe.CONNECT]:
-        by_status = fault.kind is ErrorKind.STATUS and phase is Phase.UPGRADE
-        reason = _by_status(fault, case) if by_status else _reason(fault, phase)
-        return _FailureCause(phase, reason, retry_after=fault.retry_after)
-    if facts.refusal is not None:
-        fault = ProbeError(ErrorKind.REFUSAL)  # the frame is asked first, whatever came after it
-    ruling = _ruling(facts, profile)
+        by_status = error.kind is ErrorKind.STATUS and phase is Phase.UPGRADE
+        reason = _status_reason(error, context) if by_status else _error_reason(error, phase)
+        return _FailureCause(phase, reason, retry_after=error.retry_after)
+    if observation.refusal is not None:
+        error = ProbeError(ErrorKind.REFUSAL)  # the error frame counts, whatever followed it
+    rule_match = _match_rule(observation, profile)
     if phase is not Phase.ADMISSION:
-        return _later(facts, fault, phase, ruling, profile)
-    return _unsorted(facts, fault, profile) if ruling is None else _refused(ruling)
+        return _cause_after_admission(observation, error, phase, rule_match, profile)
+    return _cause_without_rule(observation, error, profile) if rule_match is None else _cause_by_rule(rule_match)
 
 
-def _reason(fault: ProbeError, phase: Phase) -> Reason:
-    """What a fault is called in the phase that must answer for it: only what that phase can have."""
-    usual = REASON_OF_ERROR[fault.kind]
+def _error_reason(error: ProbeError, phase: Phase) -> Reason:
+    """Return the reason of an error in its phase, always one that the phase can have."""
+    usual = REASON_OF_ERROR[error.kind]
     if usual in LEGAL_FAILURES[phase]:
         return usual
-    broken = fault.kind in _BROKEN and Reason.RESET in LEGAL_FAILURES[phase]
+    broken = error.kind in _BROKEN_CONNECTION_ERRORS and Reason.RESET in LEGAL_FAILURES[phase]
     return Reason.RESET if broken else FALLBACK_REASONS[phase]
 
 
-def _by_status(fault: ProbeError, case: ClassifyContext) -> Reason:
-    """What an HTTP answer to the upgrade means: by the profile's `statuses`, else by RFC 9110 section 15.
+def _status_reason(error: ProbeError, context: ClassifyContext) -> Reason:
+    """Return the reason of an HTTP response to the upgrade: by the profile's `statuses`, else by RFC 9110 section 15.
 
-    A 401 judges the credential only if one was sent; a 503 that says when to come again is a limit.
+    A 401 rejects the credential only if one was sent; a 503 with Retry-After is a rate limit.
     """
-    status = fault.status
-    named = next((rule.reason for rule in case.profile.statuses if rule.status == status), None)
+    status = error.status
+    named = next((rule.reason for rule in context.profile.statuses if rule.status == status), None)
     if named is not None:
         return named
     if status == HTTPStatus.TOO_MANY_REQUESTS or (
-        status == HTTPStatus.SERVICE_UNAVAILABLE and fault.retry_after is not None
+        status == HTTPStatus.SERVICE_UNAVAILABLE and error.retry_after is not None
     ):
         return Reason.RATE_LIMITED
-    if status == HTTPStatus.UNAUTHORIZED and case.credential:
+    if status == HTTPStatus.UNAUTHORIZED and context.credential_sent:
         return Reason.AUTH_REJECTED
     return Reason.REDIRECT if status in REDIRECTS else Reason.HTTP_STATUS
 
 
-def _ruling(facts: SessionObservation, profile: Profile) -> RuleMatch | None:
-    """What the profile's tables say of the error frame, else of the server's close frame.
+def _match_rule(observation: SessionObservation, profile: Profile) -> RuleMatch | None:
+    """Return the profile's rule for the error frame, else for the server's close frame.
 
-    An error that no rule knows, behind it a close whose text alone says that auth failed: why it failed is not known,
-    and least of all that the token is to blame.
+    If no rule matches the error frame, and a rule matches only the close text and says that the token was rejected,
+    the reason is `AUTH_UNAVAILABLE`: the login failed, but nothing shows that the token is to blame.
     """
-    by_frame = sort_error(profile, facts.refusal) if facts.refusal is not None else None
-    close = _server_close(facts)
+    by_frame = sort_error(profile, observation.refusal) if observation.refusal is not None else None
+    close = _server_close(observation)
     if by_frame or close is None:
         return by_frame
     by_close = sort_close(profile, close.code, close.text)
-    if facts.refusal is None or by_close is None or by_close.rule.reason is not Reason.AUTH_REJECTED:
+    if observation.refusal is None or by_close is None or by_close.rule.reason is not Reason.AUTH_REJECTED:
         return by_close
     vague = isinstance(by_close.rule, CloseRule) and by_close.rule.code is None
     unavailable = by_close.rule.model_copy(update={"reason": Reason.AUTH_UNAVAILABLE})
     return replace(by_close, rule=unavailable) if vague else by_close
 
 
-def _server_close(facts: SessionObservation) -> Close | None:
-    """The server's close, unless it only answers ours: that one caused nothing."""
-    close = facts.close
+def _server_close(observation: SessionObservation) -> Close | None:
+    """Return the server's close, unless it only answers the exporter's: that one is no cause."""
+    close = observation.close
     return close if close and close.initiator is Initiator.REMOTE and close.phase is not Phase.CLOSE else None
 
 
-def _refused(ruling: RuleMatch) -> _FailureCause:
-    """Refusals met during admission, by the profile's tables; a rule's word counts if admission has it.
+def _cause_by_rule(rule_match: RuleMatch) -> _FailureCause:
+    """Return the cause of a refusal in admission, by a rule of the profile whose reason counts if admission has it.
 
     See docs/design.md#classification.
     """
-    rule: ErrorRule | CloseRule = ruling.rule
+    rule: ErrorRule | CloseRule = rule_match.rule
     reason = rule.reason if rule.reason in LEGAL_FAILURES[Phase.ADMISSION] else Reason.FACTORY
     by_factory = reason is Reason.FACTORY
     unproved = Verdict.NONE if by_factory else Verdict.FAIL
@@ -363,69 +367,72 @@ def _refused(ruling: RuleMatch) -> _FailureCause:
         reason,
         auth=Verdict.PASS if rule.proves_auth else unproved,
         factory=rule.factory or FactoryReason.OTHER if by_factory else None,
-        limit=ruling.limit,
-        retry_after=ruling.retry_after,
+        limit=rule_match.limit,
+        retry_after=rule_match.retry_after,
         no_token=rule.no_token,
     )
 
 
-def _unsorted(facts: SessionObservation, fault: ProbeError, profile: Profile) -> _FailureCause:
-    """No row matches: a restart, else the factory's doing if there is one; a notice that no welcome followed; a fault.
+def _cause_without_rule(observation: SessionObservation, error: ProbeError, profile: Profile) -> _FailureCause:
+    """Return the cause of a failed admission that no rule matches.
 
-    A restart proves nothing about the login.
+    In this order: a restart, which proves nothing about the login; the factory, if the profile has one; a notice that
+    no welcome followed; the error itself.
     """
-    close = _server_close(facts)
-    if fault.kind is ErrorKind.CLOSED and close is not None and close.code in RESTART_OR_OVERLOAD_CODES:
+    close = _server_close(observation)
+    if error.kind is ErrorKind.CLOSED and close is not None and close.code in RESTART_OR_OVERLOAD_CODES:
         return _FailureCause(Phase.ADMISSION, Reason.CLOSED, Verdict.NONE)
-    if fault.kind in (ErrorKind.CLOSED, ErrorKind.REFUSAL) and has_factory(profile):
-        factory = FactoryReason.INTERNAL_ERROR if _is_internal_error(facts) else FactoryReason.OTHER
+    if error.kind in (ErrorKind.CLOSED, ErrorKind.REFUSAL) and has_factory(profile):
+        factory = FactoryReason.INTERNAL_ERROR if _is_internal_error(observation) else FactoryReason.OTHER
         return _FailureCause(Phase.ADMISSION, Reason.FACTORY, Verdict.NONE, factory)
-    said = by_notice(facts, profile) if fault.kind is ErrorKind.DEADLINE else None
-    if said is not None:
-        return _FailureCause(Phase.ADMISSION, Reason.FACTORY, Verdict.NONE, said)
-    return _FailureCause(Phase.ADMISSION, _met(facts, fault, Phase.ADMISSION))
+    notice = notice_reason(observation, profile) if error.kind is ErrorKind.DEADLINE else None
+    if notice is not None:
+        return _FailureCause(Phase.ADMISSION, Reason.FACTORY, Verdict.NONE, notice)
+    return _FailureCause(Phase.ADMISSION, _open_phase_reason(observation, error, Phase.ADMISSION))
 
 
-def _met(facts: SessionObservation, fault: ProbeError, phase: Phase) -> Reason:
-    """What a fault of the open WebSocket is called that no row names."""
-    by_error = fault.kind is ErrorKind.CLOSED and _is_internal_error(facts)
-    return Reason.SERVER_ERROR if by_error else _reason(fault, phase)
+def _open_phase_reason(observation: SessionObservation, error: ProbeError, phase: Phase) -> Reason:
+    """Return the reason of an error on the open WebSocket that no rule names."""
+    by_error = error.kind is ErrorKind.CLOSED and _is_internal_error(observation)
+    return Reason.SERVER_ERROR if by_error else _error_reason(error, phase)
 
 
-def _is_internal_error(facts: SessionObservation) -> bool:
-    close = _server_close(facts)
+def _is_internal_error(observation: SessionObservation) -> bool:
+    close = _server_close(observation)
     return close is not None and close.code == CloseCode.INTERNAL_ERROR
 
 
-def _later(
-    facts: SessionObservation, fault: ProbeError, phase: Phase, ruling: RuleMatch | None, profile: Profile
+def _cause_after_admission(
+    observation: SessionObservation, error: ProbeError, phase: Phase, rule_match: RuleMatch | None, profile: Profile
 ) -> _FailureCause:
-    """After the welcome: a close or an error frame; a rule's word counts where the phase can have it.
+    """Return the cause of an error after the welcome; a rule's reason counts if the phase can have it.
 
-    What a rule says of the login counts in the reply only where nothing before it has answered for the login.
+    In the reply, a rule's reason about the login counts only if no earlier phase proves the login.
     """
-    reason = _met(facts, fault, phase)
-    if ruling is None:
+    reason = _open_phase_reason(observation, error, phase)
+    if rule_match is None:
         return _FailureCause(phase, reason)
-    named = ruling.rule.reason
-    answered = phase is Phase.REPLY and named in _LOGIN and own_phases(Probe.AUTH, profile)
+    named = rule_match.rule.reason
+    answered = phase is Phase.REPLY and named in _LOGIN_REASONS and own_phases(Probe.AUTH, profile)
     if named in LEGAL_FAILURES[phase] and not answered:
         reason = named or reason
-    rule = ruling.rule
-    return _FailureCause(phase, reason, Verdict.FAIL, rule.factory, ruling.limit, ruling.retry_after, rule.no_token)
+    rule = rule_match.rule
+    return _FailureCause(
+        phase, reason, Verdict.FAIL, rule.factory, rule_match.limit, rule_match.retry_after, rule.no_token
+    )
 
 
-def told(facts: SessionObservation, depth: Probe, profile: Profile) -> Close | None:
-    """The close as a `Result` carries it: without the peer's text, and without the refusal we asked for.
+def reported_close(observation: SessionObservation, depth: Probe, profile: Profile) -> Close | None:
+    """Return the close for a `Result`, without the peer's text.
 
-    A connect-deep session without a token is refused for want of one (docs/design.md#connecting-without-a-token): its
-    close is ours, whoever was faster.
+    A server refuses a connect-deep session that has no token (docs/design.md#connecting-without-a-token). That close is
+    expected and is reported as the exporter's own.
     """
-    close = facts.close
+    close = observation.close
     if close is None:
         return None
     if depth is Probe.CONNECT and profile.connect_without_token and close.initiator is Initiator.REMOTE:
-        ruling = sort_close(profile, close.code, close.text)
-        if ruling is not None and ruling.rule.reason is Reason.AUTH_REJECTED:
+        rule_match = sort_close(profile, close.code, close.text)
+        if rule_match is not None and rule_match.rule.reason is Reason.AUTH_REJECTED:
             return Close(CloseCode.NORMAL_CLOSURE, Initiator.LOCAL, Phase.CLOSE)
     return replace(close, text="") if close.text else close

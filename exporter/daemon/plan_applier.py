@@ -37,12 +37,12 @@ class PlanApplier:
         async for name in cooperatively(diff.removed):
             self._remove(name)
         async for job in cooperatively(diff.recomputed):
-            self.scheduler.adjust(job)
+            self.scheduler.recompute(job)
             self.wanted[job.name] = job
         async for job in cooperatively(diff.changed):
             self.scheduler.change(job)
             self.wanted[job.name] = job
-        self.scheduler.most = self.session_limit(diff.max_sessions)
+        self.scheduler.max_sessions = self.session_limit(diff.max_sessions)
         async for job in cooperatively(diff.added):
             self._add(job)
         self._sort(diff)

@@ -48,7 +48,7 @@ class ResultDispatcher:
         self._register(job)
         self._metrics.set_open_connections(job.name, self._open[job.name])
 
-    def changed(self, job: Job) -> None:
+    def job_changed(self, job: Job) -> None:
         """Update the series of a changed target: add new ones, drop those it no longer has, keep the others."""
         before = self._jobs[job.name]
         self._jobs[job.name] = job
@@ -73,7 +73,7 @@ class ResultDispatcher:
         self._metrics.set_auth_bypassed(job.name, bypassed=job.target.allow_auth_bypass)
         self._history.set_probes(job.name, job.probes)
 
-    def observe(self, result: Result) -> None:
+    def record_result(self, result: Result) -> None:
         """Record a finished session."""
         self._metrics.record_result(result)
         self._history.add(result)
@@ -86,13 +86,13 @@ class ResultDispatcher:
         own = () if result.identity is None else (result.identity,)
         self.update_identities(job, job.identities if result.failed else own)
 
-    def cycle(self, result: Result) -> None:
+    def record_cycle(self, result: Result) -> None:
         """Record the verdicts of a scheduled cycle."""
         self._metrics.record_cycle(result)
         self._history.add_cycle(result)
         self._changes.record(result.target)
 
-    def skip(self, skip: Skip) -> None:
+    def record_skip(self, skip: Skip) -> None:
         """Record a cycle that opened no session."""
         self._metrics.record_skip(skip)
         self._history.add_skip(skip, self._clock.wall())
@@ -100,11 +100,11 @@ class ResultDispatcher:
         self._changes.record(skip.target)
         self._listeners.on_skip(skip)
 
-    def due(self, target: str, probe: Probe, at: float) -> None:
+    def set_next_due(self, target: str, probe: Probe, at: float) -> None:
         """Record when (unix seconds) a probe runs next."""
         self._metrics.set_due(target, probe, at)
 
-    def stepped(self, seconds: float) -> None:
+    def clock_stepped(self, seconds: float) -> None:
         """Shift the ledger after a step of the wall clock."""
         _logger.warning("the wall clock stepped by %.1f s: the schedule of every target is recomputed", seconds)
         self._state.shift_times(seconds)
@@ -122,7 +122,7 @@ class ResultDispatcher:
     def update_identities(self, job: Job, aliases: Iterable[str]) -> None:
         """Update the metrics of these identities from the ledger, and that of the target's token."""
         if job.key is not None:
-            request = job.request("", job.probes[-1], None, Trigger.SCHEDULE)
+            request = job.session_cost("", job.probes[-1], None, Trigger.SCHEDULE)
             rest = self._state.ledger.token_cooldown(request, self._clock.wall())
             self._metrics.set_token_resting(
                 job.name, resting=rest is not None, rejected=rest is not None and rest.rejected

@@ -103,23 +103,25 @@ class Daemon:
         self._dispatcher = ResultDispatcher(self._services, ResultListeners(options.on_result, options.on_skip, keep))
         self._key_ring = KeyRing(max_age_seconds=MAX_UNCHECKED_SECONDS, now=clock.monotonic)
         services, keys, late = self._services, self._key_ring, self._loop_watch.max_lag_seconds
-        self._prober = Prober(services.state, keys, services.resolver, clock, self._dispatcher.opened, late=late)
-        uncounted = Prober(services.state, keys, services.resolver, clock, lambda *_: None, late=late)
+        self._prober = Prober(
+            services.state, keys, services.resolver, clock, self._dispatcher.opened, max_loop_stall=late
+        )
+        uncounted = Prober(services.state, keys, services.resolver, clock, lambda *_: None, max_loop_stall=late)
         self._on_demand = OnDemandProbes(services, uncounted, self._has_capacity)
         self._scheduler = Scheduler(
             plan.jobs,
             self._prober.run,
             self._dispatcher,
             clock,
-            most=_session_limit(plan.max_sessions),
-            others=lambda: self._on_demand.in_flight,
+            max_sessions=_session_limit(plan.max_sessions),
+            other_sessions=lambda: self._on_demand.in_flight,
         )
         self._startup_gate = StartupGate(options.startup_delay, self._scheduler.begin, self._on_task_end)
         applier = self._plan_applier(plan)
         self._reloader = Reloader(services, applier, options.load, self._forget_files, self._report_reload)
         self._http_api = HttpApi(
             services,
-            HealthCallbacks(lambda: self._stopping, self._unhealthy_reason, self._scheduler.look),
+            HealthCallbacks(lambda: self._stopping, self._unhealthy_reason, self._scheduler.check_clock_step),
             self._startup_gate,
             on_demand=self._on_demand,
             timeout_offset=options.timeout_offset,
@@ -242,7 +244,7 @@ class Daemon:
 
     def _record_lag(self, seconds: float) -> None:
         self._services.metrics.set_loop_lag(seconds)
-        self._scheduler.look()
+        self._scheduler.check_clock_step()
 
     @property
     def _in_flight(self) -> int:
@@ -250,7 +252,7 @@ class Daemon:
 
     def _has_capacity(self) -> bool:
         """Whether an on-demand session may be opened."""
-        limit = self._scheduler.most
+        limit = self._scheduler.max_sessions
         return self._in_flight < limit and self._on_demand.in_flight < max(1, limit // ON_DEMAND_ONE_IN)
 
     @property

@@ -107,5 +107,5 @@ def identity_statuses(services: Services, job: Job, aliases: Iterable[str]) -> I
     """The status of each of a target's identities now."""
     now = services.clock.wall()
     for alias in aliases:
-        request = job.request("", Probe.SEND, alias, Trigger.SCHEDULE)
+        request = job.session_cost("", Probe.SEND, alias, Trigger.SCHEDULE)
         yield identity_status(services.state.ledger, alias, request, now)

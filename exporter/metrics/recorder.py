@@ -58,7 +58,7 @@ class _RegisteredTarget:
         self.kinds = passed_over_kinds(target.profile)
         self.validates = has_factory(target.profile)
         self.store.set_series(legal_series(target), target.identities, labels_text(target.labels))
-        if not self.outages.follow(outage_policy(target)):
+        if not self.outages.update_policy(outage_policy(target)):
             self.clear_outages()
 
     def clear_outages(self) -> None:
@@ -111,7 +111,7 @@ class Metrics:
             return
         outages: dict[OutageCause, bool] = {}
         for result in results:
-            outages |= target.outages.observe(result)
+            outages |= target.outages.record_result(result)
         for cause, is_outage in outages.items():
             target.store.set(is_outage, f.OUTAGE, cause)
 
@@ -154,7 +154,7 @@ class Metrics:
             return
         for probe in target.probes:
             _record_verdict(target.store, result, probe)
-        for cause, is_outage in target.outages.observe(result).items():
+        for cause, is_outage in target.outages.record_result(result).items():
             target.store.set(is_outage, f.OUTAGE, cause)
         _record_identity(target, result)
         _record_end(target, result)
@@ -211,7 +211,7 @@ class Metrics:
         if target is None or not target.target.has_token:
             return
         target.store.set(resting, f.TOKEN_RESTING)
-        for cause in target.outages.last_token() if resting and rejected else ():
+        for cause in target.outages.record_token_cooldown() if resting and rejected else ():
             target.store.set(1, f.OUTAGE, cause)
 
     def set_auth_bypassed(self, name: str, *, bypassed: bool) -> None:

@@ -37,7 +37,7 @@ class TargetSeries:
     `interval`, `timeout`: seconds.
     `every`: the probe runs in every n-th cycle.
     `tokenless`: a session that only connects sends no token.
-    `withheld`: as `tokenless`, while deeper sessions send the token in the upgrade request.
+    `token_withheld`: as `tokenless`, while deeper sessions send the token in the upgrade request.
     `labels`: the labels that the config gives the target.
     `slow_over`: seconds above which a passed probe counts as slow.
     `has_token`: the deepest sessions send a token.
@@ -52,7 +52,7 @@ class TargetSeries:
     timeout: float
     every: Mapping[Probe, int]
     tokenless: bool
-    withheld: bool
+    token_withheld: bool
     labels: Mapping[str, str] = field(default_factory=dict)
     slow_over: Mapping[Probe, float] = field(default_factory=dict)
     has_token: bool = False
@@ -70,7 +70,7 @@ def target_series(target: Target, profile: Profile) -> TargetSeries:
         timeout=target.timeout,
         every={Probe.CONNECT: 1, Probe.AUTH: target.probes.auth.every, Probe.SEND: target.probes.send.every},
         tokenless=connects_without_token(target.auth, profile),
-        withheld=withholds_token(target.auth, profile),
+        token_withheld=withholds_token(target.auth, profile),
         labels=target.labels,
         slow_over={probe: getattr(target.slow_over, probe) for probe in Probe},
         has_token=target.auth is not None,
@@ -92,7 +92,9 @@ def probe_intervals(target: TargetSeries) -> dict[Probe, float]:
 def outage_policy(target: TargetSeries) -> OutagePolicy:
     """When failures of the target's sessions count as an outage."""
     causes = possible_causes(target.profile, tls=target.tls, factory=has_factory(target.profile))
-    return OutagePolicy(causes, probe_intervals(target), len(target.identities), target.withheld, target.confirm_after)
+    return OutagePolicy(
+        causes, probe_intervals(target), len(target.identities), target.token_withheld, target.confirm_after
+    )
 
 
 def exporter_series() -> dict[Key, Start]:

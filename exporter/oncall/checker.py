@@ -216,7 +216,7 @@ class Checker:
         return free, total
 
     def _request(self, depth: Probe, alias: str | None) -> SessionCost:
-        return self._job.request("", depth, alias, Trigger.CHECK)
+        return self._job.session_cost("", depth, alias, Trigger.CHECK)
 
     def _aliases(self, depth: Probe) -> list[str | None]:
         """The identities that may speak; None: the session sends no token."""

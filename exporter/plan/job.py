@@ -176,7 +176,7 @@ class Job:
             cycles[probe] = soonest
         return {probe: self.due(cycles[probe]) for probe in self.probes}
 
-    def request(
+    def session_cost(
         self, run: str, depth: Probe, identity: str | None, trigger: Trigger, *, due: float | None = None
     ) -> SessionCost:
         """What a session of this depth as this identity would cost; `due`: when its cycle was due, unix seconds."""

@@ -141,12 +141,12 @@ async def cycles(running, in_flight, latest):
     One is played at once: until a key is known to be good, the ledger lets out a token of it now and then only.
     """
     scheduler = running._scheduler
-    lanes = [(lane, count(lane.job.cycle_at(time.time()))) for lane in scheduler._lanes.values()]
+    lanes = [(lane, count(lane.job.cycle_at(time.time()))) for lane in scheduler._targets.values()]
     shares = [cycle(lanes[number::in_flight]) for number in range(in_flight)]
 
     async def session(number):
         lane, numbers = next(shares[number])
-        await scheduler._scheduled(lane, next(numbers))
+        await scheduler._run_scheduled(lane, next(numbers))
         return complete(latest.pop(lane.job.name))
 
     await session(0)
@@ -346,7 +346,7 @@ def asking(job, number):
     """A turn, and what it asks the ledger for."""
     due = job.cycle_at(time.time()) + number
     turn = ProbeRequest(job, due, Trigger.SCHEDULE, Probe.SEND, job.identity(due))
-    return turn, turn.request(secrets.token_hex(8))
+    return turn, turn.session_cost(secrets.token_hex(8))
 
 
 def cost_of(act, items):
@@ -421,8 +421,8 @@ def sinks(running, results):
     """What the daemon tells of a session: everything, and the three greatest of it."""
 
     def everything(result):
-        running._dispatcher.observe(result)
-        running._dispatcher.cycle(result)
+        running._dispatcher.record_result(result)
+        running._dispatcher.record_cycle(result)
 
     def keep_it(result):
         running._services.history.add(result)

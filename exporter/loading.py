@@ -1,7 +1,7 @@
-"""A config file becomes a plan, or every mistake in it at once: at the start, for a check, and at each reload.
+"""Loads a config file into a plan, or reports every mistake in it at once: at the start, for a check, at each reload.
 
-Rule 1: the whole file is read and checked, with the keys and certificates that it names, before anybody sees a part of
-it. Rule 2: callable in any thread; nothing is kept from one time to the next.
+Rule 1: the whole file, with the keys and certificates that it names, is checked before any part of it is used.
+Rule 2: callable in any thread; nothing is kept between calls.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,17 +17,17 @@ from exporter.profiles import BUILT_IN
 from exporter.threads import run_with_timeout
 
 MAX_CONFIG_BYTES: Final = 4 * MAX_CHARACTERS
-"""Of a config file: no character takes more in UTF-8."""
+"""Of a config file: no character takes more than 4 bytes in UTF-8."""
 
 CONFIG_READ_TIMEOUT_SECONDS: Final = 10.0
-"""Seconds for the config's bytes to come from the disk."""
+"""Seconds in which the disk must return the config."""
 
 SETTINGS_KEPT_ON_RELOAD: Final = ("state_file", "history_file")
-"""Settings that name what we write to."""
+"""Settings of files that the exporter writes to."""
 
 
 class ConfigLoadError(Exception):
-    """A config that cannot be used: a sentence for each mistake."""
+    """A config that cannot be used; `sentences`: one for each mistake."""
 
     def __init__(self, sentences: Sequence[str]) -> None:
         super().__init__(*sentences)
@@ -38,7 +38,8 @@ class ConfigLoadError(Exception):
 class LoadedConfig:
     """A config and its plan.
 
-    `warnings`: what should be said of them all the same, a sentence each; `notes`: what `--config.check` says besides.
+    warnings: one sentence each
+    notes: sentences that only `--config.check` prints
     """
 
     config: Config
@@ -47,9 +48,9 @@ class LoadedConfig:
     notes: tuple[str, ...] = ()
 
     def keeping_state_of(self, first: Config, flags: Mapping[str, object]) -> "LoadedConfig":
-        """The same, with a warning for what should now be kept elsewhere: such files are opened at the start only.
+        """Return the same, with a warning for each state file that the config moves: they are opened only at the start.
 
-        What stands in `flags` is named there, whatever the config says.
+        `flags`: a file named by a flag stays, whatever the config says.
         """
         moved = [
             name
@@ -66,40 +67,40 @@ class LoadedConfig:
 
 
 def load(path: Path, shard: Shard | None = None) -> LoadedConfig:
-    """The config in a file, and the share of its plan that is this shard's; raises Unloadable."""
+    """Load the config in a file, and the part of its plan that is this shard's; raises `ConfigLoadError`."""
     try:
         raw = load_yaml(
             run_with_timeout(WatchedFile(path, MAX_CONFIG_BYTES).read, CONFIG_READ_TIMEOUT_SECONDS, name="config")
         )
-    except FileError as problem:
-        raise ConfigLoadError([f"--config.file: {problem.sentence}"]) from None
+    except FileError as error:
+        raise ConfigLoadError([f"--config.file: {error.sentence}"]) from None
     except TimeoutError:
         raise ConfigLoadError(
             [f"--config.file: {path} was not read within {CONFIG_READ_TIMEOUT_SECONDS:g} s: is its disk stuck?"]
         ) from None
-    except YamlError as problem:
-        raise ConfigLoadError([f"{path}: {problem}"]) from None
+    except YamlError as error:
+        raise ConfigLoadError([f"{path}: {error}"]) from None
     loaded = checked(raw, path)
     if shard is None:
         return loaded
     share = shard_of(loaded.plan, shard)
-    nothing = () if share.jobs else (f"no target of the config falls to shard {shard}: nothing is probed here",)
-    return replace(loaded, plan=share, warnings=(*loaded.warnings, *nothing))
+    empty_shard = () if share.jobs else (f"no target of the config falls to shard {shard}: nothing is probed here",)
+    return replace(loaded, plan=share, warnings=(*loaded.warnings, *empty_shard))
 
 
 def checked(raw: object, path: Path) -> LoadedConfig:
-    """As `load`, of the values of a file (`load_yaml`).
+    """As `load`, for the values of a file (`load_yaml`).
 
-    Every problem that can be seen at once: fields, then files and schedule of the targets whose fields are good.
+    Finds every problem at once: of fields, then of the files and the schedule of targets whose fields are valid.
     """
-    seen = examine(raw, BUILT_IN)
-    files = seen.good.placed(key_problems(seen.good.config.resolved(path.parent)))
-    sound = seen.sound.config.resolved(path.parent)
-    planned = plan(sound, BUILT_IN)
-    schedule = () if isinstance(planned, Plan) else seen.sound.placed(planned)
-    problems: list[Problem] = [*seen.problems, *files, *schedule]
+    examination = examine(raw, BUILT_IN)
+    readable, valid = examination.good, examination.sound
+    file_problems = readable.placed(key_problems(readable.config.resolved(path.parent)))
+    config = valid.config.resolved(path.parent)
+    planned = plan(config, BUILT_IN)
+    schedule_problems = () if isinstance(planned, Plan) else valid.placed(planned)
+    problems: list[Problem] = [*examination.problems, *file_problems, *schedule_problems]
     if problems or not isinstance(planned, Plan):
         raise ConfigLoadError([f"{path}: {problem}" for problem in located(problems, raw)])
-    found = (*mode_warnings(sound), *key_warnings(sound, Clock().wall()), *plan_warnings(planned.jobs))
-    warnings = tuple(map(str, found))
-    return LoadedConfig(sound, planned, warnings, tuple(map(str, plan_notes(planned.jobs))))
+    warnings = (*mode_warnings(config), *key_warnings(config, Clock().wall()), *plan_warnings(planned.jobs))
+    return LoadedConfig(config, planned, tuple(map(str, warnings)), tuple(map(str, plan_notes(planned.jobs))))

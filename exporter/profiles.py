@@ -1,6 +1,6 @@
-"""The built-in profiles as data, and the pure functions that read any profile.
+"""The built-in profiles as data, and the pure functions that interpret a profile.
 
-Rule 1: what one backend does differently stands in its entry and nowhere else, its close reasons and codes too.
+Rule 1: everything special about one backend is in its entry and nowhere else, its close reasons and codes too.
 Rule 2: a function here takes a profile and a JSON value and knows no socket, no time and no verdict.
 """
 
@@ -31,11 +31,11 @@ from exporter.result import FactoryReason, Phase, Probe, Reason, evidence_text
 VARIABLE: Final = re.compile(r"\$\{(\w+)\}")
 
 INDEX: Final = re.compile(r"[0-9]{1,4}")
-"""A part of a path that leads into a list."""
+"""A part of a path that is an index of a list."""
 
 OTHER_KINDS: Final = ("welcome", "foreign_reply", "binary", "not_json", "other")
-"""Kinds of passed-over messages that every profile has: a second welcome, a reply to somebody else, no text, no JSON
-object, and what no rule knows."""
+"""Kinds of passed-over messages of every profile: a second welcome, a reply to another session, not text, not a JSON
+object, and messages that no rule matches."""
 
 
 def _error(code: str, **outcome: Any) -> ErrorRule:
@@ -51,7 +51,7 @@ def _notice(event: str) -> Pattern:
 
 
 def _fallback(event: str) -> NoiseRule:
-    """The services are missing, and agents will not run, whatever the welcome says."""
+    """The services are missing and agents will not run, even if the welcome looks healthy."""
     match = {"type": "system_message", "data": {"event": event, "fallback_active": True}}
     return NoiseRule(kind="degraded", match=match, factory=FactoryReason.DEGRADED, fails_welcome=True)
 
@@ -161,12 +161,12 @@ BUILT_IN: Final[Mapping[str, Profile]] = {"factory": FACTORY, "echo": ECHO}
 
 
 def has_factory(profile: Profile) -> bool:
-    """True if the profile knows of something that the server must create for each connection, and of how it can fail.
+    """Whether the profile describes something that the server creates for each connection, and how that can fail.
 
-    A welcome that is only waited for says nothing of that kind.
+    A welcome that is only awaited does not describe it.
     """
     welcome = profile.welcome
-    looked_at = welcome is not None and any(
+    examines_welcome = welcome is not None and any(
         (
             welcome.required,
             welcome.checks,
@@ -177,53 +177,53 @@ def has_factory(profile: Profile) -> bool:
         )
     )
     rules: tuple[ErrorRule | CloseRule | NoiseRule, ...] = (*profile.errors, *profile.closes, *profile.noise)
-    return looked_at or any(rule.factory is not None for rule in rules)
+    return examines_welcome or any(rule.factory is not None for rule in rules)
 
 
 def probes_of(profile: Profile) -> tuple[Probe, ...]:
-    """The questions this kind of backend can be asked, in order of depth."""
-    asked = {
+    """Return the probes that this kind of backend can answer, in order of depth."""
+    probes = {
         Probe.CONNECT: True,
         Probe.AUTH: profile.welcome is not None or profile.auth is not None or profile.auth_by is not None,
         Probe.SEND: profile.send is not None,
     }
-    return tuple(probe for probe, there in asked.items() if there)
+    return tuple(probe for probe, is_answerable in probes.items() if is_answerable)
 
 
 TIMED: Final = tuple(phase for phase in Phase if phase is not Phase.PREPARE)
 
 
 def phases_of(profile: Profile, *, tls: bool) -> tuple[Phase, ...]:
-    """The timed phases that a full-depth session of this profile goes through."""
-    asked = profile.welcome is not None, profile.auth is not None, profile.send is not None
-    return tuple(compress(TIMED, (True, True, tls, True, *asked, True)))
+    """Return the timed phases of a full-depth session of this profile."""
+    has_phases = profile.welcome is not None, profile.auth is not None, profile.send is not None
+    return tuple(compress(TIMED, (True, True, tls, True, *has_phases, True)))
 
 
 def kinds_of(profile: Profile) -> tuple[str, ...]:
-    """The closed list of kinds under which passed-over messages are counted."""
+    """Return the closed list of kinds under which passed-over messages are counted."""
     return tuple(dict.fromkeys([*(rule.kind for rule in profile.noise), *OTHER_KINDS]))
 
 
 def own_codes(profile: Profile) -> frozenset[int]:
-    """Close codes of 4000–4999 that this profile names, and that so are label values of their own."""
+    """Return the close codes of 4000–4999 that this profile names, each of which is a label value."""
     return frozenset(rule.code for rule in profile.closes if rule.code is not None and rule.code >= 4000)  # noqa: PLR2004
 
 
 ANY_VALUE: Final = "${any}"
-"""As a whole value of a pattern: any value that is there."""
+"""As a whole value of a pattern: any value that is present."""
 NUMBER_VARIABLE: Final = "${number}"
-"""As a whole value: a whole number of the session's own."""
+"""As a whole value: an integer of this session."""
 LARGEST_NUMBER: Final = 2**31 - 1
-"""What every protocol with whole numbers as ids takes."""
+"""Accepted by every protocol that has integers as ids."""
 
 
 def number_of(nonce: str) -> int:
-    """The whole number from 1 to 2^31 - 1 that stands for a session's nonce where a protocol wants a number."""
+    """Return the integer from 1 to 2^31 - 1 that replaces a session's nonce where a protocol requires a number."""
     return zlib.crc32(nonce.encode()) % LARGEST_NUMBER + 1
 
 
 def fill(template: Any, values: Mapping[str, str]) -> Any:
-    """The template with each `${name}` in its strings replaced; raises KeyError for a name that has no value.
+    """Return the template with each `${name}` in its strings replaced; raises KeyError for a name without a value.
 
     `${any}` stays for `matches`; `${number}` becomes the number of `values["nonce"]`.
     """
@@ -243,7 +243,7 @@ def fill(template: Any, values: Mapping[str, str]) -> Any:
 
 
 def variables(template: Any) -> Iterator[str]:
-    """Names of the `${…}` in the strings of a template, with repetitions."""
+    """Yield the names of the `${…}` in the strings of a template, with repetitions."""
     if isinstance(template, str):
         yield from VARIABLE.findall(template)
     for part in template.values() if isinstance(template, Mapping) else template if isinstance(template, list) else ():
@@ -251,16 +251,16 @@ def variables(template: Any) -> Iterator[str]:
 
 
 def matches(pattern: Any, value: Any) -> bool:
-    """True if a JSON value contains the pattern.
+    """Whether a JSON value contains the pattern.
 
     Objects contain, lists agree item by item, all else is equal in value and JSON type: `true` is not 1, 1 is 1.0.
-    `${any}` as a whole value is any value that is there.
+    `${any}` as a whole value is any value that is present.
     """
     if not isinstance(pattern, dict):
-        return _contains(pattern, value, _equal)
+        return _contains(pattern, value, _equals_scalar)
     if not isinstance(value, dict):
         return False
-    # A session asks this forty times, and most patterns fail at the text of their first field.
+    # Called forty times in a session; most patterns fail at the text of their first field.
     for name, inner in pattern.items():
         if name not in value or (
             value[name] != inner and inner != ANY_VALUE if type(inner) is str else not matches(inner, value[name])
@@ -270,8 +270,8 @@ def matches(pattern: Any, value: Any) -> bool:
 
 
 def resembles(pattern: Any, value: Any) -> bool:
-    """As `matches`, where a string with a `${…}` stands for any string, `${number}` for any number: a foreign reply."""
-    return _contains(pattern, value, _alike)
+    """As `matches`, where a `${…}` stands for any string and `${number}` for any number: a reply to another session."""
+    return _contains(pattern, value, _resembles_scalar)
 
 
 def _contains(pattern: Any, value: Any, agree: Callable[[Any, Any], bool]) -> bool:
@@ -285,19 +285,19 @@ def _contains(pattern: Any, value: Any, agree: Callable[[Any, Any], bool]) -> bo
     return agree(pattern, value)
 
 
-def _equal(pattern: Any, value: Any) -> bool:
+def _equals_scalar(pattern: Any, value: Any) -> bool:
     return pattern == ANY_VALUE or (isinstance(pattern, bool) is isinstance(value, bool) and bool(pattern == value))
 
 
-def _alike(pattern: Any, value: Any) -> bool:
+def _resembles_scalar(pattern: Any, value: Any) -> bool:
     if pattern == NUMBER_VARIABLE:
         return isinstance(value, int) and not isinstance(value, bool)
     is_blank = isinstance(pattern, str) and VARIABLE.search(pattern) is not None
-    return isinstance(value, str) if is_blank and pattern != ANY_VALUE else _equal(pattern, value)
+    return isinstance(value, str) if is_blank and pattern != ANY_VALUE else _equals_scalar(pattern, value)
 
 
 def lookup(value: Any, path: str) -> Any:
-    """The field of a dotted path, or None; a number in it is an index into a list."""
+    """Return the field at a dotted path, or None; a number in the path is an index of a list."""
     for part in _parts(path):
         if isinstance(value, list) and INDEX.fullmatch(part) and int(part) < len(value):
             value = value[int(part)]
@@ -314,59 +314,60 @@ def _parts(path: str) -> tuple[str, ...]:
 
 
 MAX_MATCHED_CHARACTERS: Final = 2_000
-"""Characters of a foreign text that a rule looks at."""
+"""Characters of a server's text that a rule examines."""
 
 MAX_LIMIT_FIGURE: Final = 1_000_000
-"""A greater figure in a foreign text is not believed."""
+"""A greater number in a server's text is ignored."""
 
 
 @dataclass(frozen=True, slots=True)
 class RuleMatch:
-    """A rule that matched, and the figures its groups read: slots allowed, seconds to stay away."""
+    """A rule that matched, and the numbers in its groups: slots permitted, seconds to wait."""
 
     rule: ErrorRule | CloseRule
     limit: int | None = None
     retry_after: float | None = None
 
 
-def _figures(found: Iterable[Mapping[str, str | None]]) -> dict[str, Any]:
-    texts = {name: text for groups in found for name, text in groups.items() if text and text.isdecimal()}
+def _limit_numbers(matched: Iterable[Mapping[str, str | None]]) -> dict[str, Any]:
+    texts = {name: text for groups in matched for name, text in groups.items() if text and text.isdecimal()}
     named = {name: int(text) for name, text in texts.items() if int(text) <= MAX_LIMIT_FIGURE}
     return {"limit": named.get("limit") or None, "retry_after": named.get("retry_after")}
 
 
 def sort_error(profile: Profile, frame: Any) -> RuleMatch | None:
-    """The first error rule that an error frame meets."""
-    return _first_met(profile.errors, frame)
+    """Return the first error rule that matches an error frame."""
+    return _first_match(profile.errors, frame)
 
 
-def _first_met(rules: Sequence[ErrorRule], frame: Any) -> RuleMatch | None:
+def _first_match(rules: Sequence[ErrorRule], frame: Any) -> RuleMatch | None:
     for rule in rules:
         if not matches(rule.match, frame):
             continue
         texts = ((regex(pattern), lookup(frame, path)) for path, pattern in rule.text.items())
-        found = [
-            known.search(text[:MAX_MATCHED_CHARACTERS]) if isinstance(text, str) else None for known, text in texts
+        matched = [
+            expression.search(text[:MAX_MATCHED_CHARACTERS]) if isinstance(text, str) else None
+            for expression, text in texts
         ]
-        if None not in found:
-            return RuleMatch(rule, **_figures([groups for groups in found if groups]))
+        if None not in matched:
+            return RuleMatch(rule, **_limit_numbers([groups for groups in matched if groups]))
     return None
 
 
 def sort_close(profile: Profile, code: int, text: str) -> RuleMatch | None:
-    """The first close rule that a close frame of the server meets."""
+    """Return the first close rule that matches a close frame of the server."""
     for rule in profile.closes:
-        found = regex(rule.text).search(text[:MAX_MATCHED_CHARACTERS])
-        if rule.code in (None, code) and found is not None:
-            return RuleMatch(rule, **_figures([found]))
+        matched = regex(rule.text).search(text[:MAX_MATCHED_CHARACTERS])
+        if rule.code in (None, code) and matched is not None:
+            return RuleMatch(rule, **_limit_numbers([matched]))
     return None
 
 
-def _words(pattern: Any) -> Iterator[str]:
-    """The words and figures in a pattern of the config that are fit to be shown."""
+def _shown_words(pattern: Any) -> Iterator[str]:
+    """Yield the words and numbers in a pattern of the config that may be shown."""
     if isinstance(pattern, dict):
         for inner in pattern.values():
-            yield from _words(inner)
+            yield from _shown_words(inner)
         return
     word = evidence_text(str(pattern) if type(pattern) is int else pattern)
     if word is not None:
@@ -374,7 +375,12 @@ def _words(pattern: Any) -> Iterator[str]:
 
 
 class BoundExchange(NamedTuple):
-    """An exchange of one session: the message to send, what its answer contains, and what a good one contains too."""
+    """An exchange with the values of one session.
+
+    message: what to send
+    match: what its answer contains
+    expect: what a good answer also contains
+    """
 
     message: Pattern
     match: Pattern
@@ -382,59 +388,63 @@ class BoundExchange(NamedTuple):
 
     @classmethod
     def of(cls, exchange: Exchange, values: Mapping[str, str]) -> Self:
-        """An exchange of the profile with this session's values."""
+        """Return an exchange of the profile with this session's values."""
         return cls(fill(exchange.message, values), fill(exchange.match, values), fill(exchange.expect, values))
 
 
 class MessageMatcher:
-    """What a message is to us, by a profile; made once for all sessions of a target.
+    """Recognises messages by a profile; made once for all sessions of a target.
 
-    Each message is asked whether it is an error frame. A rule whose match holds all of the profile's `error` adds
-    nothing to that: only the others are looked at.
+    Every message is checked for an error frame. A rule whose match includes the profile's `error` adds nothing to that
+    check, so only the other rules are tried.
     """
 
     def __init__(self, profile: Profile) -> None:
         self.profile = profile
-        known = profile.error
-        self._beside = [rule for rule in profile.errors if known is None or not matches(known, rule.match)]
+        error_pattern = profile.error
+        self._rules_beside_error = [
+            rule for rule in profile.errors if error_pattern is None or not matches(error_pattern, rule.match)
+        ]
 
     def is_welcome(self, message: Any) -> bool:
-        """True for the frame that lets us in."""
+        """Whether the message is the welcome."""
         return self.profile.welcome is not None and matches(self.profile.welcome.match, message)
 
     def is_error(self, message: Any) -> bool:
-        """True for an error frame, sorted or not."""
-        known = self.profile.error
-        return (known is not None and matches(known, message)) or _first_met(self._beside, message) is not None
+        """Whether the message is an error frame, known to a rule or not."""
+        error_pattern = self.profile.error
+        return (error_pattern is not None and matches(error_pattern, message)) or _first_match(
+            self._rules_beside_error, message
+        ) is not None
 
     def refuses(self, message: Any, match: Pattern) -> bool:
-        """True for an error frame though it contains `match`, what is waited for, unless `match` names the error."""
+        """Whether the message is an error frame, even if it contains the awaited `match`, unless `match` names it."""
         if not self.is_error(message):
             return False
-        known = self.profile.error
-        if known is not None and matches(known, message) and not covers(known, match):
+        error_pattern = self.profile.error
+        if error_pattern is not None and matches(error_pattern, message) and not covers(error_pattern, match):
             return True
         unnamed = [rule for rule in self.profile.errors if rule.text or not covers(rule.match, match)]
-        return _first_met(unnamed, message) is not None
+        return _first_match(unnamed, message) is not None
 
     def sorts(self, message: Any) -> bool:
-        """True if an error rule knows the message."""
+        """Whether an error rule matches the message."""
         return sort_error(self.profile, message) is not None
 
     def error_word(self, message: Any) -> str | None:
-        """The word by which the profile knows an error frame (`FACTORY_INIT_FAILED`); None if it does not."""
-        ruling = sort_error(self.profile, message)
-        if ruling is None or not isinstance(ruling.rule, ErrorRule):
+        """Return the profile's word for an error frame (`FACTORY_INIT_FAILED`); None if no rule matches."""
+        rule_match = sort_error(self.profile, message)
+        if rule_match is None or not isinstance(rule_match.rule, ErrorRule):
             return None
-        common = set(_words(self.profile.error))
-        return next((word for word in _words(ruling.rule.match) if word not in common), None)
+        common = set(_shown_words(self.profile.error))
+        return next((word for word in _shown_words(rule_match.rule.match) if word not in common), None)
 
     def noise(self, message: Any) -> NoiseRule | None:
-        """The rule under which a message is passed over."""
+        """Return the rule under which a message is passed over."""
         return next((rule for rule in self.profile.noise if matches(rule.match, message)), None)
 
     def kind(self, message: Any) -> str:
-        """The kind under which a message that no noise rule knows is counted."""
+        """Return the kind under which a message is counted that no noise rule matches."""
         if self.is_welcome(message):
             return "welcome"
         foreign = self.profile.send is not None and resembles(self.profile.send.match, message)
@@ -442,7 +452,7 @@ class MessageMatcher:
 
 
 class SessionMessages:
-    """A profile bound to one session's nonce, subject and token: what to send, and who reads what comes."""
+    """A profile with one session's nonce, subject and token: what to send, and the matcher of what arrives."""
 
     def __init__(self, reader: MessageMatcher, values: Mapping[str, str]) -> None:
         self.reader = reader

@@ -1,8 +1,8 @@
-"""The the closed lists of `result`, and one finished session.
+"""The closed lists of the results, and one finished session.
 
-Rule 1: imports nothing of ours.
-Rule 2: a `Result` is finished, frozen, and holds no text from the network: only words of the closed lists
-below, figures, and identifiers that passed `evidence_text`.
+Rule 1: imports no module of the exporter.
+Rule 2: a `Result` is finished, frozen, and holds no text from the network: only members of the closed lists below,
+numbers, and identifiers that passed `evidence_text`.
 """
 
 import re
@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 
 
 class Phase(StrEnum):
-    """A part of a session. `prepare` is our own work and is never timed."""
+    """A part of a session. `prepare` is the exporter's own work and is never timed."""
 
     PREPARE = "prepare"
     RESOLVE = "resolve"
@@ -27,7 +27,7 @@ class Phase(StrEnum):
 
 
 class Probe(StrEnum):
-    """A question, in the order of depth: a session that answers one answers all before it."""
+    """A question, in order of depth: a session that answers one answers all before it."""
 
     CONNECT = "connect"
     AUTH = "auth"
@@ -43,7 +43,7 @@ RANKS: Final = {probe: rank for rank, probe in enumerate(Probe)}
 
 
 class Verdict(StrEnum):
-    """A probe's outcome. `NONE`: the session did not go there, or nothing was proved."""
+    """A probe's outcome. `NONE`: the session did not reach the probe, or proved nothing."""
 
     PASS = "pass"  # noqa: S105
     FAIL = "fail"
@@ -51,7 +51,7 @@ class Verdict(StrEnum):
 
 
 class Reason(StrEnum):
-    """Why a probe failed. A label value: this list is a promise."""
+    """Why a probe failed. A label value: names here never change."""
 
     DNS = "dns"
     REFUSED = "refused"
@@ -75,7 +75,7 @@ class Reason(StrEnum):
 
 
 class FactoryReason(StrEnum):
-    """What the server-side factory did wrong. A label value: this list is a promise."""
+    """What the server-side factory did wrong. A label value: names here never change."""
 
     SLOT_LIMIT = "slot_limit"
     INIT_FAILED = "init_failed"
@@ -93,7 +93,7 @@ class FactoryReason(StrEnum):
 
 
 class Handshake(StrEnum):
-    """What is wrong with the answer to an upgrade request, where it is no refusal by status."""
+    """What is wrong with a response to an upgrade request that is not a refusal by status."""
 
     NO_HTTP = "no_http"
     TOO_LARGE = "too_large"
@@ -102,20 +102,20 @@ class Handshake(StrEnum):
     WRONG_ACCEPT = "wrong_accept"
     EXTENSION = "extension"
     SUBPROTOCOL_NOT_CHOSEN = "subprotocol_not_chosen"
-    """Subprotocols were offered, and the server chose none of them: browsers refuse that."""
+    """Subprotocols were offered and the server chose none: browsers refuse that."""
     SUBPROTOCOL_NOT_OFFERED = "subprotocol_not_offered"
-    """It chose one that was not offered, or several."""
+    """The server chose a subprotocol that was not offered, or several."""
 
 
 class Impairment(StrEnum):
-    """Our own failures: nobody's outage."""
+    """A failure of the exporter itself, never an outage of a target."""
 
     TOKEN = "token"  # noqa: S105
     INTERNAL = "internal"
 
 
 class SkipCause(StrEnum):
-    """Why a cycle that was due has no verdict that anything was proved by."""
+    """Why a due cycle has no verdict."""
 
     OVERLAP = "overlap"
     BUDGET = "budget"
@@ -131,29 +131,29 @@ class Holdup(StrEnum):
     """What keeps a session, or its token, from being sent."""
 
     ENDPOINT = "endpoint"
-    """It limits the rate of our connects, and said so (429, 503 with Retry-After)."""
+    """The endpoint limits the rate of connects (429, 503 with Retry-After)."""
     RATE = "rate"
     """`max_connects_per_minute` of the host."""
     REJECTED = "rejected"
-    """Its key rests after rejected tokens, for `auth_retry`."""
+    """The key rests after rejected tokens, for `auth_retry`."""
     BREAKER_TOKEN = "breaker_token"  # noqa: S105
-    """One failed login more may open a circuit breaker of the backend: no token."""
+    """One more failed login may open a circuit breaker of the backend: no token is sent."""
     BREAKER_CONNECT = "breaker_connect"
-    """The same: not even a connect without one."""
+    """The same, and a connect without a token counts too."""
     VERDICT = "verdict"
-    """Another token is on its way, and its verdict is waited for."""
+    """Another token is in flight, and its verdict is awaited."""
     IDENTITY = "identity"
     """The identity rests after a slot limit."""
     BUSY = "busy"
     """The identity has a connection open."""
     SLOTS = "slots"
-    """No slot is left to it."""
+    """No slot is left for the identity."""
     MEMORY = "memory"
-    """What was held before the start is not known yet."""
+    """What was held before the start is unknown."""
 
 
 class Initiator(StrEnum):
-    """Who sent the first close frame of a session; `NONE`: none came, not even in answer to ours."""
+    """Who sent the first close frame of a session; `NONE`: no close frame arrived."""
 
     REMOTE = "remote"
     LOCAL = "local"
@@ -161,14 +161,14 @@ class Initiator(StrEnum):
 
 
 class Direction(StrEnum):
-    """Which way a frame went, as we see it."""
+    """The direction of a frame, as the exporter sees it."""
 
     IN = "in"
     OUT = "out"
 
 
 class Opcode(StrEnum):
-    """What kind of frame it was (RFC 6455 section 5.2)."""
+    """The kind of a frame (RFC 6455 section 5.2)."""
 
     CONTINUATION = "continuation"
     TEXT = "text"
@@ -187,7 +187,7 @@ class Trigger(StrEnum):
 
 
 class ErrorKind(StrEnum):
-    """What went wrong, in facts; `classify` makes a `Reason` of it."""
+    """What went wrong; `classify` derives a `Reason` from it."""
 
     DNS = "dns"
     REFUSED = "refused"
@@ -207,7 +207,7 @@ class ErrorKind(StrEnum):
 
 
 class TlsVerify(StrEnum):
-    """Why a server's certificate is refused. A closed list, and no label: nine series for each target would be dear."""
+    """Why a server's certificate is refused. Not a label: nine series for each target would be too many."""
 
     EXPIRED = "expired"
     NOT_YET_VALID = "not_yet_valid"
@@ -229,19 +229,20 @@ class CertificatePlace(StrEnum):
 
 
 class CertificateEnd(NamedTuple):
-    """The earliest end in a chain, unix seconds; `place`: whose it is, None if only the server's own was looked at."""
+    """The earliest expiry in a chain, unix seconds; `place`: whose it is, None if only the server's was seen."""
 
     at: float
     place: CertificatePlace | None
 
 
 class ProbeError(Exception):
-    """What went wrong, in facts: the one exception that leaves the packages below `probing`.
+    """What went wrong in a session: the one exception that leaves the packages below `probing`.
 
-    `detail` is ours (a class name, an errno name, a word of `Handshake`), never a text of the network. `status` is the
-    HTTP status of a refused upgrade, `retry_after` the seconds its Retry-After asks for. `phase` is set when the phase
-    that must answer for the fault is not the one that met it: a TLS 1.3 server refuses a client certificate only after
-    the handshake (RFC 8446 section 4.4.2.4), so the alert arrives during the upgrade.
+    detail: the exporter's own text (class name, errno name, member of `Handshake`), never one from the network
+    status: HTTP status of a refused upgrade
+    retry_after: seconds of its Retry-After
+    phase: the phase that failed, if another one met the error: a TLS 1.3 server refuses a client certificate only after
+        the handshake (RFC 8446 section 4.4.2.4), so the alert arrives during the upgrade
     """
 
     def __init__(
@@ -268,9 +269,9 @@ class ProbeError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Close:
-    """How a session's WebSocket ended: its first close frame (RFC 6455 section 7.1.5), or 1006 when there was none.
+    """How a session's WebSocket ended: its first close frame (RFC 6455 section 7.1.5), or 1006 without one.
 
-    `text` is the peer's reason: for `classify` alone; a `Result` carries its close without it.
+    `text`: the peer's reason, for `classify` only; the close in a `Result` has none.
     """
 
     code: int
@@ -280,12 +281,12 @@ class Close:
 
 
 class Frame(NamedTuple):
-    """One line of a transcript: a WebSocket frame, without what was in it.
+    """One line of a transcript: a WebSocket frame without its content.
 
-    `at`: seconds from the session's start until the frame arrived, or the kernel took it.
-    `size`: bytes of its payload.
-    `kind`: the kind of message that it completed: a word of a closed list or of the profile; None for other frames.
-    `code`: a close frame's code; an error frame's name in the profile.
+    at: seconds from the session's start until the frame arrived, or the kernel took it
+    size: bytes of the payload
+    kind: kind of the message that the frame completed, from a closed list or the profile; None for other frames
+    code: code of a close frame; the profile's name of an error frame
     """
 
     at: float
@@ -298,14 +299,16 @@ class Frame(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class SessionObservation:
-    """What one session met, for `classify`: the only value with texts of the network; it never leaves `probing`.
+    """What one session observed, for `classify`. It may hold texts from the network and never leaves `probing`.
 
-    `phases`: seconds of each completed phase. `ended`: the phase the session was in when it was over (`CLOSE` when
-    it got all it came for). `refusal`: the error frame, a JSON value. `notices`: kinds of the frames that were
-    passed over. `marks`: seconds from the start of `resolve` to the end of each phase. `refused_after`: seconds from
-    the same start to when a refusal arrived: an HTTP status, an error frame, a wrong reply, a close.
-    `error_word`, `unknown_keys`: see `Result`. `address`, `address_number`, `addresses`, `failed_addresses`: see
-    `Evidence`. `late`: seconds by which we came late at worst: to what had arrived, to the deadline.
+    phases: seconds of each completed phase
+    marks: seconds from the start of `resolve` to the end of each phase
+    ended: the phase in which the session ended (`CLOSE` if it reached its depth)
+    refusal: the error frame, a JSON value
+    notices: kinds of the frames that were passed over
+    refused_after, error_word, unknown_keys: see `Result`
+    address, address_number, addresses, failed_addresses: see `Evidence`
+    late: the longest delay of the exporter itself, in reading or at the deadline, seconds
     """
 
     phases: Mapping[Phase, float]
@@ -333,12 +336,13 @@ class SessionObservation:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What only a live server can have told us, and what it says of itself (times in unix seconds, sizes in bytes).
+    """What only a live server can have sent, and what it reports of itself (times in unix seconds, sizes in bytes).
 
-    `certificate_expiry`: the earliest end in the chain that was verified, or refused as expired; `certificate_place`:
-    which certificate of it ends then. `address`: the one that was tried. `address_number`: its place among the
-    `addresses` that the name has, in the order in which the system wants them tried; the first is 1.
-    `failed_addresses`: those of them that took no TCP connection when they were last tried before.
+    certificate_expiry: the earliest expiry in the chain that was verified, or refused as expired
+    certificate_place: the certificate with that expiry
+    address: the one that was tried
+    address_number: its place among the name's `addresses`, in the order of the system's preference; the first is 1
+    failed_addresses: those that refused a TCP connection when they were last tried
     """
 
     connection_id: str | None = None
@@ -360,19 +364,22 @@ Address = tuple[int, Any]
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """One finished session: what every sink is told.
+    """One finished session.
 
-    `phases`: seconds of each completed phase. `durations`: seconds from the start to the verdict, passed probes only.
-    `phase`, `reason`: where and why the deepest failing probe failed. `impairment`: set when our own failure left all
-    verdicts at `-`. `distorted`: we were too busy for its durations to be believed; `void`: for its deadline either, so
-    that nothing is proved. `slot_limit`: N as read from a refusal. `retry_after`: seconds a limit asks us to stay away.
-    `tls_verify`: why the server's certificate is refused, if it is.
-    `transcript`: the first and the last frames of the session; `frames_left_out`: how many there were in between.
-    `handshake`: what was wrong with an answer to the upgrade that is `bad_handshake`. `error_word`: the word by which
-    the profile knows the error frame. `no_token`: the server says that no token arrived. `refused_after`: seconds from
-    the start to when a refusal arrived (HTTP status, error frame, wrong reply, close). `credential_sent`,
-    `origin_sent`: the upgrade request held a credential, an Origin; None: unknown. `unknown_keys`: names of the
-    outermost fields of messages that the profile does not know, at most 8 that `key_name` lets through.
+    phases: seconds of each completed phase
+    durations: seconds from the start to the verdict, of passed probes only
+    phase, reason: where and why the deepest failing probe failed
+    impairment: a failure of the exporter itself, which left all verdicts at `-`
+    distorted: the exporter was too busy for reliable durations
+    void: the exporter was too busy for its deadline, so nothing is proved
+    slot_limit: number of slots in a refusal; retry_after: seconds of a rate limit
+    transcript: the first and the last frames; frames_left_out: the number of frames between them
+    handshake: what was wrong with a response to the upgrade that is `bad_handshake`
+    error_word: the profile's word for the error frame
+    no_token: the server reports that no token arrived
+    refused_after: seconds from the start to a refusal (HTTP status, error frame, wrong reply, close)
+    credential_sent, origin_sent: the upgrade request held a credential, an Origin; None: unknown
+    unknown_keys: outermost fields of messages that the profile does not know, at most 8 that `key_name` permits
     """
 
     target: str
@@ -409,19 +416,19 @@ class Result:
 
     @property
     def failed(self) -> bool:
-        """True if any probe of this session failed."""
+        """Whether any probe of this session failed."""
         return Verdict.FAIL in self.verdicts.values()
 
     @property
     def decided(self) -> bool:
-        """True if any probe of this session passed or failed."""
+        """Whether any probe of this session passed or failed."""
         return any(verdict is not Verdict.NONE for verdict in self.verdicts.values())
 
     @property
     def untried_addresses(self) -> int:
-        """How many addresses of the name may take connections although this one took none.
+        """The number of addresses of the name that may take connections although this one refused.
 
-        0 whenever the address took one: a client that is connected tries no other.
+        0 if the address took the connection: a connected client tries no other.
         """
         if self.phase is not Phase.TCP:
             return 0
@@ -431,9 +438,10 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Skip:
-    """A cycle that was due and opened no session, or one that proved nothing (`distorted`).
+    """A due cycle that opened no session, or one that proved nothing (`distorted`).
 
-    `holdup`: what the ledger said; `until`: when asking again may help, unix seconds; None: no time is known.
+    holdup: what the ledger refused it for
+    until: when asking again may succeed, unix seconds; None: unknown
     """
 
     target: str
@@ -446,21 +454,21 @@ IDENTIFIER: Final = re.compile(r"[\w.:-]{1,64}", re.ASCII)
 
 
 def evidence_text(value: object) -> str | None:
-    """An identifier of the network that may be shown: at most 64 of `A-Z a-z 0-9 . _ : -`; else None.
+    """Return an identifier from the network that may be shown: at most 64 of `A-Z a-z 0-9 . _ : -`; else None.
 
-    A whole number is one, as its decimal text.
+    An integer is accepted as its decimal text.
     """
     text = str(value) if type(value) is int and abs(value) < MAX_NUMERIC_IDENTIFIER else value
     return text if isinstance(text, str) and IDENTIFIER.fullmatch(text) else None
 
 
 MAX_NUMERIC_IDENTIFIER: Final = 10**63
-"""A greater whole number has more digits than an identifier has letters."""
+"""From here on an integer has more digits than an identifier has characters."""
 
 KEY_NAME: Final = re.compile(r"\w{1,24}", re.ASCII)
 MAX_KEYS: Final = 8
 
 
 def key_name(value: object) -> str | None:
-    """The name of a field of a foreign message that may be shown: at most 24 letters, digits and `_`; else None."""
+    """Return the name of a message's field that may be shown: at most 24 letters, digits and `_`; else None."""
     return value if isinstance(value, str) and KEY_NAME.fullmatch(value) else None

@@ -257,7 +257,7 @@ class Scheduler:
         job, now = target.pending_job, self._clock.wall()
         if job is None or self._draining or target.task is not None or self._has_due_cycle(target, now):
             return
-        moved = job.grid != target.job.grid
+        moved = job.cadence != target.job.cadence
         target.job, target.pending_job = job, None
         target.cancelled.clear()
         target.sinks.job_changed(job)
@@ -369,7 +369,7 @@ class Scheduler:
 
     async def _confirm(self, target: _TargetSchedule, failed: Result) -> None:
         """Run up to `confirm_runs` sessions, which answer queued cycles (docs/design.md#confirm-runs)."""
-        others = list(target.job.others(failed.identity))
+        others = list(target.job.confirming_identities(failed.identity))
         if not others:
             return
         target.confirming = True

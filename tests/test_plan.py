@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from exporter.config import Config, load_yaml
 from exporter.plan import Cadence, Job, Plan, Shard, SlotPattern, plan, plan_lines, shard_of
-from exporter.plan.cadence import most_connects
+from exporter.plan.cadence import max_connects
 from exporter.plan.job import is_loopback
 from exporter.profiles import BUILT_IN
 from exporter.result import Probe, Trigger
@@ -64,14 +64,14 @@ def test_a_due_moment_belongs_to_its_own_cycle_until_2100(name, interval, moment
 def test_cycles_do_not_drift():
     """After a hundred years of cycles the moment is still offset + count × interval."""
     grid = Cadence.of("staging", 33.3)
-    assert grid.due(94_700_000) == (grid.offset + 94_700_000 * 33_300_000) / 1e6
+    assert grid.due(94_700_000) == (grid.offset_us + 94_700_000 * 33_300_000) / 1e6
 
 
 def test_targets_are_spread_over_the_interval_by_their_names_alone():
     """A hundred names land in every tenth of the interval, and where they landed before."""
-    offsets = [Cadence.of(f"target-{number}", 20).offset for number in range(100)]
+    offsets = [Cadence.of(f"target-{number}", 20).offset_us for number in range(100)]
     assert {offset // 2_000_000 for offset in offsets} == set(range(10))
-    assert Cadence.of("staging", 20).offset == 14_790_812
+    assert Cadence.of("staging", 20).offset_us == 14_790_812
     assert all(0 <= offset < 20_000_000 for offset in offsets)
 
 
@@ -123,11 +123,11 @@ def test_the_turn_of_a_cycle_does_not_depend_on_what_ran_before(auth, send, star
 def test_confirm_runs_go_to_others_whose_next_turn_is_far():
     """The one that failed is left out; those that had their turn last come first."""
     made = job(identities={name: name for name in "abcd"})
-    assert made.others("c") == ("b", "a", "d")
-    assert made.others("a") == ("d", "c", "b")
-    assert made.others(None) == ("d", "c", "b", "a")
-    assert job(profile="echo", auth=None, identities={}).others(None) == (None,)
-    assert job(identities={"a": "a"}).others("a") == ()
+    assert made.confirming_identities("c") == ("b", "a", "d")
+    assert made.confirming_identities("a") == ("d", "c", "b")
+    assert made.confirming_identities(None) == ("d", "c", "b", "a")
+    assert job(profile="echo", auth=None, identities={}).confirming_identities(None) == (None,)
+    assert job(identities={"a": "a"}).confirming_identities("a") == ()
 
 
 @settings(deadline=None)
@@ -207,19 +207,19 @@ def test_only_this_machine_is_exempt_from_the_rate(host, expected):
 @given(
     steps=st.sampled_from(((1,), (2,), (7,), (2, 3), (4, 6), (3, 3), (2, 8), (5, 7), (6, 10), (9, 12, 5))),
     identities=st.integers(1, 7),
-    span=st.integers(0, 40),
+    window_cycles=st.integers(0, 40),
 )
 def test_the_most_slots_held_are_those_of_a_simulation(steps, identities, span):
     """For each identity, exactly: the fullest stretch of a long simulation holds as many as the formula says."""
     turns = SlotPattern.every(steps)
     taking = [cycle for cycle in range(2_000) if any(cycle % step == 0 for step in steps)]
-    assert [cycle for cycle in range(2_000) if turns.takes(cycle)] == taking
+    assert [cycle for cycle in range(2_000) if turns.takes_slot(cycle)] == taking
     for identity in range(identities):
         own = set(taking[identity::identities])
         counts = [sum(later in own for later in range(cycle, cycle + span + 1)) for cycle in range(1_500)]
-        assert turns.peaks(span, identities)[identity] == max(counts)
-    assert turns.most(span) == max(
-        sum(turns.takes(later) for later in range(cycle, cycle + span + 1)) for cycle in range(200)
+        assert turns.max_slots_per_identity(span, identities)[identity] == max(counts)
+    assert turns.max_slots(span) == max(
+        sum(turns.takes_slot(later) for later in range(cycle, cycle + span + 1)) for cycle in range(200)
     )
 
 
@@ -227,8 +227,8 @@ def test_turns_of_the_longest_pattern_are_counted_quickly():
     """Every 9,999th and every 10,000th: a pattern of a hundred million cycles, without a table of them."""
     turns = SlotPattern.every((9_999, 10_000))
     assert turns.period == 99_990_000
-    assert turns.before(turns.period) == len(turns.taking) == 19_998
-    assert turns.peaks(60_000, 2) == [7, 7]
+    assert turns.slots_before(turns.period) == len(turns.slot_cycles) == 19_998
+    assert turns.max_slots_per_identity(60_000, 2) == [7, 7]
 
 
 @settings(max_examples=60, deadline=None)
@@ -342,7 +342,7 @@ def test_all_harmful_targets_are_named_at_once():
 
 def test_without_a_slot_limit_any_schedule_of_slots_goes():
     """0 slots: unlimited."""
-    assert job(identities={"one": "s"}, limits={"slots_per_identity": 0}).allowed is None
+    assert job(identities={"one": "s"}, limits={"slots_per_identity": 0}).allowed_slots is None
 
 
 def test_an_unlimited_target_adds_to_the_slots_of_the_users_it_shares():
@@ -363,7 +363,7 @@ def test_a_token_in_a_message_is_not_sent_by_a_session_that_only_connects():
     fields = {"profile": "own", "probes": {"auth": {"every": 2}}, "auth": {"secret_env": "K"}}
     made = planned(target(**fields), profiles={"own": login}).jobs[0]
     assert made.tokenless
-    assert [made.turns.takes(cycle) for cycle in range(4)] == [True, False, True, False]
+    assert [made.slot_pattern.takes_slot(cycle) for cycle in range(4)] == [True, False, True, False]
     asked = made.session_cost("run", Probe.CONNECT, "one", Trigger.SCHEDULE)
     assert (asked.user, asked.key, asked.tokenless) == (None, None, True)
     assert made.session_cost("run", Probe.AUTH, "one", Trigger.SCHEDULE).key is not None
@@ -398,8 +398,8 @@ def test_a_reserve_of_nothing_and_one_slot_make_a_plan():
     """With one slot for a user, and none kept for others, it is probed once in each time that a slot is held."""
     one = {"interval": "20s", "identities": {"cp": "CP-1"}}
     made = job(**one, limits={"slots_per_identity": 1, "slot_release": "5s", "reserve": 0})
-    assert (made.allowed, made.limits.reserve) == (1, 0)
-    assert job(**one, limits={"slots_per_identity": 1, "slot_release": "5s"}).allowed == 1
+    assert (made.allowed_slots, made.limits.reserve) == (1, 0)
+    assert job(**one, limits={"slots_per_identity": 1, "slot_release": "5s"}).allowed_slots == 1
     (problem,) = planned(target(**one, limits={"slots_per_identity": 1, "slot_release": "30s", "reserve": 0}))
     assert "allows 1. Safe: interval 43s" in problem.sentence
     (refused,) = planned(target(**one, limits={"slots_per_identity": 1, "reserve": 1}))
@@ -422,11 +422,11 @@ def test_an_unknown_profile_is_a_problem_and_not_a_crash():
 def test_the_most_connects_of_a_minute_are_those_of_a_simulation(offsets, interval, window):
     """Of targets with one interval, exactly the fullest stretch of a simulation."""
     grids = [Cadence(interval, offset % interval) for offset in offsets]
-    due = [grid.offset + cycle * interval for grid in grids for cycle in range(60)]
+    due = [grid.offset_us + cycle * interval for grid in grids for cycle in range(60)]
     busiest = max(sum(start <= moment < start + window for moment in due) for start in range(interval * 5))
-    assert most_connects(grids, window) == busiest
+    assert max_connects(grids, window) == busiest
     slower = Cadence(2 * interval, 0)
-    assert most_connects([*grids, slower], window) == busiest + ceil(window / (2 * interval))
+    assert max_connects([*grids, slower], window) == busiest + ceil(window / (2 * interval))
 
 
 def test_a_schedule_exactly_at_the_permitted_rate_is_planned():

@@ -291,7 +291,7 @@ def test_targets_that_share_their_users_wait_for_each_other(fault):
             jobs = harness.planned(*[mapping(standin, name=f"t{n}", path=f"/ws/t{n}", **one) for n in range(3)]).jobs
             if fault:
                 standin.set_fault("/ws/t0", fault)
-            async with scheduled(loop, *[replace(job, grid=jobs[0].grid) for job in jobs]) as (_, told):
+            async with scheduled(loop, *[replace(job, cadence=jobs[0].cadence) for job in jobs]) as (_, told):
                 await asyncio.sleep(201)
             return told
 

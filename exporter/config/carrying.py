@@ -1,6 +1,6 @@
-"""Which one way a token goes, by what the target says and its profile.
+"""Decides how a token is sent, from the target's settings and its profile.
 
-Rule 1: one way only: what carries the token in the upgrade is decided here, and nowhere else.
+Rule 1: one way only, decided here and nowhere else.
 """
 
 import re
@@ -17,9 +17,9 @@ AUTHORIZATION: Final = "Authorization"
 
 @dataclass(frozen=True, slots=True)
 class Carrier:
-    """How a token travels: `name` of the header or the query parameter, `templates` of the value or the subprotocols.
+    """How a token is sent: `name` of the header or query parameter, `templates` of the value or the subprotocols.
 
-    A `message` carrier has neither: the token stands where the profile's messages say `${token}`.
+    A `message` carrier has neither: the profile's messages hold `${token}`.
     """
 
     by: CarryWord
@@ -28,12 +28,12 @@ class Carrier:
 
     @property
     def in_upgrade(self) -> bool:
-        """True if the upgrade request holds the token."""
+        """Whether the upgrade request holds the token."""
         return self.by != "message"
 
 
 def carrier_of(auth: Auth, profile: Profile) -> Carrier:
-    """The way that a target's token goes; by default in the messages if they hold it, else in the header."""
+    """Return how a target's token is sent; by default in the messages if they hold it, else in the header."""
     rules, wanted = profile.carry, auth.carry
     if isinstance(wanted, HeaderCarry):
         return Carrier("header", wanted.header, (wanted.value,))
@@ -47,29 +47,29 @@ def carrier_of(auth: Auth, profile: Profile) -> Carrier:
 
 
 def connects_without_token(auth: Auth | None, profile: Profile) -> bool:
-    """True if a session that only connects sends no token: the backend needs none for it, or reads it in a message."""
+    """Whether a connect-deep session sends no token: the backend needs none for it, or reads it in a message."""
     return profile.connect_without_token or (auth is not None and not carrier_of(auth, profile).in_upgrade)
 
 
 def withholds_token(auth: Auth | None, profile: Profile) -> bool:
-    """True if a session that only connects leaves out of the upgrade request what deeper ones put there."""
+    """Whether a connect-deep session leaves out the token that deeper ones put into the upgrade request."""
     return auth is not None and connects_without_token(auth, profile) and carrier_of(auth, profile).in_upgrade
 
 
 def has_token_message(profile: Profile) -> bool:
-    """True if a message of the profile holds the token."""
+    """Whether a message of the profile holds the token."""
     messages = [exchange.message for exchange in (profile.auth, profile.send) if exchange is not None]
     return any("token" in variables_in(message) for message in messages)
 
 
 def variables_in(value: Any) -> Iterator[str]:
-    """Names of the `${…}` in the texts of a JSON value, keys left out."""
+    """Yield the names of the `${…}` in the texts of a JSON value, without keys."""
     for text in texts_in(value):
         yield from VARIABLE.findall(text)
 
 
 def texts_in(value: Any) -> Iterator[str]:
-    """The texts of a JSON value, keys left out."""
+    """Yield the texts of a JSON value, without keys."""
     if isinstance(value, str):
         yield value
     for part in value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ():
@@ -77,7 +77,7 @@ def texts_in(value: Any) -> Iterator[str]:
 
 
 def keys_in(value: Any) -> Iterator[str]:
-    """The keys of a JSON value, at any depth."""
+    """Yield the keys of a JSON value, at any depth."""
     if isinstance(value, Mapping):
         yield from value
     for part in value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ():

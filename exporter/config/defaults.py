@@ -13,7 +13,7 @@ from exporter.config.mistake import Problem
 
 DEFAULTS_KEY: Final = "defaults"
 REPLACED_AS_A_WHOLE: Final = frozenset({"auth", "identities", "check_identities"})
-"""Settings that a target replaces as a whole."""
+"""Settings that a target replaces completely."""
 NEVER_DEFAULTED: Final = ("name", "url")
 """Settings that no two targets share."""
 OF_TARGET: Final = re.compile(r"targets\[(\d+)\](?: \(([^)]*)\))?\.(.+)")
@@ -21,7 +21,7 @@ PATH_STEP: Final = re.compile(r"[^.\[]+")
 
 
 def with_defaults(raw: object) -> object:
-    """The values of a file, its defaults in each of its targets."""
+    """Return the values of a file with its defaults merged into each of its targets."""
     defaults, targets = _parts(raw)
     if not isinstance(raw, Mapping) or not defaults:
         return raw
@@ -31,7 +31,7 @@ def with_defaults(raw: object) -> object:
 
 
 def own_problems(raw: object) -> Iterator[Problem]:
-    """What stands under `defaults` and belongs to a target."""
+    """Yield the settings under `defaults` that belong to a target."""
     defaults, _ = _parts(raw)
     yield from (
         Problem(f"{DEFAULTS_KEY}.{name}", "belongs to a target: each has its own")
@@ -65,7 +65,7 @@ def _of_some(problem: Problem, names: list[str], targets: int) -> Problem:
 
 
 def _parts(raw: object) -> tuple[Mapping[str, Any], list[Any]]:
-    """The defaults and the targets of a file, empty if they are not even of that shape."""
+    """Return the defaults and the targets of a file, empty if they have another shape."""
     whole = raw if isinstance(raw, Mapping) else {}
     defaults, targets = whole.get(DEFAULTS_KEY), whole.get("targets")
     return defaults if isinstance(defaults, Mapping) else {}, targets if isinstance(targets, list) else []
@@ -81,7 +81,7 @@ def _together(default: object, own: object, name: str) -> object:
 
 
 def _is_from(defaults: Mapping[str, Any], targets: list[Any], index: int, path: str) -> bool:
-    """True if the setting at this path of a target stands in the defaults and not in the target."""
+    """Whether the setting at this path of a target comes from the defaults."""
     given: Any = defaults
     own: Any = targets[index] if index < len(targets) else None
     for step in PATH_STEP.findall(path):

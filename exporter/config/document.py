@@ -55,7 +55,7 @@ class YamlError(Exception):
 
 
 def load_yaml(text: str | bytes) -> object:
-    """The value of a YAML text (None for an empty one); raises YamlProblem."""
+    """Return the value of a YAML text (None for an empty one); raises `YamlError`."""
     if len(text) > MAX_CHARACTERS:
         raise YamlError(f"is longer than {MAX_CHARACTERS} characters: is it the right file?")
     try:
@@ -73,7 +73,7 @@ def load_yaml(text: str | bytes) -> object:
 
 
 def _measured(text: str) -> None:
-    """Refuse what is too deep or too long while it is still events: to compose it may overflow the C stack."""
+    """Refuse a document that is too deep or too long before it is composed, which could overflow the C stack."""
     depth = 0
     for count, event in enumerate(yaml.parse(text, Loader=LOADER)):
         if isinstance(event, yaml.CollectionStartEvent):
@@ -87,7 +87,7 @@ def _measured(text: str) -> None:
 
 
 def _at_mark(text: str, mark: Any) -> str | None:
-    """What can be said by the place alone."""
+    """Return what the place alone shows."""
     lines = text.splitlines()[mark.line :] if mark else []
     if not lines:
         return None
@@ -194,6 +194,6 @@ def _key(node: yaml.Node) -> str:
 
 
 def shown(key: str) -> str:
-    """A key as it may stand in a sentence: printable, short, and no more than its first word."""
+    """Return a key for a sentence: printable, short, and only its first word."""
     word = (key.split(maxsplit=1) or ["(empty)"])[0][:MAX_SHOWN_NAME]
     return "".join(letter if letter.isprintable() else "?" for letter in word) + ("…" if len(word) < len(key) else "")

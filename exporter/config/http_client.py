@@ -40,7 +40,7 @@ class HttpClient(Model):
 
 
 def parse_http_client(raw: object) -> HttpClient | tuple[Problem, ...]:
-    """What stands in `raw` (JSON values, as `load_yaml` gives them), or every problem of it at once."""
+    """Return the settings in `raw` (JSON values, as `load_yaml` returns them), or every problem of them at once."""
     if not isinstance(raw, dict):
         return (Problem("", "the file must be a mapping: basic_auth, tls_config"),)
     try:

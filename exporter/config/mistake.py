@@ -1,4 +1,4 @@
-"""What is wrong with a config file, as a value: packages above make them too.
+"""A problem of a config file, as a value; packages above report theirs in the same form.
 
 Rule 1: imports nothing.
 """

@@ -147,10 +147,10 @@ class Welcome(Model):
 
 
 class Exchange(Model):
-    """A message of ours and the reply that answers it; `expect` must hold in the reply, or it is a bad one.
+    """A message to send and the reply to it; a reply that does not match `expect` is a bad one.
 
-    Filled in: `${nonce}`, `${number}` (a whole number made of the nonce), `${identity}` (the subject) and, in a
-    message, `${token}`. In `match` and `expect`, `${any}` is any value that is there.
+    Filled in: `${nonce}`, `${number}` (an integer made from the nonce), `${identity}` (the subject) and, in a
+    message, `${token}`. In `match` and `expect`, `${any}` is any value that is present.
     """
 
     message: Message

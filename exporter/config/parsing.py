@@ -1,6 +1,6 @@
-"""The whole file: field errors of everything at once, then what good targets and profiles must agree on.
+"""Parses the whole file: the problems of every field at once, then what valid targets and profiles must agree on.
 
-Rule 1: one wrong target hides nothing that is wrong with another.
+Rule 1: one wrong target hides no problem of another.
 """
 
 import re
@@ -21,29 +21,30 @@ from exporter.config.target_checks import target_problems
 TARGET = re.compile(r"^targets\[(\d+)\]")
 MAX_LABELS: Final = 10
 TOP_LEVEL_SETTINGS: Final = ("max_connects_per_minute", "max_sessions", "state_file", "history_file", "runbook_url")
-"""Settings beside `targets` and `profiles`: a good one holds for what is left of a file with problems."""
+"""Settings beside `targets` and `profiles`; the valid ones apply to the valid part of a file with problems."""
 
 
 @dataclass(frozen=True, slots=True)
 class ConfigPart:
-    """Some targets of a file as a config of their own. `positions`: where each stands in the file."""
+    """Some targets of a file as a config of their own; `positions`: their indices in the file."""
 
     config: Config
     positions: tuple[int, ...]
 
     def placed(self, problems: Iterable[Problem]) -> Iterator[Problem]:
-        """Problems found in `config`, with the paths they have in the file."""
+        """Yield problems found in `config` with their paths in the file."""
         for problem in problems:
-            path = TARGET.sub(lambda found: f"targets[{self.positions[int(found[1])]}]", problem.path)
+            path = TARGET.sub(lambda match: f"targets[{self.positions[int(match[1])]}]", problem.path)
             yield Problem(path, problem.sentence)
 
 
 @dataclass(frozen=True, slots=True)
 class ConfigExamination:
-    """What is wrong with a file, and the targets whose further problems can be looked for all the same.
+    """The problems of a file, and the targets that can still be checked further.
 
-    `good`: their own fields are good (their key files can be tried). `sound`: nothing at all is wrong with them (they
-    can be planned). Without problems both are the whole file.
+    good: targets whose own fields are valid, so that their key files can be tried
+    sound: targets without any problem, which can be planned
+    Without problems both are the whole file.
     """
 
     problems: tuple[Problem, ...]
@@ -53,7 +54,7 @@ class ConfigExamination:
 
 @dataclass(frozen=True, slots=True)
 class _SoundParts:
-    """The parts of a file whose own fields are good, by their place in it; `named`: every profile the file tries."""
+    """The parts of a file whose own fields are valid, by index or name; `named`: all profiles of the file."""
 
     targets: Mapping[int, Target]
     profiles: Mapping[str, Profile]
@@ -62,40 +63,40 @@ class _SoundParts:
 
 
 def parse(raw: object, built_in: Mapping[str, Profile]) -> Config | tuple[Problem, ...]:
-    """The config in `raw` (JSON values, as `load_yaml` gives them), or every problem that can be seen in it at once.
+    """Return the config in `raw` (JSON values, as `load_yaml` returns them), or every problem that can be seen at once.
 
-    Files' paths stay as written: `Config.resolved` says where relative ones start.
+    Paths of files stay as written: `Config.resolved` makes relative ones absolute.
     """
     examined = examine(raw, built_in)
     return located(examined.problems, raw) or examined.sound.config
 
 
 def examine(raw: object, built_in: Mapping[str, Profile]) -> ConfigExamination:
-    """As `parse`, with what is left of a file that has problems, so that packages above can add theirs to the list.
+    """As `parse`; also returns the valid part of a file with problems, so that packages above can add their problems.
 
-    Problems of `defaults` are still those of the targets that have them (see `located`).
+    Problems of `defaults` are reported for each target that inherits them (see `located`).
     """
     misplaced = tuple(own_problems(raw))
     raw = with_defaults(raw)
     fields, good = _fields(raw)
-    mistakes = {name: tuple(_profile(name, profile, built_in)) for name, profile in good.profiles.items()}
-    profiles = {name: profile for name, profile in good.profiles.items() if not mistakes[name]}
+    profile_mistakes = {name: tuple(_profile(name, profile, built_in)) for name, profile in good.profiles.items()}
+    profiles = {name: profile for name, profile in good.profiles.items() if not profile_mistakes[name]}
     known = {**profiles, **built_in}
     twins = dict(_twins(raw))
-    found = {index: tuple(_target(index, target, raw, good, known)) for index, target in good.targets.items()}
+    target_mistakes = {index: tuple(_target(index, target, raw, good, known)) for index, target in good.targets.items()}
     sound = [
         index
         for index, target in good.targets.items()
-        if not found[index] and index not in twins and target.profile in known
+        if not target_mistakes[index] and index not in twins and target.profile in known
     ]
     return ConfigExamination(
         (
             *misplaced,
             *fields,
             *_label_problems(good, raw),
-            *chain(*mistakes.values()),
+            *chain(*profile_mistakes.values()),
             *twins.values(),
-            *chain(*found.values()),
+            *chain(*target_mistakes.values()),
         ),
         _part(good, good.targets, profiles),
         _part(good, sound, profiles),
@@ -109,7 +110,7 @@ def _part(good: _SoundParts, positions: Iterable[int], profiles: Mapping[str, Pr
 
 
 def _fields(raw: object) -> tuple[tuple[Problem, ...], _SoundParts]:
-    """The problems of single fields, and what has none."""
+    """Return the problems of single fields, and the parts without any."""
     if not isinstance(raw, Mapping):
         return (Problem("", "the file must be a mapping that begins with `targets:`"),), _good({}, set())
     try:
@@ -152,7 +153,7 @@ def _target(
 
 
 def _label_problems(good: _SoundParts, raw: object) -> Iterator[Problem]:
-    """All targets have the labels of all others, empty where they set none: so their number is bounded together."""
+    """All targets get the labels of all others, empty where they set none, so the total number is bounded."""
     known: dict[str, None] = {}
     for index, target in good.targets.items():
         known |= dict.fromkeys(target.labels)
@@ -165,7 +166,7 @@ def _label_problems(good: _SoundParts, raw: object) -> Iterator[Problem]:
 
 
 def _twins(raw: object) -> Iterator[tuple[int, Problem]]:
-    """Two targets of one name would share their series."""
+    """Two targets with one name would share their series."""
     targets = raw.get("targets") if isinstance(raw, Mapping) else None
     first: dict[str, int] = {}
     for index in range(len(targets) if isinstance(targets, list) else 0):

@@ -112,7 +112,7 @@ def _correlation(profile: Profile) -> Iterator[Found]:
         if NONCE_VARIABLES.isdisjoint(variables_in(getattr(send, name))):
             yield (
                 f"send.{name}",
-                "needs ${nonce} or ${number}: a reply that cannot be told from another's proves nothing",
+                "needs ${nonce} or ${number}: without one a reply may be that of another session",
             )
 
 

@@ -20,7 +20,7 @@ from typing import Any, ClassVar, Final
 import re2
 
 MAX_REPETITIONS: Final = 1_000
-"""What RE2 permits of one item."""
+"""RE2's limit for one item."""
 
 MAX_REGEX_BYTES: Final = 1 << 20
 """Bytes of a compiled expression: the largest that fits takes a tenth of a second for 2,000 characters, a usual one
@@ -79,7 +79,7 @@ class UnsupportedRegexError(Exception):
 
 
 class Regex:
-    """An expression that was compiled. `search`: the texts of its named groups, or None if it is not found."""
+    """A compiled expression. `search` returns the texts of its named groups, or None if it is not found."""
 
     def __init__(self, pattern: str) -> None:
         options = re2.Options()
@@ -91,7 +91,7 @@ class Regex:
             raise UnsupportedRegexError("is a regular expression that grows too large: repeat less") from None
 
     def search(self, text: str) -> dict[str, str | None] | None:
-        """The named groups of the first place where it is found."""
+        """Return the named groups of the first match."""
         # A lone surrogate, which JSON can bring, has no UTF-8.
         found = self._compiled.search(text.encode("utf-8", "replace").decode())
         return None if found is None else dict(found.groupdict())
@@ -99,7 +99,7 @@ class Regex:
 
 @lru_cache(maxsize=1024)
 def regex(pattern: str) -> Regex:
-    """Compiled, once; raises Irregular."""
+    """Compile an expression, once; raises `UnsupportedRegexError`."""
     return Regex(pattern)
 
 

@@ -32,13 +32,13 @@ TARGET_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:-]{0,62}")
 FIELD_PATH = re.compile(r"[^.\s]{1,64}(\.[^.\s]{1,64}){0,15}")
 ENVIRONMENT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 HTTP_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-"""What a header name and a subprotocol are made of (RFC 9110 section 5.6.2)."""
+"""The syntax of a header name and a subprotocol (RFC 9110 section 5.6.2)."""
 CONTROL_CHARACTER = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 LINK_URL = re.compile(r"https?://[A-Za-z0-9\[][!%&()*+,./:;=?\[\]^_|~A-Za-z0-9-]*", re.ASCII)
 SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 MAX_EXACT_INTEGER: Final = 2**53
-"""The greatest number that JSON carries without loss everywhere (RFC 8259 section 6)."""
+"""The largest number that every JSON implementation carries without loss (RFC 8259 section 6)."""
 MAX_JSON_DEPTH: Final = 16
 MAX_JSON_VALUES: Final = 2_000
 MAX_TEXT_LENGTH: Final = 4_096
@@ -52,7 +52,7 @@ OUR_LABELS: Final = frozenset({
     "probe", "pythonversion", "quantile", "reason", "severity", "target", "version",
 })
 # fmt: on
-"""Labels that series, Prometheus and alerts have already."""
+"""Labels that series, Prometheus and alerts already have."""
 
 
 def seconds(value: object, most: float = DAY_SECONDS) -> float:
@@ -132,7 +132,7 @@ def _regex(value: str) -> str:
 
 
 def _plain(value: object) -> bool:
-    """True for a JSON scalar that survives the wire: finite, exact, and text that UTF-8 can hold."""
+    """Whether the value is a JSON scalar that can be sent without loss: finite, exact, valid in UTF-8."""
     if isinstance(value, str):
         return not SURROGATE.search(value)
     if isinstance(value, int):
@@ -173,7 +173,7 @@ def _json_scalar(value: object) -> Any:
 
 
 def _json(value: object) -> Any:
-    """Any JSON value that survives the wire."""
+    """Accept any JSON value that can be sent without loss."""
     for count, (depth, part) in enumerate(_walk(value)):
         if depth > MAX_JSON_DEPTH or count > MAX_JSON_VALUES:
             raise ValueError(f"must be at most {MAX_JSON_DEPTH} levels deep and hold at most {MAX_JSON_VALUES} values")
@@ -195,7 +195,7 @@ def _pattern(value: object) -> Any:
 
 
 def _walk(value: Any) -> Iterator[tuple[int, Any]]:
-    """Every part of a JSON value with its depth, keys included; lazily, for it may have no end."""
+    """Yield every part of a JSON value with its depth, keys included; lazily, because it may be endless."""
     waiting = [(0, value)]
     while waiting:
         depth, part = waiting.pop()
@@ -207,7 +207,7 @@ def _walk(value: Any) -> Iterator[tuple[int, Any]]:
 
 
 def _key(key: object) -> object:
-    """A key that is no text becomes something that no JSON value is."""
+    """Replace a key that is not text by something that no JSON value is."""
     return key if isinstance(key, str) else math.nan
 
 

@@ -152,7 +152,10 @@ def _claims(target: Target) -> Iterator[Found]:
     jwt = _jwt(target)
     for name in jwt.claims if jwt else ():
         if name in OUR_CLAIMS:
-            yield f"auth.jwt.claims.{shown(name)}", "is set anew in every token (sub from identities): remove it"
+            yield (
+                f"auth.jwt.claims.{shown(name)}",
+                "is set by the exporter in every token (sub from identities): remove it",
+            )
     for name, kinds in (("iss", str), ("aud", str | list)):
         if jwt and not isinstance(jwt.claims.get(name, ""), kinds):
             yield f"auth.jwt.claims.{name}", "must be text: quote it (RFC 7519 section 4.1)"

@@ -12,17 +12,17 @@ from exporter.config.model import CloseRule, ErrorRule, Profile
 from exporter.config.profile_checks import Found, covers
 
 LITERAL_PATTERN = re.compile(r"(\^?)([^\\.^$*+?{}\[\]|()]*)(\$?)")
-"""A regular expression without any sign but the anchors at its ends."""
+"""A regular expression without special characters but the anchors at its ends."""
 
 
 def unreachable_rules(profile: Profile) -> Iterator[Found]:
-    """Paths below the profile of rules that never apply, and a sentence that names what comes before each."""
+    """Yield the path of each rule that never applies, and a sentence that names the rule before it."""
     for check in CHECKS:
         yield from check(profile)
 
 
 def _named_by_match(profile: Profile) -> Iterator[Found]:
-    """A reply is a reply although a rule knows it as an error, if `match` itself asks for such a frame."""
+    """A message that `match` itself asks for is a reply, even if an error rule matches it."""
     for place, wanted in _wanted(profile):
         for path, pattern in _error_patterns(profile):
             if covers(pattern, wanted):
@@ -68,7 +68,7 @@ def _takes_all_closes(first: CloseRule, second: CloseRule) -> bool:
 
 
 def _finds_all(first: str, second: str) -> bool:
-    """True if the first expression is found in every text in which the second is."""
+    """Whether the first expression is found in every text in which the second is."""
     plain, special = LITERAL_PATTERN.fullmatch(first), LITERAL_PATTERN.fullmatch(second)
     if first in ("", second) or plain is None or special is None:
         return first in ("", second)

@@ -111,7 +111,7 @@ def _client_auth(value: str) -> str:
 def _one_curve(value: list[str]) -> list[str]:
     if len(value) > 1:
         raise ValueError(
-            "more than one curve, and Python can be told of one: name that one, or remove the list (X25519, P-256, "
+            "more than one curve, but Python takes only one: name that one, or remove the list (X25519, P-256, "
             "P-384 and P-521 are then all offered)"
         )
     return value

@@ -106,7 +106,7 @@ class Daemon:
         self._prober = Prober(
             services.state, keys, services.resolver, clock, self._dispatcher.opened, max_loop_stall=late
         )
-        uncounted = Prober(services.state, keys, services.resolver, clock, lambda *_: None, max_loop_stall=late)
+        uncounted = Prober(services.state, keys, services.resolver, clock, lambda *_: None, max_loop_stall=stall)
         self._on_demand = OnDemandProbes(services, uncounted, self._has_capacity)
         self._scheduler = Scheduler(
             plan.jobs,

@@ -1,9 +1,9 @@
-"""Config → jobs: when, how deep, as whom; and the proof that the schedule does no harm (docs/design.md#budget).
+"""Makes jobs from a config: when, how deep and as whom sessions run; the schedule is proved safe.
 
-Rule 1: same config, same plan, after every restart and on every machine. No clock: time comes in.
-Rule 2: which cycle goes how deep with which identity is a function of the cycle's absolute number, never of what ran
-before: a restart cannot make an identity's turns crowd.
-Rule 3: a schedule that could do harm is no plan but a problem that says which schedule is safe.
+Rule 1: the same config gives the same plan, after every restart and on every machine; time is an argument.
+Rule 2: depth and identity of a cycle depend only on its absolute number, so a restart cannot bunch up the sessions of
+an identity.
+Rule 3: an unsafe schedule is not a plan but a problem that names a safe schedule (docs/design.md#budget).
 """
 
 from exporter.plan.advice import plan_notes, plan_warnings

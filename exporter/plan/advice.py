@@ -1,38 +1,37 @@
-"""What should be said of a config that can be used: once at the start and at each reload, and by `--config.check`.
+"""Warnings and notes on a valid config: at the start, at each reload, and by `--config.check`.
 
-Rule 1: a row is a function that yields (path, sentence) pairs of one job; adding one is a function and a line in
-`JOB_WARNINGS` or `JOB_NOTES`. Rule 2: a warning is worth a line of the log at every start, a note
-only what `--config.check` says.
+Rule 1: a check is a function that yields (path, sentence) pairs of one job, listed in `JOB_WARNINGS` or `JOB_NOTES`.
+Rule 2: a warning is logged at every start; a note is printed only by `--config.check`.
 """
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 from exporter.config import Problem, Profile, has_token_message, unreachable_rules
-from exporter.plan.detection import in_words
+from exporter.plan.detection import detection_text
 from exporter.plan.job import Job
 
 SHORT_RELEASE_FRACTION: Final = 0.5
-"""A slot_release under this share of the profile's own figure is hardly meant."""
+"""A slot_release below this fraction of the profile's figure is probably a mistake."""
 SWITCHES: Final = ("factory", "test", "e2e", "bot", "monitor", "health", "probe")
-"""Words in a User-Agent by which backends pick another behaviour."""
+"""Words in a User-Agent that make backends switch to another behaviour."""
 CREDENTIAL_NAMES: Final = ("cookie", "api-key", "apikey", "token", "secret", "password", "session")
-"""Parts of a header's name that say that its value is a credential."""
+"""Parts of a header's name that show that its value is a credential."""
 Found = tuple[str, str]
 
 
 def plan_warnings(jobs: Sequence[Job]) -> Iterator[Problem]:
-    """Warnings of a plan, in the order of its targets; of each profile that a target uses, once."""
+    """Yield the warnings of a plan, in the order of its targets, then those of each used profile once."""
     for index, job in enumerate(jobs):
         for check in JOB_WARNINGS:
-            yield from _placed(index, job, check(job))
+            yield from _located(index, job, check(job))
     for name, profile in {job.target.profile: job.profile for job in jobs}.items():
         for path, sentence in (*unreachable_rules(profile), *_plain_text(profile)):
             yield Problem(f"profiles.{name}.{path}", sentence)
 
 
 def plan_notes(jobs: Sequence[Job]) -> Iterator[Problem]:
-    """What `--config.check` says besides; what is so of several targets is one line."""
+    """Yield the notes for `--config.check`; a note on several targets is one line."""
     found: dict[Found, list[str]] = {}
     for check in JOB_NOTES:
         for index, job in enumerate(jobs):
@@ -43,7 +42,7 @@ def plan_notes(jobs: Sequence[Job]) -> Iterator[Problem]:
         yield Problem(f"{places[0]}.{path}{more}", sentence)
 
 
-def _placed(index: int, job: Job, found: Iterator[Found]) -> Iterator[Problem]:
+def _located(index: int, job: Job, found: Iterator[Found]) -> Iterator[Problem]:
     for path, sentence in found:
         yield Problem(f"targets[{index}] ({job.name}).{path}", sentence)
 
@@ -88,7 +87,7 @@ SHORT_RELEASE: Final = (
 
 
 def _plain_text(profile: Profile) -> Iterator[Found]:
-    """A text as a message is JSON: in quotes."""
+    """A message that is a text is sent as JSON, in quotes."""
     for name, exchange in (("auth", profile.auth), ("send", profile.send)):
         if exchange is not None and isinstance(exchange.message, str):
             yield f"{name}.message", "is sent as JSON, in quotes: a protocol of plain text is not spoken"
@@ -101,7 +100,7 @@ ANY_ANSWER: Final = (
 
 
 def _any_answer(job: Job) -> Iterator[Found]:
-    """A login whose answer need hold nothing, of a protocol in which errors are not known either."""
+    """A login that any response passes, with a protocol whose errors are not described either."""
     profile = job.profile
     if profile.auth is not None and profile.auth.expect == "${any}" and profile.error is None and not profile.errors:
         yield "profile", f"{job.target.profile}.auth has no expect: {ANY_ANSWER}"
@@ -112,21 +111,21 @@ def _assumed_profile(job: Job) -> Iterator[Found]:
         yield "profile", f"{job.target.profile} was assumed: the target names none"
 
 
-def _measured_by(job: Job) -> Iterator[Found]:
-    """Headers by which a backend may treat us otherwise than its users."""
+def _distinguishing_headers(job: Job) -> Iterator[Found]:
+    """Headers by which a backend may treat the exporter differently from its users."""
     named = {name.lower(): value for name, value in job.target.headers.items()}
-    ours = [f"{name} (from headers)" for name in job.target.headers if name.lower() in ("user-agent", "origin")]
+    own_headers = [f"{name} (from headers)" for name in job.target.headers if name.lower() in ("user-agent", "origin")]
     missing = [name for name in ("User-Agent", "Origin") if name.lower() not in named]
     words = [word for word in SWITCHES if word in named.get("user-agent", "").lower()]
     sentence = "a backend may treat a session by what these say: "
-    sentence += ", ".join([*ours, *(DEFAULT_HEADER_TEXTS[name] for name in missing)])
+    sentence += ", ".join([*own_headers, *(DEFAULT_HEADER_TEXTS[name] for name in missing)])
     if words:
         sentence += f"; the User-Agent holds `{words[0]}`, a word by which backends switch to another behaviour"
     yield "headers", sentence
 
 
 def _detection(job: Job) -> Iterator[Found]:
-    yield "interval", in_words(job)
+    yield "interval", detection_text(job)
 
 
 DEFAULT_HEADER_TEXTS: Final = {
@@ -143,6 +142,6 @@ JOB_WARNINGS: Final[tuple[Callable[[Job], Iterator[Found]], ...]] = (
 JOB_NOTES: Final[tuple[Callable[[Job], Iterator[Found]], ...]] = (
     _assumed_profile,
     _any_answer,
-    _measured_by,
+    _distinguishing_headers,
     _detection,
 )

@@ -1,7 +1,7 @@
 """The arithmetic of cycles: when they fall due, and which of them take a slot.
 
-Rule 1: whole microseconds inside, the finest a `datetime` keeps: no drift, and a cycle is the same cycle whether its
-moment went through a float or through a datetime.
+Rule 1: calculations use whole microseconds, the resolution of a `datetime`: no drift, and a cycle keeps its number
+whether its due time passed through a float or a datetime.
 """
 
 import zlib
@@ -13,93 +13,95 @@ from typing import Self
 MICROSECONDS_PER_SECOND = 1_000_000
 
 
-def microseconds(seconds: float) -> int:
-    """Give the nearest whole number of microseconds; exact for moments until the year 2106."""
-    whole = floor(seconds)  # what is left of a float is exact, and so small that its product is
-    return whole * MICROSECONDS_PER_SECOND + round((seconds - whole) * MICROSECONDS_PER_SECOND)
+def to_microseconds(seconds: float) -> int:
+    """Return the nearest whole number of microseconds; exact for moments until the year 2106."""
+    whole_seconds = floor(seconds)  # the remainder is exact, and small enough for an exact product
+    return whole_seconds * MICROSECONDS_PER_SECOND + round((seconds - whole_seconds) * MICROSECONDS_PER_SECOND)
 
 
 @dataclass(frozen=True, slots=True)
 class Cadence:
-    """The moments of one target's cycles, in unix microseconds: cycle c is due at `offset` + c × `interval`."""
+    """The due times of one target's cycles, in unix microseconds: cycle c is due at `offset_us` + c × `interval_us`."""
 
-    interval: int
-    offset: int
+    interval_us: int
+    offset_us: int
 
     @classmethod
-    def of(cls, name: str, seconds: float) -> Self:
-        """Spread targets over the interval by a checksum of the name: the same after every restart."""
-        interval = max(1, microseconds(seconds))
-        return cls(interval, zlib.crc32(name.encode()) * interval >> 32)
+    def of(cls, name: str, interval_seconds: float) -> Self:
+        """Make a cadence with an offset from a checksum of the name: the same after every restart."""
+        interval_us = max(1, to_microseconds(interval_seconds))
+        return cls(interval_us, zlib.crc32(name.encode()) * interval_us >> 32)
 
     def cycle_at(self, moment: float) -> int:
-        """Give the number of the last cycle due at or before `moment` (unix seconds)."""
-        return (microseconds(moment) - self.offset) // self.interval
+        """Return the number of the last cycle due at or before `moment` (unix seconds)."""
+        return (to_microseconds(moment) - self.offset_us) // self.interval_us
 
     def due(self, cycle: int) -> float:
-        """When the cycle is due, unix seconds; `cycle_at` of it is the cycle again."""
-        return (self.offset + cycle * self.interval) / MICROSECONDS_PER_SECOND
+        """Return when the cycle is due, unix seconds; `cycle_at` of it is the cycle again."""
+        return (self.offset_us + cycle * self.interval_us) / MICROSECONDS_PER_SECOND
 
 
 @dataclass(frozen=True, slots=True)
 class SlotPattern:
-    """Which cycles take a slot: those of `taking` within every block of `period` cycles."""
+    """Which cycles take a slot: those of `slot_cycles` within every block of `period` cycles."""
 
     period: int
-    taking: tuple[int, ...]
+    slot_cycles: tuple[int, ...]
 
     @classmethod
     def every(cls, steps: tuple[int, ...]) -> Self:
-        """Make it each cycle whose number is a multiple of any of `steps`; none of them: no cycle."""
+        """Make the pattern of cycles whose number is a multiple of any of `steps`; without steps, of none."""
         needed = [step for step in steps if not any(step % other == 0 and step > other for other in steps)]
         period = lcm(*needed)
         return cls(period, tuple(sorted({cycle for step in needed for cycle in range(0, period, step)})))
 
-    def before(self, cycle: int) -> int:
-        """How many cycles from 0 on take a slot before this one."""
-        blocks, rest = divmod(cycle, self.period)
-        return blocks * len(self.taking) + bisect_left(self.taking, rest)
+    def slots_before(self, cycle: int) -> int:
+        """Return how many cycles from 0 on take a slot before this one."""
+        blocks, remainder = divmod(cycle, self.period)
+        return blocks * len(self.slot_cycles) + bisect_left(self.slot_cycles, remainder)
 
-    def takes(self, cycle: int) -> bool:
+    def takes_slot(self, cycle: int) -> bool:
         """Whether the cycle takes a slot."""
-        return self.before(cycle + 1) > self.before(cycle)
+        return self.slots_before(cycle + 1) > self.slots_before(cycle)
 
-    def runs(self, span: int) -> list[int]:
-        """For each taking cycle of a block: how many take a slot from it to `span` cycles later, both included."""
-        return [self.before(cycle + span + 1) - number for number, cycle in enumerate(self.taking)]
+    def slots_within(self, cycles: int) -> list[int]:
+        """Return, for each slot cycle of a block, the slots taken from it to `cycles` cycles later, both included."""
+        return [self.slots_before(cycle + cycles + 1) - number for number, cycle in enumerate(self.slot_cycles)]
 
-    def most(self, span: int) -> int:
-        """Give the most slots taken in `span` + 1 cycles in a row."""
-        return max(self.runs(span), default=0)
+    def max_slots(self, cycles: int) -> int:
+        """Return the most slots taken in `cycles` + 1 cycles in a row."""
+        return max(self.slots_within(cycles), default=0)
 
-    def peaks(self, span: int, identities: int) -> list[int]:
-        """Give the most slots that each identity takes in `span` + 1 cycles in a row, if they take turns.
+    def max_slots_per_identity(self, cycles: int, identities: int) -> list[int]:
+        """Return the most slots that each identity takes in `cycles` + 1 cycles in a row, by round robin.
 
-        Exact: identity i has the taking cycles i, i + n, i + 2n …; which places of the block those can be depends on
-        i modulo the common divisor of n and the block's size alone.
+        Exact: identity i has the slot cycles i, i + n, i + 2n …; their possible places in the block depend only on i
+        modulo the greatest common divisor of n and the block's size.
         """
-        if not self.taking:
+        if not self.slot_cycles:
             return [0] * identities
-        kinds = gcd(identities, len(self.taking))
-        most = [0] * kinds
-        for number, run in enumerate(self.runs(span)):
-            most[number % kinds] = max(most[number % kinds], ceil(run / identities))
-        return [most[index % kinds] for index in range(identities)]
+        classes = gcd(identities, len(self.slot_cycles))
+        most = [0] * classes
+        for number, run in enumerate(self.slots_within(cycles)):
+            most[number % classes] = max(most[number % classes], ceil(run / identities))
+        return [most[index % classes] for index in range(identities)]
 
 
-def most_connects(grids: list[Cadence], window: int) -> int:
-    """Give the most cycles that fall due in any `window` microseconds (begin included, end not), over all grids.
+def max_connects(cadences: list[Cadence], window_us: int) -> int:
+    """Return the most cycles due in any `window_us` microseconds (begin included, end not), over all cadences.
 
-    Exact for grids of one interval; a bound that can only be too high for a mixture.
+    Exact for cadences of one interval; an upper bound for a mixture.
     """
     offsets: dict[int, list[int]] = {}
-    for grid in grids:
-        offsets.setdefault(grid.interval, []).append(grid.offset)
-    return sum(_most_of_one(interval, sorted(starts), window) for interval, starts in offsets.items())
+    for cadence in cadences:
+        offsets.setdefault(cadence.interval_us, []).append(cadence.offset_us)
+    return sum(
+        _max_connects_of_interval(interval_us, sorted(starts), window_us) for interval_us, starts in offsets.items()
+    )
 
 
-def _most_of_one(interval: int, starts: list[int], window: int) -> int:
-    whole, rest = divmod(window, interval)
-    twice = [*starts, *(start + interval for start in starts)]
-    crowd = max(bisect_left(twice, start + rest) - number for number, start in enumerate(starts))
-    return whole * len(starts) + max(0, crowd)
+def _max_connects_of_interval(interval_us: int, starts: list[int], window_us: int) -> int:
+    intervals, remainder = divmod(window_us, interval_us)
+    twice = [*starts, *(start + interval_us for start in starts)]
+    crowd = max(bisect_left(twice, start + remainder) - number for number, start in enumerate(starts))
+    return intervals * len(starts) + max(0, crowd)

@@ -1,4 +1,4 @@
-"""One target, ready to be run: its cycles, depths, identities, and what a session of it costs.
+"""One target as the scheduler runs it: its cycles, depths, identities, and the cost of its sessions.
 
 Rule 1: frozen values and pure functions of absolute time.
 """
@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from exporter.budget import SessionCost, endpoint_id, key_id, user_key
 from exporter.config import BackendLimits, Carrier, Jwt, Profile, Secret, Target, carrier_of, connects_without_token
-from exporter.plan.cadence import Cadence, SlotPattern, microseconds
+from exporter.plan.cadence import Cadence, SlotPattern, to_microseconds
 from exporter.profiles import probes_of
 from exporter.result import Probe, Trigger
 
@@ -23,14 +23,16 @@ KEY_KINDS: Final = ("key_file", "key_env", "token_file", "secret_file", "secret_
 class Job:
     """One target with its profile and merged limits.
 
-    `host`: as in Host, SNI and the certificate, without a last dot. `connect_to`: the name or address that is connected
-    to; a last dot stays there, since it keeps the resolver from trying search domains (RFC 1034 section 3.1).
-    `authority`: host:port, which is what a user's slots and a key's guard belong to. `endpoint`: what rests if it says
-    that we connect too often (`budget.endpoint_id`). `users`: alias → hash of the user (see `budget.user_key`).
-    `steps`: every how many cycles the config asks for a probe. `rate`: connects per minute the host permits over all
-    targets, None for loopback. `peaks`: alias → slots its user holds at most, by the schedules of all targets;
-    `scheduled_rate`: connects per minute that all targets make to this host at most. Both are filled in when all
-    targets are known.
+    host: as in Host, SNI and the certificate, without a trailing dot
+    connect_to: the name or address to connect to; a trailing dot stays, as it keeps the resolver from trying search
+        domains (RFC 1034 section 3.1)
+    authority: host:port, which slots and key breakers belong to
+    users: alias → `budget.user_key`
+    endpoint: what rests after a rate limit (`budget.endpoint_id`)
+    steps: probe → it runs in every n-th cycle
+    rate: connects per minute that the host permits over all targets; None for loopback
+    peaks: alias → most slots its user holds, by the schedules of all targets; set once all targets are known
+    scheduled_rate: most connects per minute of all targets to this host; set once all targets are known
     """
 
     target: Target
@@ -46,8 +48,8 @@ class Job:
     key: str | None
     carrier: Carrier | None
     endpoint: str
-    grid: Cadence
-    turns: SlotPattern
+    cadence: Cadence
+    slot_pattern: SlotPattern
     steps: Mapping[Probe, int]
     rate: int | None
     peaks: Mapping[str, int]
@@ -55,7 +57,7 @@ class Job:
 
     @classmethod
     def of(cls, target: Target, profile: Profile, rate: int) -> Self:
-        """Make the job of a target, as if it were alone."""
+        """Make the job of a target, without regard to others."""
         parts = urlsplit(target.url)
         host, port = host_of(target.url), parts.port or DEFAULT_PORTS[parts.scheme]
         connect_to = target.address or parts.hostname or ""
@@ -72,11 +74,11 @@ class Job:
             connect_to=connect_to,
             authority=authority,
             users={alias: user_key(authority, subject) for alias, subject in target.identities.items()},
-            key=_key(authority, target.auth.source) if target.auth else None,
+            key=_key_id(authority, target.auth.source) if target.auth else None,
             carrier=carrier_of(target.auth, profile) if target.auth else None,
             endpoint=endpoint_id(parts.scheme, authority, parts.path or "/"),
-            grid=Cadence.of(target.name, target.interval),
-            turns=_turns(target, profile, probes),
+            cadence=Cadence.of(target.name, target.interval),
+            slot_pattern=_slot_pattern(target, profile, probes),
             steps={
                 Probe.CONNECT: 1,
                 Probe.AUTH: target.probes.auth.every,
@@ -93,7 +95,7 @@ class Job:
 
     @property
     def tokenless(self) -> bool:
-        """True if a session that only connects sends no token and takes no slot."""
+        """Whether a connect-deep session sends no token and takes no slot."""
         return self.profile.connect_without_token or (self.carrier is not None and not self.carrier.in_upgrade)
 
     @property
@@ -103,64 +105,64 @@ class Job:
 
     @property
     def open_for(self) -> float:
-        """Seconds after which a session is surely over."""
+        """Seconds after which a session is certainly over."""
         return self.target.timeout + self.target.close_timeout
 
     @property
     def window(self) -> float:
-        """Seconds a session's slot is held at most: the backend counts its release from the disconnect."""
+        """Seconds that a session's slot is held at most: the backend starts its release at the disconnect."""
         return self.limits.slot_release + self.open_for
 
     @property
-    def span(self) -> int:
-        """How many cycles after its own a session's slot may still be held."""
-        return microseconds(self.window) // self.grid.interval
+    def window_cycles(self) -> int:
+        """Cycles after its own during which a session's slot may still be held."""
+        return to_microseconds(self.window) // self.cadence.interval_us
 
     @property
     def identities(self) -> tuple[str, ...]:
-        """The aliases, in the order of their turns."""
+        """The aliases, in round-robin order."""
         return tuple(self.target.identities)
 
     @property
-    def allowed(self) -> int | None:
+    def allowed_slots(self) -> int | None:
         """Slots that one identity may hold; None: unlimited."""
         slots = self.limits.slots_per_identity
         return slots - self.limits.reserve if slots else None
 
     @property
     def confirm_runs(self) -> int:
-        """How many sessions may follow a first failure."""
+        """Sessions that may follow a first failure."""
         return self.target.confirm.runs
 
     @property
     def confirm_after(self) -> float:
-        """Seconds between them."""
+        """Seconds between confirm runs."""
         return self.target.confirm.after
 
     def cycle_at(self, moment: float) -> int:
-        """Give the absolute number of the last cycle due at or before `moment` (unix seconds)."""
-        return self.grid.cycle_at(moment)
+        """Return the absolute number of the last cycle due at or before `moment` (unix seconds)."""
+        return self.cadence.cycle_at(moment)
 
     def due(self, cycle: int) -> float:
-        """When the cycle is due, unix seconds."""
-        return self.grid.due(cycle)
+        """Return when the cycle is due, unix seconds."""
+        return self.cadence.due(cycle)
 
     def every(self, probe: Probe) -> int:
-        """Every how many cycles the config asks for this probe."""
+        """Return n, where the probe runs in every n-th cycle."""
         return self.steps[probe]
 
     def depth(self, cycle: int) -> Probe:
-        """Give the deepest probe due in this cycle."""
+        """Return the deepest probe due in this cycle."""
         return next(probe for probe in reversed(self.probes) if cycle % self.every(probe) == 0)
 
     def identity(self, cycle: int) -> str | None:
-        """Whose turn it is: round robin over the cycles that take a slot; nobody's in the others."""
-        if not self.target.identities or not self.turns.takes(cycle):
+        """Return the identity of a cycle: round robin over the cycles that take a slot; None in the others."""
+        if not self.target.identities or not self.slot_pattern.takes_slot(cycle):
             return None
-        return self.identities[self.turns.before(cycle) % len(self.target.identities)]
+        return self.identities[self.slot_pattern.slots_before(cycle) % len(self.target.identities)]
 
-    def others(self, failed: str | None) -> tuple[str | None, ...]:
-        """Who may confirm a failure of this identity: all others, those first whose last turn is the most recent."""
+    def confirming_identities(self, failed: str | None) -> tuple[str | None, ...]:
+        """Return the identities that may confirm a failure of `failed`: all others, the most recently used first."""
         if not self.target.identities:
             return (None,)
         pool = self.identities
@@ -168,7 +170,7 @@ class Job:
         return tuple(alias for alias in (*reversed(pool[:start]), *reversed(pool[start:])) if alias != failed)
 
     def next_due(self, moment: float) -> dict[Probe, float]:
-        """When, after `moment`, a cycle next answers each probe: goes as deep or deeper. Unix seconds."""
+        """Return for each probe when, after `moment`, a cycle next goes as deep or deeper. Unix seconds."""
         first = self.cycle_at(moment) + 1
         cycles, soonest = {}, first + max(self.steps.values())
         for probe in reversed(self.probes):
@@ -179,7 +181,7 @@ class Job:
     def session_cost(
         self, run: str, depth: Probe, identity: str | None, trigger: Trigger, *, due: float | None = None
     ) -> SessionCost:
-        """What a session of this depth as this identity would cost; `due`: when its cycle was due, unix seconds."""
+        """Return the cost of a session of this depth as this identity; `due`: when its cycle was due, unix seconds."""
         anonymous = depth is Probe.CONNECT and self.tokenless
         return SessionCost(
             run=run,
@@ -204,13 +206,13 @@ class Job:
         )
 
     def own_peaks(self) -> Iterable[tuple[str, str, int]]:
-        """Alias, user, and the slots that this target's schedule alone makes the user hold at most."""
-        peaks = self.turns.peaks(self.span, len(self.users)) if self.users else []
+        """Return alias, user, and the most slots that this target's schedule alone makes the user hold."""
+        peaks = self.slot_pattern.max_slots_per_identity(self.window_cycles, len(self.users)) if self.users else []
         return ((alias, user, peak) for (alias, user), peak in zip(self.users.items(), peaks, strict=True))
 
 
 def host_of(url: str) -> str:
-    """The host of a URL as in Host, SNI and certificates: a last dot is the resolver's alone (RFC 6066 section 3)."""
+    """Return the host of a URL as in Host, SNI and certificates, without a trailing dot (RFC 6066 section 3)."""
     return (urlsplit(url).hostname or "").removesuffix(".")
 
 
@@ -227,7 +229,7 @@ def is_loopback(host: str) -> bool:
 
 
 def _limits(target: Target, profile: Profile) -> BackendLimits:
-    """The target's figures before the profile's; a reserve that it does not name leaves a slot to probe with."""
+    """Merge the target's limits over the profile's; a reserve that the target does not set leaves at least one slot."""
     own = target.limits
     named = {name: getattr(own, name) for name in type(own).model_fields}
     limits = profile.limits.model_copy(update={name: value for name, value in named.items() if value is not None})
@@ -236,13 +238,13 @@ def _limits(target: Target, profile: Profile) -> BackendLimits:
     return limits.model_copy(update={"reserve": limits.slots_per_identity - 1})
 
 
-def _key(authority: str, source: Jwt | Secret) -> str:
+def _key_id(authority: str, source: Jwt | Secret) -> str:
     kind, name = next((kind, name) for kind in KEY_KINDS if (name := getattr(source, kind, None)) is not None)
     return key_id(authority, kind, name)
 
 
-def _turns(target: Target, profile: Profile, probes: tuple[Probe, ...]) -> SlotPattern:
-    """Every cycle takes a slot, unless those that only connect send no token."""
+def _slot_pattern(target: Target, profile: Profile, probes: tuple[Probe, ...]) -> SlotPattern:
+    """Every cycle takes a slot, except connect-deep ones that send no token."""
     if not connects_without_token(target.auth, profile):
         return SlotPattern.every((1,))
     steps = {Probe.AUTH: target.probes.auth.every, Probe.SEND: target.probes.send.every}

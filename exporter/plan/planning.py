@@ -1,6 +1,6 @@
-"""All targets together become a plan, or problems.
+"""Makes a plan, or problems, from all targets together.
 
-Rule 1: each target first as if alone, then what they do together.
+Rule 1: each target is planned alone first, then their common load is checked.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,35 +13,35 @@ from exporter.plan.job import Job
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What will be done: one job per target, in the order of the config; so many sessions at once at most."""
+    """One job per target, in the order of the config; `max_sessions` at once at most."""
 
     jobs: tuple[Job, ...]
     max_sessions: int = 1000
 
 
 def plan(config: Config, built_in: Mapping[str, Profile]) -> Plan | tuple[Problem, ...]:
-    """Make the plan of a config whose fields agree (`config.parse`), or say all that is wrong with its schedule.
+    """Make the plan of a config whose fields agree (`config.parse`), or return every problem of its schedule.
 
-    A share of the targets (`--shard i/n`) is to be cut from the finished plan: the other shards hold slots of the same
-    users and connect to the same hosts.
+    `--shard i/n` cuts its share from the finished plan: the other shards hold slots of the same users and connect to
+    the same hosts.
     """
     profiles = {**built_in, **config.profiles}
-    unknown = tuple(
+    problems_of_profiles = tuple(
         Problem(f"targets[{index}] ({target.name}).profile", f"unknown profile, known: {', '.join(sorted(profiles))}")
         for index, target in enumerate(config.targets)
         if target.profile not in profiles
     )
-    if unknown:
-        return unknown
+    if problems_of_profiles:
+        return problems_of_profiles
     targets = _with_all_labels(config.targets)
     jobs = [Job.of(target, profiles[target.profile], config.max_connects_per_minute) for target in targets]
     peaks, rates = user_peaks(jobs), host_rates(jobs)
     problems = (*slot_problems(jobs, peaks), *rate_problems(jobs, rates))
-    return problems or Plan(tuple(_together(job, peaks, rates) for job in jobs), config.max_sessions)
+    return problems or Plan(tuple(_with_totals(job, peaks, rates) for job in jobs), config.max_sessions)
 
 
 def _with_all_labels(targets: Sequence[Target]) -> Sequence[Target]:
-    """Each target with the labels of all, empty where it sets none: the series of one metric have the same labels."""
+    """Give each target the labels of all, empty where it sets none: all series of a metric need the same labels."""
     names = sorted({name for target in targets for name in target.labels})
     if not names:
         return targets
@@ -49,5 +49,5 @@ def _with_all_labels(targets: Sequence[Target]) -> Sequence[Target]:
     return [target.model_copy(update={"labels": labels}) for target, labels in zip(targets, filled, strict=True)]
 
 
-def _together(job: Job, peaks: Mapping[str, int], rates: Mapping[str, int]) -> Job:
+def _with_totals(job: Job, peaks: Mapping[str, int], rates: Mapping[str, int]) -> Job:
     return replace(job, peaks={alias: peaks[user] for alias, user in job.users.items()}, scheduled_rate=rates[job.host])

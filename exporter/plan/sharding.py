@@ -1,8 +1,8 @@
-"""Which exporter of several probes a target (`--shard i/n`).
+"""Which of several exporters probes a target (`--shard i/n`).
 
-Rule 1: by the target's name alone, by rendezvous hashing (Thaler and Ravishankar, 1998): every target is on exactly
-one shard; one shard more takes about 1/n of the targets, each from where it was, and moves no other.
-Rule 2: a target moves whole, its identities with it: two shards never speak as one user of it.
+Rule 1: rendezvous hashing of the target's name (Thaler and Ravishankar, 1998) puts every target on exactly one shard.
+An additional shard takes about 1/n of the targets and moves no others.
+Rule 2: a target moves with all its identities: two shards never use the same user of it.
 """
 
 import hashlib
@@ -13,7 +13,7 @@ from exporter.plan.planning import Plan
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """The `index`-th (from 0) of `count` exporters that share a config."""
+    """One of `count` exporters that share a config; `index` counts from 0."""
 
     index: int
     count: int
@@ -22,12 +22,12 @@ class Shard:
         return f"{self.index}/{self.count}"
 
     def has(self, target: str) -> bool:
-        """True if the target is this shard's."""
+        """Whether the target belongs to this shard."""
         return max(range(self.count), key=lambda index: _weight(index, target)) == self.index
 
 
 def shard_of(plan: Plan, shard: Shard) -> Plan:
-    """The share of a plan that is this shard's; what all shards together do to a user and to a host stays as it is."""
+    """Return this shard's part of a plan; the load that all shards put on users and hosts stays as it is."""
     return replace(plan, jobs=tuple(job for job in plan.jobs if shard.has(job.name)))
 
 

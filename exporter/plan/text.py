@@ -1,7 +1,4 @@
-"""A plan in words, for `run --config.check`.
-
-Rule 1: lines for a person: aligned, one row per target, then one per host.
-"""
+"""The text of a plan for `run --config.check`: one aligned row per target, then one per host."""
 
 from collections.abc import Iterator, Sequence
 
@@ -12,17 +9,25 @@ PLAN_COLUMNS = ("target", "cycle", "identities", "slots at most", "allowed", "sp
 
 
 def plan_lines(plan: Plan) -> list[str]:
-    """Show each target's cycle and slots of one identity, and each host's connects per minute."""
+    """Return a row for each target's cycle and slots per identity, and one for each host's connects per minute."""
     rows = [PLAN_COLUMNS, *(_row(job) for job in plan.jobs)]
     return [*_aligned(rows), "", *_aligned([("host", "connects a minute", "permitted"), *_hosts(plan.jobs)])]
 
 
 def _row(job: Job) -> tuple[str, ...]:
     cycle = ", ".join(f"{probe} {job.interval * job.every(probe):g}s" for probe in job.probes)
-    if job.allowed is None or not job.users:
+    if job.allowed_slots is None or not job.users:
         return job.name, cycle, _pool(job), "-", "unlimited", "-", _room(job)
     most = max(job.peaks.values())
-    return job.name, cycle, _pool(job), _held(job, most), str(job.allowed), str(job.allowed - most), _room(job)
+    return (
+        job.name,
+        cycle,
+        _pool(job),
+        _held(job, most),
+        str(job.allowed_slots),
+        str(job.allowed_slots - most),
+        _room(job),
+    )
 
 
 def _pool(job: Job) -> str:
@@ -35,14 +40,14 @@ def _held(job: Job, most: int) -> str:
 
 
 def _room(job: Job) -> str:
-    """How many confirm runs the spare slots of all identities allow while one slot is held."""
+    """Return the confirm runs that the spare slots of all identities permit while one slot is held."""
     if not job.confirm_runs:
         return "off"
     if len(job.users) == 1:
         return "none: needs a second identity"
-    if job.allowed is None or not job.users:
+    if job.allowed_slots is None or not job.users:
         return "unlimited"
-    spare = sum(job.allowed - peak for peak in job.peaks.values())
+    spare = sum(job.allowed_slots - peak for peak in job.peaks.values())
     return f"{spare} in {job.window:g}s" if spare else "none: no spare slot"
 
 

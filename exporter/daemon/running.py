@@ -104,7 +104,7 @@ class Daemon:
         self._key_ring = KeyRing(max_age_seconds=MAX_UNCHECKED_SECONDS, now=clock.monotonic)
         services, keys, late = self._services, self._key_ring, self._loop_watch.max_lag_seconds
         self._prober = Prober(
-            services.state, keys, services.resolver, clock, self._dispatcher.opened, max_loop_stall=late
+            services.state, keys, services.resolver, clock, self._dispatcher.opened, max_loop_stall=stall
         )
         uncounted = Prober(services.state, keys, services.resolver, clock, lambda *_: None, max_loop_stall=stall)
         self._on_demand = OnDemandProbes(services, uncounted, self._has_capacity)

@@ -102,7 +102,7 @@ class Daemon:
         keep = self._history_file.add if self._history_file else _discard
         self._dispatcher = ResultDispatcher(self._services, ResultListeners(options.on_result, options.on_skip, keep))
         self._key_ring = KeyRing(max_age_seconds=MAX_UNCHECKED_SECONDS, now=clock.monotonic)
-        services, keys, late = self._services, self._key_ring, self._loop_watch.max_lag_seconds
+        services, keys, stall = self._services, self._key_ring, self._loop_watch.max_lag_seconds
         self._prober = Prober(
             services.state, keys, services.resolver, clock, self._dispatcher.opened, max_loop_stall=stall
         )

@@ -1,3 +1,3 @@
-"""ws-factory-exporter: real WebSocket sessions as real test users, told to Prometheus."""
+"""ws-factory-exporter: opens real WebSocket sessions as real test users, and reports them to Prometheus."""
 
 __version__ = "0.1.0"

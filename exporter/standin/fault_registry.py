@@ -55,7 +55,7 @@ class FaultRegistry:
         return {path: [fault.spec for fault in faults] for path, faults in self._active.items() if faults}
 
     def knows(self, path: str) -> bool:
-        """True if faults were ever set on the path, which makes it one of ours."""
+        """True if faults were ever set on the path, which makes it one of the stand-in's."""
         return path in self._active
 
     @property

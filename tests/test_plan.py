@@ -207,7 +207,7 @@ def test_only_this_machine_is_exempt_from_the_rate(host, expected):
 @given(
     steps=st.sampled_from(((1,), (2,), (7,), (2, 3), (4, 6), (3, 3), (2, 8), (5, 7), (6, 10), (9, 12, 5))),
     identities=st.integers(1, 7),
-    window_cycles=st.integers(0, 40),
+    span=st.integers(0, 40),
 )
 def test_the_most_slots_held_are_those_of_a_simulation(steps, identities, span):
     """For each identity, exactly: the fullest stretch of a long simulation holds as many as the formula says."""

@@ -361,7 +361,7 @@ def remembered(daemon):
         len(daemon._scheduler._targets),
         len(daemon._services.history.targets()),
         len(told._open),
-        len(keys._files) + len(keys._parsed) + len(keys._looked),
+        len(keys._files) + len(keys._parsed) + len(keys._checked),
         len(daemon._services.metrics._targets),
         len(daemon._startup_gate._waiting),
         len(daemon._scheduler._removed_tasks),

@@ -2,22 +2,20 @@
 
     python scaled_exporter.py 1/15 run --config.file …
 
-Rule 1: constants only; what they are for is the product's. The rests of an endpoint, the waits of the
-daemon, how long a login counts that was cut off.
+Rule 1: only constants are scaled: how long an endpoint is left alone after a rate limit, and how long a login counts
+whose end nothing recorded.
 """
 
 import sys
 from fractions import Fraction
 
-from exporter import __main__, daemon
+from exporter import __main__
 from exporter.budget import ledger, login_streak
 
 CONSTANTS = (
-    (daemon, "FIRST_SCRAPE"),
-    (daemon, "TIDY"),
-    (ledger, "ENDPOINT_REST"),
-    (ledger, "LONGEST_ENDPOINT_REST"),
-    (login_streak, "DOUBTED_FOR"),
+    (ledger, "ENDPOINT_COOLDOWN_SECONDS"),
+    (ledger, "MAX_ENDPOINT_COOLDOWN_SECONDS"),
+    (login_streak, "LOST_LOGIN_SECONDS"),
 )
 
 

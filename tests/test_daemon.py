@@ -201,7 +201,7 @@ def test_a_port_in_use_is_a_sentence_and_leaves_nothing(tmp_path):
             with pytest.raises(ListenError, match=rf"127\.0\.0\.1:{address.port}: the port is in use"):
                 await daemon.start()
             await daemon.stop()
-            return daemon.url, asyncio.all_tasks(), state._journal._lock
+            return daemon.url, asyncio.all_tasks(), state._journal._lock_descriptor
 
     url, tasks, lock = virtual_clock.run(main)
 
@@ -681,7 +681,7 @@ def test_a_stop_releases_everything_even_if_a_part_of_it_fails(monkeypatch, tmp_
             await get(daemon, "/-/ready")
         monkeypatch.undo()
         daemon._scheduler._wakeups.shutdown(wait=False)
-        return state._journal._lock
+        return state._journal._lock_descriptor
 
     assert virtual_clock.run(main) is None
 

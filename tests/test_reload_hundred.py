@@ -135,7 +135,7 @@ class Hundred:
         self.standin.forget()
         with self.daemon._services.state.transaction() as ledger:
             ledger.prune(time.time() + 3600.0)
-        self.daemon._loop_watch._late.clear()
+        self.daemon._loop_watch._late_ticks.clear()
         self.daemon._prober._targets.clear()
         for name in self.daemon._services.history.targets():
             self.daemon._services.history.remove(name)

@@ -398,7 +398,7 @@ async def conversed(aim, asked):
 
     async def order(_lane):
         turn, request = asked[len(orders)]
-        orders.append((turn, await prober._order(turn, request)))
+        orders.append((turn, await prober._session_request(turn, request)))
         return True
 
     async def converse(_lane):

@@ -73,7 +73,7 @@ DOORS = {
     ],
     "token": [(KeyRing, "key"), (probing, "mint"), (probing, "carry")],
     "ledger": [
-        (ProbeRequest, "request"),
+        (ProbeRequest, "session_cost"),
         (LedgerFile, "begin_transaction"),
         (probing, "admit"),
         (probing, "settle"),

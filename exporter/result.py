@@ -432,8 +432,8 @@ class Result:
         """
         if self.phase is not Phase.TCP:
             return 0
-        told = self.evidence
-        return max(0, (told.addresses or 0) - len({told.address, *told.failed_addresses}))
+        evidence = self.evidence
+        return max(0, (evidence.addresses or 0) - len({evidence.address, *evidence.failed_addresses}))
 
 
 @dataclass(frozen=True, slots=True)

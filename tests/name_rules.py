@@ -87,7 +87,7 @@ def no_constant_stands_in_many_files(repository):
 
 
 def every_exception_is_an_error(repository):
-    """An exception's name ends in `Error`, in tests too, and nobody silences ruff's N818."""
+    """An exception's name ends in `Error`, in tests too, and no line waives ruff's N818."""
     trees = {**repository.packages, **repository.tests}
     found, raised = list(classes(trees)), set(EXCEPTIONS)
     size = 0

@@ -34,7 +34,7 @@ def the_job(standin, **changes):
     return replace(job, rate=None)
 
 
-def told(result):
+def address_evidence(result):
     evidence = result.evidence
     return evidence.address, evidence.address_number, evidence.addresses, evidence.failed_addresses
 
@@ -46,7 +46,7 @@ async def test_a_dead_address_is_told_as_one_of_several_and_the_next_session_tri
     first, second = await prober.run(job), await prober.run(job)
 
     assert (first.phase, first.reason) == (Phase.TCP, Reason.REFUSED)
-    assert told(first) == (DEAD, 1, 2, ())
+    assert address_evidence(first) == (DEAD, 1, 2, ())
     assert first.untried_addresses == 1
     assert explain(first).sentence.endswith(
         "This was 127.0.0.2, the first of 2 addresses of the name. "
@@ -54,7 +54,7 @@ async def test_a_dead_address_is_told_as_one_of_several_and_the_next_session_tri
     )
     assert dict(evidence_rows(first, 0.0))["address"] == "127.0.0.2, the first of 2"
     assert second.verdicts[Probe.SEND] is Verdict.PASS
-    assert told(second) == (ALIVE, 2, 2, (DEAD,))
+    assert address_evidence(second) == (ALIVE, 2, 2, (DEAD,))
     assert second.untried_addresses == 0
     assert explain(second).sentence.endswith(
         "This was 127.0.0.1, the second of 2 addresses: 127.0.0.2 took no TCP connection before."
@@ -67,7 +67,7 @@ async def test_only_when_every_address_has_failed_none_is_left_to_try(standin):
 
     results = [await prober.run(job) for _ in range(3)]
 
-    assert [told(result) for result in results] == [
+    assert [address_evidence(result) for result in results] == [
         (DEAD, 1, 2, ()),
         (DEAD_TOO, 2, 2, (DEAD,)),
         (DEAD, 1, 2, (DEAD, DEAD_TOO)),
@@ -86,7 +86,9 @@ async def test_an_address_that_refuses_in_http_is_not_gone_around(standin):
 
     results = [await prober.run(job) for _ in range(2)]
 
-    assert [(result.reason, *told(result)) for result in results] == [(Reason.HTTP_STATUS, ALIVE, 1, 2, ())] * 2
+    assert [(result.reason, *address_evidence(result)) for result in results] == [
+        (Reason.HTTP_STATUS, ALIVE, 1, 2, ())
+    ] * 2
     assert [result.untried_addresses for result in results] == [0, 0]
 
 
@@ -107,13 +109,13 @@ async def test_the_other_addresses_are_kept_in_the_history(standin):
     """A line of the history tells the address, its place, their number and those that failed."""
     prober, job = harness.Rig(resolver=named(DEAD, ALIVE)), the_job(standin)
     for result in (await prober.run(job), await prober.run(job)):
-        assert told(unpack_result(pack_result(result))) == told(result)
+        assert address_evidence(unpack_result(pack_result(result))) == address_evidence(result)
 
 
 async def test_one_address_is_the_first_of_one(standin):
     """An address in the URL, or a name with one, leaves no other to try."""
     result = await harness.Rig().run(*harness.planned(harness.target(standin)).jobs)
 
-    assert told(result) == (ALIVE, 1, 1, ())
+    assert address_evidence(result) == (ALIVE, 1, 1, ())
     assert dict(evidence_rows(result, 0.0))["address"] == ALIVE
     assert "address" not in explain(result).sentence

@@ -28,7 +28,7 @@ def open_job(url, profile, **changes):
     return harness.planned({**target, **changes}, profiles={"own": profile}).jobs[0]
 
 
-def told(result):
+def verdicts_and_cause(result):
     """Verdicts of connect, auth and send; where and why the deepest failed."""
     verdicts = "/".join(str(result.verdicts[probe].value) for probe in Probe)
     return verdicts, result.phase, result.reason
@@ -51,7 +51,7 @@ async def test_an_error_with_our_id_is_no_reply(method, expected, tmp_path):
     """JSON-RPC 2.0 section 5: the error of a call has the call's id, so it contains all that the reply contains."""
     profile = {"send": {**RPC, "message": {**RPC["message"], "method": method}}, **ANY_ERROR}
     async with node_backend("rpc", tmp_path) as url:
-        assert told(await harness.Rig().run(open_job(url, profile))) == expected
+        assert verdicts_and_cause(await harness.Rig().run(open_job(url, profile))) == expected
 
 
 @needs_node
@@ -59,9 +59,9 @@ async def test_a_field_that_must_be_there_is_asked_for(tmp_path):
     """`${any}` in `expect` is the check by hand: a result, whatever it holds."""
     asked = {**RPC, "expect": {"result": "${any}"}}
     async with node_backend("rpc", tmp_path) as url:
-        assert told(await harness.Rig().run(open_job(url, {"send": asked})))[0] == "pass/-/pass"
+        assert verdicts_and_cause(await harness.Rig().run(open_job(url, {"send": asked})))[0] == "pass/-/pass"
         gone = {**asked, "message": {**RPC["message"], "method": "gone"}}
-        assert told(await harness.Rig().run(open_job(url, {"send": gone}))) == (
+        assert verdicts_and_cause(await harness.Rig().run(open_job(url, {"send": gone}))) == (
             "pass/-/fail",
             Phase.REPLY,
             Reason.BAD_REPLY,
@@ -85,10 +85,10 @@ async def test_a_refused_login_is_one_however_its_close_comes(way, tmp_path):
             result = await harness.Rig().run(
                 job(f"{url}/rpc{way}", profile, {"secret_file": file(tmp_path, "wrong")}), identity="pool-001"
             )
-            assert told(result) == ("pass/fail/fail", Phase.AUTH, Reason.AUTH_REJECTED)
+            assert verdicts_and_cause(result) == ("pass/fail/fail", Phase.AUTH, Reason.AUTH_REJECTED)
             assert (result.close.code, result.close.initiator) == (4401, Initiator.REMOTE)
         right = job(f"{url}/rpc", profile, {"secret_file": file(tmp_path, "tok_7d21ac9e4b", "right")})
-        assert told(await harness.Rig().run(right, identity="pool-001"))[0] == "pass/pass/pass"
+        assert verdicts_and_cause(await harness.Rig().run(right, identity="pool-001"))[0] == "pass/pass/pass"
 
 
 # Subprotocols -----------------------------------------------------------------------------------------------------
@@ -113,7 +113,7 @@ async def test_an_offered_subprotocol_must_be_chosen(path, expected, wrong, by, 
         else:
             made, identity = open_job(f"{url}/{path}", {"send": echo, "subprotocols": ["chat.v1"]}), None
         result = await harness.Rig().run(made, identity=identity)
-    assert (told(result), result.handshake) == (expected, wrong)
+    assert (verdicts_and_cause(result), result.handshake) == (expected, wrong)
 
 
 @needs_node
@@ -131,7 +131,7 @@ async def test_a_graphql_server_gets_its_subprotocol_without_a_token(tmp_path):
         without = await harness.Rig().run(open_job(f"{url}/graphql", profile))
         assert (without.verdicts[Probe.SEND], without.close.code) == (Verdict.FAIL, 4406)
         offered = {**profile, "subprotocols": ["graphql-transport-ws"]}
-        assert told(await harness.Rig().run(open_job(f"{url}/graphql", offered)))[0] == "pass/pass/pass"
+        assert verdicts_and_cause(await harness.Rig().run(open_job(f"{url}/graphql", offered)))[0] == "pass/pass/pass"
 
 
 # Refusals over HTTP -----------------------------------------------------------------------------------------------
@@ -157,7 +157,7 @@ async def test_no_rejected_token_is_sent_more_than_twice(path, changes, expected
         made = job(f"{url}/{path}", {**ECHO, **changes}, {"jwt": {"key_file": file(tmp_path, "another secret")}})
         prober = harness.Rig()
         first = await prober.run(made, identity="pool-001")
-        assert told(first) == expected
+        assert verdicts_and_cause(first) == expected
         assert first.http_status == {"denied/401": 401, "ws": 403, "late": None}[path]
         for _ in range(5):
             await prober.run(made, identity="pool-001")
@@ -168,7 +168,7 @@ async def test_a_401_without_a_token_is_a_status(tmp_path):
     """Nobody refused a token that was not sent."""
     async with python_backend("fastapi_app", tmp_path) as url:
         result = await harness.Rig().run(open_job(f"{url}/denied/401", ECHO))
-    assert told(result) == ("fail/-/fail", Phase.UPGRADE, Reason.HTTP_STATUS)
+    assert verdicts_and_cause(result) == ("fail/-/fail", Phase.UPGRADE, Reason.HTTP_STATUS)
     assert result.credential_sent is False
 
 
@@ -179,16 +179,16 @@ async def test_a_token_that_was_kept_back_is_not_missed(tmp_path):
         made = job(f"{url}/denied/401", profile, {"jwt": {"key_file": file(tmp_path, KEY)}})
         prober = harness.Rig()
         connect = await prober.run(made, depth=Probe.CONNECT, identity="pool-001")
-        assert told(connect) == ("-/-/-", None, None)
+        assert verdicts_and_cause(connect) == ("-/-/-", None, None)
         assert "kept its token back" in explain(connect).sentence
-        assert told(await prober.run(made, identity="pool-001"))[0] == "pass/-/pass"
+        assert verdicts_and_cause(await prober.run(made, identity="pool-001"))[0] == "pass/-/pass"
 
 
 async def test_an_upgrade_with_a_token_may_be_the_login(tmp_path):
     """`auth_by: upgrade`: who is let in with a token has passed auth."""
     async with python_backend("fastapi_app", tmp_path) as url:
         made = job(f"{url}/denied/401", {**ECHO, "auth_by": "upgrade"}, {"jwt": {"key_file": file(tmp_path, KEY)}})
-        assert told(await harness.Rig().run(made, identity="pool-001"))[0] == "pass/pass/pass"
+        assert verdicts_and_cause(await harness.Rig().run(made, identity="pool-001"))[0] == "pass/pass/pass"
 
 
 @pytest.mark.parametrize("status", [429, 503])
@@ -196,7 +196,7 @@ async def test_a_status_with_a_time_to_wait_is_a_limit(status, tmp_path):
     """A 503 that says when to come again is a limit like a 429."""
     async with python_backend("fastapi_app", tmp_path) as url:
         result = await harness.Rig().run(open_job(f"{url}/limited/{status}", ECHO))
-    assert told(result) == ("fail/-/fail", Phase.UPGRADE, Reason.RATE_LIMITED)
+    assert verdicts_and_cause(result) == ("fail/-/fail", Phase.UPGRADE, Reason.RATE_LIMITED)
     assert result.retry_after == 120
 
 
@@ -211,7 +211,7 @@ async def test_several_json_values_of_one_frame_are_messages_in_turn(path, tmp_p
     """The write pump of gorilla's chat example puts what has queued up into one message, a line each."""
     async with go_backend(tmp_path) as url:
         result = await harness.Rig().run(open_job(f"{url}/{path}", ECHOED))
-    assert told(result)[0] == "pass/-/pass"
+    assert verdicts_and_cause(result)[0] == "pass/-/pass"
     assert dict(result.passed_over) == ({"other": 3} if path == "busy" else {})
 
 
@@ -219,7 +219,7 @@ async def test_json_in_binary_frames_is_a_message(tmp_path):
     """FastAPI's `send_json(mode="binary")`: hello and reply come as bytes."""
     async with python_backend("fastapi_app", tmp_path) as url:
         result = await harness.Rig().run(open_job(f"{url}/binary", {"welcome": {"match": {"type": "hello"}}, **ECHO}))
-    assert told(result)[0] == "pass/pass/pass"
+    assert verdicts_and_cause(result)[0] == "pass/pass/pass"
 
 
 async def test_messages_may_be_arrays(tmp_path):
@@ -234,7 +234,7 @@ async def test_messages_may_be_arrays(tmp_path):
     }
     async with python_backend("ocpp_app", tmp_path) as url:
         result = await harness.Rig().run(open_job(f"{url}/CP_1", profile))
-    assert told(result)[0] == "pass/-/pass", result
+    assert verdicts_and_cause(result)[0] == "pass/-/pass", result
 
 
 # Restarts, and what is remembered ---------------------------------------------------------------------------------
@@ -249,7 +249,7 @@ async def test_a_close_of_a_server_that_stops_is_no_refusal(code, profile, tmp_p
     """Uvicorn closes with 1012 when it is stopped: a restart says nothing about login or factory."""
     async with python_backend("fastapi_app", tmp_path) as url:
         result = await harness.Rig().run(open_job(f"{url}/closes/{code}", profile))
-    assert told(result) == ("pass/-/fail", Phase.ADMISSION, Reason.CLOSED)
+    assert verdicts_and_cause(result) == ("pass/-/fail", Phase.ADMISSION, Reason.CLOSED)
     assert (result.factory_reason, result.close.code) == (None, code)
 
 
@@ -261,7 +261,7 @@ async def test_a_backend_without_a_factory_has_none_that_fails(code, reason, tmp
     """A welcome that is only waited for tells of no factory: a close before it is a close."""
     async with python_backend("fastapi_app", tmp_path) as url:
         result = await harness.Rig().run(open_job(f"{url}/closes/{code}", HELLO))
-    assert told(result) == ("pass/fail/fail", Phase.ADMISSION, reason)
+    assert verdicts_and_cause(result) == ("pass/fail/fail", Phase.ADMISSION, reason)
     assert result.factory_reason is None
 
 
@@ -279,7 +279,7 @@ async def test_numbers_that_begin_again_are_a_restart(tmp_path):
         for _ in range(3):
             again(url)
             results += [await prober.run(made) for _ in range(6)]
-    assert {told(result)[0] for result in results} == {"pass/pass/pass"}
+    assert {verdicts_and_cause(result)[0] for result in results} == {"pass/pass/pass"}
 
 
 async def test_a_whole_number_is_an_id(tmp_path):
@@ -290,7 +290,7 @@ async def test_a_whole_number_is_an_id(tmp_path):
         auth = {"jwt": {"key_file": file(tmp_path, KEY)}}
         made = job(f"{url}/whole-numbers", profile, auth, identities={"one": "1", "two": "2"})
         first = await harness.Rig().run(made, identity="one")
-        assert told(first)[0] == "pass/pass/pass"
+        assert verdicts_and_cause(first)[0] == "pass/pass/pass"
         assert first.evidence.connection_id.startswith("170000000000000000")
         other = await harness.Rig().run(made, identity="two")
         assert str(other.factory_reason) == "user_mismatch"
@@ -301,7 +301,7 @@ async def test_a_goodbye_is_no_restart(tmp_path):
     """coder/websocket says goodbye with 1001 after its work: the session has all it came for."""
     async with go_backend(tmp_path) as url:
         result = await harness.Rig().run(open_job(f"{url}/goodbye", ECHOED))
-    assert told(result)[0] == "pass/-/pass"
+    assert verdicts_and_cause(result)[0] == "pass/-/pass"
 
 
 # What other clients take --------------------------------------------------------------------------------------------
@@ -311,7 +311,9 @@ async def test_a_goodbye_is_no_restart(tmp_path):
 async def test_a_large_101_is_taken(size, tmp_path):
     """A cookie of 60 kB in the 101: Chromium and node open it, and so do we."""
     async with python_backend("fastapi_app", tmp_path) as url:
-        assert told(await harness.Rig().run(open_job(f"{url}/cookie-of/{size}", ECHO)))[0] == "pass/-/pass"
+        assert (
+            verdicts_and_cause(await harness.Rig().run(open_job(f"{url}/cookie-of/{size}", ECHO)))[0] == "pass/-/pass"
+        )
 
 
 # A close of ours that gets no answer ------------------------------------------------------------------------------
@@ -335,7 +337,7 @@ async def test_a_handler_that_threw_and_left_its_connection_open_is_seen_by_the_
         result = await harness.Rig().run(open_job(f"{url}/{path}", ECHO_SEND, **short))
 
     close = result.close
-    assert told(result)[0] == verdicts
+    assert verdicts_and_cause(result)[0] == verdicts
     assert (close.code, close.initiator, close.phase) == (1006, Initiator.NONE, Phase.CLOSE)
     assert said in explain(result).sentence
 
@@ -377,5 +379,5 @@ async def test_a_server_that_wants_whole_numbers_gets_one(number, expected, tmp_
     async with devtools(tmp_path) as url:
         result = await harness.Rig().run(open_job(url, {"send": asked}, timeout="3s"))
 
-    assert told(result) == expected
+    assert verdicts_and_cause(result) == expected
     assert result.passed_over == ({} if expected[1] is None else {"other": 1})

@@ -18,7 +18,7 @@ QUICK = {"timeout": "2s"}
 NO_UPGRADE = "saw no WebSocket upgrade in our request"
 
 
-async def told(made):
+async def run_and_explain(made):
     """One session: its result, and all that is said of it."""
     result = await harness.Rig().run(made, identity="pool-001")
     said = explain(result, TargetContext.of(made))
@@ -41,7 +41,7 @@ async def not_forwarding(backend, folder):
 async def test_a_proxy_that_passes_no_upgrade_on_is_named(name, path, tmp_path):
     """Aiohttp answers 400 then, websockets 426 or 505: none of them broke."""
     async with python_backend(name, tmp_path) as url, not_forwarding(url, tmp_path) as proxied:
-        result, words = await told(job(f"{proxied}{path}", ECHO, None))
+        result, words = await run_and_explain(job(f"{proxied}{path}", ECHO, None))
 
     assert result.http_status in (400, 426, 505), result
     assert NO_UPGRADE in words
@@ -52,7 +52,7 @@ async def test_a_proxy_that_passes_no_upgrade_on_is_named(name, path, tmp_path):
 async def test_a_proxy_that_passes_no_upgrade_on_to_node_is_named(tmp_path):
     """The ws package answers 426."""
     async with node_backend("echo", tmp_path) as url, not_forwarding(url, tmp_path) as proxied:
-        result, words = await told(job(proxied, ECHO, None))
+        result, words = await run_and_explain(job(proxied, ECHO, None))
 
     assert result.http_status == 426
     assert NO_UPGRADE in words
@@ -61,7 +61,7 @@ async def test_a_proxy_that_passes_no_upgrade_on_to_node_is_named(tmp_path):
 async def test_a_plain_request_that_finds_nothing_may_be_a_lost_upgrade(tmp_path):
     """Uvicorn answers 404: it has no such page, and it has the WebSocket."""
     async with python_backend("fastapi_app", tmp_path) as url, not_forwarding(url, tmp_path) as proxied:
-        result, words = await told(job(f"{proxied}/open", ECHO, None))
+        result, words = await run_and_explain(job(f"{proxied}/open", ECHO, None))
 
     assert result.http_status == 404
     assert "whether a proxy drops the upgrade" in words
@@ -71,8 +71,10 @@ async def test_a_missing_origin_is_named_before_the_key(tmp_path):
     """The validator of Channels never looked at the token; with an Origin the sentence no longer asks for one."""
     async with python_backend("channels_app", tmp_path) as url:
         auth = {"jwt": {"key_file": file(tmp_path, KEY)}}
-        _, words = await told(job(f"{url}/origin", ECHO, auth))
-        _, given = await told(job(f"{url}/origin", ECHO, auth, headers={"Origin": "http://elsewhere.example"}))
+        _, words = await run_and_explain(job(f"{url}/origin", ECHO, auth))
+        _, given = await run_and_explain(
+            job(f"{url}/origin", ECHO, auth, headers={"Origin": "http://elsewhere.example"})
+        )
 
     assert "or the server wants an Origin header, and none was sent" in words
     assert "set the Origin of their page under `headers`" in words
@@ -82,7 +84,7 @@ async def test_a_missing_origin_is_named_before_the_key(tmp_path):
 async def test_a_503_with_a_time_to_wait_is_a_limit(tmp_path):
     """It asks us to wait, and that is said; no crash loop."""
     async with python_backend("fastapi_app", tmp_path) as url:
-        result, words = await told(job(f"{url}/limited/503", ECHO, None))
+        result, words = await run_and_explain(job(f"{url}/limited/503", ECHO, None))
 
     assert (result.phase, result.reason) == (Phase.UPGRADE, Reason.RATE_LIMITED)
     assert "with HTTP 503 and a time to wait (it asks us to wait 2 min)" in words
@@ -95,7 +97,7 @@ async def test_a_503_with_a_time_to_wait_is_a_limit(tmp_path):
 async def test_a_subprotocol_that_browsers_refuse_is_named(path, words, tmp_path):
     """The 101 came, and no browser would take it."""
     async with python_backend("fastapi_app", tmp_path) as url:
-        result, said = await told(job(f"{url}{path}", {"subprotocols": ["chat.v1"], **ECHO}, None))
+        result, said = await run_and_explain(job(f"{url}{path}", {"subprotocols": ["chat.v1"], **ECHO}, None))
 
     assert result.reason is Reason.BAD_HANDSHAKE
     assert words in said
@@ -107,7 +109,7 @@ async def test_a_greeting_of_another_kind_is_no_silence(path, tmp_path):
     """What came is said, by the names of its fields: the profile is wrong, not the backend."""
     async with python_backend("fastapi_app", tmp_path) as url:
         made = job(f"{url}{path}", OTHER, None, **QUICK)
-        result, words = await told(made)
+        result, words = await run_and_explain(made)
         shown = FORMATS["text"](
             CheckReport("real", url, (result,), 0.0, "1", context=TargetContext.of(made)), RenderContext(0.0)
         )
@@ -125,7 +127,7 @@ async def test_a_profile_that_was_assumed_is_named(tmp_path):
     async with python_backend("fastapi_app", tmp_path) as url:
         target = {"name": "real", "url": f"{url}/numbered", "interval": "20s", "timeout": "2s"}
         target |= {"identities": {"pool-001": "user-one"}, "auth": {"jwt": {"key_file": file(tmp_path, KEY)}}}
-        _, words = await told(harness.planned(target).jobs[0])
+        _, words = await run_and_explain(harness.planned(target).jobs[0])
 
     assert "`profile: factory` was assumed: the target names none" in words
     assert "SILENCE" not in words
@@ -135,7 +137,7 @@ async def test_a_profile_that_was_assumed_is_named(tmp_path):
 async def test_a_restart_before_the_greeting_is_no_factory(code, tmp_path):
     """The server said that it stops, or that it is to be asked later."""
     async with python_backend("fastapi_app", tmp_path) as url:
-        result, words = await told(job(f"{url}/closes/{code}", HELLO, None))
+        result, words = await run_and_explain(job(f"{url}/closes/{code}", HELLO, None))
 
     assert (result.phase, result.reason, result.factory_reason) == (Phase.ADMISSION, Reason.CLOSED, None)
     assert f"closed with {code}" in words
@@ -147,7 +149,7 @@ async def test_a_restart_before_the_greeting_is_no_factory(code, tmp_path):
 async def test_a_goodbye_with_1001_is_no_restart(tmp_path):
     """All probes pass; that the close was not 1000 is said beside it, with no page and no next step."""
     async with go_backend(tmp_path) as url:
-        result, words = await told(job(f"{url}/goodbye", ECHO_AS_IT_IS, None))
+        result, words = await run_and_explain(job(f"{url}/goodbye", ECHO_AS_IT_IS, None))
 
     assert result.verdicts[Probe.SEND] is Verdict.PASS, result
     assert "our message got its reply" in words

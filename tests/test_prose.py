@@ -1,7 +1,6 @@
 """Prose keeps the vocabulary of docs/style.md#prose: comments, texts and documents use no word of the ban list.
 
-Vale's package would download a binary when it first runs, so the check is our own. A file that still has such words is
-listed in tests/data/prose_not_yet.txt, and leaves the list with the last of them.
+Vale's package on PyPI brings no binary along, so the check is our own.
 """
 
 import ast
@@ -15,7 +14,6 @@ import pytest
 from exporter.arguments import parser
 
 ROOT = Path(__file__).parent.parent
-NOT_YET = ROOT / "tests/data/prose_not_yet.txt"
 
 BANNED = {
     r"houses?": "repository, package, project",
@@ -80,14 +78,10 @@ def breaches(path):
 
 
 def test_prose_has_no_banned_word():
-    """No file has one but those of the list, and each of the list has one still."""
-    waiting = {line for line in NOT_YET.read_text("utf-8").splitlines() if line and not line.startswith("#")}
-    broken = {path.relative_to(ROOT).as_posix(): breaches(path) for path in (*PYTHON, *DOCUMENTS)}
-    new = [sentence for name, sentences in broken.items() if name not in waiting for sentence in sentences]
-    clean = sorted(name for name in waiting if not broken.get(name))
+    """No package, guide, page or alert has one."""
+    broken = [sentence for path in (*PYTHON, *DOCUMENTS) for sentence in breaches(path)]
 
-    assert new == [], "\n".join(new)
-    assert clean == [], f"remove from {NOT_YET.relative_to(ROOT)}:\n" + "\n".join(clean)
+    assert broken == [], "\n".join(broken)
 
 
 def test_help_has_no_banned_word():

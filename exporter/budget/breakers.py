@@ -4,7 +4,7 @@ Rule 1: the failure that would open the breaker (number `opens_at` in a row) is 
 under way and the requested one are at most `opens_at` − 1. A connect without a token leaves room for two more failures,
 those of a token and of another key; a connect that a person asks for leaves room for one.
 Rule 2: the last attempt is reserved for another key. A rejected key may use it only if it was accepted before and
-`MAX_RETRY_INTERVALS` times `auth_retry` have passed: by then nobody has changed the key, and the backend may have
+`MAX_RETRY_INTERVALS` times `auth_retry` have passed: by then the key has not been changed, and the backend may have
 recovered. A key that was accepted last is never held up, whatever other sessions and keys do: its probes must not go
 blind, and its success is what resets the breaker.
 Rule 3: failures before the ledger's first event are unknown and count as none; a state file keeps them.

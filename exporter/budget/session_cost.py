@@ -59,7 +59,7 @@ class SessionCost(NamedTuple):
     endpoint: `endpoint_id`, which rests after a rate limit; empty: the host rests
     key_fingerprint: `short_fingerprint`, tells the key from an earlier one in the same file; empty: unknown
     breakers: the circuit breakers before the backend's login
-    forced: the person who asks accepts that a rejected token may open a breaker
+    forced: `check --send-token`: a rejected token is sent although it may open a breaker
     """
 
     run: str

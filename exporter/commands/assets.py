@@ -24,17 +24,17 @@ STATUS_PAGE: Final = re.compile(r'(?P<key>"url": ")http://127\.0\.0\.1:11011/')
 
 def assets(options: argparse.Namespace) -> int:
     """Write all files below `--to`, and name each; raises UsageError, before the first, for one that would be lost."""
-    found = [(Path(options.to, name), text) for name, text in _texts(_links(options))]
-    stands = {path: _same(path, text) for path, text in found}
-    changed = [path for path, same in stands.items() if same is False]
+    files = [(Path(options.to, name), text) for name, text in _texts(_links(options))]
+    unchanged = {path: _same(path, text) for path, text in files}
+    changed = [path for path, same in unchanged.items() if same is False]
     if changed and not options.force:
         names = ", ".join(map(str, changed))
         raise UsageError(f"--to: these files are there with other content: {names}; add --force to replace them")
-    for path, text in found:
-        if not stands[path]:
-            _make(path.parent)
+    for path, text in files:
+        if not unchanged[path]:
+            _make_folder(path.parent)
             write(path, text, flag="--to")
-        say(f"{'unchanged' if stands[path] else 'wrote'} {path}")
+        say(f"{'unchanged' if unchanged[path] else 'wrote'} {path}")
     return 0
 
 
@@ -76,7 +76,7 @@ def _same(path: Path, text: str) -> bool | None:
         raise UsageError(f"--to: {path}: {error.strerror}") from None
 
 
-def _make(folder: Path) -> None:
+def _make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

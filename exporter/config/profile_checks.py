@@ -219,7 +219,7 @@ PROFILE_CHECKS: Final[tuple[Callable[[Profile], Iterator[Found]], ...]] = (
 
 
 def needs_token(profile: Profile) -> bool:
-    """True if nobody is let in without a token."""
+    """True if the backend refuses every client without a token."""
     return profile.needs_token or profile.auth_by is not None or has_token_message(profile)
 
 

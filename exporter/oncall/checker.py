@@ -50,7 +50,7 @@ OWN_USER_HOLDUPS: Final = frozenset({Holdup.SLOTS, Holdup.IDENTITY})
 TOKEN_HOLDUPS: Final = frozenset({Holdup.REJECTED, Holdup.BREAKER_TOKEN})
 OWN_USERS_ADVICE: Final = ", name users of its own under check_identities"
 CONNECT_ADVICE: Final = ", or ask with --probe connect (HTTP: probe=connect), which takes no slot and sends no token"
-FORCE_ADVICE: Final = ", or send it all the same with check --send-token, if nobody else can be harmed"
+FORCE_ADVICE: Final = ", or send it all the same with check --send-token, if an open breaker would harm no other user"
 CYCLE_START_SECONDS: Final = 0.5
 """Seconds from the due time of a cycle until it has its slot, on a busy machine too."""
 MAX_WAIT_FRACTION: Final = 0.25

@@ -60,10 +60,17 @@ class Command:
 @contextlib.asynccontextmanager
 async def command(*arguments, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, **environment):
     """`ws-factory-exporter` with these arguments; killed if it is still there at the end."""
+    program = [sys.executable, "-m", "exporter", *arguments]
+    async with program_running(program, stdout=stdout, stderr=stderr, **environment) as running:
+        yield running
+
+
+@contextlib.asynccontextmanager
+async def program_running(program, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, **environment):
+    """Any program as a `Command`; killed if it is still there at the end."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "exporter", *arguments, stdin=asyncio.subprocess.DEVNULL, stdout=stdout, stderr=stderr,
-        env={**os.environ, **environment},
-    )  # fmt: skip
+        *program, stdin=asyncio.subprocess.DEVNULL, stdout=stdout, stderr=stderr, env={**os.environ, **environment}
+    )
     running = Command(process)
     try:
         yield running

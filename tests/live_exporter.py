@@ -6,7 +6,6 @@ process. What is inside is started and asked by `nsenter`.
 
 import asyncio
 import contextlib
-import os
 import signal
 import sys
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from pathlib import Path
 
 import harness
 import yaml
-from commands import Command, value_of
+from commands import program_running, value_of
 from prometheus_client.parser import text_string_to_metric_families
 from realservers import PATIENCE, binary, until
 
@@ -49,18 +48,8 @@ class World:
     @contextlib.asynccontextmanager
     async def command(self, *words, **environment):
         """A command inside, as `commands.Command`; killed if it is still there at the end."""
-        pipe = asyncio.subprocess.PIPE
-        process = await asyncio.create_subprocess_exec(
-            *self._enter, *words, stdin=asyncio.subprocess.DEVNULL, stdout=pipe, stderr=pipe,
-            env={**os.environ, **environment},
-        )  # fmt: skip
-        running = Command(process)
-        try:
+        async with program_running([*self._enter, *words], **environment) as running:
             yield running
-        finally:
-            if process.returncode is None:
-                process.kill()
-            await running.ended()
 
 
 @contextlib.asynccontextmanager

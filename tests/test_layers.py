@@ -32,6 +32,7 @@ LAYERS = (
     ("budget", "classify"),
     ("profiles",),
     ("config",),  # above `result`: its rules are written in result's words
+    ("framing",),
     ("result",),
     ("",),  # the package itself: a version, nothing else
 )

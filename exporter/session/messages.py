@@ -6,16 +6,15 @@ Rule 3: text and binary frames are alike: JSON in UTF-8 is a message, and values
 are one message each.
 """
 
-import json
-import re
 from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterator
 from itertools import islice
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
 from websockets.frames import CloseCode, Frame, Opcode
 from websockets.protocol import OPEN, Protocol
 
+from exporter.framing import FramingError, json_values
 from exporter.result import MAX_KEYS, ErrorKind, ProbeError, key_name
 from exporter.session.error_kinds import kind_of
 from exporter.session.transcript import CODE, KIND, Entry, Transcript
@@ -36,33 +35,6 @@ MAX_EXAMINED_KEYS: Final = 32
 
 MAX_EXAMINED_MESSAGES: Final = 64
 """Unknown messages of a session whose fields are examined."""
-
-JSON_WHITESPACE: Final = re.compile(r"[ \t\n\r]*")
-"""RFC 8259 section 2."""
-
-
-def _reject_constant(_: str) -> NoReturn:
-    raise ValueError("NaN and Infinity are no JSON")
-
-
-FROM_JSON: Final = json.JSONDecoder(parse_constant=_reject_constant)
-TO_JSON: Final = json.JSONEncoder(separators=(",", ":")).encode
-
-
-def _parse_values(text: str) -> Iterator[Any]:
-    """Yield the JSON values of a text, separated by white space; raises ValueError, RecursionError for other text."""
-    at = _skip_whitespace(text, 0)
-    while at < len(text):
-        value, end = FROM_JSON.raw_decode(text, at)
-        at = _skip_whitespace(text, end)
-        if at == end < len(text):
-            raise ValueError("no white space after a value")
-        yield value
-
-
-def _skip_whitespace(text: str, at: int) -> int:
-    whitespace = JSON_WHITESPACE.match(text, at)
-    return whitespace.end() if whitespace else at
 
 
 class MessageStream:
@@ -124,7 +96,7 @@ class MessageStream:
         After a close frame nothing is queued; `next` raises once the inbox is empty.
         """
         if self.is_open:
-            data = TO_JSON(message).encode()
+            data = json_values.encode(message)
             self.protocol.send_text(data)
             self.transcript.record_queued(len(data), kind)
 
@@ -234,8 +206,8 @@ class MessageStream:
     def _queue_values(self, text: str, at: float, entry: Entry) -> None:
         """Queue the JSON values of a message; raises ProbeError for too many."""
         try:
-            values = list(islice(_parse_values(text), MAX_FRAMES - self._value_count + 1))
-        except (ValueError, RecursionError):
+            values = json_values.parse(text, MAX_FRAMES - self._value_count + 1)
+        except FramingError:
             values = []
         self._value_count += len(values)
         if self.is_flood:

@@ -1,0 +1,40 @@
+"""Framings: what stands in WebSocket messages becomes JSON values, and JSON values become messages.
+
+Rule 1: pure functions: no I/O, no state; what a message leaves over is the caller's to keep.
+Rule 2: whatever a server sends gives values or a FramingError, in time linear in its length, and never a third thing.
+Rule 3: a control character for which a protocol has no escape is refused on encode: filled into a message, it would
+begin another command. Rule 4: a framing is loaded when a profile first uses it, and with it the library that it needs.
+
+`codec` the interface · `json_values` · `plain_text` · `xml_elements` · `socketio` · `stomp` · `nats` · `mqtt`
+"""
+
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Final
+
+from exporter.framing.codec import Codec, Decoded, FramingError
+
+__all__ = ["FRAMINGS", "Codec", "Decoded", "FramingError", "codec_of"]
+
+_MODULES: Final = {
+    "json": "json_values",
+}
+
+FRAMINGS: Final = tuple(_MODULES)
+"""The names that a profile may give as its `framing`."""
+
+
+def codec_of(name: str, *, end: str = "", nested: Sequence[str] = ()) -> Codec:
+    r"""Return the codec of a framing, loading its module.
+
+    `end`: control characters that end each JSON value, such as "\x1e"; json only.
+    `nested`: dotted paths of fields that hold JSON as text; json only.
+    Raises FramingError for another name, or for an option that the framing does not have.
+    """
+    if name not in _MODULES:
+        raise FramingError(f"must be one of {', '.join(FRAMINGS)}")
+    if name != "json" and (end or nested):
+        raise FramingError("`end` and `nested` belong to the framing json")
+    module = import_module(f"exporter.framing.{_MODULES[name]}")
+    codec: Codec = module.codec(end, nested) if name == "json" else module.CODEC
+    return codec

@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 # systemd: systemd-analyze judges the unit. Debian's kubectl is of 2021, any newer one on the path is preferred.
-DEBIAN := prometheus prometheus-alertmanager nginx-light chromium fonts-dejavu-core faketime dnsmasq-base iproute2 systemd \
+DEBIAN := prometheus prometheus-alertmanager nginx-light chromium fonts-dejavu-core faketime dnsmasq-base iproute2 mosquitto systemd \
   $(if $(shell command -v kubectl),,kubernetes-client)
 
 .PHONY: install packages backends demo test lint types docs docs-pages bench soak drill drill-real engines screenshots lock prometheusrule release release-check clean
@@ -48,7 +48,7 @@ backends: .backends/python/installed $(if $(CI)$(shell command -v npm),.backends
 .backends/node/installed: $(wildcard tests/backends/node/*)
 	mkdir -p .backends/node
 	cp $^ .backends/node
-	cd .backends/node && npm ci --silent --no-audit --no-fund --ignore-scripts
+	cd .backends/node && npm ci --silent --omit=peer --no-audit --no-fund --ignore-scripts
 	touch $@
 
 .backends/go/backends: $(wildcard tests/backends/go/*)

@@ -27,7 +27,8 @@ def missing(kind):
     return next((program for program in PROGRAMS[kind] if shutil.which(program) is None), None)
 
 
-def _built(path):
+def built(path):
+    """The path of a program in `.backends`, or a failure that says how to get it."""
     assert path.exists(), f"{path} is not there: make backends"
     return str(path)
 
@@ -43,14 +44,14 @@ async def _running(command, folder, scheme):
 
 def python_backend(name, tmp_path, scheme="ws"):
     """`tests/backends/NAME.py`, running; its `ws://127.0.0.1:PORT`."""
-    return _running([_built(BUILT / "python/bin/python"), str(HERE / f"{name}.py")], tmp_path, scheme)
+    return _running([built(BUILT / "python/bin/python"), str(HERE / f"{name}.py")], tmp_path, scheme)
 
 
 def node_backend(name, tmp_path, scheme="ws"):
     """`tests/backends/node/NAME.mjs`, running; its `ws://127.0.0.1:PORT`."""
-    return _running(["node", _built(BUILT / f"node/{name}.mjs")], tmp_path, scheme)
+    return _running(["node", built(BUILT / f"node/{name}.mjs")], tmp_path, scheme)
 
 
 def go_backend(tmp_path, scheme="ws"):
     """The Go servers, running; their `ws://127.0.0.1:PORT`."""
-    return _running([_built(BUILT / "go/backends")], tmp_path, scheme)
+    return _running([built(BUILT / "go/backends")], tmp_path, scheme)

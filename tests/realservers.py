@@ -93,15 +93,15 @@ async def stop(process):
         await process.wait()
 
 
-async def started(arguments_for, ready_path, log):
+async def started(arguments_for, ready_path, log, **options):
     """A process and its URL, once `ready_path` answers 200; another port is tried if it ends before.
 
-    `arguments_for(port)`: the command line. What it writes goes to the file `log`.
+    `arguments_for(port)`: the command line. What it writes goes to the file `log`. `options`: of the subprocess.
     """
     for _ in range(TRIES):
         port = free_port()
         with log.open("ab") as out:
-            process = await asyncio.create_subprocess_exec(*arguments_for(port), stdout=out, stderr=out)
+            process = await asyncio.create_subprocess_exec(*arguments_for(port), stdout=out, stderr=out, **options)
         url = f"http://127.0.0.1:{port}"
 
         async def up(process=process, url=url):

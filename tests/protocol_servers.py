@@ -69,7 +69,7 @@ async def serving(command, folder, *, ready="/ready", port=None, path="", logins
     try:
         yield server
     finally:
-        if process.returncode is None:
+        with suppress(ProcessLookupError):
             server.signal(signal.SIGCONT)
         await stop(process)
         with suppress(ProcessLookupError):

@@ -5,7 +5,8 @@ Rule 2: whatever a server sends gives values or a FramingError, in time linear i
 Rule 3: a control character for which a protocol has no escape is refused on encode: filled into a message, it would
 begin another command. Rule 4: a framing is loaded when a profile first uses it, and with it the library that it needs.
 
-`codec` the interface · `json_values` · `plain_text` · `xml_elements` · `socketio` · `stomp` · `nats` · `mqtt`
+`codec` the interface · `fields` of an author's messages · `packets` that follow one another · and one module for each
+framing: `json_values`, `plain_text`, `xml_elements`, `socketio`, `stomp`, `nats`, `mqtt`
 """
 
 from collections.abc import Sequence
@@ -18,7 +19,15 @@ __all__ = ["FRAMINGS", "Codec", "Decoded", "FramingError", "codec_of"]
 
 _MODULES: Final = {
     "json": "json_values",
+    "text": "plain_text",
+    "xml": "xml_elements",
+    "socketio": "socketio",
+    "stomp": "stomp",
+    "nats": "nats",
+    "mqtt": "mqtt",
 }
+
+_BINARY: Final = frozenset({"nats", "mqtt"})
 
 FRAMINGS: Final = tuple(_MODULES)
 """The names that a profile may give as its `framing`."""
@@ -36,5 +45,7 @@ def codec_of(name: str, *, end: str = "", nested: Sequence[str] = ()) -> Codec:
     if name != "json" and (end or nested):
         raise FramingError("`end` and `nested` belong to the framing json")
     module = import_module(f"exporter.framing.{_MODULES[name]}")
-    codec: Codec = module.codec(end, nested) if name == "json" else module.CODEC
-    return codec
+    if name == "json":
+        codec: Codec = module.codec(end, nested)
+        return codec
+    return Codec(module.decode, module.encode, is_text=name not in _BINARY)

@@ -13,13 +13,14 @@ import ssl
 import stat
 import threading
 import time
+from collections import ChainMap
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from exporter.config import Config, Jwt, Problem, Secret, Target, Tls, carrier_of
+from exporter.config import Config, Jwt, Problem, Profile, Secret, Target, Tls, carrier_of
 from exporter.profiles import BUILT_IN
 from exporter.tokens import KeyMaterial, SigningKeyError, carrier_problem, expiry_problem, load_key
 
@@ -333,13 +334,19 @@ def _refuse_passphrase() -> str:
     raise _PassphraseRequiredError
 
 
-def key_problems(config: Config, keys: KeyRing | None = None) -> list[Problem]:
+def key_problems(
+    config: Config, keys: KeyRing | None = None, built_in: Mapping[str, Profile] = BUILT_IN
+) -> list[Problem]:
     """Return the problems of the keys, tokens and certificates that a (resolved) config names, each under its field."""
+    profiles = ChainMap(config.profiles, built_in)  # type: ignore[arg-type]  # neither is written to
     ring = keys or KeyRing()
     return [
         problem
         for place, target in _placed_targets(config)
-        for problem in (*_key_problems(place, target, config, ring), *_tls_problems(f"{place}.tls", target.tls))
+        for problem in (
+            *_key_problems(place, target, profiles.get(target.profile), ring),
+            *_tls_problems(f"{place}.tls", target.tls),
+        )
     ]
 
 
@@ -354,7 +361,7 @@ def _placed_targets(config: Config) -> Iterator[tuple[str, Target]]:
         yield f"targets[{index}] ({target.name})", target
 
 
-def _key_problems(place: str, target: Target, config: Config, keys: KeyRing) -> Iterator[Problem]:
+def _key_problems(place: str, target: Target, profile: Profile | None, keys: KeyRing) -> Iterator[Problem]:
     """Yield why the target's secret cannot be read, or cannot be carried as configured."""
     if target.auth is None:
         return
@@ -365,7 +372,6 @@ def _key_problems(place: str, target: Target, config: Config, keys: KeyRing) -> 
     except FileError as error:
         yield Problem(field, error.sentence)
         return
-    profile = {**BUILT_IN, **config.profiles}.get(target.profile)
     if profile is None or not isinstance(key.material, str):
         return
     problem = carrier_problem(carrier_of(target.auth, profile), key.material)

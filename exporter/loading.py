@@ -9,11 +9,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
+from exporter.catalog import CATALOG
 from exporter.config import MAX_CHARACTERS, Config, Problem, YamlError, examine, load_yaml, located
 from exporter.files import FileError, WatchedFile, key_problems, key_warnings, mode_warnings
 from exporter.host import Clock
 from exporter.plan import Plan, Shard, plan, plan_notes, plan_warnings, shard_of
-from exporter.profiles import BUILT_IN
 from exporter.threads import run_with_timeout
 
 MAX_CONFIG_BYTES: Final = 4 * MAX_CHARACTERS
@@ -93,11 +93,11 @@ def checked(raw: object, path: Path) -> LoadedConfig:
 
     Finds every problem at once: of fields, then of the files and the schedule of targets whose fields are valid.
     """
-    examination = examine(raw, BUILT_IN)
+    examination = examine(raw, CATALOG)
     readable, valid = examination.good, examination.sound
-    file_problems = readable.placed(key_problems(readable.config.resolved(path.parent)))
+    file_problems = readable.placed(key_problems(readable.config.resolved(path.parent), built_in=CATALOG))
     config = valid.config.resolved(path.parent)
-    planned = plan(config, BUILT_IN)
+    planned = plan(config, CATALOG)
     schedule_problems = () if isinstance(planned, Plan) else valid.placed(planned)
     problems: list[Problem] = [*examination.problems, *file_problems, *schedule_problems]
     if problems or not isinstance(planned, Plan):

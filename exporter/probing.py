@@ -59,7 +59,7 @@ from exporter.result import (
 from exporter.session import Session, SessionRequest
 from exporter.state import LedgerFile
 from exporter.threads import run_in_daemon_thread
-from exporter.tokens import SigningKeyError, TokenPlacement, carry, is_slow, mint
+from exporter.tokens import SigningKeyError, TokenPlacement, carry, encoded_credentials, is_slow, mint
 
 _logger = logging.getLogger("exporter.probing")
 USER_AGENT: Final = f"wsfe/{__version__} (WebSocket monitoring)"
@@ -294,6 +294,7 @@ class Prober:
         token, carried = (
             await self._token(request, cost.run, subject) if cost.key is not None else ("", TokenPlacement())
         )
+        encoded = encoded_credentials(subject, token) if token else {"basic": "", "plain": ""}
         url = urlsplit(target.url)
         query = "&".join(part for part in (url.query, urlencode(carried.query)) if part)
         return SessionRequest(
@@ -302,7 +303,8 @@ class Prober:
             connect_to=job.connect_to,
             resource=f"{url.path or '/'}?{query}" if query else url.path or "/",
             session_messages=SessionMessages(
-                self._target_memory(job).reader, {"nonce": cost.run, "identity": subject, "token": token}
+                self._target_memory(job).reader,
+                {"nonce": cost.run, "identity": subject, "token": token, **encoded},
             ),
             depth=cost.depth,
             timeout=request.timeout,
@@ -312,7 +314,7 @@ class Prober:
             server_name=target.tls.server_name,
             headers={"User-Agent": USER_AGENT, **target.headers, **carried.headers},
             subprotocols=(*job.profile.subprotocols, *carried.subprotocols),
-            secrets=_secrets(target, token, carried),
+            secrets=(*_secrets(target, token, carried), *filter(None, encoded.values())),
             ip_protocol=target.ip_protocol,
             failed_addresses=self._target_memory(job).addresses.failed,
         )
@@ -327,7 +329,7 @@ class Prober:
             minting = source, key, subject, self._clock.wall(), run
             slow = is_slow(source)
             token = await asyncio.to_thread(mint, *minting, alias=alias) if slow else mint(*minting, alias=alias)
-            return token, carry(carrier, token)
+            return token, carry(carrier, token, subject)
         except FileError as error:
             raise _LocalSetupError(Impairment.TOKEN, error.sentence) from None
         except SigningKeyError as error:

@@ -9,7 +9,7 @@ import hashlib
 import hmac
 import json
 import re
-from base64 import urlsafe_b64decode, urlsafe_b64encode
+from base64 import b64encode, urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -332,15 +332,21 @@ def _numeric_date(value: object, name: str) -> float:
     return value
 
 
-def carry(carrier: Carrier, token: str) -> TokenPlacement:
+def encoded_credentials(subject: str, token: str) -> dict[str, str]:
+    """Return `basic` (RFC 7617: base64 of subject:token) and `plain` (RFC 4616: base64 of NUL, subject, NUL, token)."""
+    texts = {"basic": f"{subject}:{token}", "plain": f"\0{subject}\0{token}"}
+    return {name: b64encode(text.encode()).decode() for name, text in texts.items()}
+
+
+def carry(carrier: Carrier, token: str, subject: str = "") -> TokenPlacement:
     """Return the placement of a token; raises SigningKeyError if the carrier cannot hold one of its characters."""
     problem = carrier_problem(carrier, token)
     if problem is not None:
         raise SigningKeyError(problem)
     if carrier.by == "header":
-        return TokenPlacement(headers={carrier.name: _fill_template(carrier.templates[0], token)})
+        return TokenPlacement(headers={carrier.name: _fill_template(carrier.templates[0], token, subject)})
     if carrier.by == "subprotocol":
-        return TokenPlacement(subprotocols=tuple(_fill_template(offer, token) for offer in carrier.templates))
+        return TokenPlacement(subprotocols=tuple(_fill_template(offer, token, subject) for offer in carrier.templates))
     return TokenPlacement(query={carrier.name: token}) if carrier.by == "query" else TokenPlacement()
 
 
@@ -368,7 +374,9 @@ def _permitted_characters(carrier: Carrier, template: str) -> tuple[re.Pattern[s
     return HEADER_VALUE, "has letters that a header cannot hold: printable ASCII is expected, or use ${token_base64url}"
 
 
-def _fill_template(pattern: str, token: str) -> str:
+def _fill_template(pattern: str, token: str, subject: str) -> str:
+    if "${basic}" in pattern:
+        pattern = pattern.replace("${basic}", encoded_credentials(subject, token)["basic"])
     if "${token_base64url}" in pattern:
         encoded = urlsafe_b64encode(token.encode()).rstrip(b"=").decode()
         pattern = pattern.replace("${token_base64url}", encoded)

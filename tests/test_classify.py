@@ -23,7 +23,7 @@ from exporter.classify import (
     legal_closes,
     reported_close,
 )
-from exporter.config import CloseRule, ErrorRule, Exchange, NoiseRule, Profile, Welcome
+from exporter.config import CloseRule, ErrorRule, NoiseRule, Profile, Step, Welcome
 from exporter.profiles import ECHO, FACTORY, phases_of, probes_of
 from exporter.result import (
     Close,
@@ -42,8 +42,8 @@ calm = settings(deadline=None, database=None)  # a busy machine is no finding
 
 CHAT = Profile(
     welcome=Welcome(match={"type": "hello"}, required=["id"]),
-    auth=Exchange(message={"token": "${token}"}, match={"type": "in"}),
-    send=Exchange(message={"echo": "${nonce}"}, match={"echo": "${nonce}"}),
+    auth=Step(message={"token": "${token}"}, match={"type": "in"}),
+    send=Step(message={"echo": "${nonce}"}, match={"echo": "${nonce}"}),
     error={"type": "error"},
     errors=[ErrorRule(match={"type": "error", "why": "token"}, reason=Reason.AUTH_REJECTED)],
     noise=[NoiseRule(kind="sorry", match={"type": "sorry"}, factory=FactoryReason.DEGRADED, fails_welcome=True)],

@@ -93,7 +93,7 @@ def test_a_profile_of_the_file_means_what_it_says():
     """A profile in the file is read by the same model as the built-in ones; a bare noise pattern names its kind."""
     chat = read((DATA / "valid-full.yml").read_text()).profiles["chat"]
     assert chat.welcome.match == {"type": "hello"}
-    assert chat.send.match == {"type": "echo_reply", "id": "${nonce}"}
+    assert chat.send[0].match == {"type": "echo_reply", "id": "${nonce}"}
     assert [(rule.kind, rule.match) for rule in chat.noise] == [("ping", {"type": "ping"})]
 
 
@@ -461,11 +461,11 @@ def test_a_breaker_stands_alone_or_in_a_list():
 @pytest.mark.parametrize(
     ("breaker", "field"),
     [
-        ({"opens_at": 1}, "breaker[0].opens_at"),
-        ({"opens_at": 3, "counts": []}, "breaker[0].counts"),
-        ({"opens_at": 3, "counts": ["closed"]}, "breaker[0].counts[0]"),
-        ({"opens_at": 3, "reset_by": "time"}, "breaker[0]"),
-        ({"opens_at": 3, "window": "30s"}, "breaker[0]"),
+        ({"opens_at": 1}, "breaker.opens_at"),
+        ({"opens_at": 3, "counts": []}, "breaker.counts"),
+        ({"opens_at": 3, "counts": ["closed"]}, "breaker.counts[0]"),
+        ({"opens_at": 3, "reset_by": "time"}, "breaker"),
+        ({"opens_at": 3, "window": "30s"}, "breaker"),
     ],
     ids=["never anything", "counts nothing", "counts another", "time without window", "window without time"],
 )

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from exporter.config import CloseRule, ErrorRule, Exchange, NoiseRule, Profile, load_yaml, parse, profile_problems
+from exporter.config import CloseRule, ErrorRule, NoiseRule, Profile, Step, load_yaml, parse, profile_problems
 from exporter.profiles import (
     BUILT_IN,
     ECHO,
@@ -225,8 +225,8 @@ def test_every_variable_is_filled(template):
 )
 def test_a_reply_to_somebody_else_resembles_ours(value, expected):
     """An acknowledgement of anything is a reply, whoever asked; other frames are not."""
-    assert resembles(FACTORY.send.match, value) is expected
-    assert resembles({"list": [FACTORY.send.match]}, {"list": [value]}) is expected
+    assert resembles(FACTORY.send[0].match, value) is expected
+    assert resembles({"list": [FACTORY.send[0].match]}, {"list": [value]}) is expected
 
 
 # The built-in profiles --------------------------------------------------------------------------------------------
@@ -257,13 +257,13 @@ ROUTED = {
 
 def test_our_message_cannot_start_an_agent():
     """The factory is sent one text field: a type that no server routes anywhere, far below its size limit."""
-    message = fill(FACTORY.send.message, VALUES)
+    message = fill(FACTORY.send[0].message, VALUES)
 
     assert list(message) == ["type"]
     assert message["type"] == "ws_factory_exporter_9f3a2b1c"
     assert not any(message["type"].startswith(known) for known in ROUTED)
     assert len(json.dumps(message)) < 8_192 / 10
-    assert FACTORY.auth is None
+    assert FACTORY.auth == []
 
 
 def frame(code, text="", error=""):
@@ -470,7 +470,7 @@ def test_the_first_rule_that_is_met_wins():
 
 # What a profile has -----------------------------------------------------------------------------------------------
 
-WITH_AUTH = Profile(auth=Exchange(message={"token": "${token}"}, match={"type": "welcome"}))
+WITH_AUTH = Profile(auth=Step(message={"token": "${token}"}, match={"type": "welcome"}))
 BARE = Profile()
 
 
@@ -545,8 +545,9 @@ def test_another_backend_is_data(chat):
     assert probes_of(chat) == (Probe.CONNECT, Probe.AUTH, Probe.SEND)
     assert kinds_of(chat) == ("ping", *OTHER_KINDS)
     assert script.reader.is_welcome({"type": "hello", "motd": "x"})
-    assert script.send.message == {"type": "echo", "id": "9f3a2b1c"}
-    assert script.send.match == {"type": "echo_reply", "id": "9f3a2b1c"}
+    (send,) = map(script.bind, chat.send)
+    assert send.message == {"type": "echo", "id": "9f3a2b1c"}
+    assert send.match == {"type": "echo_reply", "id": "9f3a2b1c"}
     assert script.reader.noise({"type": "ping"}).kind == "ping"
     assert script.reader.noise({"type": "ping"}).answer is None
     assert script.reader.noise({"type": "pong"}) is None
@@ -554,23 +555,24 @@ def test_another_backend_is_data(chat):
     assert script.reader.kind({"type": "hello"}) == "welcome"
     assert script.reader.kind({"type": "gossip"}) == "other"
     assert not script.reader.is_error({"type": "error"})
-    assert script.auth is None
+    assert chat.auth == []
 
 
 def test_a_script_is_bound_to_one_session():
     """Message, match and expectation of a script hold this session's nonce, subject and token; the profile does not."""
-    exchange = Exchange(
+    step = Step(
         message={"token": "${token}", "as": "${identity}"},
         match={"id": "${nonce}"},
         expect={"user": "${identity}"},
     )
-    script = SessionMessages(MessageMatcher(Profile(auth=exchange)), VALUES)
+    script = SessionMessages(MessageMatcher(Profile(auth=[step])), VALUES)
 
-    assert script.auth.message == {"token": "aaa.bbb.ccc", "as": "staging-e2e-user-001"}
-    assert script.auth.match == {"id": "9f3a2b1c"}
-    assert script.auth.expect == {"user": "staging-e2e-user-001"}
-    assert script.send is None
-    assert exchange.message == {"token": "${token}", "as": "${identity}"}
+    bound = script.bind(step)
+
+    assert bound.message == {"token": "aaa.bbb.ccc", "as": "staging-e2e-user-001"}
+    assert bound.match == {"id": "9f3a2b1c"}
+    assert bound.expect == {"user": "staging-e2e-user-001"}
+    assert step.message == {"token": "${token}", "as": "${identity}"}
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import harness
 import pytest
 import raw_server
 
-from exporter.config import ErrorRule, Exchange, Profile, Welcome
+from exporter.config import ErrorRule, Profile, Step, Welcome
 from exporter.result import Probe, Reason, Result
 
 SEEDS, SESSIONS = range(int(os.environ.get("SEEDS", "2"))), 1_000
@@ -48,13 +48,13 @@ def is_error(profile, match, message):
     return bool(met) if not contains(match, message) else any(not contains(rule, match) for rule in met)
 
 
-def decided(profile, exchange, messages):
-    """What the first message that decides makes of an exchange, and how many were needed; None: none decides."""
+def decided(profile, step, messages):
+    """What the first message that decides makes of a step, and how many were needed; None: none decides."""
     for number, message in enumerate(messages, 1):
-        if is_error(profile, exchange.match, message):
+        if is_error(profile, step.match, message):
             return False, number
-        if contains(exchange.match, message):
-            return contains(exchange.expect, message), number
+        if contains(step.match, message):
+            return contains(step.expect, message), number
     return None, len(messages)
 
 
@@ -75,16 +75,16 @@ def made_profile(dice):
     rows = dice.sample(ROWS, dice.randrange(len(ROWS)))
     return Profile(
         welcome=Welcome(match={"type": "hello"}) if dice.random() < 0.5 else None,
-        auth=made_exchange(dice, {"token": "t"}) if dice.random() < 0.5 else None,
-        send=made_exchange(dice, {"id": NONCE}),
+        auth=made_step(dice, {"token": "t"}) if dice.random() < 0.5 else None,
+        send=made_step(dice, {"id": NONCE}),
         error=dice.choice(ERRORS),
         errors=[ErrorRule(match=row, reason=dice.choice(REASONS)) for row in rows],
     )
 
 
-def made_exchange(dice, message):
+def made_step(dice, message):
     expect = dice.choice(EXPECTS)
-    return Exchange(message=message, match=dice.choice(MATCHES), **({"expect": expect} if expect else {}))
+    return Step(message=message, match=dice.choice(MATCHES), **({"expect": expect} if expect else {}))
 
 
 def packed(dice, messages):
@@ -109,11 +109,11 @@ class Played:
 
 
 def made_session(dice):
-    """A profile, what the server says in each exchange, and whether the last of them is a pass by the oracle."""
+    """A profile, what the server says in each step, and whether the last of them is a pass by the oracle."""
     profile, says, passes = made_profile(dice), [], True
-    for exchange in filter(None, (profile.auth, profile.send)):
+    for step in (*profile.auth, *profile.send):
         messages = [made_message(dice) for _ in range(dice.randrange(5))]
-        good, needed = decided(profile, exchange, messages)
+        good, needed = decided(profile, step, messages)
         says.append(messages[:needed])
         if not good:
             return Played(profile, says, passes=False, refused=good is False)

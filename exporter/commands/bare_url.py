@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
+from exporter.catalog import CATALOG
 from exporter.commands.terminal import UsageError
 from exporter.config import needs_token
 from exporter.loading import ConfigLoadError, LoadedConfig, checked
-from exporter.profiles import BUILT_IN
 
 DEFAULT_PROFILE: Final = "plain"
 """The profile that only opens and closes a WebSocket: it fits every server and sends no message."""
@@ -23,10 +23,10 @@ def config_of_url(url: str, profile: str | None) -> LoadedConfig:
 
     Without a profile, the session opens and closes and sends no message.
     """
-    usable = ", ".join(name for name, each in BUILT_IN.items() if not needs_token(each))
-    if profile is not None and profile not in BUILT_IN:
+    usable = ", ".join(name for name, each in CATALOG.items() if not needs_token(each))
+    if profile is not None and profile not in CATALOG:
         raise UsageError(f"--profile: is not built in; --url takes {usable}, or none to open and close a WebSocket")
-    if profile is not None and needs_token(BUILT_IN[profile]):
+    if profile is not None and needs_token(CATALOG[profile]):
         raise UsageError(
             f"--profile: {profile} logs in with a token, which a URL alone does not have: write a config, whose target "
             f"names the token's file; --url takes {usable}"

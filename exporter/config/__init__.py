@@ -3,7 +3,7 @@
 Rule 1: reads no file and no environment. Rule 2: every refusal names the path of the field and what to do, and
 quotes no value. Rule 3: knows no backend by name: a profile is data (`Profile`), the built-in ones stand in `profiles`.
 
-`scalars` single values · `model` the shape · `carrying` which way a token goes · `document` YAML text · `sentences`
+`scalars` single values · `model` the shape · `catalog` profiles by name · `carrying` which way a token goes · `document` YAML text · `sentences`
 pydantic's errors in our words · `target_checks`, `profile_checks` what fields must agree on · `regexes` of rules ·
 `defaults` what holds for every target · `unreachable` rules that never apply · `parsing` all of it together · `web`,
 `http_client` the files of `--web.config.file` and `--http.config.file`.
@@ -16,6 +16,7 @@ from exporter.config.carrying import (
     has_token_message,
     withholds_token,
 )
+from exporter.config.catalog import ProfileCatalog
 from exporter.config.defaults import located
 from exporter.config.document import MAX_CHARACTERS, YamlError, load_yaml
 from exporter.config.http_client import BasicAuth, HttpClient, parse_http_client
@@ -31,17 +32,19 @@ from exporter.config.model import (
     ConfirmRuns,
     CycleShare,
     ErrorRule,
-    Exchange,
+    Framing,
     HeaderCarry,
     Jwt,
     Model,
     NoiseRule,
     ProbeSchedule,
     Profile,
+    Proves,
     RuleOutcome,
     Secret,
     SlowOver,
     StatusRule,
+    Step,
     Target,
     TargetLimits,
     Tls,
@@ -49,7 +52,7 @@ from exporter.config.model import (
     WelcomeCheck,
 )
 from exporter.config.parsing import ConfigExamination, ConfigPart, examine, parse
-from exporter.config.profile_checks import covers, needs_token, profile_problems
+from exporter.config.profile_checks import covers, needs_token, profile_problems, steps_of
 from exporter.config.regexes import regex
 from exporter.config.scalars import Duration, FieldPath, Message, Name, Pattern, Period, link_url, seconds
 from exporter.config.unreachable import unreachable_rules
@@ -74,8 +77,8 @@ __all__ = [
     "CycleShare",
     "Duration",
     "ErrorRule",
-    "Exchange",
     "FieldPath",
+    "Framing",
     "HeaderCarry",
     "HttpClient",
     "Jwt",
@@ -88,11 +91,14 @@ __all__ = [
     "ProbeSchedule",
     "Problem",
     "Profile",
+    "ProfileCatalog",
+    "Proves",
     "RateLimit",
     "RuleOutcome",
     "Secret",
     "SlowOver",
     "StatusRule",
+    "Step",
     "Target",
     "TargetLimits",
     "Tls",
@@ -116,6 +122,7 @@ __all__ = [
     "profile_problems",
     "regex",
     "seconds",
+    "steps_of",
     "unreachable_rules",
     "withholds_token",
 ]

@@ -12,6 +12,10 @@ from exporter.config.model import Auth, CarryWord, HeaderCarry, Profile
 
 VARIABLE = re.compile(r"\$\{([^}]*)\}?")
 TOKEN_VARIABLES: Final = frozenset({"token", "token_base64url"})
+HEADER_VARIABLES: Final = TOKEN_VARIABLES | {"basic"}
+"""What a header may hold the token as: base64 of subject:token has letters that a subprotocol cannot hold."""
+MESSAGE_SECRETS: Final = frozenset({"token", "basic", "plain"})
+"""What a message holds the token as: itself, base64 of subject:token, or SASL PLAIN (RFC 4616)."""
 AUTHORIZATION: Final = "Authorization"
 
 
@@ -57,9 +61,8 @@ def withholds_token(auth: Auth | None, profile: Profile) -> bool:
 
 
 def has_token_message(profile: Profile) -> bool:
-    """Whether a message of the profile holds the token."""
-    messages = [exchange.message for exchange in (profile.auth, profile.send) if exchange is not None]
-    return any("token" in variables_in(message) for message in messages)
+    """Whether a message of the profile holds the token, in any form."""
+    return any(not MESSAGE_SECRETS.isdisjoint(variables_in(step.message)) for step in (*profile.auth, *profile.send))
 
 
 def variables_in(value: Any) -> Iterator[str]:

@@ -50,8 +50,24 @@ def field_problems(
     """Each field error with its place in the file, whose shape is `whole`."""
     for found in error.errors(include_url=False):
         found["loc"] = tuple(part for part in found["loc"] if part not in FORMS)
-        place = tuple(part for part in found["loc"] if part != KEY_PLACE)
+        place = _written_place(tuple(part for part in found["loc"] if part != KEY_PLACE), raw)
         yield place, Problem(path_of(place, raw), _sentence(found, whole))
+
+
+def _written_place(place: Place, raw: object) -> Place:
+    """Leave out the index where the file has a single value instead of a list."""
+    written: list[int | str] = []
+    for part in place:
+        if isinstance(part, int) and isinstance(raw, Mapping) and part not in raw:
+            continue
+        written.append(part)
+        if isinstance(raw, Mapping):
+            raw = raw.get(part)
+        elif isinstance(raw, list) and isinstance(part, int) and part < len(raw):
+            raw = raw[part]
+        else:
+            raw = None
+    return tuple(written)
 
 
 def _sentence(found: Any, whole: type[BaseModel]) -> str:

@@ -38,6 +38,7 @@ from exporter.config.scalars import (
     Regex,
     Scalar,
     Text,
+    VariableName,
 )
 from exporter.result import FactoryReason, Reason
 
@@ -52,13 +53,15 @@ class RuleOutcome(Model):
     """What a rule's match means: a failure `reason`, or a `factory` reason; exactly one of them.
 
     `proves_auth`: the server says this only to clients whose token it has verified, so auth passed. `no_token`: it says
-    this to clients whose token did not arrive.
+    this to clients whose token did not arrive. `cause`: what it means at this backend, and the next step: shown when
+    the rule sorts what ended a session.
     """
 
     reason: Annotated[Reason | None, Field(strict=False)] = None
     factory: Annotated[FactoryReason | None, Field(strict=False)] = None
     proves_auth: bool = False
     no_token: bool = False
+    cause: Text | None = None
 
     @model_validator(mode="after")
     def _one(self) -> Self:
@@ -105,10 +108,11 @@ def _upgrade_reason(reason: Reason) -> Reason:
 
 
 class StatusRule(Model):
-    """An HTTP answer to the upgrade other than 101: its `status`, and what it means here."""
+    """An HTTP answer to the upgrade other than 101: its `status`, and what it means here; `cause` as in other rules."""
 
     status: Annotated[int, Field(ge=200, le=599)]
     reason: Annotated[Reason, Field(strict=False), AfterValidator(_upgrade_reason)]
+    cause: Text | None = None
 
 
 class NoiseRule(Model):
@@ -146,16 +150,67 @@ class Welcome(Model):
     checks: list[WelcomeCheck] = []
 
 
-class Exchange(Model):
-    """A message to send and the reply to it; a reply that does not match `expect` is a bad one.
+class Framing(Model):
+    """How a WebSocket message holds values: by `name`, one of the framings of docs/profiles.md#framing.
 
-    Filled in: `${nonce}`, `${number}` (an integer made from the nonce), `${identity}` (the subject) and, in a
-    message, `${token}`. In `match` and `expect`, `${any}` is any value that is present.
+    Of `json` alone: `end` is the text that ends each value, `nested` are the fields that hold JSON as text.
     """
 
-    message: Message
-    match: Pattern
+    name: Literal["json", "text", "xml", "socketio", "stomp", "nats", "mqtt"] = "json"
+    end: str = ""
+    nested: list[FieldPath] = []
+
+    @model_validator(mode="after")
+    def _json_alone(self) -> Self:
+        if self.name != "json" and (self.end or self.nested):
+            raise ValueError("end and nested belong to json alone: remove them, or the other framing")
+        return self
+
+
+def _framing_word(value: Any) -> Any:
+    """Let the name stand alone."""
+    return {"name": value} if isinstance(value, str) else value
+
+
+class Step(Model):
+    """A message to send, the reply to await, or both; a reply that does not match `expect` is a bad one.
+
+    Filled in: `${nonce}`, `${number}` (an integer made from the nonce), `${identity}` (the subject) and, in a
+    message, `${token}`, `${basic}` (base64 of subject:token) and `${plain}` (base64 of NUL, subject, NUL, token: SASL
+    PLAIN, RFC 4616). In `match` and `expect`, `${any}` is any value that is present. `keep`: fields of the reply by the
+    name of the variable that later steps and `bye` fill in.
+    """
+
+    message: Message = None
+    match: Pattern = None
     expect: Pattern = "${any}"
+    keep: dict[VariableName, FieldPath] = {}
+
+    @model_validator(mode="after")
+    def _does_something(self) -> Self:
+        if self.message is None and self.match is None:
+            raise ValueError("needs message (what to send) or match (what to wait for)")
+        if self.match is None and not {"expect", "keep"}.isdisjoint(self.model_fields_set):
+            raise ValueError("expect and keep read a reply: match says which")
+        return self
+
+
+def _step_list(value: Any) -> Any:
+    """Let a single step stand without the list, and nothing for no step."""
+    if value is None:
+        return []
+    return [value] if isinstance(value, Mapping | Step) else value
+
+
+Steps = Annotated[list[Step], BeforeValidator(_step_list)]
+
+
+class Proves(Model):
+    """What a passed probe shows of this kind of backend, and what it does not; one line each."""
+
+    connect: Text | None = None
+    auth: Text | None = None
+    send: Text | None = None
 
 
 class BackendLimits(Model):
@@ -205,12 +260,15 @@ class Profile(Model):
     `error`: what any error frame contains; `errors` sort them (a frame that only an `errors` rule matches is one too).
     `breaker`: the circuit breakers before the login, one or a list; none: the backend is not known to have any.
     `statuses` sort HTTP answers to the upgrade. `subprotocols` are offered in every session. `auth_by: upgrade`: to be
-    let in with a token is the answer to the auth probe.
+    let in with a token is the answer to the auth probe. `auth` and `send`: one step, or a list of steps. `bye` is sent
+    before our close frame, once a message of a step was sent.
     """
 
+    framing: Annotated[Framing, BeforeValidator(_framing_word)] = Framing()
     welcome: Welcome | None = None
-    auth: Exchange | None = None
-    send: Exchange | None = None
+    auth: Steps = []
+    send: Steps = []
+    bye: Message = None
     noise: list[NoiseRule] = []
     error: Pattern | None = None
     errors: list[ErrorRule] = []
@@ -224,6 +282,7 @@ class Profile(Model):
     connect_without_token: bool = False
     bypass_headers: list[Text] = []
     breaker: list[BreakerSettings] = []
+    proves: Proves = Proves()
     max_message_size: Annotated[int, Field(ge=1, le=67_108_864)] = 1_048_576
 
     @field_validator("breaker", mode="before")

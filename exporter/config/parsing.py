@@ -4,6 +4,7 @@ Rule 1: one wrong target hides no problem of another.
 """
 
 import re
+from collections import ChainMap
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain
@@ -11,6 +12,7 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
+from exporter.config.catalog import reserved_names
 from exporter.config.defaults import located, own_problems, with_defaults
 from exporter.config.messages import Place, field_problems, path_of, target_name
 from exporter.config.mistake import Problem
@@ -81,7 +83,7 @@ def examine(raw: object, built_in: Mapping[str, Profile]) -> ConfigExamination:
     fields, good = _fields(raw)
     profile_mistakes = {name: tuple(_profile(name, profile, built_in)) for name, profile in good.profiles.items()}
     profiles = {name: profile for name, profile in good.profiles.items() if not profile_mistakes[name]}
-    known = {**profiles, **built_in}
+    known = ChainMap(profiles, built_in)  # type: ignore[arg-type]  # neither is written to
     twins = dict(_twins(raw))
     target_mistakes = {index: tuple(_target(index, target, raw, good, known)) for index, target in good.targets.items()}
     sound = [
@@ -135,7 +137,7 @@ def _good(raw: Mapping[str, Any], wrong: set[Place]) -> _SoundParts:
 
 def _profile(name: str, profile: Profile, built_in: Mapping[str, Profile]) -> Iterator[Problem]:
     place = path_of(("profiles", name), {})
-    if name in built_in:
+    if name in reserved_names(built_in):
         yield Problem(place, "is built in: choose another name")
     else:
         yield from (Problem(f"{place}.{path}", sentence) for path, sentence in profile_problems(profile))

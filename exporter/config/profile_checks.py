@@ -8,10 +8,20 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
-from exporter.config.carrying import TOKEN_VARIABLES, VARIABLE, has_token_message, keys_in, texts_in, variables_in
-from exporter.config.model import CloseRule, Exchange, Profile
+from exporter.config.carrying import (
+    HEADER_VARIABLES,
+    MESSAGE_SECRETS,
+    TOKEN_VARIABLES,
+    VARIABLE,
+    has_token_message,
+    keys_in,
+    texts_in,
+    variables_in,
+)
+from exporter.config.model import CloseRule, Profile, Step
 from exporter.config.regexes import UnsupportedRegexError, regex
 from exporter.config.scalars import HTTP_TOKEN
+from exporter.framing import FramingError, codec_of
 
 Found = tuple[str, str]
 
@@ -84,11 +94,13 @@ def _allowed(allowed: frozenset[str]) -> str:
 
 def _templates(profile: Profile) -> Iterator[tuple[str, Any, frozenset[str]]]:
     """Every JSON value of a profile: its path, itself, and the variables that are filled in there."""
-    for name, exchange in (("auth", profile.auth), ("send", profile.send)):
-        if exchange is not None:
-            yield f"{name}.message", exchange.message, SESSION_VARIABLES | {"token"}
-            yield f"{name}.match", exchange.match, SESSION_VARIABLES | PATTERN_VARIABLES
-            yield f"{name}.expect", exchange.expect, SESSION_VARIABLES | PATTERN_VARIABLES
+    kept: frozenset[str] = frozenset()
+    for path, step in steps_of(profile):
+        yield f"{path}.message", step.message, SESSION_VARIABLES | MESSAGE_SECRETS | kept
+        yield f"{path}.match", step.match, SESSION_VARIABLES | PATTERN_VARIABLES | kept
+        yield f"{path}.expect", step.expect, SESSION_VARIABLES | PATTERN_VARIABLES | kept
+        kept |= step.keep.keys()
+    yield "bye", profile.bye, SESSION_VARIABLES | kept
     yield "welcome.match", profile.welcome.match if profile.welcome else {}, PATTERN_VARIABLES
     for index, check in enumerate(profile.welcome.checks if profile.welcome else ()):
         yield f"welcome.checks[{index}].equals", check.equals, NO_VARIABLES
@@ -106,14 +118,72 @@ NONCE_VARIABLES: Final = frozenset({"nonce", "number"})
 """What tells the reply to one session's message from every other."""
 
 
+def steps_of(profile: Profile) -> Iterator[tuple[str, Step]]:
+    """Yield the steps of `auth` and `send` in their order, with their paths: `send`, or `send[1]` of several."""
+    for name, steps in (("auth", profile.auth), ("send", profile.send)):
+        for index, step in enumerate(steps):
+            yield (name if len(steps) == 1 else f"{name}[{index}]"), step
+
+
+NEEDS_NONCE: Final = "needs ${nonce} or ${number}: without one a reply may be that of another session"
+
+
 def _correlation(profile: Profile) -> Iterator[Found]:
-    send = profile.send
-    for name in ("message", "match") if send is not None else ():
-        if NONCE_VARIABLES.isdisjoint(variables_in(getattr(send, name))):
-            yield (
-                f"send.{name}",
-                "needs ${nonce} or ${number}: without one a reply may be that of another session",
-            )
+    """The reply of the last step belongs to something that this session sent."""
+    if not profile.send:
+        return
+    path, last = list(steps_of(profile))[-1]
+    if not any(_has_nonce(step.message) for step in profile.send):
+        yield f"{path}.message", NEEDS_NONCE
+    if last.match is not None and not _has_nonce(last.match):
+        yield f"{path}.match", NEEDS_NONCE
+
+
+def _has_nonce(value: Any) -> bool:
+    return not NONCE_VARIABLES.isdisjoint(variables_in(value))
+
+
+def _last_steps(profile: Profile) -> Iterator[Found]:
+    for name, steps in (("auth", profile.auth), ("send", profile.send)):
+        if steps and steps[-1].match is None:
+            path = f"{name}.match" if len(steps) == 1 else f"{name}[{len(steps) - 1}].match"
+            yield path, "is required: without an answer to its last message the probe proves nothing"
+
+
+def _kept(profile: Profile) -> Iterator[Found]:
+    first: dict[str, str] = {}
+    for path, step in steps_of(profile):
+        for name in step.keep:
+            if first.setdefault(name, path) != path:
+                yield f"{path}.keep.{name}", f"is kept by {first[name]} already: choose another name"
+
+
+SAMPLE_VALUES: Final = dict.fromkeys((*SESSION_VARIABLES, *MESSAGE_SECRETS, *PATTERN_VARIABLES), "sample")
+"""Fit for every framing: what is wrong with a message that is filled in with them is wrong with the message."""
+
+
+def _framed(profile: Profile) -> Iterator[Found]:
+    """Each message can be sent in the profile's framing."""
+    framing = profile.framing
+    codec = codec_of(framing.name, end=framing.end, nested=framing.nested)
+    kept = {name: "1" for _, step in steps_of(profile) for name in step.keep}
+    messages = [(f"{path}.message", step.message) for path, step in steps_of(profile)]
+    messages += [(f"noise[{index}].answer", rule.answer) for index, rule in enumerate(profile.noise)]
+    for path, message in (*messages, ("bye", profile.bye)):
+        if message is None:
+            continue
+        try:
+            codec.encode(_filled_sample(message, {**SAMPLE_VALUES, **kept}))
+        except FramingError as error:
+            yield path, f"cannot be sent as {framing.name}: {error}"
+
+
+def _filled_sample(message: Any, values: Mapping[str, str]) -> Any:
+    if isinstance(message, str):
+        return 1 if message == "${number}" else VARIABLE.sub(lambda name: values.get(name[1], "1"), message)
+    if isinstance(message, Mapping):
+        return {key: _filled_sample(part, values) for key, part in message.items()}
+    return [_filled_sample(part, values) for part in message] if isinstance(message, list) else message
 
 
 ANY_VARIABLE: Final = "${any}"
@@ -163,12 +233,16 @@ def _carry(profile: Profile) -> Iterator[Found]:
 
 
 def _carry_templates(profile: Profile, path: str, value: str) -> Iterator[Found]:
-    for place, texts in ((path, [value]), ("carry.subprotocols", profile.carry.subprotocols)):
+    places = ((path, [value], HEADER_VARIABLES), ("carry.subprotocols", profile.carry.subprotocols, TOKEN_VARIABLES))
+    for place, texts, allowed in places:
         used = {name for text in texts for name in variables_in(text)}
-        if not used <= TOKEN_VARIABLES:
-            yield place, _allowed(TOKEN_VARIABLES)
+        if not used <= allowed:
+            yield place, _allowed(allowed)
         elif not used:
-            yield place, "needs ${token} or ${token_base64url}: the token would not be sent"
+            yield place, NOT_CARRIED
+
+
+NOT_CARRIED: Final = "holds no variable of the token, such as ${token} or ${token_base64url}: it would not be sent"
 
 
 OUR_HEADERS: Final = frozenset({"host", "upgrade", "connection", "content-length", "transfer-encoding", "te"})
@@ -211,6 +285,9 @@ PROFILE_CHECKS: Final[tuple[Callable[[Profile], Iterator[Found]], ...]] = (
     _codes,
     _variables,
     _correlation,
+    _last_steps,
+    _kept,
+    _framed,
     _subprotocols,
     _statuses,
     _carry,
@@ -225,7 +302,6 @@ def needs_token(profile: Profile) -> bool:
 
 def needs_identity(profile: Profile) -> bool:
     """True if a session has to be somebody's: a token's, a message's, or because the welcome names its user."""
-    exchanges: tuple[Exchange | None, ...] = (profile.auth, profile.send)
-    parts = [part for each in exchanges if each for part in (each.message, each.match, each.expect)]
+    parts = [part for step in (*profile.auth, *profile.send) for part in (step.message, step.match, step.expect)]
     named = any("identity" in variables_in(part) for part in parts)
     return needs_token(profile) or named or (profile.welcome is not None and profile.welcome.subject is not None)

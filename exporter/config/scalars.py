@@ -30,6 +30,7 @@ YEAR_SECONDS: Final = 31_536_000.0
 
 TARGET_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:-]{0,62}")
 FIELD_PATH = re.compile(r"[^.\s]{1,64}(\.[^.\s]{1,64}){0,15}")
+VARIABLE_NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 ENVIRONMENT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 HTTP_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 """The syntax of a header name and a subprotocol (RFC 9110 section 5.6.2)."""
@@ -211,6 +212,17 @@ def _key(key: object) -> object:
     return key if isinstance(key, str) else math.nan
 
 
+RESERVED_VARIABLES: Final = frozenset({"nonce", "number", "identity", "token", "basic", "plain", "any"})
+
+
+def _variable_name(value: str) -> str:
+    if not VARIABLE_NAME.fullmatch(value):
+        raise ValueError("must be a name of small letters, digits and _, at most 40 characters, a letter first")
+    if value in RESERVED_VARIABLES:
+        raise ValueError("is a variable of the exporter: choose another name")
+    return value
+
+
 Duration = Annotated[float, BeforeValidator(seconds)]
 """Seconds, 0 to a day."""
 Period = Annotated[Duration, AfterValidator(_positive)]
@@ -221,6 +233,8 @@ Text = Annotated[str, AfterValidator(_text)]
 """One line that is not blank."""
 FilePath = Annotated[str, AfterValidator(_file_path)]
 LinkUrl = Annotated[str, AfterValidator(link_url)]
+VariableName = Annotated[str, AfterValidator(_variable_name)]
+"""What `keep` may call a value."""
 EnvironmentName = Annotated[str, AfterValidator(_environment_name)]
 Regex = Annotated[str, AfterValidator(_regex)]
 Claim = Annotated[Any, PlainValidator(_claim)]

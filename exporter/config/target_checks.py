@@ -12,11 +12,19 @@ from collections.abc import Callable, Iterator
 from typing import Final
 from urllib.parse import SplitResult, parse_qsl, urlsplit
 
-from exporter.config.carrying import TOKEN_VARIABLES, carrier_of, has_token_message, keys_in, variables_in
+from exporter.config.carrying import (
+    HEADER_VARIABLES,
+    TOKEN_VARIABLES,
+    carrier_of,
+    has_token_message,
+    keys_in,
+    variables_in,
+)
 from exporter.config.document import shown
 from exporter.config.model import HeaderCarry, Jwt, Profile, Target
 from exporter.config.profile_checks import (
     HTTP_VALUE,
+    NOT_CARRIED,
     OUR_HEADERS,
     OUR_PREFIX,
     Found,
@@ -221,10 +229,10 @@ def _carry(target: Target) -> Iterator[Found]:
         return
     yield from (("auth.carry.header", fault) for fault in header_name_faults(carry.header))
     used = set(variables_in(carry.value))
-    if not used <= TOKEN_VARIABLES:
-        yield "auth.carry.value", "unknown variable: filled in here are ${token}, ${token_base64url}"
+    if not used <= HEADER_VARIABLES:
+        yield "auth.carry.value", "unknown variable: filled in here are ${basic}, ${token}, ${token_base64url}"
     elif not used:
-        yield "auth.carry.value", "needs ${token} or ${token_base64url}: the token would not be sent"
+        yield "auth.carry.value", NOT_CARRIED
     if not HTTP_VALUE.fullmatch(carry.value) or carry.value != carry.value.strip():
         yield "auth.carry.value", "must be printable ASCII in one line"
     elif header_in_value(carry.value) is not None:
@@ -338,7 +346,7 @@ def _bypass(target: Target, profile: Profile) -> Iterator[Found]:
 
 
 def _missing_parts(target: Target, profile: Profile) -> Iterator[Found]:
-    if profile.send is None and "send" in target.probes.model_fields_set:
+    if not profile.send and "send" in target.probes.model_fields_set:
         yield "probes.send", "has no effect: the profile has no send message"
     if target.environment is not None and (profile.welcome is None or profile.welcome.environment is None):
         yield "environment", "has no effect: the profile reads no environment from the welcome"

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
 from exporter.config.model import CloseRule, ErrorRule, Profile
-from exporter.config.profile_checks import Found, covers
+from exporter.config.profile_checks import Found, covers, steps_of
 
 LITERAL_PATTERN = re.compile(r"(\^?)([^\\.^$*+?{}\[\]|()]*)(\$?)")
 """A regular expression without special characters but the anchors at its ends."""
@@ -30,8 +30,9 @@ def _named_by_match(profile: Profile) -> Iterator[Found]:
 
 
 def _wanted(profile: Profile) -> Iterator[tuple[str, Any]]:
-    parts = {"welcome.match": profile.welcome, "auth.match": profile.auth, "send.match": profile.send}
-    yield from ((place, part.match) for place, part in parts.items() if part is not None)
+    if profile.welcome is not None:
+        yield "welcome.match", profile.welcome.match
+    yield from ((f"{path}.match", step.match) for path, step in steps_of(profile) if step.match is not None)
 
 
 def _error_patterns(profile: Profile) -> Iterator[tuple[str, Any]]:

@@ -7,7 +7,7 @@ Rule 2: a warning is logged at every start; a note is printed only by `--config.
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
-from exporter.config import Problem, Profile, has_token_message, unreachable_rules
+from exporter.config import Problem, Profile, has_token_message, steps_of, unreachable_rules
 from exporter.plan.detection import detection_text
 from exporter.plan.job import Job
 
@@ -88,9 +88,9 @@ SHORT_RELEASE: Final = (
 
 def _plain_text(profile: Profile) -> Iterator[Found]:
     """A message that is a text is sent as JSON, in quotes."""
-    for name, exchange in (("auth", profile.auth), ("send", profile.send)):
-        if exchange is not None and isinstance(exchange.message, str):
-            yield f"{name}.message", "is sent as JSON, in quotes: a protocol of plain text is not spoken"
+    for path, step in steps_of(profile) if profile.framing.name == "json" else ():
+        if isinstance(step.message, str):
+            yield f"{path}.message", "is sent as JSON, in quotes: for plain text set framing: text"
 
 
 ANY_ANSWER: Final = (
@@ -102,7 +102,8 @@ ANY_ANSWER: Final = (
 def _any_answer(job: Job) -> Iterator[Found]:
     """A login that any response passes, with a protocol whose errors are not described either."""
     profile = job.profile
-    if profile.auth is not None and profile.auth.expect == "${any}" and profile.error is None and not profile.errors:
+    open_ended = bool(profile.auth) and all(step.expect == "${any}" for step in profile.auth)
+    if open_ended and profile.error is None and not profile.errors:
         yield "profile", f"{job.target.profile}.auth has no expect: {ANY_ANSWER}"
 
 

@@ -3,6 +3,7 @@
 Rule 1: each target is planned alone first, then their common load is checked.
 """
 
+from collections import ChainMap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -25,7 +26,7 @@ def plan(config: Config, built_in: Mapping[str, Profile]) -> Plan | tuple[Proble
     `--shard i/n` cuts its share from the finished plan: the other shards hold slots of the same users and connect to
     the same hosts.
     """
-    profiles = {**built_in, **config.profiles}
+    profiles = ChainMap(config.profiles, built_in)  # type: ignore[arg-type]  # neither is written to
     problems_of_profiles = tuple(
         Problem(f"targets[{index}] ({target.name}).profile", f"unknown profile, known: {', '.join(sorted(profiles))}")
         for index, target in enumerate(config.targets)

@@ -1,7 +1,7 @@
 """The phases of one session, and its end."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from math import inf
@@ -10,8 +10,9 @@ from typing import Any, Final, NoReturn
 from websockets.frames import CloseCode
 from websockets.utils import generate_key
 
-from exporter.config import Pattern, Welcome
-from exporter.profiles import BoundExchange, matches
+from exporter.config import Pattern, Step, Welcome
+from exporter.framing import FramingError
+from exporter.profiles import matches
 from exporter.resolver import Resolver, address_text, choose_address
 from exporter.result import Close, ErrorKind, Initiator, Phase, Probe, ProbeError, SessionObservation
 from exporter.session.messages import MessageStream
@@ -67,6 +68,7 @@ class Session:
         self._failed_at = 0.0
         self._notices: dict[str, None] = {}
         self._upgrade_sent = False
+        self._has_spoken = False  # a message of a step was sent
         self._close_sent_at = inf
         self._closes_crossed = False  # the server's close was sent before it can have read ours
         self._deadline_overrun = 0.0  # seconds by which the deadline fired late
@@ -181,16 +183,16 @@ class Session:
         early_bytes, self._early_bytes = self._early_bytes, END_OF_STREAM
         if early_bytes.data:
             stream.feed(*early_bytes)
-        await self._run_exchanges(stream)
+        await self._run_probes(stream)
 
-    async def _run_exchanges(self, stream: MessageStream) -> None:
+    async def _run_probes(self, stream: MessageStream) -> None:
         welcome = self._profile.welcome
         if welcome is not None:
             await self._await_welcome(stream, welcome)
-        if self._session_messages.auth is not None:
-            await self._run_exchange(stream, self._session_messages.auth, Phase.AUTH, Probe.AUTH)
-        if self._request.depth is Probe.SEND and self._session_messages.send is not None:
-            await self._run_exchange(stream, self._session_messages.send, Phase.REPLY, Probe.SEND)
+        if self._profile.auth:
+            await self._run_steps(stream, self._profile.auth, Phase.AUTH, Probe.AUTH)
+        if self._request.depth is Probe.SEND and self._profile.send:
+            await self._run_steps(stream, self._profile.send, Phase.REPLY, Probe.SEND)
 
     async def _connect(self) -> Connection:
         request, timer = self._request, self._timer
@@ -221,15 +223,15 @@ class Session:
         self._timer.end(self._early_bytes.at)
         self._timer.begin(self._next_phase(), self._early_bytes.at)
         protocol = open_protocol(self._request)
-        return MessageStream(protocol, connection, self._profile.max_message_size, self._request.secrets)
+        return MessageStream(protocol, connection, self._profile, self._request.secrets)
 
     def _next_phase(self) -> Phase:
         if self._request.depth is not Probe.CONNECT:
             if self._profile.welcome is not None:
                 return Phase.ADMISSION
-            if self._session_messages.auth is not None:
+            if self._profile.auth:
                 return Phase.AUTH
-        sends = self._request.depth is Probe.SEND and self._session_messages.send is not None
+        sends = self._request.depth is Probe.SEND and bool(self._profile.send)
         return Phase.REPLY if sends else Phase.CLOSE
 
     async def _await_welcome(self, stream: MessageStream, welcome: Welcome) -> None:
@@ -245,24 +247,43 @@ class Session:
                 return
             self._handle_passed_over(stream, message)
 
-    async def _run_exchange(self, stream: MessageStream, exchange: BoundExchange, phase: Phase, probe: Probe) -> None:
-        """Send a message and read until the answer that belongs to it."""
-        for message in stream.take_arrived(self._is_noise):
-            self._handle_passed_over(stream, message)  # its answer, if it wants one, goes out with our message
-        stream.send(exchange.message, probe.value)
+    async def _run_steps(self, stream: MessageStream, steps: Sequence[Step], phase: Phase, probe: Probe) -> None:
+        """Take the steps of a probe; its phase lasts from the first message to the last answer."""
+        at = self._clock()
+        for number, step in enumerate(steps):
+            bound = self._session_messages.bind(step)
+            if bound.message is not None:
+                at = self._send_step(stream, bound.message, probe)
+            if number == 0:
+                self._timer.begin(phase, at)
+            if bound.match is not None:
+                at = await self._await_reply(stream, step, bound.match, bound.expect)
+        self._timer.end(at)
+
+    def _send_step(self, stream: MessageStream, message: Any, probe: Probe) -> float:
+        """Send a message; return when. Raises ProbeError if a value that the server gave us cannot be sent back."""
+        for arrived in stream.take_arrived(self._is_noise):
+            self._handle_passed_over(stream, arrived)  # its answer, if it wants one, goes out with our message
+        try:
+            stream.send(message, probe.value)
+        except FramingError:
+            raise ProbeError(ErrorKind.WRONG_REPLY) from None
+        self._has_spoken = True
         written_at = self._clock()
-        self._timer.begin(phase, max(written_at, stream.flush()))
-        self._awaited_pattern = exchange.match
+        return max(written_at, stream.flush())
+
+    async def _await_reply(self, stream: MessageStream, step: Step, match: Pattern, expect: Pattern) -> float:
+        """Read until the answer of a step; return when it arrived."""
+        self._awaited_pattern = match
         while True:
             message, at = await stream.next()
             if self._is_error(message):
                 await self._handle_error_frame(stream, message, at)
-            if matches(exchange.match, message):
-                if not matches(exchange.expect, message):
+            if matches(match, message):
+                if not matches(expect, message) or not self._session_messages.keep(step, message):
                     await self._handle_wrong_reply(stream, at)
                 stream.set_kind("reply")
-                self._timer.end(at)
-                return
+                return at
             self._handle_passed_over(stream, message)
 
     def _is_error(self, message: Any) -> bool:
@@ -422,6 +443,7 @@ class Session:
         sends_close = stream.is_open and not is_broken
         if sends_close:
             self._timer.begin(Phase.CLOSE, self._clock())
+            self._say_bye(stream)
             self._close_sent_at = stream.close()
         data, at = self._early_bytes
         while not stream.is_flood and not stream.is_internal_error:
@@ -435,6 +457,13 @@ class Session:
             data, at = await connection.read()
             if not data:
                 return
+
+    def _say_bye(self, stream: MessageStream) -> None:
+        """Queue the profile's last message before our close frame: brokers log a client without one as lost."""
+        bye = self._session_messages.fill(self._profile.bye) if self._has_spoken else None
+        if bye is not None:
+            with suppress(FramingError):
+                stream.send(bye, "bye")
 
     def _record_close_result(self, *, is_final: bool) -> None:
         """Record the close of a session without one so far: the server's, else ours, or 1006 if ours got no answer.

@@ -26,7 +26,8 @@ OPCODES: Final[Mapping[int, Opcode]] = {
     int(ws.Opcode.PONG): Opcode.PONG,
 }
 _BY_NUMBER: Final = tuple(OPCODES.get(number, Opcode.TEXT) for number in range(16))
-_IN, _OUT, _TEXT, _CLOSE, _PONG = Direction.IN, Direction.OUT, Opcode.TEXT, Opcode.CLOSE, Opcode.PONG
+_IN, _OUT = Direction.IN, Direction.OUT
+_TEXT, _BINARY, _CLOSE, _PONG = Opcode.TEXT, Opcode.BINARY, Opcode.CLOSE, Opcode.PONG
 _PING_FRAME, _CLOSE_FRAME = ws.Opcode.PING, ws.Opcode.CLOSE
 """Enum members as globals: a look-up or a hash of one costs as much as all the rest."""
 
@@ -65,9 +66,9 @@ class Transcript:
             self._drop_middle()
         return entry
 
-    def record_queued(self, size: int, kind: str) -> None:
-        """Record our text frame, which the next flush sends."""
-        self._outgoing.append([0.0, _OUT, _TEXT, size, kind, None])
+    def record_queued(self, size: int, kind: str, *, is_text: bool = True) -> None:
+        """Record our frame, which the next flush sends."""
+        self._outgoing.append([0.0, _OUT, _TEXT if is_text else _BINARY, size, kind, None])
 
     def record_sent(self, at: float, close: ws.Close | None) -> None:
         """Record that all queued frames were sent, and our close frame if there is one."""

@@ -1,0 +1,63 @@
+"""The built-in profiles as data, and the pure functions that interpret a profile.
+
+Rule 1: everything special about one backend is in its entry and nowhere else, its close reasons and codes too.
+Rule 2: a function here takes a profile and a JSON value and knows no socket, no time and no verdict.
+
+`built_in` the profiles that are written in Python · `capabilities` what a profile can answer, time and count ·
+`patterns` templates and patterns · `rules` which rule sorts an error or a close · `messages` those of one session.
+"""
+
+from exporter.profiles.built_in import BUILT_IN, ECHO, FACTORY
+from exporter.profiles.capabilities import (
+    BINARY_KIND,
+    OTHER_KINDS,
+    TIMED,
+    has_factory,
+    kinds_of,
+    own_codes,
+    phases_of,
+    probes_of,
+    unreadable_kind,
+)
+from exporter.profiles.messages import BoundStep, MessageMatcher, SessionMessages
+from exporter.profiles.patterns import (
+    ANY_VALUE,
+    LARGEST_NUMBER,
+    fill,
+    lookup,
+    matches,
+    number_of,
+    resembles,
+    variables,
+)
+from exporter.profiles.rules import MAX_MATCHED_CHARACTERS, RuleMatch, sort_close, sort_error
+
+__all__ = [
+    "ANY_VALUE",
+    "BINARY_KIND",
+    "BUILT_IN",
+    "ECHO",
+    "FACTORY",
+    "LARGEST_NUMBER",
+    "MAX_MATCHED_CHARACTERS",
+    "OTHER_KINDS",
+    "TIMED",
+    "BoundStep",
+    "MessageMatcher",
+    "RuleMatch",
+    "SessionMessages",
+    "fill",
+    "has_factory",
+    "kinds_of",
+    "lookup",
+    "matches",
+    "number_of",
+    "own_codes",
+    "phases_of",
+    "probes_of",
+    "resembles",
+    "sort_close",
+    "sort_error",
+    "unreadable_kind",
+    "variables",
+]

@@ -1,0 +1,139 @@
+"""The messages of one session: what is sent, and what an arriving one is."""
+
+import re
+from collections.abc import Iterator
+from typing import Any, Final, NamedTuple
+
+from exporter.config import ErrorRule, NoiseRule, Pattern, Profile, Step, covers
+from exporter.profiles.patterns import Values, fill, lookup, matches, resembles
+from exporter.profiles.rules import first_match, sort_error
+from exporter.result import evidence_text
+
+
+def _shown_words(pattern: Any) -> Iterator[str]:
+    """Yield the words and numbers in a pattern of the config that may be shown."""
+    if isinstance(pattern, dict):
+        for inner in pattern.values():
+            yield from _shown_words(inner)
+        return
+    word = evidence_text(str(pattern) if type(pattern) is int else pattern)
+    if word is not None:
+        yield word
+
+
+class BoundStep(NamedTuple):
+    """A step with the values of one session.
+
+    message: what to send, None for nothing
+    match: what its answer contains, None if nothing is awaited
+    expect: what a good answer also contains
+    """
+
+    message: Any
+    match: Pattern | None
+    expect: Pattern
+
+
+class MessageMatcher:
+    """Recognises messages by a profile; made once for all sessions of a target.
+
+    Every message is checked for an error frame. A rule whose match includes the profile's `error` adds nothing to that
+    check, so only the other rules are tried.
+    """
+
+    def __init__(self, profile: Profile) -> None:
+        self.profile = profile
+        error_pattern = profile.error
+        self._rules_beside_error = [
+            rule for rule in profile.errors if error_pattern is None or not matches(error_pattern, rule.match)
+        ]
+
+    def is_welcome(self, message: Any) -> bool:
+        """Whether the message is the welcome."""
+        return self.profile.welcome is not None and matches(self.profile.welcome.match, message)
+
+    def is_error(self, message: Any) -> bool:
+        """Whether the message is an error frame, known to a rule or not."""
+        error_pattern = self.profile.error
+        return (error_pattern is not None and matches(error_pattern, message)) or first_match(
+            self._rules_beside_error, message
+        ) is not None
+
+    def refuses(self, message: Any, match: Pattern) -> bool:
+        """Whether the message is an error frame, even if it contains the awaited `match`, unless `match` names it."""
+        if not self.is_error(message):
+            return False
+        error_pattern = self.profile.error
+        if error_pattern is not None and matches(error_pattern, message) and not covers(error_pattern, match):
+            return True
+        unnamed = [rule for rule in self.profile.errors if rule.text or not covers(rule.match, match)]
+        return first_match(unnamed, message) is not None
+
+    def sorts(self, message: Any) -> bool:
+        """Whether an error rule matches the message."""
+        return sort_error(self.profile, message) is not None
+
+    def error_word(self, message: Any) -> str | None:
+        """Return the profile's word for an error frame (`FACTORY_INIT_FAILED`); None if no rule matches."""
+        rule_match = sort_error(self.profile, message)
+        if rule_match is None or not isinstance(rule_match.rule, ErrorRule):
+            return None
+        common = set(_shown_words(self.profile.error))
+        return next((word for word in _shown_words(rule_match.rule.match) if word not in common), None)
+
+    def noise(self, message: Any) -> NoiseRule | None:
+        """Return the rule under which a message is passed over."""
+        return next((rule for rule in self.profile.noise if matches(rule.match, message)), None)
+
+    def kind(self, message: Any) -> str:
+        """Return the kind under which a message is counted that no noise rule matches."""
+        if self.is_welcome(message):
+            return "welcome"
+        send = self.profile.send
+        is_foreign = bool(send) and resembles(send[-1].match, message)
+        return "foreign_reply" if is_foreign else "other"
+
+
+MAX_KEPT_CHARACTERS: Final = 1_000
+"""A longer text of a server is not kept: it is an id, a challenge or a name that is sent back."""
+
+PRINTABLE: Final = re.compile(r"[^\x00-\x1f\x7f]*")
+
+
+class SessionMessages:
+    """A profile with one session's values: what to send, and the matcher of what arrives.
+
+    `values`: of `nonce`, `identity`, `token`, `basic` and `plain`; what a step keeps is added. Kept values are text of
+    the network: they are sent back to the server that sent them, and are in no result, log or label.
+    """
+
+    def __init__(self, reader: MessageMatcher, values: Values) -> None:
+        self.reader = reader
+        self.profile = reader.profile
+        self._values: dict[str, str | int | float] = dict(values)
+
+    def bind(self, step: Step) -> BoundStep:
+        """Return a step of the profile with this session's values, those kept so far included."""
+        values = self._values
+        match = None if step.match is None else fill(step.match, values)
+        return BoundStep(self.fill(step.message), match, fill(step.expect, values))
+
+    def fill(self, message: Any) -> Any:
+        """Return a message of the profile with this session's values."""
+        return None if message is None else fill(message, self._values)
+
+    def keep(self, step: Step, message: Any) -> bool:
+        """Keep what the step wants of its answer; False if a field is absent or no value that can be sent back."""
+        for name, path in step.keep.items():
+            value = lookup(message, path)
+            if not _can_be_kept(value):
+                return False
+            self._values[name] = value
+        return True
+
+
+def _can_be_kept(value: Any) -> bool:
+    """Whether a server's value may be sent back: a number, or a short text without control characters."""
+    if isinstance(value, str):
+        return len(value) <= MAX_KEPT_CHARACTERS and PRINTABLE.fullmatch(value) is not None
+    return isinstance(value, int | float) and not isinstance(value, bool)

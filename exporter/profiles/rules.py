@@ -1,0 +1,58 @@
+"""The rule that sorts an error frame or a close frame, and the numbers in its text."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from exporter.config import CloseRule, ErrorRule, Profile, regex
+from exporter.profiles.patterns import lookup, matches
+
+MAX_MATCHED_CHARACTERS: Final = 2_000
+"""Characters of a server's text that a rule examines."""
+
+MAX_LIMIT_FIGURE: Final = 1_000_000
+"""A greater number in a server's text is ignored."""
+
+
+@dataclass(frozen=True, slots=True)
+class RuleMatch:
+    """A rule that matched, and the numbers in its groups: slots permitted, seconds to wait."""
+
+    rule: ErrorRule | CloseRule
+    limit: int | None = None
+    retry_after: float | None = None
+
+
+def _limit_numbers(matched: Iterable[Mapping[str, str | None]]) -> dict[str, Any]:
+    texts = {name: text for groups in matched for name, text in groups.items() if text and text.isdecimal()}
+    named = {name: int(text) for name, text in texts.items() if int(text) <= MAX_LIMIT_FIGURE}
+    return {"limit": named.get("limit") or None, "retry_after": named.get("retry_after")}
+
+
+def sort_error(profile: Profile, frame: Any) -> RuleMatch | None:
+    """Return the first error rule that matches an error frame."""
+    return first_match(profile.errors, frame)
+
+
+def first_match(rules: Sequence[ErrorRule], frame: Any) -> RuleMatch | None:
+    """Return the first of these rules that matches an error frame."""
+    for rule in rules:
+        if not matches(rule.match, frame):
+            continue
+        texts = ((regex(pattern), lookup(frame, path)) for path, pattern in rule.text.items())
+        matched = [
+            expression.search(text[:MAX_MATCHED_CHARACTERS]) if isinstance(text, str) else None
+            for expression, text in texts
+        ]
+        if None not in matched:
+            return RuleMatch(rule, **_limit_numbers([groups for groups in matched if groups]))
+    return None
+
+
+def sort_close(profile: Profile, code: int, text: str) -> RuleMatch | None:
+    """Return the first close rule that matches a close frame of the server."""
+    for rule in profile.closes:
+        matched = regex(rule.text).search(text[:MAX_MATCHED_CHARACTERS])
+        if rule.code in (None, code) and matched is not None:
+            return RuleMatch(rule, **_limit_numbers([matched]))
+    return None

@@ -26,7 +26,7 @@ LAYERS = (
     ("arguments", "loading", "oncall", "scheduler", "web", "standin"),
     ("probing",),
     ("session",),
-    ("transport", "resolver", "host", "files", "state", "log"),
+    ("transport", "resolver", "host", "files", "state", "log", "catalog"),
     ("threads",),
     ("metrics", "history", "report", "tokens", "plan"),
     ("budget", "classify"),

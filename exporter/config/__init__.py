@@ -3,10 +3,10 @@
 Rule 1: reads no file and no environment. Rule 2: every refusal names the path of the field and what to do, and
 quotes no value. Rule 3: knows no backend by name: a profile is data (`Profile`), the built-in ones stand in `profiles`.
 
-`scalars` single values · `model` the shape · `catalog` profiles by name · `carrying` which way a token goes · `document` YAML text · `sentences`
-pydantic's errors in our words · `target_checks`, `profile_checks` what fields must agree on · `regexes` of rules ·
-`defaults` what holds for every target · `unreachable` rules that never apply · `parsing` all of it together · `web`,
-`http_client` the files of `--web.config.file` and `--http.config.file`.
+`scalars` single values · `profile_model`, `model` the shape · `catalog` profiles by name · `carrying` which way a token
+goes · `document` YAML text · `messages` pydantic's errors in our words · `target_checks`, `profile_checks` what fields
+must agree on · `regexes` of rules · `defaults` what holds for every target · `unreachable` rules that never apply ·
+`parsing` all of it together · `web`, `http_client` the files of `--web.config.file` and `--http.config.file`.
 """
 
 from exporter.config.carrying import (
@@ -23,36 +23,38 @@ from exporter.config.http_client import BasicAuth, HttpClient, parse_http_client
 from exporter.config.mistake import Problem
 from exporter.config.model import (
     Auth,
-    BackendLimits,
-    BreakerSettings,
-    Carry,
     CarryWord,
-    CloseRule,
     Config,
     ConfirmRuns,
     CycleShare,
-    ErrorRule,
-    Framing,
     HeaderCarry,
     Jwt,
-    Model,
-    NoiseRule,
     ProbeSchedule,
-    Profile,
-    Proves,
-    RuleOutcome,
     Secret,
     SlowOver,
-    StatusRule,
-    Step,
     Target,
     TargetLimits,
     Tls,
-    Welcome,
-    WelcomeCheck,
 )
 from exporter.config.parsing import ConfigExamination, ConfigPart, examine, parse
 from exporter.config.profile_checks import covers, needs_token, profile_problems, steps_of
+from exporter.config.profile_model import (
+    BackendLimits,
+    BreakerSettings,
+    Carry,
+    CloseRule,
+    ErrorRule,
+    Framing,
+    Model,
+    NoiseRule,
+    Profile,
+    Proves,
+    RuleOutcome,
+    StatusRule,
+    Step,
+    Welcome,
+    WelcomeCheck,
+)
 from exporter.config.regexes import regex
 from exporter.config.scalars import Duration, FieldPath, Message, Name, Pattern, Period, link_url, seconds
 from exporter.config.unreachable import unreachable_rules

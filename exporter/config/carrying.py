@@ -8,7 +8,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from exporter.config.model import Auth, CarryWord, HeaderCarry, Profile
+from exporter.config.model import Auth, CarryWord, HeaderCarry
+from exporter.config.profile_model import Profile
 
 VARIABLE = re.compile(r"\$\{([^}]*)\}?")
 TOKEN_VARIABLES: Final = frozenset({"token", "token_base64url"})

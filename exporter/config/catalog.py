@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 
-from exporter.config.model import Profile
+from exporter.config.profile_model import Profile
 
 
 class ProfileCatalog(Mapping[str, Profile]):

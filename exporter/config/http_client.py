@@ -11,7 +11,8 @@ from pydantic import Field, ValidationError
 
 from exporter.config.messages import field_problems
 from exporter.config.mistake import Problem
-from exporter.config.model import Model, Tls
+from exporter.config.model import Tls
+from exporter.config.profile_model import Model
 from exporter.config.scalars import FilePath, Text
 
 

@@ -16,8 +16,9 @@ from exporter.config.catalog import reserved_names
 from exporter.config.defaults import located, own_problems, with_defaults
 from exporter.config.messages import Place, field_problems, path_of, target_name
 from exporter.config.mistake import Problem
-from exporter.config.model import Config, Profile, Target
+from exporter.config.model import Config, Target
 from exporter.config.profile_checks import profile_problems
+from exporter.config.profile_model import Profile
 from exporter.config.target_checks import target_problems
 
 TARGET = re.compile(r"^targets\[(\d+)\]")

@@ -18,7 +18,7 @@ from exporter.config.carrying import (
     texts_in,
     variables_in,
 )
-from exporter.config.model import CloseRule, Profile, Step
+from exporter.config.profile_model import CloseRule, Profile, Step
 from exporter.config.regexes import UnsupportedRegexError, regex
 from exporter.config.scalars import HTTP_TOKEN
 from exporter.framing import FramingError, codec_of

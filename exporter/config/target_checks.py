@@ -21,7 +21,7 @@ from exporter.config.carrying import (
     variables_in,
 )
 from exporter.config.document import shown
-from exporter.config.model import HeaderCarry, Jwt, Profile, Target
+from exporter.config.model import HeaderCarry, Jwt, Target
 from exporter.config.profile_checks import (
     HTTP_VALUE,
     NOT_CARRIED,
@@ -33,6 +33,7 @@ from exporter.config.profile_checks import (
     needs_identity,
     needs_token,
 )
+from exporter.config.profile_model import Profile
 from exporter.config.scalars import HTTP_TOKEN
 
 OUR_CLAIMS: Final = frozenset({"sub", "iat", "exp", "jti"})

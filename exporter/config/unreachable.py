@@ -8,8 +8,8 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
-from exporter.config.model import CloseRule, ErrorRule, Profile
 from exporter.config.profile_checks import Found, covers, steps_of
+from exporter.config.profile_model import CloseRule, ErrorRule, Profile
 
 LITERAL_PATTERN = re.compile(r"(\^?)([^\\.^$*+?{}\[\]|()]*)(\$?)")
 """A regular expression without special characters but the anchors at its ends."""

@@ -17,7 +17,7 @@ from pydantic import AfterValidator, Field, ValidationError
 
 from exporter.config.messages import Place, field_problems, path_of
 from exporter.config.mistake import Problem
-from exporter.config.model import Model
+from exporter.config.profile_model import Model
 from exporter.config.scalars import FilePath, Period, Text
 
 CIPHERS: Final[Mapping[str, str | None]] = {

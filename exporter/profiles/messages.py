@@ -5,7 +5,9 @@ from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
 
 from exporter.config import ErrorRule, NoiseRule, Pattern, Profile, Step, covers
-from exporter.profiles.patterns import Values, fill, lookup, matches, resembles
+from exporter.framing import codec_of
+from exporter.profiles.capabilities import unreadable_kind
+from exporter.profiles.patterns import Values, fill, lookup, matches, resembles, variables
 from exporter.profiles.rules import first_match, sort_error
 from exporter.result import evidence_text
 
@@ -43,6 +45,8 @@ class MessageMatcher:
 
     def __init__(self, profile: Profile) -> None:
         self.profile = profile
+        self.codec = codec_of(profile.framing.name, end=profile.framing.end, nested=profile.framing.nested)
+        self.unreadable_kind = unreadable_kind(profile)
         error_pattern = profile.error
         self._rules_beside_error = [
             rule for rule in profile.errors if error_pattern is None or not matches(error_pattern, rule.match)
@@ -116,11 +120,13 @@ class SessionMessages:
         """Return a step of the profile with this session's values, those kept so far included."""
         values = self._values
         match = None if step.match is None else fill(step.match, values)
-        return BoundStep(self.fill(step.message), match, fill(step.expect, values))
+        message = None if step.message is None else fill(step.message, values)
+        return BoundStep(message, match, fill(step.expect, values))
 
-    def fill(self, message: Any) -> Any:
-        """Return a message of the profile with this session's values."""
-        return None if message is None else fill(message, self._values)
+    def bye(self) -> Any:
+        """Return the last message of the session; None if there is none, or if it needs a value that was never kept."""
+        bye = self.profile.bye
+        return fill(bye, self._values) if bye is not None and {*self._values, "number"} >= set(variables(bye)) else None
 
     def keep(self, step: Step, message: Any) -> bool:
         """Keep what the step wants of its answer; False if a field is absent or no value that can be sent back."""

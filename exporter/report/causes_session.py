@@ -139,8 +139,8 @@ SILENCE_CAUSES: Final = (
     ),
     _admission(
         Reason.TIMEOUT,
-        "The upgrade succeeded, and the server speaks, but not JSON ({came}): no welcome that we can read came before "
-        "the deadline.",
+        "The upgrade succeeded, and the server speaks, but not {framing} ({came}): no welcome that we can read came "
+        "before the deadline.",
         _COMPARE_MESSAGES,
         given=(SituationFact.UNREADABLE,),
     ),
@@ -256,7 +256,7 @@ LOGIN_CAUSES: Final = (
     ),
     _auth(
         Reason.TIMEOUT,
-        "{open}, and the server speaks, but not JSON ({came}): no answer to our login message that we can read.",
+        "{open}, and the server speaks, but not {framing} ({came}): no answer to our login message that we can read.",
         _COMPARE_MESSAGES,
         given=(SituationFact.UNREADABLE,),
     ),
@@ -330,7 +330,7 @@ REPLY_CAUSES: Final = (
     ),
     _reply(
         Reason.TIMEOUT,
-        "{open}, and the server speaks, but not JSON ({came}): no reply to our message that we can read.",
+        "{open}, and the server speaks, but not {framing} ({came}): no reply to our message that we can read.",
         _COMPARE_MESSAGES,
         given=(SituationFact.UNREADABLE,),
     ),

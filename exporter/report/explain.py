@@ -301,6 +301,10 @@ def _look_text(situation: FailureSituation) -> str:
     return f"Look at it: openssl s_client -connect {endpoint}{sni} -showcerts </dev/null"
 
 
+def _framing_word(name: str) -> str:
+    return {"text": "text", "socketio": "socket.io"}.get(name, name.upper())
+
+
 COMPUTED_PHRASES: Final[Mapping[str, Callable[[FailureSituation], str]]] = {
     "code": lambda situation: "no code" if situation.server_code is None else code(situation.server_code),
     "ended": _ended,
@@ -311,6 +315,7 @@ COMPUTED_PHRASES: Final[Mapping[str, Callable[[FailureSituation], str]]] = {
     "open": _opened,
     "instead": lambda situation: INSTEAD_TEXTS.get(situation.result.phase, "before the welcome"),
     "field_names": lambda situation: ", ".join(situation.result.unknown_keys),
+    "framing": lambda situation: _framing_word(situation.context.framing or "json"),
     "came": lambda situation: counts(situation.result.passed_over),
     "credential": lambda situation: CREDENTIAL_WORDS.get(situation.context.credential, "token"),
     "keys": lambda situation: KEY_ADVICE.get(situation.context.credential, DEFAULT_KEY_ADVICE),

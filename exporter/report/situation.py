@@ -11,7 +11,8 @@ from typing import Final, Protocol, Self
 from urllib.parse import urlsplit
 
 from exporter.config import Auth, BackendLimits, Profile, Target, carrier_of
-from exporter.profiles import has_factory
+from exporter.framing import FRAMINGS
+from exporter.profiles import BINARY_KIND, has_factory
 from exporter.result import Direction, Frame, Initiator, Opcode, Phase, Probe, Reason, Result, Verdict
 
 STANDARD_PORTS: Final = {"ws": 80, "wss": 443}
@@ -53,7 +54,7 @@ class TargetContext:
     `factory`, `breaker`: whether the profile describes a factory, and a circuit breaker before the login.
     `credential`, `carrier`: what the target logs in with; where the token stands, in words.
     `tokenless`: a session of depth `connect` sends no token.
-    `offered`: whether subprotocols are offered.
+    `offered`: whether subprotocols are offered. `framing`: how messages are written, if not as JSON.
     `headers`: names of the headers that the target sets, as the config writes them.
     `bypass`: whether the backend is asked to skip the login.
     `settings`: seconds, by the names of the config.
@@ -70,6 +71,7 @@ class TargetContext:
     carrier: str | None = None
     tokenless: bool = False
     offered: bool | None = None
+    framing: str | None = None
     headers: tuple[str, ...] | None = None
     bypass: bool = False
     settings: Mapping[str, float] = field(default_factory=dict)
@@ -93,6 +95,7 @@ class TargetContext:
             tokenless=profile.connect_without_token,
             offered=bool(profile.subprotocols) or (carrier is not None and carrier.by == "subprotocol"),
             headers=tuple(target.headers),
+            framing=None if profile.framing.name == "json" else profile.framing.name,
             bypass=target.allow_auth_bypass,
             settings={
                 "auth_retry": target.auth_retry,
@@ -125,8 +128,8 @@ def _credential(auth: Auth | None) -> Credential:
 
 # The facts ------------------------------------------------------------------------------------------------------------
 
-UNREADABLE_KINDS: Final = frozenset({"binary", "not_json"})
-"""Kinds of frames that are no JSON message."""
+UNREADABLE_KINDS: Final = frozenset({BINARY_KIND, *(f"not_{name}" for name in FRAMINGS)})
+"""Kinds of frames that are no message in the profile's framing."""
 UNEXPECTED_KINDS: Final = frozenset({"other", "foreign_reply", "welcome"})
 """Kinds of messages that no rule of the profile knows, or none expects at this point."""
 REFUSING_KINDS: Final = frozenset({"error", "wrong_reply"})
@@ -186,7 +189,7 @@ class SituationFact(StrEnum):
     """What a row can require beside phase, reason, code and status. A fact that is not known does not hold."""
 
     HEARD = "messages came"
-    UNREADABLE = "something came that is no JSON message"
+    UNREADABLE = "something came that the framing cannot read"
     STRANGE = "a message came that the profile does not know"
     MUTE = "nothing ever came"
     TOKEN_SENT = "a credential was sent"  # noqa: S105

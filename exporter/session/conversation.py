@@ -223,7 +223,7 @@ class Session:
         self._timer.end(self._early_bytes.at)
         self._timer.begin(self._next_phase(), self._early_bytes.at)
         protocol = open_protocol(self._request)
-        return MessageStream(protocol, connection, self._profile, self._request.secrets)
+        return MessageStream(protocol, connection, self._matcher, self._request.secrets)
 
     def _next_phase(self) -> Phase:
         if self._request.depth is not Probe.CONNECT:
@@ -460,7 +460,7 @@ class Session:
 
     def _say_bye(self, stream: MessageStream) -> None:
         """Queue the profile's last message before our close frame: brokers log a client without one as lost."""
-        bye = self._session_messages.fill(self._profile.bye) if self._has_spoken else None
+        bye = self._session_messages.bye() if self._has_spoken else None
         if bye is not None:
             with suppress(FramingError):
                 stream.send(bye, "bye")

@@ -1,9 +1,8 @@
-"""Frames become JSON values, each with the moment it arrived; JSON values become frames.
+"""Frames become JSON values by the profile's framing, each with the moment it arrived; JSON values become frames.
 
 Rule 1: a violation by the server is raised only after all messages before it have been returned.
 Rule 2: the memory that a server can fill is bounded: bytes, frames, fragments, values.
-Rule 3: text and binary frames are alike: JSON in UTF-8 is a message, and values that white space separates in one frame
-are one message each.
+Rule 3: text and binary frames are alike: JSON in UTF-8 is a message, and each of several values in one frame is one.
 """
 
 from collections import Counter, deque
@@ -14,7 +13,8 @@ from typing import Any, Final
 from websockets.frames import CloseCode, Frame, Opcode
 from websockets.protocol import OPEN, Protocol
 
-from exporter.framing import FramingError, json_values
+from exporter.framing import FramingError
+from exporter.profiles import BINARY_KIND, MessageMatcher
 from exporter.result import MAX_KEYS, ErrorKind, ProbeError, key_name
 from exporter.session.error_kinds import kind_of
 from exporter.session.transcript import CODE, KIND, Entry, Transcript
@@ -47,8 +47,12 @@ class MessageStream:
     """
 
     def __init__(
-        self, protocol: Protocol, connection: Connection, max_message_bytes: int, secrets: Collection[str]
+        self, protocol: Protocol, connection: Connection, matcher: MessageMatcher, secrets: Collection[str]
     ) -> None:
+        self._codec = matcher.codec
+        self._unreadable_kind = matcher.unreadable_kind
+        self._max_message_bytes = matcher.profile.max_message_size
+        self._rest = b""  # of a packet that the next message goes on with
         self.protocol = protocol
         self.passed_over: Counter[str] = Counter()
         self.unknown_keys: dict[str, None] = {}
@@ -57,7 +61,7 @@ class MessageStream:
         self.transcript = Transcript()
         self.violation: ProbeError | None = None
         self._connection = connection
-        self._max_received_bytes = MAX_RECEIVED_LIMITS * max_message_bytes
+        self._max_received_bytes = MAX_RECEIVED_LIMITS * self._max_message_bytes
         self._inbox: deque[tuple[Any, float, Entry]] = deque()
         self._current_entry: Entry = []
         self._fragments: list[bytes] = []
@@ -93,12 +97,14 @@ class MessageStream:
     def send(self, message: Any, kind: str) -> None:
         """Queue a JSON value; the next `flush` sends it, at the latest before `next` waits.
 
-        After a close frame nothing is queued; `next` raises once the inbox is empty.
+        After a close frame nothing is queued; `next` raises once the inbox is empty. Raises FramingError for a value
+        that the framing cannot hold.
         """
         if self.is_open:
-            data = json_values.encode(message)
-            self.protocol.send_text(data)
-            self.transcript.record_queued(len(data), kind)
+            data = self._codec.encode(message)
+            send = self.protocol.send_text if self._codec.is_text else self.protocol.send_binary
+            send(data)
+            self.transcript.record_queued(len(data), kind, is_text=self._codec.is_text)
 
     def close(self) -> float:
         """Send our close frame; return when it was sent."""
@@ -194,27 +200,26 @@ class MessageStream:
         if not frame.fin:
             return
         payload, self._fragments = b"".join(self._fragments), []
-        try:
-            text = payload.decode()
-        except UnicodeDecodeError:
-            if self._is_text:
-                raise
-            self._count_passed_over(entry, "binary")
-            return
-        self._queue_values(text, at, entry)
+        self._queue_values(payload, at, entry)
 
-    def _queue_values(self, text: str, at: float, entry: Entry) -> None:
-        """Queue the JSON values of a message; raises ProbeError for too many."""
+    def _queue_values(self, payload: bytes, at: float, entry: Entry) -> None:
+        """Queue the values of a message; raises ProbeError for too many, UnicodeDecodeError for text that is none."""
+        data = self._rest + payload if self._rest else payload
         try:
-            values = json_values.parse(text, MAX_FRAMES - self._value_count + 1)
+            values, consumed = self._codec.decode(data, MAX_FRAMES - self._value_count + 1)
         except FramingError:
-            values = []
+            if self._is_text:
+                payload.decode()
+            self._rest = b""
+            self._count_passed_over(entry, self._unreadable_kind if self._is_text else BINARY_KIND)
+            return
+        self._rest = data[consumed:]
         self._value_count += len(values)
         if self.is_flood:
             raise ProbeError(ErrorKind.TOO_BIG, "flood")
+        if len(self._rest) > self._max_message_bytes:
+            raise ProbeError(ErrorKind.TOO_BIG, "packet")
         self._inbox.extend((value, at, entry) for value in values)
-        if not values:
-            self._count_passed_over(entry, "not_json" if self._is_text else "binary")
 
     def _count_passed_over(self, entry: Entry, kind: str) -> None:
         self.passed_over[kind] += 1

@@ -454,6 +454,7 @@ def _result(
         frames_left_out=observation.frames_left_out,
         handshake=_handshake(observation),
         error_word=observation.error_word,
+        rule=classification.rule,
         no_token=classification.no_token,
         refused_after=observation.refused_after,
         credential_sent=_sends_credential(request.job, cost),

@@ -376,6 +376,7 @@ class Result:
     transcript: the first and the last frames; frames_left_out: the number of frames between them
     handshake: what was wrong with a response to the upgrade that is `bad_handshake`
     error_word: the profile's word for the error frame
+    rule: path of the profile's rule that sorted what ended the session, such as `closes.0`
     no_token: the server reports that no token arrived
     refused_after: seconds from the start to a refusal (HTTP status, error frame, wrong reply, close)
     credential_sent, origin_sent: the upgrade request held a credential, an Origin; None: unknown
@@ -408,6 +409,7 @@ class Result:
     frames_left_out: int = 0
     handshake: Handshake | None = None
     error_word: str | None = None
+    rule: str | None = None
     no_token: bool = False
     refused_after: float | None = None
     credential_sent: bool | None = None

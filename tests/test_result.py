@@ -119,7 +119,7 @@ def test_a_result_has_no_place_for_a_text_of_the_network():
     texts = [name for name, kind in fields.items() if "str" in str(kind)]
 
     assert texts == [
-        "target", "identity", "run", "passed_over", "error_word", "unknown_keys",
+        "target", "identity", "run", "passed_over", "error_word", "rule", "unknown_keys",
         "connection_id", "address", "failed_addresses", "kind", "code",
     ]  # fmt: skip
 

@@ -10,7 +10,16 @@ from websockets.frames import CloseCode
 from exporter.classify.context import ClassifyContext
 from exporter.classify.welcome import examine_welcome, notice_reason
 from exporter.config import CloseRule, ErrorRule, Profile
-from exporter.profiles import RuleMatch, has_factory, own_codes, phases_of, probes_of, sort_close, sort_error
+from exporter.profiles import (
+    RuleMatch,
+    has_factory,
+    own_codes,
+    phases_of,
+    probes_of,
+    sort_close,
+    sort_error,
+    sort_status,
+)
 from exporter.result import (
     RANKS,
     Close,
@@ -159,6 +168,7 @@ class Classification(NamedTuple):
     """What an observation means.
 
     phase, reason: of every probe that failed
+    rule: the path of the profile's rule that sorted what ended the session
     distorted: durations are unreliable
     void: verdicts are too, because a stall of the exporter may have caused the missed deadline
     """
@@ -170,6 +180,7 @@ class Classification(NamedTuple):
     slot_limit: int | None = None
     retry_after: float | None = None
     no_token: bool = False
+    rule: str | None = None
     evidence: Evidence = Evidence()
     distorted: bool = False
     void: bool = False
@@ -186,6 +197,7 @@ class _FailureCause:
     limit: int | None = None
     retry_after: float | None = None
     no_token: bool = False
+    rule: str | None = None
 
 
 def classify(observation: SessionObservation, context: ClassifyContext) -> Classification:
@@ -225,6 +237,7 @@ def classify(observation: SessionObservation, context: ClassifyContext) -> Class
         slot_limit=cause.limit,
         retry_after=cause.retry_after if cause.reason is Reason.RATE_LIMITED else None,
         no_token=cause.no_token,
+        rule=cause.rule,
         evidence=evidence,
         distorted=max_loop_stall > DISTORTION_SECONDS,
     )
@@ -293,7 +306,10 @@ def _session_cause(observation: SessionObservation, context: ClassifyContext) ->
     if phase in PHASES_OF_PROBE[Probe.CONNECT]:
         by_status = error.kind is ErrorKind.STATUS and phase is Phase.UPGRADE
         reason = _status_reason(error, context) if by_status else _error_reason(error, phase)
-        return _FailureCause(phase, reason, retry_after=error.retry_after)
+        sorted_by = sort_status(profile, error.status) if by_status else None
+        return _FailureCause(
+            phase, reason, retry_after=error.retry_after, rule=None if sorted_by is None else sorted_by[0]
+        )
     if observation.refusal is not None:
         error = ProbeError(ErrorKind.REFUSAL)  # the error frame counts, whatever followed it
     rule_match = _match_rule(observation, profile)
@@ -317,9 +333,9 @@ def _status_reason(error: ProbeError, context: ClassifyContext) -> Reason:
     A 401 rejects the credential only if one was sent; a 503 with Retry-After is a rate limit.
     """
     status = error.status
-    named = next((rule.reason for rule in context.profile.statuses if rule.status == status), None)
+    named = sort_status(context.profile, status)
     if named is not None:
-        return named
+        return named[1].reason
     if status == HTTPStatus.TOO_MANY_REQUESTS or (
         status == HTTPStatus.SERVICE_UNAVAILABLE and error.retry_after is not None
     ):
@@ -370,6 +386,7 @@ def _cause_by_rule(rule_match: RuleMatch) -> _FailureCause:
         limit=rule_match.limit,
         retry_after=rule_match.retry_after,
         no_token=rule.no_token,
+        rule=rule_match.path,
     )
 
 
@@ -418,7 +435,14 @@ def _cause_after_admission(
         reason = named or reason
     rule = rule_match.rule
     return _FailureCause(
-        phase, reason, Verdict.FAIL, rule.factory, rule_match.limit, rule_match.retry_after, rule.no_token
+        phase,
+        reason,
+        Verdict.FAIL,
+        rule.factory,
+        rule_match.limit,
+        rule_match.retry_after,
+        rule.no_token,
+        rule_match.path,
     )
 
 

@@ -30,7 +30,7 @@ from exporter.profiles.patterns import (
     resembles,
     variables,
 )
-from exporter.profiles.rules import MAX_MATCHED_CHARACTERS, RuleMatch, sort_close, sort_error
+from exporter.profiles.rules import MAX_MATCHED_CHARACTERS, RuleMatch, causes_of, sort_close, sort_error, sort_status
 
 __all__ = [
     "ANY_VALUE",
@@ -46,6 +46,7 @@ __all__ = [
     "MessageMatcher",
     "RuleMatch",
     "SessionMessages",
+    "causes_of",
     "fill",
     "has_factory",
     "kinds_of",
@@ -58,6 +59,7 @@ __all__ = [
     "resembles",
     "sort_close",
     "sort_error",
+    "sort_status",
     "unreadable_kind",
     "variables",
 ]

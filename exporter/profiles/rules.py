@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from exporter.config import CloseRule, ErrorRule, Profile, regex
+from exporter.config import CloseRule, ErrorRule, Profile, StatusRule, regex
 from exporter.profiles.patterns import lookup, matches
 
 MAX_MATCHED_CHARACTERS: Final = 2_000
@@ -16,9 +16,10 @@ MAX_LIMIT_FIGURE: Final = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class RuleMatch:
-    """A rule that matched, and the numbers in its groups: slots permitted, seconds to wait."""
+    """A rule that matched, its path in the profile, and the numbers in its groups: slots permitted, seconds to wait."""
 
     rule: ErrorRule | CloseRule
+    path: str = ""
     limit: int | None = None
     retry_after: float | None = None
 
@@ -35,8 +36,8 @@ def sort_error(profile: Profile, frame: Any) -> RuleMatch | None:
 
 
 def first_match(rules: Sequence[ErrorRule], frame: Any) -> RuleMatch | None:
-    """Return the first of these rules that matches an error frame."""
-    for rule in rules:
+    """Return the first of these rules that matches an error frame; its path is right if they are all of the profile."""
+    for index, rule in enumerate(rules):
         if not matches(rule.match, frame):
             continue
         texts = ((regex(pattern), lookup(frame, path)) for path, pattern in rule.text.items())
@@ -45,14 +46,35 @@ def first_match(rules: Sequence[ErrorRule], frame: Any) -> RuleMatch | None:
             for expression, text in texts
         ]
         if None not in matched:
-            return RuleMatch(rule, **_limit_numbers([groups for groups in matched if groups]))
+            return RuleMatch(rule, f"errors.{index}", **_limit_numbers([groups for groups in matched if groups]))
     return None
 
 
 def sort_close(profile: Profile, code: int, text: str) -> RuleMatch | None:
     """Return the first close rule that matches a close frame of the server."""
-    for rule in profile.closes:
+    for index, rule in enumerate(profile.closes):
         matched = regex(rule.text).search(text[:MAX_MATCHED_CHARACTERS])
         if rule.code in (None, code) and matched is not None:
-            return RuleMatch(rule, **_limit_numbers([matched]))
+            return RuleMatch(rule, f"closes.{index}", **_limit_numbers([matched]))
     return None
+
+
+def sort_status(profile: Profile, status: int | None) -> tuple[str, StatusRule] | None:
+    """Return the status rule for an HTTP answer to the upgrade, after its path in the profile."""
+    rules = enumerate(profile.statuses)
+    return next(((f"statuses.{index}", rule) for index, rule in rules if rule.status == status), None)
+
+
+def causes_of(profile: Profile) -> dict[str, str]:
+    """Return what the profile says of its rules, by their paths: `closes.0` and the like."""
+    tables: dict[str, Sequence[ErrorRule | CloseRule | StatusRule]] = {
+        "errors": profile.errors,
+        "closes": profile.closes,
+        "statuses": profile.statuses,
+    }
+    return {
+        f"{name}.{index}": rule.cause
+        for name, rules in tables.items()
+        for index, rule in enumerate(rules)
+        if rule.cause is not None
+    }

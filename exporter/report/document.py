@@ -40,6 +40,13 @@ TOOL: Final = "ws-factory-exporter"
 TIME_FIELDS: Final = frozenset({"started_at", "server_time", "certificate_expiry"})
 
 
+def _context_document(context: TargetContext) -> dict[str, Any]:
+    """A context without the profile's texts, and without a framing that is JSON."""
+    document = asdict(context)
+    del document["causes"]
+    return document if context.framing else {name: value for name, value in document.items() if name != "framing"}
+
+
 def result_document(result: Result, context: TargetContext = UNKNOWN_CONTEXT) -> dict[str, Any]:
     """A result as a JSON object: its fields in their order, its status and its explanation."""
     document = {field.name: _value(field.name, getattr(result, field.name)) for field in fields(result)}
@@ -89,7 +96,7 @@ def _head(kind: str, report: CheckReport, view: RenderContext) -> dict[str, Any]
         "url": report.url,
         "profile": report.context.profile,
         "profile_assumed": report.context.assumed,
-        "context": asdict(report.context),
+        "context": _context_document(report.context),
         "started_at": iso(report.started_at),
         "written_at": iso(view.now),
     }
@@ -201,7 +208,14 @@ def read_document(text: str | bytes) -> BaselineReport:
 
 def _sanitised_context(context: TargetContext) -> TargetContext:
     """The context if a config can have all its texts, else `UNKNOWN_CONTEXT`."""
-    texts = [context.profile, context.host, context.carrier, *(context.headers or ()), *context.settings]
+    texts = [
+        context.profile,
+        context.host,
+        context.carrier,
+        context.framing,
+        *(context.headers or ()),
+        *context.settings,
+    ]
     return context if all(text is None or PRINTABLE_TEXT.fullmatch(text) for text in texts) else UNKNOWN_CONTEXT
 
 

@@ -105,7 +105,10 @@ def explain(result: Result, context: TargetContext = UNKNOWN_CONTEXT) -> Explana
         return NOTHING_PROVED if result.http_status is None else TOKEN_WITHHELD
     sentence = _passed_text(situation) if row is None else fill_phrases(row.sentence, situation)
     text = " ".join([sentence, *_notes(situation, row)])
-    return Explanation(text) if row is None else Explanation(text, row.alert, fill_phrases(row.next_step, situation))
+    if row is None:
+        return Explanation(text)
+    own = context.causes.get(result.rule or "")
+    return Explanation(text, row.alert, own or fill_phrases(row.next_step, situation))
 
 
 def similarity_key(result: Result, context: TargetContext = UNKNOWN_CONTEXT) -> tuple[object, ...]:

@@ -64,7 +64,7 @@ def sanitised(result: Result) -> Result:
         raise InvalidReportError("it names a target, identity or run as no config can")
     evidence = result.evidence
     words = [word for frame in result.transcript for word in (frame.kind, frame.code)]
-    words += [evidence.address, *evidence.failed_addresses, result.error_word, *result.passed_over]
+    words += [evidence.address, *evidence.failed_addresses, result.error_word, result.rule, *result.passed_over]
     if (
         (evidence.connection_id is None or evidence_text(evidence.connection_id))
         and not (result.close and result.close.text)
@@ -86,6 +86,7 @@ def sanitised(result: Result) -> Result:
         passed_over={kind: number for kind, number in result.passed_over.items() if _fit(kind)},
         transcript=tuple(frame._replace(kind=_fit(frame.kind), code=_fit(frame.code)) for frame in result.transcript),
         error_word=_fit(result.error_word),
+        rule=_fit(result.rule),
         unknown_keys=tuple(filter(key_name, result.unknown_keys))[:MAX_KEYS],
     )
 

@@ -20,7 +20,7 @@ STREAMS = ("stomp", "nats", "mqtt")
     [
         ("import exporter.framing", ["codec"]),
         ("import exporter.framing; exporter.framing.codec_of('json')", ["codec", "json_values"]),
-        ("import exporter.session", ["codec", "json_values"]),
+        ("import exporter.session", ["codec"]),
     ],
 )
 def test_a_framing_is_loaded_when_it_is_used(use, modules):

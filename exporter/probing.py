@@ -294,7 +294,7 @@ class Prober:
         token, carried = (
             await self._token(request, cost.run, subject) if cost.key is not None else ("", TokenPlacement())
         )
-        encoded = encoded_credentials(subject, token) if token else {"basic": "", "plain": ""}
+        credentials = {"token": token, **encoded_credentials(subject, token)} if token else {}
         url = urlsplit(target.url)
         query = "&".join(part for part in (url.query, urlencode(carried.query)) if part)
         return SessionRequest(
@@ -304,7 +304,7 @@ class Prober:
             resource=f"{url.path or '/'}?{query}" if query else url.path or "/",
             session_messages=SessionMessages(
                 self._target_memory(job).reader,
-                {"nonce": cost.run, "identity": subject, "token": token, **encoded},
+                {"nonce": cost.run, **({"identity": subject} if subject else {}), **credentials},
             ),
             depth=cost.depth,
             timeout=request.timeout,
@@ -314,7 +314,7 @@ class Prober:
             server_name=target.tls.server_name,
             headers={"User-Agent": USER_AGENT, **target.headers, **carried.headers},
             subprotocols=(*job.profile.subprotocols, *carried.subprotocols),
-            secrets=(*_secrets(target, token, carried), *filter(None, encoded.values())),
+            secrets=(*_secrets(target, carried), *credentials.values()),
             ip_protocol=target.ip_protocol,
             failed_addresses=self._target_memory(job).addresses.failed,
         )
@@ -349,7 +349,7 @@ def _sends_credential(job: Job, cost: SessionCost) -> bool:
     return carried or not CREDENTIAL_HEADERS.isdisjoint(name.lower() for name in job.target.headers)
 
 
-def _secrets(target: Target, token: str, carried: TokenPlacement) -> tuple[str, ...]:
+def _secrets(target: Target, carried: TokenPlacement) -> tuple[str, ...]:
     """Return the texts of this session that may be secrets: they are removed from everything the server sends back."""
     url = urlsplit(target.url)
     target_values = (*target.headers.values(), *(value for _, value in parse_qsl(url.query)), *url.path.split("/"))
@@ -358,7 +358,7 @@ def _secrets(target: Target, token: str, carried: TokenPlacement) -> tuple[str, 
         *carried.subprotocols,
         *(text for text in target_values if len(text) >= MIN_SECRET_CHARACTERS),
     ]
-    return tuple(filter(None, (token, *carried_values)))
+    return tuple(filter(None, carried_values))
 
 
 SETTLEMENT_TEXTS: Final = {

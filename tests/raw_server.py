@@ -315,7 +315,7 @@ def order(port, *, profile=CHAT, depth=Probe.SEND, timeout=5.0, close_timeout=0.
         host=host,
         port=port,
         resource=more.pop("resource", "/ws?a=b"),
-        session_messages=SessionMessages(MessageMatcher(profile), VALUES),
+        session_messages=more.pop("session_messages", None) or SessionMessages(MessageMatcher(profile), VALUES),
         depth=depth,
         timeout=timeout,
         close_timeout=close_timeout,

@@ -17,7 +17,9 @@ from raw_server import (
 )
 from websockets.frames import Opcode
 
-from exporter.config import Profile, profile_problems
+from exporter.config import Profile, needs_token, profile_problems
+from exporter.config.profile_checks import needs_identity
+from exporter.profiles import MessageMatcher, SessionMessages
 from exporter.result import Phase, Probe
 
 CHALLENGED = Profile.model_validate(
@@ -102,6 +104,37 @@ async def test_kept_text_is_nowhere_in_the_observation():
     facts, _ = await session(*LET_IN, *SAID)
 
     assert "s-1" not in repr(facts)
+
+
+OPTIONAL = Profile.model_validate(
+    {
+        "needs_token": False,
+        "auth": {
+            "message": {"hello": {"user": "${identity}", "secret": "${token}", "sasl": ["PLAIN", "${plain}"]}},
+            "match": {"in": True},
+        },
+    }
+)
+
+
+async def test_a_target_without_a_token_leaves_out_what_would_hold_it():
+    """A login that need not prove anything is one profile for servers with users and without."""
+    anonymous = SessionMessages(MessageMatcher(OPTIONAL), {"nonce": NONCE})
+    facts, peer = await session(
+        UPGRADE, MESSAGE, text({"in": True}), profile=OPTIONAL, session_messages=anonymous, depth=Probe.AUTH
+    )
+
+    assert ending(facts) == (None, (1000, "local", "close"))
+    assert peer.messages == [{"hello": {"sasl": ["PLAIN"]}}]
+
+
+@pytest.mark.parametrize(("needs", "wanted"), [(None, True), (True, True), (False, False)])
+def test_a_profile_says_whether_its_token_may_be_absent(needs, wanted):
+    """Without a word, a message that holds the token needs one."""
+    profile = OPTIONAL.model_copy(update={"needs_token": needs})
+
+    assert needs_token(profile) is wanted
+    assert needs_identity(profile) is wanted
 
 
 STOMP = Profile.model_validate(

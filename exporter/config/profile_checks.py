@@ -296,12 +296,16 @@ PROFILE_CHECKS: Final[tuple[Callable[[Profile], Iterator[Found]], ...]] = (
 
 
 def needs_token(profile: Profile) -> bool:
-    """True if the backend refuses every client without a token."""
-    return profile.needs_token or profile.auth_by is not None or has_token_message(profile)
+    """True if the backend refuses every client without a token, or the profile has no message without one."""
+    if profile.needs_token is not None:
+        return profile.needs_token
+    return profile.auth_by is not None or has_token_message(profile)
 
 
 def needs_identity(profile: Profile) -> bool:
     """True if a session has to be somebody's: a token's, a message's, or because the welcome names its user."""
+    if profile.needs_token is False:
+        return False
     parts = [part for step in (*profile.auth, *profile.send) for part in (step.message, step.match, step.expect)]
     named = any("identity" in variables_in(part) for part in parts)
     return needs_token(profile) or named or (profile.welcome is not None and profile.welcome.subject is not None)

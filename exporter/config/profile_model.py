@@ -239,7 +239,8 @@ class Profile(Model):
     `breaker`: the circuit breakers before the login, one or a list; none: the backend is not known to have any.
     `statuses` sort HTTP answers to the upgrade. `subprotocols` are offered in every session. `auth_by: upgrade`: to be
     let in with a token is the answer to the auth probe. `auth` and `send`: one step, or a list of steps. `bye` is sent
-    before our close frame, once a message of a step was sent.
+    before our close frame, once a message of a step was sent. `needs_token` None: as the messages and `auth_by` say;
+    False: a target without a token, or without an identity, sends the messages without the fields that hold them.
     """
 
     framing: Annotated[Framing, BeforeValidator(_framing_word)] = Framing()
@@ -256,7 +257,7 @@ class Profile(Model):
     limits: BackendLimits = BackendLimits()
     carry: Carry = Carry()
     auth_by: Literal["upgrade"] | None = None
-    needs_token: bool = False
+    needs_token: bool | None = None
     connect_without_token: bool = False
     bypass_headers: list[Text] = []
     breaker: list[BreakerSettings] = []

@@ -7,7 +7,7 @@ from typing import Any, Final, NamedTuple
 from exporter.config import ErrorRule, NoiseRule, Pattern, Profile, Step, covers
 from exporter.framing import codec_of
 from exporter.profiles.capabilities import unreadable_kind
-from exporter.profiles.patterns import Values, fill, lookup, matches, resembles, variables
+from exporter.profiles.patterns import Values, fill, leave_out, lookup, matches, resembles, variables
 from exporter.profiles.rules import first_match, sort_error
 from exporter.result import evidence_text
 
@@ -98,6 +98,8 @@ class MessageMatcher:
         return "foreign_reply" if is_foreign else "other"
 
 
+OPTIONAL_VARIABLES: Final = frozenset({"identity", "token", "basic", "plain"})
+
 MAX_KEPT_CHARACTERS: Final = 1_000
 """A longer text of a server is not kept: it is an id, a challenge or a name that is sent back."""
 
@@ -107,7 +109,8 @@ PRINTABLE: Final = re.compile(r"[^\x00-\x1f\x7f]*")
 class SessionMessages:
     """A profile with one session's values: what to send, and the matcher of what arrives.
 
-    `values`: of `nonce`, `identity`, `token`, `basic` and `plain`; what a step keeps is added. Kept values are text of
+    `values`: of `nonce`, and of `identity`, `token`, `basic` and `plain` if the target has them; a field with one that
+    is absent is left out. What a step keeps is added. Kept values are text of
     the network: they are sent back to the server that sent them, and are in no result, log or label.
     """
 
@@ -115,13 +118,21 @@ class SessionMessages:
         self.reader = reader
         self.profile = reader.profile
         self._values: dict[str, str | int | float] = dict(values)
+        self._absent = OPTIONAL_VARIABLES - values.keys()
 
     def bind(self, step: Step) -> BoundStep:
         """Return a step of the profile with this session's values, those kept so far included."""
         values = self._values
+        if self._absent:
+            step = self._without_absent(step)
         match = None if step.match is None else fill(step.match, values)
         message = None if step.message is None else fill(step.message, values)
         return BoundStep(message, match, fill(step.expect, values))
+
+    def _without_absent(self, step: Step) -> Step:
+        """Return the step without the fields that hold a variable this target has no value for."""
+        parts = {name: leave_out(getattr(step, name), self._absent) for name in ("message", "match", "expect")}
+        return step.model_copy(update=parts)
 
     def bye(self) -> Any:
         """Return the last message of the session; None if there is none, or if it needs a value that was never kept."""

@@ -14,13 +14,17 @@ import yaml
 
 from exporter.host import Clock
 from exporter.result import Probe, Result
-from exporter.standin import StandIn, Timings
+from exporter.standin import StandIn, Timings, parse
 from exporter.state import LedgerFile
 
 ROWS = yaml.safe_load((Path(__file__).parent / "data" / "faults.yml").read_text(encoding="utf-8"))
 LISTENER_WIDE = ("refuse", "tls_", "not_tls")
 AT_ONCE = 8
 TIMEOUT = 1.0
+
+
+SHORT = {"http:status=429": "http:status=429,retry_after=0", "rate_limit_close": "rate_limit_close:retry_after=0"}
+"""A 429 rests the host for as long as it says: here for no time, or nothing would be left to probe."""
 
 
 @dataclass(frozen=True)
@@ -104,3 +108,16 @@ def _mapping(standin, row, over, *, carry, target, subject):
     if setup.get("key_file") == "gone":
         mapping["auth"]["jwt"]["key_file"] += ".gone"
     return mapping
+
+
+def drawable():
+    """Every fault of the table that acts on a path, once; without those that rest the host."""
+    specs = sorted({SHORT.get(row["fault"], row["fault"]) for row in ROWS} - {"none"})
+    faults = {spec: parse(spec) for spec in specs}
+    return [spec for spec, fault in faults.items() if not fault.needs_listener and not _rests_the_host(fault)]
+
+
+def _rests_the_host(fault):
+    status, wait = fault.values.get("status"), fault.values.get("retry_after")
+    limits = status == 429 or fault.name == "rate_limit_close" or (status == 503 and wait is not None)
+    return limits and wait != 0

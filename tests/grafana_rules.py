@@ -4,6 +4,7 @@ Each is a function from a dashboard to (title of the panel or variable, what is 
 docs/rules of github.com/grafana/dashboard-linter.
 """
 
+import json
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ from itertools import combinations
 from pathlib import Path
 
 import promql_parser as promql
-from test_alert_rules import ALERTS, RULES, agrees, exported, expression_of, labels_of, scraped, unknown
+from alert_rules import ALERTS, RULES, agrees, exported, expression_of, labels_of, scraped, unknown
 
 from exporter.metrics import families
 
@@ -40,6 +41,11 @@ NAMES_OF_THE_CONFIG = ("job", "instance", "target", "identity")
 
 
 # --- Reading
+
+
+FOLDER = ROOT / "deploy/grafana"
+FILE = FOLDER / "dashboards/ws-factory.json"
+DASHBOARD = json.loads(FILE.read_text(encoding="utf-8"))
 
 
 @dataclass(frozen=True)

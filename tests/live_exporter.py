@@ -9,9 +9,11 @@ import contextlib
 import signal
 import sys
 from dataclasses import dataclass
+from itertools import repeat
 from pathlib import Path
 
 import harness
+import pytest
 import yaml
 from commands import program_running, value_of
 from prometheus_client.parser import text_string_to_metric_families
@@ -23,6 +25,10 @@ FETCH = (
     f"timeout={PATIENCE}).read().decode())"
 )
 QUICK = {"interval": "1s", "timeout": "500ms", "close_timeout": "200ms", "confirm": {"runs": 0}}
+
+
+NAMESERVER = str(Path(__file__).with_name("nameserver.py"))
+RESOLV = str(Path("/etc/resolv.conf").resolve())
 
 
 class World:
@@ -176,3 +182,16 @@ async def exporter(folder, *targets, place=None, listen="127.0.0.1", flags=(), s
     async with place.command(*words, **environment) as running:
         (line,) = await running.said("msg=listening")
         yield Exporter(running, value_of(line, "url"), place.get)
+
+
+def fill(folder):
+    """Fill a disk to its last byte."""
+    with (folder / "filler").open("wb", buffering=0) as file, pytest.raises(OSError, match="No space left"):
+        file.writelines(repeat(b"x" * 512))
+
+
+def faketime():
+    """The library that stands between a process and the wall clock."""
+    found = sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
+    assert found, "libfaketime is not installed: apt-get install faketime, or make packages"
+    return str(found[0])

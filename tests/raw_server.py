@@ -29,7 +29,7 @@ from exporter.classify import (
 from exporter.config import Profile
 from exporter.profiles import MessageMatcher, SessionMessages
 from exporter.resolver import Resolver
-from exporter.result import Probe
+from exporter.result import Probe, ProbeError
 from exporter.session import Session, SessionRequest
 
 NONCE = "n0nce"
@@ -382,3 +382,17 @@ HALF_CLOSE = Peer.half_close
 def upgrade_with(*after_it):
     """Accept the upgrade; what follows comes in the same segment."""
     return lambda peer: peer.upgrade(*after_it)
+
+
+async def read_all(link):
+    """All bytes up to the end of the stream or its breaking, and how it ended."""
+    whole = bytearray()
+    async with asyncio.timeout(10):
+        while True:
+            try:
+                data, _ = await link.read()
+            except ProbeError as fault:
+                return bytes(whole), fault.kind
+            if not data:
+                return bytes(whole), None
+            whole += data

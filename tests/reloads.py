@@ -5,8 +5,9 @@ import contextlib
 from urllib.parse import urlsplit
 
 import harness
+from daemons import HERE
 from prometheus_client.parser import text_string_to_metric_families
-from test_daemon import HERE, mapping
+from schedules import mapping
 
 from exporter.daemon import Daemon, DaemonOptions
 from exporter.loading import ConfigLoadError, LoadedConfig

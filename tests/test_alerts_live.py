@@ -5,8 +5,8 @@ from pathlib import Path
 
 from alert_replay import JOB
 from fake_site import Shown
+from outages import MEETS
 from realservers import alertmanager, get, prometheus, until
-from test_outage import MEETS
 
 from exporter.config import Target
 from exporter.metrics import target_series

@@ -1,48 +1,16 @@
 """A token goes one way, and it is the way that the backend reads: on FastAPI, Channels and graphql-ws, as they are."""
 
-import json
-import urllib.request
-
 import harness
 import pytest
 import raw_server
+from backend_jobs import ECHO, KEY, file, job, seen
 from backend_servers import needs_node, node_backend, python_backend
 
 from exporter.result import Impairment, Phase, Probe, Reason, Verdict
 
-KEY = "twenty-bytes-secret."
-"""The secret of tests/backends/fastapi_app.py: shorter than RFC 7518 asks."""
 DJANGO_KEY = "a signing key of more than thirty-two bytes"
-ECHO = {"send": {"message": {"id": "${nonce}"}, "match": {"type": "echo", "id": "${nonce}"}}}
 LOGIN = {"auth": {"message": {"token": "${token}"}, "match": {"type": "ok"}}, **ECHO}
 LET_IN = {Probe.CONNECT: Verdict.PASS, Probe.AUTH: Verdict.PASS, Probe.SEND: Verdict.PASS}
-
-
-def job(url, profile, auth, **changes):
-    """The job of one target with this profile and `auth`."""
-    target = {
-        "name": "real",
-        "url": url,
-        "profile": "own",
-        "interval": "20s",
-        "timeout": "10s",
-        "identities": {"pool-001": "user-one"},
-        "auth": auth,
-    }
-    return harness.planned({**target, **changes}, profiles={"own": profile}).jobs[0]
-
-
-def file(folder, content, name="secret"):
-    """The path of a file with this content."""
-    path = folder / name
-    path.write_text(content)
-    return str(path)
-
-
-def seen(url):
-    """What the FastAPI backend saw of the last upgrades."""
-    with urllib.request.urlopen(url.replace("ws", "http", 1) + "/seen") as answer:
-        return json.load(answer)
 
 
 async def verdicts(made, identity="pool-001"):

@@ -6,10 +6,10 @@ from contextlib import asynccontextmanager
 
 import harness
 import pytest
+from backend_jobs import KEY, file, job, seen
 from backend_servers import go_backend, needs_go, needs_node, node_backend, python_backend
 from browsing import ARGUMENTS
 from realservers import binary, stop, until
-from test_backends_carry import KEY, file, job, seen
 
 from exporter.report import explain
 from exporter.result import Handshake, Initiator, Phase, Probe, Reason, Verdict

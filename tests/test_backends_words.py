@@ -5,9 +5,9 @@ from urllib.parse import urlsplit
 
 import harness
 import pytest
+from backend_jobs import ECHO, KEY, file, job
 from backend_servers import go_backend, needs_go, needs_node, node_backend, python_backend
 from realservers import nginx
-from test_backends_carry import ECHO, KEY, file, job
 
 from exporter.report import FORMATS, CheckReport, RenderContext, TargetContext, explain
 from exporter.result import Phase, Probe, Reason, Verdict

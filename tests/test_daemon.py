@@ -1,20 +1,19 @@
 """The whole exporter in one process on a clock that jumps: start, pages, chores, stop."""
 
 import asyncio
-import contextlib
 import logging
 import re
 import socket
 from collections import Counter
 from datetime import datetime
-from urllib.parse import urlsplit
 
 import harness
 import pytest
 import virtual_clock
-from prometheus_client.parser import text_string_to_metric_families
+from daemons import INTERVAL, figures, get, made, running, total
+from schedules import Nowhere, mapping
 
-from exporter.daemon import FIRST_SCRAPE_SECONDS, HOUSEKEEPING_SECONDS, Daemon, DaemonOptions
+from exporter.daemon import FIRST_SCRAPE_SECONDS, HOUSEKEEPING_SECONDS
 from exporter.daemon.change_log import ChangeLog
 from exporter.history import CycleOutcome
 from exporter.result import SkipCause
@@ -22,59 +21,6 @@ from exporter.scheduler import DEAD_ALARM_SECONDS, FINISH_GRACE_SECONDS, STOP_GR
 from exporter.standin import StandIn, Timings
 from exporter.state import LedgerFile
 from exporter.web import ListenAddress, ListenError
-
-INTERVAL = 20.0
-HERE = ListenAddress("127.0.0.1", 0)
-
-
-def mapping(standin, **changes):
-    return harness.target(standin, **{"interval": "20s", "timeout": "5s", "close_timeout": "1s", **changes})
-
-
-def made(loop, *mappings, delay=0.0, listen=HERE, state=None, profiles=None, **options):
-    """A daemon that is not started."""
-    wanted = DaemonOptions(listen, startup_delay=delay, **options)
-    plan = harness.planned(*mappings, **({"profiles": profiles} if profiles else {}))
-    return Daemon(plan, wanted, state=state, clock=loop.clock)
-
-
-@contextlib.asynccontextmanager
-async def running(loop, *, delay=0.0, path="/ws", fault=None, **changes):
-    """A stand-in and a daemon that probes it."""
-    async with StandIn.start(tls_port=None, clock=loop.time, wall=loop.wall, timings=Timings.quick()) as standin:
-        if fault:
-            standin.set_fault(path, fault)
-        daemon = made(loop, mapping(standin, path=path, **changes), delay=delay)
-        await daemon.start()
-        try:
-            yield daemon, standin
-        finally:
-            await daemon.stop()
-
-
-async def get(daemon, path):
-    """Status and body of a page."""
-    place = urlsplit(daemon.url)
-    reader, writer = await asyncio.open_connection(place.hostname, place.port)
-    writer.write(f"GET {path} HTTP/1.0\r\nHost: x\r\n\r\n".encode())
-    head, _, body = (await reader.read()).decode().partition("\r\n\r\n")
-    writer.close()
-    return int(head.split(" ")[1]), body
-
-
-async def figures(daemon):
-    """(name, values of the labels but the target's) → value."""
-    _, body = await get(daemon, "/metrics")
-    return {
-        (sample.name, *(value for name, value in sorted(sample.labels.items()) if name != "target")): sample.value
-        for family in text_string_to_metric_families(body)
-        for sample in family.samples
-    }
-
-
-def total(shown, name):
-    return sum(value for key, value in shown.items() if key[0] == name)
-
 
 # The start ----------------------------------------------------------------------------------------------------------
 
@@ -208,16 +154,6 @@ def test_a_port_in_use_is_a_sentence_and_leaves_nothing(tmp_path):
     assert url == ""
     assert len(tasks) == 1
     assert lock is None
-
-
-class Nowhere:
-    """Where no stand-in is needed."""
-
-    key_file = "key"
-
-    @staticmethod
-    def url(path, **_):
-        return f"ws://127.0.0.1:1{path}"
 
 
 # What it shows while it runs ----------------------------------------------------------------------------------------

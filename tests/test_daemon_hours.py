@@ -5,7 +5,8 @@ import socket
 
 import pytest
 import virtual_clock
-from test_daemon import INTERVAL, figures, get, made, mapping, running, total
+from daemons import INTERVAL, figures, get, made, running, total
+from schedules import mapping
 
 from exporter.result import ErrorKind, ProbeError
 from exporter.standin import StandIn, Timings

@@ -5,7 +5,6 @@ queries find something is shown by `test_grafana_live`.
 """
 
 import copy
-import json
 import re
 import subprocess
 import sys
@@ -14,12 +13,9 @@ from pathlib import Path
 import grafana_rules as rules
 import pytest
 import yaml
-from grafana_rules import ROOT, RULES_OF_DASHBOARDS
-from test_alert_rules import ALERTS
+from alert_rules import ALERTS
+from grafana_rules import DASHBOARD, FILE, FOLDER, ROOT, RULES_OF_DASHBOARDS
 
-FOLDER = ROOT / "deploy/grafana"
-FILE = FOLDER / "dashboards/ws-factory.json"
-DASHBOARD = json.loads(FILE.read_text(encoding="utf-8"))
 EXCEPTIONS = yaml.safe_load((FOLDER / "dashboards/.lint").read_text(encoding="utf-8"))["exclusions"]
 
 

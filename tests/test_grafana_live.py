@@ -15,8 +15,7 @@ import harness
 import raw_server
 import realservers
 import yaml
-from grafana_rules import ROOT, annotations, filled, queries
-from test_grafana import DASHBOARD
+from grafana_rules import DASHBOARD, ROOT, annotations, filled, queries
 
 from exporter.standin import StandIn, Timings
 

@@ -9,7 +9,6 @@ import signal
 import sys
 import time
 from dataclasses import replace
-from itertools import repeat
 from pathlib import Path
 
 import harness
@@ -17,13 +16,10 @@ import live_exporter
 import pytest
 import yaml
 from commands import command
+from live_exporter import NAMESERVER, RESOLV, faketime, fill
 from realservers import free_port, get
 
 from exporter.standin import StandIn, Timings
-
-NAMESERVER = str(Path(__file__).with_name("nameserver.py"))
-
-RESOLV = str(Path("/etc/resolv.conf").resolve())
 
 
 def adds_up(first, last, interval=1.0):
@@ -91,12 +87,6 @@ async def on_a_disk(tmp_path, mount):
         async with live_exporter.exporter(tmp_path, target, place=place, flags=flags) as running:
             first = await running.until(lambda seen: seen.accounted >= 2)
             yield place, running, first, place.root / str(folder).lstrip("/")
-
-
-def fill(folder):
-    """Fill a disk to its last byte."""
-    with (folder / "filler").open("wb", buffering=0) as file, pytest.raises(OSError, match="No space left"):
-        file.writelines(repeat(b"x" * 512))
 
 
 def holds(folder):
@@ -201,13 +191,6 @@ async def test_a_jump_of_the_clock_costs_at_most_an_interval(step, tmp_path):
 SECONDS = {"h": 3600, "d": 86400}
 BUSY = 3.0
 """Seconds that a busy machine may add."""
-
-
-def faketime():
-    """The library that stands between a process and the wall clock."""
-    found = sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
-    assert found, "libfaketime is not installed: apt-get install faketime, or make packages"
-    return str(found[0])
 
 
 # Network ------------------------------------------------------------------------------------------------------------

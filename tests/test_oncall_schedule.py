@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 import virtual_clock
-from test_daemon import figures, running, total
+from daemons import figures, running, total
 
 from exporter.result import Probe
 

@@ -14,7 +14,7 @@ from math import inf
 import pytest
 import virtual_clock
 from alert_replay import JOB, asked, runs
-from test_outage import MEETS
+from outages import MEETS
 
 from exporter.classify import OutageDetector, OutagePolicy, possible_causes
 from exporter.config import Config

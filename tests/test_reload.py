@@ -6,7 +6,7 @@ import logging
 import pytest
 import virtual_clock
 from reloads import counters, ended, own, running
-from test_scheduler import dues
+from schedules import dues
 
 from exporter.daemon import FIRST_SCRAPE_SECONDS
 from exporter.daemon.startup_gate import StartupGate

@@ -11,8 +11,7 @@ import virtual_clock
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from reloads import OK, OK_AT, Exporter, Source, ended, own, running
-from test_daemon import Nowhere
-from test_scheduler import dues
+from schedules import Nowhere, dues
 
 from exporter.daemon import HOUSEKEEPING_SECONDS, reloading
 from exporter.daemon.reloading import RELOAD_TOO_SLOW

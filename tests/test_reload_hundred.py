@@ -16,7 +16,7 @@ from pathlib import Path
 import harness
 import pytest
 import raw_server
-from test_daemon import HERE
+from daemons import HERE
 
 from exporter.daemon import Daemon, DaemonOptions
 from exporter.loading import load

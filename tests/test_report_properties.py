@@ -7,7 +7,7 @@ import pytest
 import report_cases as cases
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_report_explain import CONTEXTS, NUMBERS, STATUSES
+from situations import CONTEXTS, NUMBERS, STATUSES
 
 from exporter.budget import IdentityStatus
 from exporter.classify import LEGAL_FAILURES

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 import report_cases as cases
-from test_report_explain import CONTEXTS, every_situation
+from situations import CONTEXTS, every_situation
 
 from exporter.report import FORMATS, UNKNOWN_CONTEXT, explain, read_document, result_document
 from exporter.report.evidence import evidence_rows as witnessed

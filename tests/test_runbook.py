@@ -9,8 +9,8 @@ from pathlib import Path
 import promql_parser as promql
 import pytest
 import yaml
+from alert_rules import unknown
 from realservers import alertmanager, binary
-from test_alert_rules import unknown
 
 from exporter.arguments import parser
 from exporter.metrics import families

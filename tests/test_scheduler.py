@@ -8,27 +8,22 @@ import contextlib
 import itertools
 import logging
 import random
-import zlib
 from collections import Counter
 from dataclasses import replace
 
 import harness
 import pytest
 import virtual_clock
+from schedules import Nowhere, dues, instant, mapping
 
 from exporter import scheduler as scheduler_module
 from exporter.host import LoopLagMonitor
 from exporter.probing import ProbeRequest
-from exporter.result import Impairment, Probe, Reason, Result, Skip, SkipCause, Trigger, Verdict
+from exporter.result import Impairment, Probe, Reason, Skip, SkipCause, Trigger, Verdict
 from exporter.scheduler import DEAD_ALARM_SECONDS, FINISH_GRACE_SECONDS, MAX_LATE_SECONDS, STOP_GRACE_SECONDS, Scheduler
 from exporter.standin import StandIn, Timings
 
 POOL = tuple(harness.POOL)
-
-
-def mapping(standin, **changes):
-    """A target with time enough between its cycles for two confirm runs."""
-    return harness.target(standin, **{"interval": "20s", "timeout": "5s", "close_timeout": "1s", **changes})
 
 
 @contextlib.asynccontextmanager
@@ -62,15 +57,6 @@ def observed(seconds, *mappings, fault=None, **settings):
             return told, list(standin.sessions)
 
     return virtual_clock.run(main)
-
-
-def dues(name, interval, begin, end):
-    """When the cycles of a target are due, by arithmetic of our own."""
-    step = round(interval * 1e6)
-    offset = zlib.crc32(name.encode()) * step >> 32
-    first = -((offset - round(begin * 1e6)) // step)
-    last = (round(end * 1e6) - offset) // step
-    return [(offset + number * step) / 1e6 for number in range(first, last + 1)]
 
 
 def causes(told):
@@ -154,16 +140,6 @@ def test_every_due_cycle_ends_as_exactly_one_thing(seed, tmp_path, caplog):
     assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
 
 
-async def instant(turn, *, verdict=Verdict.PASS, lasts=0.0):
-    """A session of that length and outcome, for what no socket matters to."""
-    await asyncio.sleep(lasts)
-    asked = [probe for probe in Probe if probe.rank <= turn.depth.rank]
-    return Result(
-        target=turn.job.name, identity=turn.identity, run="r", depth=turn.depth, trigger=turn.trigger, started_at=0.0,
-        verdicts=dict.fromkeys(asked, verdict), reason=None if verdict is Verdict.PASS else Reason.FACTORY,
-    )  # fmt: skip
-
-
 class Played:
     """A scheduler over sessions that only note when they began."""
 
@@ -176,16 +152,6 @@ class Played:
     async def _run(self, turn: ProbeRequest):
         self.begun.append((self._loop.wall(), turn))
         return await self._play(turn)
-
-
-class Nowhere:
-    """Where no stand-in is needed."""
-
-    key_file = "key"
-
-    @staticmethod
-    def url(path, **_):
-        return f"ws://127.0.0.1:1{path}"
 
 
 def played(seconds, *mappings, play=instant):

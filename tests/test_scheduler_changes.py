@@ -12,7 +12,7 @@ import pytest
 import virtual_clock
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_scheduler import Nowhere, dues, instant, mapping
+from schedules import Nowhere, dues, instant, mapping
 
 from exporter.result import Probe, SkipCause, Trigger, Verdict
 from exporter.scheduler import FINISH_GRACE_SECONDS, STOP_GRACE_SECONDS, Scheduler

@@ -21,11 +21,11 @@ from pathlib import Path
 import harness
 import pytest
 import raw_server
-from fault_cases import ROWS
+from fault_cases import drawable
 
 from exporter.metrics import Metrics, target_series
 from exporter.result import Phase, Probe, Reason, Result
-from exporter.standin import StandIn, Timings, parse
+from exporter.standin import StandIn, Timings
 from exporter.state import LedgerFile
 
 SEED = 20250907
@@ -38,8 +38,6 @@ SHARE = 0.03
 WARM_UP = 400
 CHANGE = 200
 """Sessions until the weather of the paths changes."""
-SHORT = {"http:status=429": "http:status=429,retry_after=0", "rate_limit_close": "rate_limit_close:retry_after=0"}
-"""A 429 rests the host for as long as it says: here for no time, or nothing would be left to probe."""
 AT_ACCEPT = [f"{spec},share={SHARE}" for spec in ("abort:at=tcp", "half_close:at=tcp", "silent:after=tcp")] + [
     f"{spec}:share={SHARE}" for spec in ("tls_untrusted", "tls_expired", "tls_client_required", "not_tls")
 ]
@@ -49,19 +47,6 @@ BEFORE_THE_101 = (Phase.TCP, Phase.TLS, Phase.UPGRADE)
 PAGE = 4096
 MIB = 2**20
 PATIENCE = 60.0
-
-
-def drawable():
-    """Every fault of the table that acts on a path, once; without those that rest the host."""
-    specs = sorted({SHORT.get(row["fault"], row["fault"]) for row in ROWS} - {"none"})
-    faults = {spec: parse(spec) for spec in specs}
-    return [spec for spec, fault in faults.items() if not fault.needs_listener and not _rests_the_host(fault)]
-
-
-def _rests_the_host(fault):
-    status, wait = fault.values.get("status"), fault.values.get("retry_after")
-    limits = status == 429 or fault.name == "rate_limit_close" or (status == 503 and wait is not None)
-    return limits and wait != 0
 
 
 @dataclass(frozen=True)

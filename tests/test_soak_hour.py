@@ -23,8 +23,8 @@ import harness
 import live_exporter
 import pytest
 import yaml
-from test_live_exporter import NAMESERVER, RESOLV, faketime, fill
-from test_soak import drawable
+from fault_cases import drawable
+from live_exporter import NAMESERVER, RESOLV, faketime, fill
 
 SEED = 20261125
 MINUTES = float(os.environ.get("SOAK_MINUTES", "60"))

@@ -9,7 +9,7 @@ import threading
 import time
 
 import pytest
-from raw_server import both_loops, busy, leaves_nothing, open_fds, until
+from raw_server import both_loops, busy, leaves_nothing, open_fds, read_all, until
 
 from exporter.result import ErrorKind, ProbeError
 from exporter.transport import (
@@ -56,20 +56,6 @@ async def fault_from(awaitable):
         async with asyncio.timeout(5):
             await awaitable
     return caught.value
-
-
-async def read_all(link):
-    """All bytes up to the end of the stream or its breaking, and how it ended."""
-    whole = bytearray()
-    async with asyncio.timeout(10):
-        while True:
-            try:
-                data, _ = await link.read()
-            except ProbeError as fault:
-                return bytes(whole), fault.kind
-            if not data:
-                return bytes(whole), None
-            whole += data
 
 
 # Connecting -------------------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import pytest
 from certificates import DAY, NOW, Authority, authority, client_context, load, self_signed, server_context
-from raw_server import both_loops, busy, leaves_nothing, serving
+from raw_server import both_loops, busy, leaves_nothing, read_all, serving
 from tlsend import over_tls, saying_why
 
 from exporter.result import CertificateEnd, CertificatePlace, ErrorKind, ProbeError, TlsVerify
@@ -41,20 +41,6 @@ async def refused(server, **options):
         async with link_to(server, **options):
             pass
     return caught.value
-
-
-async def read_all(link):
-    """All plain bytes and the kind of the fault after them, if any; it must not wait for more than there is."""
-    whole = bytearray()
-    async with asyncio.timeout(5):
-        while True:
-            try:
-                data, _ = await link.read()
-            except ProbeError as fault:
-                return bytes(whole), fault.kind
-            if not data:
-                return bytes(whole), None
-            whole += data
 
 
 # The handshake ----------------------------------------------------------------------------------------------------

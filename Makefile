@@ -74,8 +74,8 @@ BENCHES := test_startup test_bench_smoke_first_metric
 
 # The drill first: it wants both cores for itself.
 test: install packages backends $(ENGINES)
-	@$(BIN)/pytest -s -p no:xdist tests/test_drill.py; drill=$$?; \
-	  $(BIN)/pytest -n auto tests --ignore tests/test_drill.py $(BENCHES:%=--ignore tests/bench/%.py); rest=$$?; \
+	@$(BIN)/pytest -s -p no:xdist tests/end_to_end/test_drill.py; drill=$$?; \
+	  $(BIN)/pytest -n auto tests --ignore tests/end_to_end/test_drill.py $(BENCHES:%=--ignore tests/bench/%.py); rest=$$?; \
 	  [ $$drill = 0 ] || echo "the drill failed: its table is above"; exit $$((drill | rest))
 
 lint: install
@@ -100,11 +100,11 @@ bench: install
 
 soak: install packages
 	$(BIN)/pytest -s -m soak --timeout 7200 tests
-	SEEDS=10 $(BIN)/pytest tests/test_session_random.py
+	SEEDS=10 $(BIN)/pytest tests/integration/test_session_random.py
 
 # Every incident signature on the real servers, scaled by 1/12, in 3 minutes; DRILL_FACTOR=1/5 for a busy machine.
 drill: install packages
-	$(if $(DRILL_FACTOR),DRILL_FACTOR=$(DRILL_FACTOR)) $(BIN)/pytest -s -p no:xdist tests/test_drill.py
+	$(if $(DRILL_FACTOR),DRILL_FACTOR=$(DRILL_FACTOR)) $(BIN)/pytest -s -p no:xdist tests/end_to_end/test_drill.py
 
 # The rules and the drill on Debian's newer Prometheus, Alertmanager and VictoriaMetrics: a quarter of an hour.
 engines: install packages
@@ -118,7 +118,7 @@ drill-real: install packages
 
 # The pictures of the status page in deploy/screenshots, which the README shows.
 screenshots: install packages
-	$(BIN)/python tests/screenshots.py
+	cd tests && ../$(BIN)/python -m support.screenshots
 
 COMPILE = $(BIN)/pip-compile --quiet --generate-hashes --strip-extras --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --allow-unsafe
 

@@ -5,8 +5,8 @@ import os
 from collections import Counter
 
 import pytest
-from backend_servers import PROGRAMS, missing
 from hypothesis import settings
+from support.backend_servers import PROGRAMS, missing
 
 settings.register_profile("busy", deadline=None)  # a test takes as long as the machine is busy
 settings.load_profile("busy")

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-GENERATED: Final = "<!-- Made by `make docs-pages` from the code; tests/test_docs.py compares the two. -->"
+GENERATED: Final = "<!-- Made by `make docs-pages` from the code; tests/deploy/test_docs.py compares the two. -->"
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -21,7 +21,7 @@ HERE: Final = Path(__file__).parent
 ROOT: Final = HERE.parents[1]
 MEANINGS: Final[Mapping[str, str]] = yaml.safe_load((HERE / "meanings.yml").read_text("utf-8"))
 REFUSALS: Final[Mapping[str, list[str]]] = yaml.safe_load((ROOT / "tests/data/museum.yml").read_text("utf-8"))
-"""Each wrong file of the tests, and the sentences about it; tests/test_config.py holds them."""
+"""Each wrong file of the tests, and the sentences about it; tests/unit/test_config.py holds them."""
 
 FIGURE: Final = re.compile(r"\d+|(?<=subject as )\S+")
 """What differs between two sentences of one refusal."""

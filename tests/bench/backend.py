@@ -8,8 +8,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-import certificates
-from realservers import stop
+from support import certificates
+from support.realservers import stop
 
 PROGRAM = Path(__file__).parent / "reference.py"
 HOST = "127.0.0.1"

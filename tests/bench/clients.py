@@ -25,7 +25,7 @@ from functools import partial
 from pathlib import Path
 
 import conftest  # noqa: F401 - run as a program, this file needs the folder of the tests on its path too
-from realservers import started, stop
+from support.realservers import started, stop
 
 WELCOME = "connection_established"
 PATIENCE = 10.0

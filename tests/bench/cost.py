@@ -30,9 +30,9 @@ from statistics import median
 from urllib.request import Request, urlopen
 
 import clients
-import harness
 from clients import Aim, cpu_seconds, in_a_process, serve, spread, taken
-from realservers import started, stop
+from support import harness
+from support.realservers import started, stop
 
 from exporter import log
 from exporter.budget import admit, settle

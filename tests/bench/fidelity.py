@@ -19,12 +19,12 @@ from collections import Counter
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import harness
 from bench.backend import reference
 from bench.reckoning import PHASES, Errors, reckon
 from bench.underload import BESIDE, PAGE, SCRAPE, Fetches, fetcher
-from commands import command
-from realservers import until
+from support import harness
+from support.commands import command
+from support.realservers import until
 
 TICKS = os.sysconf("SC_CLK_TCK")
 SAMPLE = re.compile(r"^(?P<name>\w+)(?:\{(?P<labels>.*)\})? (?P<value>\S+)", re.MULTILINE)

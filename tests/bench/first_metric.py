@@ -15,7 +15,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from realservers import get, stop, until
+from support.realservers import get, stop, until
 
 ROOT = Path(__file__).parent.parent.parent
 TRUE = 'ws_probe_success{target="demo",probe="send"} 1'

@@ -21,10 +21,9 @@ from pathlib import Path
 from statistics import median
 from urllib.request import Request, urlopen
 
-import browsing
-import harness
 from bench.scale import NEVER, Nowhere, Turns, known_target, met
-from realservers import until
+from support import browsing, harness
+from support.realservers import until
 
 from exporter.daemon import Daemon, DaemonOptions
 from exporter.result import Direction, Frame, Opcode

@@ -20,10 +20,10 @@ from pathlib import Path
 from statistics import median
 from urllib.request import Request, urlopen
 
-import harness
 from bench.backend import reference
 from bench.fidelity import exporter, megabytes, write_config
 from bench.percentiles import percentile
+from support import harness
 
 from exporter.daemon import Daemon, DaemonOptions
 from exporter.result import Close, Evidence, FactoryReason, Initiator, Phase, Probe, Reason, Result, Trigger, Verdict

@@ -8,11 +8,11 @@ import time
 from pathlib import Path
 from statistics import median
 
-import harness
 import pytest
 import yaml
-from commands import command
-from realservers import free_port, get
+from support import harness
+from support.commands import command
+from support.realservers import free_port, get
 
 from exporter.standin import StandIn, Timings
 

@@ -24,7 +24,7 @@ from pathlib import Path
 from statistics import median
 from urllib.parse import urlsplit
 
-from realservers import stop
+from support.realservers import stop
 
 SCRAPE = (
     "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,"

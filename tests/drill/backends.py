@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
-from harness import CLAIMS
+from support.harness import CLAIMS
 
 from exporter.standin import StandIn, Timings, parse
 from exporter.standin.faults import ParamKind

@@ -20,7 +20,7 @@ from drill.backends import Backends
 from drill.stack import stacks
 from drill.webhook import named
 from engines.engines import INSTALLED
-from realservers import until
+from support.realservers import until
 
 LEAST = Fraction(1, 15)
 """The smallest factor: Prometheus would scrape more often than once a second."""

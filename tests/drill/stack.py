@@ -16,7 +16,7 @@ import yaml
 from drill.scaler import duration, scaled
 from drill.webhook import webhook
 from engines.engines import INSTALLED, Judged
-from realservers import Prometheus, alertmanager, get, started, stop
+from support.realservers import Prometheus, alertmanager, get, started, stop
 
 ROOT = Path(__file__).parents[2]
 ROUTES = ROOT / "deploy/alertmanager.yml"

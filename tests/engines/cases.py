@@ -9,7 +9,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from realservers import newer
+from support.realservers import newer
 
 ROOT = Path(__file__).parents[2]
 CASES = sorted(path.name for path in (ROOT / "tests/data").glob("alerts-*.yml"))

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from drill.scaler import duration, scaled, seconds
 from engines.labelled import EXTRA, labelled
-from realservers import ENGINES as UNPACKED
-from realservers import Prometheus, binary, newer, prometheus, started, stop
+from support.realservers import ENGINES as UNPACKED
+from support.realservers import Prometheus, binary, newer, prometheus, started, stop
 
 ROOT = Path(__file__).parents[2]
 RULES, SCRAPES, SCRAPES_ALONE = ROOT / "alerts.yml", ROOT / "deploy/prometheus.yml", ROOT / "deploy/scrape.yml"

@@ -1,0 +1,138 @@
+"""The documentation: it builds without a warning, takes nothing from another host, and agrees with the code."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from support.paths import ROOT
+
+from exporter.arguments import parser
+from exporter.config import examine
+from exporter.metrics import families
+from exporter.profiles import BUILT_IN
+
+DOCS = ROOT / "docs"
+sys.path.insert(0, str(DOCS / "site"))  # scripts, no package: they import each other by name
+
+import configuration_page  # noqa: E402
+import generate  # noqa: E402
+import metrics_page  # noqa: E402
+
+RESOURCE = re.compile(
+    r"""<(?:script|img|iframe|source)\b[^>]*?\ssrc=["']?(?:https?:)?//[^"'\s>]+|<link\b[^>]*?rel=["']?(?:stylesheet|preload|preconnect)[^>]*?href=["']?(?:https?:)?//[^"'\s>]+"""
+)
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """The folder of the built site."""
+    folder = tmp_path_factory.mktemp("site")
+    built = subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--quiet", "--strict", "--site-dir", folder],
+        cwd=ROOT,
+        env={**os.environ, "NO_MKDOCS_2_WARNING": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert built.returncode == 0, built.stdout + built.stderr
+    return folder
+
+
+def test_the_site_has_a_page_for_each_document_and_each_alert(site):
+    """Each page of docs/ and of the runbook is a page of the site, and so are the steps of a deployment."""
+    written = [path.relative_to(ROOT / "docs") for path in (ROOT / "docs").rglob("*.md")]
+    runbook = [Path("runbook", path.name) for path in (ROOT / "deploy" / "runbook").glob("*.md")]
+
+    missing = [page for page in (*written, *runbook, Path("deployment.md")) if not _built(site, page).is_file()]
+
+    assert written
+    assert missing == []
+
+
+def _built(site, page):
+    return site / (page.with_name("index.html") if page.name == "README.md" else page.with_suffix(".html"))
+
+
+def test_the_site_takes_nothing_from_another_host(site):
+    """A page loads no script, style, font or picture from elsewhere: it can be read where the network is not."""
+    foreign = {
+        f"{page.relative_to(site)}: {found}"
+        for page in site.rglob("*.html")
+        for found in RESOURCE.findall(page.read_text("utf-8"))
+    }
+
+    assert foreign == set()
+    assert RESOURCE.search('<script src="https://unpkg.com/iframe-worker/shim"></script>')
+
+
+@pytest.mark.parametrize("name", generate.PAGES)
+def test_a_generated_page_is_what_the_code_says(name):
+    """`make docs-pages` would change nothing."""
+    assert (DOCS / name).read_text("utf-8") == generate.PAGES[name](), "run: make docs-pages"
+
+
+def test_every_setting_has_a_meaning():
+    """Each field of each model has its line in meanings.yml, and each line its field."""
+    assert sorted(configuration_page.keys()) == sorted(configuration_page.MEANINGS)
+
+
+def test_every_label_value_has_a_meaning():
+    """Each value of a closed list has its line in label_values.yml, and each line its value."""
+    known = {name: list(map(str, values)) for name, values in metrics_page.CLOSED_LISTS.items()}
+
+    assert {name: list(meanings) for name, meanings in metrics_page.VALUES.items()} == known
+
+
+def test_every_family_says_when_it_is_absent():
+    """Each family has its sentence, and no other has one."""
+    assert set(metrics_page.ABSENT) == set(families.ALL)
+
+
+EXAMPLES = re.findall(r"```yaml\n# example: (\w+)\n(.*?)```", (DOCS / "profiles.md").read_text("utf-8"), re.DOTALL)
+
+
+@pytest.mark.parametrize(("name", "text"), EXAMPLES, ids=[name for name, _ in EXAMPLES])
+def test_an_example_of_a_profile_is_a_good_config(name, text):
+    """The check of the config finds nothing wrong with it."""
+    examined = examine(yaml.safe_load(text), BUILT_IN)
+
+    assert examined.problems == ()
+    assert name in examined.good.config.profiles
+
+
+README = (ROOT / "README.md").read_text("utf-8")
+COMMANDS = re.findall(r"^    \.venv/bin/ws-factory-exporter (.*?)(?:\s+#.*)?$", README, re.MULTILINE)
+
+
+def test_the_readme_is_short():
+    """At most 120 lines: what is longer is a page of docs/."""
+    assert len(README.splitlines()) <= 120
+
+
+def test_the_config_of_the_readme_is_good_and_of_a_backend_that_is_not_built_in():
+    """What a reader copies first is taken as it is."""
+    (text,) = re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)
+
+    examined = examine(yaml.safe_load(text), BUILT_IN)
+
+    assert examined.problems == ()
+    assert {target.profile for target in examined.good.config.targets}.isdisjoint(BUILT_IN)
+
+
+def test_the_commands_of_the_readme_are_taken():
+    """Our parser takes each of them, flag by flag."""
+    assert {parser().parse_args(shlex.split(line)).command for line in COMMANDS} == {"demo", "run", "check"}
+
+
+def test_each_link_of_the_readme_leads_to_a_file():
+    """A page that the README names is there."""
+    links = re.findall(r"\]\(([^)#:]+)\)", README)
+
+    assert len(links) > 10
+    assert [link for link in links if not (ROOT / link).exists()] == []

@@ -117,7 +117,7 @@ def is_there(quoted):
     if quoted.startswith(("/", "-")):
         return quoted in KNOWN or quoted.rstrip("/…") in {word.rstrip("/") for word in KNOWN}
     pattern = re.sub(r"<\w+>", "*", quoted)
-    if any(any(folder.glob(pattern)) for folder in (ROOT, ROOT / "tests")):
+    if any(any(folder.glob(pattern)) for folder in (ROOT, ROOT / "tests", *(ROOT / "tests").glob("*/"))):
         return True
     if "/" in quoted:
         return False

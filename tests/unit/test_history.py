@@ -1,6 +1,5 @@
 """Package `history`: what is kept of results, for how long, and what gives way."""
 
-import asyncio
 import gc
 import tracemalloc
 from collections import Counter
@@ -10,7 +9,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
-from support import harness
 from support import report_cases as cases
 from support.results import NOW, connected, failed, impaired, passed, void
 
@@ -41,7 +39,6 @@ from exporter.result import (
     Trigger,
     Verdict,
 )
-from exporter.standin import StandIn, Timings
 
 calm = settings(deadline=None, database=None)  # a busy machine is no finding
 
@@ -199,36 +196,6 @@ def test_the_largest_history_is_evicted_for_a_small_one():
         history.add(passed("small", NOW + second))
 
     assert (len(history.results("great")), len(history.results("small"))) == (5, 5)
-
-
-def test_the_weight_of_a_result_is_near_its_memory():
-    """What we count as bytes is what Python takes, to within a third, for a pass and for a refusal."""
-
-    async def sessions(standin, fault, number):
-        standin.set_fault("*", fault)
-        limits = {"slots_per_identity": 0, "slot_release": "1s"}
-        (job,) = harness.planned(harness.target(standin, identities={"pool-001": "u"}, limits=limits)).jobs
-        prober = harness.Rig()
-        for _ in range(3):
-            await prober.run(job)
-        return [await prober.run(job) for _ in range(number)]
-
-    async def measured(fault):
-        async with StandIn.start(tls_port=None, timings=Timings.quick()) as standin:
-            tracemalloc.start()
-            try:
-                results = await sessions(standin, fault, 12)
-                gc.collect()
-                before, counted = tracemalloc.get_traced_memory()[0], sum(map(weight, results))
-                del results
-                gc.collect()
-                return (before - tracemalloc.get_traced_memory()[0]) / counted
-            finally:
-                tracemalloc.stop()
-
-    ratios = {fault: asyncio.run(measured(fault)) for fault in ("none", "internal_error")}
-
-    assert all(0.67 < ratio < 1.5 for ratio in ratios.values()), ratios
 
 
 # States -----------------------------------------------------------------------------------------------------------

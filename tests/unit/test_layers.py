@@ -82,6 +82,9 @@ FUNCTION_LINES = 60
 FILE_LINES = 500
 EMPTY_NAMES = frozenset({"base", "common", "helper", "helpers", "misc", "util", "utils"})
 
+KINDS = ("unit", "integration", "end_to_end", "deploy", "bench")
+"""Folders of tests/ that hold test files; CONTRIBUTING.md says which file goes where."""
+
 DRILL = "plays an incident on real servers in real time: its length is what is played"
 PAUSES = {
     ("tests/backends/fastapi_app.py", "hello_of_a_cold_worker"): "a backend that is slow",
@@ -100,6 +103,7 @@ PAUSES = {
         "test_each_incident_is_one_notification_at_the_right_receiver",
     ): "nothing more must come: there is no event for that",
     ("tests/support/reloads.py", "in_session"): "runs on the loop of `virtual_clock`: its clock jumps",
+    ("tests/support/schedules.py", "instant"): "runs on the loop of `virtual_clock`: its clock jumps",
     ("tests/support/alert_replay.py", "play"): "runs on the loop of `virtual_clock`: its clock jumps",
     ("tests/support/alert_replay.py", "act"): "runs on the loop of `virtual_clock`: its clock jumps",
 }
@@ -186,6 +190,11 @@ def name_of(node: ast.AST) -> str:
     if isinstance(node, ast.Attribute):
         return f"{name_of(node.value)}.{node.attr}"
     return ""
+
+
+def kind_of(path: str) -> str:
+    """`unit` for tests/unit/test_plan.py, "" for what stands right under tests/."""
+    return "".join(PurePosixPath(path).parts[1:-1][:1])
 
 
 def functions(tree: ast.AST) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
@@ -280,12 +289,22 @@ def every_package_opens_with_its_rules(repository: Repository) -> Iterator[str]:
 
 
 def every_package_has_its_test(repository: Repository) -> Iterator[str]:
-    """Tests mirror the packages: `metrics` has tests/test_metrics*.py."""
-    names = [PurePosixPath(path).stem for path in repository.tests]
+    """Tests mirror the packages: `metrics` has a test_metrics*.py in the folder of some kind."""
+    names = [PurePosixPath(path).stem for path in repository.tests if kind_of(path) in KINDS]
     for package in sorted({package_of(path) for path in repository.packages} - {""}):
         wanted = f"test_{package.strip('_')}"
         if not any(name == wanted or name.startswith(f"{wanted}_") for name in names):
-            yield f"exporter/{package}: no tests/{wanted}.py"
+            yield f"exporter/{package}: no tests/<kind>/{wanted}.py"
+
+
+def every_test_file_has_its_kind(repository: Repository) -> Iterator[str]:
+    """A test file stands in the folder of its kind, and what several of them use stands in tests/support."""
+    for path, tree in repository.tests.items():
+        if PurePosixPath(path).name.startswith("test_") and kind_of(path) not in KINDS:
+            yield f"{path}:1: a test file stands in one of tests/{', tests/'.join(KINDS)}"
+        for found in imports(path, tree):
+            if found.top.startswith("test_"):
+                yield found.breaks("what several test files use stands in tests/support")
 
 
 def nothing_is_too_long(repository: Repository) -> Iterator[str]:
@@ -320,7 +339,7 @@ def every_test_says_what_must_be_true(repository: Repository) -> Iterator[str]:
 def no_test_waits_by_sleeping(repository: Repository) -> Iterator[str]:
     """No test sleeps to wait for something; `sleep(0)`, a turn of the loop, is no sleep."""
     for path, tree in repository.tests.items():
-        jumps = any(found.top == "virtual_clock" for found in imports(path, tree))
+        jumps = any(found.name == "support.virtual_clock" for found in imports(path, tree))
         permitted = [where for where in functions(tree) if (path, where.name) in PAUSES]
         for node in ast.walk(tree):
             name = name_of(node.func) if isinstance(node, ast.Call) else ""
@@ -355,6 +374,7 @@ RULES: tuple[Callable[[Repository], Iterator[str]], ...] = (
     one_package_speaks_and_exits,
     every_package_opens_with_its_rules,
     every_package_has_its_test,
+    every_test_file_has_its_kind,
     nothing_is_too_long,
     no_name_is_empty,
     every_test_says_what_must_be_true,
@@ -429,10 +449,10 @@ WRONG = (
     (every_package_opens_with_its_rules, {"exporter/web/__init__.py": '"""HTTP."""'}, "exporter/web/__init__.py:1"),
     (
         every_package_has_its_test,
-        {"exporter/web/a.py": "", "tests/test_website.py": ""},
-        "tests/integration/test_web.py",
+        {"exporter/web/a.py": "", "tests/unit/test_website.py": "", "tests/support/test_web.py": ""},
+        "tests/<kind>/test_web.py",
     ),
-    (every_package_has_its_test, {"exporter/__main__.py": ""}, "tests/end_to_end/test_main.py"),
+    (every_package_has_its_test, {"exporter/__main__.py": ""}, "tests/<kind>/test_main.py"),
     (
         nothing_is_too_long,
         {"exporter/web.py": LONG, "tests/a.py": LONG},
@@ -440,6 +460,13 @@ WRONG = (
         "tests/a.py:1: f has 61",
     ),
     (nothing_is_too_long, {"exporter/web.py": "x = 1\n" * 501}, "exporter/web.py:1: 501 lines"),
+    (
+        every_test_file_has_its_kind,
+        {"tests/test_a.py": "", "tests/support/test_b.py": ""},
+        "test_a.py:1",
+        "test_b.py:1",
+    ),
+    (every_test_file_has_its_kind, {"tests/unit/test_a.py": "from test_b import c"}, "tests/unit/test_a.py:1"),
     (no_name_is_empty, {"exporter/web/utils.py": "", "tests/common/a.py": ""}, "`utils.py`", "`common`"),
     (every_test_says_what_must_be_true, {"tests/test_a.py": "class T:\n def test_b(self): ..."}, "tests/test_a.py:2"),
     (every_test_says_what_must_be_true, {"tests/test_a.py": 'async def test_b():\n "B"'}, "tests/test_a.py:1"),
@@ -451,7 +478,7 @@ WRONG = (
     ),
     (
         no_test_waits_by_sleeping,
-        {"tests/support/harness.py": "import virtual_clock\ntime.sleep(1)"},
+        {"tests/support/harness.py": "from support import virtual_clock\ntime.sleep(1)"},
         "tests/support/harness.py:2",
     ),
     (no_file_knows_this_machine, {"deploy/a.yml": "\n- /ho" + "me/me/x"}, "deploy/a.yml:2"),
@@ -495,9 +522,10 @@ def test_a_repository_that_keeps_the_rules_is_accepted(tmp_path):
         "exporter/daemon.py": RULED + "from prometheus_client import CollectorRegistry\nfrom exporter import web",
         ".gitignore": "*.egg-info/\n",
         "x.egg-info/SOURCES": "/ho" + "me/me/x",
-        "tests/test_web_pages.py": 'import virtual_clock\ndef test_x():\n """Is X."""\n sleep(0)\n asyncio.sleep(9)',
+        "tests/unit/test_web_pages.py": "from support import virtual_clock\ndef test_x():\n"
+        ' """Is X."""\n sleep(0)\n asyncio.sleep(9)',
         **{
-            f"tests/test_{package}.py": "def helper(): ..."
+            f"tests/integration/test_{package}.py": "def helper(): ..."
             for package in ("config", "result", "main", "daemon", "commands")
         },
     }

@@ -1,14 +1,11 @@
 """Package `metrics`: the page of one session that was asked for: blackbox_exporter's names and meanings, and ours."""
 
-import asyncio
-import subprocess
 from dataclasses import replace
 
 import pytest
 from prometheus_client import REGISTRY
 from support import exposition
 from support.probed_pages import DNS, EVERY, GATEWAY, HEALTHY, INCIDENT, NOT_PROVED, REFUSED, SECONDS, SILENT, page
-from support.realservers import binary
 
 from exporter.config import Profile
 from exporter.metrics import ExpositionFormat, Metrics
@@ -177,13 +174,3 @@ def test_no_name_of_it_is_one_of_the_scheduled_page():
     assert all(name.startswith("probe_") for name in names)
     assert page(HEALTHY) == before
     assert "probe_success" not in REGISTRY._names_to_collectors
-
-
-async def test_promtool_finds_nothing_to_say_of_a_page():
-    """`promtool check metrics` is clean: names, units, HELP."""
-    command = [binary("promtool", "prometheus"), "check", "metrics"]
-    for result in EVERY:
-        checked = await asyncio.to_thread(
-            subprocess.run, command, input=page(result).encode(), capture_output=True, check=False
-        )
-        assert (checked.returncode, checked.stdout + checked.stderr) == (0, b"")

@@ -4,19 +4,20 @@ import ast
 import re
 
 import pytest
-from support.paths import ROOT
+from support.paths import ROOT, TESTS
 
 ROWS = [
     line.strip().strip("|").replace("\\|", "¦").split("|")
     for line in (ROOT / "SECURITY.md").read_text(encoding="utf-8").splitlines()
     if line.startswith("| ") and not line.startswith(("| **", "| threat"))
 ]
+FILES = {path.name: path for path in TESTS.glob("*/test_*.py")}
 CITED = re.compile(r"`(test_\w+\.py)(?:::(\w+))?`")
 
 
 def defined(file):
-    """The names of a test file's tests."""
-    tree = ast.parse((ROOT / "tests" / file).read_text(encoding="utf-8"))
+    """The names of a test file's tests, whatever its kind."""
+    tree = ast.parse(FILES[file].read_text(encoding="utf-8"))
     return {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
 
 
@@ -32,5 +33,5 @@ def test_a_threat_is_held_by_tests_that_are_there(row):
     cited = CITED.findall(row[2])
     assert cited, row[0]
     for file, name in cited:
-        assert (ROOT / "tests" / file).exists(), file
+        assert file in FILES, file
         assert not name or name in defined(file), f"{file}::{name}"

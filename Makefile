@@ -5,7 +5,7 @@ BIN := .venv/bin
 DEBIAN := prometheus prometheus-alertmanager nginx-light chromium fonts-dejavu-core faketime dnsmasq-base iproute2 mosquitto systemd \
   $(if $(shell command -v kubectl),,kubernetes-client)
 
-.PHONY: install packages backends demo test lint types docs docs-pages bench soak drill drill-real engines screenshots lock prometheusrule release release-check clean
+.PHONY: install packages backends demo unit test lint types docs docs-pages bench soak drill drill-real engines screenshots lock prometheusrule release release-check clean
 
 install: .venv/installed
 
@@ -72,10 +72,17 @@ DEMO = $(BIN)/ws-factory-exporter demo $(if $(PORT),--port $(PORT))
 # What `make bench` runs besides: figures of a start and of an installation, which judge nothing.
 BENCHES := test_startup test_bench_smoke_first_metric
 
+# What a change needs first: a minute, without root and without any of Debian's servers.
+unit: install
+	$(BIN)/pytest -n auto tests/unit
+
+# Tests wait for sockets and servers half of their time, so there are twice as many workers as cores.
+WORKERS ?= $(shell echo $$((2 * $$(nproc))))
+
 # The drill first: it wants both cores for itself.
 test: install packages backends $(ENGINES)
 	@$(BIN)/pytest -s -p no:xdist tests/end_to_end/test_drill.py; drill=$$?; \
-	  $(BIN)/pytest -n auto tests --ignore tests/end_to_end/test_drill.py $(BENCHES:%=--ignore tests/bench/%.py); rest=$$?; \
+	  $(BIN)/pytest -n $(WORKERS) tests --ignore tests/end_to_end/test_drill.py $(BENCHES:%=--ignore tests/bench/%.py); rest=$$?; \
 	  [ $$drill = 0 ] || echo "the drill failed: its table is above"; exit $$((drill | rest))
 
 lint: install

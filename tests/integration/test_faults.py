@@ -4,20 +4,16 @@ The expectations stand in `data/faults.yml`, written from what is known of the b
 """
 
 import asyncio
-import time
 
 import pytest
-import yaml
 from support import harness, virtual_clock
-from support.paths import DATA
+from support.fault_cases import ROWS, cases, meet, place_of
 
 from exporter.classify import LEGAL_FAILURES, close_label, legal_closes
-from exporter.host import Clock
-from exporter.result import Phase, Probe, Result, Trigger
+from exporter.result import Phase, Probe, Trigger
 from exporter.standin import StandIn, Timings
 
-ROWS = yaml.safe_load((DATA / "faults.yml").read_text(encoding="utf-8"))
-CASES = [(row, over) for row in ROWS for over in row["over"]]
+CASES = cases("plain", "tls")
 ONLY_ONE = {"session", "identity", "timeout", "key_file"}  # setups of a single session: nothing follows from them
 FOLLOWED = [
     row
@@ -27,7 +23,6 @@ FOLLOWED = [
     and row["depth"] == "send"
     and not ONLY_ONE & set(row.get("setup", {}))
 ]
-LISTENER_WIDE = ("refuse", "tls_", "not_tls")
 FIELDS = ("phase", "reason", "factory_reason", "slot_limit", "http_status", "impairment")
 
 
@@ -36,66 +31,11 @@ def name_of(row):
     return f"{row['fault']}-{row['depth']}{'-' + setup if setup else ''}"
 
 
-def place_of(row):
-    """Where the fault is set: what acts before a path is known holds for the whole listener."""
-    at_tcp = "after=tcp" in row["fault"] or "after=tls" in row["fault"] or "at=tcp" in row["fault"]
-    return "*" if row["fault"].startswith(LISTENER_WIDE) or at_tcp else "/ws/row"
-
-
-class Later:
-    """A wall clock that can be put forward, so that sessions lie seconds apart without waiting."""
-
-    def __init__(self):
-        self.ahead = 0.0
-
-    def wall(self):
-        return time.time() + self.ahead
-
-
-def mapping(standin, row, over):
-    setup = row.get("setup", {})
-    changes = {}
-    if "environment" in setup:
-        changes["environment"] = setup["environment"]
-    if "identity" in setup:
-        changes["identities"] = {"pool-001": setup["identity"]}
-    long = float(setup.get("timeout", 0.8))
-    return harness.target(
-        standin, "/ws/row", tls=over == "tls", timeout=f"{long}s", interval=f"{2 * long + 2:.0f}s", **changes
-    )
-
-
-async def meet(row, over, tmp_path):
-    """The result of the row's session."""
-    setup = row.get("setup", {})
-    later = Later()
-    standin = await StandIn.start(timings=Timings.quick(), tls_port=0 if over == "tls" else None, wall=later.wall)
-    try:
-        job = harness.planned(mapping(standin, row, over)).jobs[0]
-        standin.set_fault(place_of(row), row["fault"])
-        prober = harness.Rig(clock=Clock(wall=later.wall))
-        if setup.get("key_file") == "gone":
-            gone = harness.target(standin, "/ws/row", tls=over == "tls")
-            gone["auth"]["jwt"]["key_file"] = str(tmp_path / "gone")
-            job = harness.planned(gone).jobs[0]
-        for _ in range(setup.get("session", 1)):
-            outcome = await prober.run(job, depth=Probe(row["depth"]))
-            later.ahead += setup.get("apart", 0.0)
-        assert isinstance(outcome, Result), outcome
-        assert prober.open == 0
-        rests = {
-            "identity_rests": prober.state.ledger.is_identity_resting(job.users["pool-001"], later.wall()),
-            "host_rests": prober.state.ledger.endpoint_cooldown_until(job.endpoint, later.wall()) is not None,
-        }
-        return job, outcome, rests, list(standin.sessions)
-    finally:
-        await standin.close()
-
-
 @pytest.mark.parametrize(("row", "over"), CASES, ids=[f"{name_of(row)}-{over}" for row, over in CASES])
 async def test_a_fault_is_told_for_what_it_is(row, over, tmp_path):
     """Verdicts, phase, reason, factory reason, close and rests are those of the table."""
-    job, result, rests, seen = await meet(row, over, tmp_path)
+    met = await meet(row, over, tmp_path, timeout=0.8)
+    result = met.results[-1]
 
     got = {probe.value: result.verdicts[probe].value for probe in Probe}
     got |= {field: getattr(result, field) for field in FIELDS}
@@ -103,12 +43,12 @@ async def test_a_fault_is_told_for_what_it_is(row, over, tmp_path):
         "code": result.close.code, "initiator": result.close.initiator, "phase": result.close.phase,
     }  # fmt: skip
     expected = {key: row[key] for key in got}
-    wanted = {key: value for key, value in row.get("next", {}).items() if key in rests}
+    wanted = {key: value for key, value in row.get("next", {}).items() if key in met.rests}
 
     assert got == expected, row["source"]
-    assert {key: rests[key] for key in wanted} == wanted, row["source"]
-    assert_legal(job, result)
-    assert not any(session.close_received == 1011 and session.first_closer == "client" for session in seen)
+    assert {key: met.rests[key] for key in wanted} == wanted, row["source"]
+    assert_legal(met.job, result)
+    assert not any(session.close_received == 1011 and session.first_closer == "client" for session in met.sessions)
 
 
 def assert_legal(job, result):

@@ -1,8 +1,6 @@
 """A daemon in the test's own loop, over a stand-in, and what its pages show."""
 
-import asyncio
 import contextlib
-from urllib.parse import urlsplit
 
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -10,6 +8,7 @@ from exporter.daemon import Daemon, DaemonOptions
 from exporter.standin import StandIn, Timings
 from exporter.web import ListenAddress
 from support import harness
+from support.realservers import answered
 from support.schedules import mapping
 
 INTERVAL = 20.0
@@ -39,12 +38,7 @@ async def running(loop, *, delay=0.0, path="/ws", fault=None, **changes):
 
 async def get(daemon, path):
     """Status and body of a page."""
-    place = urlsplit(daemon.url)
-    reader, writer = await asyncio.open_connection(place.hostname, place.port)
-    writer.write(f"GET {path} HTTP/1.0\r\nHost: x\r\n\r\n".encode())
-    head, _, body = (await reader.read()).decode().partition("\r\n\r\n")
-    writer.close()
-    return int(head.split(" ")[1]), body
+    return await answered(f"{daemon.url.rstrip('/')}{path}")
 
 
 async def figures(daemon):

@@ -11,8 +11,10 @@ from dataclasses import dataclass
 import yaml
 
 from exporter.host import Clock
+from exporter.plan import Job
 from exporter.result import Probe, Result
 from exporter.standin import StandIn, Timings, parse
+from exporter.standin.connection_record import ConnectionRecord
 from exporter.state import LedgerFile
 from support import harness
 from support.paths import DATA
@@ -29,10 +31,13 @@ SHORT = {"http:status=429": "http:status=429,retry_after=0", "rate_limit_close":
 
 @dataclass(frozen=True)
 class Met:
-    """What came of a row: its sessions' results, and who probed with which key."""
+    """What came of a row: its sessions' results, what the ledger rests then, what the stand-in saw, as whom."""
 
     name: str
+    job: Job
     results: list[Result]
+    rests: dict[str, bool]
+    sessions: list[ConnectionRecord]
     key: bytes
     subject: str
 
@@ -52,55 +57,64 @@ def cases(*transports, depths=tuple(Probe)):
     return [(row, over) for row in ROWS for over in transports if over in row["over"] and row["depth"] in depths]
 
 
-async def meet_all(found, folder, *, carry="header", target="staging", told=lambda _result: None):
-    """Meet these cases, `AT_ONCE` at a time; `told` hears every result."""
+async def meet_all(found, folder, *, told=lambda _result: None, **settings):
+    """Meet these cases, `AT_ONCE` at a time; `told` hears every result; `settings` as of `standing`."""
     gate = asyncio.Semaphore(AT_ONCE)
 
     async def one(number, row, over):
         async with gate:
-            return await _meet(number, row, over, folder, carry=carry, target=target, told=told)
+            return await meet(row, over, folder, number=number, told=told, **settings)
 
     return await asyncio.gather(*(one(number, row, over) for number, (row, over) in enumerate(found)))
 
 
-async def _meet(number, row, over, folder, *, carry, target, told):
+async def meet(row, over, folder, *, number=0, told=lambda _result: None, **settings):
+    """The sessions of one case; its state file in `folder` has a name by the number."""
     setup, later = row.get("setup", {}), Later()
-    state = LedgerFile.open(folder / f"{carry}-{number}.state", wall=later.wall)
+    state = LedgerFile.open(folder / f"{number}-{settings.get('carry', 'header')}.state", wall=later.wall)
     prober = harness.Rig(clock=Clock(wall=later.wall), state=state)
     results = []
-    async with standing(number, row, over, carry=carry, target=target, wall=later.wall) as (standin, mapping):
-        job, subject = harness.planned(mapping).jobs[0], mapping["identities"]["pool-001"]
+    async with standing(number, row, over, wall=later.wall, **settings) as (standin, mapping):
+        (job,) = harness.planned(mapping).jobs
         for _ in range(setup.get("session", 1)):
             results.append(await prober.run(job, depth=Probe(row["depth"])))
             told(results[-1])
             later.ahead += setup.get("apart", 0.0)
+        assert prober.open == 0
+        rests = {
+            "identity_rests": state.ledger.is_identity_resting(job.users["pool-001"], later.wall()),
+            "host_rests": state.ledger.endpoint_cooldown_until(job.endpoint, later.wall()) is not None,
+        }
         state.close()
-        return Met(f"{row['fault']} over {over}", results, standin.key, subject)
+        name, subject = f"{row['fault']} over {over}", mapping["identities"]["pool-001"]
+        return Met(name, job, results, rests, list(standin.sessions), standin.key, subject)
 
 
 @contextlib.asynccontextmanager
-async def standing(number, row, over, *, carry="header", target="staging", wall=time.time):
+async def standing(number, row, over, *, carry="header", target="staging", timeout=TIMEOUT, wall=time.time):
     """A stand-in with the row's fault, and the mapping of a target there: one user, `pool-001`, of its own."""
     subject = row.get("setup", {}).get("identity", f"staging-e2e-user-{number:03d}")
     async with StandIn.start(timings=Timings.quick(), tls_port=0 if over == "tls" else None, wall=wall) as standin:
-        standin.set_fault(*_fault(row))
-        yield standin, _mapping(standin, row, over, carry=carry, target=target, subject=subject)
+        standin.set_fault(place_of(row), row["fault"])
+        yield standin, _mapping(standin, row, over, carry=carry, target=target, subject=subject, timeout=timeout)
 
 
-def _fault(row):
-    """Where the fault is set, and which: what acts before a path is known holds for the whole listener."""
+def place_of(row):
+    """Where the fault is set: what acts before a path is known holds for the whole listener."""
     at_tcp = "after=tcp" in row["fault"] or "after=tls" in row["fault"] or "at=tcp" in row["fault"]
-    return "*" if row["fault"].startswith(LISTENER_WIDE) or at_tcp else "/ws/row", row["fault"]
+    return "*" if row["fault"].startswith(LISTENER_WIDE) or at_tcp else "/ws/row"
 
 
-def _mapping(standin, row, over, *, carry, target, subject):
+def _mapping(standin, row, over, *, carry, target, subject, timeout):
     setup = row.get("setup", {})
+    seconds = float(setup.get("timeout", timeout))
     mapping = harness.target(
         standin,
         "/ws/row",
         tls=over == "tls",
         name=target,
-        timeout=f"{TIMEOUT}s",
+        timeout=f"{seconds}s",
+        interval=f"{2 * seconds + 2:.0f}s",
         identities={"pool-001": subject},
         environment=setup.get("environment"),
     )

@@ -1,5 +1,6 @@
 """Writes the pages that are made from the code: `python docs/site/generate.py`, or `make docs-pages`."""
 
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -7,6 +8,7 @@ from alerts_page import alerts_page
 from commands_page import commands_page
 from configuration_page import configuration_page
 from metrics_page import metrics_page
+from protocol_pages import TEXTS, protocol_page
 
 DOCS: Final = Path(__file__).parents[1]
 PAGES: Final = {
@@ -14,6 +16,7 @@ PAGES: Final = {
     "metrics.md": metrics_page,
     "alerts.md": alerts_page,
     "commands.md": commands_page,
+    **{f"protocols/{name}.md": partial(protocol_page, name) for name in TEXTS},
 }
 
 if __name__ == "__main__":

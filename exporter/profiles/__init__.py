@@ -17,6 +17,7 @@ from exporter.profiles.capabilities import (
     own_codes,
     phases_of,
     probes_of,
+    proofs_of,
     unreadable_kind,
 )
 from exporter.profiles.messages import BoundStep, MessageMatcher, SessionMessages
@@ -56,6 +57,7 @@ __all__ = [
     "own_codes",
     "phases_of",
     "probes_of",
+    "proofs_of",
     "resembles",
     "sort_close",
     "sort_error",

@@ -45,6 +45,11 @@ def probes_of(profile: Profile) -> tuple[Probe, ...]:
 TIMED: Final = tuple(phase for phase in Phase if phase is not Phase.PREPARE)
 
 
+def proofs_of(profile: Profile) -> dict[Probe, str]:
+    """Return what the profile says of each passed probe, where it says anything."""
+    return {Probe(name): text for name, text in profile.proves.model_dump().items() if text is not None}
+
+
 def phases_of(profile: Profile, *, tls: bool) -> tuple[Phase, ...]:
     """Return the timed phases of a full-depth session of this profile."""
     has_phases = profile.welcome is not None, bool(profile.auth), bool(profile.send)

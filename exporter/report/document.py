@@ -43,7 +43,7 @@ TIME_FIELDS: Final = frozenset({"started_at", "server_time", "certificate_expiry
 def _context_document(context: TargetContext) -> dict[str, Any]:
     """A context without the profile's texts, and without a framing that is JSON."""
     document = asdict(context)
-    del document["causes"]
+    del document["causes"], document["proves"]
     return document if context.framing else {name: value for name, value in document.items() if name != "framing"}
 
 

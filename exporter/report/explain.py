@@ -143,6 +143,7 @@ def _notes(situation: FailureSituation, row: Cause | None) -> Iterator[str]:
     if row is not None and row.factory is None and result.factory_reason is not None:
         yield f"The welcome was wrong as well ({result.factory_reason})."
     if row is None:
+        yield from _proofs(situation)
         yield from _odd_close(result)
     if fact_holds(SituationFact.BYPASS, situation) and fact_holds(SituationFact.LET_IN, situation):
         yield "Nothing was verified: the target asks the backend to skip the login (`allow_auth_bypass`)."
@@ -151,6 +152,14 @@ def _notes(situation: FailureSituation, row: Cause | None) -> Iterator[str]:
     if result.distorted:
         yield "The exporter's host was held up meanwhile: do not trust the seconds."
     yield from other_addresses(result)
+
+
+def _proofs(situation: FailureSituation) -> Iterator[str]:
+    """What the passed probes show of such a backend, in the profile's words; `connect` only if nothing else was asked."""
+    for probe, text in situation.context.proves.items():
+        asked = probe is situation.result.depth or probe is not Probe.CONNECT
+        if asked and situation.result.verdicts.get(probe) is Verdict.PASS:
+            yield f"{probe}: {text}"
 
 
 def _odd_close(result: Result) -> Iterator[str]:

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from exporter.config import Auth, BackendLimits, Profile, Target, carrier_of
 from exporter.framing import FRAMINGS
-from exporter.profiles import BINARY_KIND, causes_of, has_factory
+from exporter.profiles import BINARY_KIND, causes_of, has_factory, proofs_of
 from exporter.result import Direction, Frame, Initiator, Opcode, Phase, Probe, Reason, Result, Verdict
 
 STANDARD_PORTS: Final = {"ws": 80, "wss": 443}
@@ -58,7 +58,7 @@ class TargetContext:
     `headers`: names of the headers that the target sets, as the config writes them.
     `bypass`: whether the backend is asked to skip the login.
     `settings`: seconds, by the names of the config.
-    `causes`: what the profile says of its rules, by their paths (`closes.0`).
+    `causes`, `proves`: what the profile says of its rules, by their paths (`closes.0`), and of passed probes.
     """
 
     profile: str | None = None
@@ -77,6 +77,7 @@ class TargetContext:
     bypass: bool = False
     settings: Mapping[str, float] = field(default_factory=dict)
     causes: Mapping[str, str] = field(default_factory=dict)
+    proves: Mapping[Probe, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, job: ConfiguredTarget) -> Self:
@@ -104,6 +105,7 @@ class TargetContext:
                 "slot_release": job.limits.slot_release,
             },
             causes=causes_of(profile),
+            proves=proofs_of(profile),
         )
 
     def sets(self, header: str) -> bool | None:

@@ -94,6 +94,15 @@ def test_every_family_says_when_it_is_absent():
     assert set(metrics_page.ABSENT) == set(families.ALL)
 
 
+@pytest.mark.parametrize("name", protocol_pages.TEXTS)
+def test_the_config_on_the_page_of_a_protocol_is_good(name):
+    """It is taken as it is, and each built-in protocol has a page."""
+    examined = examine(yaml.safe_load(protocol_pages.example(name)), CATALOG)
+
+    assert examined.problems == ()
+    assert {*protocol_pages.TEXTS, *BUILT_IN} == set(CATALOG)
+
+
 EXAMPLES = re.findall(r"```yaml\n# example: (\w+)\n(.*?)```", (DOCS / "profiles.md").read_text("utf-8"), re.DOTALL)
 
 

@@ -1,4 +1,7 @@
-"""python-socketio on uvicorn: everybody may enter `/`, and `/admin` with the token. `python socketio_app.py PORT`."""
+"""python-socketio on uvicorn: `/` lets in all but those with a wrong token, `/admin` only those with the right one.
+
+`python socketio_app.py PORT`
+"""
 
 import sys
 
@@ -8,15 +11,19 @@ import uvicorn
 server = socketio.AsyncServer(async_mode="asgi", transports=["websocket"])
 
 
+def look_at(auth, *tokens):
+    if (auth or {}).get("token") not in tokens:
+        raise socketio.exceptions.ConnectionRefusedError("not authorized")
+
+
 @server.on("connect")
-async def let_in(_sid, _environment, _auth):
-    pass
+async def let_in(_sid, _environment, auth):
+    look_at(auth, "good", None)
 
 
 @server.on("connect", namespace="/admin")
-async def look_at_the_token(_sid, _environment, auth):
-    if (auth or {}).get("token") != "good":
-        raise socketio.exceptions.ConnectionRefusedError("not authorized")
+async def let_in_with_the_token(_sid, _environment, auth):
+    look_at(auth, "good")
 
 
 @server.on("echo", namespace="*")

@@ -1,4 +1,4 @@
-// socket.io 4: everybody may enter `/`, and `/admin` with the token. node socketio.mjs PORT
+// socket.io 4: `/` lets in all but those with a wrong token, `/admin` only those with the right one. node socketio.mjs PORT
 import { createServer } from 'node:http';
 import { Server } from 'socket.io';
 
@@ -7,10 +7,11 @@ const http = createServer((request, response) => {
 });
 const io = new Server(http, { transports: ['websocket'] });
 const echo = (socket) => socket.on('echo', (value, answer) => (answer ? answer(value) : socket.emit('echo', value)));
-io.on('connection', echo);
-io.of('/admin').use((socket, next) => {
+const admits = (...tokens) => (socket, next) => {
   const refusal = Object.assign(new Error('not authorized'), { data: { code: 'E401' } });
-  next(socket.handshake.auth.token === 'good' ? undefined : refusal);
-}).on('connection', echo);
+  next(tokens.includes(socket.handshake.auth.token) ? undefined : refusal);
+};
+io.use(admits('good', undefined)).on('connection', echo);
+io.of('/admin').use(admits('good')).on('connection', echo);
 process.on('SIGTERM', () => io.close());
 http.listen(Number(process.argv[2]), '127.0.0.1');

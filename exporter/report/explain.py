@@ -155,7 +155,7 @@ def _notes(situation: FailureSituation, row: Cause | None) -> Iterator[str]:
 
 
 def _proofs(situation: FailureSituation) -> Iterator[str]:
-    """What the passed probes show of such a backend, in the profile's words; `connect` only if nothing else was asked."""
+    """What the passed probes show of such a backend, in the profile's words; `connect` if no more was asked."""
     for probe, text in situation.context.proves.items():
         asked = probe is situation.result.depth or probe is not Probe.CONNECT
         if asked and situation.result.verdicts.get(probe) is Verdict.PASS:

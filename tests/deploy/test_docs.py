@@ -12,6 +12,7 @@ import yaml
 from support.paths import ROOT
 
 from exporter.arguments import parser
+from exporter.catalog import CATALOG
 from exporter.config import examine
 from exporter.metrics import families
 from exporter.profiles import BUILT_IN
@@ -22,6 +23,7 @@ sys.path.insert(0, str(DOCS / "site"))  # scripts, no package: they import each 
 import configuration_page  # noqa: E402
 import generate  # noqa: E402
 import metrics_page  # noqa: E402
+import protocol_pages  # noqa: E402
 
 RESOURCE = re.compile(
     r"""<(?:script|img|iframe|source)\b[^>]*?\ssrc=["']?(?:https?:)?//[^"'\s>]+|<link\b[^>]*?rel=["']?(?:stylesheet|preload|preconnect)[^>]*?href=["']?(?:https?:)?//[^"'\s>]+"""

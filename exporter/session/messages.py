@@ -50,9 +50,11 @@ class MessageStream:
         self, protocol: Protocol, connection: Connection, matcher: MessageMatcher, secrets: Collection[str]
     ) -> None:
         self._codec = matcher.codec
+        self._is_json = matcher.profile.framing.name == "json"
         self._unreadable_kind = matcher.unreadable_kind
         self._max_message_bytes = matcher.profile.max_message_size
         self._rest = b""  # of a packet that the next message goes on with
+        self._rest_count = 0  # messages that this packet has taken so far
         self.protocol = protocol
         self.passed_over: Counter[str] = Counter()
         self.unknown_keys: dict[str, None] = {}
@@ -203,23 +205,36 @@ class MessageStream:
         self._queue_values(payload, at, entry)
 
     def _queue_values(self, payload: bytes, at: float, entry: Entry) -> None:
-        """Queue the values of a message; raises ProbeError for too many, UnicodeDecodeError for text that is none."""
+        """Queue the values of a message; raises ProbeError for too many, UnicodeDecodeError (RFC 6455 section 8.1)."""
+        if self._is_text and not self._is_json:
+            payload.decode()  # the codec of JSON does so itself
         data = self._rest + payload if self._rest else payload
+        self._rest = b""
         try:
             values, consumed = self._codec.decode(data, MAX_FRAMES - self._value_count + 1)
         except FramingError:
             if self._is_text:
                 payload.decode()
-            self._rest = b""
             self._count_passed_over(entry, self._unreadable_kind if self._is_text else BINARY_KIND)
             return
-        self._rest = data[consumed:]
         self._value_count += len(values)
         if self.is_flood:
             raise ProbeError(ErrorKind.TOO_BIG, "flood")
-        if len(self._rest) > self._max_message_bytes:
-            raise ProbeError(ErrorKind.TOO_BIG, "packet")
         self._inbox.extend((value, at, entry) for value in values)
+        if consumed == len(data):
+            self._rest_count = 0
+        else:
+            self._keep_rest(data[consumed:], at, entry, is_fresh=consumed > 0)
+
+    def _keep_rest(self, rest: bytes, at: float, entry: Entry, *, is_fresh: bool) -> None:
+        """Keep the beginning of a packet for the next message; what stands behind a read packet may be unreadable."""
+        self._rest_count = 1 if is_fresh else self._rest_count + 1
+        if len(rest) > self._max_message_bytes or self._rest_count > MAX_FRAGMENTS:
+            raise ProbeError(ErrorKind.TOO_BIG, "packet")
+        if is_fresh:
+            self._queue_values(rest, at, entry)
+        else:
+            self._rest = rest
 
     def _count_passed_over(self, entry: Entry, kind: str) -> None:
         self.passed_over[kind] += 1

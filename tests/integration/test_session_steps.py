@@ -137,7 +137,7 @@ def test_a_profile_says_whether_its_token_may_be_absent(needs, wanted):
     assert needs_identity(profile) is wanted
 
 
-STOMP = Profile.model_validate(
+NATS = Profile.model_validate(
     {
         "framing": "nats",
         "auth": {"message": {"op": "PING"}, "match": {"op": "PONG"}},
@@ -172,7 +172,7 @@ async def test_another_framing_is_spoken_in_its_own_frames():
         lambda peer: next_frames(peer, 2),
         binary(told[:9]),
         binary(told[9:]),
-        profile=STOMP,
+        profile=NATS,
     )
 
     assert ending(facts) == (None, (1000, "local", "close"))
@@ -186,10 +186,39 @@ async def test_another_framing_is_spoken_in_its_own_frames():
 async def test_what_the_framing_cannot_read_is_counted_under_its_name():
     """JSON at a profile of another framing is no message, and the count says of which framing it is none."""
     facts, _ = await session(
-        UPGRADE, next_frames, text({"a": 1}), text({"b": 1}), close(1000), profile=STOMP, timeout=2.0
+        UPGRADE, next_frames, text({"a": 1}), text({"b": 1}), close(1000), profile=NATS, timeout=2.0
     )
 
     assert facts.passed_over == {"not_nats": 2}
+
+
+async def test_packets_before_an_unreadable_one_are_read():
+    """Of several packets in a message, those before a bad one count, and the bad one is counted at once."""
+    facts, _ = await session(
+        UPGRADE,
+        next_frames,
+        binary(b"PONG\r\nNONSENSE\r\n"),
+        lambda peer: next_frames(peer, 2),
+        close(1000),
+        profile=NATS,
+    )
+
+    assert facts.passed_over == {"binary": 1}
+    assert Phase.AUTH in facts.phases
+
+
+async def test_a_packet_in_very_many_messages_is_too_big():
+    """A server that never ends a packet fills no memory and takes no time: the session ends."""
+    facts, _ = await session(UPGRADE, next_frames, binary(b"MSG a 1 60000\r\n"), *[binary(b"x")] * 1100, profile=NATS)
+
+    assert ending(facts)[0] == ("auth", "too_big")
+
+
+async def test_text_that_is_no_utf_8_is_a_violation_in_any_framing():
+    """RFC 6455 section 8.1."""
+    facts, _ = await session(UPGRADE, next_frames, frame(Opcode.TEXT, b"PONG\xff\r\n"), profile=NATS)
+
+    assert ending(facts)[0] == ("auth", "protocol")
 
 
 @pytest.mark.parametrize(

@@ -243,4 +243,4 @@ class MessageStream:
     def _fail(self, code: int, error: ProbeError) -> None:
         """Fail the connection (RFC 6455 section 7.1.7): later bytes are ignored, earlier messages still count."""
         self.protocol.fail(code)
-        self.violation = self.violation or error
+        self.violation = self.violation or error.with_traceback(None)  # a traceback would keep all that was read

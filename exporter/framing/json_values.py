@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, Final, NoReturn
+from typing import Any, Final, NoReturn, cast
 
 from exporter.framing.codec import Codec, Decoded, FramingError
 
@@ -16,9 +16,11 @@ def _reject_constant(_: str) -> NoReturn:
 FROM_JSON: Final = json.JSONDecoder(parse_constant=_reject_constant)
 TO_JSON: Final = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
 
-_Skip = Callable[[str, int], re.Match[str] | None]
-SKIP_WHITESPACE: Final[_Skip] = re.compile(r"[ \t\n\r]*").match
-"""RFC 8259 section 2. It always matches."""
+_Skip = Callable[[str, int], re.Match[str]]
+"""The `match` of a pattern that always matches: `Pattern.match` may return None, which is why it is cast."""
+
+SKIP_WHITESPACE: Final = cast(_Skip, re.compile(r"[ \t\n\r]*").match)
+"""RFC 8259 section 2."""
 
 END: Final = re.compile(r"[\x00-\x1f]+")
 """Characters that no JSON holds unescaped, so that an end is never a part of a value."""
@@ -30,25 +32,22 @@ def parse(text: str, limit: int, skip: _Skip = SKIP_WHITESPACE) -> list[Any]:
     Raises FramingError for a text that holds none, or something else.
     """
     values: list[Any] = []
-    at, length = _after(skip, text, 0), len(text)
+    at, length = skip(text, 0).end(), len(text)
     while at < length and len(values) < limit:
         try:
             value, end = FROM_JSON.raw_decode(text, at)
         except (ValueError, RecursionError):
             # Without the cause, whose text may quote the message.
             raise FramingError("is no JSON") from None
-        at = _after(skip, text, end)
-        if at == end < length:
-            raise FramingError("has no white space after a JSON value")
         values.append(value)
+        if end == length:
+            break
+        at = skip(text, end).end()
+        if at == end:
+            raise FramingError("has no white space after a JSON value")
     if not values and limit > 0:
         raise FramingError("holds no JSON value")
     return values
-
-
-def _after(skip: _Skip, text: str, at: int) -> int:
-    separator = skip(text, at)
-    return separator.end() if separator else at
 
 
 def _decode(data: bytes, limit: int, skip: _Skip = SKIP_WHITESPACE) -> Decoded:
@@ -72,7 +71,7 @@ def codec(end: str = "", nested: Sequence[str] = ()) -> Codec:
     if end and END.fullmatch(end) is None:
         raise FramingError('`end` must be control characters, such as "\\x1e"')
     paths = [path.split(".") for path in nested]
-    skip: _Skip = re.compile(f"[ \\t\\n\\r{re.escape(end)}]*").match if end else SKIP_WHITESPACE
+    skip = cast(_Skip, re.compile(f"[ \\t\\n\\r{re.escape(end)}]*").match) if end else SKIP_WHITESPACE
     decode = partial(_decode, skip=skip) if end else _decode
     if not end and not paths:
         return Codec(decode, encode, is_text=True)

@@ -8,6 +8,7 @@ import signal
 import subprocess
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 from support.backend_servers import BUILT, HERE, built
@@ -50,6 +51,10 @@ class ProtocolServer:
     def pause(self):
         """Leave the server's connections open, and let it do nothing."""
         self.signal(signal.SIGSTOP)
+
+    async def is_paused(self):
+        """True as soon as the kernel has stopped it (proc(5))."""
+        return Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
 
     async def ended(self):
         """Return as soon as the server has ended."""

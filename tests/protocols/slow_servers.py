@@ -1,0 +1,112 @@
+"""Servers that take longer to install or to start: RabbitMQ, Centrifugo, soketi, Action Cable. `make protocols` does."""
+
+import json
+import os
+
+from backend_servers import BUILT, HERE, built
+from protocol_servers import Login, serving
+from realservers import binary, free_port
+
+MORE = BUILT / "protocols"
+
+RABBITMQ = """
+listeners.tcp = none
+stomp.listeners.tcp = none
+mqtt.listeners.tcp = none
+mqtt.allow_anonymous = false
+default_user = probe
+default_pass = good
+prometheus.tcp.ip = 127.0.0.1
+prometheus.tcp.port = {port}
+web_stomp.tcp.ip = 127.0.0.1
+web_stomp.tcp.port = {stomp}
+web_mqtt.tcp.ip = 127.0.0.1
+web_mqtt.tcp.port = {mqtt}
+"""
+"""No listener but those that are asked for, all on loopback; the page of metrics answers when it is up."""
+
+RABBITMQ_COMMAND = 'epmd -address 127.0.0.1 -port "$ERL_EPMD_PORT" & exec /usr/lib/rabbitmq/bin/rabbitmq-server'
+"""epmd in the foreground of the server's process group: left to the server it becomes a daemon, and stays."""
+
+
+def _rabbitmq(chosen, path):
+    def server(folder):
+        binary("rabbitmq-server", "rabbitmq-server")
+        ports = {}
+
+        def command(port):
+            ports.update(stomp=free_port(), mqtt=free_port())
+            (folder / "rabbitmq.conf").write_text(RABBITMQ.format(port=port, **ports))
+            return ["sh", "-c", RABBITMQ_COMMAND]
+
+        (folder / "plugins").write_text("[rabbitmq_web_stomp, rabbitmq_web_mqtt, rabbitmq_prometheus].")
+        environment = {
+            **os.environ,
+            "HOME": str(folder),
+            "ERL_EPMD_PORT": str(free_port()),
+            "ERL_EPMD_ADDRESS": "127.0.0.1",
+            "RABBITMQ_NODENAME": f"probe{free_port()}@localhost",
+            "RABBITMQ_DIST_PORT": str(free_port()),
+            "RABBITMQ_CONFIG_FILE": str(folder / "rabbitmq.conf"),
+            "RABBITMQ_ENABLED_PLUGINS_FILE": str(folder / "plugins"),
+            "RABBITMQ_MNESIA_BASE": str(folder / "mnesia"),
+            "RABBITMQ_LOG_BASE": str(folder / "log"),
+            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "-kernel inet_dist_use_interface {127,0,0,1} -start_epmd false",
+        }
+        return serving(command, folder, ready="/metrics", port=lambda: ports[chosen], path=path, env=environment)
+
+    return server
+
+
+KEYS = (Login("probe", "a signing key of more than thirty-two bytes"), Login("probe", "x" * 32), Login("", ""))
+"""Centrifugo looks at signed tokens: what is right or wrong is the key that signed one."""
+
+
+def _centrifugo(folder):
+    def command(port):
+        config = {
+            "http_server": {"address": "127.0.0.1", "port": str(port)},
+            "health": {"enabled": True},
+            "client": {"token": {"hmac_secret_key": KEYS[0].secret}},
+            "log": {"level": "error"},
+        }
+        (folder / "centrifugo.json").write_text(json.dumps(config))
+        return [built(MORE / "centrifugo"), "--config", str(folder / "centrifugo.json")]
+
+    return serving(command, folder, ready="/health", path="/connection/websocket", logins=KEYS)
+
+
+APPS = (Login("app-key", ""), Login("", ""), Login("no-key", ""))
+"""Nobody logs in to soketi: the URL names an app by its key."""
+
+
+def _soketi(folder):
+    def command(port):
+        program = built(MORE / "node/node_modules/@soketi/soketi/bin/server.js")
+        return ["env", f"SOKETI_PORT={port}", "node", program, "start"]
+
+    environment = {
+        **os.environ,
+        "HOME": str(folder),
+        "SOKETI_HOST": "127.0.0.1",
+        "SOKETI_DEFAULT_APP_KEY": APPS[0].subject,
+        "SOKETI_SHUTDOWN_GRACE_PERIOD": "0",
+    }
+    return serving(command, folder, ready="/", path="/app/app-key?protocol=7", logins=APPS, env=environment)
+
+
+def _actioncable(folder):
+    def command(port):
+        return [binary("puma", "puma"), "-b", f"tcp://127.0.0.1:{port}", str(HERE / "protocols/cable.ru")]
+
+    return serving(command, folder, path="/cable", env={**os.environ, "RAILS_ENV": "production"})
+
+
+SLOW_SERVERS = {
+    "rabbitmq-stomp": _rabbitmq("stomp", "/ws"),
+    "rabbitmq-mqtt": _rabbitmq("mqtt", "/ws"),
+    "centrifugo": _centrifugo,
+    "soketi": _soketi,
+    "actioncable": _actioncable,
+}
+"""As `protocol_servers.SERVERS`."""

@@ -5,7 +5,7 @@ BIN := .venv/bin
 DEBIAN := prometheus prometheus-alertmanager nginx-light chromium fonts-dejavu-core faketime dnsmasq-base iproute2 mosquitto systemd \
   $(if $(shell command -v kubectl),,kubernetes-client)
 
-.PHONY: install packages backends demo unit test lint types docs docs-pages bench soak drill drill-real engines screenshots lock prometheusrule release release-check clean
+.PHONY: install packages backends demo unit test lint types docs docs-pages bench soak drill drill-real engines protocols screenshots lock prometheusrule release release-check clean
 
 install: .venv/installed
 
@@ -32,10 +32,12 @@ packages_of = printf 'installing %s packages into .venv, once: %s\n' $$(cat $(1)
 
 # The real servers of the tests. RUNLEVEL=1 keeps Debian from starting them as services.
 packages:
-	@if ! dpkg -s $(DEBIAN) >/dev/null 2>&1; then \
-	  sudo=$$([ "$$(id -u)" = 0 ] || echo sudo); \
-	  $$sudo env RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive sh -c 'apt-get update -qq && apt-get install -y -qq --no-install-recommends $(DEBIAN)'; \
-	fi
+	@$(call from_debian,$(DEBIAN))
+
+from_debian = if ! dpkg -s $(1) >/dev/null 2>&1; then \
+    sudo=$$([ "$$(id -u)" = 0 ] || echo sudo); \
+    $$sudo env RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive sh -c 'apt-get update -qq && apt-get install -y -qq --no-install-recommends $(1)'; \
+  fi
 
 # The real backends of the tests, pinned, in .backends: Python's always, Node's and Go's where those are installed.
 backends: .backends/python/installed $(if $(CI)$(shell command -v npm),.backends/node/installed) $(if $(CI)$(shell command -v go),.backends/go/backends)
@@ -54,6 +56,15 @@ backends: .backends/python/installed $(if $(CI)$(shell command -v npm),.backends
 .backends/go/backends: $(wildcard tests/backends/go/*)
 	mkdir -p .backends/go
 	cd tests/backends/go && go build -o ../../../.backends/go/backends .
+
+.backends/protocols/node/installed: $(wildcard tests/backends/protocols/node/*)
+	mkdir -p .backends/protocols/node
+	cp $^ .backends/protocols/node
+	cd .backends/protocols/node && npm ci --silent --no-audit --no-fund --ignore-scripts
+	touch $@
+
+.backends/protocols/centrifugo:
+	GOBIN=$(CURDIR)/.backends/protocols go install github.com/centrifugal/centrifugo/v6@v6.9.1
 
 # Newer engines than the machine's, from the mirror that its apt uses: unpacked beside the installed ones, not installed.
 ENGINES := .engines/sid/promtool.version .engines/sid/victoria-metrics.version
@@ -118,6 +129,11 @@ engines: install packages
 	$(PYTHON) tests/engines/unpack.py
 	$(BIN)/pytest -n 2 tests/engines/cases.py
 	cd tests && ../$(BIN)/python -m engines.table $(if $(DRILL_FACTOR),--factor $(DRILL_FACTOR))
+
+# Built-in profiles on servers that take longer to install (4 minutes, of which Centrifugo's build is 3) and to start.
+protocols: install packages backends .backends/protocols/node/installed .backends/protocols/centrifugo
+	@$(call from_debian,puma rabbitmq-server ruby-actioncable ruby-railties)
+	$(BIN)/pytest -n 2 tests/protocols/cases.py
 
 # The same servers on the shipped intervals, and how long an outage waits for its page: `make drill-real MINUTES=15`.
 drill-real: install packages

@@ -135,12 +135,12 @@ async def close_code(ws):
 
 
 @asynccontextmanager
-async def spoken_to(name, folder, conversation):
+async def spoken_to(name, folder, conversation, servers=SERVERS, query=""):
     """A running server, and a connection on which the conversation (subprotocols, steps) has been held."""
     subprotocols, steps = conversation
     async with (
-        SERVERS[name](folder) as server,
-        connect(server.url, proxy=None, subprotocols=subprotocols or None) as ws,
+        servers[name](folder) as server,
+        connect(server.url + query, proxy=None, subprotocols=subprotocols or None) as ws,
     ):
         assert ws.subprotocol == (subprotocols[0] if subprotocols else None)
         await converse(ws, steps)

@@ -1,4 +1,4 @@
-"""Servers that take longer to install or to start: RabbitMQ, Centrifugo, soketi, Action Cable. `make protocols` does."""
+"""Servers that take longer to install or to start: RabbitMQ, Centrifugo, soketi, Action Cable, for `make protocols`."""
 
 import json
 import os
@@ -95,6 +95,14 @@ def _soketi(folder):
     return serving(command, folder, ready="/", path="/app/app-key?protocol=7", logins=APPS, env=environment)
 
 
+def _ganache(folder):
+    def command(port):
+        program = built(MORE / "node/node_modules/ganache/dist/node/cli.js")
+        return ["node", program, "--server.host", "127.0.0.1", "--server.port", str(port), "--logging.quiet"]
+
+    return serving(command, folder, ready=None, path="/", env={**os.environ, "HOME": str(folder)})
+
+
 def _actioncable(folder):
     def command(port):
         return [binary("puma", "puma"), "-b", f"tcp://127.0.0.1:{port}", str(HERE / "protocols/cable.ru")]
@@ -106,6 +114,7 @@ SLOW_SERVERS = {
     "rabbitmq-stomp": _rabbitmq("stomp", "/ws"),
     "rabbitmq-mqtt": _rabbitmq("mqtt", "/ws"),
     "centrifugo": _centrifugo,
+    "ganache": _ganache,
     "soketi": _soketi,
     "actioncable": _actioncable,
 }

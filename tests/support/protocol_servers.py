@@ -8,7 +8,6 @@ import signal
 import subprocess
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import NamedTuple
 
 from support.backend_servers import BUILT, HERE, built
@@ -54,7 +53,8 @@ class ProtocolServer:
 
     async def is_paused(self):
         """True as soon as the kernel has stopped it (proc(5))."""
-        return Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+        with open(f"/proc/{self.process.pid}/stat") as stat:  # noqa: ASYNC230, PTH123 - of the kernel: it never waits
+            return stat.read().rpartition(")")[2].split()[0] == "T"
 
     async def ended(self):
         """Return as soon as the server has ended."""

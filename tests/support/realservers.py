@@ -11,7 +11,7 @@ import sys
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from http.client import HTTPException
-from urllib.error import URLError
+from urllib.error import HTTPError, URLError
 from urllib.parse import urlencode, urlsplit
 from urllib.request import urlopen
 
@@ -50,12 +50,17 @@ def free_port():
         return sock.getsockname()[1]
 
 
-async def get(url, patience=PATIENCE):
-    """The body of a page as text, or None if nobody answers 200 (within `patience` seconds)."""
+async def get(url, patience=PATIENCE, *, any_status=False):
+    """The body of a page as text, or None if nobody answers 200, or anything, within `patience` seconds."""
 
     def fetch():
-        with urlopen(url, timeout=patience) as answer:
-            return answer.read().decode()
+        try:
+            with urlopen(url, timeout=patience) as answer:
+                return answer.read().decode()
+        except HTTPError as answer:
+            if any_status:
+                return answer.read().decode()
+            raise
 
     try:
         return await asyncio.to_thread(fetch)
@@ -98,6 +103,7 @@ async def started(arguments_for, ready_path, log, **options):
     """A process and its URL, once `ready_path` answers 200; another port is tried if it ends before.
 
     `arguments_for(port)`: the command line. What it writes goes to the file `log`. `options`: of the subprocess.
+    `ready_path` None: any HTTP answer will do.
     """
     for _ in range(TRIES):
         port = free_port()
@@ -106,7 +112,9 @@ async def started(arguments_for, ready_path, log, **options):
         url = f"http://127.0.0.1:{port}"
 
         async def up(process=process, url=url):
-            return process.returncode is not None or await get(url + ready_path, GLANCE) is not None
+            if process.returncode is not None:
+                return True
+            return await get(url + (ready_path or "/"), GLANCE, any_status=ready_path is None) is not None
 
         try:
             await until(up)

@@ -7,10 +7,12 @@ A refused login is an error with the id of the request, as the protocol demands,
 import asyncio
 import json
 import sys
+from weakref import WeakSet
 
-from aiohttp import WSMsgType, web
+from aiohttp import WSCloseCode, WSMsgType, web
 
 TOKEN = "tok_7d21ac9e4b"
+SOCKETS = web.AppKey("sockets", WeakSet)
 
 
 def error(code, message, ident):
@@ -34,9 +36,16 @@ async def refuse(request, ws, ident):
     await ws.receive()
 
 
+async def say_goodbye(app):
+    """As aiohttp's documentation has it: without this, its WebSockets wait or end as chance will have it."""
+    for ws in set(app[SOCKETS]):
+        await ws.close(code=WSCloseCode.GOING_AWAY, message=b"Server shutdown")
+
+
 async def rpc(request):
     ws = web.WebSocketResponse()
     await ws.prepare(request)
+    request.app[SOCKETS].add(ws)
     known = "open" in request.query
     async for message in ws:
         if message.type is not WSMsgType.TEXT:
@@ -62,5 +71,7 @@ async def ready(_):
 
 if __name__ == "__main__":
     app = web.Application()
+    app[SOCKETS] = WeakSet()
+    app.on_shutdown.append(say_goodbye)
     app.add_routes([web.get("/ready", ready), web.get("/rpc", rpc)])
     web.run_app(app, host="127.0.0.1", port=int(sys.argv[1]), print=None)

@@ -106,6 +106,7 @@ STOPPED = {
     "graphql-ws": 1001,
     "strawberry": 1012,
     "rpc-websockets": None,
+    "aiohttp-jsonrpc": 1001,
     "stomp-broker-js": None,
     "nats": 1001,
     "mosquitto": None,

@@ -1,42 +1,26 @@
 """The real servers of protocols show what the cases say, as a plain client sees it: their logins, refusals and ends."""
 
 import asyncio
-import json
 import signal
-from contextlib import asynccontextmanager
 
 import pytest
+from support.conversations import (
+    GRAPHQL_QUERY,
+    RPC_CALL,
+    STAYS_OPEN,
+    TRPC_QUERY,
+    close_code,
+    converse,
+    graphql,
+    mqtt,
+    nats,
+    spoken_to,
+    stomp,
+    trpc,
+)
 from support.protocol_servers import ON_NODE, SERVERS
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidMessage
-
-GRAPHQL_QUERY = '{"id": "n1", "type": "subscribe", "payload": {"query": "{__typename}"}}'
-RPC_CALL = '{"jsonrpc": "2.0", "id": "n1", "method": "nosuch"}'
-TRPC_QUERY = '{"id": "n1", "method": "query", "params": {"path": "nosuch"}}'
-
-
-def graphql(token):
-    return json.dumps({"type": "connection_init", "payload": {"authorization": f"Bearer {token}"}})
-
-
-def trpc(token):
-    return json.dumps({"method": "connectionParams", "data": {"token": token}})
-
-
-def stomp(passcode):
-    return f"CONNECT\naccept-version:1.2\nhost:/\nlogin:probe\npasscode:{passcode}\n\n\0"
-
-
-def nats(user, password):
-    return f"CONNECT {json.dumps({'verbose': True, 'user': user, 'pass': password})}\r\n".encode()
-
-
-def mqtt(user, password):
-    """CONNECT of MQTT 3.1.1 section 3.1: clean session, user and password, keep-alive of 30 s."""
-    texts = [part.encode() for part in ("probe-1", user, password)]
-    body = b"\0\4MQTT\4\xc2\0\x1e" + b"".join(len(text).to_bytes(2, "big") + text for text in texts)
-    return b"\x10" + bytes([len(body)]) + body
-
 
 OPENED = (None, '0{"sid":')
 INFO = (None, b"INFO {")
@@ -82,7 +66,6 @@ HEALTHY = {
 }
 """Server → (subprotocols, steps). A step: what is sent, and how the answer begins; None: nothing is."""
 
-STAYS_OPEN = "stays open"
 REFUSED = {
     "socketio": ([], [OPENED, ('40/admin,{"token":"bad"}', '44/admin,{"message":"not authorized"')], STAYS_OPEN),
     "python-socketio": ([], [OPENED, ('40/admin,{"token":"bad"}', '44/admin,{"message":"not authorized"')], STAYS_OPEN),
@@ -118,34 +101,6 @@ def on_servers(names):
     """Parametrize a test over servers; those on Node are left out where Node is."""
     marks = {name: [pytest.mark.needs("node")] if name in ON_NODE else [] for name in names}
     return pytest.mark.parametrize("name", [pytest.param(name, marks=marks[name]) for name in names])
-
-
-async def converse(ws, steps):
-    """Send each step's message, and compare how its answer begins."""
-    for message, answer in steps:
-        if message is not None:
-            await ws.send(message)
-        if answer is not None:
-            assert (await ws.recv())[: len(answer)] == answer
-
-
-async def close_code(ws):
-    """The close code of the server, 1005 for a close frame without one, None if there was no close frame."""
-    await ws.wait_closed()
-    return ws.protocol.close_rcvd and ws.protocol.close_rcvd.code
-
-
-@asynccontextmanager
-async def spoken_to(name, folder, conversation, servers=SERVERS, query=""):
-    """A running server, and a connection on which the conversation (subprotocols, steps) has been held."""
-    subprotocols, steps = conversation
-    async with (
-        servers[name](folder) as server,
-        connect(server.url + query, proxy=None, subprotocols=subprotocols or None) as ws,
-    ):
-        assert ws.subprotocol == (subprotocols[0] if subprotocols else None)
-        await converse(ws, steps)
-        yield server, ws
 
 
 @on_servers(HEALTHY)

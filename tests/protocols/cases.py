@@ -8,9 +8,9 @@ import time
 
 import jwt
 import pytest
-from protocol_cases import cases_of, expected, outcome
 from slow_servers import KEYS, SLOW_SERVERS
-from test_protocol_servers import RPC_CALL, STAYS_OPEN, close_code, mqtt, spoken_to, stomp
+from support.conversations import RPC_CALL, STAYS_OPEN, close_code, mqtt, spoken_to, stomp
+from support.protocol_cases import cases_of, expected, outcome
 
 STOMP, MQTT, CABLE = ["v12.stomp"], ["mqtt"], ["actioncable-v1-json"]
 

@@ -3,9 +3,9 @@
 import json
 import os
 
-from backend_servers import BUILT, HERE, built
-from protocol_servers import Login, serving
-from realservers import binary, free_port
+from support.backend_servers import BUILT, HERE, built
+from support.protocol_servers import Login, serving
+from support.realservers import binary, free_port
 
 MORE = BUILT / "protocols"
 

@@ -2,17 +2,17 @@
 
 import asyncio
 from contextlib import asynccontextmanager
-from pathlib import Path
 from urllib.parse import urlsplit
 
-import harness
 import yaml
-from realservers import until
 
 from exporter.catalog import CATALOG
 from exporter.result import Probe
+from support import harness
+from support.paths import DATA
+from support.realservers import until
 
-CASES = yaml.safe_load((Path(__file__).parent / "data/protocols.yml").read_text())
+CASES = yaml.safe_load((DATA / "protocols.yml").read_text())
 SUBPROTOCOLS = {"no subprotocol": [], "foreign subprotocol": ["junk"]}
 ENDS = frozenset({"stopped", "killed", "paused"})
 
@@ -48,7 +48,7 @@ def job(server, name, case, folder, url):
         "interval": "20s",
         "timeout": "3s" if case in {"paused", "no subprotocol"} else "10s",
     }
-    if word not in {"jsonrpc", "pusher"}:
+    if word not in {"jsonrpc", "pusher"} and case != "no login":
         (folder / "secret").write_text(login.secret)
         file = str(folder / "secret")
         target["identities"] = {"pool-001": login.subject}

@@ -1,8 +1,8 @@
 """A session with a built-in profile says of the real servers of its protocol what is so."""
 
 import pytest
-from protocol_cases import cases_of, expected, outcome
-from protocol_servers import ON_NODE, SERVERS
+from support.protocol_cases import cases_of, expected, outcome
+from support.protocol_servers import ON_NODE, SERVERS
 
 ROWS = [
     pytest.param(name, case, id=f"{name}: {case}", marks=[pytest.mark.needs("node")] if name in ON_NODE else [])

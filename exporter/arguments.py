@@ -198,6 +198,24 @@ def _add_check(parser: argparse.ArgumentParser) -> None:
     )
     add("--output", choices=list(FORMATS), default="text", help="default: %(default)s")
     add("--fail-on", choices=["warning", "critical"], default="warning", help="default: %(default)s")
+    add(
+        "--show-frames",
+        dest="show_frames",
+        action="store_true",
+        help="also print each frame of the session: its fields, and the type of every value, but no value",
+    )
+    add(
+        "--unsafe-show-values",
+        dest="show_values",
+        action="store_true",
+        help="with --show-frames: print the values too, which may be private; tokens, secrets and headers stay hidden",
+    )
+    _add_series(parser)
+
+
+def _add_series(parser: argparse.ArgumentParser) -> None:
+    """Flags of `check` as a gate."""
+    add = parser.add_argument
     add("--runs", type=_count, metavar="N", help="a series of sessions, each as the next identity")
     add(
         "--every",
@@ -309,12 +327,13 @@ def find_useless_flag(options: argparse.Namespace) -> str | None:
     series = {"--runs": options.runs, "--until-healthy": options.until_healthy}
     outputs = {"--report": options.report, "--compare": options.compare}
     speaker = {"--identity": options.identity, "--send-token": options.send_token or None}
+    frames = {"--show-frames": options.show_frames or None}
     config_flags = {"--target": options.target, "--from": options.source, **speaker}
     excluded = (
         (
             "--from",
             options.source,
-            {**series, **outputs, **speaker},
+            {**series, **outputs, **speaker, **frames},
             "the remote exporter runs a single session and picks the identity itself",
         ),
         ("--url", options.url, config_flags, "a URL alone is one target, without identity or token"),
@@ -331,6 +350,10 @@ def find_useless_flag(options: argparse.Namespace) -> str | None:
     for flag, given, needed, what in needs:
         if given is not None and needed is None:
             return f"{flag}: needs {what}"
+    if options.show_frames and options.output != "text":
+        return "--show-frames: needs --output text: the other outputs are read by programs"
+    if options.show_values and not options.show_frames:
+        return "--unsafe-show-values: needs --show-frames"
     for flag, value in outputs.items() if set(series.values()) == {None} else ():
         if value is not None:
             return f"{flag}: needs a series: add --runs or --until-healthy"

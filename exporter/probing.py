@@ -56,7 +56,7 @@ from exporter.result import (
     Trigger,
     Verdict,
 )
-from exporter.session import Session, SessionRequest
+from exporter.session import MessageObserver, Session, SessionRequest
 from exporter.state import LedgerFile
 from exporter.threads import run_in_daemon_thread
 from exporter.tokens import SigningKeyError, TokenPlacement, carry, encoded_credentials, is_slow, mint
@@ -148,6 +148,7 @@ class Prober:
 
     opened: called with a target's name and +1 or -1 around every connection
     max_loop_stall: returns the longest delay of the event loop since a moment, seconds
+    observer: is shown the content of every session's messages; only `check --show-frames` sets it
     """
 
     def __init__(
@@ -159,6 +160,7 @@ class Prober:
         opened: Callable[[str, int], None],
         *,
         max_loop_stall: Callable[[float], float] = lambda _: 0.0,
+        observer: MessageObserver | None = None,
     ) -> None:
         self._state = state
         self._keys = keys
@@ -166,6 +168,7 @@ class Prober:
         self._clock = clock
         self._report_open = opened
         self._max_loop_stall = max_loop_stall
+        self._observer = observer
         self._targets: dict[tuple[str, str], _TargetMemory] = {}
         self._session_ended = asyncio.Event()
 
@@ -317,6 +320,7 @@ class Prober:
             secrets=(*_secrets(target, carried), *credentials.values()),
             ip_protocol=target.ip_protocol,
             failed_addresses=self._target_memory(job).addresses.failed,
+            observer=self._observer,
         )
 
     async def _token(self, request: ProbeRequest, run: str, subject: str) -> tuple[str, TokenPlacement]:

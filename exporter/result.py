@@ -307,6 +307,7 @@ class SessionObservation:
     refusal: the error frame, a JSON value
     notices: kinds of the frames that were passed over
     refused_after, error_word, unknown_keys: see `Result`
+    subprotocol: the one of the profile's that the server chose; never one that carries a token
     address, address_number, addresses, failed_addresses: see `Evidence`
     late: the longest delay of the exporter itself, in reading or at the deadline, seconds
     """
@@ -324,6 +325,7 @@ class SessionObservation:
     refused_after: float | None = None
     error_word: str | None = None
     certificate_end: CertificateEnd | None = None
+    subprotocol: str | None = None
     address: str | None = None
     address_number: int | None = None
     addresses: int | None = None

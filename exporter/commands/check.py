@@ -3,10 +3,12 @@
 import argparse
 import asyncio
 from contextlib import closing
+from typing import Any
 
 from exporter import arguments
 from exporter.commands.bare_url import config_of_url
 from exporter.commands.flag_files import http_client, load_config, open_state
+from exporter.commands.frames import frame_printer, print_legend
 from exporter.commands.gate import run_gate
 from exporter.commands.outputs import append_job_summary, render_context
 from exporter.commands.runbook import pages_at
@@ -48,11 +50,15 @@ def _check(options: argparse.Namespace) -> int:
     jobs = _jobs(loaded.plan, options)
     pages = loaded.config.runbook_url and pages_at(loaded.config.runbook_url)
     with closing(open_state(options, loaded.config)) as state:
-        speaker = {"identity": options.identity, "send_token": options.send_token}
-        checkers = [(Checker(job, state, **speaker), _depth(job, options.probe)) for job in jobs]
+        speaker: dict[str, Any] = {"identity": options.identity, "send_token": options.send_token}
+        checkers = [
+            (Checker(job, state, **speaker, observer=observer), _depth(job, options.probe))
+            for job, observer in ((job, frame_printer(options, job, named=len(jobs) > 1)) for job in jobs)
+        ]
         is_shared = options.state_file or loaded.config.state_file
         if not is_shared and any(not one.has_own_users and one.takes_slot(depth) for one, depth in checkers):
             complain(UsageError(UNSHARED_NOTE))
+        print_legend(options)
         if len(checkers) > 1:
             return _check_several(options, jobs, checkers, pages)
         checker, depth = checkers[0]

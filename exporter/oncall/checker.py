@@ -24,6 +24,7 @@ from exporter.report import (
 from exporter.report.formatting import count, moment, span
 from exporter.resolver import Resolver
 from exporter.result import Holdup, Probe, Result, Skip, Trigger
+from exporter.session import MessageObserver
 from exporter.state import LedgerFile
 
 REFUSAL_TEXTS: Final = {
@@ -92,6 +93,7 @@ class Checker:
     runs no schedule.
     `turn`: the number of this check; each number puts another identity of the pool first.
     `send_token`: sends a token even while it rests after rejections.
+    `observer`: is shown the content of the sessions' messages; not with a prober of the schedule.
     `interrupted`: true after a series that was cancelled before its end.
     """
 
@@ -105,6 +107,7 @@ class Checker:
         scheduled_prober: Prober | None = None,
         turn: int = 0,
         send_token: bool = False,
+        observer: MessageObserver | None = None,
     ) -> None:
         self._job = _with_check_users(job)
         self._identity = identity
@@ -112,7 +115,9 @@ class Checker:
         self._clock = clock or Clock()
         self._shares_process_with_schedule = scheduled_prober is not None
         self._is_scheduled = self._shares_process_with_schedule or state.is_shared
-        self._prober = scheduled_prober or Prober(state, KeyRing(), Resolver(), self._clock, lambda *_: None)
+        self._prober = scheduled_prober or Prober(
+            state, KeyRing(), Resolver(), self._clock, lambda *_: None, observer=observer
+        )
         self._next_turn = turn
         self._send_token = send_token
         self.interrupted = False

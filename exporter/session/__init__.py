@@ -6,14 +6,24 @@ after an orderly close, and an OSError of this machine.
 Rule 3: received bytes are read before anything is judged. Rule 4: we close with 1000 and never originate a 1011.
 
 `request` what a session needs · `conversation` its phases · `upgrade` the opening handshake · `messages` frames ↔ JSON
-values · `transcript` the frames without their content · `phase_timer` the times · `error_kinds` the library's
-exceptions as kinds of errors.
+values · `observer` what a watching command is shown · `transcript` the frames without their content · `phase_timer` the
+times · `error_kinds` the library's exceptions as kinds of errors.
 """
 
 from exporter.session.conversation import Session
 from exporter.session.error_kinds import ERROR_KINDS, kind_of
 from exporter.session.messages import MAX_FRAMES
+from exporter.session.observer import MessageObserver, SeenMessage
 from exporter.session.request import SessionRequest
 from exporter.session.upgrade import SILENT_LOGGER
 
-__all__ = ["ERROR_KINDS", "MAX_FRAMES", "SILENT_LOGGER", "Session", "SessionRequest", "kind_of"]
+__all__ = [
+    "ERROR_KINDS",
+    "MAX_FRAMES",
+    "SILENT_LOGGER",
+    "MessageObserver",
+    "SeenMessage",
+    "Session",
+    "SessionRequest",
+    "kind_of",
+]

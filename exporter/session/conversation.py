@@ -18,7 +18,13 @@ from exporter.result import Close, ErrorKind, Initiator, Phase, Probe, ProbeErro
 from exporter.session.messages import MessageStream
 from exporter.session.phase_timer import PhaseTimer
 from exporter.session.request import SessionRequest
-from exporter.session.upgrade import find_handshake_breach, open_protocol, read_head, serialize_request
+from exporter.session.upgrade import (
+    chosen_subprotocol,
+    find_handshake_breach,
+    open_protocol,
+    read_head,
+    serialize_request,
+)
 from exporter.transport import Clock, Connection, ReceivedBytes
 
 MAX_DRAIN_READS: Final = 16
@@ -69,6 +75,7 @@ class Session:
         self._notices: dict[str, None] = {}
         self._upgrade_sent = False
         self._has_spoken = False  # a message of a step was sent
+        self._subprotocol: str | None = None
         self._close_sent_at = inf
         self._closes_crossed = False  # the server's close was sent before it can have read ours
         self._deadline_overrun = 0.0  # seconds by which the deadline fired late
@@ -98,6 +105,7 @@ class Session:
             refused_after=self._refused_after(),
             error_word=self._error_word,
             certificate_end=self._connection.certificate_end if self._connection else None,
+            subprotocol=self._subprotocol,
             address=self._address,
             address_number=self._address_number,
             addresses=self._address_count,
@@ -220,10 +228,12 @@ class Session:
         breach = find_handshake_breach(head, key, self._request.subprotocols)
         if breach is not None:
             raise ProbeError(ErrorKind.UPGRADE, breach)
+        chosen = chosen_subprotocol(head)
+        self._subprotocol = chosen if chosen in self._profile.subprotocols else None
         self._timer.end(self._early_bytes.at)
         self._timer.begin(self._next_phase(), self._early_bytes.at)
         protocol = open_protocol(self._request)
-        return MessageStream(protocol, connection, self._matcher, self._request.secrets)
+        return MessageStream(protocol, connection, self._matcher, self._request.secrets, self._request.observer)
 
     def _next_phase(self) -> Phase:
         if self._request.depth is not Probe.CONNECT:
@@ -450,6 +460,7 @@ class Session:
             if data:
                 for frame in stream.parse_frames(data):
                     stream.transcript.record_received(frame, at)
+                    stream.show_close(frame)
                 stream.flush()
             if sends_close and stream.protocol.close_rcvd is not None and Phase.CLOSE not in self._timer.phases:
                 self._timer.end(at)

@@ -6,7 +6,7 @@ Rule 3: text and binary frames are alike: JSON in UTF-8 is a message, and each o
 """
 
 from collections import Counter, deque
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from itertools import islice
 from typing import Any, Final
 
@@ -15,8 +15,9 @@ from websockets.protocol import OPEN, Protocol
 
 from exporter.framing import FramingError
 from exporter.profiles import BINARY_KIND, MessageMatcher
-from exporter.result import MAX_KEYS, ErrorKind, ProbeError, key_name
+from exporter.result import MAX_KEYS, Direction, ErrorKind, ProbeError, key_name
 from exporter.session.error_kinds import kind_of
+from exporter.session.observer import MessageObserver, SeenMessage
 from exporter.session.transcript import CODE, KIND, Entry, Transcript
 from exporter.transport import Connection
 
@@ -44,10 +45,16 @@ class MessageStream:
     `unknown_keys`: field names of messages that no rule knows; none is part of one of the `secrets`, or holds one.
     `last_received_at`: when the last bytes arrived.
     `violation`: the server's breach of the protocol, raised once the inbox is empty.
+    `observer`: is shown every message and close frame as it passes.
     """
 
     def __init__(
-        self, protocol: Protocol, connection: Connection, matcher: MessageMatcher, secrets: Collection[str]
+        self,
+        protocol: Protocol,
+        connection: Connection,
+        matcher: MessageMatcher,
+        secrets: Collection[str],
+        observer: MessageObserver | None = None,
     ) -> None:
         self._codec = matcher.codec
         self._is_json = matcher.profile.framing.name == "json"
@@ -60,6 +67,7 @@ class MessageStream:
         self.unknown_keys: dict[str, None] = {}
         self.last_received_at = 0.0
         self._secrets = secrets
+        self._observer = observer
         self.transcript = Transcript()
         self.violation: ProbeError | None = None
         self._connection = connection
@@ -107,10 +115,12 @@ class MessageStream:
             send = self.protocol.send_text if self._codec.is_text else self.protocol.send_binary
             send(data)
             self.transcript.record_queued(len(data), kind, is_text=self._codec.is_text)
+            self._show(Direction.OUT, data, is_text=self._codec.is_text, values=(message,))
 
     def close(self) -> float:
         """Send our close frame; return when it was sent."""
         self.protocol.send_close(CloseCode.NORMAL_CLOSURE)
+        self._show(Direction.OUT, b"", code=CloseCode.NORMAL_CLOSURE)
         return self.flush()
 
     def flush(self) -> float:
@@ -179,6 +189,12 @@ class MessageStream:
         self._frame_count += len(frames)
         return frames
 
+    def show_close(self, frame: Frame) -> None:
+        """Show the server's close frame to the observer; another frame is none."""
+        received = self.protocol.close_rcvd
+        if frame.opcode is Opcode.CLOSE and received is not None:
+            self._show(Direction.IN, received.reason.encode(), code=int(received.code))
+
     def _raise_if_over(self) -> None:
         if self.violation is not None:
             raise self.violation
@@ -195,6 +211,7 @@ class MessageStream:
         if frame.opcode in (Opcode.TEXT, Opcode.BINARY):
             self._is_text, self._fragments = frame.opcode is Opcode.TEXT, []
         elif frame.opcode is not Opcode.CONT:
+            self.show_close(frame)
             return
         self._fragments.append(bytes(frame.data))
         if len(self._fragments) > MAX_FRAGMENTS:
@@ -215,8 +232,11 @@ class MessageStream:
         except FramingError:
             if self._is_text:
                 payload.decode()
+            self._show(Direction.IN, payload, is_text=self._is_text)
             self._count_passed_over(entry, self._unreadable_kind if self._is_text else BINARY_KIND)
             return
+        if values or consumed == len(data):
+            self._show(Direction.IN, payload, is_text=self._is_text, values=values)
         self._value_count += len(values)
         if self.is_flood:
             raise ProbeError(ErrorKind.TOO_BIG, "flood")
@@ -235,6 +255,20 @@ class MessageStream:
             self._queue_values(rest, at, entry)
         else:
             self._rest = rest
+
+    def _show(
+        self,
+        direction: Direction,
+        data: bytes,
+        *,
+        is_text: bool = True,
+        values: Sequence[Any] | None = None,
+        code: int | None = None,
+    ) -> None:
+        """Show a message or a close frame to the observer, if there is one."""
+        if self._observer is not None:
+            seen_values = None if values is None else tuple(values)
+            self._observer(SeenMessage(direction, data, is_text, seen_values, code, tuple(self._secrets)))
 
     def _count_passed_over(self, entry: Entry, kind: str) -> None:
         self.passed_over[kind] += 1

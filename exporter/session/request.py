@@ -7,6 +7,7 @@ from math import inf
 
 from exporter.profiles import SessionMessages
 from exporter.result import Probe
+from exporter.session.observer import MessageObserver
 
 
 @dataclass(slots=True)
@@ -39,6 +40,8 @@ class SessionRequest:
     connect_to: str | None = None
     failed_addresses: tuple[str, ...] = ()
     total_timeout: float = inf
+    observer: MessageObserver | None = field(default=None, repr=False)
+    """Is shown every message of the session, content included; only a command that a person started sets one."""
 
     @property
     def authority(self) -> str:

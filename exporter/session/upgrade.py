@@ -136,6 +136,11 @@ def find_handshake_breach(head: bytes, key: str, offered: Sequence[str]) -> Hand
     return next((breach for breach, holds in CONDITIONS.items() if not holds(fields, key, offered)), None)
 
 
+def chosen_subprotocol(head: bytes) -> str | None:
+    """Return the subprotocol that a valid 101 chose; None if it chose none."""
+    return next(iter(_parse_fields(head).get(SUBPROTOCOL_HEADER, [])), None)
+
+
 def _values(fields: Mapping[str, list[str]], name: str) -> list[str]:
     """Return the members of a list-valued field (RFC 9110 section 5.6.1)."""
     return [part.strip(" \t") for value in fields.get(name, []) for part in value.split(",") if part.strip(" \t")]

@@ -27,7 +27,7 @@ LAYERS = (
     ("session",),
     ("transport", "resolver", "host", "files", "state", "log", "catalog"),
     ("threads",),
-    ("metrics", "history", "report", "tokens", "plan"),
+    ("metrics", "history", "report", "tokens", "plan", "discovery"),
     ("budget", "classify"),
     ("profiles",),
     ("config",),  # above `result`: its rules are written in result's words
@@ -38,7 +38,7 @@ LAYERS = (
 LEVEL = {package: level for level, packages in enumerate(reversed(LAYERS)) for package in packages}
 PURE = frozenset(
     package
-    for packages in LAYERS[LAYERS.index(("metrics", "history", "report", "tokens", "plan")) :]
+    for packages in LAYERS[LAYERS.index(("metrics", "history", "report", "tokens", "plan", "discovery")) :]
     for package in packages
 )
 

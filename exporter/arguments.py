@@ -22,6 +22,11 @@ CHECK_CODES: Final = (
     "wrong usage, no room in the budget, interrupted, a defect of the exporter"
 )
 
+TRANSCRIPT_FORMAT: Final = (
+    'The frames are a JSON list of {"from": "server", "text": "…"}, {"from": "client", "text": "…"}, the same with '
+    '"binary" in base64 in place of "text", and {"close": 4403, "reason": "…"} for a close frame of the server.'
+)
+
 
 def _file(text: str) -> str:
     """A path; refuses empty text, as of an unset variable, which would look like a flag that is not given."""
@@ -50,6 +55,7 @@ def parser() -> argparse.ArgumentParser:
     _add_assets(
         commands.add_parser("assets", help="write the rules, examples, dashboards and runbook", allow_abbrev=False)
     )
+    _add_profiles(commands.add_parser("profiles", help="list, show and try profiles", allow_abbrev=False))
     _add_runbook(commands.add_parser("runbook", help="show a page of the runbook", allow_abbrev=False))
     return root
 
@@ -292,6 +298,26 @@ def _add_assets(parser: argparse.ArgumentParser) -> None:
         help="of the exporter's status page, for the dashboard; default: http://127.0.0.1:11011/",
     )
     add("--force", action="store_true", help="replace files that are there with other content")
+
+
+def _add_profiles(parser: argparse.ArgumentParser) -> None:
+    parser.description = "A profile says how one kind of backend is spoken to."
+    actions = parser.add_subparsers(required=True, dest="action", metavar="ACTION")
+    config = {**FILE_ARGUMENT, "dest": "config_file", "help": "a config, whose profiles count too; default: none"}
+    listed = actions.add_parser("list", help="list the profiles that there are", allow_abbrev=False)
+    listed.add_argument("--config.file", **config)
+    shown = actions.add_parser("show", help="show a profile as YAML, to be copied into a config", allow_abbrev=False)
+    shown.add_argument("name", metavar="NAME", help="name of the profile")
+    shown.add_argument("--config.file", **config)
+    tried = actions.add_parser("try", help="say what a profile makes of recorded frames", allow_abbrev=False)
+    tried.description = (
+        "Says of each recorded frame what a session would take it for, and which rule of the profile says so: welcome, "
+        "reply, error with its reason, noise, or passed over and why. Connects to nothing."
+    )
+    tried.epilog = TRANSCRIPT_FORMAT
+    tried.add_argument("file", type=_file, metavar="FILE", help="a config, or a file that holds one profile alone")
+    tried.add_argument("--frames", **FILE_ARGUMENT, required=True, help="the recorded frames, in JSON")
+    tried.add_argument("--profile", metavar="NAME", help="which profile of the config; default: its only one")
 
 
 def _add_runbook(parser: argparse.ArgumentParser) -> None:

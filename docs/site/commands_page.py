@@ -16,11 +16,20 @@ INTRO: Final = """\
 def commands_page() -> str:
     """The whole page."""
     parts = [INTRO]
-    subparsers = next(one for one in parser()._actions if isinstance(one, argparse._SubParsersAction))  # noqa: SLF001
-    helps = {one.dest: one.help or "" for one in subparsers._choices_actions}  # noqa: SLF001
-    for name, command in subparsers.choices.items():
-        parts += _command(name, helps[name], command)
+    for name, purpose, command in _commands(parser()):
+        actions = list(_commands(command))
+        for action, its_purpose, its_command in actions:
+            parts += _command(f"{name} {action}", its_purpose, its_command)
+        parts += [] if actions else _command(name, purpose, command)
     return page("Commands", *parts)
+
+
+def _commands(above: argparse.ArgumentParser) -> Iterator[tuple[str, str, argparse.ArgumentParser]]:
+    """Name, purpose and parser of each command, or of each action of a command."""
+    for subparsers in above._actions:  # noqa: SLF001
+        if isinstance(subparsers, argparse._SubParsersAction):  # noqa: SLF001
+            helps = {one.dest: one.help or "" for one in subparsers._choices_actions}  # noqa: SLF001
+            yield from ((name, helps[name], command) for name, command in subparsers.choices.items())
 
 
 def _command(name: str, purpose: str, command: argparse.ArgumentParser) -> Iterator[str]:

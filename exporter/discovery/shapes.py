@@ -24,7 +24,7 @@ MAX_VALUE_CHARACTERS: Final = 500
 MIN_SECRET_PIECE_CHARACTERS: Final = 8
 """A text that has this many characters in a row in common with a secret is not shown."""
 
-ARROWS: Final = {Direction.IN: "←", Direction.OUT: "→"}
+FRAME_ARROWS: Final = {Direction.IN: "←", Direction.OUT: "→"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ def message_lines(
     is_text: bool = True,
 ) -> list[str]:
     """Return one line for each value of a message, or one for a message that its framing cannot read."""
-    arrow = ARROWS[direction]
+    arrow = FRAME_ARROWS[direction]
     if values is None:
         return [f"{arrow} unreadable: {_payload_shape(data, options, is_text=is_text)}"]
     return [f"{arrow} {shape(value, options)}" for value in values] or [f"{arrow} nothing but padding"]
@@ -66,7 +66,7 @@ def message_lines(
 def close_line(direction: Direction, code: int, reason: bytes, options: ShapeOptions = TYPES_ONLY) -> str:
     """Return the line of a close frame."""
     text = reason.decode("utf-8", "replace")
-    return f"{ARROWS[direction]} close {code}" + (f", reason {_text_shape(text, options)}" if text else "")
+    return f"{FRAME_ARROWS[direction]} close {code}" + (f", reason {_text_shape(text, options)}" if text else "")
 
 
 def shape(value: Any, options: ShapeOptions = TYPES_ONLY, depth: int = 0) -> str:

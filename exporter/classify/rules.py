@@ -370,19 +370,14 @@ def _server_close(observation: SessionObservation) -> Close | None:
 
 
 def _cause_by_rule(rule_match: RuleMatch) -> _FailureCause:
-    """Return the cause of a refusal in admission, by a rule of the profile whose reason counts if admission has it.
-
-    See docs/design.md#classification.
-    """
+    """Return the cause of a refusal in admission, by a rule of the profile (docs/design.md#classification)."""
     rule: ErrorRule | CloseRule = rule_match.rule
-    reason = rule.reason if rule.reason in LEGAL_FAILURES[Phase.ADMISSION] else Reason.FACTORY
-    by_factory = reason is Reason.FACTORY
-    unproved = Verdict.NONE if by_factory else Verdict.FAIL
+    unproved = Verdict.NONE if rule.reason is None else Verdict.FAIL
     return _FailureCause(
         Phase.ADMISSION,
-        reason,
+        rule.reason or Reason.FACTORY,
         auth=Verdict.PASS if rule.proves_auth else unproved,
-        factory=rule.factory or FactoryReason.OTHER if by_factory else None,
+        factory=rule.factory,
         limit=rule_match.limit,
         retry_after=rule_match.retry_after,
         no_token=rule.no_token,
@@ -422,7 +417,7 @@ def _is_internal_error(observation: SessionObservation) -> bool:
 def _cause_after_admission(
     observation: SessionObservation, error: ProbeError, phase: Phase, rule_match: RuleMatch | None, profile: Profile
 ) -> _FailureCause:
-    """Return the cause of an error after the welcome; a rule's reason counts if the phase can have it.
+    """Return the cause of an error after the welcome, by the rule that matches it, else by the error.
 
     In the reply, a rule's reason about the login counts only if no earlier phase proves the login.
     """
@@ -431,8 +426,8 @@ def _cause_after_admission(
         return _FailureCause(phase, reason)
     named = rule_match.rule.reason
     answered = phase is Phase.REPLY and named in _LOGIN_REASONS and own_phases(Probe.AUTH, profile)
-    if named in LEGAL_FAILURES[phase] and not answered:
-        reason = named or reason
+    if named is not None and not answered:
+        reason = named
     rule = rule_match.rule
     return _FailureCause(
         phase,

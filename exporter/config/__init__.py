@@ -39,6 +39,7 @@ from exporter.config.model import (
 from exporter.config.parsing import ConfigExamination, ConfigPart, examine, parse
 from exporter.config.profile_checks import covers, needs_token, profile_problems, steps_of
 from exporter.config.profile_model import (
+    RULE_REASONS,
     BackendLimits,
     BreakerSettings,
     Carry,
@@ -64,6 +65,7 @@ __all__ = [
     "CIPHERS",
     "CURVE_NAMES",
     "MAX_CHARACTERS",
+    "RULE_REASONS",
     "Auth",
     "BackendLimits",
     "BasicAuth",

@@ -27,6 +27,28 @@ class Model(BaseModel):
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid", hide_input_in_errors=True)
 
 
+RULE_REASONS: Final = (
+    Reason.RESET,
+    Reason.TIMEOUT,
+    Reason.RATE_LIMITED,
+    Reason.AUTH_REJECTED,
+    Reason.AUTH_UNAVAILABLE,
+    Reason.CLOSED,
+    Reason.SERVER_ERROR,
+    Reason.BAD_REPLY,
+    Reason.PROTOCOL_ERROR,
+    Reason.TOO_BIG,
+)
+"""What an error message or a close frame can mean: a reason of a phase after the 101, other than `factory`, which needs
+a factory reason of its own."""
+
+
+def _rule_reason(value: Any) -> Any:
+    if value is not None and value not in RULE_REASONS:
+        raise ValueError(f"must be one of: {', '.join(RULE_REASONS)}; what a factory did wrong stands under factory")
+    return value
+
+
 class RuleOutcome(Model):
     """What a rule's match means: a failure `reason`, or a `factory` reason; exactly one of them.
 
@@ -35,7 +57,7 @@ class RuleOutcome(Model):
     the rule sorts what ended a session.
     """
 
-    reason: Annotated[Reason | None, Field(strict=False)] = None
+    reason: Annotated[Reason | None, Field(strict=False), BeforeValidator(_rule_reason)] = None
     factory: Annotated[FactoryReason | None, Field(strict=False)] = None
     proves_auth: bool = False
     no_token: bool = False

@@ -23,7 +23,7 @@ from exporter.classify import (
     legal_closes,
     reported_close,
 )
-from exporter.config import CloseRule, ErrorRule, NoiseRule, Profile, Step, Welcome
+from exporter.config import RULE_REASONS, CloseRule, ErrorRule, NoiseRule, Profile, Step, Welcome
 from exporter.profiles import ECHO, FACTORY, phases_of, probes_of
 from exporter.result import (
     Close,
@@ -576,6 +576,12 @@ def test_every_kind_has_a_reason_and_every_reason_a_place():
     assert all(FALLBACK_REASONS[phase] in legal for phase, legal in LEGAL_FAILURES.items())
 
 
+def test_a_rule_can_name_what_every_phase_after_the_101_can_have():
+    """A reason of `errors` and `closes` has a series and a cause of outages in whichever phase its rule matches."""
+    assert LEGAL_FAILURES[Phase.ADMISSION] - {Reason.FACTORY} == set(RULE_REASONS)
+    assert LEGAL_FAILURES[Phase.AUTH] == LEGAL_FAILURES[Phase.REPLY] == set(RULE_REASONS)
+
+
 def test_probes_own_phases_and_fail_up_to_their_last():
     """Each phase belongs to one probe, and a deeper probe fails wherever a shallower one does."""
     assert sum((PHASES_OF_PROBE[probe] for probe in Probe), ()) == tuple(LEGAL_FAILURES)
@@ -692,15 +698,13 @@ def test_another_user_is_graver_than_a_refused_auth_message():
         ({"reason": Reason.RATE_LIMITED}, (FAIL, Reason.RATE_LIMITED, None)),
         ({"reason": Reason.RATE_LIMITED, "proves_auth": True}, (PASS, Reason.RATE_LIMITED, None)),
         ({"reason": Reason.PROTOCOL_ERROR}, (FAIL, Reason.PROTOCOL_ERROR, None)),
-        ({"reason": Reason.DNS}, OTHER),
         ({"reason": Reason.SERVER_ERROR, "proves_auth": True}, (PASS, Reason.SERVER_ERROR, None)),
-        ({"reason": Reason.FACTORY}, OTHER),
         ({"factory": FactoryReason.NOT_READY}, (NONE, Reason.FACTORY, FactoryReason.NOT_READY)),
         ({"factory": FactoryReason.NOT_READY, "proves_auth": True}, (PASS, Reason.FACTORY, FactoryReason.NOT_READY)),
     ],
 )
 def test_a_rule_of_a_profile_says_what_it_means(rule, meaning):
-    """A rule's word counts where admission can have it, else the factory did it; it says whether auth is proved."""
+    """A rule's reason fails auth unless it proves the login; a factory reason says nothing of the login by itself."""
     profile = Profile(welcome=CHAT.welcome, send=CHAT.send, closes=[CloseRule(code=4100, **rule)])
     facts = session(Phase.ADMISSION, ErrorKind.CLOSED, profile=profile, close=remote(4100))
     judgement = classify(facts, case(profile))

@@ -451,7 +451,7 @@ def test_the_first_rule_that_is_met_wins():
         errors=[
             ErrorRule(match={"type": "no"}, text={"a": "x", "b": "y"}, reason=Reason.CLOSED),
             ErrorRule(match={"type": "no"}, reason=Reason.BAD_REPLY),
-            ErrorRule(match={"type": "no"}, text={"a": "x"}, reason=Reason.DNS),
+            ErrorRule(match={"type": "no"}, text={"a": "x"}, reason=Reason.RESET),
         ],
         closes=[
             CloseRule(code=4100, text="x", reason=Reason.CLOSED),

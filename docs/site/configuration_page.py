@@ -22,6 +22,8 @@ ROOT: Final = HERE.parents[1]
 MEANINGS: Final[Mapping[str, str]] = yaml.safe_load((HERE / "meanings.yml").read_text("utf-8"))
 REFUSALS: Final[Mapping[str, list[str]]] = yaml.safe_load((ROOT / "tests/data/museum.yml").read_text("utf-8"))
 """Each wrong file of the tests, and the sentences about it; tests/unit/test_config.py holds them."""
+HARMFUL_SCHEDULES: Final[Mapping[str, str]] = yaml.safe_load((ROOT / "tests/data/museum-budget.yml").read_text("utf-8"))
+"""Each harmful schedule of the tests, and the sentence about it; tests/unit/test_plan.py holds them."""
 
 FIGURE: Final = re.compile(r"\d+|(?<=subject as )\S+")
 """What differs between two sentences of one refusal."""
@@ -67,7 +69,7 @@ digits and `_ . : -`, and becomes a label value. A *field path* leads to a value
 `${any}` is any value that is there. Relative paths of files start at the folder of the config file. No `${…}` is filled
 in from the environment.
 
-The schedule itself is checked as well: see [Budget](design.md#budget)."""
+The schedule itself is checked as well: see [The schedule](#the-schedule)."""
 
 
 class Section(NamedTuple):
@@ -175,7 +177,7 @@ def configuration_page() -> str:
         for section in settings("", model):
             parts += _section(section, refused)
         if model is Config:
-            parts += _of_the_file(refused)
+            parts += [*_of_the_schedule(), *_of_the_file(refused)]
     return page("Configuration", *parts)
 
 
@@ -225,6 +227,20 @@ def _split(text: str) -> tuple[str, str]:
     path = re.sub(r"\[\d+\](?: \(\w+\))?", "[]", path)
     path = re.sub(r"^profiles\.\w+", "profiles.NAME", path)
     return re.sub(r"(identities|headers|claims|text)\..+$", r"\1.NAME", path), sentence.replace("DATA/", "")
+
+
+SCHEDULE: Final = """\
+A schedule whose settings are each right is refused all the same if it could use up the slots of a user, or connect to
+one host too often. The sentence shows the arithmetic, and changes that are each enough ([Budget](design.md#budget)).
+These are examples, one of each kind:"""
+
+
+def _of_the_schedule() -> Iterator[str]:
+    """What is wrong with settings that are each right."""
+    yield "### The schedule"
+    yield SCHEDULE
+    rows = [_split(sentence) for sentence in HARMFUL_SCHEDULES.values()]
+    yield table(("where", "what the check says"), [(code(path), plain(sentence)) for path, sentence in rows])
 
 
 def _of_the_file(refused: Mapping[str, list[str]]) -> Iterator[str]:

@@ -279,39 +279,11 @@ def test_the_default_schedule_is_the_one_of_the_protocol_page():
     assert set(job().peaks.values()) == {6}
 
 
-HELD = (
-    "within the 312s that a slot may be held (slot_release 300s + timeout 10s + close_timeout 2s): over {} slots of "
-    "one user at once"
-)
 REFUSED = {
-    "invalid-budget-slots.yml": (
-        "targets[0] (staging).interval: up to 16 sessions would begin "
-        + HELD.format("1 identity that is 16")
-        + ", but slots_per_identity 5 less reserve 1 allows 4. Safe: interval 79s, or 4 identities, or "
-        "probes.auth.every and probes.send.every 4"
-    ),
-    "invalid-budget-thinned.yml": (
-        "targets[0] (staging).interval: up to 11 sessions would begin "
-        + HELD.format("2 identities that is 6")
-        + ", but slots_per_identity 5 less reserve 1 allows 4. Safe: interval 27s, or 3 identities, or "
-        "probes.auth.every and probes.send.every 2"
-    ),
-    "invalid-budget-shared.yml": (
-        "targets[1] (alias).interval: up to 6 sessions would begin "
-        + HELD.format("2 identities that is 3")
-        + ", and up to 3 more of the same user by main, but slots_per_identity 5 less reserve 1 allows 4. "
-        "Safe: interval 79s for each of alias, main, which share users, or interval 157s, or 6 identities, or "
-        "probes.auth.every and probes.send.every 3, or users of its own"
-    ),
-    "invalid-budget-reserve.yml": (
-        "targets[0] (staging).limits: slots_per_identity 3 less reserve 3 leaves no slot to probe with: the backend "
-        "must keep more slots, or limits.reserve, what is left to other clients of the user, be smaller (0 at least)"
-    ),
-    "invalid-budget-rate.yml": (
-        "targets[1] (b).interval: backend.example would see up to 100 connects a minute from 3 targets, but "
-        "max_connects_per_minute is 90. Safe: interval 2s for each of them"
-    ),
+    f"invalid-budget-{name}.yml": sentence
+    for name, sentence in load_yaml((DATA / "museum-budget.yml").read_text()).items()
 }
+"""Each schedule that could do harm, and what is said about it."""
 
 
 def test_the_museum_of_harmful_schedules_is_complete():

@@ -76,7 +76,8 @@ def _waits(rule: Mapping[str, Any]) -> str:
     held = (
         f"the condition to hold for {rule['for']}" if "for" in rule else "nothing: it fires with the first evaluation"
     )
-    cause = CAUSE.search(rule["expr"])
+    condition, _, _ = rule["expr"].partition("unless ")  # what follows holds an alert back
+    cause = CAUSE.search(condition)
     if cause is None or "for" in rule:
         return held
     return f"an outage of cause {code(cause[1])} ([judged by the exporter](design.md#outages))"

@@ -3,6 +3,7 @@
 import pytest
 from support.builders import case, remote, session
 
+from exporter.catalog import CATALOG
 from exporter.classify import classify
 from exporter.config import Profile
 from exporter.profiles import causes_of
@@ -64,6 +65,20 @@ def test_the_rule_that_sorts_a_failure_says_what_to_do_next(name):
     assert classification.rule == rule
     assert explain(result, context).next_step == next_step
     assert explain(result).next_step not in ("", next_step)
+
+
+@pytest.mark.parametrize(
+    ("phase", "reason", "verdict"),
+    [(Phase.AUTH, Reason.AUTH_REJECTED, Verdict.FAIL), (Phase.REPLY, Reason.CLOSED, Verdict.PASS)],
+)
+def test_a_bare_1000_refuses_a_graphql_login_and_nothing_later(phase, reason, verdict):
+    """Ariadne refuses a login so; after the login it is a close like any other."""
+    profile = CATALOG["graphql"]
+    observation = session(phase, ErrorKind.CLOSED, close=remote(1000, "", phase), profile=profile)
+
+    classification = classify(observation, case(profile))
+
+    assert (classification.reason, classification.verdicts[Probe.AUTH]) == (reason, verdict)
 
 
 def test_a_rule_without_a_cause_leaves_the_general_next_step():

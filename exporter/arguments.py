@@ -48,6 +48,7 @@ def parser() -> argparse.ArgumentParser:
     root.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = root.add_subparsers(required=True, dest="command", metavar="COMMAND")
     _add_run(commands.add_parser("run", help="probe on a schedule and serve /metrics", allow_abbrev=False))
+    _add_init(commands.add_parser("init", help="look at a backend and write its config", allow_abbrev=False))
     _add_check(commands.add_parser("check", help="one session now, explained; for people on call", allow_abbrev=False))
     _add_healthcheck(commands.add_parser("healthcheck", help="ask an exporter for its health", allow_abbrev=False))
     _add_demo(commands.add_parser("demo", help="stand-in and exporter, nothing else needed", allow_abbrev=False))
@@ -163,6 +164,20 @@ def _add_web(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="allow POST /-/reload to load the config again; SIGHUP always does",
     )
+
+
+def _add_init(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Connects to a WebSocket URL at most three times, without credentials, shows what it saw, recognises the "
+        "protocol, and writes a config with comments. It asks nothing."
+    )
+    parser.epilog = "What it saw goes to stderr, the config to stdout or into the file of --output."
+    add = parser.add_argument
+    add("url", metavar="URL", help="a ws:// or wss:// URL, without credentials")
+    add("--identity", metavar="SUBJECT", help="the test user, as the backend calls it; default: a placeholder")
+    add("--token-file", dest="token_file", **FILE_ARGUMENT, help="file with the token or password of the test user")
+    add("--output", **FILE_ARGUMENT, help="where to write the config; default: stdout")
+    add("--force", action="store_true", help="replace the file of --output if it is there")
 
 
 def _add_check(parser: argparse.ArgumentParser) -> None:

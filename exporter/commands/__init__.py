@@ -3,9 +3,9 @@
 Rule 1: only this package prints and takes signals; only `__main__` ends the process.
 Rule 2: an error that a user can correct is a UsageError, never a traceback.
 
-`check` runs one session, `gate` a series; `frames` prints what passes in them; `profiles` shows and tries profiles;
-`assets` and `runbook` write what the package carries; `flag_files` reads the files that flags name; `outputs` decides
-how a report is shown and where else it goes.
+`init` looks at an unknown backend; `check` runs one session, `gate` a series; `frames` prints what passes in them;
+`profiles` shows and tries profiles; `assets` and `runbook` write what the package carries; `flag_files` reads the files
+that flags name; `outputs` decides how a report is shown and where else it goes.
 """
 
 import argparse
@@ -15,6 +15,7 @@ from typing import Final
 from exporter.commands.assets import assets
 from exporter.commands.check import check, healthcheck
 from exporter.commands.demo import demo, standin
+from exporter.commands.init import init
 from exporter.commands.profiles import profiles
 from exporter.commands.run import run
 from exporter.commands.runbook import runbook
@@ -24,6 +25,7 @@ __all__ = ["COMMANDS", "UsageError", "complain"]
 
 COMMANDS: Final[Mapping[str, Callable[[argparse.Namespace], int]]] = {
     "run": run,
+    "init": init,
     "check": check,
     "healthcheck": healthcheck,
     "demo": demo,

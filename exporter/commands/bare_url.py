@@ -18,10 +18,10 @@ MAX_NAME_CHARACTERS: Final = 63
 FIRST_TARGET_URL: Final = re.compile(r"targets\[0\] \([^)]*\)\.url: ")
 
 
-def config_of_url(url: str, profile: str | None) -> LoadedConfig:
+def config_of_url(url: str, profile: str | None, *, flag: str = "--url") -> LoadedConfig:
     """The config and plan of a URL; raises UsageError if the URL cannot be probed or the profile cannot be used.
 
-    Without a profile, the session opens and closes and sends no message.
+    Without a profile, the session opens and closes and sends no message. `flag`: what names the URL in a sentence.
     """
     usable = ", ".join(name for name, each in CATALOG.items() if not needs_token(each))
     if profile is not None and profile not in CATALOG:
@@ -34,7 +34,7 @@ def config_of_url(url: str, profile: str | None) -> LoadedConfig:
     target = {"name": _name(url), "url": url, "profile": profile or DEFAULT_PROFILE}
     raw = {"targets": [target], **({} if profile else {"profiles": {DEFAULT_PROFILE: {}}})}
     try:
-        return checked(raw, Path("--url"))
+        return checked(raw, Path(flag))
     except ConfigLoadError as error:
         raise UsageError(*(FIRST_TARGET_URL.sub("", sentence) for sentence in error.sentences)) from None
 

@@ -47,8 +47,9 @@ def _list(options: argparse.Namespace) -> list[str]:
 
 def _purpose(profile: Profile) -> str:
     """What a pass of the deepest probe shows, by the profile's own words; else the probes that it answers."""
-    proves = profile.proves
-    return proves.send or proves.auth or proves.connect or f"Answers {', '.join(probes_of(profile))}."
+    probes = probes_of(profile)
+    sentence = next((text for probe in reversed(probes) if (text := getattr(profile.proves, probe))), None)
+    return f"{sentence.split('. ')[0].rstrip('.')}." if sentence else f"Answers {', '.join(probes)}."
 
 
 def _show(options: argparse.Namespace) -> list[str]:

@@ -4,10 +4,12 @@ Rule 1: a check takes no slot that the schedule needs, and costs the schedule no
 that is open, or is refused with a cause.
 Rule 2: the sessions of a check enter the ledger and no counter.
 
-`checker` checks one target, `several` more than one, `remote` asks another exporter.
+`checker` checks one target, `several` more than one, `remote` asks another exporter, `first_look` looks at a backend
+that is in no config.
 """
 
 from exporter.oncall.checker import REFUSAL_TEXTS, Checker, SeriesOptions
+from exporter.oncall.first_look import first_look
 from exporter.oncall.remote import RemoteError, fetch_check, fetch_health, read_http_client
 from exporter.oncall.several import check_each
 
@@ -19,5 +21,6 @@ __all__ = [
     "check_each",
     "fetch_check",
     "fetch_health",
+    "first_look",
     "read_http_client",
 ]

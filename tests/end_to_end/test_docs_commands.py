@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from itertools import count
 
+import yaml
 from support.commands import command, value_of
 from support.paths import ROOT
 from support.realservers import free_port, get, stop, until
@@ -21,11 +22,13 @@ COMMANDS = [
     shlex.split(line) for line in re.findall(r"^\$ \.venv/bin/ws-factory-exporter (.*)$", QUICKSTART, re.MULTILINE)
 ]
 PORT = "8765"
+CONFIG = "exporter.yml"
+"""What `init` writes."""
 
 
 def in_folder(arguments, folder):
     """The arguments, with the page's files where this test has written them."""
-    return [str(folder / argument) if argument in FILES else argument for argument in arguments]
+    return [str(folder / argument) if argument in {CONFIG, *FILES} else argument for argument in arguments]
 
 
 @asynccontextmanager
@@ -49,14 +52,16 @@ async def takes_connections(port):
 
 
 async def test_the_quickstart_works_as_it_is_written(tmp_path):
-    """The config is good, the check passes, and the exporter serves its metrics."""
-    check_config, check, run = COMMANDS
+    """A config is written that is shown there, it is good, the check passes, and the exporter serves its metrics."""
+    (_, url, *output), check_config, check, run = COMMANDS
     port = free_port()
     for name, text in FILES.items():
         (tmp_path / name).write_text(text.replace(PORT, str(port)), encoding="utf-8")
 
     async with served_by(tmp_path / "echo_server.py"):
         await until(lambda: takes_connections(port))
+        async with command("init", url.replace(PORT, str(port)), *in_folder(output, tmp_path)) as looked:
+            assert await looked.ended() == 0, looked.out + looked.err
         async with command(*in_folder(check_config, tmp_path)) as checked:
             assert await checked.ended() == 0, checked.out + checked.err
         async with command(*in_folder(check, tmp_path)) as explained:
@@ -65,7 +70,10 @@ async def test_the_quickstart_works_as_it_is_written(tmp_path):
             (line, *_) = await running.said("url=")
             metrics = await get(f"{value_of(line, 'url').rstrip('/')}/metrics")
 
-    assert 'ws_probe_attempts_total{target="my-backend",probe="send"}' in metrics
+    assert 'ws_probe_attempts_total{target="127.0.0.1",probe="send"}' in metrics
+    written = yaml.safe_load((tmp_path / CONFIG).read_text())["targets"]
+    (shown,) = re.findall(r"```yaml\n(targets:.*?)```", QUICKSTART, re.DOTALL)
+    assert written == yaml.safe_load(shown.replace(PORT, str(port)))["targets"]
 
 
 async def test_the_refused_schedule_of_the_design_page_is_refused_in_those_words(tmp_path):

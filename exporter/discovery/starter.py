@@ -1,0 +1,179 @@
+"""The config to begin with: one target, commented, and nothing in it that was not seen or asked for."""
+
+import json
+import textwrap
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from exporter.config import Profile, needs_token
+from exporter.discovery.recognisers import Recognised
+
+INTERVAL: Final = "30s"
+TIMEOUT: Final = "10s"
+ALIAS: Final = "probe-1"
+SUBJECT: Final = "probe-user"
+"""Stands for the test user if no subject is given."""
+OWN_PROFILE: Final = "my-backend"
+MAX_COMMENT_COLUMNS: Final = 108
+MAX_LISTED_SHAPES_COUNT: Final = 8
+
+SKELETON: Final = """\
+welcome:                 # what the server sends to say that you are let in; remove it if it sends nothing by itself
+  match: {type: hello}
+auth:                    # the login by a message; remove it if the token travels in a header
+  message: {type: login, token: "${token}"}
+  match: {type: login_ok}
+send:                    # a message whose reply holds its nonce, and that starts no work
+  message: {type: ping, id: "${nonce}"}
+  match: {type: pong, id: "${nonce}"}
+noise:                   # what else may arrive
+  - {type: presence}
+error: {type: error}     # what every error message contains
+errors:
+  - {match: {code: bad_token}, reason: auth_rejected}
+closes:
+  - {code: 4001, reason: auth_rejected}
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Starter:
+    """What the config is made of.
+
+    name: of the target
+    recognised: the protocols that fit, the surest first
+    profile: the built-in profile of the first of them that has one
+    shapes: the server's messages as keys and types
+    subprotocol: the one that the server chose
+    subject: of the test user
+    token_file: the path of the file with its token, as it is to stand in the config
+    """
+
+    url: str
+    name: str
+    recognised: Sequence[Recognised] = ()
+    profile: Profile | None = None
+    shapes: Sequence[str] = ()
+    subprotocol: str | None = None
+    subject: str | None = None
+    token_file: str | None = None
+
+    @property
+    def profile_name(self) -> str | None:
+        """The name of the built-in profile that fits best."""
+        return next((one.profile for one in self.recognised if one.profile is not None), None)
+
+    @property
+    def lacks_token(self) -> bool:
+        """Whether the profile cannot be used because there is no token."""
+        return self.profile is not None and needs_token(self.profile) and self.token_file is None
+
+    @property
+    def used_profile(self) -> str:
+        """The name of the profile that the target gets."""
+        if self.profile_name is None:
+            return OWN_PROFILE
+        return f"{self.profile_name}-connect" if self.lacks_token else self.profile_name
+
+
+def starter_config(starter: Starter) -> str:
+    """Return the text of a config with one target."""
+    return "\n".join([*_head(starter), *_profiles(starter), *_target(starter), *_limits()]) + "\n"
+
+
+def _head(starter: Starter) -> Iterator[str]:
+    yield from _comment("Written by `ws-factory-exporter init`. docs/configuration.md has every setting.")
+    yield "#"
+    if not starter.recognised:
+        yield from _comment("The protocol was not recognised: this config opens and closes a WebSocket, and no more.")
+    for number, one in enumerate(starter.recognised):
+        reasons = ", and ".join(one.sentences)
+        word = "Recognised" if number == 0 else "This fits as well"
+        built_in = f"profile {one.profile}" if one.profile else "no profile is built in"
+        yield from _comment(f"{word}: {one.protocol} ({built_in}), because {reasons}.")
+    yield ""
+
+
+def _profiles(starter: Starter) -> Iterator[str]:
+    """The profile of the config, if no built-in one is used."""
+    if starter.used_profile == starter.profile_name:
+        return
+    offered = list(starter.profile.subprotocols) if starter.profile is not None else []
+    offered = offered or ([starter.subprotocol] if starter.subprotocol is not None else [])
+    yield "profiles:"
+    if starter.profile is not None:
+        yield from _comment(f"Opens and closes a WebSocket: {starter.profile_name} needs a token, see below.", "  ")
+        yield f"  {starter.used_profile}: {_subprotocols(offered)}"
+        yield ""
+        return
+    yield from _comment("Say here how the backend speaks: docs/profiles.md. The server's own messages were:", "  ")
+    shapes = starter.shapes[:MAX_LISTED_SHAPES_COUNT] or ["none in the time that was listened"]
+    yield from (f"  #   {line}" for line in shapes)
+    yield from _comment("To begin, replace the next line by the lines below it, and put your words into them:", "  ")
+    yield f"  {OWN_PROFILE}: {_subprotocols(offered)}"
+    yield f"  # {OWN_PROFILE}:"
+    if offered:
+        yield f"  #   subprotocols: {json.dumps(offered)}"
+    yield from (f"  #   {line}".rstrip() for line in SKELETON.splitlines())
+    yield ""
+
+
+def _subprotocols(offered: Sequence[str]) -> str:
+    return f"{{subprotocols: {json.dumps(list(offered))}}}" if offered else "{}"
+
+
+def _target(starter: Starter) -> Iterator[str]:
+    yield "targets:"
+    yield f"  - name: {json.dumps(starter.name)}"
+    yield f"    url: {json.dumps(starter.url)}"
+    yield f"    profile: {starter.used_profile}"
+    yield from _comment("How often a session runs, and the seconds until its verdict at most.", "    ")
+    yield f"    interval: {INTERVAL}"
+    yield f"    timeout: {TIMEOUT}"
+    yield from _login(starter)
+    yield from _comment(
+        "Does the backend keep something for each connection of a user? Say how many it permits, and for how long it "
+        "keeps them after the close; the exporter then stays below that:",
+        "    ",
+    )
+    yield "    # limits: {slots_per_identity: 5, slot_release: 60s}"
+    yield ""
+
+
+def _login(starter: Starter) -> Iterator[str]:
+    """Identity and token: as settings if they are given, as comments if they may be needed."""
+    identities = f"identities: {{{ALIAS}: {json.dumps(starter.subject or SUBJECT)}}}"
+    if starter.token_file is not None:
+        yield from _comment("The test user, and the file that holds its token and nothing else.", "    ")
+        yield f"    {identities}"
+        yield f"    auth: {{secret_file: {json.dumps(starter.token_file)}}}"
+    elif starter.lacks_token:
+        yield from _comment(
+            f"{starter.profile_name} logs in with a token. Put it into a file that only the exporter may read, and "
+            f"replace the line `profile: {starter.used_profile}` by these:",
+            "    ",
+        )
+        yield from _commented_login(starter, identities, f"profile: {starter.profile_name}")
+    else:
+        if starter.subject is not None:
+            yield f"    {identities}"
+        yield from _comment("Does the backend want a token? Put it into a file, and take these lines:", "    ")
+        yield from _commented_login(starter, *([] if starter.subject is not None else [identities]))
+
+
+def _commented_login(starter: Starter, *lines: str) -> Iterator[str]:
+    is_jwt = starter.profile_name == "factory"
+    auth = "auth: {jwt: {key_file: signing.key}}" if is_jwt else "auth: {secret_file: token}"
+    yield from (f"    # {line}" for line in (*lines, auth))
+
+
+def _limits() -> Iterator[str]:
+    yield from _comment("Connections to one host in a minute at most, over all targets; loopback is exempt.")
+    yield "max_connects_per_minute: 60"
+
+
+def _comment(text: str, indent: str = "") -> list[str]:
+    width = MAX_COMMENT_COLUMNS - len(indent)
+    lines = textwrap.wrap(text, width, break_on_hyphens=False, break_long_words=False)
+    return [f"{indent}# {line}" for line in lines]

@@ -20,6 +20,7 @@ from exporter.profiles import BUILT_IN
 DOCS = ROOT / "docs"
 sys.path.insert(0, str(DOCS / "site"))  # scripts, no package: they import each other by name
 
+import alerts_page  # noqa: E402
 import configuration_page  # noqa: E402
 import generate  # noqa: E402
 import metrics_page  # noqa: E402
@@ -94,6 +95,15 @@ def test_every_label_value_has_a_meaning():
 def test_every_family_says_when_it_is_absent():
     """Each family has its sentence, and no other has one."""
     assert set(metrics_page.ABSENT) == set(families.ALL)
+
+
+@pytest.mark.parametrize(("severity", "waits"), [("page", "an outage of cause `slots`"), ("ticket", "nothing")])
+def test_an_outage_that_only_holds_an_alert_back_is_not_waited_for(severity, waits):
+    """The page for slots waits for an outage; the ticket, which an outage holds back, fires with the first refusal."""
+    section = alerts_page.alerts_page().partition("## WebSocketFactorySlotsExhausted\n")[2].partition("\n## ")[0]
+    rule = section.partition(f"**{severity.capitalize()}.**")[2]
+
+    assert f"| waits for | {waits}" in rule.partition("| muted by")[0]
 
 
 @pytest.mark.parametrize("name", protocol_pages.TEXTS)

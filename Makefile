@@ -63,6 +63,11 @@ backends: .backends/python/installed $(if $(CI)$(shell command -v npm),.backends
 	cd .backends/protocols/node && npm ci --silent --no-audit --no-fund --ignore-scripts
 	touch $@
 
+.backends/protocols/python/installed .backends/protocols/crossbar/installed: .backends/protocols/%/installed: tests/backends/protocols/%/requirements.lock
+	$(PYTHON) -m venv .backends/protocols/$*
+	.backends/protocols/$*/bin/pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	touch $@
+
 .backends/protocols/centrifugo:
 	GOBIN=$(CURDIR)/.backends/protocols go install github.com/centrifugal/centrifugo/v6@v6.9.1
 
@@ -130,9 +135,11 @@ engines: install packages
 	$(BIN)/pytest -n 2 tests/engines/cases.py
 	cd tests && ../$(BIN)/python -m engines.table $(if $(DRILL_FACTOR),--factor $(DRILL_FACTOR))
 
-# Built-in profiles on servers that take longer to install (4 minutes, of which Centrifugo's build is 3) and to start.
-protocols: install packages backends .backends/protocols/node/installed .backends/protocols/centrifugo
-	@$(call from_debian,puma rabbitmq-server ruby-actioncable ruby-railties)
+# Profiles on the servers that take longer: 5 minutes to install, of which 3 are the build of Centrifugo, and 3 to run.
+PROTOCOLS := prosody puma rabbitmq-server ruby-actioncable ruby-railties
+
+protocols: install packages backends $(patsubst %,.backends/protocols/%,node/installed python/installed crossbar/installed centrifugo)
+	@$(call from_debian,$(PROTOCOLS))
 	$(BIN)/pytest -n 2 tests/protocols/cases.py
 
 # The same servers on the shipped intervals, and how long an outage waits for its page: `make drill-real MINUTES=15`.

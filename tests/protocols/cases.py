@@ -3,6 +3,7 @@
 pytest tests/protocols/cases.py
 """
 
+import base64
 import json
 import time
 
@@ -21,6 +22,25 @@ def centrifugo(key, lifetime=60):
     return json.dumps({"id": 1, "connect": {"token": token}})
 
 
+def xml(name, **attributes):
+    """An element of XMPP's own framing (RFC 7395), or of SASL."""
+    space = "xmpp-framing" if name == "open" else "xmpp-sasl"
+    rest, text = (
+        "".join(f' {key}="{value}"' for key, value in attributes.items() if key != "text"),
+        "text" in attributes,
+    )
+    start = f'<{name} xmlns="urn:ietf:params:xml:ns:{space}"{rest}'
+    return f"{start}>{attributes['text']}</{name}>" if text else f"{start}/>"
+
+
+def plain(password):
+    """SASL PLAIN (RFC 4616)."""
+    return xml("auth", mechanism="PLAIN", text=base64.b64encode(f"\0probe\0{password}".encode()).decode())
+
+
+OPEN = (xml("open", to="localhost", version="1.0"), "<open ")
+FEATURES = (None, "<stream:features")
+WAMP_HELLO = ('[1,"realm1",{"roles":{"caller":{}},"authmethods":["ticket"],"authid":"probe"}]', '[4,"ticket",{}]')
 HELLO = (None, '{"event":"pusher:connection_established"')
 HEALTHY = {
     "rabbitmq-stomp": (
@@ -51,6 +71,9 @@ HEALTHY = {
         4200,
     ),
     "actioncable": (CABLE, [(None, '{"type":"welcome"}')], None),
+    "prosody": (["xmpp"], [OPEN, FEATURES, (plain("good"), "<success ")], None),
+    "crossbar": (["wamp.2.json"], [WAMP_HELLO, ('[5,"good",{}]', "[2,")], None),
+    "signalr": ([], [('{"protocol":"json","version":1}\x1e', b"{}\x1e")], 1000),
 }
 """Server → (subprotocols, steps, the close code when it is told to stop)."""
 
@@ -59,6 +82,8 @@ REFUSED = {
     "rabbitmq-mqtt": (MQTT, [(mqtt("probe", "bad"), None)], 1002),
     "centrifugo": ([], [(centrifugo(KEYS[1]), None)], 3500),
     "actioncable": (CABLE, [(None, '{"type":"disconnect","reason":"unauthorized"')], 1000),
+    "prosody": (["xmpp"], [OPEN, FEATURES, (plain("bad"), "<failure ")], STAYS_OPEN),
+    "crossbar": (["wamp.2.json"], [WAMP_HELLO, ('[5,"bad",{}]', "[3,")], STAYS_OPEN),
 }
 
 

@@ -1,7 +1,11 @@
 """Servers that take longer to install or to start: RabbitMQ, Centrifugo, soketi, Action Cable, for `make protocols`."""
 
+import asyncio
 import json
 import os
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from urllib.request import Request, urlopen
 
 from support.backend_servers import BUILT, HERE, built
 from support.protocol_servers import Login, serving
@@ -110,6 +114,82 @@ def _actioncable(folder):
     return serving(command, folder, path="/cable", env={**os.environ, "RAILS_ENV": "production"})
 
 
+PROSODY = """
+run_as_root = true
+daemonize = false
+data_path = "{folder}/data"
+certificates = "{folder}"
+modules_enabled = {{ "roster", "saslauth", "ping", "websocket" }}
+modules_disabled = {{ "s2s", "posix" }}
+c2s_ports = {{ }}
+http_ports = {{ {port} }}
+http_interfaces = {{ "127.0.0.1" }}
+https_ports = {{ }}
+consider_websocket_secure = true
+authentication = "internal_plain"
+log = {{ {{ levels = {{ min = "info" }}, to = "console" }} }}
+VirtualHost "localhost"
+"""
+
+
+def _prosody(folder):
+    program, config = binary("prosody", "prosody"), folder / "prosody.cfg.lua"
+    (folder / "data/localhost/accounts").mkdir(parents=True)
+    (folder / "data/localhost/accounts/probe.dat").write_text('return { ["password"] = "good" };')
+
+    def command(port):
+        config.write_text(PROSODY.format(folder=folder, port=port))
+        return [program, "--config", str(config)]
+
+    return serving(command, folder, ready=None, path="/xmpp-websocket")
+
+
+def _crossbar(folder):
+    def command(port):
+        ticket = {"type": "static", "principals": {"probe": {"ticket": "good", "role": "user"}}}
+        calls = {"uri": "ws_factory_exporter.", "match": "prefix", "allow": {"call": True}}
+        roles = [{"name": "user", "permissions": [calls]}]
+        transport = {
+            "type": "websocket",
+            "endpoint": {"type": "tcp", "port": port, "interface": "127.0.0.1"},
+            "auth": {"ticket": ticket},
+        }
+        router = {"type": "router", "realms": [{"name": "realm1", "roles": roles}], "transports": [transport]}
+        config = {"version": 2, "controller": {}, "workers": [router]}
+        (folder / "config.json").write_text(json.dumps(config))
+        return [built(MORE / "crossbar/bin/crossbar"), "start", "--cbdir", str(folder)]
+
+    return serving(command, folder, ready=None, path="/", env={**os.environ, "HOME": str(folder)})
+
+
+def _signalr(folder):
+    def command(port):
+        return [built(MORE / "python/bin/python"), str(HERE / "protocols/signalr_app.py"), str(port)]
+
+    return serving(command, folder, ready=None, path="/hub")
+
+
+@asynccontextmanager
+async def _jupyter(folder):
+    """A Jupyter server, and the channels of a kernel that has just been started on it."""
+
+    def command(port):
+        program = [
+            built(MORE / "python/bin/jupyter-server"),
+            "--allow-root",
+            "--no-browser",
+            "--ServerApp.ip=127.0.0.1",
+        ]
+        return [*program, f"--ServerApp.port={port}", "--IdentityProvider.token=good", "--ServerApp.port_retries=0"]
+
+    environment = {**os.environ, "HOME": str(folder), "JUPYTER_RUNTIME_DIR": str(folder)}
+    async with serving(command, folder, ready="/api", env=environment, cwd=folder) as server:
+        url = server.url.replace("ws", "http", 1) + "/api/kernels"
+        request = Request(url, b"{}", {"Authorization": "token good", "Content-Type": "application/json"})
+        kernel = json.loads(await asyncio.to_thread(lambda: urlopen(request).read()))["id"]
+        yield replace(server, url=f"{server.url}/api/kernels/{kernel}/channels")
+
+
 SLOW_SERVERS = {
     "rabbitmq-stomp": _rabbitmq("stomp", "/ws"),
     "rabbitmq-mqtt": _rabbitmq("mqtt", "/ws"),
@@ -117,5 +197,9 @@ SLOW_SERVERS = {
     "ganache": _ganache,
     "soketi": _soketi,
     "actioncable": _actioncable,
+    "prosody": _prosody,
+    "crossbar": _crossbar,
+    "signalr": _signalr,
+    "jupyter": _jupyter,
 }
 """As `protocol_servers.SERVERS`."""

@@ -1,19 +1,27 @@
 """Cases of tests/data/protocols.yml: one session with a built-in profile, through a relay that ends the server."""
 
 import asyncio
+from collections import ChainMap
 from contextlib import asynccontextmanager
 from urllib.parse import urlsplit
 
 import yaml
 
 from exporter.catalog import CATALOG
+from exporter.config import Profile
 from exporter.result import Probe
 from support import harness
 from support.paths import DATA
 from support.realservers import until
 
 CASES = yaml.safe_load((DATA / "protocols.yml").read_text())
+EXAMPLES = {
+    name: Profile.model_validate(profile)
+    for name, profile in yaml.safe_load((DATA / "protocol_examples.yml").read_text()).items()
+}
+PROFILES = ChainMap(EXAMPLES, CATALOG)
 SUBPROTOCOLS = {"no subprotocol": [], "foreign subprotocol": ["junk"]}
+WITHOUT_LOGIN = frozenset({"jsonrpc", "pusher", "ocpp16", "signalr"})
 ENDS = frozenset({"stopped", "killed", "paused"})
 
 
@@ -37,7 +45,7 @@ def seen(result):
 def job(server, name, case, folder, url):
     """The job of a target of the case: its profile, and the login that the case is about."""
     word = CASES[name]["profile"]
-    profile = CATALOG[word]
+    profile = PROFILES[word]
     if case in SUBPROTOCOLS:
         profile = profile.model_copy(update={"subprotocols": SUBPROTOCOLS[case]})
     login = {"refused": server.bad, "unknown user": server.unknown}.get(case, server.good)
@@ -48,7 +56,7 @@ def job(server, name, case, folder, url):
         "interval": "20s",
         "timeout": "3s" if case in {"paused", "no subprotocol"} else "10s",
     }
-    if word not in {"jsonrpc", "pusher"} and case != "no login":
+    if word not in WITHOUT_LOGIN and case != "no login":
         (folder / "secret").write_text(login.secret)
         file = str(folder / "secret")
         target["identities"] = {"pool-001": login.subject}

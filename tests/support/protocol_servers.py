@@ -154,6 +154,7 @@ SERVERS = {
     "rpc-websockets": _node("rpc"),
     "aiohttp-jsonrpc": _python("jsonrpc_app", "/rpc"),
     "stomp-broker-js": _node("stomp", "/ws"),
+    "ocpp": _python("ocpp_app", "/CP1"),
     "nats": nats,
     "mosquitto": mosquitto,
 }

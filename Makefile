@@ -63,9 +63,10 @@ backends: .backends/python/installed $(if $(CI)$(shell command -v npm),.backends
 	cd .backends/protocols/node && npm ci --silent --no-audit --no-fund --ignore-scripts
 	touch $@
 
+# --no-deps: a lock names everything, and a package of crossbar's asks for an extra that its dependency has no more.
 .backends/protocols/python/installed .backends/protocols/crossbar/installed: .backends/protocols/%/installed: tests/backends/protocols/%/requirements.lock
 	$(PYTHON) -m venv .backends/protocols/$*
-	.backends/protocols/$*/bin/pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	.backends/protocols/$*/bin/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r $<
 	touch $@
 
 .backends/protocols/centrifugo:

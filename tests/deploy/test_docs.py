@@ -148,7 +148,7 @@ def test_the_config_of_the_readme_is_good_and_of_a_backend_that_is_not_built_in(
 
 def test_the_commands_of_the_readme_are_taken():
     """Our parser takes each of them, flag by flag."""
-    assert {parser().parse_args(shlex.split(line)).command for line in COMMANDS} == {"demo", "run", "check"}
+    assert {parser().parse_args(shlex.split(line)).command for line in COMMANDS} == {"demo", "run", "check", "init"}
 
 
 def test_each_link_of_the_readme_leads_to_a_file():

@@ -9,6 +9,7 @@ import asyncio
 import os
 import sys
 from collections.abc import Iterator, Sequence
+from http import HTTPStatus
 from pathlib import Path
 from typing import Final
 
@@ -17,7 +18,7 @@ from exporter.commands.bare_url import config_of_url
 from exporter.commands.flag_files import write
 from exporter.commands.stop_signals import cancelled_by_signal
 from exporter.commands.terminal import UsageError, say
-from exporter.config import Profile, YamlError, load_yaml
+from exporter.config import Framing, Profile, YamlError, load_yaml
 from exporter.discovery import (
     TYPES_ONLY,
     UNKNOWN_SUBPROTOCOL,
@@ -56,6 +57,8 @@ ERROR_TEXTS: Final = {
 }
 """What ended a connection, unless the time to listen was over."""
 MAX_SHOWN_MESSAGES_COUNT: Final = 10
+TOKEN_STATUSES: Final = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
+"""Answers to an upgrade without a token that one with a token may not get."""
 
 
 def init(options: argparse.Namespace) -> int:
@@ -73,7 +76,7 @@ def init(options: argparse.Namespace) -> int:
     for line in _findings(job, sightings, recognised):
         print(line, file=sys.stderr)
     if not recognised and not any(one.opened for one in sightings):
-        raise UsageError(f"URL: no WebSocket was opened: {_outcome(sightings[-1])}; nothing was written")
+        _check_refusal(options, sightings[-1])
     text = _config(options, job, sightings, recognised, output)
     _store(text, output, mode="w" if options.force else "x")
     config = "exporter.yml" if output is None else str(output)
@@ -96,6 +99,18 @@ def _check_files(token_file: str | None, output: Path | None, *, force: bool) ->
         raise UsageError(f"--token-file: {token_file}: {error.strerror}") from None
 
 
+def _check_refusal(options: argparse.Namespace, last: Sighting) -> None:
+    """Raise UsageError if there is nothing to write a config of: a refusal that a token may change is enough."""
+    refusal = f"URL: no WebSocket was opened: {_outcome(last)}"
+    if last.status not in TOKEN_STATUSES:
+        raise UsageError(f"{refusal}; nothing was written")
+    if options.token_file is None:
+        raise UsageError(
+            f"{refusal}; nothing was written. If the backend wants a token in the upgrade, add --identity and "
+            "--token-file"
+        )
+
+
 def _config(
     options: argparse.Namespace,
     job: Job,
@@ -109,8 +124,9 @@ def _config(
         name=job.name,
         recognised=recognised,
         profile=_profile_of(recognised),
-        shapes=[line for one in sightings if not one.asked for line in _message_lines(one, "json")],
+        shapes=[line for one in sightings if not one.asked for line in _message_lines(one, Framing())],
         subprotocol=sightings[0].chosen,
+        refused_status=sightings[-1].status if sightings[-1].status in TOKEN_STATUSES else None,
         subject=options.identity,
         token_file=_path_from(options.token_file, output),
     )
@@ -154,7 +170,7 @@ def _findings(job: Job, sightings: Sequence[Sighting], recognised: Sequence[Reco
         yield f"{number}. {_purpose(one)}: {_outcome(one)}"
         if one.phases:
             yield "   " + ", ".join(f"{phase} {seconds * 1000:.0f} ms" for phase, seconds in one.phases.items())
-        yield from (f"   {line}" for line in _message_lines(one, profile.framing.name, view))
+        yield from (f"   {line}" for line in _message_lines(one, profile.framing, view))
         if one.close_code is not None:
             yield f"   {close_line(Direction.IN, one.close_code, b'')}"
     end = next((one.certificate_end for one in sightings if one.certificate_end is not None), None)
@@ -192,7 +208,7 @@ def _outcome(one: Sighting) -> str:
     return f"{count(len(one.messages), 'message')} came" if one.messages else "no message came"
 
 
-def _message_lines(one: Sighting, framing: str, view: ShapeOptions = TYPES_ONLY) -> list[str]:
+def _message_lines(one: Sighting, framing: Framing, view: ShapeOptions = TYPES_ONLY) -> list[str]:
     """The server's messages as keys and types, and words of the profile, in the framing of what was recognised."""
     lines: list[str] = []
     for message in one.messages[:MAX_SHOWN_MESSAGES_COUNT]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
+from exporter.config import Framing
 from exporter.framing import FramingError, codec_of
 from exporter.result import CertificateEnd, ErrorKind, Handshake, Phase
 
@@ -95,18 +96,20 @@ class BackendEvidence:
         """Paths of the URLs."""
         return tuple(urlsplit(one.url).path for one in self.sightings)
 
-    def values(self, framing: str) -> list[Any]:
-        """Return what the server sent by itself, read in this framing; nothing of what it cannot read."""
+    def values(self, name: str) -> list[Any]:
+        """Return what the server sent by itself, read in the framing of this name; nothing of what it cannot read."""
+        framing = Framing.model_validate({"name": name})
         return [value for one in self.sightings if not one.asked for value in decoded(one.messages, framing)]
 
     def answers(self) -> list[Any]:
         """Return the JSON values that followed our call."""
-        return [value for one in self.sightings if one.asked for value in decoded(one.messages, "json")]
+        return [value for one in self.sightings if one.asked for value in decoded(one.messages, Framing())]
 
 
-def decoded(messages: Sequence[Payload], framing: str) -> list[Any]:
+def decoded(messages: Sequence[Payload], framing: Framing) -> list[Any]:
     """Return the values of messages in a framing; a message that it cannot read has none."""
-    codec, values, rest = codec_of(framing), list[Any](), b""
+    codec = codec_of(framing.name, end=framing.end, nested=framing.nested)
+    values, rest = list[Any](), b""
     for message in messages:
         data = rest + message.data
         try:

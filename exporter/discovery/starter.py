@@ -46,6 +46,7 @@ class Starter:
     profile: the built-in profile of the first of them that has one
     shapes: the server's messages as keys and types
     subprotocol: the one that the server chose
+    refused_status: of an upgrade that was refused for want of a token (401, 403); None: it was not
     subject: of the test user
     token_file: the path of the file with its token, as it is to stand in the config
     """
@@ -56,6 +57,7 @@ class Starter:
     profile: Profile | None = None
     shapes: Sequence[str] = ()
     subprotocol: str | None = None
+    refused_status: int | None = None
     subject: str | None = None
     token_file: str | None = None
 
@@ -86,7 +88,9 @@ def _head(starter: Starter) -> Iterator[str]:
     yield from _comment("Written by `ws-factory-exporter init`. docs/configuration.md has every setting.")
     yield "#"
     if not starter.recognised:
-        yield from _comment("The protocol was not recognised: this config opens and closes a WebSocket, and no more.")
+        yield from _comment(
+            "The protocol was not recognised: with this config, a session opens and closes a WebSocket, and no more."
+        )
     for number, one in enumerate(starter.recognised):
         reasons = ", and ".join(one.sentences)
         word = "Recognised" if number == 0 else "This fits as well"
@@ -102,6 +106,16 @@ def _profiles(starter: Starter) -> Iterator[str]:
     offered = list(starter.profile.subprotocols) if starter.profile is not None else []
     offered = offered or ([starter.subprotocol] if starter.subprotocol is not None else [])
     yield "profiles:"
+    if starter.refused_status is not None and starter.profile is None:
+        status = starter.refused_status
+        yield from _comment(
+            f"The server refused the upgrade with HTTP {status}, so the token is checked there. Say here how "
+            "it speaks after that (welcome, send): docs/profiles.md.",
+            "  ",
+        )
+        yield f"  {OWN_PROFILE}: {{auth_by: upgrade, statuses: [{{status: {status}, reason: auth_rejected}}]}}"
+        yield ""
+        return
     if starter.profile is not None:
         yield from _comment(f"Opens and closes a WebSocket: {starter.profile_name} needs a token, see below.", "  ")
         yield f"  {starter.used_profile}: {_subprotocols(offered)}"

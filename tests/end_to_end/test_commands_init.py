@@ -1,10 +1,13 @@
 """`init`, run as a user runs it: from a URL to a config that passes `check`, for real backends of several protocols."""
 
+import signal
+
 import pytest
 import yaml
+from support.certificates import DAY, NOW, authority, server_context
 from support.commands import command
 from support.protocol_servers import ON_NODE, SERVERS
-from support.raw_server import UPGRADE, frame, serving, text
+from support.raw_server import UPGRADE, frame, serving, text, until
 from websockets.frames import Opcode
 
 TOKEN = "tok_5f0c2b9a77e1d4"
@@ -131,6 +134,66 @@ async def test_what_cannot_be_used_is_a_sentence(words, sentence):
     assert (code, out) == (1, "")
     assert sentence in err
     assert "pa55word" not in err
+
+
+async def guarded(peer):
+    """A backend that checks a token in the upgrade."""
+    switching = await peer.request()
+    is_in = peer.headers.get("authorization") == f"Bearer {TOKEN}"
+    peer.send(switching if is_in else b"HTTP/1.1 401 No\r\nContent-Length: 0\r\n\r\n")
+
+
+async def test_a_backend_that_wants_a_token_in_the_upgrade_gets_a_config_with_one(tmp_path):
+    """`init` itself sends none; `check` with its config is let in. Without a token file, the sentence asks for one."""
+    config, secret = tmp_path / "exporter.yml", tmp_path / "token"
+    secret.write_text(TOKEN)
+    secret.chmod(0o600)
+    async with serving(guarded) as server:
+        words = ("init", f"ws://127.0.0.1:{server.port}/", f"--output={config}")
+        code, _, err = await run(*words)
+        assert (code, config.exists()) == (1, False)
+        assert "refused the upgrade with HTTP 401" in err
+        assert "add --identity and --token-file" in err
+
+        code, _, err = await run(*words, "--identity=ann", f"--token-file={secret}")
+        assert code == 0, err
+        assert not any("authorization" in peer.headers for peer in server.peers)
+        probed = await run("check", f"--config.file={config}")
+
+    assert probed[0] == 0, probed
+    assert "auth         pass" in probed[1]
+
+
+async def test_the_end_of_the_certificate_is_shown(tmp_path):
+    """And of a certificate that is not trusted, what to do."""
+    end = NOW + 10 * DAY
+    context = server_context(tmp_path, authority().issue("127.0.0.1", until=end))
+    trusted = tmp_path / "ca.pem"
+    trusted.write_bytes(authority().pem)
+    async with serving(unknown, tls=context) as server:
+        words = ("init", f"wss://127.0.0.1:{server.port}/", f"--output={tmp_path / 'exporter.yml'}")
+        refused = await run(*words)
+        async with command(*words, SSL_CERT_FILE=str(trusted)) as running:
+            assert await running.ended() == 0, running.err
+
+    assert refused[0] == 1
+    assert "the certificate is not trusted; a private CA is named in the config, under tls.ca_file" in refused[2]
+    assert f"certificate: ends {end:%Y-%m-%d}" in "\n".join(running.err)
+
+
+async def test_an_interrupted_look_closes_and_writes_nothing(tmp_path):
+    """Ctrl-C is no reason to leave a connection open: the backend gets a close with 1000."""
+    config = tmp_path / "exporter.yml"
+    async with serving(UPGRADE) as server:
+        async with command("init", f"ws://127.0.0.1:{server.port}/", f"--output={config}") as running:
+            await until(lambda: len(server.peers) == 2 and server.peers[1].headers)
+            code, _ = await running.signalled(signal.SIGINT)
+        await server.over()
+
+    assert code == 1
+    assert "interrupted: nothing was written" in "\n".join(running.err)
+    assert server.peers[1].codes == [1000]
+    assert not config.exists()
 
 
 async def test_a_url_without_a_websocket_writes_no_config(tmp_path):

@@ -10,6 +10,7 @@ from exporter.catalog import CATALOG
 from exporter.config import examine, load_yaml, needs_token
 from exporter.discovery import Recognised, Starter, starter_config
 from exporter.loading import checked
+from exporter.result import Reason
 
 URL = "wss://api.example.com/ws?EIO=4&transport=websocket"
 SHAPES = ('← {"type": text(5), "#text": text(2)}', "← unreadable: binary(7 bytes)")
@@ -102,3 +103,14 @@ def test_no_token_stands_in_the_config(token, tmp_path):
 
     assert (tmp_path / token).read_text() not in text
     assert 'auth: {secret_file: "token"}' in text
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_refused_upgrade_becomes_a_profile_whose_token_is_checked_there(status, token, tmp_path):
+    """The token is proved by the 101, and the refusal is one of the token."""
+    text = starter_config(Starter(URL, "a", refused_status=status, token_file=token))
+    loaded = checked(load_yaml(text.encode()), tmp_path / "exporter.yml")
+    profile = loaded.config.profiles["my-backend"]
+
+    assert profile.auth_by == "upgrade"
+    assert [(rule.status, rule.reason) for rule in profile.statuses] == [(status, Reason.AUTH_REJECTED)]

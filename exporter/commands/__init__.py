@@ -10,27 +10,37 @@ that flags name; `outputs` decides how a report is shown and where else it goes.
 
 import argparse
 from collections.abc import Callable, Mapping
+from importlib import import_module
 from typing import Final
 
-from exporter.commands.assets import assets
-from exporter.commands.check import check, healthcheck
-from exporter.commands.demo import demo, standin
-from exporter.commands.init import init
-from exporter.commands.profiles import profiles
-from exporter.commands.run import run
-from exporter.commands.runbook import runbook
 from exporter.commands.terminal import UsageError, complain
 
 __all__ = ["COMMANDS", "UsageError", "complain"]
 
-COMMANDS: Final[Mapping[str, Callable[[argparse.Namespace], int]]] = {
-    "run": run,
-    "init": init,
-    "check": check,
-    "healthcheck": healthcheck,
-    "demo": demo,
-    "standin": standin,
-    "assets": assets,
-    "profiles": profiles,
-    "runbook": runbook,
+Command = Callable[[argparse.Namespace], int]
+
+
+def _command(module: str, name: str) -> Command:
+    """Return the command of this name; its module is loaded when it runs, since the daemon needs none of the others."""
+
+    def run_command(options: argparse.Namespace) -> int:
+        command: Command = getattr(import_module(f"exporter.commands.{module}"), name)
+        return command(options)
+
+    return run_command
+
+
+MODULES: Final[Mapping[str, str]] = {
+    "run": "run",
+    "init": "init",
+    "check": "check",
+    "healthcheck": "check",
+    "demo": "demo",
+    "standin": "demo",
+    "assets": "assets",
+    "profiles": "profiles",
+    "runbook": "runbook",
 }
+"""Command → the module that holds its function."""
+
+COMMANDS: Final[Mapping[str, Command]] = {name: _command(module, name) for name, module in MODULES.items()}

@@ -36,7 +36,7 @@ from exporter.discovery import (
 )
 from exporter.host import Clock
 from exporter.loading import ConfigLoadError, checked
-from exporter.oncall import first_look
+from exporter.oncall.first_look import first_look
 from exporter.plan import Job
 from exporter.report import public_url
 from exporter.report.formatting import count, moment, span

@@ -5,11 +5,10 @@ that is open, or is refused with a cause.
 Rule 2: the sessions of a check enter the ledger and no counter.
 
 `checker` checks one target, `several` more than one, `remote` asks another exporter, `first_look` looks at a backend
-that is in no config.
+that is in no config, and is imported by name: the daemon needs the others alone.
 """
 
 from exporter.oncall.checker import REFUSAL_TEXTS, Checker, SeriesOptions
-from exporter.oncall.first_look import first_look
 from exporter.oncall.remote import RemoteError, fetch_check, fetch_health, read_http_client
 from exporter.oncall.several import check_each
 
@@ -21,6 +20,5 @@ __all__ = [
     "check_each",
     "fetch_check",
     "fetch_health",
-    "first_look",
     "read_http_client",
 ]

@@ -62,3 +62,13 @@ def test_a_start_reads_no_profile_that_is_not_used():
     ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
 
     assert set(ran.stdout.split()) <= {"exporter.framing", "exporter.framing.codec", "exporter.framing.json_values"}
+
+
+def test_the_daemon_loads_nothing_of_the_other_commands():
+    """What `init`, `profiles` and `check` need takes no memory of a `run`."""
+    program = "import sys, exporter.__main__, exporter.commands.run; print(*sys.modules)"
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+
+    packages = {name.removeprefix("exporter.").split(".")[0] for name in ran.stdout.split() if "exporter." in name}
+    assert "daemon" in packages
+    assert packages.isdisjoint({"discovery", "standin"})

@@ -59,6 +59,8 @@ ERROR_TEXTS: Final = {
 MAX_SHOWN_MESSAGES_COUNT: Final = 10
 TOKEN_STATUSES: Final = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
 """Answers to an upgrade without a token that one with a token may not get."""
+PATH_STATUSES: Final = frozenset({HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_FOUND})
+USUAL_PATHS: Final = "Socket.IO has /socket.io/, Action Cable /cable, Centrifugo /connection/websocket, Pusher /app/KEY"
 
 
 def init(options: argparse.Namespace) -> int:
@@ -102,6 +104,8 @@ def _check_files(token_file: str | None, output: Path | None, *, force: bool) ->
 def _check_refusal(options: argparse.Namespace, last: Sighting) -> None:
     """Raise UsageError if there is nothing to write a config of: a refusal that a token may change is enough."""
     refusal = f"URL: no WebSocket was opened: {_outcome(last)}"
+    if last.status in PATH_STATUSES:
+        raise UsageError(f"{refusal}; nothing was written. Compare the path: {USUAL_PATHS}")
     if last.status not in TOKEN_STATUSES:
         raise UsageError(f"{refusal}; nothing was written")
     if options.token_file is None:

@@ -209,4 +209,5 @@ async def test_a_url_without_a_websocket_writes_no_config(tmp_path):
 
     assert code == 1
     assert "no WebSocket was opened: the server refused the upgrade with HTTP 404; nothing was written" in err
+    assert "Socket.IO has /socket.io/" in err
     assert not config.exists()

@@ -370,7 +370,8 @@ class Session:
         rule = self._matcher.noise(message)
         stream.pass_over(self._matcher.kind(message) if rule is None else rule.kind)
         if rule is None:
-            stream.record_unknown_keys(message)
+            if not self._matcher.is_welcome(message):  # NATS welcomes again after the login: its fields are known
+                stream.record_unknown_keys(message)
             return
         self._notices.setdefault(rule.kind)
         if rule.answer is not None:

@@ -200,6 +200,14 @@ async def test_what_is_not_ours_is_passed_over_and_counted_by_kind():
     assert peer.messages == [{"type": "echo", "id": NONCE}, {"type": "pong"}]
 
 
+async def test_a_second_welcome_is_no_unknown_message():
+    """A server that welcomes again, as NATS does after the login, sends no field that the profile does not know."""
+    facts, _ = await session(UPGRADE, WELCOME, MESSAGE, WELCOME, REPLY)
+
+    assert facts.passed_over == {"welcome": 1}
+    assert facts.unknown_keys == ()
+
+
 async def test_notices_before_the_welcome_are_kept():
     """The kinds of what was passed over during admission are facts: a notice may say why no welcome follows."""
     facts, _ = await session(UPGRADE, PING, WELCOME, PING, MESSAGE, REPLY)

@@ -5,7 +5,7 @@ from typing import Final
 
 from exporter.report.causes import Alert, Cause
 from exporter.report.causes_factory import OVERLOAD_CODES, RESTART_CODES
-from exporter.report.situation import SituationFact
+from exporter.report.situation import TOKENLESS_CAUSE, SituationFact
 from exporter.result import Phase, Reason
 
 
@@ -226,6 +226,13 @@ LOGIN_REFUSAL_CAUSES: Final = (
         "{open}, then the server answered our login message with an error that no rule of {profile} names.",
         _NAME_THE_ERROR,
         given=(SituationFact.UNKNOWN_ERROR,),
+    ),
+    _auth(
+        Reason.AUTH_REJECTED,
+        "{open}, then the server refused our login message, which had no token: the target has no `auth`.",
+        TOKENLESS_CAUSE,
+        Alert.AUTH_FAILING,
+        given=(SituationFact.NO_CREDENTIAL,),
     ),
     _auth(
         Reason.AUTH_REJECTED,

@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Final, Protocol, Self
 from urllib.parse import urlsplit
 
-from exporter.config import Auth, BackendLimits, Profile, Target, carrier_of
+from exporter.config import Auth, BackendLimits, Profile, Target, carrier_of, has_token_message
 from exporter.framing import FRAMINGS
 from exporter.profiles import BINARY_KIND, causes_of, has_factory, proofs_of
 from exporter.result import Direction, Frame, Initiator, Opcode, Phase, Probe, Reason, Result, Verdict
@@ -58,7 +58,8 @@ class TargetContext:
     `headers`: names of the headers that the target sets, as the config writes them.
     `bypass`: whether the backend is asked to skip the login.
     `settings`: seconds, by the names of the config.
-    `causes`, `proves`: what the profile says of its rules, by their paths (`closes.0`), and of passed probes.
+    `causes`, `proves`: what the profile says of its rules, by their paths (`closes.0`), and of passed probes; of a
+    target without the token that the profile's messages hold, what is known then.
     """
 
     profile: str | None = None
@@ -85,6 +86,7 @@ class TargetContext:
         target, profile = job.target, job.profile
         url = urlsplit(target.url)
         carrier = None if target.auth is None else carrier_of(target.auth, profile)
+        lacks_token = target.auth is None and has_token_message(profile)
         return cls(
             profile=target.profile,
             assumed="profile" not in target.model_fields_set,
@@ -104,13 +106,35 @@ class TargetContext:
                 "auth_retry": target.auth_retry,
                 "slot_release": job.limits.slot_release,
             },
-            causes=causes_of(profile),
-            proves=proofs_of(profile),
+            causes=causes_of(profile) | (_tokenless_causes(profile) if lacks_token else {}),
+            proves=proofs_of(profile) | (TOKENLESS_PROOF if lacks_token else {}),
         )
 
     def sets(self, header: str) -> bool | None:
         """Whether the target sets this header (its name in lower case); None: not known."""
         return None if self.headers is None else header in {name.lower() for name in self.headers}
+
+
+TOKENLESS_PROOF: Final = {
+    Probe.AUTH: "The server answered a login without a token: the target has no `auth`. Whether it looks at tokens was "
+    "not asked."
+}
+"""A profile's own words would speak of the token that its messages hold."""
+TOKENLESS_CAUSE: Final = (
+    "Give the target a test user (`identities`) and its token or password in a file (`auth.secret_file`), or see why "
+    "the backend asks for one."
+)
+
+
+def _tokenless_causes(profile: Profile) -> dict[str, str]:
+    """What a refused login means if no token was sent, by the paths of the rules that say so."""
+    sorted_as_refused = {
+        f"{name}.{index}"
+        for name in ("errors", "closes", "statuses")
+        for index, rule in enumerate(getattr(profile, name))
+        if rule.reason is Reason.AUTH_REJECTED
+    }
+    return dict.fromkeys(sorted_as_refused, TOKENLESS_CAUSE)
 
 
 UNKNOWN_CONTEXT: Final = TargetContext()
@@ -228,8 +252,10 @@ def _is_mute(situation: FailureSituation) -> bool:
 
 
 def _is_unknown_error(situation: FailureSituation) -> bool:
+    """True if the last error frame has no word of a rule, and none sorted it by its text alone."""
     errors = [frame.code for frame in situation.result.transcript if frame.kind == "error"]
-    return bool(errors) and errors[-1] is None
+    is_sorted = (situation.result.rule or "").startswith("errors.")
+    return bool(errors) and errors[-1] is None and not is_sorted
 
 
 def _closed(situation: FailureSituation, initiator: Initiator) -> bool:

@@ -1,14 +1,18 @@
 """What a profile says of its own codes and errors is the next step that a failure shows."""
 
+from dataclasses import replace
+from typing import NamedTuple
+
 import pytest
 from support.builders import case, remote, session
 
 from exporter.catalog import CATALOG
 from exporter.classify import classify
-from exporter.config import Profile
+from exporter.config import BackendLimits, Profile, Target, parse
 from exporter.profiles import causes_of
 from exporter.report import TargetContext, explain
-from exporter.result import ErrorKind, Phase, Probe, Reason, Result, Trigger, Verdict
+from exporter.report.situation import Credential
+from exporter.result import Direction, ErrorKind, Frame, Opcode, Phase, Probe, Reason, Result, Trigger, Verdict
 
 GRAPHQL = Profile.model_validate(
     {
@@ -89,3 +93,74 @@ def test_a_rule_without_a_cause_leaves_the_general_next_step():
 
     assert (classification.rule, classification.verdicts[Probe.AUTH]) == ("errors.0", Verdict.FAIL)
     assert "errors.0" not in causes_of(GRAPHQL)
+
+
+NATS_REFUSAL = Result(
+    "t",
+    None,
+    "run",
+    Probe.SEND,
+    Trigger.CHECK,
+    0.0,
+    {Probe.CONNECT: Verdict.PASS, Probe.AUTH: Verdict.FAIL, Probe.SEND: Verdict.FAIL},
+    phase=Phase.AUTH,
+    reason=Reason.AUTH_REJECTED,
+    transcript=(Frame(0.1, Direction.IN, Opcode.TEXT, 20, "error"),),
+)
+
+
+@pytest.mark.parametrize(("rule", "unnamed"), [("errors.0", False), ("closes.0", True), (None, True)])
+def test_an_error_that_a_rule_sorts_by_its_text_alone_is_not_called_unnamed(rule, unnamed):
+    """The rules of NATS differ by their text alone, and have no word of their own that a frame could show."""
+    text = explain(
+        replace(NATS_REFUSAL, rule=rule), TargetContext(profile="nats", credential=Credential.SECRET)
+    ).sentence
+    assert ("that no rule of `profile: nats` names" in text) is unnamed
+
+
+class ResolvedTarget(NamedTuple):
+    """The part of a job that a context needs."""
+
+    target: Target
+    profile: Profile
+    limits: BackendLimits
+
+
+def context_of(profile, **settings):
+    raw = {"targets": [{"name": "t", "url": "ws://a", "profile": profile, **settings}]}
+    config = parse(raw, CATALOG)
+    return TargetContext.of(ResolvedTarget(config.targets[0], CATALOG[profile], CATALOG[profile].limits))
+
+
+WITH_TOKEN = {"identities": {"a": "probe"}, "auth": {"secret_env": "KEY"}}
+REFUSED = replace(NATS_REFUSAL, transcript=(), rule="closes.0")
+PASSED = replace(
+    NATS_REFUSAL, verdicts=dict.fromkeys(Probe, Verdict.PASS), phase=None, reason=None, transcript=(), rule=None
+)
+
+
+@pytest.mark.parametrize("profile", ["graphql", "nats", "mqtt", "stomp", "socketio", "trpc", "centrifugo"])
+def test_of_a_login_without_a_token_no_token_is_spoken_of(profile):
+    """Neither is a token said to be refused or accepted that was never sent, nor is it to be compared."""
+    bare, full = context_of(profile), context_of(profile, **WITH_TOKEN)
+
+    refused = explain(replace(REFUSED, rule=rule_of_login(profile)), bare)
+    assert "which had no token: the target has no `auth`." in refused.sentence
+    assert refused.next_step.startswith("Give the target a test user")
+    assert CATALOG[profile].proves.auth not in explain(PASSED, bare).sentence
+    assert "The server answered a login without a token" in explain(PASSED, bare).sentence
+
+    assert (
+        explain(replace(REFUSED, rule=rule_of_login(profile)), full).next_step
+        == causes_of(CATALOG[profile])[rule_of_login(profile)]
+    )
+    assert CATALOG[profile].proves.auth in explain(PASSED, full).sentence
+
+
+def rule_of_login(profile):
+    """The path of the first rule that says that a login was refused."""
+    rules = CATALOG[profile]
+    paths = (
+        (f"{name}.{index}", rule) for name in ("errors", "closes") for index, rule in enumerate(getattr(rules, name))
+    )
+    return next(path for path, rule in paths if rule.reason is Reason.AUTH_REJECTED)

@@ -14,6 +14,7 @@ from exporter.config.carrying import (
     carrier_of,
     connects_without_token,
     has_token_message,
+    leave_out,
     withholds_token,
 )
 from exporter.config.catalog import ProfileCatalog
@@ -116,6 +117,7 @@ __all__ = [
     "covers",
     "examine",
     "has_token_message",
+    "leave_out",
     "link_url",
     "load_yaml",
     "located",

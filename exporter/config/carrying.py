@@ -4,7 +4,7 @@ Rule 1: one way only, decided here and nowhere else.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -86,3 +86,19 @@ def keys_in(value: Any) -> Iterator[str]:
         yield from value
     for part in value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ():
         yield from keys_in(part)
+
+
+def leave_out(template: Any, absent: Collection[str]) -> Any:
+    """Return the template without the fields and items that hold one of these variables in a string of their own.
+
+    None for a template that is such a string.
+    """
+    if isinstance(template, str):
+        return None if "$" in template and not set(VARIABLE.findall(template)).isdisjoint(absent) else template
+    if isinstance(template, dict):
+        kept = {key: leave_out(value, absent) for key, value in template.items()}
+        return {key: value for key, value in kept.items() if value is not None or template[key] is None}
+    if isinstance(template, list):
+        items = [(value, leave_out(value, absent)) for value in template]
+        return [kept for value, kept in items if kept is not None or value is None]
+    return template

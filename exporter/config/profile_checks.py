@@ -5,7 +5,7 @@ Rule 2: adding a check is a function and a line in `PROFILE_CHECKS`.
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any, Final
 
 from exporter.config.carrying import (
@@ -15,6 +15,7 @@ from exporter.config.carrying import (
     VARIABLE,
     has_token_message,
     keys_in,
+    leave_out,
     texts_in,
     variables_in,
 )
@@ -162,25 +163,42 @@ SAMPLE_VALUES: Final = dict.fromkeys((*SESSION_VARIABLES, *MESSAGE_SECRETS, *PAT
 """Fit for every framing: what is wrong with a message that is filled in with them is wrong with the message."""
 
 
+LARGEST_NUMBER: Final = 2**31 - 1
+"""What `${number}` is at most (profiles.patterns): a field that holds less fails in nearly every session."""
+
+
 def _framed(profile: Profile) -> Iterator[Found]:
-    """Each message can be sent in the profile's framing."""
+    yield from framed_problems(profile)
+
+
+def framed_problems(
+    profile: Profile, subject: str = "sample", absent: Collection[str] = frozenset()
+) -> Iterator[Found]:
+    """Why a message cannot be sent in the profile's framing, by the user of this subject, without absent variables."""
     framing = profile.framing
-    codec = codec_of(framing.name, end=framing.end, nested=framing.nested)
+    try:
+        codec = codec_of(framing.name, end=framing.end, nested=framing.nested)
+    except FramingError as error:
+        yield "framing", str(error)
+        return
     kept = {name: "1" for _, step in steps_of(profile) for name in step.keep}
     messages = [(f"{path}.message", step.message) for path, step in steps_of(profile)]
     messages += [(f"noise[{index}].answer", rule.answer) for index, rule in enumerate(profile.noise)]
     for path, message in (*messages, ("bye", profile.bye)):
-        if message is None:
+        spoken = leave_out(message, absent)
+        if spoken is None:
             continue
         try:
-            codec.encode(_filled_sample(message, {**SAMPLE_VALUES, **kept}))
+            codec.encode(_filled_sample(spoken, {**SAMPLE_VALUES, "identity": subject, **kept}))
         except FramingError as error:
             yield path, f"cannot be sent as {framing.name}: {error}"
 
 
 def _filled_sample(message: Any, values: Mapping[str, str]) -> Any:
     if isinstance(message, str):
-        return 1 if message == "${number}" else VARIABLE.sub(lambda name: values.get(name[1], "1"), message)
+        return (
+            LARGEST_NUMBER if message == "${number}" else VARIABLE.sub(lambda name: values.get(name[1], "1"), message)
+        )
     if isinstance(message, Mapping):
         return {key: _filled_sample(part, values) for key, part in message.items()}
     return [_filled_sample(part, values) for part in message] if isinstance(message, list) else message

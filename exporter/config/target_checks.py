@@ -14,10 +14,12 @@ from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 from exporter.config.carrying import (
     HEADER_VARIABLES,
+    MESSAGE_SECRETS,
     TOKEN_VARIABLES,
     carrier_of,
     has_token_message,
     keys_in,
+    leave_out,
     variables_in,
 )
 from exporter.config.document import shown
@@ -28,10 +30,12 @@ from exporter.config.profile_checks import (
     OUR_HEADERS,
     OUR_PREFIX,
     Found,
+    framed_problems,
     header_in_value,
     header_name_faults,
     needs_identity,
     needs_token,
+    steps_of,
 )
 from exporter.config.profile_model import Profile
 from exporter.config.scalars import HTTP_TOKEN
@@ -319,6 +323,27 @@ def _identities(target: Target, profile: Profile) -> Iterator[Found]:
     )
 
 
+def _spoken_identities(target: Target, profile: Profile) -> Iterator[Found]:
+    """Each subject can stand where the profile's messages name the user: a subject of NATS has no white space."""
+    for field in ("identities", "check_identities"):
+        for alias, subject in getattr(target, field).items():
+            for path, sentence in framed_problems(profile, subject):
+                yield f"{field}.{alias}", f"does not fit into {path} of the profile, which {sentence}"
+
+
+def _left_out(target: Target, profile: Profile) -> Iterator[Found]:
+    """What a target without a token leaves out (`needs_token: false`) leaves messages, and patterns that compare."""
+    if target.auth is not None or needs_token(profile) or (needs_identity(profile) and not target.identities):
+        return
+    absent = MESSAGE_SECRETS if target.identities else MESSAGE_SECRETS | {"identity"}
+    field = "auth" if target.identities else "identities"
+    for path, sentence in framed_problems(profile, absent=absent):
+        yield field, f"is required: without it {path} of the profile {sentence}"
+    for path, step in steps_of(profile):
+        if step.match is not None and not leave_out(step.match, absent):
+            yield field, f"is required: without it {path}.match of the profile matches whatever comes"
+
+
 def _auth(target: Target, profile: Profile) -> Iterator[Found]:
     if needs_token(profile) and target.auth is None:
         yield "auth", "is required: the profile needs a token"
@@ -371,6 +396,8 @@ TARGET_CHECKS: Final[tuple[Callable[[Target], Iterator[Found]], ...]] = (
 )
 PROFILED_CHECKS: Final[tuple[Callable[[Target, Profile], Iterator[Found]], ...]] = (
     _identities,
+    _spoken_identities,
+    _left_out,
     _auth,
     _carried,
     _inline_token,

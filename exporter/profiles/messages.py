@@ -4,10 +4,10 @@ import re
 from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
 
-from exporter.config import ErrorRule, NoiseRule, Pattern, Profile, Step, covers
+from exporter.config import ErrorRule, NoiseRule, Pattern, Profile, Step, covers, leave_out
 from exporter.framing import codec_of
 from exporter.profiles.capabilities import unreadable_kind
-from exporter.profiles.patterns import Values, fill, leave_out, lookup, matches, resembles, variables
+from exporter.profiles.patterns import Values, fill, lookup, matches, resembles, variables
 from exporter.profiles.rules import first_match, sort_error
 from exporter.result import evidence_text
 

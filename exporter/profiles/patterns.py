@@ -5,7 +5,7 @@ Rule 1: a function here knows no profile.
 
 import re
 import zlib
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from typing import Any, Final
 
@@ -51,22 +51,6 @@ def _fill_text(template: str, values: Values) -> str | int | float:
         return number_of(str(values["nonce"]))
     whole = VARIABLE.fullmatch(template)
     return VARIABLE.sub(lambda name: str(values[name[1]]), template) if whole is None else values[whole[1]]
-
-
-def leave_out(template: Any, absent: Collection[str]) -> Any:
-    """Return the template without the fields and items that hold one of these variables in a string of their own.
-
-    None for a template that is such a string.
-    """
-    if isinstance(template, str):
-        return None if "$" in template and not set(VARIABLE.findall(template)).isdisjoint(absent) else template
-    if isinstance(template, dict):
-        kept = {key: leave_out(value, absent) for key, value in template.items()}
-        return {key: value for key, value in kept.items() if value is not None or template[key] is None}
-    if isinstance(template, list):
-        items = [(value, leave_out(value, absent)) for value in template]
-        return [kept for value, kept in items if kept is not None or value is None]
-    return template
 
 
 def variables(template: Any) -> Iterator[str]:

@@ -9,7 +9,7 @@ A document may have been written by hand, by another tool or by a later version:
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime
 from enum import Enum
 from math import isfinite
@@ -40,11 +40,13 @@ TOOL: Final = "ws-factory-exporter"
 TIME_FIELDS: Final = frozenset({"started_at", "server_time", "certificate_expiry"})
 
 
+OPTIONAL_CONTEXT_FIELDS: Final = frozenset({"framing", "causes", "proves"})
+
+
 def _context_document(context: TargetContext) -> dict[str, Any]:
-    """A context without the profile's texts, and without a framing that is JSON."""
+    """A context without a framing that is JSON, and without texts of a profile that has none."""
     document = asdict(context)
-    del document["causes"], document["proves"]
-    return document if context.framing else {name: value for name, value in document.items() if name != "framing"}
+    return {name: value for name, value in document.items() if value or name not in OPTIONAL_CONTEXT_FIELDS}
 
 
 def result_document(result: Result, context: TargetContext = UNKNOWN_CONTEXT) -> dict[str, Any]:
@@ -177,6 +179,9 @@ MAX_PLACE_LENGTH: Final = 128
 PRINTABLE_TEXT: Final = re.compile(r"[\x20-\x7e]{0,300}", re.ASCII)
 """What a context may hold: names of profiles, hosts, headers and settings, and where the token stands."""
 
+MAX_SENTENCE_CHARACTERS: Final = 2_000
+"""Of a profile's own text about a rule or a probe."""
+
 
 @with_config(ConfigDict(allow_inf_nan=False, hide_input_in_errors=True))
 @dataclass(frozen=True, slots=True)
@@ -216,7 +221,11 @@ def _sanitised_context(context: TargetContext) -> TargetContext:
         *(context.headers or ()),
         *context.settings,
     ]
-    return context if all(text is None or PRINTABLE_TEXT.fullmatch(text) for text in texts) else UNKNOWN_CONTEXT
+    if not all(text is None or PRINTABLE_TEXT.fullmatch(text) for text in texts):
+        return UNKNOWN_CONTEXT
+    sentences = [*context.causes.values(), *context.proves.values()]
+    are_fit = all(len(text) <= MAX_SENTENCE_CHARACTERS and text.isprintable() for text in sentences)
+    return context if are_fit else replace(context, causes={}, proves={})
 
 
 def _parsed(text: str | bytes) -> Any:

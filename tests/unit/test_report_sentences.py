@@ -326,3 +326,36 @@ def test_a_context_of_a_stranger_is_not_shown(hostile):
         assert read_document(json.dumps(document)).context == UNKNOWN_CONTEXT
     del document["context"]
     assert read_document(json.dumps(document)).context == UNKNOWN_CONTEXT
+
+
+WORDS = {"causes": {"closes.0": "The gateway said no…"}, "proves": {"auth": "It knows us."}}
+
+
+def test_what_the_profile_says_is_read_back_with_a_document():
+    """`check --from` shows the same next step, and the same of a pass, as a check beside the config."""
+    context = cases.context(
+        {
+            "auth": {"message": {"a": 1}, "match": {"b": 1}},
+            "closes": [{"code": 4403, "reason": "auth_rejected", "cause": "The gateway said no…"}],
+            "proves": {"auth": "It knows us."},
+        }
+    )
+    failed = cases.failed(Phase.AUTH, Reason.AUTH_REJECTED, "pass/fail/fail", rule="closes.0")
+    read = read_document(FORMATS["json"](cases.checked(failed, context=context), cases.VIEW))
+
+    assert read.context == context
+    assert explain(read.results[0], read.context) == explain(failed, context)
+    assert explain(read.results[0], read.context).next_step == "The gateway said no…"
+
+
+@pytest.mark.parametrize("field", WORDS)
+@pytest.mark.parametrize("hostile", ["\x1b[31mred", "a\nb", "x" * 4_000, "\u202e"])
+def test_a_sentence_of_a_stranger_that_no_config_can_have_is_not_shown(field, hostile):
+    """It is dropped with the profile's other texts; what else is known of the target stays."""
+    document = json.loads(FORMATS["json"](cases.checked(cases.NO_WELCOME), cases.VIEW))
+    document["context"] |= WORDS | {field: dict.fromkeys(WORDS[field], hostile)}
+
+    context = read_document(json.dumps(document)).context
+
+    assert (context.causes, context.proves) == ({}, {})
+    assert context.host is not None

@@ -298,6 +298,11 @@ def _token(profile: Profile) -> Iterator[Found]:
         yield "connect_without_token", "has no effect without needs_token: set it, or remove this"
 
 
+def _bye(profile: Profile) -> Iterator[Found]:
+    if profile.bye is not None and all(step.message is None for _, step in steps_of(profile)):
+        yield "bye", "is never sent: it ends a session in which a message of auth or send was sent"
+
+
 PROFILE_CHECKS: Final[tuple[Callable[[Profile], Iterator[Found]], ...]] = (
     _regexes,
     _codes,
@@ -310,6 +315,7 @@ PROFILE_CHECKS: Final[tuple[Callable[[Profile], Iterator[Found]], ...]] = (
     _statuses,
     _carry,
     _token,
+    _bye,
 )
 
 

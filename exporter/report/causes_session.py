@@ -312,7 +312,7 @@ LOGIN_CAUSES: Final = (
     _auth(
         Reason.BAD_REPLY,
         "The answer to our login message is not the one that the profile expects, or an error that no rule knows.",
-        "Compare `auth.expect` and `errors` of {profile} with what the backend answers now.",
+        "Compare `auth.expect`, `auth.keep` and `errors` of {profile} with what the backend answers now.",
     ),
     _auth(
         Reason.PROTOCOL_ERROR,
@@ -409,7 +409,8 @@ REPLY_CAUSES: Final = (
     _reply(
         Reason.BAD_REPLY,
         "Our message was answered, but wrongly: the reply is not the one that the profile expects, or an error.",
-        "Compare `send.expect` of {profile} with the reply; another user's name in it is a leak of data between users.",
+        "Compare `send.expect` and `send.keep` of {profile} with the reply; another user's name in it is a leak of "
+        "data between users.",
     ),
     _reply(
         Reason.PROTOCOL_ERROR,

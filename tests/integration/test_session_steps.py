@@ -221,6 +221,9 @@ async def test_text_that_is_no_utf_8_is_a_violation_in_any_framing():
     assert ending(facts)[0] == ("auth", "protocol")
 
 
+PING_STEP = {"message": {"op": "PING"}, "match": {"op": "PONG"}}
+
+
 @pytest.mark.parametrize(
     ("fields", "path"),
     [
@@ -233,7 +236,7 @@ async def test_text_that_is_no_utf_8_is_a_violation_in_any_framing():
         ),
         ({"auth": {"message": {"a": "${x}"}, "match": {"a": 1}, "keep": {"x": "a"}}}, "auth.message"),
         ({"framing": "nats", "auth": {"message": {"op": "SUB"}, "match": {"op": "PONG"}}}, "auth.message"),
-        ({"framing": "nats", "bye": {"op": "SUB"}}, "bye"),
+        ({"framing": "nats", "auth": PING_STEP, "bye": {"op": "SUB"}}, "bye"),
         ({"framing": "stomp", "noise": [{"kind": "x", "match": {"a": 1}, "answer": {"a": 1}}]}, "noise[0].answer"),
     ],
 )

@@ -22,6 +22,11 @@ MISTAKES = {
         {},
         'profiles.p.framing: `end` must be control characters, such as "\\x1e"',
     ),
+    "a last message after none": (
+        {"bye": {"op": "quit"}},
+        {},
+        "profiles.p.bye: is never sent: it ends a session in which a message of auth or send was sent",
+    ),
     "a number that is too large for its field": (
         MQTT_NUMBER,
         {},

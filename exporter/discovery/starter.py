@@ -139,8 +139,8 @@ def _subprotocols(offered: Sequence[str]) -> str:
 
 def _target(starter: Starter) -> Iterator[str]:
     yield "targets:"
-    yield f"  - name: {json.dumps(starter.name)}"
-    yield f"    url: {json.dumps(starter.url)}"
+    yield f"  - name: {_quoted(starter.name)}"
+    yield f"    url: {_quoted(starter.url)}"
     yield f"    profile: {starter.used_profile}"
     yield from _comment("How often a session runs, and the seconds until its verdict at most.", "    ")
     yield f"    interval: {INTERVAL}"
@@ -157,11 +157,11 @@ def _target(starter: Starter) -> Iterator[str]:
 
 def _login(starter: Starter) -> Iterator[str]:
     """Identity and token: as settings if they are given, as comments if they may be needed."""
-    identities = f"identities: {{{ALIAS}: {json.dumps(starter.subject or SUBJECT)}}}"
+    identities = f"identities: {{{ALIAS}: {_quoted(starter.subject or SUBJECT)}}}"
     if starter.token_file is not None:
         yield from _comment("The test user, and the file that holds its token and nothing else.", "    ")
         yield f"    {identities}"
-        yield f"    auth: {{secret_file: {json.dumps(starter.token_file)}}}"
+        yield f"    auth: {{secret_file: {_quoted(starter.token_file)}}}"
     elif starter.lacks_token:
         yield from _comment(
             f"{starter.profile_name} logs in with a token. Put it into a file that only the exporter may read, and "
@@ -185,6 +185,12 @@ def _commented_login(starter: Starter, *lines: str) -> Iterator[str]:
 def _limits() -> Iterator[str]:
     yield from _comment("Connections to one host in a minute at most, over all targets; loopback is exempt.")
     yield "max_connects_per_minute: 60"
+
+
+def _quoted(text: str) -> str:
+    r"""Return a text in the double quotes of YAML, which has no pairs of surrogates: `\ud83d\ude00` is no character."""
+    quoted = json.dumps(text, ensure_ascii=False)
+    return "".join(part if part.isprintable() else f"\\U{ord(part):08x}" for part in quoted)
 
 
 def _comment(text: str, indent: str = "") -> list[str]:

@@ -30,7 +30,7 @@ def token(tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "with_token", "subject"),
-    [*product([None, *CATALOG], [False, True], [None, 'ann: "o\'hara" # ünï'])],
+    [*product([None, *CATALOG], [False, True], [None, 'ann: "o\'hara" # ünï', "ann \U0001f600\u2028\u00ad"])],
     ids=str,
 )
 def test_a_written_config_passes_the_check(name, with_token, subject, token, tmp_path):

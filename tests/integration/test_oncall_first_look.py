@@ -8,7 +8,7 @@ from websockets.frames import Opcode
 
 from exporter.commands.bare_url import config_of_url
 from exporter.discovery import ASKED_CALL, OFFERED_SUBPROTOCOLS, UNKNOWN_SUBPROTOCOL, BackendEvidence, recognise
-from exporter.oncall import first_look
+from exporter.oncall.first_look import first_look
 from exporter.result import ErrorKind, Handshake
 
 CREDENTIAL_HEADERS = {"authorization", "cookie", "proxy-authorization", "x-api-key"}

@@ -157,6 +157,12 @@ def test_of_a_login_without_a_token_no_token_is_spoken_of(profile):
     assert CATALOG[profile].proves.auth in explain(PASSED, full).sentence
 
 
+def test_a_close_after_an_answered_login_is_no_matter_of_the_token_that_was_not_sent():
+    """The rule that matched is about logins; ours was answered, so the next step is that of the reply."""
+    closed = replace(REFUSED, phase=Phase.REPLY, reason=Reason.CLOSED, rule=rule_of_login("graphql"))
+    assert not explain(closed, context_of("graphql")).next_step.startswith("Give the target a test user")
+
+
 def rule_of_login(profile):
     """The path of the first rule that says that a login was refused."""
     rules = CATALOG[profile]

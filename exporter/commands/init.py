@@ -7,6 +7,7 @@ Rule 2: what is written passes `run --config.check`; a file that is there is kep
 import argparse
 import asyncio
 import os
+import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from http import HTTPStatus
@@ -81,8 +82,9 @@ def init(options: argparse.Namespace) -> int:
         _check_refusal(options, sightings[-1])
     text = _config(options, job, sightings, recognised, output)
     _store(text, output, mode="w" if options.force else "x")
-    config = "exporter.yml" if output is None else str(output)
-    print(f"\nnext: ws-factory-exporter check --config.file {config}", file=sys.stderr)
+    before = "" if output is not None else "save the config as exporter.yml, then: "
+    config = "exporter.yml" if output is None else shlex.quote(str(output))
+    print(f"\nnext: {before}ws-factory-exporter check --config.file {config}", file=sys.stderr)
     return 0
 
 

@@ -99,6 +99,7 @@ async def test_the_config_goes_to_stdout_and_the_findings_to_stderr(tmp_path):
     assert target["identities"] == {"probe-1": "ann"}
     assert target["auth"] == {"secret_file": str(tmp_path / "token")}
     assert "connections, without credentials" in err
+    assert "next: save the config as exporter.yml, then: ws-factory-exporter check" in err
     assert TOKEN not in out + err
     assert not any(TOKEN in str(peer.headers) + peer.line for peer in server.peers)
 

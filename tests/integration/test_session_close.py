@@ -34,11 +34,16 @@ UNANSWERED = (None, (1006, "none", "close"))
 
 
 def answer_close(*parts, end=END):
-    """Wait for the client's close frame, answer with these bytes, then end so."""
+    """Wait for the client's close frame, answer with these bytes, then end so.
+
+    The answer takes longer than the round trip that the kernel has measured, even if the machine was late meanwhile:
+    a close that comes sooner is the server's own.
+    """
 
     async def step(peer):
         while (await peer.frame())[0] != Opcode.CLOSE:
             pass
+        await after(0.01)
         peer.send(*parts)
         if end is not None:
             end(peer)

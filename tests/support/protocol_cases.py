@@ -55,6 +55,7 @@ def job(server, name, case, folder, url):
         "profile": "own",
         "interval": "20s",
         "timeout": "3s" if case in {"paused", "no subprotocol"} else "10s",
+        "close_timeout": "500ms" if case == "paused" else "2s",
     }
     if word not in WITHOUT_LOGIN and case != "no login":
         (folder / "secret").write_text(login.secret)

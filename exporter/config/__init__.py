@@ -38,7 +38,7 @@ from exporter.config.model import (
     Tls,
 )
 from exporter.config.parsing import ConfigExamination, ConfigPart, examine, parse
-from exporter.config.profile_checks import covers, needs_token, profile_problems, steps_of
+from exporter.config.profile_checks import LARGEST_NUMBER, covers, needs_token, profile_problems, steps_of
 from exporter.config.profile_model import (
     RULE_REASONS,
     BackendLimits,
@@ -65,6 +65,7 @@ from exporter.config.web import CIPHERS, CURVE_NAMES, RateLimit, TlsServer, WebC
 __all__ = [
     "CIPHERS",
     "CURVE_NAMES",
+    "LARGEST_NUMBER",
     "MAX_CHARACTERS",
     "RULE_REASONS",
     "Auth",

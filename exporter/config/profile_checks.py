@@ -22,7 +22,7 @@ from exporter.config.carrying import (
 from exporter.config.profile_model import CloseRule, Profile, Step
 from exporter.config.regexes import UnsupportedRegexError, regex
 from exporter.config.scalars import HTTP_TOKEN
-from exporter.framing import FramingError, codec_of
+from exporter.framing import FramingError
 
 Found = tuple[str, str]
 
@@ -164,11 +164,7 @@ SAMPLE_VALUES: Final = dict.fromkeys((*SESSION_VARIABLES, *MESSAGE_SECRETS, *PAT
 
 
 LARGEST_NUMBER: Final = 2**31 - 1
-"""What `${number}` is at most (profiles.patterns): a field that holds less fails in nearly every session."""
-
-
-def _framed(profile: Profile) -> Iterator[Found]:
-    yield from framed_problems(profile)
+"""What `${number}` is at most, accepted by every protocol that has integers as ids."""
 
 
 def framed_problems(
@@ -177,7 +173,7 @@ def framed_problems(
     """Why a message cannot be sent in the profile's framing, by the user of this subject, without absent variables."""
     framing = profile.framing
     try:
-        codec = codec_of(framing.name, end=framing.end, nested=framing.nested)
+        codec = framing.codec
     except FramingError as error:
         yield "framing", str(error)
         return
@@ -310,7 +306,7 @@ PROFILE_CHECKS: Final[tuple[Callable[[Profile], Iterator[Found]], ...]] = (
     _correlation,
     _last_steps,
     _kept,
-    _framed,
+    framed_problems,
     _subprotocols,
     _statuses,
     _carry,

@@ -18,6 +18,7 @@ from exporter.config.scalars import (
     Text,
     VariableName,
 )
+from exporter.framing import FRAMINGS, Codec, codec_of
 from exporter.result import FactoryReason, Reason
 
 
@@ -83,7 +84,7 @@ class ErrorRule(RuleOutcome):
 class CloseRule(RuleOutcome):
     """A close frame of the server: its `code` (any when absent) and a regular expression found in its reason text.
 
-    The groups `limit` and `retry_after` are read as in `ErrorRule`. A `code` of 4000–4999 named here becomes a label
+    The groups `limit` and `retry_after` are read as in `ErrorRule`. A `code` of 3000–4999 named here becomes a label
     value of its own.
     """
 
@@ -150,13 +151,19 @@ class Welcome(Model):
     checks: list[WelcomeCheck] = []
 
 
+def _framing_name(value: Any) -> Any:
+    if value not in FRAMINGS:
+        raise ValueError(f"must be one of: {', '.join(FRAMINGS)}")
+    return value
+
+
 class Framing(Model):
     """How a WebSocket message holds values: by `name`, one of the framings of docs/profiles.md#framing.
 
     Of `json` alone: `end` is the text that ends each value, `nested` are the fields that hold JSON as text.
     """
 
-    name: Literal["json", "text", "xml", "socketio", "stomp", "nats", "mqtt"] = "json"
+    name: Annotated[str, BeforeValidator(_framing_name)] = "json"
     end: str = ""
     nested: list[FieldPath] = []
 
@@ -165,6 +172,11 @@ class Framing(Model):
         if self.name != "json" and (self.end or self.nested):
             raise ValueError("end and nested belong to json alone: remove them, or the other framing")
         return self
+
+    @property
+    def codec(self) -> Codec:
+        """The codec of this framing; raises FramingError if `end` may stand in JSON."""
+        return codec_of(self.name, end=self.end, nested=self.nested)
 
 
 def _framing_word(value: Any) -> Any:

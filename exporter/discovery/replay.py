@@ -10,9 +10,9 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
-from exporter.config import Framing, Profile, Step, Welcome, steps_of
+from exporter.config import Profile, Step, Welcome, steps_of
 from exporter.discovery.shapes import FRAME_ARROWS, ShapeOptions, close_line, shape, words_of
-from exporter.framing import FramingError, codec_of
+from exporter.framing import MessageReader, ReadMessage
 from exporter.profiles import (
     ANY_VALUE,
     BINARY_KIND,
@@ -102,17 +102,18 @@ def replay(profile: Profile, frames: list[RecordedFrame]) -> list[FrameFinding]:
             line = close_line(SENDERS[frame.sender], frame.code, frame.reason.encode(), words)
             findings.append(FrameFinding(number, line, session.close_role(frame)))
             continue
-        values = session.decode(frame)
+        values, is_readable = session.read(frame)
         arrow = FRAME_ARROWS[SENDERS[frame.sender]]
-        if values is None:
+        for value in values:
+            role = session.server_role(value) if frame.sender == "server" else session.client_role(value)
+            findings.append(FrameFinding(number, f"{arrow} {shape(value, words)}", role))
+        if not is_readable:
             kind = unreadable_kind(profile) if frame.is_text else BINARY_KIND
-            role = f"passed over as {kind}: the framing {profile.framing.name} cannot read it"
+            what = "what follows" if values else "it"
+            role = f"passed over as {kind}: the framing {profile.framing.name} cannot read {what}"
             findings.append(FrameFinding(number, f"{arrow} {len(frame.data)} bytes", role))
         elif not values:
             findings.append(FrameFinding(number, f"{arrow} {len(frame.data)} bytes", "holds no complete value yet"))
-        for value in values or ():
-            role = session.server_role(value) if frame.sender == "server" else session.client_role(value)
-            findings.append(FrameFinding(number, f"{arrow} {shape(value, words)}", role))
     return findings
 
 
@@ -123,7 +124,7 @@ class _ReplayedSession:
         self._profile = profile
         self._matcher = MessageMatcher(profile)
         self._values: dict[str, Any] = {}
-        self._rest = {"server": b"", "client": b""}
+        self._readers = {sender: MessageReader(self._matcher.codec) for sender in SENDERS}
         steps = list(steps_of(profile))
         self._awaited: list[tuple[str, Step | Welcome]] = (
             [] if profile.welcome is None else [("welcome", profile.welcome)]
@@ -131,18 +132,9 @@ class _ReplayedSession:
         self._awaited += [(path, step) for path, step in steps if step.match is not None]
         self._unsent = [(path, step) for path, step in steps if step.message is not None]
 
-    def decode(self, frame: RecordedFrame) -> list[Any] | None:
-        """Return the values of a message; None if the framing cannot read it."""
-        framing: Framing = self._profile.framing
-        codec = codec_of(framing.name, end=framing.end, nested=framing.nested)
-        data = self._rest[frame.sender] + frame.data
-        try:
-            values, consumed = codec.decode(data, MAX_TRANSCRIPT_FRAMES)
-        except FramingError:
-            self._rest[frame.sender] = b""
-            return None
-        self._rest[frame.sender] = data[consumed:]
-        return values
+    def read(self, frame: RecordedFrame) -> ReadMessage:
+        """Read a message as the session does, after what its sender began before."""
+        return self._readers[frame.sender].read(frame.data, MAX_TRANSCRIPT_FRAMES)
 
     def close_role(self, frame: RecordedFrame) -> str:
         """Return which rule sorts a close frame."""

@@ -6,7 +6,7 @@ from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
 from exporter.config import Framing
-from exporter.framing import FramingError, codec_of
+from exporter.framing import MessageReader
 from exporter.result import CertificateEnd, ErrorKind, Handshake, Phase
 
 MAX_EXAMINED_VALUES_COUNT: Final = 64
@@ -108,14 +108,5 @@ class BackendEvidence:
 
 def decoded(messages: Sequence[Payload], framing: Framing) -> list[Any]:
     """Return the values of messages in a framing; a message that it cannot read has none."""
-    codec = codec_of(framing.name, end=framing.end, nested=framing.nested)
-    values, rest = list[Any](), b""
-    for message in messages:
-        data = rest + message.data
-        try:
-            found, consumed = codec.decode(data, MAX_EXAMINED_VALUES_COUNT)
-        except FramingError:
-            rest = b""
-            continue
-        values, rest = [*values, *found], data[consumed:]
-    return values
+    reader = MessageReader(framing.codec)
+    return [value for message in messages for value in reader.read(message.data, MAX_EXAMINED_VALUES_COUNT).values]

@@ -1,12 +1,13 @@
 """Framings: what stands in WebSocket messages becomes JSON values, and JSON values become messages.
 
-Rule 1: pure functions: no I/O, no state; what a message leaves over is the caller's to keep.
+Rule 1: codecs are pure functions: no I/O, no state; what a message leaves over is kept by `reader` alone.
 Rule 2: whatever a server sends gives values or a FramingError, in time linear in its length, and never a third thing.
 Rule 3: a control character for which a protocol has no escape is refused on encode: filled into a message, it would
 begin another command. Rule 4: a framing is loaded when a profile first uses it, and with it the library that it needs.
 
-`codec` the interface · `fields` of an author's messages · `packets` that follow one another · and one module for each
-framing: `json_values`, `plain_text`, `xml_elements`, `socketio`, `stomp`, `nats`, `mqtt`
+`codec` the interface · `reader` messages in turn · `fields` of an author's messages · `packets` that follow one
+another · and one module for each framing: `json_values`, `plain_text`, `xml_elements`, `socketio`, `stomp`, `nats`,
+`mqtt`
 """
 
 from collections.abc import Sequence
@@ -14,8 +15,9 @@ from importlib import import_module
 from typing import Final
 
 from exporter.framing.codec import Codec, Decoded, FramingError
+from exporter.framing.reader import MessageReader, ReadMessage
 
-__all__ = ["FRAMINGS", "Codec", "Decoded", "FramingError", "codec_of"]
+__all__ = ["FRAMINGS", "Codec", "Decoded", "FramingError", "MessageReader", "ReadMessage", "codec_of"]
 
 _MODULES: Final = {
     "json": "json_values",

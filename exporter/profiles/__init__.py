@@ -23,7 +23,6 @@ from exporter.profiles.capabilities import (
 from exporter.profiles.messages import BoundStep, MessageMatcher, SessionMessages
 from exporter.profiles.patterns import (
     ANY_VALUE,
-    LARGEST_NUMBER,
     fill,
     lookup,
     matches,
@@ -39,7 +38,6 @@ __all__ = [
     "BUILT_IN",
     "ECHO",
     "FACTORY",
-    "LARGEST_NUMBER",
     "MAX_MATCHED_CHARACTERS",
     "OTHER_KINDS",
     "TIMED",

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
 
 from exporter.config import ErrorRule, NoiseRule, Pattern, Profile, Step, covers, leave_out
-from exporter.framing import codec_of
 from exporter.profiles.capabilities import unreadable_kind
 from exporter.profiles.patterns import Values, fill, lookup, matches, resembles, variables
 from exporter.profiles.rules import first_match, sort_error
@@ -36,6 +35,15 @@ class BoundStep(NamedTuple):
     expect: Pattern
 
 
+OPTIONAL_VARIABLES: Final = frozenset({"identity", "token", "basic", "plain"})
+"""Of a target with an identity and a token alone."""
+
+
+def _variables_of_steps(profile: Profile) -> set[str]:
+    steps = (*profile.auth, *profile.send)
+    return {name for step in steps for part in (step.message, step.match, step.expect) for name in variables(part)}
+
+
 class MessageMatcher:
     """Recognises messages by a profile; made once for all sessions of a target.
 
@@ -45,8 +53,9 @@ class MessageMatcher:
 
     def __init__(self, profile: Profile) -> None:
         self.profile = profile
-        self.codec = codec_of(profile.framing.name, end=profile.framing.end, nested=profile.framing.nested)
+        self.codec = profile.framing.codec
         self.unreadable_kind = unreadable_kind(profile)
+        self.optional_variables = OPTIONAL_VARIABLES & _variables_of_steps(profile)
         error_pattern = profile.error
         self._rules_beside_error = [
             rule for rule in profile.errors if error_pattern is None or not matches(error_pattern, rule.match)
@@ -98,8 +107,6 @@ class MessageMatcher:
         return "foreign_reply" if is_foreign else "other"
 
 
-OPTIONAL_VARIABLES: Final = frozenset({"identity", "token", "basic", "plain"})
-
 MAX_KEPT_CHARACTERS: Final = 1_000
 """A longer text of a server is not kept: it is an id, a challenge or a name that is sent back."""
 
@@ -110,29 +117,23 @@ class SessionMessages:
     """A profile with one session's values: what to send, and the matcher of what arrives.
 
     `values`: of `nonce`, and of `identity`, `token`, `basic` and `plain` if the target has them; a field with one that
-    is absent is left out. What a step keeps is added. Kept values are text of
-    the network: they are sent back to the server that sent them, and are in no result, log or label.
+    is absent is left out. What a step keeps is added. Kept values are text of the network: they are sent back to the
+    server that sent them, and are in no result, log or label.
     """
 
     def __init__(self, reader: MessageMatcher, values: Values) -> None:
         self.reader = reader
         self.profile = reader.profile
         self._values: dict[str, str | int | float] = dict(values)
-        self._absent = OPTIONAL_VARIABLES - values.keys()
+        self._absent = reader.optional_variables - values.keys()
 
     def bind(self, step: Step) -> BoundStep:
         """Return a step of the profile with this session's values, those kept so far included."""
-        values = self._values
+        parts = [step.message, step.match, step.expect]
         if self._absent:
-            step = self._without_absent(step)
-        match = None if step.match is None else fill(step.match, values)
-        message = None if step.message is None else fill(step.message, values)
-        return BoundStep(message, match, fill(step.expect, values))
-
-    def _without_absent(self, step: Step) -> Step:
-        """Return the step without the fields that hold a variable this target has no value for."""
-        parts = {name: leave_out(getattr(step, name), self._absent) for name in ("message", "match", "expect")}
-        return step.model_copy(update=parts)
+            parts = [leave_out(part, self._absent) for part in parts]
+        message, match, expect = (None if part is None else fill(part, self._values) for part in parts)
+        return BoundStep(message, match, expect)
 
     def bye(self) -> Any:
         """Return the last message of the session; None if there is none, or if it needs a value that was never kept."""

@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from typing import Any, Final
 
+from exporter.config import LARGEST_NUMBER
+
 VARIABLE: Final = re.compile(r"\$\{(\w+)\}")
 
 INDEX: Final = re.compile(r"[0-9]{1,4}")
@@ -18,8 +20,6 @@ ANY_VALUE: Final = "${any}"
 """As a whole value of a pattern: any value that is present."""
 NUMBER_VARIABLE: Final = "${number}"
 """As a whole value: an integer of this session."""
-LARGEST_NUMBER: Final = 2**31 - 1
-"""Accepted by every protocol that has integers as ids."""
 
 
 def number_of(nonce: str) -> int:

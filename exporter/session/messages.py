@@ -13,7 +13,7 @@ from typing import Any, Final
 from websockets.frames import CloseCode, Frame, Opcode
 from websockets.protocol import OPEN, Protocol
 
-from exporter.framing import FramingError
+from exporter.framing import MessageReader
 from exporter.profiles import BINARY_KIND, MessageMatcher
 from exporter.result import MAX_KEYS, Direction, ErrorKind, ProbeError, key_name
 from exporter.session.error_kinds import kind_of
@@ -57,11 +57,9 @@ class MessageStream:
         observer: MessageObserver | None = None,
     ) -> None:
         self._codec = matcher.codec
-        self._is_json = matcher.profile.framing.name == "json"
+        self._reader = MessageReader(matcher.codec)
         self._unreadable_kind = matcher.unreadable_kind
         self._max_message_bytes = matcher.profile.max_message_size
-        self._rest = b""  # of a packet that the next message goes on with
-        self._rest_count = 0  # messages that this packet has taken so far
         self.protocol = protocol
         self.passed_over: Counter[str] = Counter()
         self.unknown_keys: dict[str, None] = {}
@@ -223,38 +221,20 @@ class MessageStream:
 
     def _queue_values(self, payload: bytes, at: float, entry: Entry) -> None:
         """Queue the values of a message; raises ProbeError for too many, UnicodeDecodeError (RFC 6455 section 8.1)."""
-        if self._is_text and not self._is_json:
-            payload.decode()  # the codec of JSON does so itself
-        data = self._rest + payload if self._rest else payload
-        self._rest = b""
-        try:
-            values, consumed = self._codec.decode(data, MAX_FRAMES - self._value_count + 1)
-        except FramingError:
-            if self._is_text:
-                payload.decode()
-            self._show(Direction.IN, payload, is_text=self._is_text)
-            self._count_passed_over(entry, self._unreadable_kind if self._is_text else BINARY_KIND)
-            return
-        if values or consumed == len(data):
+        if self._is_text:
+            payload.decode()
+        values, is_readable = self._reader.read(payload, MAX_FRAMES - self._value_count + 1)
+        if values or (is_readable and not self._reader.rest_size):
             self._show(Direction.IN, payload, is_text=self._is_text, values=values)
         self._value_count += len(values)
         if self.is_flood:
             raise ProbeError(ErrorKind.TOO_BIG, "flood")
-        self._inbox.extend((value, at, entry) for value in values)
-        if consumed == len(data):
-            self._rest_count = 0
-        else:
-            self._keep_rest(data[consumed:], at, entry, is_fresh=consumed > 0)
-
-    def _keep_rest(self, rest: bytes, at: float, entry: Entry, *, is_fresh: bool) -> None:
-        """Keep the beginning of a packet for the next message; what stands behind a read packet may be unreadable."""
-        self._rest_count = 1 if is_fresh else self._rest_count + 1
-        if len(rest) > self._max_message_bytes or self._rest_count > MAX_FRAGMENTS:
+        if self._reader.rest_size > self._max_message_bytes or self._reader.rest_messages > MAX_FRAGMENTS:
             raise ProbeError(ErrorKind.TOO_BIG, "packet")
-        if is_fresh:
-            self._queue_values(rest, at, entry)
-        else:
-            self._rest = rest
+        self._inbox.extend((value, at, entry) for value in values)
+        if not is_readable:
+            self._show(Direction.IN, payload, is_text=self._is_text)
+            self._count_passed_over(entry, self._unreadable_kind if self._is_text else BINARY_KIND)
 
     def _show(
         self,

@@ -162,6 +162,17 @@ def test_a_packet_may_span_two_frames():
     assert roles(*halves, profile=nats) == ["holds no complete value yet", "welcome"]
 
 
+def test_what_stands_behind_a_read_packet_is_read_as_by_a_session():
+    """The packet counts, and what follows it in the frame is passed over in the same frame, not in the next one."""
+    nats = Profile.model_validate({"framing": "nats", "auth": {"message": {"op": "PING"}, "match": {"op": "PONG"}}})
+    frames = read_transcript([server("PONG\r\nNONSENSE\r\n"), server("PONG\r\n")])
+
+    roles = [(found.number, found.role) for found in replay(nats, frames)]
+
+    assert [number for number, _ in roles] == [1, 1, 2]
+    assert roles[1][1] == "passed over as not_nats: the framing nats cannot read what follows"
+
+
 def test_no_value_of_a_frame_is_in_a_finding():
     """A transcript may be private: its findings can be shown to others."""
     secret = "s3cret-value"

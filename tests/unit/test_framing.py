@@ -18,9 +18,9 @@ STREAMS = ("stomp", "nats", "mqtt")
 @pytest.mark.parametrize(
     ("use", "modules"),
     [
-        ("import exporter.framing", ["codec"]),
-        ("import exporter.framing; exporter.framing.codec_of('json')", ["codec", "json_values"]),
-        ("import exporter.session", ["codec"]),
+        ("import exporter.framing", ["codec", "reader"]),
+        ("import exporter.framing; exporter.framing.codec_of('json')", ["codec", "json_values", "reader"]),
+        ("import exporter.session", ["codec", "reader"]),
     ],
 )
 def test_a_framing_is_loaded_when_it_is_used(use, modules):

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.framing_values import BEGINNINGS, MUCH_WORK, VALUES
 
-from exporter.framing import Decoded, FramingError, codec_of
+from exporter.framing import Decoded, FramingError, MessageReader, ReadMessage, codec_of
 
 STREAMS = ("stomp", "nats", "mqtt")
 WHOLE = {
@@ -19,20 +19,14 @@ BAD = {"stomp": b"HTTP/1.1 400", "nats": b'{"a":1}\r\n', "mqtt": b"\x00"}
 
 
 def read(name, pieces):
-    """All values of the pieces, and whether an error ended them; what a message leaves over begins the next one."""
-    codec, values, rest = codec_of(name), [], b""
+    """All values of the pieces, and whether something unreadable ended them, else how much waits for more."""
+    reader, values = MessageReader(codec_of(name)), []
     for piece in pieces:
-        rest += piece
-        while rest:
-            try:
-                found, consumed = codec.decode(rest, 2)
-            except FramingError:
-                return values, "error"
-            values += found
-            rest = rest[consumed:]
-            if not consumed:
-                break
-    return values, rest
+        found, is_readable = reader.read(piece, 1_000)
+        values += found
+        if not is_readable:
+            return values, "error"
+    return values, reader.rest_size
 
 
 @pytest.mark.parametrize("name", STREAMS)
@@ -77,3 +71,27 @@ def test_packets_before_a_bad_one_count(name):
     assert (len(values), data[consumed:]) == (1, BAD[name])
     with pytest.raises(FramingError):
         codec.decode(data[consumed:], 9)
+
+
+@pytest.mark.parametrize("name", STREAMS)
+def test_a_reader_goes_on_after_what_it_cannot_read(name):
+    """The values before it are given with the message, what waited is dropped, and the next message begins anew."""
+    reader = MessageReader(codec_of(name))
+
+    before, after = reader.read(WHOLE[name] + BAD[name], 9), reader.read(WHOLE[name], 9)
+
+    assert (len(before.values), before.is_readable) == (1, False)
+    assert after == ReadMessage(before.values, is_readable=True)
+    assert (reader.rest_size, reader.rest_messages) == (0, 0)
+
+
+@pytest.mark.parametrize("name", STREAMS)
+def test_a_reader_counts_the_messages_of_an_unfinished_packet(name):
+    """The count begins anew with each packet, so that it bounds one packet and not a session."""
+    reader, packet = MessageReader(codec_of(name)), WHOLE[name].removesuffix(b"\0\n") + b"\0" * (name == "stomp")
+    counted = []
+    for piece in (packet[:2], packet[2:4], packet[4:] + packet[:2], packet[2:]):
+        reader.read(piece, 9)
+        counted.append(reader.rest_messages)
+
+    assert counted == [1, 2, 1, 0]

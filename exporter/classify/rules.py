@@ -419,7 +419,8 @@ def _cause_after_admission(
 ) -> _FailureCause:
     """Return the cause of an error after the welcome, by the rule that matches it, else by the error.
 
-    In the reply, a rule's reason about the login counts only if no earlier phase proves the login.
+    In the reply, a rule's reason about the login counts only if no earlier phase proves the login: else the rule says
+    nothing of this failure.
     """
     reason = _open_phase_reason(observation, error, phase)
     if rule_match is None:
@@ -437,7 +438,7 @@ def _cause_after_admission(
         rule_match.limit,
         rule_match.retry_after,
         rule.no_token,
-        rule_match.path,
+        None if answered else rule_match.path,
     )
 
 

@@ -1,7 +1,7 @@
 """The rule that sorts an error frame or a close frame, and the numbers in its text."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from exporter.config import CloseRule, ErrorRule, Profile, StatusRule, regex
@@ -32,12 +32,16 @@ def _limit_numbers(matched: Iterable[Mapping[str, str | None]]) -> dict[str, Any
 
 def sort_error(profile: Profile, frame: Any) -> RuleMatch | None:
     """Return the first error rule that matches an error frame."""
-    return first_match(profile.errors, frame)
+    found = first_match(profile.errors, frame)
+    if found is None:
+        return None
+    index = next(index for index, rule in enumerate(profile.errors) if rule is found.rule)
+    return replace(found, path=f"errors.{index}")
 
 
 def first_match(rules: Sequence[ErrorRule], frame: Any) -> RuleMatch | None:
-    """Return the first of these rules that matches an error frame; its path is right if they are all of the profile."""
-    for index, rule in enumerate(rules):
+    """Return the first of these rules that matches an error frame, without its path."""
+    for rule in rules:
         if not matches(rule.match, frame):
             continue
         texts = ((regex(pattern), lookup(frame, path)) for path, pattern in rule.text.items())
@@ -46,7 +50,7 @@ def first_match(rules: Sequence[ErrorRule], frame: Any) -> RuleMatch | None:
             for expression, text in texts
         ]
         if None not in matched:
-            return RuleMatch(rule, f"errors.{index}", **_limit_numbers([groups for groups in matched if groups]))
+            return RuleMatch(rule, **_limit_numbers([groups for groups in matched if groups]))
     return None
 
 

@@ -16,7 +16,6 @@ from exporter.report.evidence import other_addresses
 from exporter.report.formatting import code, counts, moment, span
 from exporter.report.situation import (
     OPEN_PHASES,
-    TOKENLESS_CAUSE,
     UNKNOWN_CONTEXT,
     Credential,
     FailureSituation,
@@ -24,7 +23,7 @@ from exporter.report.situation import (
     TargetContext,
     fact_holds,
 )
-from exporter.result import CertificatePlace, Impairment, Initiator, Phase, Probe, Reason, Result, Verdict
+from exporter.result import CertificatePlace, Impairment, Initiator, Phase, Probe, Result, Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,10 +107,8 @@ def explain(result: Result, context: TargetContext = UNKNOWN_CONTEXT) -> Explana
     text = " ".join([sentence, *_notes(situation, row)])
     if row is None:
         return Explanation(text)
-    own = context.causes.get(result.rule or "")
-    if own == TOKENLESS_CAUSE and result.reason is not Reason.AUTH_REJECTED:
-        own = None  # the login was answered, and the rule about logins does not say why the rest failed
-    return Explanation(text, row.alert, own or fill_phrases(row.next_step, situation))
+    next_step = context.causes.get(result.rule or "") or fill_phrases(row.next_step, situation)
+    return Explanation(text, row.alert, next_step)
 
 
 def similarity_key(result: Result, context: TargetContext = UNKNOWN_CONTEXT) -> tuple[object, ...]:

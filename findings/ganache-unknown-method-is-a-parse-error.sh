@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Memory says: JSON-RPC 2.0 has -32601 for a method that does not exist, and -32700 for what is no JSON, without an id.
 # Seen: ganache 7.9.2 answers an unknown method over WebSocket with -32700 ("Parse error"'s code) and the request's id.
-# Why it matters: a probe that asks for a method nobody has, and waits for -32601, calls a healthy node broken.
+# Why it matters: a probe that calls a method which does not exist, and waits for -32601, takes a healthy node for a broken one.
 set -euo pipefail
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

@@ -170,7 +170,7 @@ def _combinations() -> Iterator[str]:
     yield "### Close codes"
     yield (
         "The first close frame of a session counts. 1005 is a close frame without a code, 1006 a connection that ended "
-        "without a close frame. A code from 4000 to 4999 that the profile's `closes` names is a value of its own; the "
+        "without a close frame. A code from 3000 to 4999 that the profile's `closes` names is a value of its own; the "
         "rest are `3xxx` and `4xxx`."
     )
     found: dict[tuple[str, str], list[str]] = {}

@@ -67,6 +67,10 @@ def unreadable_kind(profile: Profile) -> str:
     return f"not_{profile.framing.name}"
 
 
+MIN_OWN_CODE: Final = 3000
+"""From here on a code means what a library or an application says (RFC 6455 section 7.4.2)."""
+
+
 def own_codes(profile: Profile) -> frozenset[int]:
-    """Return the close codes of 4000–4999 that this profile names, each of which is a label value."""
-    return frozenset(rule.code for rule in profile.closes if rule.code is not None and rule.code >= 4000)  # noqa: PLR2004
+    """Return the close codes of 3000–4999 that this profile names, each of which is a label value."""
+    return frozenset(rule.code for rule in profile.closes if rule.code is not None and rule.code >= MIN_OWN_CODE)

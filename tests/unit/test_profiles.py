@@ -511,10 +511,10 @@ def test_kinds_of_passed_over_messages_are_a_closed_list():
 
 
 def test_a_profile_names_its_own_codes():
-    """Close codes from 4000 that a rule names are label values of their own, registered ones are not."""
+    """Close codes from 3000 that a rule names are label values of their own, registered ones are not."""
     named = [CloseRule(code=code, reason=REJECTED) for code in (1008, 3000, 4000, 4999, 4000)]
 
-    assert own_codes(Profile(closes=named)) == {4000, 4999}
+    assert own_codes(Profile(closes=named)) == {3000, 4000, 4999}
     assert own_codes(FACTORY) == {4001, 4002}
     assert own_codes(ECHO) == frozenset()
 

@@ -378,7 +378,7 @@ class Result:
     transcript: the first and the last frames; frames_left_out: the number of frames between them
     handshake: what was wrong with a response to the upgrade that is `bad_handshake`
     error_word: the profile's word for the error frame
-    rule: path of the profile's rule that sorted what ended the session, such as `closes.0`
+    rule: path of the profile's rule that sorted what ended the session, such as `closes[0]`
     no_token: the server reports that no token arrived
     refused_after: seconds from the start to a refusal (HTTP status, error frame, wrong reply, close)
     credential_sent, origin_sent: the upgrade request held a credential, an Origin; None: unknown

@@ -36,7 +36,7 @@ def sort_error(profile: Profile, frame: Any) -> RuleMatch | None:
     if found is None:
         return None
     index = next(index for index, rule in enumerate(profile.errors) if rule is found.rule)
-    return replace(found, path=f"errors.{index}")
+    return replace(found, path=f"errors[{index}]")
 
 
 def first_match(rules: Sequence[ErrorRule], frame: Any) -> RuleMatch | None:
@@ -59,25 +59,25 @@ def sort_close(profile: Profile, code: int, text: str) -> RuleMatch | None:
     for index, rule in enumerate(profile.closes):
         matched = regex(rule.text).search(text[:MAX_MATCHED_CHARACTERS])
         if rule.code in (None, code) and matched is not None:
-            return RuleMatch(rule, f"closes.{index}", **_limit_numbers([matched]))
+            return RuleMatch(rule, f"closes[{index}]", **_limit_numbers([matched]))
     return None
 
 
 def sort_status(profile: Profile, status: int | None) -> tuple[str, StatusRule] | None:
     """Return the status rule for an HTTP answer to the upgrade, after its path in the profile."""
     rules = enumerate(profile.statuses)
-    return next(((f"statuses.{index}", rule) for index, rule in rules if rule.status == status), None)
+    return next(((f"statuses[{index}]", rule) for index, rule in rules if rule.status == status), None)
 
 
 def causes_of(profile: Profile) -> dict[str, str]:
-    """Return what the profile says of its rules, by their paths: `closes.0` and the like."""
+    """Return what the profile says of its rules, by their paths: `closes[0]` and the like."""
     tables: dict[str, Sequence[ErrorRule | CloseRule | StatusRule]] = {
         "errors": profile.errors,
         "closes": profile.closes,
         "statuses": profile.statuses,
     }
     return {
-        f"{name}.{index}": rule.cause
+        f"{name}[{index}]": rule.cause
         for name, rules in tables.items()
         for index, rule in enumerate(rules)
         if rule.cause is not None

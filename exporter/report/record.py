@@ -4,6 +4,7 @@ The line omits default values, writes times as unix seconds and frames as rows. 
 and ten times cheaper to write: the history writes one for every session.
 """
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cache, lru_cache
@@ -64,11 +65,12 @@ def sanitised(result: Result) -> Result:
         raise InvalidReportError("it names a target, identity or run as no config can")
     evidence = result.evidence
     words = [word for frame in result.transcript for word in (frame.kind, frame.code)]
-    words += [evidence.address, *evidence.failed_addresses, result.error_word, result.rule, *result.passed_over]
+    words += [evidence.address, *evidence.failed_addresses, result.error_word, *result.passed_over]
     if (
         (evidence.connection_id is None or evidence_text(evidence.connection_id))
         and not (result.close and result.close.text)
         and all(map(_is_fit, words))
+        and (result.rule is None or RULE_PATH.fullmatch(result.rule))
         and len(result.unknown_keys) <= MAX_KEYS
         and all(map(key_name, result.unknown_keys))
     ):
@@ -86,10 +88,13 @@ def sanitised(result: Result) -> Result:
         passed_over={kind: number for kind, number in result.passed_over.items() if _fit(kind)},
         transcript=tuple(frame._replace(kind=_fit(frame.kind), code=_fit(frame.code)) for frame in result.transcript),
         error_word=_fit(result.error_word),
-        rule=_fit(result.rule),
+        rule=result.rule if result.rule is not None and RULE_PATH.fullmatch(result.rule) else None,
         unknown_keys=tuple(filter(key_name, result.unknown_keys))[:MAX_KEYS],
     )
 
+
+RULE_PATH: Final = re.compile(r"(errors|closes|statuses)\[\d{1,4}\]", re.ASCII)
+"""Where a rule stands in its profile."""
 
 MAX_TIMESTAMP_SECONDS: Final = 253_402_300_799.0
 MAX_DURATION_SECONDS: Final = 1e9

@@ -58,7 +58,7 @@ class TargetContext:
     `headers`: names of the headers that the target sets, as the config writes them.
     `bypass`: whether the backend is asked to skip the login.
     `settings`: seconds, by the names of the config.
-    `causes`, `proves`: what the profile says of its rules, by their paths (`closes.0`), and of passed probes; of a
+    `causes`, `proves`: what the profile says of its rules, by their paths (`closes[0]`), and of passed probes; of a
     target without the token that the profile's messages hold, what is known then.
     """
 
@@ -129,7 +129,7 @@ TOKENLESS_CAUSE: Final = (
 def _tokenless_causes(profile: Profile) -> dict[str, str]:
     """What a refused login means if no token was sent, by the paths of the rules that say so."""
     sorted_as_refused = {
-        f"{name}.{index}"
+        f"{name}[{index}]"
         for name in ("errors", "closes", "statuses")
         for index, rule in enumerate(getattr(profile, name))
         if rule.reason is Reason.AUTH_REJECTED
@@ -254,7 +254,7 @@ def _is_mute(situation: FailureSituation) -> bool:
 def _is_unknown_error(situation: FailureSituation) -> bool:
     """True if the last error frame has no word of a rule, and none sorted it by its text alone."""
     errors = [frame.code for frame in situation.result.transcript if frame.kind == "error"]
-    is_sorted = (situation.result.rule or "").startswith("errors.")
+    is_sorted = (situation.result.rule or "").startswith("errors[")
     return bool(errors) and errors[-1] is None and not is_sorted
 
 

@@ -87,14 +87,14 @@ def test_each_frame_of_a_healthy_session_has_its_part():
 ENDS = {
     "error of a rule": (
         server({"type": "error", "code": "bad_token"}),
-        "error, sorted by errors.0: reason auth_rejected",
+        "error, sorted by errors[0]: reason auth_rejected",
     ),
     "error with a number": (
         server({"type": "error", "code": "full", "why": "20 of 20"}),
-        "error, sorted by errors.1: factory slot_limit, which proves auth, limit 20",
+        "error, sorted by errors[1]: factory slot_limit, which proves auth, limit 20",
     ),
     "error of no rule": (server({"type": "error", "code": "?"}), "error, which no rule of errors sorts"),
-    "close of a rule": ({"close": 4001, "reason": "no"}, "close, sorted by closes.0: reason auth_rejected"),
+    "close of a rule": ({"close": 4001, "reason": "no"}, "close, sorted by closes[0]: reason auth_rejected"),
     "close of no rule": ({"close": 4002}, "close, which no rule of closes sorts"),
     "another session's reply": (
         server({"type": "said", "id": "n2", "ok": True}),

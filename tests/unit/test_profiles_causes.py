@@ -30,17 +30,17 @@ GRAPHQL = Profile.model_validate(
 FAILURES = {
     "a close": (
         session(Phase.AUTH, ErrorKind.CLOSED, close=remote(4403, "Forbidden", Phase.AUTH), profile=GRAPHQL),
-        "closes.0",
+        "closes[0]",
         "onConnect said no. Compare the token.",
     ),
     "an error": (
         session(Phase.AUTH, ErrorKind.REFUSAL, refusal={"type": "error", "code": 2}, profile=GRAPHQL),
-        "errors.1",
+        "errors[1]",
         "Two. Do that.",
     ),
     "an HTTP answer": (
         session(Phase.UPGRADE, ErrorKind.STATUS, status=403, profile=GRAPHQL),
-        "statuses.0",
+        "statuses[0]",
         "The gateway said no. Ask it.",
     ),
 }
@@ -74,7 +74,7 @@ def test_the_rule_that_sorts_a_failure_says_what_to_do_next(name):
 @pytest.mark.parametrize(
     ("phase", "reason", "verdict", "rule"),
     [
-        (Phase.AUTH, Reason.AUTH_REJECTED, Verdict.FAIL, "closes.0"),
+        (Phase.AUTH, Reason.AUTH_REJECTED, Verdict.FAIL, "closes[0]"),
         (Phase.REPLY, Reason.CLOSED, Verdict.PASS, None),
     ],
 )
@@ -94,8 +94,8 @@ def test_a_rule_without_a_cause_leaves_the_general_next_step():
 
     classification = classify(observation, case(GRAPHQL))
 
-    assert (classification.rule, classification.verdicts[Probe.AUTH]) == ("errors.0", Verdict.FAIL)
-    assert "errors.0" not in causes_of(GRAPHQL)
+    assert (classification.rule, classification.verdicts[Probe.AUTH]) == ("errors[0]", Verdict.FAIL)
+    assert "errors[0]" not in causes_of(GRAPHQL)
 
 
 NATS_REFUSAL = Result(
@@ -112,7 +112,7 @@ NATS_REFUSAL = Result(
 )
 
 
-@pytest.mark.parametrize(("rule", "unnamed"), [("errors.0", False), ("closes.0", True), (None, True)])
+@pytest.mark.parametrize(("rule", "unnamed"), [("errors[0]", False), ("closes[0]", True), (None, True)])
 def test_an_error_that_a_rule_sorts_by_its_text_alone_is_not_called_unnamed(rule, unnamed):
     """The rules of NATS differ by their text alone, and have no word of their own that a frame could show."""
     text = explain(
@@ -136,7 +136,7 @@ def context_of(profile, **settings):
 
 
 WITH_TOKEN = {"identities": {"a": "probe"}, "auth": {"secret_env": "KEY"}}
-REFUSED = replace(NATS_REFUSAL, transcript=(), rule="closes.0")
+REFUSED = replace(NATS_REFUSAL, transcript=(), rule="closes[0]")
 PASSED = replace(
     NATS_REFUSAL, verdicts=dict.fromkeys(Probe, Verdict.PASS), phase=None, reason=None, transcript=(), rule=None
 )
@@ -164,6 +164,6 @@ def rule_of_login(profile):
     """The path of the first rule that says that a login was refused."""
     rules = CATALOG[profile]
     paths = (
-        (f"{name}.{index}", rule) for name in ("errors", "closes") for index, rule in enumerate(getattr(rules, name))
+        (f"{name}[{index}]", rule) for name in ("errors", "closes") for index, rule in enumerate(getattr(rules, name))
     )
     return next(path for path, rule in paths if rule.reason is Reason.AUTH_REJECTED)

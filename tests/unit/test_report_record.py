@@ -103,6 +103,15 @@ def test_what_is_no_line_of_ours_is_refused(line):
     assert "SECRET" not in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    ("rule", "read"),
+    [("closes[12]", "closes[12]"), ("errors[0]", "errors[0]"), ("closes[0]\n", None), ("notes[0]", None), ("x", None)],
+)
+def test_the_place_of_a_rule_is_one_that_a_profile_can_have(rule, read):
+    """Another text is none that the exporter wrote, and is dropped."""
+    assert unpack_result(pack_result(replace(cases.PASSED, rule=rule))).rule == read
+
+
 def figures(value, place=()):
     """Where in a JSON value a number stands."""
     if isinstance(value, dict | list):

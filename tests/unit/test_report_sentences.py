@@ -328,7 +328,7 @@ def test_a_context_of_a_stranger_is_not_shown(hostile):
     assert read_document(json.dumps(document)).context == UNKNOWN_CONTEXT
 
 
-WORDS = {"causes": {"closes.0": "The gateway said no…"}, "proves": {"auth": "It knows us."}}
+WORDS = {"causes": {"closes[0]": "The gateway said no…"}, "proves": {"auth": "It knows us."}}
 
 
 def test_what_the_profile_says_is_read_back_with_a_document():
@@ -340,7 +340,7 @@ def test_what_the_profile_says_is_read_back_with_a_document():
             "proves": {"auth": "It knows us."},
         }
     )
-    failed = cases.failed(Phase.AUTH, Reason.AUTH_REJECTED, "pass/fail/fail", rule="closes.0")
+    failed = cases.failed(Phase.AUTH, Reason.AUTH_REJECTED, "pass/fail/fail", rule="closes[0]")
     read = read_document(FORMATS["json"](cases.checked(failed, context=context), cases.VIEW))
 
     assert read.context == context

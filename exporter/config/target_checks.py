@@ -325,10 +325,29 @@ def _identities(target: Target, profile: Profile) -> Iterator[Found]:
 
 def _spoken_identities(target: Target, profile: Profile) -> Iterator[Found]:
     """Each subject can stand where the profile's messages name the user: a subject of NATS has no white space."""
+    messages = [step.message for _, step in steps_of(profile)]
+    if "identity" not in variables_in(messages):
+        return
+    for field, subject in _subjects_by_field(target):
+        for path, sentence in framed_problems(profile, subject):
+            yield field, f"does not fit into {path} of the profile, which {sentence}"
+
+
+def _subjects_by_field(target: Target) -> Iterator[tuple[str, str]]:
     for field in ("identities", "check_identities"):
-        for alias, subject in getattr(target, field).items():
-            for path, sentence in framed_problems(profile, subject):
-                yield f"{field}.{alias}", f"does not fit into {path} of the profile, which {sentence}"
+        yield from ((f"{field}.{alias}", subject) for alias, subject in getattr(target, field).items())
+
+
+def _basic_user(target: Target, profile: Profile) -> Iterator[Found]:
+    """`${basic}` is user:password: a colon in the user would begin the password (RFC 7617 section 2)."""
+    if target.auth is None:
+        return
+    spoken = [*carrier_of(target.auth, profile).templates, *(step.message for _, step in steps_of(profile))]
+    if "basic" not in variables_in(spoken):
+        return
+    for field, subject in _subjects_by_field(target):
+        if ":" in subject:
+            yield field, "must hold no colon: in ${basic} it would end the user (RFC 7617 section 2)"
 
 
 def _left_out(target: Target, profile: Profile) -> Iterator[Found]:
@@ -397,6 +416,7 @@ TARGET_CHECKS: Final[tuple[Callable[[Target], Iterator[Found]], ...]] = (
 PROFILED_CHECKS: Final[tuple[Callable[[Target, Profile], Iterator[Found]], ...]] = (
     _identities,
     _spoken_identities,
+    _basic_user,
     _left_out,
     _auth,
     _carried,

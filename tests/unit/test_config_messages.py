@@ -72,3 +72,25 @@ def test_what_no_session_could_send_or_compare_is_refused_with_the_config(name):
 def test_a_user_who_fits_makes_the_same_profile_good(profile):
     """Only what cannot be sent, or would match everything, is refused."""
     assert isinstance(parsed(profile, {"a": "probe"}), Config)
+
+
+@pytest.mark.parametrize(
+    ("profile", "carry"),
+    [
+        ({"carry": {"header": "Basic ${basic}"}}, "header"),
+        ({"auth": {"message": {"login": "${basic}"}, "match": {"in": 1}}}, "message"),
+    ],
+    ids=["in a header", "in a message"],
+)
+def test_a_user_with_a_colon_is_none_for_basic(profile, carry):
+    """RFC 7617 section 2: what follows the colon would be read as the password; other ways of a token take it."""
+    target = {"name": "t", "url": "ws://a", "profile": "p", "identities": {"a": "user:1", "b": "user"}}
+    target["auth"] = {"secret_env": "KEY", "carry": carry}
+
+    (mistake,) = parse({"targets": [target], "profiles": {"p": profile}}, CATALOG)
+
+    assert str(mistake) == (
+        "targets[0] (t).identities.a: must hold no colon: in ${basic} it would end the user (RFC 7617 section 2)"
+    )
+    plain = {**target, "auth": {"secret_env": "KEY"}}
+    assert isinstance(parse({"targets": [plain], "profiles": {"p": {}}}, CATALOG), Config)

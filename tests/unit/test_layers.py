@@ -31,7 +31,7 @@ LAYERS = (
     ("budget", "classify"),
     ("profiles",),
     ("config",),  # above `result`: its rules are written in result's words
-    ("framing",),
+    ("framing", "software"),
     ("result",),
     ("",),  # the package itself: a version, nothing else
 )

@@ -1,231 +1,29 @@
-"""The closed lists of the results, and one finished session.
+"""What a session met, for `classify`, and what a finished one is."""
 
-Rule 1: imports no module of the exporter.
-Rule 2: a `Result` is finished, frozen, and holds no text from the network: only members of the closed lists below,
-numbers, and identifiers that passed `evidence_text`.
-"""
-
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
-
-class Phase(StrEnum):
-    """A part of a session. `prepare` is the exporter's own work and is never timed."""
-
-    PREPARE = "prepare"
-    RESOLVE = "resolve"
-    TCP = "tcp"
-    TLS = "tls"
-    UPGRADE = "upgrade"
-    ADMISSION = "admission"
-    AUTH = "auth"
-    REPLY = "reply"
-    CLOSE = "close"
-
-
-class Probe(StrEnum):
-    """A question, in order of depth: a session that answers one answers all before it."""
-
-    CONNECT = "connect"
-    AUTH = "auth"
-    SEND = "send"
-
-    @property
-    def rank(self) -> int:
-        """0 for the shallowest; a session of rank n answers all probes up to n."""
-        return RANKS[self]
-
-
-RANKS: Final = {probe: rank for rank, probe in enumerate(Probe)}
-
-
-class Verdict(StrEnum):
-    """A probe's outcome. `NONE`: the session did not reach the probe, or proved nothing."""
-
-    PASS = "pass"  # noqa: S105
-    FAIL = "fail"
-    NONE = "-"
-
-
-class Reason(StrEnum):
-    """Why a probe failed. A label value: names here never change."""
-
-    DNS = "dns"
-    REFUSED = "refused"
-    UNREACHABLE = "unreachable"
-    RESET = "reset"
-    TIMEOUT = "timeout"
-    TLS_CERTIFICATE = "tls_certificate"
-    TLS_HANDSHAKE = "tls_handshake"
-    HTTP_STATUS = "http_status"
-    RATE_LIMITED = "rate_limited"
-    REDIRECT = "redirect"
-    BAD_HANDSHAKE = "bad_handshake"
-    AUTH_REJECTED = "auth_rejected"
-    AUTH_UNAVAILABLE = "auth_unavailable"
-    FACTORY = "factory"
-    CLOSED = "closed"
-    SERVER_ERROR = "server_error"
-    BAD_REPLY = "bad_reply"
-    PROTOCOL_ERROR = "protocol_error"
-    TOO_BIG = "too_big"
-
-
-class FactoryReason(StrEnum):
-    """What the server-side factory did wrong. A label value: names here never change."""
-
-    SLOT_LIMIT = "slot_limit"
-    INIT_FAILED = "init_failed"
-    STARTUP_INCOMPLETE = "startup_incomplete"
-    INTERNAL_ERROR = "internal_error"
-    USER_MISMATCH = "user_mismatch"
-    ENVIRONMENT_MISMATCH = "environment_mismatch"
-    DUPLICATE_CONNECTION_ID = "duplicate_connection_id"
-    FROZEN_TIME = "frozen_time"
-    NOT_READY = "not_ready"
-    FACTORY_DISABLED = "factory_disabled"
-    DEGRADED = "degraded"
-    INVALID_WELCOME = "invalid_welcome"
-    OTHER = "other"
-
-
-class Handshake(StrEnum):
-    """What is wrong with a response to an upgrade request that is not a refusal by status."""
-
-    NO_HTTP = "no_http"
-    TOO_LARGE = "too_large"
-    BAD_HEADER = "bad_header"
-    NO_UPGRADE = "no_upgrade"
-    WRONG_ACCEPT = "wrong_accept"
-    EXTENSION = "extension"
-    SUBPROTOCOL_NOT_CHOSEN = "subprotocol_not_chosen"
-    """Subprotocols were offered and the server chose none: browsers refuse that."""
-    SUBPROTOCOL_NOT_OFFERED = "subprotocol_not_offered"
-    """The server chose a subprotocol that was not offered, or several."""
-
-
-class Impairment(StrEnum):
-    """A failure of the exporter itself, never an outage of a target."""
-
-    TOKEN = "token"  # noqa: S105
-    INTERNAL = "internal"
-
-
-class SkipCause(StrEnum):
-    """Why a due cycle has no verdict."""
-
-    OVERLAP = "overlap"
-    BUDGET = "budget"
-    RESTING = "resting"
-    RATE = "rate"
-    LATE = "late"
-    CAPACITY = "capacity"
-    DRAINING = "draining"
-    DISTORTED = "distorted"
-
-
-class Holdup(StrEnum):
-    """What keeps a session, or its token, from being sent."""
-
-    ENDPOINT = "endpoint"
-    """The endpoint limits the rate of connects (429, 503 with Retry-After)."""
-    RATE = "rate"
-    """`max_connects_per_minute` of the host."""
-    REJECTED = "rejected"
-    """The key rests after rejected tokens, for `auth_retry`."""
-    BREAKER_TOKEN = "breaker_token"  # noqa: S105
-    """One more failed login may open a circuit breaker of the backend: no token is sent."""
-    BREAKER_CONNECT = "breaker_connect"
-    """The same, and a connect without a token counts too."""
-    VERDICT = "verdict"
-    """Another token is in flight, and its verdict is awaited."""
-    IDENTITY = "identity"
-    """The identity rests after a slot limit."""
-    BUSY = "busy"
-    """The identity has a connection open."""
-    SLOTS = "slots"
-    """No slot is left for the identity."""
-    MEMORY = "memory"
-    """What was held before the start is unknown."""
-
-
-class Initiator(StrEnum):
-    """Who sent the first close frame of a session; `NONE`: no close frame arrived."""
-
-    REMOTE = "remote"
-    LOCAL = "local"
-    NONE = "none"
-
-
-class Direction(StrEnum):
-    """The direction of a frame, as the exporter sees it."""
-
-    IN = "in"
-    OUT = "out"
-
-
-class Opcode(StrEnum):
-    """The kind of a frame (RFC 6455 section 5.2)."""
-
-    CONTINUATION = "continuation"
-    TEXT = "text"
-    BINARY = "binary"
-    CLOSE = "close"
-    PING = "ping"
-    PONG = "pong"
-
-
-class Trigger(StrEnum):
-    """Why a session was opened."""
-
-    SCHEDULE = "schedule"
-    CONFIRM = "confirm"
-    CHECK = "check"
-
-
-class ErrorKind(StrEnum):
-    """What went wrong; `classify` derives a `Reason` from it."""
-
-    DNS = "dns"
-    REFUSED = "refused"
-    UNREACHABLE = "unreachable"
-    RESET = "reset"
-    EOF = "eof"
-    DEADLINE = "deadline"
-    CERTIFICATE = "certificate"
-    TLS = "tls"
-    STATUS = "status"
-    UPGRADE = "upgrade"
-    PROTOCOL = "protocol"
-    TOO_BIG = "too_big"
-    CLOSED = "closed"
-    REFUSAL = "refusal"
-    WRONG_REPLY = "wrong_reply"
-
-
-class TlsVerify(StrEnum):
-    """Why a server's certificate is refused. Not a label: nine series for each target would be too many."""
-
-    EXPIRED = "expired"
-    NOT_YET_VALID = "not_yet_valid"
-    WRONG_NAME = "wrong_name"
-    UNKNOWN_ISSUER = "unknown_issuer"
-    SELF_SIGNED = "self_signed"
-    INCOMPLETE_CHAIN = "incomplete_chain"
-    WRONG_PURPOSE = "wrong_purpose"
-    WEAK = "weak"
-    OTHER = "other"
-
-
-class CertificatePlace(StrEnum):
-    """Where a certificate stands in the chain from the server's own to a trusted one."""
-
-    LEAF = "leaf"
-    INTERMEDIATE = "intermediate"
-    ROOT = "root"
+from exporter.result.words import (
+    CertificatePlace,
+    Direction,
+    Ending,
+    ErrorKind,
+    FactoryReason,
+    Handshake,
+    Holdup,
+    Impairment,
+    Initiator,
+    Opcode,
+    Phase,
+    Probe,
+    Reason,
+    SkipCause,
+    Software,
+    TlsVerify,
+    Trigger,
+    Verdict,
+)
 
 
 class CertificateEnd(NamedTuple):
@@ -306,7 +104,7 @@ class SessionObservation:
     ended: the phase in which the session ended (`CLOSE` if it reached its depth)
     refusal: the error frame, a JSON value
     notices: kinds of the frames that were passed over
-    refused_after, error_word, unknown_keys: see `Result`
+    refused_after, error_word, unknown_keys, answered_by, via, interim_status, ending: see `Result`
     subprotocol: the one of the profile's that the server chose; never one that carries a token
     address, address_number, addresses, failed_addresses: see `Evidence`
     late: the longest delay of the exporter itself, in reading or at the deadline, seconds
@@ -334,6 +132,10 @@ class SessionObservation:
     late: float = 0.0
     transcript: tuple[Frame, ...] = ()
     frames_left_out: int = 0
+    answered_by: Software | None = None
+    via: tuple[Software, ...] = ()
+    interim_status: int | None = None
+    ending: Ending | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -380,9 +182,14 @@ class Result:
     error_word: the profile's word for the error frame
     rule: path of the profile's rule that sorted what ended the session, such as `closes[0]`
     no_token: the server reports that no token arrived
-    refused_after: seconds from the start to a refusal (HTTP status, error frame, wrong reply, close)
+    refused_after: seconds from the start to a refusal (HTTP status, error frame, wrong reply, close), or to the loss of
+        the connection
     credential_sent, origin_sent: the upgrade request held a credential, an Origin; None: unknown
     unknown_keys: outermost fields of messages that the profile does not know, at most 8 that `key_name` permits
+    answered_by: who made the answer to the upgrade: a proxy by itself, or a server; None: it does not say
+    via: proxies that passed that answer on
+    interim_status: status of the last interim answer (RFC 9110 section 15.2) before the final one
+    ending: how the peer ended the connection; None: it had not when the session was over
     """
 
     target: str
@@ -417,6 +224,10 @@ class Result:
     credential_sent: bool | None = None
     origin_sent: bool | None = None
     unknown_keys: tuple[str, ...] = ()
+    answered_by: Software | None = None
+    via: tuple[Software, ...] = ()
+    interim_status: int | None = None
+    ending: Ending | None = None
 
     @property
     def failed(self) -> bool:
@@ -452,27 +263,3 @@ class Skip:
     cause: SkipCause
     holdup: Holdup | None = None
     until: float | None = None
-
-
-IDENTIFIER: Final = re.compile(r"[\w.:-]{1,64}", re.ASCII)
-
-
-def evidence_text(value: object) -> str | None:
-    """Return an identifier from the network that may be shown: at most 64 of `A-Z a-z 0-9 . _ : -`; else None.
-
-    An integer is accepted as its decimal text.
-    """
-    text = str(value) if type(value) is int and abs(value) < MAX_NUMERIC_IDENTIFIER else value
-    return text if isinstance(text, str) and IDENTIFIER.fullmatch(text) else None
-
-
-MAX_NUMERIC_IDENTIFIER: Final = 10**63
-"""From here on an integer has more digits than an identifier has characters."""
-
-KEY_NAME: Final = re.compile(r"\w{1,24}", re.ASCII)
-MAX_KEYS: Final = 8
-
-
-def key_name(value: object) -> str | None:
-    """Return the name of a message's field that may be shown: at most 24 letters, digits and `_`; else None."""
-    return value if isinstance(value, str) and KEY_NAME.fullmatch(value) else None

@@ -1,0 +1,92 @@
+"""The closed lists of the results, and one finished session.
+
+Rule 1: imports no module of the exporter.
+Rule 2: a `Result` is finished, frozen, and holds no text from the network: only members of the closed lists,
+numbers, and identifiers that passed `evidence_text`.
+
+`words` the closed lists · `identifiers` texts that may be shown · `session` what a session met, and its result
+"""
+
+from exporter.result.identifiers import (
+    IDENTIFIER,
+    KEY_NAME,
+    MAX_KEYS,
+    MAX_NUMERIC_IDENTIFIER,
+    evidence_text,
+    key_name,
+)
+from exporter.result.session import (
+    Address,
+    CertificateEnd,
+    Close,
+    Evidence,
+    Frame,
+    ProbeError,
+    Result,
+    SessionObservation,
+    Skip,
+)
+from exporter.result.words import (
+    PROXIES,
+    RANKS,
+    CertificatePlace,
+    Confidence,
+    Direction,
+    Ending,
+    ErrorKind,
+    FactoryReason,
+    Handshake,
+    Holdup,
+    Impairment,
+    Initiator,
+    Layer,
+    Opcode,
+    Phase,
+    Probe,
+    Reason,
+    SkipCause,
+    Software,
+    TlsVerify,
+    Trigger,
+    Verdict,
+)
+
+__all__ = [
+    "IDENTIFIER",
+    "KEY_NAME",
+    "MAX_KEYS",
+    "MAX_NUMERIC_IDENTIFIER",
+    "PROXIES",
+    "RANKS",
+    "Address",
+    "CertificateEnd",
+    "CertificatePlace",
+    "Close",
+    "Confidence",
+    "Direction",
+    "Ending",
+    "ErrorKind",
+    "Evidence",
+    "FactoryReason",
+    "Frame",
+    "Handshake",
+    "Holdup",
+    "Impairment",
+    "Initiator",
+    "Layer",
+    "Opcode",
+    "Phase",
+    "Probe",
+    "ProbeError",
+    "Reason",
+    "Result",
+    "SessionObservation",
+    "Skip",
+    "SkipCause",
+    "Software",
+    "TlsVerify",
+    "Trigger",
+    "Verdict",
+    "evidence_text",
+    "key_name",
+]

@@ -1,0 +1,23 @@
+"""Proxies and servers: how to tell their answers apart, and how each of them ends a connection.
+
+Rule 1: tables and pure functions; nothing here is remembered, each row was seen with the version that it names
+(`make layers` runs them again). Rule 2: what comes from the network goes in, words of `Software` come out.
+
+`fingerprints` who made an answer · `servers` how servers end a connection · `proxies` what proxies answer by themselves
+"""
+
+from exporter.software.fingerprints import Answer, Author, find_author
+from exporter.software.proxies import PROXY_BEHAVIOURS, ProxyBehaviour, ProxyEvent
+from exporter.software.servers import SERVER_BEHAVIOURS, ServerBehaviour, ServerEvent
+
+__all__ = [
+    "PROXY_BEHAVIOURS",
+    "SERVER_BEHAVIOURS",
+    "Answer",
+    "Author",
+    "ProxyBehaviour",
+    "ProxyEvent",
+    "ServerBehaviour",
+    "ServerEvent",
+    "find_author",
+]

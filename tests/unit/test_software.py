@@ -19,6 +19,7 @@ from exporter.software import (
 calm = settings(deadline=None, database=None)  # a busy machine is no finding
 
 NGINX_PAGE = b"<html>\r\n<head><title>502 Bad Gateway</title></head>\r\n<body>\r\n<hr><center>nginx/1.22.1</center>\r\n"
+ENVOY_TEXT = b"upstream connect error or disconnect/reset before headers. reset reason: remote connection failure"
 
 # What real programs answered: status, header fields, first bytes of the body, and who made it behind which proxies.
 SEEN = {
@@ -41,7 +42,40 @@ SEEN = {
     ),
     "Caddy, port closed": (502, {"server": "Caddy", "content-length": "0"}, b"", "caddy", []),
     "Caddy passes a 403 on": (403, {"via": "1.1 Caddy", "server": "uvicorn"}, b"", "uvicorn", ["caddy"]),
-    "Envoy, port closed": (503, {"server": "envoy"}, b"upstream connect error or disconnect", "envoy", []),
+    "Envoy, port closed": (503, {"server": "envoy"}, ENVOY_TEXT, "envoy", []),
+    "Envoy, no route": (404, {"server": "envoy", "connection": "close", "content-length": "0"}, b"", "envoy", []),
+    "Envoy, an empty 403 passed on": (
+        403,
+        {"server": "envoy", "content-length": "0", "connection": "close"},
+        b"",
+        "backend",
+        ["envoy"],
+    ),
+    "Envoy, long header": (431, {"server": "envoy"}, b"Request Header Fields Too Large", "envoy", []),
+    "nginx passes Envoy's own answer on": (503, {"server": "nginx/1.22.1"}, ENVOY_TEXT, "envoy", ["nginx"]),
+    "Envoy passes nginx's own answer on": (502, {"server": "envoy"}, NGINX_PAGE, "nginx", ["envoy"]),
+    "nginx passes HAProxy's own answer on": (
+        503,
+        {"server": "nginx/1.22.1", "date": "x"},
+        b"<html><body><h1>503 Service Unavailable</h1>\nNo server is available to handle this request.\n",
+        "haproxy",
+        ["nginx"],
+    ),
+    "Traefik, port closed": (502, {"date": "x", "content-length": "11"}, b"Bad Gateway", "traefik", []),
+    "lighttpd, port closed": (
+        503,
+        {"server": "lighttpd/1.4.69", "content-type": "text/html"},
+        b'<?xml version="1.0" encoding="iso-8859-1"?>\n<!DOCTYPE html PUBLIC',
+        "lighttpd",
+        [],
+    ),
+    "lighttpd names itself in a 401 that it passes on": (
+        401,
+        {"content-type": "application/json", "server": "lighttpd/1.4.69"},
+        b"{}",
+        "backend",
+        ["lighttpd"],
+    ),
     "Envoy passes a 503 on": (503, {"server": "envoy"}, b"starting", None, ["envoy"]),
     "Squid, peer dead": (502, {"server": "squid/5.7", "x-squid-error": "ERR_READ_ERROR 0"}, b"<!DOC", "squid", []),
     "nghttpx": (502, {"server": "nghttpx"}, b"<!DOCTYPE html>", "nghttpx", []),

@@ -1,0 +1,235 @@
+"""Cells of tests/data/layers/proxies.yml: one session through real proxies, and what it says of who is at fault.
+
+A cell is a row of the file: proxy, setup, case. The row was written down before the cell was run.
+"""
+
+import asyncio
+import tempfile
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import yaml
+
+from exporter.config import Profile
+from support import certificates, harness
+from support.backend_jobs import ECHO
+from support.paths import DATA
+from support.proxies import proxy
+from support.proxy_upstreams import REAL, upstreams
+
+CELLS = yaml.safe_load((DATA / "layers/proxies.yml").read_text())
+PROFILE = Profile.model_validate(ECHO)
+
+UPSTREAM_SECONDS = 1
+"""Seconds that the proxies wait for an upstream, instead of their default of 15 to 900."""
+LONG, SHORT = "9s", "3s"
+"""Timeouts of a session: above the three seconds in which HAProxy tries a closed port, and for one left alone."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """What a session asks for. `header_bytes`: length of a long value in its request, such as a token."""
+
+    path: str
+    timeout: str = LONG
+    header_bytes: int = 0
+
+
+CLOCK_SLACK_SECONDS = 0.1
+"""A proxy counts from the moment it took the request, and rounds."""
+
+STATUSES = (401, 403, 404, 500, 502, 503, 504)
+CASES = {
+    "healthy": Case("raw/ws"),
+    "port closed": Case("closed/ws"),
+    "hangs": Case("raw/hang"),
+    "cuts": Case("raw/cut"),
+    "dies": Case("raw/dies"),
+    "interim 103": Case("raw/interim"),
+    "interim 103 and 101 at once": Case("raw/interim-at-once"),
+    "close before accept of uvicorn": Case("uvicorn/closed"),
+    "wrong accept": Case("raw/wrong-accept"),
+    "no route": Case("nowhere/ws"),
+    **{f"{name}": Case(f"{name}/ws") for name in REAL},
+    **{f"{status} of {name}": Case(f"{name}/status/{status}") for name in REAL for status in STATUSES},
+    **{f"{size} KB of header": Case("aiohttp/ws", header_bytes=size * 1024) for size in (4, 9, 18, 30, 70)},
+}
+SETUPS = {
+    "plain": {},
+    "tls": {"certificate": True},
+    "ipv6": {"host": "[::1]", "upstream_host": "[::1]"},
+    "no upgrades": {"passes_upgrades": False},
+    "no upgrade header": {"mistake": "no upgrade header"},
+    "websocket in capitals": {"mistake": "websocket in capitals"},
+}
+"""Other fields of `proxy_configs.Setup`."""
+
+
+@dataclass(frozen=True)
+class Site:
+    """A folder for proxies that change their user, and the authority of their certificate."""
+
+    folder: object
+    certificate: object = field(init=False)
+    ca_file: object = field(init=False)
+
+    def __post_init__(self):
+        authority = certificates.authority()
+        for name, content in {"certificate": authority.issue("localhost"), "ca_file": authority.pem}.items():
+            path = self.folder / f"{name}.pem"
+            path.write_bytes(content)
+            object.__setattr__(self, name, path)
+
+    def options(self, setup):
+        """The fields of `proxy_configs.Setup` that a setup of this name changes."""
+        options = SETUPS[setup] | {"timeout": UPSTREAM_SECONDS}
+        return options | ({"certificate": self.certificate} if "certificate" in options else {})
+
+    async def session(self, running, case):
+        """One session's result."""
+        tls = running.setup.certificate is not None
+        address = f"localhost:{running.setup.port}" if tls else running.address
+        target = {
+            "name": "real",
+            "url": f"{'wss' if tls else 'ws'}://{address}/{case.path}",
+            "address": running.setup.host.strip("[]"),
+            "profile": "own",
+            "interval": "20s",
+            "timeout": case.timeout,
+        }
+        if tls:
+            target["tls"] = {"ca_file": str(self.ca_file)}
+        if case.header_bytes:
+            target["headers"] = {"X-Long": "x" * case.header_bytes}
+        return await harness.Rig().run(harness.planned(target, profiles={"own": PROFILE}).jobs[0])
+
+
+def seen(result):
+    """What a result says, as a row has it."""
+    words = [result.phase, result.reason] if result.phase else ["pass"]
+    words += [word for word in (result.http_status, result.handshake) if word is not None]
+    words += [result.close.code, result.close.initiator] if result.close else []
+    return {
+        "says": " ".join(str(getattr(word, "value", word)) for word in words),
+        "by": _word(result.answered_by),
+        "via": sorted(software.value for software in result.via),
+        "interim": result.interim_status,
+        "ending": _word(result.ending),
+    }
+
+
+def _word(member):
+    return member and member.value
+
+
+def differences(row, result):
+    """What differs between a row and a session's result; `ending` is compared if the row has one.
+
+    A busy machine is late, so only the least seconds are compared here.
+    """
+    expected = {"by": None, "via": [], "interim": None, **row}
+    expected["via"] = sorted(expected["via"])
+    found = seen(result)
+    names = ["says", "by", "via", "interim", *(["ending"] if "ending" in row else [])]
+    wrong = [f"{name}: {expected[name]} became {found[name]}" for name in names if expected[name] != found[name]]
+    least, _ = row.get("after", (0, None))
+    after = result.refused_after
+    if least and (after is None or after < least - CLOCK_SLACK_SECONDS):
+        wrong.append(f"after: at least {least} s became {after}")
+    return wrong
+
+
+def rows_of(names):
+    """(proxy, setup) of all cells of these proxies."""
+    return [(name, setup) for name in names for setup in CELLS["one proxy"][name]]
+
+
+@contextmanager
+def open_folder():
+    """A folder that a proxy may enter after it has changed its user: pytest's own are closed to others."""
+    with tempfile.TemporaryDirectory(prefix="proxies-") as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        yield folder
+
+
+async def changed_cells(kinds, name, setup, folder):
+    """Sentences about the cells of a proxy in this setup that a session sees otherwise; all run at once."""
+    site, rows = Site(folder), CELLS["one proxy"][name][setup]
+    options = site.options(setup)
+    needed = {case.split()[-1] for case in rows} & REAL.keys() | {"aiohttp"}
+    async with (
+        upstreams(folder, sorted(needed), host=options.get("upstream_host", "127.0.0.1").strip("[]")) as running,
+        proxy(kinds[name], folder / name, running.routes, **options) as front,
+    ):
+        results = await asyncio.gather(*(site.session(front, CASES[case]) for case in rows))
+        return [
+            f"{name}, {setup}, {case}: {'; '.join(wrong)}"
+            for (case, row), result in zip(rows.items(), results, strict=True)
+            if (wrong := differences(row, result))
+        ]
+
+
+# How a session in progress ends when its proxy does -----------------------------------------------------------------
+
+
+def ends_of(names):
+    """(proxy, setup) of all ends of these proxies."""
+    return [(name, setup) for name in names for setup in CELLS["ends"][name]]
+
+
+ENDS = {
+    "reloaded": lambda front: front.reload(),
+    "stopped gracefully": lambda front: front.stop_gracefully(),
+    "stopped": lambda front: front.terminate(),
+    "killed": lambda front: front.kill(),
+}
+
+
+async def changed_ends(kinds, name, setup, folder):
+    """Sentences about the ends of a proxy in this setup that a session in progress sees otherwise; all run at once."""
+    site, rows = Site(folder), CELLS["ends"][name][setup]
+    async with upstreams(folder, []) as running:
+        ends = (_end(kinds[name], site, setup, running, (how, row)) for how, row in rows.items())
+        results = await asyncio.gather(*ends)
+    return [
+        f"{name}, {setup}, {how}: {'; '.join(wrong)}"
+        for (how, row), result in zip(rows.items(), results, strict=True)
+        if (wrong := differences(row, result))
+    ]
+
+
+async def _end(kind, site, setup, running, cell):
+    """What a session says whose proxy this happens to once the upstream has its message, and has not answered it."""
+    how, row = cell
+    options = {**site.options(setup), "timeout": None}
+    path = f"raw/silent?{how.replace(' ', '-')}"
+    case = Case(path, SHORT if row["says"].startswith("reply timeout") else LONG)
+    async with proxy(kind, site.folder / path.rpartition("?")[2], running.routes, **options) as front:
+        session = asyncio.create_task(site.session(front, case))
+        await running.heard(path)
+        await ENDS[how](front)
+        return await session
+
+
+# Two proxies in a row -----------------------------------------------------------------------------------------------
+
+
+async def changed_chain(kinds, chain, folder):
+    """Sentences about the cells of a chain such as `nginx > envoy`, of which the first has the clients."""
+    site, rows = Site(folder), CELLS["chains"][chain]
+    first, second = chain.split(" > ")
+    async with (
+        upstreams(folder, ["aiohttp"]) as running,
+        proxy(kinds[second], folder / "second", running.routes, timeout=UPSTREAM_SECONDS) as back,
+        proxy(kinds[first], folder / "first", dict.fromkeys(running.routes, back.setup.port)) as front,
+    ):
+        standing = {case: row for case, row in rows.items() if case in CASES}
+        results = dict(
+            zip(standing, await asyncio.gather(*(site.session(front, CASES[case]) for case in standing)), strict=True)
+        )
+        await back.stop()
+        results["second stopped"] = await site.session(front, CASES["healthy"])
+    wrong = {case: differences(rows[case], results[case]) for case in rows}
+    return [f"{chain}, {case}: {'; '.join(wrong[case])}" for case in rows if wrong[case]]

@@ -313,7 +313,8 @@ def session_fields(result: Result) -> dict[str, object]:
     """Return the keys of a session's line, in a fixed order; durations are in seconds.
 
     Keys that are present only with a value: `failed_phase`, `http_status`, `tls_verify`, `impairment`,
-    `void`, and for a name with several addresses the `address` that was tried.
+    `void`; of a failed session `answered_by`, `via`, `ending`; for a name with several addresses the `address` that was
+    tried.
     """
     close = result.close
     fields: dict[str, object] = {
@@ -336,6 +337,9 @@ def session_fields(result: Result) -> dict[str, object]:
         "tls_verify": result.tls_verify,
         "impairment": result.impairment,
         "void": result.void or None,
+        "answered_by": result.answered_by if result.failed else None,
+        "via": ",".join(result.via) or None if result.failed else None,
+        "ending": result.ending,
         "address": result.evidence.address if (result.evidence.addresses or 1) > 1 else None,
     }
     return fields | {key: value for key, value in extras.items() if value is not None}

@@ -464,6 +464,10 @@ def _result(
         credential_sent=_sends_credential(request.job, cost),
         origin_sent="origin" in map(str.lower, request.job.target.headers),
         unknown_keys=observation.unknown_keys,
+        answered_by=observation.answered_by,
+        via=observation.via,
+        interim_status=observation.interim_status,
+        ending=observation.ending,
     )
 
 

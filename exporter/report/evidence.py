@@ -5,11 +5,17 @@ from typing import Final
 
 from exporter.report.formatting import closed, counts, expiry, moment
 from exporter.report.situation import ORIGIN_HEADER, USER_AGENT_HEADER, TargetContext
-from exporter.result import CertificatePlace, Evidence, Phase, Result
+from exporter.result import PROXIES, CertificatePlace, Ending, Evidence, Phase, Result, Software
 
 ISSUER_TEXTS: Final[Mapping[CertificatePlace | None, str]] = {
     CertificatePlace.INTERMEDIATE: "an intermediate",
     CertificatePlace.ROOT: "the root",
+}
+ENDING_TEXTS: Final[Mapping[Ending, str]] = {
+    Ending.FIN: "a FIN of the other end",
+    Ending.RESET: "a RST of the other end",
+    Ending.CLOSE_NOTIFY: "the TLS close_notify of the other end",
+    Ending.TLS_CUT: "a FIN without TLS close_notify",
 }
 ORDINALS: Final = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth")
 
@@ -17,10 +23,7 @@ ORDINALS: Final = ("first", "second", "third", "fourth", "fifth", "sixth", "seve
 def evidence_rows(result: Result, now: float) -> Iterator[tuple[str, str]]:
     """Name and text of everything that the server sent and the session measured; the most telling first."""
     evidence = result.evidence
-    if result.close is not None:
-        yield "close", closed(result.close)
-    if result.http_status is not None:
-        yield "http status", str(result.http_status)
+    yield from _answer_rows(result)
     if result.retry_after is not None:
         yield "retry after", f"{result.retry_after:.0f} s"
     if result.slot_limit is not None:
@@ -36,6 +39,31 @@ def evidence_rows(result: Result, now: float) -> Iterator[tuple[str, str]]:
     if result.tls_verify is not None:
         yield "certificate refused", result.tls_verify.replace("_", " ")
     yield from (("address", text) for text in tried_address(evidence))
+
+
+def _answer_rows(result: Result) -> Iterator[tuple[str, str]]:
+    """How the session ended, and who answered its upgrade."""
+    if result.close is not None:
+        yield "close", closed(result.close)
+    if result.ending is not None:
+        yield "ended by", ENDING_TEXTS[result.ending]
+    if result.http_status is not None:
+        yield "http status", str(result.http_status)
+    if result.answered_by is not None or result.via:
+        yield "answered by", _answered_by(result)
+    if result.interim_status is not None:
+        yield "before it", f"an interim answer, HTTP {result.interim_status}"
+
+
+def _answered_by(result: Result) -> str:
+    """Who made the answer to the upgrade, and what passed it on."""
+    via = " and ".join(result.via)
+    behind = f", behind {via}" if via else ""
+    if result.answered_by is None and result.http_status is not None:
+        return f"{via}, or a server behind it"
+    if result.answered_by in (None, Software.BACKEND):
+        return f"a server that does not name itself{behind}"
+    return f"{result.answered_by}{' itself' if result.answered_by in PROXIES else ''}{behind}"
 
 
 def _expiring(place: CertificatePlace | None) -> str:

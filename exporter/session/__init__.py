@@ -5,9 +5,9 @@ Rule 2: whatever the library, the network or the server does becomes a `SessionO
 after an orderly close, and an OSError of this machine.
 Rule 3: received bytes are read before anything is judged. Rule 4: we close with 1000 and never originate a 1011.
 
-`request` what a session needs · `conversation` its phases · `upgrade` the opening handshake · `messages` frames ↔ JSON
-values · `observer` what a watching command is shown · `transcript` the frames without their content · `phase_timer` the
-times · `error_kinds` the library's exceptions as kinds of errors.
+`request` what a session needs · `addresses` which one it tries · `conversation` its phases · `upgrade` the opening
+handshake · `messages` frames ↔ JSON values · `observer` what a watching command is shown · `transcript` the frames
+without their content · `phase_timer` the times · `error_kinds` the library's exceptions as kinds of errors.
 """
 
 from exporter.session.conversation import Session

@@ -13,12 +13,15 @@ from websockets.utils import generate_key
 from exporter.config import Pattern, Step, Welcome
 from exporter.framing import FramingError
 from exporter.profiles import matches
-from exporter.resolver import Resolver, address_text, choose_address
+from exporter.resolver import Resolver
 from exporter.result import Close, ErrorKind, Initiator, Phase, Probe, ProbeError, SessionObservation
+from exporter.session.addresses import ChosenAddress, resolve_address
+from exporter.session.error_kinds import attribute_to_phase
 from exporter.session.messages import MessageStream
 from exporter.session.phase_timer import PhaseTimer
 from exporter.session.request import SessionRequest
 from exporter.session.upgrade import (
+    UpgradeResponse,
     chosen_subprotocol,
     find_handshake_breach,
     open_protocol,
@@ -32,6 +35,9 @@ MAX_DRAIN_READS: Final = 16
 
 LATE_DEADLINE_TOLERANCE_SECONDS: Final = 0.05
 """Seconds by which a deadline may fire late while the loop is healthy."""
+
+MAX_BODY_WAIT_SECONDS: Final = 0.05
+"""Seconds for which the beginning of a refusal's body is awaited after its head: the verdict stands by then."""
 
 END_OF_STREAM: Final = ReceivedBytes(b"", 0.0)
 
@@ -61,6 +67,7 @@ class Session:
         self._matcher = request.session_messages.reader
         self._timer = PhaseTimer(clock())
         self._connection: Connection | None = None
+        self._response = UpgradeResponse()
         self._stream: MessageStream | None = None  # from the 101 on
         self._early_bytes = END_OF_STREAM  # bytes behind the head of the 101
         self._error: ProbeError | None = None
@@ -79,10 +86,7 @@ class Session:
         self._close_sent_at = inf
         self._closes_crossed = False  # the server's close was sent before it can have read ours
         self._deadline_overrun = 0.0  # seconds by which the deadline fired late
-        self._address: str | None = None
-        self._address_number: int | None = None
-        self._address_count: int | None = None
-        self._failed_addresses: tuple[str, ...] = ()
+        self._address: ChosenAddress | None = None
 
     async def run(self) -> SessionObservation:
         """Run the session, close it and return what it met. Raises OSError only for errors of this machine."""
@@ -91,6 +95,7 @@ class Session:
             ended = self._timer.phase
         finally:
             await self._close_connection()
+        author = self._response.author()
         return SessionObservation(
             phases=self._timer.phases,
             marks=self._timer.marks,
@@ -106,14 +111,18 @@ class Session:
             error_word=self._error_word,
             certificate_end=self._connection.certificate_end if self._connection else None,
             subprotocol=self._subprotocol,
-            address=self._address,
-            address_number=self._address_number,
-            addresses=self._address_count,
-            failed_addresses=self._failed_addresses,
+            address=self._address.text if self._address else None,
+            address_number=self._address.number if self._address else None,
+            addresses=self._address.addresses if self._address else None,
+            failed_addresses=self._address.failed if self._address else (),
             slot_taken=self._may_hold_slot(),
             late=max(self._deadline_overrun, self._connection.read_delay if self._connection else 0.0),
             transcript=self._stream.transcript.frames(self._timer.started) if self._stream else (),
             frames_left_out=self._stream.transcript.left_out if self._stream else 0,
+            answered_by=author.by,
+            via=author.via,
+            interim_status=self._response.interim_status,
+            ending=self._connection.ending if self._connection and self._error else None,
         )
 
     async def _converse_until_deadline(self) -> None:
@@ -125,47 +134,32 @@ class Session:
             self._error = ProbeError(ErrorKind.DEADLINE)
             self._deadline_overrun = self._clock() - self._timer.started - self._request.timeout
         except ProbeError as error:
-            self._error, self._failed_at = self._attribute_to_phase(error), self._clock()
+            self._error, self._failed_at = attribute_to_phase(error, self._timer.phase), self._clock()
+            if self._error.phase is Phase.TLS:
+                self._timer.forget(Phase.TLS)
         last_phase = self._timer.phase
         if self._error is None:
             self._timer.begin(Phase.CLOSE, self._clock())
         else:
+            await self._read_body()
             self._drain()
         self._record_close(last_phase)
         self._prefer_stated_cause()
 
     def _refused_after(self) -> float | None:
-        """Return the seconds from the start to the server's refusal; None if it did not refuse."""
+        """Return the seconds from the start to the server's refusal, or to the loss of the connection; else None."""
         if self._error is None:
             return None
         moments = {
             ErrorKind.STATUS: self._failed_at,
+            ErrorKind.EOF: self._failed_at,
+            ErrorKind.RESET: self._failed_at,
             ErrorKind.REFUSAL: self._refused_at,
             ErrorKind.WRONG_REPLY: self._refused_at,
             ErrorKind.CLOSED: self._stream.last_received_at if self._stream else None,
         }
         at = moments.get(self._error.kind)
         return None if at is None else max(0.0, at - self._timer.started)
-
-    def _attribute_to_phase(self, error: ProbeError) -> ProbeError:
-        """Return the error with its phase: a TLS alert before the 101 belongs to the handshake, a later one is a reset.
-
-        The error is a new one, because a traceback would keep the session and all it has read.
-        """
-        kind, phase = error.kind, error.phase
-        if kind in (ErrorKind.TLS, ErrorKind.CERTIFICATE) and self._timer.phase is Phase.UPGRADE:
-            self._timer.forget(Phase.TLS)
-            phase = Phase.TLS
-        elif kind in (ErrorKind.TLS, ErrorKind.CERTIFICATE) and self._timer.phase is not Phase.TLS:
-            kind = ErrorKind.RESET
-        return ProbeError(
-            kind,
-            error.detail,
-            status=error.status,
-            retry_after=error.retry_after,
-            phase=phase,
-            tls_verify=error.tls_verify,
-        )
 
     def _may_hold_slot(self) -> bool:
         """True unless the server cannot have taken a slot; even behind a wrong 101 it may have."""
@@ -204,16 +198,11 @@ class Session:
 
     async def _connect(self) -> Connection:
         request, timer = self._request, self._timer
-        addresses = await self._resolver.resolve(request.connect_to or request.host, request.port, request.ip_protocol)
-        address = choose_address(addresses, request.failed_addresses)
-        self._address, self._address_number = address_text(address), addresses.index(address) + 1
-        self._address_count = len(addresses)
-        texts = [address_text(address) for address in addresses]
-        self._failed_addresses = tuple(text for text in request.failed_addresses if text in texts)
+        chosen = self._address = await resolve_address(request, self._resolver)
         timer.end(self._clock())
         timer.begin(Phase.TCP, self._clock())
         connection = await Connection.connect(
-            address, self._clock, kernel_stamps=self._kernel_stamps, max_loop_stall=self._max_loop_stall
+            chosen.address, self._clock, kernel_stamps=self._kernel_stamps, max_loop_stall=self._max_loop_stall
         )
         timer.end(self._clock())
         return connection
@@ -224,11 +213,11 @@ class Session:
         self._upgrade_sent, written_at = True, self._clock()
         connection.write(serialize_request(self._request, key))
         self._timer.begin(Phase.UPGRADE, max(written_at, connection.sent_at))
-        head, self._early_bytes = await read_head(connection)
-        breach = find_handshake_breach(head, key, self._request.subprotocols)
+        self._early_bytes = await read_head(connection, self._response)
+        breach = find_handshake_breach(self._response.fields, key, self._request.subprotocols)
         if breach is not None:
             raise ProbeError(ErrorKind.UPGRADE, breach)
-        chosen = chosen_subprotocol(head)
+        chosen = chosen_subprotocol(self._response.fields)
         self._subprotocol = chosen if chosen in self._profile.subprotocols else None
         self._timer.end(self._early_bytes.at)
         self._timer.begin(self._next_phase(), self._early_bytes.at)
@@ -378,6 +367,16 @@ class Session:
             stream.send(rule.answer, "answer")
 
     # The end ------------------------------------------------------------------------------------------------------
+
+    async def _read_body(self) -> None:
+        """Read the beginning of a refusal's body, which may show who made it; it mostly came with the head."""
+        connection = self._connection
+        if connection is None or not self._response.lacks_body:
+            return
+        with suppress(TimeoutError, ProbeError):
+            async with asyncio.timeout(min(MAX_BODY_WAIT_SECONDS, self._close_budget_seconds())):
+                while self._response.lacks_body and (received := await connection.read()).data:
+                    self._response.feed_body(received.data)
 
     def _drain(self) -> None:
         """Read bytes that have already arrived: the frame that names the cause may wait behind the failure."""

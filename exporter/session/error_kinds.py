@@ -9,7 +9,7 @@ from typing import Final
 
 from websockets import exceptions as ws
 
-from exporter.result import ErrorKind
+from exporter.result import ErrorKind, Phase, ProbeError
 
 ERROR_KINDS: Final[Mapping[type[BaseException], ErrorKind]] = {
     ws.WebSocketException: ErrorKind.PROTOCOL,
@@ -30,3 +30,23 @@ ERROR_KINDS: Final[Mapping[type[BaseException], ErrorKind]] = {
 def kind_of(error: BaseException) -> ErrorKind:
     """Return the kind of a library exception; an unknown one is a protocol violation."""
     return next((ERROR_KINDS[cls] for cls in type(error).__mro__ if cls in ERROR_KINDS), ErrorKind.PROTOCOL)
+
+
+def attribute_to_phase(error: ProbeError, phase: Phase) -> ProbeError:
+    """Return the error of a phase: a TLS alert before the 101 belongs to the handshake, a later one is a reset.
+
+    The error is a new one, because a traceback would keep the session and all it has read.
+    """
+    kind, failed_phase = error.kind, error.phase
+    if kind in (ErrorKind.TLS, ErrorKind.CERTIFICATE) and phase is Phase.UPGRADE:
+        failed_phase = Phase.TLS
+    elif kind in (ErrorKind.TLS, ErrorKind.CERTIFICATE) and phase is not Phase.TLS:
+        kind = ErrorKind.RESET
+    return ProbeError(
+        kind,
+        error.detail,
+        status=error.status,
+        retry_after=error.retry_after,
+        phase=failed_phase,
+        tls_verify=error.tls_verify,
+    )

@@ -1,6 +1,7 @@
 """The opening handshake (RFC 6455 section 4.1): our request, and the head of the response.
 
-Rule 1: a response is judged when its head is complete; the body of a refusal is never awaited.
+Rule 1: a response is judged when its head is complete; of a refusal's body only the beginning is read, to see who made
+it, and no verdict waits for that.
 Rule 2: this module alone decides what is a valid 101. It accepts what Chromium, Node and curl accept: heads of up to
 256 KiB, any number of headers, `HTTP/1.0 101`, a status line without a reason phrase.
 """
@@ -20,6 +21,7 @@ from websockets.utils import accept_key
 
 from exporter.result import ErrorKind, Handshake, ProbeError
 from exporter.session.request import SessionRequest
+from exporter.software import MAX_BODY_BYTES, Answer, Author, find_author
 from exporter.transport import Connection, ReceivedBytes
 
 SILENT_LOGGER: Final = logging.getLogger("exporter.websockets")
@@ -63,61 +65,92 @@ def open_protocol(request: SessionRequest) -> Protocol:
     )
 
 
-async def read_head(connection: Connection) -> tuple[bytes, ReceivedBytes]:
-    """Return the complete head of a 101, and the bytes behind it. Raises ProbeError (eof, status, upgrade)."""
-    heads, received_bytes = _ResponseHeads(), 0
+async def read_head(connection: Connection, response: "UpgradeResponse") -> ReceivedBytes:
+    """Read the complete head of a 101; return the bytes behind it. Raises ProbeError (eof, status, upgrade)."""
+    received_bytes = 0
     while True:
         data, at = await connection.read()
         if not data:
             raise ProbeError(ErrorKind.EOF, "before the answer to the upgrade")
         received_bytes += len(data)
-        end = heads.feed(data)
-        if end is not None:
-            return bytes(heads.buffer[:end]), ReceivedBytes(bytes(heads.buffer[end:]), at)
+        rest = response.feed(data)
+        if rest is not None:
+            return ReceivedBytes(rest, at)
         if received_bytes > MAX_HEAD_BYTES:
             raise ProbeError(ErrorKind.UPGRADE, Handshake.TOO_LARGE)
 
 
-class _ResponseHeads:
-    """The bytes of the response, searched once each, without complete 1xx heads (103 may precede 101, RFC 8297).
+class UpgradeResponse:
+    """The response to an upgrade, whose bytes are searched once each, behind 1xx heads (103 may precede 101, RFC 8297).
 
-    `feed` returns the end of the 101's head, None while it is incomplete. It raises ProbeError (upgrade) for bytes that
-    cannot become an HTTP/1 response, and (status) once the head of a refusal is complete.
+    fields: header fields of the final head by lower-case name; a malformed line goes under the empty name
+    interim_status: status of the last interim head
     """
 
     def __init__(self) -> None:
-        self.buffer = bytearray()
+        self.fields: Mapping[str, list[str]] = {}
+        self.interim_status: int | None = None
+        self._buffer = bytearray()
         self._searched_bytes = 0
         self._status: int | None = None
+        self._is_complete = False
 
-    def feed(self, data: bytes) -> int | None:
-        self.buffer += data
+    def feed(self, data: bytes) -> bytes | None:
+        """Return what follows the head of the 101, None while it is incomplete.
+
+        Raises ProbeError (upgrade) for bytes that cannot become an HTTP/1 response, and (status) once the head of a
+        refusal is complete.
+        """
+        self._buffer += data
         while True:
             if self._status is None and not self._has_status():
                 return None
-            end = HEAD_END.search(self.buffer, max(0, self._searched_bytes - MAX_HEAD_END_BYTES))
+            end = HEAD_END.search(self._buffer, max(0, self._searched_bytes - MAX_HEAD_END_BYTES))
             if end is None:
-                self._searched_bytes = len(self.buffer)
+                self._searched_bytes = len(self._buffer)
                 return None
+            head = bytes(self._buffer[: end.end()])
+            del self._buffer[: end.end()]
             if self._status == HTTPStatus.SWITCHING_PROTOCOLS:
-                return end.end()
+                self.fields, self._is_complete = _parse_fields(head), True
+                return bytes(self._buffer)
             if self._status is not None and self._status >= 200:  # noqa: PLR2004 - RFC 9110 section 15.2
-                fields = _parse_fields(bytes(self.buffer[: end.end()]))
-                raise ProbeError(ErrorKind.STATUS, status=self._status, retry_after=_retry_after(fields))
-            del self.buffer[: end.end()]
+                self.fields, self._is_complete = _parse_fields(head), True
+                raise ProbeError(ErrorKind.STATUS, status=self._status, retry_after=_retry_after(self.fields))
+            self.interim_status = self._status
             self._searched_bytes, self._status = 0, None
 
     def _has_status(self) -> bool:
-        if not self.buffer.startswith(b"HTTP/1.") and not b"HTTP/1.".startswith(self.buffer[:7]):
+        if not self._buffer.startswith(b"HTTP/1.") and not b"HTTP/1.".startswith(self._buffer[:7]):
             raise ProbeError(ErrorKind.UPGRADE, Handshake.NO_HTTP)
-        if self.buffer.find(b"\n", self._searched_bytes) < 0:
-            self._searched_bytes = len(self.buffer)
+        if self._buffer.find(b"\n", self._searched_bytes) < 0:
+            self._searched_bytes = len(self._buffer)
             return False
-        line = STATUS_LINE.match(self.buffer)
+        line = STATUS_LINE.match(self._buffer)
         if line is None:
             raise ProbeError(ErrorKind.UPGRADE, Handshake.NO_HTTP)
         self._status, self._searched_bytes = int(line[1]), 0
         return True
+
+    @property
+    def lacks_body(self) -> bool:
+        """True if this is a refusal whose head promises a body (RFC 9112 section 6) of which nothing has come."""
+        promised = self.fields.get("content-length", ["0"]) != ["0"] or "transfer-encoding" in self.fields
+        return self._is_complete and promised and not self._buffer and self._status != HTTPStatus.SWITCHING_PROTOCOLS
+
+    def feed_body(self, data: bytes) -> None:
+        """Keep the beginning of a refusal's body."""
+        self._buffer += data[:MAX_BODY_BYTES]
+
+    def author(self) -> Author:
+        """Return who made the response, and the proxies that passed it on."""
+        if not self._is_complete or self._status is None:
+            return NO_AUTHOR
+        is_open = self._status == HTTPStatus.SWITCHING_PROTOCOLS
+        return find_author(Answer(self._status, self.fields, b"" if is_open else bytes(self._buffer[:MAX_BODY_BYTES])))
+
+
+NO_AUTHOR: Final = Author(None, ())
 
 
 def _parse_fields(head: bytes) -> Mapping[str, list[str]]:
@@ -130,15 +163,14 @@ def _parse_fields(head: bytes) -> Mapping[str, list[str]]:
     return fields
 
 
-def find_handshake_breach(head: bytes, key: str, offered: Sequence[str]) -> Handshake | None:
+def find_handshake_breach(fields: Mapping[str, list[str]], key: str, offered: Sequence[str]) -> Handshake | None:
     """Return why the head of a 101 does not open the requested WebSocket (RFC 6455 section 4.1); None if it does."""
-    fields = _parse_fields(head)
     return next((breach for breach, holds in CONDITIONS.items() if not holds(fields, key, offered)), None)
 
 
-def chosen_subprotocol(head: bytes) -> str | None:
+def chosen_subprotocol(fields: Mapping[str, list[str]]) -> str | None:
     """Return the subprotocol that a valid 101 chose; None if it chose none."""
-    return next(iter(_parse_fields(head).get(SUBPROTOCOL_HEADER, [])), None)
+    return next(iter(fields.get(SUBPROTOCOL_HEADER, [])), None)
 
 
 def _values(fields: Mapping[str, list[str]], name: str) -> list[str]:

@@ -3,7 +3,7 @@
 A backend may imitate any of this: an imitation changes the word, never more.
 """
 
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
@@ -185,13 +185,21 @@ OWN_ANSWERS: Final = (
 """First match. A proxy that replaces the backend's Server can be recognised by its page alone."""
 
 
+_MARKS_OF_HEADER: Final[Mapping[str, Sequence[Mark]]] = {
+    header: [mark for mark in MARKS if mark.header == header] for header in {mark.header for mark in MARKS}
+}
+"""The rows by header: every session asks, and most answers have one such field."""
+
+
 def find_author(answer: Answer) -> Author:
     """Return who made the answer, and the proxies that passed it on.
 
     A 101 is never a proxy's own. An answer that names proxies only is a backend's, but for the statuses that a proxy
     answers by itself: there its page may have been replaced, and nobody knows.
     """
-    named = tuple(dict.fromkeys(_named(answer)))
+    named = dict.fromkeys(
+        mark.software for name in answer.fields for mark in _MARKS_OF_HEADER.get(name, ()) if mark.fits(answer)
+    )
     is_open = answer.status == 101  # noqa: PLR2004 - Switching Protocols
     own = None if is_open else next((row.software for row in OWN_ANSWERS if row.fits(answer)), None)
     via = tuple(software for software in named if software in PROXIES and software is not own)
@@ -200,7 +208,3 @@ def find_author(answer: Answer) -> Author:
     server = next((software for software in named if software not in PROXIES), None)
     is_backend = via and not is_open and answer.status not in GATEWAY_STATUSES
     return Author(server or (Software.BACKEND if is_backend else None), via)
-
-
-def _named(answer: Answer) -> Iterator[Software]:
-    return (mark.software for mark in MARKS if mark.fits(answer))

@@ -19,7 +19,7 @@ from contextlib import suppress
 from math import inf
 from typing import Any, Final, NamedTuple
 
-from exporter.result import Address, CertificateEnd, ErrorKind, ProbeError, TlsVerify
+from exporter.result import Address, CertificateEnd, Ending, ErrorKind, ProbeError, TlsVerify
 from exporter.transport.chain import certificate_verdict, earliest_certificate_end
 
 Clock = Callable[[], float]
@@ -193,6 +193,17 @@ class Connection:
             if len(tcp_info) == MIN_RTT_OFFSET + 4:
                 return int.from_bytes(tcp_info[MIN_RTT_OFFSET:], sys.byteorder) / 1e6
         return 0.0
+
+    @property
+    def ending(self) -> Ending | None:
+        """How the peer has ended the connection, as far as it was read; None: it has not."""
+        if self._read_error is not None:
+            return Ending.RESET if self._read_error.kind is ErrorKind.RESET else None
+        if self._tls is not None and self._tls.ended:
+            return Ending.CLOSE_NOTIFY
+        if not self._eof:
+            return None
+        return Ending.FIN if self._tls is None else Ending.TLS_CUT
 
     async def read(self) -> ReceivedBytes:
         """Return the next bytes, none at the end of the stream; after the last ProbeError (reset, certificate, tls)."""

@@ -79,6 +79,21 @@ backends: .backends/python/installed .backends/proxies/installed $(if $(CI)$(she
 	.backends/protocols/$*/bin/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r $<
 	touch $@
 
+.backends/layers/python/installed: tests/backends/layers/requirements.lock
+	$(PYTHON) -m venv .backends/layers/python
+	.backends/layers/python/bin/pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	touch $@
+
+.backends/layers/node/installed: $(wildcard tests/backends/layers/node/*)
+	mkdir -p .backends/layers/node
+	cp $^ .backends/layers/node
+	cd .backends/layers/node && npm ci --silent --no-audit --no-fund --ignore-scripts
+	touch $@
+
+.backends/layers/go/layers: $(wildcard tests/backends/layers/go/*)
+	mkdir -p .backends/layers/go
+	cd tests/backends/layers/go && go build -o ../../../../.backends/layers/go/layers .
+
 .backends/protocols/centrifugo:
 	GOBIN=$(CURDIR)/.backends/protocols go install github.com/centrifugal/centrifugo/v6@v6.9.1
 
@@ -153,10 +168,10 @@ protocols: install packages backends $(patsubst %,.backends/protocols/%,node/ins
 	@$(call from_debian,$(PROTOCOLS))
 	$(BIN)/pytest -n 2 tests/protocols/cases.py
 
-# Who is at fault: the proxies that take longer, before real servers and broken ones.
+# Who is at fault: proxies before real servers and broken ones, and servers, of those that take longer to install or to run.
 PROXIES := varnish squid lighttpd nghttp2-proxy stunnel4
 
-layers: install packages backends .backends/proxies/layers
+layers: install packages backends .backends/proxies/layers $(patsubst %,.backends/layers/%,python/installed node/installed go/layers)
 	@$(call from_debian,$(PROXIES))
 	$(BIN)/pytest -n 2 tests/layers/*cases.py
 

@@ -14,8 +14,10 @@ from support.realservers import answered
 from support.standin_clients import Peer
 
 SERVER_CELLS = yaml.safe_load((DATA / "layers_servers.yml").read_text())
-QUESTION = {"send": {"message": {"id": "${nonce}"}, "match": {"id": "${nonce}"}}}
-TOO_BIG = {"send": {"message": {"id": "${nonce}", "rest": "x" * 2000}, "match": {"id": "${nonce}"}}}
+MESSAGE = {"event": "say", "id": "${nonce}"}
+"""Nest routes by `event`."""
+QUESTION = {"send": {"message": MESSAGE, "match": {"id": "${nonce}"}}}
+TOO_BIG = {"send": {"message": {**MESSAGE, "rest": "x" * 2000}, "match": {"id": "${nonce}"}}}
 
 OWN_START = frozenset({"stopped", "killed", "recycled", "worker-killed", "no-pongs"})
 """Cases that end a server or need other options: each starts one of its own."""
@@ -28,6 +30,12 @@ HELD = 8.0
 
 BUSY = 10.0
 """Seconds by which a busy machine may be late."""
+
+WAITS = (1.5, 6.0, 20.0)
+"""Seconds that a session waits for what never comes; longer again if the machine was too late to prove anything."""
+
+PATIENCE = 30.0
+"""Seconds that a session waits for what does come."""
 
 FIELDS = ("verdicts", "failure", "status", "close")
 
@@ -121,12 +129,14 @@ ENDS = {"stopped": _stopped, "killed": _killed, "recycled": _recycled, "worker-k
 async def session(server, name, case, event_at=()):
     """What one session sees of this case, as a `Cell`. `event_at[0]`: when something was done to the server."""
     waits = (cell_of(name, case).failure or "").endswith("timeout")
-    job = harness.planned(
-        _target(server, case, waits), profiles={"own": TOO_BIG if case == "too-big" else QUESTION}
-    ).jobs[0]
-    begun = time.monotonic()
-    result = await harness.Rig().run(job)
-    over = time.monotonic() - begun
+    profile = TOO_BIG if case == "too-big" else QUESTION
+    for seconds in WAITS if waits else (PATIENCE,):
+        job = harness.planned(_target(server, case, seconds), profiles={"own": profile}).jobs[0]
+        begun = time.monotonic()
+        result = await harness.Rig().run(job)
+        over = time.monotonic() - begun
+        if not result.void:
+            break
     since = event_at[0] - begun if event_at else _last_of_ours(result)
     return Cell(
         "/".join(str(result.verdicts[probe].value) for probe in Probe),
@@ -140,7 +150,7 @@ async def session(server, name, case, event_at=()):
     )
 
 
-def _target(server, case, waits):
+def _target(server, case, seconds):
     path = "silent" if case in OWN_START else PATHS.get(case, case)
     secret = server.log.with_name("secret")
     secret.write_text("good")
@@ -149,8 +159,8 @@ def _target(server, case, waits):
         "url": f"{server.url}/{path}",
         "profile": "own",
         "interval": "60s",
-        "timeout": "1500ms" if waits else "30s",
-        "close_timeout": "1s",
+        "timeout": f"{seconds * 1000:.0f}ms",
+        "close_timeout": "3s",
         "identities": {"pool-001": "probe"},
         "auth": {"secret_file": str(secret)},
     }

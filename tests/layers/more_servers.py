@@ -1,0 +1,61 @@
+"""Frameworks and servers that take longer to install or to start, for `make layers`."""
+
+from support.backend_servers import BUILT, HERE, built
+from support.layer_servers import REQUESTS, LayerKind, daphne, hypercorn, uvicorn
+
+MORE = BUILT / "layers"
+PYTHON = MORE / "python/bin/python"
+APPS = HERE / "layers"
+
+
+def _uvicorn(app):
+    return uvicorn("auto", f"layers.{app}:app", PYTHON)
+
+
+def _hypercorn(app):
+    return hypercorn(f"layers.{app}:app", PYTHON)
+
+
+def _python(name):
+    return lambda port, _: [built(PYTHON), str(APPS / f"{name}.py"), str(port)]
+
+
+def _gunicorn(app, *options):
+    def command(port, _):
+        return [built(PYTHON), "-m", "gunicorn", "--bind", f"127.0.0.1:{port}", *options, app]
+
+    return LayerKind(command, {"recycled": ("--max-requests", REQUESTS), "workers": ()})
+
+
+def _node(name, *fatal):
+    return LayerKind(lambda port, _: ["node", built(MORE / f"node/{name}.mjs"), str(port)], fatal=frozenset(fatal))
+
+
+def _go(library, *fatal):
+    return LayerKind(lambda port, _: [built(MORE / "go/layers"), library, str(port)], fatal=frozenset(fatal))
+
+
+MORE_SERVERS = {
+    "gunicorn-uvicorn": _gunicorn("asgi_cases:app", "--worker-class", "uvicorn_worker.UvicornWorker"),
+    "fastapi-uvicorn": _uvicorn("fastapi_cases"),
+    "fastapi-hypercorn": _hypercorn("fastapi_cases"),
+    "litestar-uvicorn": _uvicorn("litestar_cases"),
+    "quart-hypercorn": _hypercorn("quart_cases"),
+    "channels-daphne": daphne("layers.channels_cases:app", PYTHON),
+    "blacksheep-uvicorn": _uvicorn("blacksheep_cases"),
+    "sanic": LayerKind(_python("sanic_cases"), {"pings": ()}),
+    "robyn": LayerKind(_python("robyn_cases")),
+    "tornado": LayerKind(_python("tornado_cases"), {"pings": ("pings",)}),
+    "flask-sock-gthread": _gunicorn(
+        "layers.flask_sock_cases:app", "--worker-class", "gthread", "--threads", "30", "--graceful-timeout", "2"
+    ),
+    "fastify": _node("fastify", "raises-on-message"),
+    "faye": _node("faye", "raises-after", "raises-on-message", "closes-1011"),
+    "ws-closes-all": _node("closes"),
+    "nest": _node("nest", "raises-after"),
+    "gorilla": _go("gorilla"),
+    "coder": _go("coder"),
+    "gobwas": _go("gobwas"),
+    "gws": _go("gws", "raises-after"),
+}
+"""As `layer_servers.SERVERS`."""

@@ -13,9 +13,10 @@ from cells import code, codes, page, plain, table
 from pydantic import BaseModel
 
 from exporter.config import Config, HttpClient, WebConfig
+from exporter.config import model as m
 from exporter.config import scalars as s
 from exporter.config import web as w
-from exporter.result import FactoryReason, Reason
+from exporter.result import SERVERS, FactoryReason, Reason
 
 HERE: Final = Path(__file__).parent
 ROOT: Final = HERE.parents[1]
@@ -39,6 +40,8 @@ NAMED_TYPES: Final = (
     (s.HeaderName, "header name"),
     (s.LabelName, "label name"),
     (s.LabelValue, "text of at most 128 characters"),
+    (m.ServerWord, codes(SERVERS)),
+    (m.ProxyWord, codes(m.BEHIND_WORDS)),
     (s.Regex, "regular expression (RE2)"),
     (s.Text, "text"),
     (s.Claim, "JSON value"),

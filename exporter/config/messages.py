@@ -58,7 +58,8 @@ def _written_place(place: Place, raw: object) -> Place:
     """Leave out the index where the file has a single value instead of a list."""
     written: list[int | str] = []
     for part in place:
-        if isinstance(part, int) and isinstance(raw, Mapping) and part not in raw:
+        is_alone = isinstance(raw, str) or (isinstance(raw, Mapping) and part not in raw)
+        if isinstance(part, int) and is_alone:
             continue
         written.append(part)
         if isinstance(raw, Mapping):

@@ -30,6 +30,7 @@ from exporter.config.scalars import (
     Period,
     Text,
 )
+from exporter.result import PROXIES, SERVERS, Software
 
 
 class Jwt(Model):
@@ -164,12 +165,38 @@ def _each_probe(value: object) -> object:
     return dict.fromkeys(SlowOver.model_fields, value) if isinstance(value, str) else value
 
 
+BEHIND_WORDS: Final = tuple(software for software in Software if software in PROXIES)
+
+
+def _server_word(value: object) -> object:
+    if value is not None and value not in SERVERS:
+        raise ValueError(f"must be one of: {', '.join(SERVERS)}; a proxy in front of it stands under behind")
+    return value
+
+
+def _proxy_word(value: object) -> object:
+    if value not in BEHIND_WORDS:
+        raise ValueError(f"must be one of: {', '.join(BEHIND_WORDS)}; the backend's own server stands under server")
+    return value
+
+
+def _proxy_list(value: object) -> object:
+    """Let one word stand for a list of one."""
+    return [value] if isinstance(value, str) else value
+
+
+ServerWord = Annotated[Software | None, Field(strict=False), BeforeValidator(_server_word)]
+ProxyWord = Annotated[Software, Field(strict=False), BeforeValidator(_proxy_word)]
+
+
 class Target(Model):
     """A named backend URL and how it is probed. Durations in seconds.
 
     `check_identities`: users that only the `check` command speaks as, so that it takes none of the schedule's slots.
     `labels`: of `ws_probe_target_info`, to join with. `slow_over`: one duration or one for each probe.
     `address`: a name or IP address to connect to instead of the url's host, which stays in Host, SNI and certificate.
+    `server`, `behind`: what serves the backend, and the proxies in front of it, the outermost first. The diagnosis of a
+    failure uses them where no answer names them.
     """
 
     name: Name
@@ -193,6 +220,8 @@ class Target(Model):
     ip_protocol: Literal["any", "ip4", "ip6"] = "any"
     slow_over: Annotated[SlowOver, BeforeValidator(_each_probe)] = SlowOver()
     labels: dict[LabelName, LabelValue] = {}
+    server: ServerWord = None
+    behind: Annotated[list[ProxyWord], BeforeValidator(_proxy_list)] = []
 
 
 class Config(Model):

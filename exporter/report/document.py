@@ -33,18 +33,18 @@ from exporter.report.sections import findings
 from exporter.report.series import CheckSeries, series_exit_code, series_status, verdict_line
 from exporter.report.situation import UNKNOWN_CONTEXT, TargetContext
 from exporter.report.summary import BaselineReport, Comparison, summarise
-from exporter.result import Close, Evidence, Frame, Phase, Probe, Result, evidence_text
+from exporter.result import PROXIES, SERVERS, Close, Evidence, Frame, Phase, Probe, Result, evidence_text
 
 SCHEMA_VERSION: Final = 1
 TOOL: Final = "ws-factory-exporter"
 TIME_FIELDS: Final = frozenset({"started_at", "server_time", "certificate_expiry"})
 
 
-OPTIONAL_CONTEXT_FIELDS: Final = frozenset({"framing", "causes", "proves"})
+OPTIONAL_CONTEXT_FIELDS: Final = frozenset({"framing", "causes", "proves", "server", "behind"})
 
 
 def _context_document(context: TargetContext) -> dict[str, Any]:
-    """A context without a framing that is JSON, and without texts of a profile that has none."""
+    """A context without a framing that is JSON, texts of a profile that has none, and software that is not named."""
     document = asdict(context)
     return {name: value for name, value in document.items() if value or name not in OPTIONAL_CONTEXT_FIELDS}
 
@@ -212,7 +212,7 @@ def read_document(text: str | bytes) -> BaselineReport:
 
 
 def _sanitised_context(context: TargetContext) -> TargetContext:
-    """The context if a config can have all its texts, else `UNKNOWN_CONTEXT`."""
+    """The context if a config can have all its texts and words, else `UNKNOWN_CONTEXT`."""
     texts = [
         context.profile,
         context.host,
@@ -222,6 +222,8 @@ def _sanitised_context(context: TargetContext) -> TargetContext:
         *context.settings,
     ]
     if not all(text is None or PRINTABLE_TEXT.fullmatch(text) for text in texts):
+        return UNKNOWN_CONTEXT
+    if context.server not in {None, *SERVERS} or not PROXIES.issuperset(context.behind):
         return UNKNOWN_CONTEXT
     sentences = [*context.causes.values(), *context.proves.values()]
     are_fit = all(len(text) <= MAX_SENTENCE_CHARACTERS and text.isprintable() for text in sentences)

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from exporter.config import Auth, BackendLimits, Profile, Target, carrier_of, has_token_message
 from exporter.framing import FRAMINGS
 from exporter.profiles import BINARY_KIND, causes_of, has_factory, proofs_of
-from exporter.result import Direction, Frame, Initiator, Opcode, Phase, Probe, Reason, Result, Verdict
+from exporter.result import Direction, Frame, Initiator, Opcode, Phase, Probe, Reason, Result, Software, Verdict
 
 STANDARD_PORTS: Final = {"ws": 80, "wss": 443}
 ORIGIN_HEADER: Final = "origin"
@@ -58,6 +58,7 @@ class TargetContext:
     `headers`: names of the headers that the target sets, as the config writes them.
     `bypass`: whether the backend is asked to skip the login.
     `settings`: seconds, by the names of the config.
+    `server`, `behind`: what serves the backend, and the proxies in front of it, outermost first, as the config says.
     `causes`, `proves`: what the profile says of its rules, by their paths (`closes[0]`), and of passed probes; of a
     target without the token that the profile's messages hold, what is known then.
     """
@@ -79,6 +80,8 @@ class TargetContext:
     settings: Mapping[str, float] = field(default_factory=dict)
     causes: Mapping[str, str] = field(default_factory=dict)
     proves: Mapping[Probe, str] = field(default_factory=dict)
+    server: Software | None = None
+    behind: tuple[Software, ...] = ()
 
     @classmethod
     def of(cls, job: ConfiguredTarget) -> Self:
@@ -108,6 +111,8 @@ class TargetContext:
             },
             causes=causes_of(profile) | (_tokenless_causes(profile) if lacks_token else {}),
             proves=proofs_of(profile) | (TOKENLESS_PROOF if lacks_token else {}),
+            server=target.server,
+            behind=tuple(target.behind),
         )
 
     def sets(self, header: str) -> bool | None:

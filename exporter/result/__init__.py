@@ -29,6 +29,7 @@ from exporter.result.session import (
 from exporter.result.words import (
     PROXIES,
     RANKS,
+    SERVERS,
     CertificatePlace,
     Confidence,
     Direction,
@@ -58,6 +59,7 @@ __all__ = [
     "MAX_NUMERIC_IDENTIFIER",
     "PROXIES",
     "RANKS",
+    "SERVERS",
     "Address",
     "CertificateEnd",
     "CertificatePlace",

@@ -298,6 +298,8 @@ PROXIES: Final = frozenset(
     }
 )
 """Software that stands in front of a backend."""
+SERVERS: Final = tuple(software for software in Software if software not in {*PROXIES, Software.BACKEND})
+"""Software that a backend runs on, by its name."""
 
 
 class Ending(StrEnum):

@@ -8,6 +8,7 @@ from exporter.loading import ConfigLoadError, checked
 from exporter.metrics.families import ALL
 from exporter.plan import plan
 from exporter.profiles import BUILT_IN
+from exporter.result import Software
 
 ECHO = "targets: [{name: a, url: 'ws://a.example.com/', profile: echo}, {name: b, url: 'ws://b.example.com/'}]\n"
 SECOND_OWN = (
@@ -54,6 +55,14 @@ def test_mappings_are_joined_and_logins_are_not():
     assert (one.identities, two.identities) == ({"shared": "user-1"}, {"own": "user-2"})
 
 
+def test_software_of_the_defaults_holds_for_every_target_that_names_none():
+    """One proxy may be a word; a target's own list replaces that of the defaults."""
+    one, two = targets(SECOND_OWN % ("behind: [cloudfront, nginx]", "profile: echo, server: uvicorn, behind: envoy"))
+
+    assert (one.server, one.behind) == (Software.UVICORN, [Software.ENVOY])
+    assert (two.server, two.behind) == (Software.UVICORN, [Software.CLOUDFRONT, Software.NGINX])
+
+
 @pytest.mark.parametrize(
     ("own", "defaults", "said"),
     [
@@ -72,6 +81,12 @@ def test_mappings_are_joined_and_logins_are_not():
         ("timeout: 6", "profile: echo", ["targets[1] (b).timeout: must be a duration such as 15s, 1m30s or 250ms"]),
         ("profile: echo", "profile: echo, name: x", ["defaults.name: belongs to a target: each has its own"]),
         ("profile: echo", "profile: echo, headers: {Host: x}", ["defaults.headers.Host: "]),
+        ("profile: echo", "profile: echo, behind: [caddy, ws]", ["defaults.behind[1]: must be one of: nginx, haproxy"]),
+        (
+            "profile: echo, behind: nginx, server: backend",
+            "profile: echo, behind: ws, server: ws",
+            ["defaults.behind: must be one of: nginx, haproxy", "targets[1] (b).server: must be one of: uvicorn, "],
+        ),
     ],
 )
 def test_a_mistake_is_reported_where_it_is_written(own, defaults, said):

@@ -22,6 +22,7 @@ from exporter.result import (
     Phase,
     Probe,
     Reason,
+    Software,
     TlsVerify,
     Verdict,
 )
@@ -325,6 +326,28 @@ def test_a_context_of_a_stranger_is_not_shown(hostile):
         document["context"] = {**known, **field}
         assert read_document(json.dumps(document)).context == UNKNOWN_CONTEXT
     del document["context"]
+    assert read_document(json.dumps(document)).context == UNKNOWN_CONTEXT
+
+
+def test_software_of_a_target_is_read_back_with_a_document():
+    """A document names it only where the config does."""
+    context = cases.context(server="uvicorn", behind=["cloudfront", "nginx"])
+    written = FORMATS["json"](cases.checked(cases.NO_WELCOME, context=context), cases.VIEW)
+
+    assert (context.server, context.behind) == (Software.UVICORN, (Software.CLOUDFRONT, Software.NGINX))
+    assert read_document(written).context == context
+    assert (
+        not {"server", "behind"}
+        & json.loads(FORMATS["json"](cases.checked(cases.NO_WELCOME), cases.VIEW))["context"].keys()
+    )
+
+
+@pytest.mark.parametrize("field", [{"server": "nginx"}, {"server": "backend"}, {"behind": ["nginx", "uvicorn"]}])
+def test_software_that_no_config_can_have_is_not_taken_from_a_document(field):
+    """A proxy is no server, and a server no proxy."""
+    document = json.loads(FORMATS["json"](cases.checked(cases.NO_WELCOME), cases.VIEW))
+    document["context"].update(field)
+
     assert read_document(json.dumps(document)).context == UNKNOWN_CONTEXT
 
 

@@ -167,7 +167,7 @@ OWN_ANSWERS: Final = (
     OwnAnswer(
         Software.TRAEFIK,
         "Traefik 3.7.15",
-        lacks=("server", "content-type"),
+        lacks=("content-type",),
         body=(b"Bad Gateway", b"Gateway Timeout"),
         statuses=GATEWAY_STATUSES,
     ),
@@ -176,8 +176,8 @@ OWN_ANSWERS: Final = (
     OwnAnswer(
         Software.LIGHTTPD,
         "lighttpd 1.4.69, which puts its name on answers of a backend without one",
-        {"server": "lighttpd", "content-type": "text/html"},
-        body=(b'<?xml version="1.0" encoding="iso-8859-1"?>',),
+        {"content-type": "text/html"},
+        body=(b'<?xml version="1.0" encoding="iso-8859-1"?>\n<!DOCTYPE html PUBLIC',),
     ),
     OwnAnswer(Software.NGHTTPX, "nghttpx 1.52.0", {"server": "nghttpx"}, lacks=("via",)),
     OwnAnswer(Software.ALB, "Elastic Load Balancing, from its documentation", {"server": "awselb/"}),

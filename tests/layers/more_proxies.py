@@ -1,7 +1,9 @@
 """Configurations of the proxies that `make layers` runs besides those of tests/support/proxy_configs.py."""
 
 import json
+import signal
 
+from support.proxies import Kind
 from support.proxy_configs import wheel
 from support.realservers import binary
 
@@ -163,3 +165,13 @@ def stunnel(setup):
         timeout=f"TIMEOUTidle = {setup.timeout}" if setup.timeout else "",
     )
     return [binary("stunnel4", "stunnel4"), setup.write("conf", text)]
+
+
+MORE_PROXIES = {
+    "traefik": Kind(traefik, loads_routes_late=True),
+    "varnish": Kind(varnish),
+    "squid": Kind(squid, reload=signal.SIGHUP),
+    "lighttpd": Kind(lighttpd, reload=signal.SIGUSR1, graceful=signal.SIGINT),
+    "nghttpx": Kind(nghttpx, reload=signal.SIGHUP, graceful=signal.SIGQUIT),
+    "stunnel": Kind(stunnel, reload=signal.SIGHUP, has_routes=False),
+}

@@ -26,6 +26,7 @@ class Kind:
     reload, graceful: signals that its documentation names for a reload and for a stop that waits; None: it has none
     reload_command: of a proxy that is reloaded by a command instead
     loads_routes_late: whether it answers 404 for a moment between the opening of its port and the loading of its routes
+    has_routes: False: it passes bytes on to one upstream
     """
 
     command: Callable[[Setup], list[str]]
@@ -33,6 +34,7 @@ class Kind:
     graceful: signal.Signals | None = None
     reload_command: Callable[[Setup], list[str]] | None = None
     loads_routes_late: bool = False
+    has_routes: bool = True
 
 
 def _reload_caddy(setup):

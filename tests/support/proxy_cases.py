@@ -23,8 +23,8 @@ PROFILE = Profile.model_validate(ECHO)
 
 UPSTREAM_SECONDS = 1
 """Seconds that the proxies wait for an upstream, instead of their default of 15 to 900."""
-LONG, SHORT = "9s", "3s"
-"""Timeouts of a session: above the three seconds in which HAProxy tries a closed port, and for one left alone."""
+LONG, SHORT = "14s", "3s"
+"""Timeouts of a session: above the ten seconds in which Traefik stops, and for a session that is left alone."""
 
 
 @dataclass(frozen=True)
@@ -158,17 +158,26 @@ async def changed_cells(kinds, name, setup, folder):
     """Sentences about the cells of a proxy in this setup that a session sees otherwise; all run at once."""
     site, rows = Site(folder), CELLS["one proxy"][name][setup]
     options = site.options(setup)
-    needed = {case.split()[-1] for case in rows} & REAL.keys() | {"aiohttp"}
-    async with (
-        upstreams(folder, sorted(needed), host=options.get("upstream_host", "127.0.0.1").strip("[]")) as running,
-        proxy(kinds[name], folder / name, running.routes, **options) as front,
-    ):
-        results = await asyncio.gather(*(site.session(front, CASES[case]) for case in rows))
+    needed = {CASES[case].path.partition("/")[0] for case in rows} & REAL.keys()
+    async with upstreams(folder, sorted(needed), host=options.get("upstream_host", "127.0.0.1").strip("[]")) as running:
+        results = await _sessions(kinds[name], site, running, list(rows), options)
         return [
             f"{name}, {setup}, {case}: {'; '.join(wrong)}"
             for (case, row), result in zip(rows.items(), results, strict=True)
             if (wrong := differences(row, result))
         ]
+
+
+async def _sessions(kind, site, running, cases, options):
+    """The results of the cases through one proxy, or through one for each upstream where it knows no routes."""
+    if not kind.has_routes and len(cases) > 1:
+        return [result for case in cases for result in await _sessions(kind, site, running, [case], options)]
+    routes = running.routes
+    if not kind.has_routes:
+        prefix = CASES[cases[0]].path.partition("/")[0]
+        routes = {prefix: running.routes[prefix]}
+    async with proxy(kind, site.folder / f"proxy {cases[0]}".replace(" ", "-"), routes, **options) as front:
+        return await asyncio.gather(*(site.session(front, CASES[case]) for case in cases))
 
 
 # How a session in progress ends when its proxy does -----------------------------------------------------------------
@@ -206,7 +215,8 @@ async def _end(kind, site, setup, running, cell):
     options = {**site.options(setup), "timeout": None}
     path = f"raw/silent?{how.replace(' ', '-')}"
     case = Case(path, SHORT if row["says"].startswith("reply timeout") else LONG)
-    async with proxy(kind, site.folder / path.rpartition("?")[2], running.routes, **options) as front:
+    routes = running.routes if kind.has_routes else {"raw": running.routes["raw"]}
+    async with proxy(kind, site.folder / path.rpartition("?")[2], routes, **options) as front:
         session = asyncio.create_task(site.session(front, case))
         await running.heard(path)
         await ENDS[how](front)

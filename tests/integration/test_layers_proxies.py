@@ -1,0 +1,29 @@
+"""Five real proxies before real servers and broken ones: what a session says of who answered, and how it ended."""
+
+import pytest
+from support.proxies import PROXIES
+from support.proxy_cases import CELLS, changed_cells, changed_chain, changed_ends, ends_of, open_folder, rows_of
+
+
+@pytest.fixture
+def folder():
+    with open_folder() as path:
+        yield path
+
+
+@pytest.mark.parametrize(("name", "setup"), rows_of(PROXIES))
+async def test_a_session_through_one_proxy(name, setup, folder):
+    """Each cell of the proxy is as its row in tests/data/layers/proxies.yml has it."""
+    assert await changed_cells(PROXIES, name, setup, folder) == []
+
+
+@pytest.mark.parametrize(("name", "setup"), ends_of(PROXIES))
+async def test_a_session_whose_proxy_is_reloaded_or_ends(name, setup, folder):
+    """It is left alone, closed or cut, as the proxy's row has it."""
+    assert await changed_ends(PROXIES, name, setup, folder) == []
+
+
+@pytest.mark.parametrize("chain", [chain for chain in CELLS["chains"] if set(chain.split(" > ")) <= PROXIES.keys()])
+async def test_a_session_through_two_proxies(chain, folder):
+    """The answer's author is the proxy that made it, wherever in the row it stands."""
+    assert await changed_chain(PROXIES, chain, folder) == []

@@ -1,0 +1,35 @@
+"""All proxies before real servers and broken ones, and two in a row; `make layers` runs it.
+
+pytest tests/layers/proxy_cases.py
+"""
+
+import pytest
+from more_proxies import MORE_PROXIES
+from support.proxies import PROXIES
+from support.proxy_cases import CELLS, changed_cells, changed_chain, changed_ends, ends_of, open_folder, rows_of
+
+ALL = PROXIES | MORE_PROXIES
+
+
+@pytest.fixture
+def folder():
+    with open_folder() as path:
+        yield path
+
+
+@pytest.mark.parametrize(("name", "setup"), rows_of(MORE_PROXIES))
+async def test_a_session_through_one_proxy(name, setup, folder):
+    """Each cell of the proxy is as its row in tests/data/layers/proxies.yml has it."""
+    assert await changed_cells(ALL, name, setup, folder) == []
+
+
+@pytest.mark.parametrize(("name", "setup"), ends_of(MORE_PROXIES))
+async def test_a_session_whose_proxy_is_reloaded_or_ends(name, setup, folder):
+    """It is left alone, closed or cut, as the proxy's row has it."""
+    assert await changed_ends(ALL, name, setup, folder) == []
+
+
+@pytest.mark.parametrize("chain", [chain for chain in CELLS["chains"] if not set(chain.split(" > ")) <= PROXIES.keys()])
+async def test_a_session_through_two_proxies(chain, folder):
+    """The answer's author is the proxy that made it, wherever in the row it stands."""
+    assert await changed_chain(ALL, chain, folder) == []

@@ -269,6 +269,7 @@ class Prober:
             max_loop_stall=self._max_loop_stall(started_monotonic),
             credential_sent=_sends_credential(job, cost),
             token_withheld=cost.key is None and withholds_token(target.auth, job.profile),
+            server=target.server,
         )
         classification = classify(observation, context)
         if observation.address is not None and not classification.void:

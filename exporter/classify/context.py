@@ -5,7 +5,7 @@ from math import inf
 
 from exporter.classify.replay import WelcomeReplayDetector
 from exporter.config import Profile
-from exporter.result import Probe
+from exporter.result import Probe, Software
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +18,7 @@ class ClassifyContext:
     max_loop_stall: the longest delay of the event loop meanwhile, seconds
     credential_sent: the upgrade request held a credential
     token_withheld: the upgrade request lacked the token that deeper sessions put there
+    server: what the backend runs on, as the config says; None: it does not
     """
 
     profile: Profile
@@ -30,3 +31,4 @@ class ClassifyContext:
     max_loop_stall: float = 0.0
     credential_sent: bool = False
     token_withheld: bool = False
+    server: Software | None = None

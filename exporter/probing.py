@@ -9,13 +9,13 @@ import asyncio
 import logging
 import secrets
 import ssl
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from math import inf
 from typing import Final, NamedTuple, Self
-from urllib.parse import parse_qsl, urlencode, urlsplit
+from urllib.parse import urlencode, urlsplit
 
 from exporter import __version__
 from exporter.budget import (
@@ -56,7 +56,18 @@ from exporter.result import (
     Trigger,
     Verdict,
 )
-from exporter.session import MessageObserver, Session, SessionRequest
+from exporter.session import (
+    MessageObserver,
+    RequestBefore,
+    Session,
+    SessionRequest,
+    bind_before,
+    is_client_loaded,
+    load_client,
+    sends_credential,
+    sends_credential_before,
+    session_secrets,
+)
 from exporter.state import LedgerFile
 from exporter.threads import run_in_daemon_thread
 from exporter.tokens import SigningKeyError, TokenPlacement, carry, encoded_credentials, is_slow, mint
@@ -64,10 +75,6 @@ from exporter.tokens import SigningKeyError, TokenPlacement, carry, encoded_cred
 _logger = logging.getLogger("exporter.probing")
 USER_AGENT: Final = f"wsfe/{__version__} (WebSocket monitoring)"
 """Names the exporter without a word that may switch a backend's behaviour (factory, test, e2e)."""
-CREDENTIAL_HEADERS: Final = frozenset({"authorization", "cookie", "proxy-authorization", "x-api-key"})
-"""Headers of a target that may hold a credential, which a 401 then rejects."""
-MIN_SECRET_CHARACTERS: Final = 8
-"""Characters from which a value in the url or a header may be a secret."""
 MIN_REMEMBERED_SESSIONS: Final = 3
 """Sessions that replay detection covers at least, if they are far apart."""
 NO_VERDICT: Final = dict.fromkeys(Probe, Verdict.NONE)
@@ -267,15 +274,15 @@ class Prober:
             environment=target.environment,
             timeout=request.timeout,
             max_loop_stall=self._max_loop_stall(started_monotonic),
-            credential_sent=_sends_credential(job, cost),
+            credential_sent=sends_credential(job, cost),
+            credential_sent_before=sends_credential_before(job, cost),
             token_withheld=cost.key is None and withholds_token(target.auth, job.profile),
             server=target.server,
         )
         classification = classify(observation, context)
         if observation.address is not None and not classification.void:
-            self._target_memory(job).addresses.record_connect(
-                observation.address, answered=Phase.TCP in observation.phases
-            )
+            addresses = self._target_memory(job).addresses
+            addresses.record_connect(observation.address, answered=observation.address_answered)
         return observation, classification
 
     def _target_memory(self, job: Job) -> "_TargetMemory":
@@ -299,6 +306,8 @@ class Prober:
             await self._token(request, cost.run, subject) if cost.key is not None else ("", TokenPlacement())
         )
         credentials = {"token": token, **encoded_credentials(subject, token)} if token else {}
+        values = {"nonce": cost.run, **({"identity": subject} if subject else {}), **credentials}
+        before = await self._before(request, values) if job.before is not None else None
         url = urlsplit(target.url)
         query = "&".join(part for part in (url.query, urlencode(carried.query)) if part)
         return SessionRequest(
@@ -306,10 +315,7 @@ class Prober:
             port=job.port,
             connect_to=job.connect_to,
             resource=f"{url.path or '/'}?{query}" if query else url.path or "/",
-            session_messages=SessionMessages(
-                self._target_memory(job).reader,
-                {"nonce": cost.run, **({"identity": subject} if subject else {}), **credentials},
-            ),
+            session_messages=SessionMessages(self._target_memory(job).reader, values),
             depth=cost.depth,
             timeout=request.timeout,
             close_timeout=target.close_timeout,
@@ -318,11 +324,23 @@ class Prober:
             server_name=target.tls.server_name,
             headers={"User-Agent": USER_AGENT, **target.headers, **carried.headers},
             subprotocols=(*job.profile.subprotocols, *carried.subprotocols),
-            secrets=(*_secrets(target, carried), *credentials.values()),
+            secrets=(*session_secrets(target, carried, before), *credentials.values()),
             ip_protocol=target.ip_protocol,
             failed_addresses=self._target_memory(job).addresses.failed,
+            before=before,
             observer=self._observer,
         )
+
+    async def _before(self, request: ProbeRequest, values: Mapping[str, str]) -> RequestBefore | None:
+        """Return the request before the upgrade; the HTTP client is loaded before the session's time begins."""
+        if not is_client_loaded():
+            await run_in_daemon_thread(load_client)
+        job = request.job
+        tls = await self._context(job.target) if job.before is not None and job.before.tls else None
+        try:
+            return bind_before(job, values, tls, {"User-Agent": USER_AGENT})
+        except SigningKeyError as error:
+            raise _LocalSetupError(Impairment.TOKEN, f"the token {error}") from None
 
     async def _token(self, request: ProbeRequest, run: str, subject: str) -> tuple[str, TokenPlacement]:
         auth, carrier = request.job.target.auth, request.job.carrier
@@ -346,24 +364,6 @@ class Prober:
             return await run_in_daemon_thread(lambda: TLS_CONTEXTS.context(target.tls)) if cached is None else cached
         except FileError as error:
             raise _LocalSetupError(Impairment.INTERNAL, str(error)) from None
-
-
-def _sends_credential(job: Job, cost: SessionCost) -> bool:
-    """Whether the upgrade request holds a credential: the token, or one in the target's headers."""
-    carried = cost.key is not None and job.carrier is not None and job.carrier.in_upgrade
-    return carried or not CREDENTIAL_HEADERS.isdisjoint(name.lower() for name in job.target.headers)
-
-
-def _secrets(target: Target, carried: TokenPlacement) -> tuple[str, ...]:
-    """Return the texts of this session that may be secrets: they are removed from everything the server sends back."""
-    url = urlsplit(target.url)
-    target_values = (*target.headers.values(), *(value for _, value in parse_qsl(url.query)), *url.path.split("/"))
-    carried_values = [
-        *carried.headers.values(),
-        *carried.subprotocols,
-        *(text for text in target_values if len(text) >= MIN_SECRET_CHARACTERS),
-    ]
-    return tuple(filter(None, carried_values))
 
 
 SETTLEMENT_TEXTS: Final = {
@@ -462,7 +462,9 @@ def _result(
         rule=classification.rule,
         no_token=classification.no_token,
         refused_after=observation.refused_after,
-        credential_sent=_sends_credential(request.job, cost),
+        credential_sent=(sends_credential_before if classification.phase is Phase.BEFORE else sends_credential)(
+            request.job, cost
+        ),
         origin_sent="origin" in map(str.lower, request.job.target.headers),
         unknown_keys=observation.unknown_keys,
         answered_by=observation.answered_by,

@@ -20,7 +20,7 @@ from exporter.result import (
 
 MOMENTARY_HOLDUPS: Final = frozenset({Holdup.BUSY, Holdup.VERDICT})
 """Holdups that last only as long as another session: worth waiting for a few seconds."""
-PHASES_BEFORE_LOGIN: Final = frozenset({Phase.PREPARE, Phase.RESOLVE, Phase.TCP, Phase.TLS})
+PHASES_BEFORE_LOGIN: Final = frozenset({Phase.PREPARE, Phase.BEFORE, Phase.RESOLVE, Phase.TCP, Phase.TLS})
 RESTART_CLOSE_CODES: Final = frozenset({1001, 1012})
 """Close codes of a server that stops (RFC 6455 section 7.4.1, IANA's registry)."""
 
@@ -82,8 +82,11 @@ def _login_outcome(request: SessionCost, result: Result, *, rejected: bool | Non
 
 
 def _server_restarted(result: Result) -> bool:
-    """Whether the server has stopped (refused connection, or its close code): its counters end with its process."""
-    if result.reason is Reason.REFUSED:
+    """Whether the server has stopped (refused connection, or its close code): its counters end with its process.
+
+    The request before the upgrade may go to another server.
+    """
+    if result.reason is Reason.REFUSED and result.phase is not Phase.BEFORE:
         return True
     close = result.close
     stopped = close is not None and close.initiator is Initiator.REMOTE and close.code in RESTART_CLOSE_CODES

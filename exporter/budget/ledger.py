@@ -12,7 +12,7 @@ from exporter.budget.breakers import breaker_refusal
 from exporter.budget.events import EFFECTS, Event, apply_event, snapshot
 from exporter.budget.ledger_state import LEARNED_LIMIT_SECONDS, RATE_WINDOW_SECONDS, KeyBreaker, LedgerState, SlotLease
 from exporter.budget.login_streak import NO_TOKEN_EVENT, REJECTED_EVENT
-from exporter.budget.session_cost import Grant, Refusal, SessionCost, TokenCooldown
+from exporter.budget.session_cost import Grant, HostLoad, Refusal, SessionCost, TokenCooldown
 from exporter.result import Holdup, SkipCause, Trigger
 
 ENDPOINT_COOLDOWN_SECONDS: Final = 600.0
@@ -66,14 +66,19 @@ class Ledger:
         return Refusal(SkipCause.RATE, Holdup.ENDPOINT, "the endpoint rests after a rate limit", until)
 
     def _check_rate(self, request: SessionCost, now: float) -> Refusal | None:
-        if request.rate is None:
+        refusals = (self._check_load(request, load, now) for load in request.host_loads)
+        return next((refusal for refusal in refusals if refusal is not None), None)
+
+    def _check_load(self, request: SessionCost, load: HostLoad, now: float) -> Refusal | None:
+        if load.rate is None:
             return None
-        recent = self._state.recent_connects(request.host, now)
-        reserved = _reserved(request, [connect.unscheduled for connect in recent], request.scheduled_rate)
-        if max(len(recent), reserved) < request.rate:
+        recent = self._state.recent_connects(load.host, now)
+        reserved = _reserved(request, [connect.unscheduled for connect in recent], load.scheduled_rate)
+        if max(len(recent), reserved) + load.connects <= load.rate:
             return None
-        reason_text = f"the host permits {request.rate} connects a minute"
-        return Refusal(SkipCause.RATE, Holdup.RATE, reason_text, recent[0].at + RATE_WINDOW_SECONDS if recent else None)
+        reason_text = f"the host permits {load.rate} connects a minute"
+        until = recent[min(load.connects, len(recent)) - 1].at + RATE_WINDOW_SECONDS if recent else None
+        return Refusal(SkipCause.RATE, Holdup.RATE, reason_text, until)
 
     def _check_key(self, request: SessionCost, now: float) -> Refusal | None:
         key_breaker = self._key_breaker(request)
@@ -195,10 +200,11 @@ class Ledger:
     # --- Records
 
     def _record_grant(self, request: SessionCost, now: float) -> None:
-        if request.rate is not None:
-            due = request.due
-            at = due if due is not None and now - RATE_WINDOW_SECONDS < due <= now else now
-            self._record("connect", at, host=request.host, extra=request.unscheduled)
+        due = request.due
+        at = due if due is not None and now - RATE_WINDOW_SECONDS < due <= now else now
+        for load in request.host_loads:
+            for _ in range(load.connects if load.rate is not None else 0):
+                self._record("connect", at, host=load.host, extra=request.unscheduled)
         if request.user is not None or request.key is not None or request.breakers:
             opened = {**_session_fields(request), "for": request.open_for, **self._login_fields(request)}
             self._record("open", now, **opened)

@@ -42,6 +42,15 @@ def _hash(*parts: str) -> str:
     return hashlib.sha256("\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
+class HostLoad(NamedTuple):
+    """What one session does to a host: its `connects`. `rate`, `scheduled_rate`: as of `SessionCost`."""
+
+    host: str
+    rate: int | None
+    scheduled_rate: int
+    connects: int = 1
+
+
 class SessionCost(NamedTuple):
     """The cost of one session. Without `user` it takes no slot, without `key` it sends no token.
 
@@ -60,6 +69,8 @@ class SessionCost(NamedTuple):
     key_fingerprint: `short_fingerprint`, tells the key from an earlier one in the same file; empty: unknown
     breakers: the circuit breakers before the backend's login
     forced: `check --send-token`: a rejected token is sent although it may open a breaker
+    before_host: where the request before the upgrade goes, a connect of its own; None: there is none
+    before_rate, scheduled_before_rate: as `rate` and `scheduled_rate`, of that host
     """
 
     run: str
@@ -84,11 +95,24 @@ class SessionCost(NamedTuple):
     key_fingerprint: str = ""
     breakers: tuple[BreakerSettings, ...] = ()
     forced: bool = False
+    before_host: str | None = None
+    before_rate: int | None = None
+    scheduled_before_rate: int = 0
 
     @property
     def breaker_id(self) -> str:
         """The key whose rejections are counted: a new key in the same file starts at 0."""
         return f"{self.key}.{self.key_fingerprint}" if self.key and self.key_fingerprint else self.key or ""
+
+    @property
+    def host_loads(self) -> tuple[HostLoad, ...]:
+        """The hosts that the session connects to."""
+        own = HostLoad(self.host, self.rate, self.scheduled_rate)
+        if self.before_host is None:
+            return (own,)
+        if self.before_host == self.host:
+            return (own._replace(connects=2),)
+        return own, HostLoad(self.before_host, self.before_rate, self.scheduled_before_rate)
 
     @property
     def cooldown_key(self) -> str:

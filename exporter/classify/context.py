@@ -16,7 +16,7 @@ class ClassifyContext:
     subject, environment: what the welcome must name; None: anything
     timeout: seconds to the deadline
     max_loop_stall: the longest delay of the event loop meanwhile, seconds
-    credential_sent: the upgrade request held a credential
+    credential_sent, credential_sent_before: the upgrade request, and the one before it, held a credential
     token_withheld: the upgrade request lacked the token that deeper sessions put there
     server: what the backend runs on, as the config says; None: it does not
     """
@@ -30,5 +30,6 @@ class ClassifyContext:
     timeout: float = inf
     max_loop_stall: float = 0.0
     credential_sent: bool = False
+    credential_sent_before: bool = False
     token_withheld: bool = False
     server: Software | None = None

@@ -38,6 +38,7 @@ from exporter.result import (
 RESTART_OR_OVERLOAD_CODES: Final = frozenset({1001, 1012, 1013})
 """Close codes of a server that stops or asks to retry later (RFC 6455 section 7.4.1 and IANA's registry)."""
 REDIRECTS: Final = range(300, 400)
+_LOGIN_STATUSES: Final = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
 
 REASON_OF_ERROR: Final[Mapping[ErrorKind, Reason]] = {
     ErrorKind.DNS: Reason.DNS,
@@ -65,7 +66,17 @@ _REFUSAL_REASONS: Final = frozenset({Reason.AUTH_REJECTED, Reason.AUTH_UNAVAILAB
 _LOGIN_REASONS: Final = frozenset({Reason.AUTH_REJECTED, Reason.AUTH_UNAVAILABLE})
 _OPEN_REASONS: Final = _FRAME_REASONS | {Reason.CLOSED, Reason.SERVER_ERROR, Reason.BAD_REPLY}
 
+_REACH_REASONS: Final = _NETWORK_REASONS | {
+    Reason.DNS,
+    Reason.REFUSED,
+    Reason.UNREACHABLE,
+    Reason.TLS_CERTIFICATE,
+    Reason.TLS_HANDSHAKE,
+}
+_ANSWER_REASONS: Final = frozenset({Reason.HTTP_STATUS, Reason.REDIRECT, Reason.BAD_REPLY, Reason.TOO_BIG})
+
 LEGAL_FAILURES: Final[Mapping[Phase, frozenset[Reason]]] = {
+    Phase.BEFORE: _REACH_REASONS | _REFUSAL_REASONS | _ANSWER_REASONS,
     Phase.RESOLVE: frozenset({Reason.DNS, Reason.TIMEOUT}),
     Phase.TCP: _NETWORK_REASONS | {Reason.REFUSED, Reason.UNREACHABLE},
     Phase.TLS: _NETWORK_REASONS | {Reason.TLS_CERTIFICATE, Reason.TLS_HANDSHAKE},
@@ -77,6 +88,7 @@ LEGAL_FAILURES: Final[Mapping[Phase, frozenset[Reason]]] = {
 """The reasons each phase can have; a probe can fail in the phases up to its own (`failing_phases`)."""
 
 FALLBACK_REASONS: Final[Mapping[Phase, Reason]] = {
+    Phase.BEFORE: Reason.BAD_REPLY,
     Phase.RESOLVE: Reason.DNS,
     Phase.TCP: Reason.UNREACHABLE,
     Phase.TLS: Reason.TLS_HANDSHAKE,
@@ -112,11 +124,12 @@ REMOTE_CODES: Final = (
 )
 """Codes a server can send (RFC 6455 section 7.4 and IANA's registry), and 1005 for an empty close frame."""
 
+_HTTP_PHASES: Final = (Phase.BEFORE, Phase.UPGRADE)
 _OPEN_PHASES: Final = (Phase.ADMISSION, Phase.AUTH, Phase.REPLY)
 _VIOLATION_CODES: Final = ("1002", "1007", "1009")
 
 PHASES_OF_PROBE: Final[Mapping[Probe, tuple[Phase, ...]]] = {
-    Probe.CONNECT: (Phase.RESOLVE, Phase.TCP, Phase.TLS, Phase.UPGRADE),
+    Probe.CONNECT: (Phase.BEFORE, Phase.RESOLVE, Phase.TCP, Phase.TLS, Phase.UPGRADE),
     Probe.AUTH: (Phase.ADMISSION, Phase.AUTH),
     Probe.SEND: (Phase.REPLY,),
 }
@@ -304,8 +317,8 @@ def _session_cause(observation: SessionObservation, context: ClassifyContext) ->
     if phase not in LEGAL_FAILURES:
         return None
     if phase in PHASES_OF_PROBE[Probe.CONNECT]:
-        by_status = error.kind is ErrorKind.STATUS and phase is Phase.UPGRADE
-        reason = _status_reason(error, context) if by_status else _error_reason(error, phase)
+        by_status = error.kind is ErrorKind.STATUS and phase in _HTTP_PHASES
+        reason = _status_reason(error, phase, context) if by_status else _error_reason(error, phase)
         sorted_by = sort_status(profile, error.status) if by_status else None
         return _FailureCause(
             phase, reason, retry_after=error.retry_after, rule=None if sorted_by is None else sorted_by[0]
@@ -327,10 +340,11 @@ def _error_reason(error: ProbeError, phase: Phase) -> Reason:
     return Reason.RESET if broken else FALLBACK_REASONS[phase]
 
 
-def _status_reason(error: ProbeError, context: ClassifyContext) -> Reason:
-    """Return the reason of an HTTP response to the upgrade: by the profile's `statuses`, else by RFC 9110 section 15.
+def _status_reason(error: ProbeError, phase: Phase, context: ClassifyContext) -> Reason:
+    """Return the reason of an HTTP response by the profile's `statuses`, else by RFC 9110 section 15.
 
-    A 401 rejects the credential only if one was sent; a 503 with Retry-After is a rate limit.
+    A 401 rejects the credential only if one was sent. So does a 403 to the request before the upgrade: there is no
+    other path and no Origin that it could refuse. A 503 with Retry-After is a rate limit.
     """
     status = error.status
     named = sort_status(context.profile, status)
@@ -340,7 +354,9 @@ def _status_reason(error: ProbeError, context: ClassifyContext) -> Reason:
         status == HTTPStatus.SERVICE_UNAVAILABLE and error.retry_after is not None
     ):
         return Reason.RATE_LIMITED
-    if status == HTTPStatus.UNAUTHORIZED and context.credential_sent:
+    if phase is Phase.BEFORE and context.credential_sent_before and status in _LOGIN_STATUSES:
+        return Reason.AUTH_REJECTED
+    if phase is Phase.UPGRADE and context.credential_sent and status == HTTPStatus.UNAUTHORIZED:
         return Reason.AUTH_REJECTED
     return Reason.REDIRECT if status in REDIRECTS else Reason.HTTP_STATUS
 

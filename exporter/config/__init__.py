@@ -4,9 +4,10 @@ Rule 1: reads no file and no environment. Rule 2: every refusal names the path o
 quotes no value. Rule 3: knows no backend by name: a profile is data (`Profile`), the built-in ones stand in `profiles`.
 
 `scalars` single values · `profile_model`, `model` the shape · `catalog` profiles by name · `carrying` which way a token
-goes · `document` YAML text · `messages` pydantic's errors in our words · `target_checks`, `profile_checks` what fields
-must agree on · `regexes` of rules · `defaults` what holds for every target · `unreachable` rules that never apply ·
-`parsing` all of it together · `web`, `http_client` the files of `--web.config.file` and `--http.config.file`.
+goes · `filling` where the answer to the request before the upgrade goes · `document` YAML text · `messages` pydantic's
+errors in our words · `target_checks`, `profile_checks` what fields must agree on · `header_rules` what a header is ·
+`regexes` of rules · `defaults` what holds for every target · `unreachable` rules that never apply · `parsing` all of it
+together · `web`, `http_client` the files of `--web.config.file` and `--http.config.file`.
 """
 
 from exporter.config.carrying import (
@@ -15,6 +16,7 @@ from exporter.config.carrying import (
     connects_without_token,
     has_token_message,
     leave_out,
+    sends_token_before,
     withholds_token,
 )
 from exporter.config.catalog import ProfileCatalog
@@ -42,6 +44,7 @@ from exporter.config.profile_checks import LARGEST_NUMBER, covers, needs_token, 
 from exporter.config.profile_model import (
     RULE_REASONS,
     BackendLimits,
+    Before,
     BreakerSettings,
     Carry,
     CloseRule,
@@ -71,6 +74,7 @@ __all__ = [
     "Auth",
     "BackendLimits",
     "BasicAuth",
+    "Before",
     "BreakerSettings",
     "Carrier",
     "Carry",
@@ -129,6 +133,7 @@ __all__ = [
     "profile_problems",
     "regex",
     "seconds",
+    "sends_token_before",
     "steps_of",
     "unreachable_rules",
     "withholds_token",

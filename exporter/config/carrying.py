@@ -6,7 +6,7 @@ Rule 1: one way only, decided here and nowhere else.
 import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from exporter.config.model import Auth, CarryWord, HeaderCarry
 from exporter.config.profile_model import Profile
@@ -17,6 +17,7 @@ HEADER_VARIABLES: Final = TOKEN_VARIABLES | {"basic"}
 """What a header may hold the token as: base64 of subject:token has letters that a subprotocol cannot hold."""
 MESSAGE_SECRETS: Final = frozenset({"token", "basic", "plain"})
 """What a message holds the token as: itself, base64 of subject:token, or SASL PLAIN (RFC 4616)."""
+TOKEN_FORMS: Final = HEADER_VARIABLES | MESSAGE_SECRETS
 AUTHORIZATION: Final = "Authorization"
 
 
@@ -24,17 +25,18 @@ AUTHORIZATION: Final = "Authorization"
 class Carrier:
     """How a token is sent: `name` of the header or query parameter, `templates` of the value or the subprotocols.
 
-    A `message` carrier has neither: the profile's messages hold `${token}`.
+    A `message` carrier has neither: the profile's messages hold `${token}`. Nor has `before`, which no config names:
+    the request before the upgrade holds it, and perhaps messages as well.
     """
 
-    by: CarryWord
+    by: CarryWord | Literal["before"]
     name: str = ""
     templates: tuple[str, ...] = ()
 
     @property
     def in_upgrade(self) -> bool:
         """Whether the upgrade request holds the token."""
-        return self.by != "message"
+        return self.by not in ("message", "before")
 
 
 def carrier_of(auth: Auth, profile: Profile) -> Carrier:
@@ -48,11 +50,18 @@ def carrier_of(auth: Auth, profile: Profile) -> Carrier:
         return Carrier("header", rules.header if named else AUTHORIZATION, (rules.value or rules.header,))
     if word == "subprotocol":
         return Carrier("subprotocol", "", tuple(rules.subprotocols))
-    return Carrier("query", rules.query) if word == "query" else Carrier("message")
+    if word == "query":
+        return Carrier("query", rules.query)
+    return Carrier("before" if sends_token_before(profile) else "message")
 
 
 def connects_without_token(auth: Auth | None, profile: Profile) -> bool:
-    """Whether a connect-deep session sends no token: the backend needs none for it, or reads it in a message."""
+    """Whether a connect-deep session sends no token: the backend needs none for it, or reads it in a message.
+
+    A request before the upgrade that speaks as a user is a part of every session.
+    """
+    if speaks_as_user_before(profile):
+        return False
     return profile.connect_without_token or (auth is not None and not carrier_of(auth, profile).in_upgrade)
 
 
@@ -62,8 +71,34 @@ def withholds_token(auth: Auth | None, profile: Profile) -> bool:
 
 
 def has_token_message(profile: Profile) -> bool:
-    """Whether a message of the profile holds the token, in any form."""
-    return any(not MESSAGE_SECRETS.isdisjoint(variables_in(step.message)) for step in (*profile.auth, *profile.send))
+    """Whether a message of the profile, or its request before the upgrade, holds the token in any form."""
+    steps = (*profile.auth, *profile.send)
+    return sends_token_before(profile) or any(
+        not MESSAGE_SECRETS.isdisjoint(variables_in(step.message)) for step in steps
+    )
+
+
+def sends_token_before(profile: Profile) -> bool:
+    """Whether the request before the upgrade holds the token, in any form."""
+    return not TOKEN_FORMS.isdisjoint(variables_before(profile))
+
+
+def speaks_as_user_before(profile: Profile) -> bool:
+    """Whether the request before the upgrade holds the token or names the user."""
+    return sends_token_before(profile) or "identity" in variables_before(profile)
+
+
+def variables_before(profile: Profile) -> frozenset[str]:
+    """Return the names of the `${…}` in the request before the upgrade."""
+    before = profile.before
+    if before is None:
+        return frozenset()
+    return frozenset(variables_in([before.request, before.headers, before.body]))
+
+
+def kept_before(profile: Profile) -> frozenset[str]:
+    """Return the variables that the request before the upgrade keeps."""
+    return frozenset() if profile.before is None else frozenset(profile.before.keep)
 
 
 def variables_in(value: Any) -> Iterator[str]:

@@ -4,20 +4,30 @@ Rule 1: a check yields (path below the profile, sentence) pairs; it takes a prof
 Rule 2: adding a check is a function and a line in `PROFILE_CHECKS`.
 """
 
-import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any, Final
 
 from exporter.config.carrying import (
     HEADER_VARIABLES,
     MESSAGE_SECRETS,
+    TOKEN_FORMS,
     TOKEN_VARIABLES,
     VARIABLE,
     has_token_message,
+    kept_before,
     keys_in,
     leave_out,
+    speaks_as_user_before,
     texts_in,
+    variables_before,
     variables_in,
+)
+from exporter.config.document import shown
+from exporter.config.header_rules import (
+    AUTHORIZATION_HEADERS,
+    HTTP_VALUE,
+    header_in_value,
+    header_name_faults,
 )
 from exporter.config.profile_model import CloseRule, Profile, Step
 from exporter.config.regexes import UnsupportedRegexError, regex
@@ -26,7 +36,6 @@ from exporter.framing import FramingError
 
 Found = tuple[str, str]
 
-HTTP_VALUE = re.compile(r"[\t\x20-\x7e]*")
 CODES_NEVER_SENT: Final = frozenset({1004, 1005, 1006, 1015})
 RESERVED_CODES: Final = range(1016, 3000)
 """Codes that no close frame carries (RFC 6455 section 7.4)."""
@@ -76,10 +85,14 @@ def _variables(profile: Profile) -> Iterator[Found]:
     for path, value, allowed in _templates(profile):
         if not allowed.issuperset(variables_in(value)):
             yield path, _allowed(allowed)
-        for name in sorted({name for text in texts_in(value) for name in _embedded(text)} & allowed):
-            yield path, f"${{{name}}} is a value by itself: it cannot be a part of a longer text"
+        yield from _embedded_values(path, value, allowed)
         if any(VARIABLE.search(key) for key in keys_in(value)):
             yield path, "a variable in a key is not filled in: use it in a value"
+
+
+def _embedded_values(path: str, value: Any, allowed: frozenset[str]) -> Iterator[Found]:
+    for name in sorted({name for text in texts_in(value) for name in _embedded(text)} & allowed):
+        yield path, f"${{{name}}} is a value by itself: it cannot be a part of a longer text"
 
 
 def _embedded(text: str) -> set[str]:
@@ -95,7 +108,7 @@ def _allowed(allowed: frozenset[str]) -> str:
 
 def _templates(profile: Profile) -> Iterator[tuple[str, Any, frozenset[str]]]:
     """Every JSON value of a profile: its path, itself, and the variables that are filled in there."""
-    kept: frozenset[str] = frozenset()
+    kept = kept_before(profile)
     for path, step in steps_of(profile):
         yield f"{path}.message", step.message, SESSION_VARIABLES | MESSAGE_SECRETS | kept
         yield f"{path}.match", step.match, SESSION_VARIABLES | PATTERN_VARIABLES | kept
@@ -111,7 +124,7 @@ def _templates(profile: Profile) -> Iterator[tuple[str, Any, frozenset[str]]]:
         yield f"noise[{index}].answer", noise.answer or {}, NO_VARIABLES
     for index, rule in enumerate(profile.errors):
         yield f"errors[{index}].match", rule.match, PATTERN_VARIABLES
-    yield "subprotocols", profile.subprotocols, NO_VARIABLES
+    yield "subprotocols", profile.subprotocols, kept_before(profile)
     yield "bypass_headers", profile.bypass_headers, NO_VARIABLES
 
 
@@ -152,7 +165,7 @@ def _last_steps(profile: Profile) -> Iterator[Found]:
 
 
 def _kept(profile: Profile) -> Iterator[Found]:
-    first: dict[str, str] = {}
+    first = dict.fromkeys(kept_before(profile), "before")
     for path, step in steps_of(profile):
         for name in step.keep:
             if first.setdefault(name, path) != path:
@@ -177,7 +190,7 @@ def framed_problems(
     except FramingError as error:
         yield "framing", str(error)
         return
-    kept = {name: "1" for _, step in steps_of(profile) for name in step.keep}
+    kept = {name: "1" for _, step in steps_of(profile) for name in step.keep} | dict.fromkeys(kept_before(profile), "1")
     messages = [(f"{path}.message", step.message) for path, step in steps_of(profile)]
     messages += [(f"noise[{index}].answer", rule.answer) for index, rule in enumerate(profile.noise)]
     for path, message in (*messages, ("bye", profile.bye)):
@@ -216,17 +229,6 @@ def covers(general: Any, special: Any) -> bool:
     return type(general) is type(special) and bool(general == special)
 
 
-HEADER_IN_VALUE = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):(\s|$)")
-
-
-def header_in_value(value: str) -> str | None:
-    """What to write instead of a value that begins with a header's name; None if it does not."""
-    found = HEADER_IN_VALUE.match(value)
-    if found is None:
-        return None
-    return f'is the value only, and begins with a header name: write {{header: {found[1]}, value: "…${{token}}…"}}'
-
-
 def _carry(profile: Profile) -> Iterator[Found]:
     carry = profile.carry
     value = carry.header if carry.value is None else carry.value
@@ -259,19 +261,38 @@ def _carry_templates(profile: Profile, path: str, value: str) -> Iterator[Found]
 NOT_CARRIED: Final = "holds no variable of the token, such as ${token} or ${token_base64url}: it would not be sent"
 
 
-OUR_HEADERS: Final = frozenset({"host", "upgrade", "connection", "content-length", "transfer-encoding", "te"})
-OUR_PREFIX: Final = "sec-websocket-"
-
-
-def header_name_faults(name: str) -> Iterator[str]:
-    """Why a header of this name cannot be sent."""
-    if not HTTP_TOKEN.fullmatch(name):
-        yield "is no header name: letters, digits and !#$%&'*+-.^_`|~ are allowed"
-    elif name.lower() in OUR_HEADERS or name.lower().startswith(OUR_PREFIX):
-        yield "is set by the handshake itself: choose another header"
-
-
 NO_SUBPROTOCOL: Final = "a subprotocol is made of letters, digits and !#$%&'*+-.^_`|~ (RFC 9110 section 5.6.2)"
+
+
+BEFORE_VARIABLES: Final = frozenset({"nonce", "identity", "token"})
+
+
+def _before(profile: Profile) -> Iterator[Found]:
+    before = profile.before
+    if before is None:
+        return
+    places: list[tuple[str, Any, frozenset[str]]] = [
+        ("before.request", before.request, BEFORE_VARIABLES),
+        ("before.body", before.body, SESSION_VARIABLES | MESSAGE_SECRETS),
+    ]
+    for name, value in before.headers.items():
+        place = f"before.headers.{shown(name)}"
+        places.append((place, value, BEFORE_VARIABLES | HEADER_VARIABLES))
+        yield from ((place, sentence) for sentence in _faults_of_sent_header(name, value))
+    for place, value, allowed in places:
+        if not allowed.issuperset(variables_in(value)):
+            yield place, _allowed(allowed)
+    yield from _embedded_values("before.body", before.body, SESSION_VARIABLES)
+    if profile.connect_without_token and speaks_as_user_before(profile):
+        yield "connect_without_token", "has no effect: before speaks as a user in every session; remove this"
+
+
+def _faults_of_sent_header(name: str, value: str) -> Iterator[str]:
+    yield from header_name_faults(name)
+    if not HTTP_VALUE.fullmatch(value) or value != value.strip():
+        yield "its value must be printable ASCII in one line"
+    if name.lower() in AUTHORIZATION_HEADERS and TOKEN_FORMS.isdisjoint(variables_in(value)):
+        yield "must hold ${token} or ${basic}: a credential stands in a file, see auth.jwt and auth.secret_file"
 
 
 def _subprotocols(profile: Profile) -> Iterator[Found]:
@@ -303,6 +324,7 @@ PROFILE_CHECKS: Final[tuple[Callable[[Profile], Iterator[Found]], ...]] = (
     _regexes,
     _codes,
     _variables,
+    _before,
     _correlation,
     _last_steps,
     _kept,
@@ -327,5 +349,5 @@ def needs_identity(profile: Profile) -> bool:
     if profile.needs_token is False:
         return False
     parts = [part for step in (*profile.auth, *profile.send) for part in (step.message, step.match, step.expect)]
-    named = any("identity" in variables_in(part) for part in parts)
+    named = any("identity" in variables_in(part) for part in parts) or "identity" in variables_before(profile)
     return needs_token(profile) or named or (profile.welcome is not None and profile.welcome.subject is not None)

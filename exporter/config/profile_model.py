@@ -9,11 +9,14 @@ from exporter.config.scalars import (
     TARGET_NAME,
     Duration,
     FieldPath,
+    HeaderName,
+    HttpOrigin,
     Message,
     Name,
     Pattern,
     Period,
     Regex,
+    RequestLine,
     Scalar,
     Text,
     VariableName,
@@ -217,6 +220,39 @@ def _step_list(value: Any) -> Any:
 Steps = Annotated[list[Step], BeforeValidator(_step_list)]
 
 
+class Before(Model):
+    """One HTTP request before the upgrade. Fields of its JSON answer are kept and filled in elsewhere.
+
+    `request`: GET or POST, and a path with its query, at the target's own scheme, host and port, or at `origin`.
+    `body`: JSON, with POST alone. `keep`: fields of the answer by the name of the variable that the target's url (path
+    and query) and headers, and the profile's subprotocols and messages fill in. In the request itself `${nonce}`,
+    `${identity}` and `${token}` are filled in, in its headers `${basic}` and `${token_base64url}` as well, and in its
+    body whatever a message may hold.
+    """
+
+    request: RequestLine
+    origin: HttpOrigin | None = None
+    headers: dict[HeaderName, Text] = {}
+    body: Message = None
+    keep: Annotated[dict[VariableName, FieldPath], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _body_of_post(self) -> Self:
+        if self.body is not None and self.method != "POST":
+            raise ValueError("body goes with POST: a GET has none")
+        return self
+
+    @property
+    def method(self) -> str:
+        """GET or POST."""
+        return self.request.partition(" ")[0]
+
+    @property
+    def resource(self) -> str:
+        """The path and the query."""
+        return self.request.partition(" ")[2]
+
+
 class Proves(Model):
     """What a passed probe shows of this kind of backend, and what it does not; one line each."""
 
@@ -271,13 +307,15 @@ class Profile(Model):
 
     `error`: what any error frame contains; `errors` sort them (a frame that only an `errors` rule matches is one too).
     `breaker`: the circuit breakers before the login, one or a list; none: the backend is not known to have any.
-    `statuses` sort HTTP answers to the upgrade. `subprotocols` are offered in every session. `auth_by: upgrade`: to be
+    `before`: a request whose answer the upgrade needs. `statuses` sort HTTP answers to that request and to the upgrade.
+    `subprotocols` are offered in every session. `auth_by: upgrade`: to be
     let in with a token is the answer to the auth probe. `auth` and `send`: one step, or a list of steps. `bye` is sent
     before our close frame, once a message of a step was sent. `needs_token` None: as the messages and `auth_by` say;
     False: a target without a token, or without an identity, sends the messages without the fields that hold them.
     """
 
     framing: Annotated[Framing, BeforeValidator(_framing_word)] = Framing()
+    before: Before | None = None
     welcome: Welcome | None = None
     auth: Steps = []
     send: Steps = []

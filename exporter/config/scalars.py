@@ -120,6 +120,30 @@ def link_url(value: str) -> str:
     return value
 
 
+REQUEST_LINE = re.compile(r"(GET|POST) (/(?!/)[\x21-\x22\x24-\x7e]*)")
+ORIGIN = re.compile(r"(https?)://((?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.-]+)(?::(\d{1,5}))?)", re.ASCII)
+MAX_PORT: Final = 65_535
+
+
+def _request_line(value: str) -> str:
+    if not REQUEST_LINE.fullmatch(_text(value)):
+        raise ValueError(
+            "must be GET or POST and a path, such as POST /ws-ticket: ASCII without spaces and #; another host stands "
+            "under origin"
+        )
+    return value
+
+
+def _origin(value: str) -> str:
+    found = ORIGIN.fullmatch(value)
+    if found is None or not 0 < int(found[3] or 1) <= MAX_PORT:
+        raise ValueError(
+            "must be http or https, a host, and a port if it is not the usual one, such as https://auth.example.com: "
+            "the path stands under request"
+        )
+    return value
+
+
 def _environment_name(value: str) -> str:
     if not ENVIRONMENT_NAME.fullmatch(value):
         raise ValueError("must be the name of an environment variable, not its value")
@@ -239,6 +263,10 @@ EnvironmentName = Annotated[str, AfterValidator(_environment_name)]
 Regex = Annotated[str, AfterValidator(_regex)]
 Claim = Annotated[Any, PlainValidator(_claim)]
 """Any JSON value but null."""
+RequestLine = Annotated[str, AfterValidator(_request_line)]
+"""`POST /path?query`."""
+HttpOrigin = Annotated[str, AfterValidator(_origin)]
+"""`https://host:port` (RFC 6454)."""
 HeaderName = Annotated[str, AfterValidator(_header_name)]
 LabelName = Annotated[str, AfterValidator(_label_name)]
 """A Prometheus label that a config may set."""

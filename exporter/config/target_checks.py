@@ -20,19 +20,24 @@ from exporter.config.carrying import (
     has_token_message,
     keys_in,
     leave_out,
+    variables_before,
     variables_in,
 )
 from exporter.config.document import shown
-from exporter.config.model import HeaderCarry, Jwt, Target
-from exporter.config.profile_checks import (
+from exporter.config.filling import FILLING_CHECKS, VARIABLE_BEFORE_PATH, is_filled_in
+from exporter.config.header_rules import (
+    AUTHORIZATION_HEADERS,
     HTTP_VALUE,
-    NOT_CARRIED,
     OUR_HEADERS,
     OUR_PREFIX,
-    Found,
-    framed_problems,
     header_in_value,
     header_name_faults,
+)
+from exporter.config.model import HeaderCarry, Jwt, Target
+from exporter.config.profile_checks import (
+    NOT_CARRIED,
+    Found,
+    framed_problems,
     needs_identity,
     needs_token,
     steps_of,
@@ -42,7 +47,6 @@ from exporter.config.scalars import HTTP_TOKEN
 
 OUR_CLAIMS: Final = frozenset({"sub", "iat", "exp", "jti"})
 OUR_IN_CARRYS: Final = frozenset({"alg", "b64", "crit"})
-AUTHORIZATION_HEADERS: Final = frozenset({"authorization", "proxy-authorization"})
 VISIBLE = re.compile(r"[\x21-\x7e]+")
 HOST = re.compile(
     r"(?=.{1,253}\.?\Z)[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?)*\.?"
@@ -60,7 +64,7 @@ def target_problems(target: Target, profile: Profile | None) -> Iterator[Found]:
 
 
 def _url(target: Target) -> Iterator[Found]:
-    if "${" in target.url:
+    if VARIABLE_BEFORE_PATH.match(target.url):
         yield "url", UNFILLED["url"]
         return
     if not VISIBLE.fullmatch(target.url):
@@ -185,19 +189,14 @@ UNFILLED: Final = {
     "auth.jwt.headers": "no ${…} is filled in here: what names the user stands in auth.jwt.claims",
 }
 """Where no variable is filled in, and where what was meant belongs."""
-IN_CARRY: Final = (
-    "no ${…} is filled in here: the header that carries the token stands in auth.carry, such as "
-    '{header: Cookie, value: "access=${token}"}, and its secret in a file, see auth.jwt and auth.secret_file'
-)
 NOT_FILLED: Final = "no ${…} is filled in here: write the value itself"
 OF_CLAIMS: Final = frozenset({"identity", "alias"})
 
 
 def _variables(target: Target) -> Iterator[Found]:
-    """Every `${…}` that would be sent as it is written."""
+    """Every `${…}` that would be sent as it is written, beside those of the url and headers (`filling`)."""
     jwt = _jwt(target)
     named: dict[str, dict[str, str]] = {
-        "headers": target.headers,
         "identities": target.identities,
         "check_identities": target.check_identities,
         "auth.jwt.headers": jwt.headers if jwt else {},
@@ -205,7 +204,7 @@ def _variables(target: Target) -> Iterator[Found]:
     for field, values in named.items():
         for name, value in values.items():
             if "${" in value + name:
-                yield f"{field}.{shown(name)}", IN_CARRY if "${token" in value else UNFILLED.get(field, NOT_FILLED)
+                yield f"{field}.{shown(name)}", UNFILLED[field]
     for field, text in (
         ("environment", target.environment),
         ("address", target.address),
@@ -256,7 +255,8 @@ def _carried(target: Target, profile: Profile) -> Iterator[Found]:
         yield "auth.carry", "the profile proves the login by the upgrade (auth_by), which must carry the token then"
     if carrier.by == "header" and not isinstance(target.auth.carry, HeaderCarry):
         for name in target.headers:
-            if name.lower() == carrier.name.lower() and name.lower() not in AUTHORIZATION_HEADERS:
+            is_refused = name.lower() in AUTHORIZATION_HEADERS and not is_filled_in(target.headers[name], profile)
+            if name.lower() == carrier.name.lower() and not is_refused:
                 yield f"headers.{shown(name)}", "carries the token, see the profile's carry: remove it here"
     if carrier.by == "subprotocol" and not set(carrier.templates).isdisjoint(profile.subprotocols):
         yield "auth.carry", "the profile offers one of the token's subprotocols by itself: remove it from one of them"
@@ -274,7 +274,7 @@ def _headers(target: Target) -> Iterator[Found]:
             ),
             (lower in OUR_HEADERS or lower.startswith(OUR_PREFIX), "is set by the handshake itself: remove it"),
             (
-                lower in AUTHORIZATION_HEADERS,
+                lower in AUTHORIZATION_HEADERS and "${" not in value,
                 "must not stand here: credentials stand in a file, see auth.jwt and auth.secret_file",
             ),
             (times[lower] > 1, "is given more than once: upper and lower case are the same"),
@@ -343,7 +343,7 @@ def _basic_user(target: Target, profile: Profile) -> Iterator[Found]:
     if target.auth is None:
         return
     spoken = [*carrier_of(target.auth, profile).templates, *(step.message for _, step in steps_of(profile))]
-    if "basic" not in variables_in(spoken):
+    if "basic" not in {*variables_in(spoken), *variables_before(profile)}:
         return
     for field, subject in _subjects_by_field(target):
         if ":" in subject:
@@ -370,7 +370,8 @@ def _auth(target: Target, profile: Profile) -> Iterator[Found]:
 
 def _inline_token(target: Target, profile: Profile) -> Iterator[Found]:
     query = urlsplit(target.url).query if _url_is_good(target) else ""
-    if any(name == profile.carry.query for name, _ in parse_qsl(query, keep_blank_values=True)):
+    pairs = parse_qsl(query, keep_blank_values=True)
+    if any(name == profile.carry.query and not is_filled_in(value, profile) for name, value in pairs):
         yield "url", f"must not hold the parameter {profile.carry.query}: it carries the token, see auth.carry"
 
 
@@ -379,7 +380,8 @@ def _url_is_good(target: Target) -> bool:
 
 
 def _bypass(target: Target, profile: Profile) -> Iterator[Found]:
-    for name in target.headers if not target.allow_auth_bypass else ():
+    headers = [*target.headers, *(profile.before.headers if profile.before else ())]
+    for name in headers if not target.allow_auth_bypass else ():
         if any(word.lower() in name.lower() for word in profile.bypass_headers):
             yield (
                 f"headers.{shown(name)}",
@@ -423,4 +425,5 @@ PROFILED_CHECKS: Final[tuple[Callable[[Target, Profile], Iterator[Found]], ...]]
     _inline_token,
     _bypass,
     _missing_parts,
+    *FILLING_CHECKS,
 )

@@ -34,7 +34,8 @@ def host_rates(jobs: Sequence[Job]) -> dict[str, int]:
     """Return host → most connects in any minute, over all targets."""
     cadences: dict[str, list[Cadence]] = {}
     for job in jobs:
-        cadences.setdefault(job.host, []).append(job.cadence)
+        for host, connects in job.connects.items():
+            cadences.setdefault(host, []).extend([job.cadence] * connects)
     return {host: max_connects(jobs_of_host, MINUTE_MICROSECONDS) for host, jobs_of_host in cadences.items()}
 
 
@@ -57,15 +58,17 @@ def slot_problems(jobs: Sequence[Job], total: Counter[str]) -> Iterator[Problem]
 def rate_problems(jobs: Sequence[Job], rates: dict[str, int]) -> Iterator[Problem]:
     """Yield a problem for each host that the schedules connect to more often than permitted."""
     for host, rate in rates.items():
-        jobs_of_host = [(index, job) for index, job in enumerate(jobs) if job.host == host]
+        jobs_of_host = [(index, job) for index, job in enumerate(jobs) if host in job.connects]
         index, first = min(jobs_of_host, key=lambda pair: pair[1].cadence.interval_us)
-        if first.rate is not None and rate > first.rate:
-            safe = _safe_rate([job for _, job in jobs_of_host], first.rate)
+        permitted = first.rate_of(host)
+        if permitted is not None and rate > permitted:
+            connects = [job for _, job in jobs_of_host for _ in range(job.connects[host])]
+            safe = _safe_rate(connects, permitted)
             each = " for each of them" if len(jobs_of_host) > 1 else ""
             yield Problem(
                 _path(index, first, "interval"),
                 f"{host} would see up to {_plural(rate, 'connect')} a minute from "
-                f"{_plural(len(jobs_of_host), 'target')}, but max_connects_per_minute is {first.rate}. Safe: "
+                f"{_plural(len(jobs_of_host), 'target')}, but max_connects_per_minute is {permitted}. Safe: "
                 + (f"interval {safe}s{each}" if safe else "fewer targets"),
             )
 
@@ -184,7 +187,7 @@ def _safe_interval(job: Job, allowed: int) -> int | None:
 
 
 def _safe_rate(jobs: Sequence[Job], permitted: int) -> int | None:
-    """Return an interval in whole seconds at which these targets keep the rate; the smallest below 100 s."""
+    """Return an interval in whole seconds at which these connects keep the rate; the smallest below 100 s."""
     seconds = max(ceil(60 * len(jobs) / permitted), int(max(job.open_for for job in jobs)) + 1)
     while seconds <= MAX_INTERVAL_SECONDS:
         if max_connects([Cadence.of(job.name, seconds) for job in jobs], MINUTE_MICROSECONDS) <= permitted:

@@ -5,6 +5,7 @@ Rule 1: a target is identified by its name. Rule 2: an unchanged target keeps it
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Final
 
 from exporter.plan.job import Job
 from exporter.plan.planning import Plan
@@ -42,13 +43,16 @@ def plan_diff(before: Mapping[str, Job], wanted: Plan) -> PlanDiff:
     )
 
 
+GIVEN_BY_OTHERS: Final = ("peaks", "scheduled_rate", "rate", "scheduled_before_rate", "before_rate")
+
+
 def _reuse_job(before: Job | None, job: Job) -> Job:
     """Return the running job if it is the same; updated, if only what other targets leave to it has changed."""
     if before is None or _identity_order(job) != _identity_order(before):
         return job
     if job == before:
         return before
-    given_by_others = {name: getattr(job, name) for name in ("peaks", "scheduled_rate", "rate")}
+    given_by_others = {name: getattr(job, name) for name in GIVEN_BY_OTHERS}
     recomputed = replace(before, **given_by_others)
     return recomputed if recomputed == job else job
 

@@ -3,6 +3,7 @@
 Rule 1: frozen values and pure functions of absolute time.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from ipaddress import ip_address
@@ -15,8 +16,18 @@ from exporter.plan.cadence import Cadence, SlotPattern, to_microseconds
 from exporter.profiles import probes_of
 from exporter.result import Probe, Trigger
 
-DEFAULT_PORTS: Final = {"ws": 80, "wss": 443}
+DEFAULT_PORTS: Final = {"ws": 80, "wss": 443, "http": 80, "https": 443}
 KEY_KINDS: Final = ("key_file", "key_env", "token_file", "secret_file", "secret_env")
+
+
+@dataclass(frozen=True, slots=True)
+class HttpOrigin:
+    """Where the request before the upgrade goes; fields as of `Job`."""
+
+    tls: bool
+    host: str
+    port: int
+    connect_to: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +44,8 @@ class Job:
     rate: connects per minute that the host permits over all targets; None for loopback
     peaks: alias → most slots its user holds, by the schedules of all targets; set once all targets are known
     scheduled_rate: most connects per minute of all targets to this host; set once all targets are known
+    before: where the request before the upgrade goes; None: the profile has none
+    before_rate, scheduled_before_rate: as `rate` and `scheduled_rate`, of that host
     """
 
     target: Target
@@ -54,6 +67,9 @@ class Job:
     rate: int | None
     peaks: Mapping[str, int]
     scheduled_rate: int = 0
+    before: HttpOrigin | None = None
+    before_rate: int | None = None
+    scheduled_before_rate: int = 0
 
     @classmethod
     def of(cls, target: Target, profile: Profile, rate: int) -> Self:
@@ -63,6 +79,7 @@ class Job:
         connect_to = target.address or parts.hostname or ""
         authority = f"{host}:{port}"
         probes = probes_of(profile)
+        before = _origin_before(profile, HttpOrigin(parts.scheme == "wss", host, port, connect_to))
         return cls(
             target=target,
             profile=profile,
@@ -86,6 +103,8 @@ class Job:
             },
             rate=None if is_loopback(connect_to.removesuffix(".")) else rate,
             peaks={},
+            before=before,
+            before_rate=None if before is None or is_loopback(before.connect_to.removesuffix(".")) else rate,
         )
 
     @property
@@ -96,7 +115,24 @@ class Job:
     @property
     def tokenless(self) -> bool:
         """Whether a connect-deep session sends no token and takes no slot."""
-        return self.profile.connect_without_token or (self.carrier is not None and not self.carrier.in_upgrade)
+        return connects_without_token(self.target.auth, self.profile)
+
+    @property
+    def fills_upgrade(self) -> bool:
+        """Whether the upgrade request holds values that the request before it keeps."""
+        return "${" in self.target.url or any(
+            "${" in text for text in (*self.target.headers.values(), *self.profile.subprotocols)
+        )
+
+    @property
+    def connects(self) -> Mapping[str, int]:
+        """Host → connects of one session to it."""
+        hosts = [self.host] if self.before is None else [self.host, self.before.host]
+        return Counter(hosts)
+
+    def rate_of(self, host: str) -> int | None:
+        """Return the connects per minute that one of the hosts of `connects` permits; None for loopback."""
+        return self.rate if host == self.host else self.before_rate
 
     @property
     def interval(self) -> float:
@@ -203,12 +239,26 @@ class Job:
             tokenless=self.tokenless,
             endpoint=self.endpoint,
             breakers=tuple(self.profile.breaker),
+            before_host=None if self.before is None else self.before.host,
+            before_rate=self.before_rate,
+            scheduled_before_rate=self.scheduled_before_rate,
         )
 
     def own_peaks(self) -> Iterable[tuple[str, str, int]]:
         """Return alias, user, and the most slots that this target's schedule alone makes the user hold."""
         peaks = self.slot_pattern.max_slots_per_identity(self.window_cycles, len(self.users)) if self.users else []
         return ((alias, user, peak) for (alias, user), peak in zip(self.users.items(), peaks, strict=True))
+
+
+def _origin_before(profile: Profile, own: HttpOrigin) -> HttpOrigin | None:
+    """Return where the profile's request before the upgrade goes: to the target's own server, or to its `origin`."""
+    if profile.before is None:
+        return None
+    if profile.before.origin is None:
+        return own
+    parts = urlsplit(profile.before.origin)
+    port = parts.port or DEFAULT_PORTS[parts.scheme]
+    return HttpOrigin(parts.scheme == "https", host_of(profile.before.origin), port, parts.hostname or "")
 
 
 def host_of(url: str) -> str:

@@ -51,4 +51,9 @@ def _with_all_labels(targets: Sequence[Target]) -> Sequence[Target]:
 
 
 def _with_totals(job: Job, peaks: Mapping[str, int], rates: Mapping[str, int]) -> Job:
-    return replace(job, peaks={alias: peaks[user] for alias, user in job.users.items()}, scheduled_rate=rates[job.host])
+    return replace(
+        job,
+        peaks={alias: peaks[user] for alias, user in job.users.items()},
+        scheduled_rate=rates[job.host],
+        scheduled_before_rate=0 if job.before is None else rates[job.before.host],
+    )

@@ -4,9 +4,17 @@ Rule 1: everything special about one backend is in its entry and nowhere else, i
 Rule 2: a function here takes a profile and a JSON value and knows no socket, no time and no verdict.
 
 `built_in` the profiles that are written in Python · `capabilities` what a profile can answer, time and count ·
-`patterns` templates and patterns · `rules` which rule sorts an error or a close · `messages` those of one session.
+`before` the request before the upgrade · `patterns` templates and patterns · `rules` which rule sorts an error or a
+close · `messages` those of one session.
 """
 
+from exporter.profiles.before import (
+    UnfitValueError,
+    fill_headers,
+    fill_resource,
+    fill_subprotocols,
+    kept_values,
+)
 from exporter.profiles.built_in import BUILT_IN, ECHO, FACTORY
 from exporter.profiles.capabilities import (
     BINARY_KIND,
@@ -23,6 +31,7 @@ from exporter.profiles.capabilities import (
 from exporter.profiles.messages import BoundStep, MessageMatcher, SessionMessages
 from exporter.profiles.patterns import (
     ANY_VALUE,
+    Values,
     fill,
     lookup,
     matches,
@@ -45,9 +54,15 @@ __all__ = [
     "MessageMatcher",
     "RuleMatch",
     "SessionMessages",
+    "UnfitValueError",
+    "Values",
     "causes_of",
     "fill",
+    "fill_headers",
+    "fill_resource",
+    "fill_subprotocols",
     "has_factory",
+    "kept_values",
     "kinds_of",
     "lookup",
     "matches",

@@ -53,7 +53,7 @@ def proofs_of(profile: Profile) -> dict[Probe, str]:
 def phases_of(profile: Profile, *, tls: bool) -> tuple[Phase, ...]:
     """Return the timed phases of a full-depth session of this profile."""
     has_phases = profile.welcome is not None, bool(profile.auth), bool(profile.send)
-    return tuple(compress(TIMED, (True, True, tls, True, *has_phases, True)))
+    return tuple(compress(TIMED, (profile.before is not None, True, True, tls, True, *has_phases, True)))
 
 
 def kinds_of(profile: Profile) -> tuple[str, ...]:

@@ -140,6 +140,10 @@ class SessionMessages:
         bye = self.profile.bye
         return fill(bye, self._values) if bye is not None and {*self._values, "number"} >= set(variables(bye)) else None
 
+    def add_values(self, values: Values) -> None:
+        """Add the values of more variables, for all later messages."""
+        self._values.update(values)
+
     def keep(self, step: Step, message: Any) -> bool:
         """Keep what the step wants of its answer; False if a field is absent or no value that can be sent back."""
         for name, path in step.keep.items():

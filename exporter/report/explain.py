@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from exporter.report.causes import Alert, Cause
+from exporter.report.causes_before import BEFORE_CAUSES
 from exporter.report.causes_connect import CONNECT_CAUSES
 from exporter.report.causes_factory import FACTORY_CAUSES
 from exporter.report.causes_session import ANSWER_CAUSES, SESSION_CAUSES
@@ -51,7 +52,7 @@ IMPAIRED_CAUSES: Final = (
     ),
 )
 
-CAUSES: Final = (*IMPAIRED_CAUSES, *CONNECT_CAUSES, *ANSWER_CAUSES, *FACTORY_CAUSES, *SESSION_CAUSES)
+CAUSES: Final = (*IMPAIRED_CAUSES, *BEFORE_CAUSES, *CONNECT_CAUSES, *ANSWER_CAUSES, *FACTORY_CAUSES, *SESSION_CAUSES)
 
 PASSED_TEXTS: Final = (
     (Probe.CONNECT, (), "The WebSocket opens. Whether users are let in and get replies was not asked."),
@@ -335,6 +336,7 @@ COMPUTED_PHRASES: Final[Mapping[str, Callable[[FailureSituation], str]]] = {
     "profile": _profile,
     "host": lambda situation: situation.context.host or "HOST",
     "server": _server,
+    "asked": lambda situation: situation.context.asked or _server(situation),
     "whose": lambda situation: CERTIFICATE_OWNERS[situation.result.evidence.certificate_place],
     "since": _since,
     "tls_name": lambda situation: situation.context.server_name or "the name that the target expects",

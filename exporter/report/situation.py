@@ -15,7 +15,7 @@ from exporter.framing import FRAMINGS
 from exporter.profiles import BINARY_KIND, causes_of, has_factory, proofs_of
 from exporter.result import Direction, Frame, Initiator, Opcode, Phase, Probe, Reason, Result, Software, Verdict
 
-STANDARD_PORTS: Final = {"ws": 80, "wss": 443}
+STANDARD_PORTS: Final = {"ws": 80, "wss": 443, "http": 80, "https": 443}
 ORIGIN_HEADER: Final = "origin"
 USER_AGENT_HEADER: Final = "user-agent"
 
@@ -51,6 +51,7 @@ class TargetContext:
 
     `profile`, `assumed`: its name, and whether it is the default because the target names none.
     `host`, `port`, `server_name`: of its URL; the name that its certificate must be for.
+    `asked`: host and port of the request before the upgrade, if that goes to another server.
     `factory`, `breaker`: whether the profile describes a factory, and a circuit breaker before the login.
     `credential`, `carrier`: what the target logs in with; where the token stands, in words.
     `tokenless`: a session of depth `connect` sends no token.
@@ -68,6 +69,7 @@ class TargetContext:
     host: str | None = None
     port: int | None = None
     server_name: str | None = None
+    asked: str | None = None
     factory: bool | None = None
     breaker: bool | None = None
     credential: Credential | None = None
@@ -96,6 +98,7 @@ class TargetContext:
             host=url.hostname,
             port=url.port or STANDARD_PORTS.get(url.scheme),
             server_name=(target.tls.server_name or url.hostname or "").removesuffix("."),
+            asked=_asked(profile),
             factory=has_factory(profile),
             breaker=bool(profile.breaker),
             credential=_credential(target.auth),
@@ -149,7 +152,15 @@ CARRIER_TEXTS: Final = {
     "subprotocol": "the offered subprotocols",
     "query": "the query of the URL",
     "message": "our messages",
+    "before": "the request before the upgrade",
 }
+
+
+def _asked(profile: Profile) -> str | None:
+    if profile.before is None or profile.before.origin is None:
+        return None
+    origin = urlsplit(profile.before.origin)
+    return origin.netloc if origin.port else f"{origin.netloc}:{STANDARD_PORTS[origin.scheme]}"
 
 
 def _credential(auth: Auth | None) -> Credential:
@@ -193,7 +204,7 @@ class FailureSituation:
     def token_sent(self) -> bool | None:
         """Whether this session sent a credential; of a refused upgrade: in its request. None: not known."""
         in_request = self.result.credential_sent
-        if in_request is not None and (in_request or self.result.phase is Phase.UPGRADE):
+        if in_request is not None and (in_request or self.result.phase in (Phase.BEFORE, Phase.UPGRADE)):
             return in_request
         credential = self.context.credential
         if credential is None:

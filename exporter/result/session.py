@@ -37,7 +37,7 @@ class ProbeError(Exception):
     """What went wrong in a session: the one exception that leaves the packages below `probing`.
 
     detail: the exporter's own text (class name, errno name, member of `Handshake`), never one from the network
-    status: HTTP status of a refused upgrade
+    status: HTTP status of a refused upgrade, or of the answer to the request before it
     retry_after: seconds of its Retry-After
     phase: the phase that failed, if another one met the error: a TLS 1.3 server refuses a client certificate only after
         the handshake (RFC 8446 section 4.4.2.4), so the alert arrives during the upgrade
@@ -107,6 +107,7 @@ class SessionObservation:
     refused_after, error_word, unknown_keys, answered_by, via, interim_status, ending: see `Result`
     subprotocol: the one of the profile's that the server chose; never one that carries a token
     address, address_number, addresses, failed_addresses: see `Evidence`
+    address_answered: it accepted a TCP connection
     late: the longest delay of the exporter itself, in reading or at the deadline, seconds
     """
 
@@ -128,6 +129,7 @@ class SessionObservation:
     address_number: int | None = None
     addresses: int | None = None
     failed_addresses: tuple[str, ...] = ()
+    address_answered: bool = False
     slot_taken: bool = False
     late: float = 0.0
     transcript: tuple[Frame, ...] = ()
@@ -184,7 +186,8 @@ class Result:
     no_token: the server reports that no token arrived
     refused_after: seconds from the start to a refusal (HTTP status, error frame, wrong reply, close), or to the loss of
         the connection
-    credential_sent, origin_sent: the upgrade request held a credential, an Origin; None: unknown
+    credential_sent: the upgrade request held a credential, or the one before it if that failed; None: unknown
+    origin_sent: the upgrade request held an Origin; None: unknown
     unknown_keys: outermost fields of messages that the profile does not know, at most 8 that `key_name` permits
     answered_by: who made the answer to the upgrade: a proxy by itself, or a server; None: it does not say
     via: proxies that passed that answer on

@@ -5,9 +5,13 @@ from typing import Final
 
 
 class Phase(StrEnum):
-    """A part of a session. `prepare` is the exporter's own work and is never timed."""
+    """A part of a session. `prepare` is the exporter's own work and is never timed.
+
+    `before` is one HTTP request ahead of the WebSocket, where the profile has one.
+    """
 
     PREPARE = "prepare"
+    BEFORE = "before"
     RESOLVE = "resolve"
     TCP = "tcp"
     TLS = "tls"

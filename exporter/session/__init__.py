@@ -5,25 +5,36 @@ Rule 2: whatever the library, the network or the server does becomes a `SessionO
 after an orderly close, and an OSError of this machine.
 Rule 3: received bytes are read before anything is judged. Rule 4: we close with 1000 and never originate a 1011.
 
-`request` what a session needs · `addresses` which one it tries · `conversation` its phases · `upgrade` the opening
+`request` what a session needs · `before` the HTTP request before the upgrade · `http_request` how it is sent ·
+`binding` what it is made of · `addresses` which one a session tries · `conversation` its phases · `upgrade` the opening
 handshake · `messages` frames ↔ JSON values · `observer` what a watching command is shown · `transcript` the frames
 without their content · `phase_timer` the times · `error_kinds` the library's exceptions as kinds of errors.
 """
 
+from exporter.session.before import is_client_loaded, load_client
+from exporter.session.binding import bind_before, sends_credential, sends_credential_before, session_secrets
 from exporter.session.conversation import Session
 from exporter.session.error_kinds import ERROR_KINDS, kind_of
 from exporter.session.messages import MAX_FRAMES
 from exporter.session.observer import MessageObserver, SeenMessage
-from exporter.session.request import SessionRequest
+from exporter.session.request import HttpRequest, RequestBefore, SessionRequest
 from exporter.session.upgrade import SILENT_LOGGER
 
 __all__ = [
     "ERROR_KINDS",
     "MAX_FRAMES",
     "SILENT_LOGGER",
+    "HttpRequest",
     "MessageObserver",
+    "RequestBefore",
     "SeenMessage",
     "Session",
     "SessionRequest",
+    "bind_before",
+    "is_client_loaded",
     "kind_of",
+    "load_client",
+    "sends_credential",
+    "sends_credential_before",
+    "session_secrets",
 ]

@@ -16,6 +16,7 @@ from exporter.profiles import matches
 from exporter.resolver import Resolver
 from exporter.result import Close, ErrorKind, Initiator, Phase, Probe, ProbeError, SessionObservation
 from exporter.session.addresses import ChosenAddress, resolve_address
+from exporter.session.before import BeforePhase
 from exporter.session.error_kinds import attribute_to_phase
 from exporter.session.messages import MessageStream
 from exporter.session.phase_timer import PhaseTimer
@@ -87,6 +88,7 @@ class Session:
         self._closes_crossed = False  # the server's close was sent before it can have read ours
         self._deadline_overrun = 0.0  # seconds by which the deadline fired late
         self._address: ChosenAddress | None = None
+        self._before = None if request.before is None else BeforePhase(request, resolver, self._timer)
 
     async def run(self) -> SessionObservation:
         """Run the session, close it and return what it met. Raises OSError only for errors of this machine."""
@@ -95,7 +97,8 @@ class Session:
             ended = self._timer.phase
         finally:
             await self._close_connection()
-        author = self._response.author()
+        author, before = self._response.author(), self._before
+        address = self._address or (before.address if before else None)
         return SessionObservation(
             phases=self._timer.phases,
             marks=self._timer.marks,
@@ -111,10 +114,11 @@ class Session:
             error_word=self._error_word,
             certificate_end=self._connection.certificate_end if self._connection else None,
             subprotocol=self._subprotocol,
-            address=self._address.text if self._address else None,
-            address_number=self._address.number if self._address else None,
-            addresses=self._address.addresses if self._address else None,
-            failed_addresses=self._address.failed if self._address else (),
+            address=address.text if address else None,
+            address_answered=self._connection is not None or bool(before and before.failed_connected),
+            address_number=address.number if address else None,
+            addresses=address.addresses if address else None,
+            failed_addresses=address.failed if address else (),
             slot_taken=self._may_hold_slot(),
             late=max(self._deadline_overrun, self._connection.read_delay if self._connection else 0.0),
             transcript=self._stream.transcript.frames(self._timer.started) if self._stream else (),
@@ -174,6 +178,8 @@ class Session:
     # The phases ---------------------------------------------------------------------------------------------------
 
     async def _converse(self) -> None:
+        if self._before is not None:
+            self._request = await self._before.run(self._clock)
         connection = self._connection = await self._connect()
         if self._request.tls is not None:
             self._timer.begin(Phase.TLS, self._clock())

@@ -40,7 +40,7 @@ def attribute_to_phase(error: ProbeError, phase: Phase) -> ProbeError:
     kind, failed_phase = error.kind, error.phase
     if kind in (ErrorKind.TLS, ErrorKind.CERTIFICATE) and phase is Phase.UPGRADE:
         failed_phase = Phase.TLS
-    elif kind in (ErrorKind.TLS, ErrorKind.CERTIFICATE) and phase is not Phase.TLS:
+    elif kind in (ErrorKind.TLS, ErrorKind.CERTIFICATE) and phase not in (Phase.BEFORE, Phase.TLS):
         kind = ErrorKind.RESET
     return ProbeError(
         kind,

@@ -5,9 +5,49 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import inf
 
+from exporter.config import Before
 from exporter.profiles import SessionMessages
 from exporter.result import Probe
 from exporter.session.observer import MessageObserver
+
+
+@dataclass(slots=True)
+class HttpRequest:
+    """One request: where it goes, and what it sends. `connect_to`, `server_name`: as in `SessionRequest`."""
+
+    method: str
+    resource: str = field(repr=False)
+    host: str
+    port: int
+    tls: ssl.SSLContext | None = None
+    server_name: str | None = None
+    connect_to: str | None = None
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    body: bytes | None = field(default=None, repr=False)
+
+    @property
+    def authority(self) -> str:
+        """The `Host` header (RFC 9110 section 7.2), without the scheme's default port."""
+        return _authority(self.host, self.port, 80 if self.tls is None else 443)
+
+
+@dataclass(slots=True)
+class RequestBefore:
+    """The request before the upgrade: what is sent, by which rules its answer is kept.
+
+    `to_target`: it goes to the target's own server.
+    `header_templates`: headers of the upgrade that hold kept values.
+    """
+
+    http: HttpRequest
+    rules: Before
+    to_target: bool = True
+    header_templates: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+
+def _authority(host: str, port: int, default_port: int) -> str:
+    bracketed = f"[{host}]" if ":" in host else host
+    return bracketed if port == default_port else f"{bracketed}:{port}"
 
 
 @dataclass(slots=True)
@@ -40,11 +80,12 @@ class SessionRequest:
     connect_to: str | None = None
     failed_addresses: tuple[str, ...] = ()
     total_timeout: float = inf
+    before: RequestBefore | None = None
+    """If there is one, `resource` and `subprotocols` are templates that its kept values fill in."""
     observer: MessageObserver | None = field(default=None, repr=False)
     """Is shown every message of the session, content included; only a command that a person started sets one."""
 
     @property
     def authority(self) -> str:
         """The `Host` header (RFC 9110 section 7.2), without the scheme's default port."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return host if self.port == (80 if self.tls is None else 443) else f"{host}:{self.port}"
+        return _authority(self.host, self.port, 80 if self.tls is None else 443)

@@ -116,7 +116,7 @@ class UpgradeResponse:
                 return bytes(self._buffer)
             if self._status is not None and self._status >= 200:  # noqa: PLR2004 - RFC 9110 section 15.2
                 self.fields, self._is_complete = _parse_fields(head), True
-                raise ProbeError(ErrorKind.STATUS, status=self._status, retry_after=_retry_after(self.fields))
+                raise ProbeError(ErrorKind.STATUS, status=self._status, retry_after=retry_after_of(self.fields))
             self.interim_status = self._status
             self._searched_bytes, self._status = 0, None
 
@@ -201,7 +201,7 @@ CONDITIONS: Final[Mapping[Handshake, Callable[[Mapping[str, list[str]], str, Seq
 is chosen (WHATWG WebSockets section 2.1 "establish a WebSocket connection")."""
 
 
-def _retry_after(fields: Mapping[str, list[str]]) -> float | None:
+def retry_after_of(fields: Mapping[str, list[str]]) -> float | None:
     """Return the seconds of Retry-After: a delay, or a date relative to `Date` (RFC 9110 section 10.2.3)."""
     values = fields.get("retry-after", [])
     if len(values) != 1:

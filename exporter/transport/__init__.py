@@ -5,6 +5,7 @@ Rule 1: this package knows no WebSocket. Rule 2: errors of the operating system 
 `connection` the connection · `chain` the certificates from the server's own to a trusted one.
 """
 
+from exporter.transport.chain import certificate_verdict
 from exporter.transport.connection import (
     ERRNOS,
     MAX_UNREAD_BYTES,
@@ -25,6 +26,7 @@ __all__ = [
     "Clock",
     "Connection",
     "ReceivedBytes",
+    "certificate_verdict",
     "error_from_broken_connection",
     "error_from_connect",
 ]

@@ -30,14 +30,14 @@ KNOWN_ENDS: Final[dict[Any, float]] = {}
 MAX_KNOWN_ENDS: Final = 1024
 
 
-def certificate_verdict(error: ssl.SSLCertVerificationError, tls: ssl.SSLObject) -> TlsVerify:
-    """Return why the certificate was refused.
+def certificate_verdict(error: ssl.SSLCertVerificationError, tls: ssl.SSLObject | None = None) -> TlsVerify:
+    """Return why the certificate was refused; `tls`: the connection, if its chain can be looked at.
 
     A server that sends its own certificate alone, although that one names where its issuer's is published (RFC 5280
     section 4.2.2.1), has left out the intermediate. Without such a name, a private authority may have issued it
     directly: then the issuer is only unknown.
     """
-    chain = _chain(tls)
+    chain = [] if tls is None else _chain(tls)
     if error.verify_code in NO_ISSUER and len(chain) == 1 and chain[0].get_info().get("caIssuers"):
         return TlsVerify.INCOMPLETE_CHAIN
     return VERIFY_CODES.get(error.verify_code, TlsVerify.OTHER)

@@ -53,7 +53,7 @@ def closes(phase):
 def failures():
     """Every failure there can be, and more: legal phase and reason, with any factory reason, close and status."""
     for phase, reasons in LEGAL_FAILURES.items():
-        statuses = STATUSES if phase is Phase.UPGRADE else [None]
+        statuses = STATUSES if phase in (Phase.BEFORE, Phase.UPGRADE) else [None]
         for reason, factory, close in product(reasons, (None, *FactoryReason), closes(phase)):
             for status in statuses if reason in (Reason.HTTP_STATUS, Reason.RATE_LIMITED, Reason.REDIRECT) else [None]:
                 yield replace(

@@ -27,7 +27,7 @@ calm = settings(deadline=None, database=None)  # a busy machine is no finding
 
 # docs/design.md#metrics-contract: what stands here is a label value somebody's alert is written on.
 LISTS = {
-    r.Phase: "prepare resolve tcp tls upgrade admission auth reply close",
+    r.Phase: "prepare before resolve tcp tls upgrade admission auth reply close",
     r.Probe: "connect auth send",
     r.Verdict: "pass fail -",
     r.Reason: "dns refused unreachable reset timeout tls_certificate tls_handshake http_status rate_limited redirect "

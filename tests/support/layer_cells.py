@@ -37,7 +37,7 @@ WAITS = (1.5, 6.0, 20.0)
 PATIENCE = 30.0
 """Seconds that a session waits for what does come."""
 
-FIELDS = ("verdicts", "failure", "status", "close")
+FIELDS = ("verdicts", "failure", "status", "close", "ending", "answered_by")
 
 
 class Cell(NamedTuple):

@@ -41,7 +41,7 @@ from exporter.oncall.first_look import first_look
 from exporter.plan import Job
 from exporter.report import public_url
 from exporter.report.formatting import count, moment, span
-from exporter.result import Direction, ErrorKind, Handshake
+from exporter.result import PROXIES, Direction, ErrorKind, Handshake, Software
 
 ERROR_TEXTS: Final = {
     ErrorKind.DNS: "the host name does not resolve",
@@ -61,6 +61,7 @@ MAX_SHOWN_MESSAGES_COUNT: Final = 10
 TOKEN_STATUSES: Final = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
 """Answers to an upgrade without a token that one with a token may not get."""
 PATH_STATUSES: Final = frozenset({HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_FOUND})
+ENVOY_ADVICE: Final = "Envoy answers so where its route has no upgrade_configs for websocket"
 USUAL_PATHS: Final = "Socket.IO has /socket.io/, Action Cable /cable, Centrifugo /connection/websocket, Pusher /app/KEY"
 
 
@@ -75,12 +76,13 @@ def init(options: argparse.Namespace) -> int:
         raise UsageError("interrupted: nothing was written") from None
     except OSError as error:
         raise UsageError(f"init: this machine cannot connect: {error.strerror}") from None
-    recognised = recognise(BackendEvidence(sightings))
-    for line in _findings(job, sightings, recognised):
+    evidence = BackendEvidence(sightings)
+    recognised = recognise(evidence)
+    for line in _findings(job, evidence, recognised):
         print(line, file=sys.stderr)
     if not recognised and not any(one.opened for one in sightings):
         _check_refusal(options, sightings[-1])
-    text = _config(options, job, sightings, recognised, output)
+    text = _config(options, job, evidence, recognised, output)
     _store(text, output, mode="w" if options.force else "x")
     before = "" if output is not None else "save the config as exporter.yml, then: "
     config = "exporter.yml" if output is None else shlex.quote(str(output))
@@ -108,6 +110,8 @@ def _check_refusal(options: argparse.Namespace, last: Sighting) -> None:
     refusal = f"URL: no WebSocket was opened: {_outcome(last)}"
     if last.status in PATH_STATUSES:
         raise UsageError(f"{refusal}; nothing was written. Compare the path: {USUAL_PATHS}")
+    if last.answered_by is Software.ENVOY and last.status == HTTPStatus.FORBIDDEN and options.token_file is None:
+        raise UsageError(f"{refusal}; nothing was written. {ENVOY_ADVICE}")
     if last.status not in TOKEN_STATUSES:
         raise UsageError(f"{refusal}; nothing was written")
     if options.token_file is None:
@@ -120,11 +124,12 @@ def _check_refusal(options: argparse.Namespace, last: Sighting) -> None:
 def _config(
     options: argparse.Namespace,
     job: Job,
-    sightings: Sequence[Sighting],
+    evidence: BackendEvidence,
     recognised: Sequence[Recognised],
     output: Path | None,
 ) -> str:
     """The text of the config, checked as a user's; raises UsageError for what its flags make wrong."""
+    sightings = evidence.sightings
     starter = Starter(
         url=sightings[-1].url,
         name=job.name,
@@ -135,6 +140,8 @@ def _config(
         refused_status=sightings[-1].status if sightings[-1].status in TOKEN_STATUSES else None,
         subject=options.identity,
         token_file=_path_from(options.token_file, output),
+        server=evidence.server,
+        proxies=evidence.proxies,
     )
     text = starter_config(starter)
     try:
@@ -167,8 +174,9 @@ def _store(text: str, output: Path | None, *, mode: str) -> None:
         say(f"wrote {output}")
 
 
-def _findings(job: Job, sightings: Sequence[Sighting], recognised: Sequence[Recognised]) -> Iterator[str]:
-    """What was seen: each connection, the certificate, and what fits."""
+def _findings(job: Job, evidence: BackendEvidence, recognised: Sequence[Recognised]) -> Iterator[str]:
+    """What was seen: each connection, the certificate, who answered, and what fits."""
+    sightings = evidence.sightings
     profile = _profile_of(recognised) or Profile()
     view = ShapeOptions(words_of(profile, messages=True))
     yield f"{public_url(job.target.url)}: {count(len(sightings), 'connection')}, without credentials"
@@ -183,6 +191,8 @@ def _findings(job: Job, sightings: Sequence[Sighting], recognised: Sequence[Reco
     if end is not None:
         left = end.at - Clock().wall()
         yield f"certificate: ends {moment(end.at)}, " + (f"in {span(left)}" if left > 0 else "which is over")
+    if evidence.server or evidence.proxies:
+        yield f"answers name: {_named_text(evidence)}"
     for found in recognised:
         built_in = f"profile {found.profile}" if found.profile else "no profile is built in"
         yield f"recognised: {found.protocol} ({built_in}), because {', and '.join(found.sentences)}"
@@ -190,6 +200,12 @@ def _findings(job: Job, sightings: Sequence[Sighting], recognised: Sequence[Reco
         yield "recognised: nothing; docs/profiles.md says how to describe a protocol"
     if not recognised and not any(one.messages for one in sightings):
         yield "The server said nothing by itself. If you know its protocol, see ws-factory-exporter profiles list"
+
+
+def _named_text(evidence: BackendEvidence) -> str:
+    """The server and the proxies that answers name."""
+    server = evidence.server or "no server"
+    return f"{server}, behind {' and '.join(evidence.proxies)}" if evidence.proxies else f"{server}, and no proxy"
 
 
 def _purpose(one: Sighting) -> str:
@@ -202,7 +218,8 @@ def _purpose(one: Sighting) -> str:
 def _outcome(one: Sighting) -> str:
     """How a connection went, in a few words."""
     if one.status is not None:
-        return f"the server refused the upgrade with HTTP {one.status}"
+        author = f"{one.answered_by} itself" if one.answered_by in PROXIES else "the server"
+        return f"{author} refused the upgrade with HTTP {one.status}"
     if one.handshake is Handshake.SUBPROTOCOL_NOT_CHOSEN:
         return "the server chose none"
     if not one.opened:

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from exporter.config import Framing
 from exporter.framing import MessageReader
-from exporter.result import CertificateEnd, ErrorKind, Handshake, Phase
+from exporter.result import PROXIES, SERVERS, CertificateEnd, ErrorKind, Handshake, Phase, Software
 
 MAX_EXAMINED_VALUES_COUNT: Final = 64
 """Values of one message that are examined."""
@@ -45,6 +45,7 @@ class Sighting:
     status: of an HTTP answer other than 101
     close_code: of a close frame of the server
     error: what ended the session, None if it reached its depth; the end of the time to listen is DEADLINE
+    answered_by, via: who made the answer to the upgrade, and the proxies that passed it on, see `Result`
     """
 
     url: str
@@ -58,6 +59,8 @@ class Sighting:
     error: ErrorKind | None = None
     handshake: Handshake | None = None
     certificate_end: CertificateEnd | None = None
+    answered_by: Software | None = None
+    via: tuple[Software, ...] = ()
 
     @property
     def opened(self) -> bool:
@@ -90,6 +93,19 @@ class BackendEvidence:
     def statuses(self) -> frozenset[int]:
         """Statuses that the server answered instead of 101."""
         return frozenset(one.status for one in self.sightings if one.status is not None)
+
+    @property
+    def server(self) -> Software | None:
+        """What the backend runs on, if answers name one server: those that opened a WebSocket, else the refusals."""
+        opened = [one for one in self.sightings if one.opened]
+        named = {one.answered_by for one in opened or self.sightings if one.answered_by in SERVERS}
+        return named.pop() if len(named) == 1 else None
+
+    @property
+    def proxies(self) -> tuple[Software, ...]:
+        """Proxies that answers name; one that answered by itself stands behind those that passed its answer on."""
+        named = (word for one in self.sightings for word in (*one.via, one.answered_by) if word in PROXIES)
+        return tuple(dict.fromkeys(word for word in named if word is not None))
 
     @property
     def paths(self) -> tuple[str, ...]:

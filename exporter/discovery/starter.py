@@ -8,6 +8,7 @@ from typing import Final
 
 from exporter.config import Profile, needs_token
 from exporter.discovery.recognisers import Recognised
+from exporter.result import Software
 
 INTERVAL: Final = "30s"
 TIMEOUT: Final = "10s"
@@ -15,6 +16,8 @@ ALIAS: Final = "probe-1"
 SUBJECT: Final = "probe-user"
 """Stands for the test user if no subject is given."""
 OWN_PROFILE: Final = "my-backend"
+EXAMPLE_SERVER: Final = Software.UVICORN
+EXAMPLE_PROXIES: Final = (Software.NGINX,)
 MAX_COMMENT_COLUMNS: Final = 108
 MAX_LISTED_SHAPES_COUNT: Final = 8
 
@@ -49,6 +52,7 @@ class Starter:
     refused_status: of an upgrade that was refused for want of a token (401, 403); None: it was not
     subject: of the test user
     token_file: the path of the file with its token, as it is to stand in the config
+    server, proxies: what the backend's answers name, see `BackendEvidence`
     """
 
     url: str
@@ -60,6 +64,8 @@ class Starter:
     refused_status: int | None = None
     subject: str | None = None
     token_file: str | None = None
+    server: Software | None = None
+    proxies: Sequence[Software] = ()
 
     @property
     def profile_name(self) -> str | None:
@@ -146,6 +152,7 @@ def _target(starter: Starter) -> Iterator[str]:
     yield f"    interval: {INTERVAL}"
     yield f"    timeout: {TIMEOUT}"
     yield from _login(starter)
+    yield from _software(starter)
     yield from _comment(
         "Does the backend keep something for each connection of a user? Say how many it permits, and for how long it "
         "keeps them after the close; the exporter then stays below that:",
@@ -153,6 +160,24 @@ def _target(starter: Starter) -> Iterator[str]:
     )
     yield "    # limits: {slots_per_identity: 5, slot_release: 60s}"
     yield ""
+
+
+def _software(starter: Starter) -> Iterator[str]:
+    """What serves the backend, and what stands in front of it: as settings if answers name it, else as comments."""
+    yield from _comment(
+        "What the backend runs on, and the proxies in front of it, the outermost first: the diagnosis of a failure "
+        "uses them. " + _seen_text(starter),
+        "    ",
+    )
+    yield f"    {'' if starter.server else '# '}server: {starter.server or EXAMPLE_SERVER}"
+    yield f"    {'' if starter.proxies else '# '}behind: [{', '.join(starter.proxies or EXAMPLE_PROXIES)}]"
+
+
+def _seen_text(starter: Starter) -> str:
+    if not (starter.server or starter.proxies):
+        return "No answer named them: take these lines, with your words, if you know them."
+    order = " Check their order: answers do not show it." if len(starter.proxies) > 1 else ""
+    return f"What is not commented out was named by the answers.{order} Add the proxies that did not name themselves."
 
 
 def _login(starter: Starter) -> Iterator[str]:

@@ -130,4 +130,6 @@ def _sighting(url: str, offered: tuple[str, ...], observation: SessionObservatio
         error=fault.kind if fault is not None else None,
         handshake=handshake,
         certificate_end=observation.certificate_end,
+        answered_by=observation.answered_by,
+        via=observation.via,
     )

@@ -7,6 +7,8 @@ import yaml
 from support.certificates import DAY, NOW, authority, server_context
 from support.commands import command
 from support.protocol_servers import ON_NODE, SERVERS
+from support.proxies import PROXIES, proxy
+from support.proxy_upstreams import upstreams
 from support.raw_server import UPGRADE, frame, serving, text, until
 from websockets.frames import Opcode
 
@@ -59,6 +61,45 @@ async def test_from_nothing_to_a_config_that_passes_check(name, profile, tmp_pat
     assert checked[0] == 0, checked
     assert probed[0] == 0, probed
     assert yaml.safe_load(config.read_text())["targets"][0]["profile"] == profile
+
+
+BEHIND = {
+    "caddy": ("aiohttp", ["caddy"], "answers name: aiohttp, behind caddy"),
+    "nginx": (None, ["nginx"], "answers name: no server, behind nginx"),
+}
+
+
+@pytest.mark.parametrize(("front", "seen"), BEHIND.items(), ids=BEHIND)
+async def test_the_server_and_the_proxies_that_answers_name_are_settings(front, seen, tmp_path):
+    """With aiohttp behind two real proxies: Caddy keeps its name, nginx puts its own in its place."""
+    server, behind, line = seen
+    config = tmp_path / "exporter.yml"
+    async with (
+        upstreams(tmp_path, ["aiohttp"]) as running,
+        proxy(PROXIES[front], tmp_path, running.routes) as before,
+    ):
+        code, _, err = await run("init", f"ws://{before.address}/aiohttp/", f"--output={config}")
+    assert code == 0, err
+    checked = await run("run", f"--config.file={config}", "--config.check")
+
+    (target,) = yaml.safe_load(config.read_text())["targets"]
+    assert (target.get("server"), target["behind"]) == (server, behind)
+    assert line in err
+    assert ("# server: uvicorn" in config.read_text()) == (server is None)
+    assert checked[0] == 0, checked
+
+
+async def test_a_proxy_that_refuses_by_itself_is_named(tmp_path):
+    """Envoy without `upgrade_configs` answers 403, which no token changes."""
+    async with (
+        upstreams(tmp_path, []) as running,
+        proxy(PROXIES["envoy"], tmp_path, running.routes, passes_upgrades=False) as before,
+    ):
+        code, out, err = await run("init", f"ws://{before.address}/raw/ws")
+
+    assert (code, out) == (1, "")
+    assert "envoy itself refused the upgrade with HTTP 403; nothing was written" in err
+    assert "upgrade_configs" in err
 
 
 async def unknown(peer):

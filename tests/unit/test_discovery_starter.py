@@ -8,9 +8,9 @@ import yaml
 
 from exporter.catalog import CATALOG
 from exporter.config import examine, load_yaml, needs_token
-from exporter.discovery import Recognised, Starter, starter_config
+from exporter.discovery import BackendEvidence, Recognised, Sighting, Starter, starter_config
 from exporter.loading import checked
-from exporter.result import Reason
+from exporter.result import Phase, Reason, Software
 
 URL = "wss://api.example.com/ws?EIO=4&transport=websocket"
 SHAPES = ('← {"type": text(5), "#text": text(2)}', "← unreadable: binary(7 bytes)")
@@ -95,6 +95,47 @@ def test_the_reasons_and_the_other_candidates_stand_in_the_head():
     assert "Recognised: a protocol (profile graphql), because the server chose it, and a frame looks so." in head
     assert "This fits as well: JSON-RPC (profile jsonrpc), because it answered." in head
     assert "This fits as well: XMPP (no profile is built in), because x." in head
+
+
+@pytest.mark.parametrize("server", [None, Software.DAPHNE])
+@pytest.mark.parametrize("proxies", [(), (Software.CLOUDFRONT, Software.NGINX)])
+def test_software_that_was_seen_is_a_setting_and_the_rest_a_comment(server, proxies, tmp_path):
+    """Both stand there, and a reader who takes the commented lines gets a config that passes."""
+    text = starter_config(Starter(URL, "a", server=server, proxies=proxies))
+    (target,) = checked(load_yaml(text.encode()), tmp_path / "exporter.yml").config.targets
+    every = re.sub(r"^    # (server|behind):", r"    \1:", text, flags=re.MULTILINE)
+    (whole,) = checked(load_yaml(every.encode()), tmp_path / "exporter.yml").config.targets
+
+    assert (target.server, target.behind) == (server, list(proxies))
+    assert (whole.server, whole.behind) == (server or Software.UVICORN, list(proxies) or [Software.NGINX])
+    assert ("Check their order" in text) == bool(proxies)
+
+
+OPENED = {"url": URL, "phases": {Phase.UPGRADE: 0.1}}
+REFUSED = {"url": URL, "status": 404}
+
+
+@pytest.mark.parametrize(
+    ("sightings", "server", "proxies"),
+    [
+        ([{**OPENED, "answered_by": Software.AIOHTTP, "via": (Software.CADDY,)}], Software.AIOHTTP, (Software.CADDY,)),
+        ([{**OPENED, "answered_by": Software.BACKEND, "via": (Software.NGINX,)}], None, (Software.NGINX,)),
+        ([{**REFUSED, "answered_by": Software.NODE}, {**OPENED, "answered_by": Software.WS}], Software.WS, ()),
+        ([{**REFUSED, "answered_by": Software.UVICORN}], Software.UVICORN, ()),
+        ([{**OPENED, "answered_by": Software.UVICORN}, {**OPENED, "answered_by": Software.DAPHNE}], None, ()),
+        (
+            [{**REFUSED, "answered_by": Software.ENVOY, "via": (Software.CLOUDFLARE,)}],
+            None,
+            (Software.CLOUDFLARE, Software.ENVOY),
+        ),
+        ([OPENED], None, ()),
+    ],
+)
+def test_the_server_is_the_one_that_opened_a_websocket(sightings, server, proxies):
+    """A refusal may be another server's; two servers at one URL are none."""
+    evidence = BackendEvidence([Sighting(**each) for each in sightings])
+
+    assert (evidence.server, evidence.proxies) == (server, proxies)
 
 
 def test_no_token_stands_in_the_config(token, tmp_path):

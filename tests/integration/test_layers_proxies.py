@@ -2,7 +2,16 @@
 
 import pytest
 from support.proxies import PROXIES
-from support.proxy_cases import CELLS, changed_cells, changed_chain, changed_ends, ends_of, open_folder, rows_of
+from support.proxy_cases import (
+    CELLS,
+    changed_by_kill,
+    changed_cells,
+    changed_chain,
+    changed_ends,
+    ends_of,
+    open_folder,
+    rows_of,
+)
 
 
 @pytest.fixture
@@ -27,3 +36,8 @@ async def test_a_session_whose_proxy_is_reloaded_or_ends(name, setup, folder):
 async def test_a_session_through_two_proxies(chain, folder):
     """The answer's author is the proxy that made it, wherever in the row it stands."""
     assert await changed_chain(PROXIES, chain, folder) == []
+
+
+async def test_a_session_whose_server_behind_the_proxy_is_killed(folder):
+    """The proxy ends the connection too, without a close frame: at once, or a second later."""
+    assert await changed_by_kill(PROXIES, folder) == []

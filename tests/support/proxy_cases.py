@@ -5,18 +5,21 @@ A cell is a row of the file: proxy, setup, case. The row was written down before
 
 import asyncio
 import tempfile
-from contextlib import contextmanager
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import yaml
 
 from exporter.config import Profile
 from support import certificates, harness
 from support.backend_jobs import ECHO
+from support.backend_servers import BUILT, HERE, built
 from support.paths import DATA
 from support.proxies import proxy
 from support.proxy_upstreams import REAL, upstreams
+from support.realservers import get, started, stop, until
 
 CELLS = yaml.safe_load((DATA / "layers/proxies.yml").read_text())
 PROFILE = Profile.model_validate(ECHO)
@@ -243,3 +246,32 @@ async def changed_chain(kinds, chain, folder):
         results["second stopped"] = await site.session(front, CASES["healthy"])
     wrong = {case: differences(rows[case], results[case]) for case in rows}
     return [f"{chain}, {case}: {'; '.join(wrong[case])}" for case in rows if wrong[case]]
+
+
+# A real server behind all of them that is killed --------------------------------------------------------------------
+
+
+async def changed_by_kill(kinds, folder):
+    """Sentences about sessions in progress, one through each proxy, whose one server is killed."""
+    site, rows = Site(folder), {name: row for name, row in CELLS["server killed"].items() if name in kinds}
+    process, url = await started(
+        lambda port: [built(BUILT / "python/bin/python"), str(HERE / "statuses_app.py"), str(port)],
+        "/ready",
+        folder / "server.log",
+    )
+    routes = {"uvicorn": urlsplit(url).port}
+    try:
+        async with AsyncExitStack() as stack:
+            fronts = [await stack.enter_async_context(proxy(kinds[name], folder / name, routes)) for name in rows]
+            sessions = [asyncio.create_task(site.session(front, Case("uvicorn/silent"))) for front in fronts]
+
+            async def all_have_spoken():
+                return await get(f"{url}/silenced") == str(len(rows))
+
+            await until(all_have_spoken)
+            process.kill()
+            results = await asyncio.gather(*sessions)
+    finally:
+        await stop(process)
+    wrong = {name: differences(row, result) for (name, row), result in zip(rows.items(), results, strict=True)}
+    return [f"{name}, server killed: {'; '.join(sentences)}" for name, sentences in wrong.items() if sentences]

@@ -70,5 +70,6 @@ def test_each_layer_is_a_word_of_the_list():
     sections = [*CELLS["one proxy"].values(), *CELLS["ends"].values()]
     rows = [row for setups in sections for cells in setups.values() for row in cells.values()]
     rows += [row for cells in CELLS["chains"].values() for row in cells.values()]
+    rows += CELLS["server killed"].values()
     assert {row["layer"] for row in rows if "layer" in row} <= set(Layer)
     assert all(("layer" in row) is not row["says"].startswith(("pass", "reply timeout")) for row in rows)

@@ -94,6 +94,13 @@ backends: .backends/python/installed .backends/proxies/installed $(if $(CI)$(she
 	mkdir -p .backends/layers/go
 	cd tests/backends/layers/go && go build -o ../../../../.backends/layers/go/layers .
 
+.backends/layers/java/installed: $(wildcard tests/backends/layers/java/*)
+	@$(call from_debian,maven default-jdk-headless)
+	mkdir -p .backends/layers/java/classes
+	cd .backends/layers/java && mvn -q -B -f $(CURDIR)/tests/backends/layers/java/pom.xml dependency:copy-dependencies -DoutputDirectory=$(CURDIR)/.backends/layers/java/lib
+	javac -nowarn -d .backends/layers/java/classes -cp '.backends/layers/java/lib/*' tests/backends/layers/java/Layers.java
+	touch $@
+
 .backends/protocols/centrifugo:
 	GOBIN=$(CURDIR)/.backends/protocols go install github.com/centrifugal/centrifugo/v6@v6.9.1
 
@@ -171,7 +178,7 @@ protocols: install packages backends $(patsubst %,.backends/protocols/%,node/ins
 # Who is at fault: proxies before real servers and broken ones, and servers, of those that take longer to install or to run.
 PROXIES := varnish squid lighttpd nghttp2-proxy stunnel4
 
-layers: install packages backends .backends/proxies/layers $(patsubst %,.backends/layers/%,python/installed node/installed go/layers)
+layers: install packages backends .backends/proxies/layers $(patsubst %,.backends/layers/%,python/installed node/installed go/layers java/installed)
 	@$(call from_debian,$(PROXIES))
 	$(BIN)/pytest -n 2 tests/layers/*cases.py
 

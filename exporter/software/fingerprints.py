@@ -85,6 +85,7 @@ MARKS: Final = (
     Mark(Software.WERKZEUG, "server", "werkzeug/"),
     Mark(Software.ROBYN, "server", "robyn"),
     Mark(Software.JETTY, "server", "jetty("),
+    Mark(Software.JAVA_WEBSOCKET, "server", contains="java-websocket"),
     Mark(Software.KESTREL, "server", "kestrel"),
     Mark(Software.COWBOY, "server", "cowboy"),
 )
@@ -167,6 +168,7 @@ OWN_ANSWERS: Final = (
     OwnAnswer(
         Software.TRAEFIK,
         "Traefik 3.7.15",
+        {"date": ""},  # Go's; Vert.x refuses with the same body, without a date
         lacks=("content-type",),
         body=(b"Bad Gateway", b"Gateway Timeout"),
         statuses=GATEWAY_STATUSES,

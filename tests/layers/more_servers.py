@@ -35,6 +35,14 @@ def _go(library, *fatal):
     return LayerKind(lambda port, _: [built(MORE / "go/layers"), library, str(port)], fatal=frozenset(fatal))
 
 
+def _java(library, *fatal):
+    def command(port, _):
+        places = f"{built(MORE / 'java/classes')}:{MORE}/java/lib/*"
+        return ["java", "-XX:TieredStopAtLevel=1", "-cp", places, "Layers", library, str(port)]
+
+    return LayerKind(command, ready=None, fatal=frozenset(fatal))
+
+
 MORE_SERVERS = {
     "gunicorn-uvicorn": _gunicorn("asgi_cases:app", "--worker-class", "uvicorn_worker.UvicornWorker"),
     "fastapi-uvicorn": _uvicorn("fastapi_cases"),
@@ -57,5 +65,10 @@ MORE_SERVERS = {
     "coder": _go("coder"),
     "gobwas": _go("gobwas"),
     "gws": _go("gws", "raises-after"),
+    "tomcat": _java("tomcat"),
+    "jetty": _java("jetty"),
+    "undertow": _java("undertow", "deaf"),
+    "java-websocket": _java("java-websocket", "lacks-a-class", "deaf"),
+    "vertx": _java("vertx", "deaf"),
 }
 """As `layer_servers.SERVERS`."""

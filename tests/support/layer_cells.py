@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 import yaml
 
+from exporter.catalog import CATALOG
 from exporter.result import Direction, Initiator, Opcode, Phase, Probe
 from support import harness
 from support.paths import DATA
@@ -118,7 +119,7 @@ async def _recycled(server, running):
     """Requests until the session is over: a worker is recycled after so many."""
     while not running.done():
         try:
-            await answered(server.url.replace("ws", "http", 1).removesuffix(urlsplit(server.url).path) + "/ready")
+            await answered(server.url.replace("ws", "http", 1) + "/ready")
         except (OSError, ValueError, IndexError):
             return
 
@@ -131,20 +132,21 @@ async def session(server, name, case, event_at=()):
     waits = (cell_of(name, case).failure or "").endswith("timeout")
     profile = TOO_BIG if case == "too-big" else QUESTION
     for seconds in WAITS if waits else (PATIENCE,):
-        job = harness.planned(_target(server, case, seconds), profiles={"own": profile}).jobs[0]
+        job = harness.planned(_target(server, case, seconds), built_in=CATALOG, profiles={"own": profile}).jobs[0]
         begun = time.monotonic()
         result = await harness.Rig().run(job)
         over = time.monotonic() - begun
         if not result.void:
             break
-    since = event_at[0] - begun if event_at else _last_of_ours(result)
+    end = _end_of(result, over)
+    since = event_at[0] - begun if event_at else _last_of_ours(result, end)
     return Cell(
         "/".join(str(result.verdicts[probe].value) for probe in Probe),
         result.phase and f"{result.phase.value} {result.reason.value}",
         result.http_status,
         result.close and f"{int(result.close.code)} {result.close.initiator.value}",
         result.ending and result.ending.value,
-        None if waits or not result.failed else _end_of(result, over) - since,
+        None if waits or not result.failed else end - since,
         None,
         result.answered_by and result.answered_by.value,
     )
@@ -156,8 +158,8 @@ def _target(server, case, seconds):
     secret.write_text("good")
     return {
         "name": "real",
-        "url": f"{server.url}/{path}",
-        "profile": "own",
+        "url": server.url_of(path),
+        "profile": server.kind.profile or "own",
         "interval": "60s",
         "timeout": f"{seconds * 1000:.0f}ms",
         "close_timeout": "3s",
@@ -166,9 +168,10 @@ def _target(server, case, seconds):
     }
 
 
-def _last_of_ours(result):
-    """Seconds from the start to our last message; to our request, if there was none."""
-    sent = [frame.at for frame in result.transcript if frame.direction is Direction.OUT and frame.opcode is Opcode.TEXT]
+def _last_of_ours(result, end):
+    """Seconds from the start to our last message before the end; to our request, if there was none."""
+    ours = [frame for frame in result.transcript if frame.direction is Direction.OUT and frame.opcode is Opcode.TEXT]
+    sent = [frame.at for frame in ours if frame.at <= end]
     return sent[-1] if sent else sum(result.phases.get(phase, 0.0) for phase in (Phase.RESOLVE, Phase.TCP))
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from support.backend_servers import BUILT, HERE, built
-from support.protocol_servers import ProtocolServer, serving
+from support.protocol_servers import SOCKETIO_PATH, ProtocolServer, serving
 from support.realservers import until
 
 LIMIT = "1024"
@@ -33,10 +33,15 @@ class LayerServer:
 
     server: ProtocolServer
     log: Path
+    kind: "LayerKind"
 
     @property
     def url(self):
         return self.server.url
+
+    def url_of(self, case):
+        """The url of the WebSocket of this case; the path that nothing serves is the same for all."""
+        return self.url + ("/nowhere" if case == "nowhere" else self.kind.place.format(case=case))
 
     @property
     def pid(self):
@@ -78,13 +83,16 @@ class LayerKind:
     command: a function of its port and a folder of its own to its command line
     modes: name of a mode → the options that it adds
     fatal: cases in which the process ends
+    place: of the WebSocket of a case
+    profile: a built-in one, if the message of all other servers will not do
     """
 
     command: Callable[[int, Path], list[str]]
     modes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    path: str = ""
     ready: str | None = "/ready"
     fatal: frozenset[str] = frozenset()
+    place: str = "/{case}"
+    profile: str | None = None
 
     @asynccontextmanager
     async def running(self, folder, mode=""):
@@ -96,11 +104,10 @@ class LayerKind:
             lambda port: [*self.command(port, folder), *added],
             folder,
             ready=self.ready,
-            path=self.path,
             env=environment,
             cwd=folder,
         ) as server:
-            yield LayerServer(server, folder / "server.log")
+            yield LayerServer(server, folder / "server.log", self)
 
 
 def python_program(name, python=PYTHON):
@@ -167,7 +174,13 @@ SERVERS = {
     "aiohttp": LayerKind(python_program("aiohttp_cases"), {"pings": (PING,)}),
     "websockets": LayerKind(python_program("websockets_cases"), {"pings": (PING,)}),
     "ws": LayerKind(node_program("cases"), fatal=frozenset({"raises-before", "raises-after", "raises-on-message"})),
+    "socketio": LayerKind(
+        node_program("socketio-cases"),
+        fatal=frozenset({"raises-after"}),
+        place=f"{SOCKETIO_PATH}&case={{case}}",
+        profile="socketio",
+    ),
 }
 """Those of `make test`; tests/layers has the others."""
 
-ON_NODE = frozenset({"ws"})
+ON_NODE = frozenset({"ws", "socketio"})

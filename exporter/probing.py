@@ -11,7 +11,7 @@ import secrets
 import ssl
 from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from math import inf
 from typing import Final, NamedTuple, Self
@@ -280,6 +280,8 @@ class Prober:
             server=target.server,
         )
         classification = classify(observation, context)
+        if session_request.session_messages.is_kept(classification.evidence.connection_id):
+            classification = classification._replace(evidence=replace(classification.evidence, connection_id=None))
         if observation.address is not None and not classification.void:
             addresses = self._target_memory(job).addresses
             addresses.record_connect(observation.address, answered=observation.address_answered)

@@ -100,7 +100,7 @@ FACTORY = Row(
     ),
 )
 
-PHASES: Final = ("resolve", "tcp", "tls", "upgrade", "admission", "auth", "reply", "close")
+PHASES: Final = ("before", "resolve", "tcp", "tls", "upgrade", "admission", "auth", "reply", "close")
 """In the order of a session, so that the stack reads from the bottom up."""
 
 HOW_LONG = Row(

@@ -126,6 +126,7 @@ class SessionMessages:
         self.profile = reader.profile
         self._values: dict[str, str | int | float] = dict(values)
         self._absent = reader.optional_variables - values.keys()
+        self._kept_before: set[str | None] = set()
 
     def bind(self, step: Step) -> BoundStep:
         """Return a step of the profile with this session's values, those kept so far included."""
@@ -141,8 +142,13 @@ class SessionMessages:
         return fill(bye, self._values) if bye is not None and {*self._values, "number"} >= set(variables(bye)) else None
 
     def add_values(self, values: Values) -> None:
-        """Add the values of more variables, for all later messages."""
+        """Add values that were kept before the upgrade, for all messages."""
         self._values.update(values)
+        self._kept_before.update(map(str, values.values()))
+
+    def is_kept(self, text: str | None) -> bool:
+        """Whether a text of the server is one of the values kept before the upgrade, which are secrets."""
+        return text in self._kept_before
 
     def keep(self, step: Step, message: Any) -> bool:
         """Keep what the step wants of its answer; False if a field is absent or no value that can be sent back."""

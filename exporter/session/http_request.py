@@ -102,6 +102,8 @@ def _probe_error(error: Exception) -> ProbeError:
         return ProbeError(ErrorKind.CERTIFICATE, type(refusal).__name__, tls_verify=verdict)
     if isinstance(error, aiohttp.ClientConnectorError) and not isinstance(error.os_error, ssl.SSLError):
         return error_from_connect(error.os_error)
+    if isinstance(error.__cause__, ssl.SSLError):  # an alert after the handshake, as TLS 1.3 refuses a client
+        return ProbeError(ErrorKind.TLS, type(error.__cause__).__name__)
     for classes, kind in ERROR_KINDS:
         if isinstance(error, classes):
             return ProbeError(kind, type(error).__name__)

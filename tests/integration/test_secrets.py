@@ -20,7 +20,7 @@ import pytest
 import yaml
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from support import harness, raw_server, standin_clients
+from support import harness, raw_server, standin_clients, ticket_servers
 from support.fault_cases import cases, meet_all, standing
 from support.realservers import answered, get
 
@@ -551,6 +551,100 @@ async def test_no_secret_is_shown_whatever_carries_it(way, backend, watch, tmp_p
     assert all(result.reason is not None for result in results)
     assert len(sent) == 2
     assert all(map(watch.secrets.seen_in, sent)) or (backend is refusing and "message" in way)
+
+
+# Tickets that an answer gives -----------------------------------------------------------------------------------------
+
+
+TICKET = "one-time/ticket of+the%network 7f3a9c2e51d8"
+"""Of 42 characters: an id of a connection may have as many."""
+PLAIN_TICKET = "tkt-0123456789abcdef.of-the-network"
+"""As an identifier is written: what a result may show of a server's."""
+TICKET_WAYS = {
+    "query": ("/ws?ticket=${ticket}", {}, TICKET),
+    "path": ("/ws/${ticket}", {}, TICKET),
+    "header": ("/ws", {"X-Ticket": "${ticket}"}, TICKET),
+    "message": ("/ws", {}, TICKET),
+    "welcome": ("/ws?t=${ticket}", {}, PLAIN_TICKET),
+}
+
+
+def giving(ticket, refusal):
+    """A backend that gives a ticket, and says all that it was sent wherever it can: in each answer and each frame."""
+
+    async def script(peer):
+        head = await ticket_servers.read_request(peer)
+        if head.startswith("POST"):
+            body = json.dumps({"ticket": ticket, "you_sent": head}).encode()
+            peer.send(
+                ticket_servers.answer(
+                    "403 No" if refusal == "before" else "200 OK", body, f"X-Ticket: {quote(ticket)}\r\n"
+                )
+            )
+            peer.end()
+            return
+        peer.line, *lines = head.strip().split("\r\n")
+        peer.headers = {name.lower(): value for name, value in (line.split(": ", 1) for line in lines)}
+        if refusal == "upgrade":
+            peer.send(ticket_servers.answer(f"401 {quote(ticket)}", head.encode(), f"X-You-Sent: {quote(head)}\r\n"))
+            peer.end()
+            return
+        peer.send(peer.switching(), raw_server.text({"type": "hello", "id": ticket, ticket[:20]: ticket}))
+        sent = await peer.message()
+        peer.send(raw_server.text({"type": "error", "code": ticket[-60:], "you_sent": [head, sent]}))
+        peer.close(4401, f"{ticket} {json.dumps(sent)}"[-100:])
+
+    return script
+
+
+def with_ticket(port, folder, way):
+    """A target whose ticket is filled in this way; its messages and welcome name it too."""
+    path, headers, _ = TICKET_WAYS[way]
+    before = ticket_servers.PROFILE["before"]
+    messages = {"message": {"id": "${nonce}", "ticket": "${ticket}"}, "match": {"id": "${nonce}"}}
+    welcome = {"match": {"type": "hello"}, "connection_id": "id"}
+    profile = {"before": before, "welcome": welcome, "send": messages, **ERROR, **CLOSES}
+    file = folder / "token"
+    file.write_text(ticket_servers.TOKEN, "utf-8")
+    target = {
+        "name": "staging",
+        "url": f"ws://127.0.0.1:{port}{path}",
+        "profile": "own",
+        "interval": "10s",
+        "timeout": "3s",
+        "close_timeout": "300ms",
+        "identities": {"pool-001": "staging-e2e-user-001"},
+        "headers": headers,
+        "auth": {"secret_file": str(file)},
+    }
+    return target, {"own": profile}
+
+
+@pytest.mark.parametrize("refusal", ["before", "upgrade", "message"])
+@pytest.mark.parametrize("way", TICKET_WAYS)
+async def test_no_ticket_is_shown_wherever_it_is_filled_in(way, refusal, watch, tmp_path):
+    """What an answer gave is a secret from then on: said back by every later answer, and shown nowhere."""
+    ticket = TICKET_WAYS[way][2]
+    watch.secrets.add(ticket_servers.TOKEN)
+    watch.secrets.add(ticket)
+
+    async def sessions(told):
+        async with raw_server.serving(giving(ticket, refusal)) as server:
+            target, profiles = with_ticket(server.port, tmp_path, way)
+            result = await harness.Rig().run(harness.planned(target, profiles=profiles).jobs[0])
+            told(result)
+            (tmp_path / "exporter.yml").write_text(yaml.safe_dump({"targets": [target], "profiles": profiles}))
+            main(["run", "--config.check", "--config.file", str(tmp_path / "exporter.yml")])
+            return result, [repr((peer.line, peer.headers, peer.messages)) for peer in server.peers]
+
+    result, sent = await told_by_a_daemon(watch, tmp_path, sessions)
+    watch.shown.add("results", result, line(result))
+
+    assert leaks(watch) == {}
+    assert result.phase == {"before": "before", "upgrade": "upgrade", "message": "reply"}[refusal]
+    assert len(sent) == (1 if refusal == "before" else 2)
+    if refusal == "message":
+        assert watch.secrets.seen_in(sent[1]), "the ticket was sent to the target"
 
 
 # The test itself ----------------------------------------------------------------------------------------------------

@@ -1,15 +1,32 @@
 """The request before the upgrade: what it sends, what becomes of its answer, and every way in which it can fail."""
 
+import asyncio
 import json
+import ssl
 import subprocess
 import sys
 
 import pytest
-from support import harness
+from support import harness, raw_server
+from support.certificates import DAY, NOW, authority, server_context
 from support.raw_server import leaves_nothing
-from support.ticket_servers import ECHO, PROFILE, TOKEN, TicketApp, answer, answering, hang, job, reset, serving
+from support.ticket_servers import (
+    ECHO,
+    PROFILE,
+    TOKEN,
+    TicketApp,
+    answer,
+    answering,
+    hang,
+    job,
+    read_request,
+    reset,
+    serving,
+)
+from support.tlsend import over_tls, saying_why
 
-from exporter.result import Phase, Probe, Reason, Verdict
+from exporter.discovery import ShapeOptions, message_lines
+from exporter.result import Direction, Phase, Probe, Reason, TlsVerify, Verdict
 
 PASS = {Probe.CONNECT: Verdict.PASS, Probe.AUTH: Verdict.NONE, Probe.SEND: Verdict.PASS}
 UPGRADED = [Phase.BEFORE, Phase.RESOLVE, Phase.TCP, Phase.UPGRADE, Phase.REPLY, Phase.CLOSE]
@@ -267,3 +284,160 @@ def test_a_session_without_it_loads_no_http_client():
     completed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
     assert completed.stdout.strip() == "False"
+
+
+# TLS, the environment, hostile answers, what is shown -------------------------------------------------------------
+
+
+def trusting(folder, **tls):
+    """The settings of a target that trusts the tests' authority."""
+    file = folder / "ca.pem"
+    file.write_text(authority().pem.decode())
+    return {"scheme": "wss", "tls": {"ca_file": str(file), **tls}}
+
+
+async def test_the_request_goes_over_the_targets_tls(tmp_path):
+    """The same authority, the same server name in SNI and certificate, the same address; both connections count."""
+    names = []
+    context = server_context(tmp_path, authority().issue("chat.example"))
+    context.sni_callback = lambda _tls, name, _context: names.append(name)
+    async with TicketApp().serving(tls=context) as app:
+        settings = trusting(tmp_path, server_name="chat.example")
+        result = await harness.Rig().run(job(app.port, tmp_path, **settings))
+
+    assert result.verdicts == PASS
+    assert names == ["chat.example"] * 2
+    assert list(result.phases)[:4] == [Phase.BEFORE, Phase.RESOLVE, Phase.TCP, Phase.TLS]
+
+
+CERTIFICATES = {
+    "expired": ("Test Authority", "127.0.0.1", NOW - DAY, TlsVerify.EXPIRED),
+    "untrusted": ("Somebody", "127.0.0.1", None, TlsVerify.UNKNOWN_ISSUER),
+    "wrong name": ("Test Authority", "a.example", None, TlsVerify.WRONG_NAME),
+}
+
+
+@pytest.mark.parametrize("name", CERTIFICATES)
+async def test_a_bad_certificate_is_told_by_its_reason(name, tmp_path):
+    """The token is not sent to a server whose certificate is refused."""
+    issuer, host, until, verdict = CERTIFICATES[name]
+    context = server_context(tmp_path, authority(issuer).issue(host, until=until or NOW + DAY))
+    async with serving(hang, tls=context) as server, leaves_nothing():
+        result = await harness.Rig().run(job(server.port, tmp_path, **trusting(tmp_path)))
+
+    assert (result.phase, result.reason) == (Phase.BEFORE, Reason.TLS_CERTIFICATE)
+    assert result.tls_verify is verdict
+
+
+async def test_a_port_without_tls_fails_the_handshake(tmp_path):
+    """Bytes that are no TLS are phase before, reason tls_handshake."""
+
+    async def plain(peer):
+        await peer.reader.read(1)
+        peer.send(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        peer.end()
+
+    async with serving(plain) as server:
+        result = await harness.Rig().run(job(server.port, tmp_path, **trusting(tmp_path)))
+
+    assert (result.phase, result.reason) == (Phase.BEFORE, Reason.TLS_HANDSHAKE)
+
+
+@pytest.mark.parametrize("maximum", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+async def test_a_missing_client_certificate_is_a_failed_handshake(maximum, tmp_path):
+    """TLS 1.3 refuses it after the handshake: the alert comes where the answer was awaited."""
+    script = saying_why(over_tls(tmp_path, None, client_ca=authority(), maximum=maximum))
+    async with serving(script) as server, leaves_nothing():
+        result = await harness.Rig().run(job(server.port, tmp_path, **trusting(tmp_path)))
+
+    assert (result.phase, result.reason) == (Phase.BEFORE, Reason.TLS_HANDSHAKE)
+
+
+async def test_proxies_of_the_environment_and_cookies_are_not_used(tmp_path, monkeypatch):
+    """The request goes straight to its server, and what that sets is not sent back."""
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    seen = []
+
+    async def script(peer):
+        seen.append(await read_request(peer))
+        if len(seen) % 2:
+            peer.send(answer("200 OK", GIVEN, "Set-Cookie: session=1; Path=/\r\n"))
+        else:
+            peer.send(answer("404 Not Found"))
+        peer.end()
+
+    async with serving(script) as server:
+        target, rig = job(server.port, tmp_path), harness.Rig()
+        results = [await rig.run(target) for _ in range(2)]
+
+    assert [result.phase for result in results] == [Phase.UPGRADE] * 2
+    assert not any("cookie" in head.lower() for head in seen)
+    assert seen[0].startswith("POST /ws-ticket HTTP/1.1\r\n")
+
+
+FLOODS = {
+    "interim heads": b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" * 400,
+    "body": b"HTTP/1.1 200 OK\r\n\r\n" + b" " * 16_384,
+    "chunks": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + b"1\r\n \r\n" * 2_000,
+}
+"""Answers that never end."""
+
+
+@pytest.mark.parametrize("name", FLOODS)
+async def test_a_flood_ends_with_the_session(name, tmp_path):
+    """What a server sends without end is bounded by 64 KiB of body, or by the deadline."""
+    part = FLOODS[name]
+
+    async def script(peer):
+        await read_request(peer)
+        rest = part.split(b"\r\n\r\n", 1)[1] if name != "interim heads" else part
+        peer.send(part)
+        while not peer.writer.is_closing():
+            peer.send(rest)
+            await peer.writer.drain()
+            await asyncio.sleep(0)
+
+    async with serving(script) as server, leaves_nothing():
+        result = await harness.Rig().run(job(server.port, tmp_path, timeout="1s"))
+
+    assert result.phase is Phase.BEFORE or result.void
+    assert result.void or result.reason is (Reason.TIMEOUT if name == "interim heads" else Reason.TOO_BIG)
+
+
+async def test_an_observer_sees_the_answer_as_a_message(tmp_path):
+    """`check --show-frames` shows the shape of the answer, and knows the ticket as a secret from then on."""
+    seen = []
+    async with TicketApp(ticket=lambda: "one-time-ticket").serving() as app:
+        rig = harness.Rig()
+        rig.prober._observer = seen.append
+        await rig.run(job(app.port, tmp_path))
+
+    assert seen[0].direction is Direction.IN
+    assert seen[0].values == ({"ticket": "one-time-ticket", "expires_in": 30},)
+    assert all("one-time-ticket" in one.secrets for one in seen)
+    shown = [
+        message_lines(one.direction, one.data, one.values, ShapeOptions(frozenset(), one.secrets, True)) for one in seen
+    ]
+    assert shown[0] == ['← {"ticket": secret(15), "expires_in": 30}']
+    assert "one-time-ticket" not in repr(shown)
+
+
+async def test_a_ticket_that_comes_back_as_a_connection_id_is_not_kept(tmp_path):
+    """A server may name the connection by the ticket: the result has no id then."""
+    welcome = {"match": {"type": "hello"}, "connection_id": "id"}
+
+    async def script(peer):
+        if not (await asyncio.wait_for(peer.reader.read(4), 5)).startswith(b"GET "):
+            await read_request(peer)
+            peer.send(answer("200 OK", GIVEN))
+            peer.end()
+            return
+        await peer.upgrade(raw_server.text({"type": "hello", "id": "t"}))
+
+    async with serving(script) as server:
+        target = job(server.port, tmp_path, {"before": PROFILE["before"], "welcome": welcome})
+        result = await harness.Rig().run(target, depth=Probe.AUTH)
+
+    assert result.verdicts[Probe.AUTH] is Verdict.PASS
+    assert result.evidence.connection_id is None

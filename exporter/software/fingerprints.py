@@ -94,7 +94,7 @@ MARKS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class OwnAnswer:
-    """How an answer looks that a proxy made itself.
+    """How an answer looks that a proxy made itself, or a server that does not name itself otherwise.
 
     has: header fields by name, each with the beginning of its value in lower case
     lacks: names of header fields that are absent
@@ -183,6 +183,10 @@ OWN_ANSWERS: Final = (
     ),
     OwnAnswer(Software.NGHTTPX, "nghttpx 1.52.0", {"server": "nghttpx"}, lacks=("via",)),
     OwnAnswer(Software.ALB, "Elastic Load Balancing, from its documentation", {"server": "awselb/"}),
+    OwnAnswer(Software.SANIC, "Sanic 25.12.1", {"content-type": "text/plain"}, body=("⚠️ ".encode(),)),
+    OwnAnswer(
+        Software.FASTIFY, "fastify 5.12.8", {"content-type": "application/json"}, body=(b'{"message":"Route GET:',)
+    ),
 )
 """First match. A proxy that replaces the backend's Server can be recognised by its page alone."""
 

@@ -58,8 +58,8 @@ def cell_of(name, case):
     """What was written down of a server and a case."""
     server = SERVER_CELLS[name]
     verdicts, failure, status, close, ending, after, layer = server["cases"][case]
-    answer = None if failure == "upgrade reset" else "refusals" if status else 101
-    by = server["software"] if answer in server["names"] else None
+    answers = set() if failure == "upgrade reset" else {status, "refusals"} if status else {101}
+    by = server["software"] if answers & set(server["names"]) else None
     return Cell(verdicts, failure, status, close, ending, after and tuple(after), layer, by)
 
 

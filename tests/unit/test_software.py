@@ -61,6 +61,16 @@ SEEN = {
         "haproxy",
         ["nginx"],
     ),
+    "Sanic": (403, {"content-type": "text/plain; charset=utf-8"}, "⚠️ 403 — Forbidden\n".encode(), "sanic", []),
+    "fastify": (
+        404,
+        {"content-type": "application/json; charset=utf-8"},
+        b'{"message":"Route GET:/ not',
+        "fastify",
+        [],
+    ),
+    "Vert.x refuses with Traefik's words": (502, {"content-length": "11"}, b"Bad Gateway", None, []),
+    "Java-WebSocket": (101, {"server": "TooTallNate Java-WebSocket"}, b"", "java-websocket", []),
     "Traefik, port closed": (502, {"date": "x", "content-length": "11"}, b"Bad Gateway", "traefik", []),
     "lighttpd, port closed": (
         503,

@@ -4,10 +4,11 @@ import pytest
 from support.proxies import PROXIES
 from support.proxy_cases import (
     CELLS,
-    changed_by_kill,
-    changed_cells,
-    changed_chain,
-    changed_ends,
+    cells_of_chain,
+    cells_of_ends,
+    cells_of_kill,
+    cells_of_proxy,
+    changes,
     ends_of,
     open_folder,
     rows_of,
@@ -23,21 +24,21 @@ def folder():
 @pytest.mark.parametrize(("name", "setup"), rows_of(PROXIES))
 async def test_a_session_through_one_proxy(name, setup, folder):
     """Each cell of the proxy is as its row in tests/data/layers/proxies.yml has it."""
-    assert await changed_cells(PROXIES, name, setup, folder) == []
+    assert await changes(await cells_of_proxy(PROXIES, name, setup, folder)) == []
 
 
 @pytest.mark.parametrize(("name", "setup"), ends_of(PROXIES))
 async def test_a_session_whose_proxy_is_reloaded_or_ends(name, setup, folder):
     """It is left alone, closed or cut, as the proxy's row has it."""
-    assert await changed_ends(PROXIES, name, setup, folder) == []
+    assert await changes(await cells_of_ends(PROXIES, name, setup, folder)) == []
 
 
 @pytest.mark.parametrize("chain", [chain for chain in CELLS["chains"] if set(chain.split(" > ")) <= PROXIES.keys()])
 async def test_a_session_through_two_proxies(chain, folder):
     """The answer's author is the proxy that made it, wherever in the row it stands."""
-    assert await changed_chain(PROXIES, chain, folder) == []
+    assert await changes(await cells_of_chain(PROXIES, chain, folder)) == []
 
 
 async def test_a_session_whose_server_behind_the_proxy_is_killed(folder):
     """The proxy ends the connection too, without a close frame: at once, or a second later."""
-    assert await changed_by_kill(PROXIES, folder) == []
+    assert await changes(await cells_of_kill(PROXIES, folder)) == []

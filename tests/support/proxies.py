@@ -6,9 +6,11 @@
 import asyncio
 import contextlib
 import os
+import re
+import shutil
 import signal
 import ssl
-from asyncio.subprocess import Process
+from asyncio.subprocess import PIPE, STDOUT, Process
 from collections.abc import Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -49,6 +51,34 @@ PROXIES = {
     "caddy": Kind(proxy_configs.caddy, reload_command=_reload_caddy),
     "envoy": Kind(proxy_configs.envoy),
 }
+
+
+VERSIONS = {
+    "nginx": ("nginx", "-v"),
+    "haproxy": ("haproxy", "-v"),
+    "apache": ("apache2", "-v"),
+    "caddy": ("caddy", "version"),
+    "envoy": ("envoy", "--version"),
+    "traefik": ("traefik", "version"),
+    "varnish": ("varnishd", "-V"),
+    "squid": ("squid", "-v"),
+    "lighttpd": ("lighttpd", "-v"),
+    "nghttpx": ("nghttpx", "--version"),
+    "stunnel": ("stunnel4", "-version"),
+}
+
+
+async def versions(names):
+    """What the proxies of these names print as their version: the first line that has one, for each."""
+    found = []
+    for name in names:
+        program, flag = VERSIONS[name]
+        path = shutil.which(program) or proxy_configs.wheel(program)
+        process = await asyncio.create_subprocess_exec(path, flag, stdout=PIPE, stderr=STDOUT)
+        output, _ = await process.communicate()
+        lines = [line for line in output.decode(errors="replace").splitlines() if re.search(r"\d+\.\d+", line)]
+        found.append(lines[0].strip() if lines else f"{name} without a version")
+    return ", ".join(found)
 
 
 @dataclass(frozen=True)

@@ -8,16 +8,18 @@ import tempfile
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 import yaml
 
 from exporter.config import Profile
+from exporter.result import Result
 from support import certificates, harness
 from support.backend_jobs import ECHO
 from support.backend_servers import BUILT, HERE, built
 from support.paths import DATA
-from support.proxies import proxy
+from support.proxies import proxy, versions
 from support.proxy_upstreams import REAL, upstreams
 from support.realservers import get, started, stop, until
 
@@ -47,9 +49,11 @@ CASES = {
     "healthy": Case("raw/ws"),
     "port closed": Case("closed/ws"),
     "hangs": Case("raw/hang"),
+    "hangs longer than we wait": Case("raw/hang", SHORT),
     "cuts": Case("raw/cut"),
     "dies": Case("raw/dies"),
     "interim 103": Case("raw/interim"),
+    "interim 103, and we wait less": Case("raw/interim", SHORT),
     "interim 103 and 101 at once": Case("raw/interim-at-once"),
     "close before accept of uvicorn": Case("uvicorn/closed"),
     "wrong accept": Case("raw/wrong-accept"),
@@ -62,6 +66,7 @@ SETUPS = {
     "plain": {},
     "tls": {"certificate": True},
     "ipv6": {"host": "[::1]", "upstream_host": "[::1]"},
+    "default timeouts": {"timeout": None},
     "no upgrades": {"passes_upgrades": False},
     "no upgrade header": {"mistake": "no upgrade header"},
     "websocket in capitals": {"mistake": "websocket in capitals"},
@@ -86,7 +91,7 @@ class Site:
 
     def options(self, setup):
         """The fields of `proxy_configs.Setup` that a setup of this name changes."""
-        options = SETUPS[setup] | {"timeout": UPSTREAM_SECONDS}
+        options = {"timeout": UPSTREAM_SECONDS} | SETUPS[setup]
         return options | ({"certificate": self.certificate} if "certificate" in options else {})
 
     async def session(self, running, case):
@@ -143,6 +148,29 @@ def differences(row, result):
     return wrong
 
 
+class Outcome(NamedTuple):
+    """One cell that was run: its name as (proxy or chain, setup, case), its row, and the session's result."""
+
+    name: tuple[str, str, str]
+    row: dict
+    result: Result
+
+    def columns(self):
+        """The cell as a line of a table."""
+        found = seen(self.result)
+        texts = (found["says"], found["by"], " ".join(found["via"]), found["interim"], found["ending"])
+        return (*self.name, *texts, self.result.refused_after, self.row.get("layer"))
+
+
+async def changes(outcomes):
+    """Sentences about the cells that a session sees otherwise than their rows say, with the versions of the proxies."""
+    return [
+        f"{', '.join(outcome.name)}: {'; '.join(wrong)} ({await versions(outcome.name[0].split(' > '))})"
+        for outcome in outcomes
+        if (wrong := differences(outcome.row, outcome.result))
+    ]
+
+
 def rows_of(names):
     """(proxy, setup) of all cells of these proxies."""
     return [(name, setup) for name in names for setup in CELLS["one proxy"][name]]
@@ -157,18 +185,14 @@ def open_folder():
         yield folder
 
 
-async def changed_cells(kinds, name, setup, folder):
-    """Sentences about the cells of a proxy in this setup that a session sees otherwise; all run at once."""
+async def cells_of_proxy(kinds, name, setup, folder):
+    """Outcomes of the cells of a proxy in this setup; all run at once."""
     site, rows = Site(folder), CELLS["one proxy"][name][setup]
     options = site.options(setup)
     needed = {CASES[case].path.partition("/")[0] for case in rows} & REAL.keys()
     async with upstreams(folder, sorted(needed), host=options.get("upstream_host", "127.0.0.1").strip("[]")) as running:
         results = await _sessions(kinds[name], site, running, list(rows), options)
-        return [
-            f"{name}, {setup}, {case}: {'; '.join(wrong)}"
-            for (case, row), result in zip(rows.items(), results, strict=True)
-            if (wrong := differences(row, result))
-        ]
+    return [Outcome((name, setup, case), rows[case], result) for case, result in zip(rows, results, strict=True)]
 
 
 async def _sessions(kind, site, running, cases, options):
@@ -199,17 +223,13 @@ ENDS = {
 }
 
 
-async def changed_ends(kinds, name, setup, folder):
-    """Sentences about the ends of a proxy in this setup that a session in progress sees otherwise; all run at once."""
+async def cells_of_ends(kinds, name, setup, folder):
+    """Outcomes of a session in progress at each end of a proxy in this setup; all run at once."""
     site, rows = Site(folder), CELLS["ends"][name][setup]
     async with upstreams(folder, []) as running:
         ends = (_end(kinds[name], site, setup, running, (how, row)) for how, row in rows.items())
         results = await asyncio.gather(*ends)
-    return [
-        f"{name}, {setup}, {how}: {'; '.join(wrong)}"
-        for (how, row), result in zip(rows.items(), results, strict=True)
-        if (wrong := differences(row, result))
-    ]
+    return [Outcome((name, setup, how), rows[how], result) for how, result in zip(rows, results, strict=True)]
 
 
 async def _end(kind, site, setup, running, cell):
@@ -229,8 +249,8 @@ async def _end(kind, site, setup, running, cell):
 # Two proxies in a row -----------------------------------------------------------------------------------------------
 
 
-async def changed_chain(kinds, chain, folder):
-    """Sentences about the cells of a chain such as `nginx > envoy`, of which the first has the clients."""
+async def cells_of_chain(kinds, chain, folder):
+    """Outcomes of the cells of a chain such as `nginx > envoy`, of which the first has the clients."""
     site, rows = Site(folder), CELLS["chains"][chain]
     first, second = chain.split(" > ")
     async with (
@@ -244,15 +264,14 @@ async def changed_chain(kinds, chain, folder):
         )
         await back.stop()
         results["second stopped"] = await site.session(front, CASES["healthy"])
-    wrong = {case: differences(rows[case], results[case]) for case in rows}
-    return [f"{chain}, {case}: {'; '.join(wrong[case])}" for case in rows if wrong[case]]
+    return [Outcome((chain, "plain", case), row, results[case]) for case, row in rows.items()]
 
 
 # A real server behind all of them that is killed --------------------------------------------------------------------
 
 
-async def changed_by_kill(kinds, folder):
-    """Sentences about sessions in progress, one through each proxy, whose one server is killed."""
+async def cells_of_kill(kinds, folder):
+    """Outcomes of sessions in progress, one through each proxy, whose one server is killed."""
     site, rows = Site(folder), {name: row for name, row in CELLS["server killed"].items() if name in kinds}
     process, url = await started(
         lambda port: [built(BUILT / "python/bin/python"), str(HERE / "statuses_app.py"), str(port)],
@@ -273,5 +292,4 @@ async def changed_by_kill(kinds, folder):
             results = await asyncio.gather(*sessions)
     finally:
         await stop(process)
-    wrong = {name: differences(row, result) for (name, row), result in zip(rows.items(), results, strict=True)}
-    return [f"{name}, server killed: {'; '.join(sentences)}" for name, sentences in wrong.items() if sentences]
+    return [Outcome((name, "plain", "server killed"), rows[name], one) for name, one in zip(rows, results, strict=True)]

@@ -72,10 +72,12 @@ def withholds_token(auth: Auth | None, profile: Profile) -> bool:
 
 def has_token_message(profile: Profile) -> bool:
     """Whether a message of the profile, or its request before the upgrade, holds the token in any form."""
-    steps = (*profile.auth, *profile.send)
-    return sends_token_before(profile) or any(
-        not MESSAGE_SECRETS.isdisjoint(variables_in(step.message)) for step in steps
-    )
+    return sends_token_before(profile) or has_token_step(profile)
+
+
+def has_token_step(profile: Profile) -> bool:
+    """Whether a message of the profile holds the token, in any form."""
+    return any(not MESSAGE_SECRETS.isdisjoint(variables_in(step.message)) for step in (*profile.auth, *profile.send))
 
 
 def sends_token_before(profile: Profile) -> bool:

@@ -105,6 +105,9 @@ def _by_phase(probed: ProbedSession) -> Iterator[Sample]:
 
 
 def _status(result: Result) -> int:
+    """Return the status of the answer to the upgrade, 0 if there was none; that of the request before it is another."""
+    if result.phase is Phase.BEFORE:
+        return 0
     upgraded = HTTPStatus.SWITCHING_PROTOCOLS if Phase.UPGRADE in result.phases else 0
     return result.http_status or upgraded
 

@@ -7,7 +7,7 @@ Rule 2: a warning is logged at every start; a note is printed only by `--config.
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
-from exporter.config import Problem, Profile, has_token_message, steps_of, unreachable_rules
+from exporter.config import Problem, Profile, has_token_step, steps_of, unreachable_rules
 from exporter.plan.detection import detection_text
 from exporter.plan.job import Job
 
@@ -63,7 +63,7 @@ def _query(job: Job) -> Iterator[Found]:
 
 
 def _both_ways(job: Job) -> Iterator[Found]:
-    if job.carrier is not None and job.carrier.in_upgrade and has_token_message(job.profile):
+    if job.carrier is not None and job.carrier.in_upgrade and has_token_step(job.profile):
         sentence = f"{job.carrier.by} sends the token a second time: a message of the profile holds it too"
         yield "auth.carry", f"{sentence}; carry: message sends it there only"
 

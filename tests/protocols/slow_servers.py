@@ -186,8 +186,8 @@ async def _jupyter(folder):
     async with serving(command, folder, ready="/api", env=environment, cwd=folder) as server:
         url = server.url.replace("ws", "http", 1) + "/api/kernels"
         request = Request(url, b"{}", {"Authorization": "token good", "Content-Type": "application/json"})
-        kernel = json.loads(await asyncio.to_thread(lambda: urlopen(request).read()))["id"]
-        yield replace(server, url=f"{server.url}/api/kernels/{kernel}/channels")
+        await asyncio.to_thread(lambda: urlopen(request).read())
+        yield replace(server, url=server.url + "/api/kernels/${kernel}/channels")
 
 
 SLOW_SERVERS = {

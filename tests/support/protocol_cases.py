@@ -62,6 +62,7 @@ def job(server, name, case, folder, url):
         file = str(folder / "secret")
         target["identities"] = {"pool-001": login.subject}
         target["auth"] = {"jwt": {"key_file": file}} if word == "centrifugo" else {"secret_file": file}
+        target["auth"] |= {"carry": "header"} if profile.before is not None else {}
     return harness.planned(target, profiles={"own": profile}).jobs[0]
 
 

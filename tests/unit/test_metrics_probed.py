@@ -9,9 +9,7 @@ from support.probed_pages import DNS, EVERY, GATEWAY, HEALTHY, INCIDENT, NOT_PRO
 
 from exporter.config import Profile
 from exporter.metrics import ExpositionFormat, Metrics
-from exporter.result import (
-    Probe,
-)
+from exporter.result import Phase, Probe
 
 
 def shown(result, **asked):
@@ -102,6 +100,14 @@ def test_a_refused_upgrade_is_its_status():
     assert told["probe_websocket_connection_upgraded",] == 0
     assert named(told, "probe_websocket_duration_seconds").keys() == {"resolve", "connect"}
     assert "tls" in named(told, "probe_websocket_phase_duration_seconds")
+
+
+def test_a_refused_request_before_the_upgrade_is_no_status_of_the_upgrade():
+    """No upgrade was sent, so none was answered; the phase and the reason stand in their own series."""
+    told = shown(replace(GATEWAY, phase=Phase.BEFORE, phases={}))
+
+    assert told["probe_websocket_status_code",] == 0
+    assert told["probe_websocket_connection_upgraded",] == 0
 
 
 @pytest.mark.parametrize(

@@ -53,6 +53,15 @@ def broken(handshake):
     return upgrade(Reason.BAD_HANDSHAKE, handshake=handshake)
 
 
+def before(reason, **known):
+    return cases.failed(Phase.BEFORE, reason, "fail/fail/fail", phases={}, **known)
+
+
+TICKETS = {"request": "POST /t", "keep": {"t": "t"}}
+ASKED = cases.context({"before": TICKETS, **HELLO})
+AUTH_HOST = cases.context({"before": {**TICKETS, "origin": "https://auth.example.com"}, **HELLO}, auth=cases.SIGNED)
+
+
 def silent(**passed_over):
     return replace(cases.NO_WELCOME, passed_over=passed_over)
 
@@ -123,6 +132,15 @@ SAYS = [
     (cases.DEGRADED, cases.STAGING, "fallback handlers may answer"),
     (replace(cases.SLOT_LIMIT, factory_reason=FactoryReason.USER_MISMATCH), BYPASSING, "it may have made one up"),
     (cases.PASSED, BYPASSING, "Nothing was verified"),
+    # the request before the upgrade
+    (before(Reason.REFUSED), ASKED, "where the HTTP request before the WebSocket goes"),
+    (before(Reason.TIMEOUT), ASKED, "so the WebSocket was not tried"),
+    (before(Reason.HTTP_STATUS, http_status=401, credential_sent=False), ASKED, "it held no credential"),
+    (before(Reason.HTTP_STATUS, http_status=404), ASKED, "answered with HTTP 404: there is no such request"),
+    (before(Reason.HTTP_STATUS, http_status=503), AUTH_HOST, "what answers it is broken, or not there"),
+    (before(Reason.AUTH_REJECTED, http_status=403), AUTH_HOST, "refused the token with HTTP 403 in the HTTP request"),
+    (before(Reason.RATE_LIMITED, http_status=429, retry_after=7.0), ASKED, "as one too many (it asks us to wait 7"),
+    (before(Reason.BAD_REPLY, http_status=200), ASKED, "lacks a field that `before` keeps"),
     # what passed
     (cases.PASSED, cases.STAGING, "Our user is let in, and our message got its reply."),
     (replace(cases.PASSED, identity=None), OWN, "We are let in, and our message got its reply."),
@@ -153,6 +171,15 @@ SAYS_NOT = [
 def test_the_sentence_says_what_the_facts_show(result, context, words):
     """Each case of the reports has the words that its facts call for."""
     assert words in explain(result, context).sentence
+
+
+@pytest.mark.parametrize(
+    ("context", "server"), [(ASKED, "api.staging.example.com:443"), (AUTH_HOST, "auth.example.com:443")]
+)
+def test_the_next_step_names_the_server_that_was_asked(context, server):
+    """The target's own, or the origin of the request before the upgrade."""
+    assert f"is up at {server}" in explain(before(Reason.REFUSED), context).next_step
+    assert server in explain(before(Reason.TLS_CERTIFICATE), context).next_step
 
 
 @pytest.mark.parametrize(("result", "context", "words"), SAYS_NOT, ids=range(len(SAYS_NOT)))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from exporter.report.situation import FailureSituation, SituationFact, fact_holds
-from exporter.result import FactoryReason, Handshake, Impairment, Phase, Reason, TlsVerify
+from exporter.result import Confidence, FactoryReason, Handshake, Impairment, Layer, Phase, Reason, TlsVerify
 
 
 class Alert(StrEnum):
@@ -34,6 +34,7 @@ class Alert(StrEnum):
 class Cause:
     """One row. A field that is None fits every result.
 
+    `fault`: the layer at fault and how sure that is; None: `layers` knows it by the facts.
     `codes`: close codes of the server, or 1006 if the connection was lost. `verify`: why the certificate is refused.
     `given`: facts that must all be known to hold.
     """
@@ -50,6 +51,7 @@ class Cause:
     handshake: Handshake | None = None
     verify: TlsVerify | None = None
     given: tuple[SituationFact, ...] = ()
+    fault: tuple[Layer, Confidence] | None = None
 
     def fits(self, situation: FailureSituation) -> bool:
         """True if this row explains the situation."""

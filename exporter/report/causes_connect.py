@@ -4,9 +4,13 @@ from typing import Final
 
 from exporter.report.causes import Alert, Cause
 from exporter.report.situation import SituationFact
-from exporter.result import Handshake, Phase, Reason, TlsVerify
+from exporter.result import Confidence, Handshake, Layer, Phase, Reason, TlsVerify
 
 _CONNECT: Final = Alert.CONNECT_FAILING
+_KEEP_INTERIM_AWAY: Final = (
+    "Ask the backend without the proxy, and keep interim answers (Early Hints) away from upgrades: nginx before 1.29 "
+    "passes a 103 on and loses the 101 behind it."
+)
 
 
 def _resolve(reason: Reason, sentence: str, next_step: str) -> Cause:
@@ -32,12 +36,15 @@ def _upgrade(
     *statuses: int,
     alert: Alert = _CONNECT,
     given: tuple[SituationFact, ...] = (),
+    fault: tuple[Layer, Confidence] | None = None,
 ) -> Cause:
-    return Cause(sentence, alert, next_step, Phase.UPGRADE, reason, statuses=statuses or None, given=given)
+    return Cause(sentence, alert, next_step, Phase.UPGRADE, reason, statuses=statuses or None, given=given, fault=fault)
 
 
-def _handshake(handshake: Handshake | None, sentence: str, next_step: str) -> Cause:
-    return Cause(sentence, _CONNECT, next_step, Phase.UPGRADE, Reason.BAD_HANDSHAKE, handshake=handshake)
+def _handshake(
+    handshake: Handshake | None, sentence: str, next_step: str, fault: tuple[Layer, Confidence] | None = None
+) -> Cause:
+    return Cause(sentence, _CONNECT, next_step, Phase.UPGRADE, Reason.BAD_HANDSHAKE, handshake=handshake, fault=fault)
 
 
 NAME_CAUSES: Final = (
@@ -158,6 +165,12 @@ TLS_CAUSES: Final = (
 UPGRADE_LOGIN_CAUSES: Final = (
     _upgrade(
         Reason.AUTH_REJECTED,
+        "{program} itself refused the upgrade{status}{after}, so no login was asked: it answers so when {events}.",
+        "{event_steps}",
+        given=(SituationFact.PROXY_ANSWERED, SituationFact.KNOWN_BEHAVIOUR),
+    ),
+    _upgrade(
+        Reason.AUTH_REJECTED,
         "The server refused the {credential}{status}, before it accepted a WebSocket.",
         "{keys} Two refusals in a row stop it for {auth_retry}.{dropped}",
         alert=Alert.AUTH_FAILING,
@@ -178,6 +191,7 @@ STATUS_CAUSES: Final = (
         "see what asks for a login in front of the backend.",
         401,
         given=(SituationFact.NO_CREDENTIAL,),
+        fault=(Layer.LOGIN, Confidence.CERTAIN),
     ),
     _upgrade(
         Reason.HTTP_STATUS,
@@ -185,14 +199,37 @@ STATUS_CAUSES: Final = (
         "{keys}{dropped}",
         401,
         given=(SituationFact.TOKEN_SENT,),
+        fault=(Layer.LOGIN, Confidence.CERTAIN),
     ),
     _upgrade(
         Reason.HTTP_STATUS,
-        "The upgrade was refused{status}: the path is closed to us or does not exist{or_credential}{or_origin}.",
+        "{program} itself refused the upgrade{status}{after}: it answers so when {events}.",
+        "{event_steps}",
+        given=(SituationFact.PROXY_ANSWERED, SituationFact.KNOWN_BEHAVIOUR),
+    ),
+    _upgrade(
+        Reason.HTTP_STATUS,
+        "{answerer} itself refused the upgrade{status}{after}: the request got no further.",
+        "Look at {answerer}'s error log at this second, and at its rules for this host and path.",
+        given=(SituationFact.PROXY_ANSWERED,),
+        fault=(Layer.PROXY, Confidence.LIKELY),
+    ),
+    _upgrade(
+        Reason.HTTP_STATUS,
+        "The upgrade was refused{status}{after}, by the backend: {program} answers so when {events}{or_origin}"
+        "{or_our_origin}.",
+        "{event_steps}{set_origin}",
+        given=(SituationFact.KNOWN_BEHAVIOUR,),
+    ),
+    _upgrade(
+        Reason.HTTP_STATUS,
+        "The upgrade was refused{status}: the path is closed to us or does not exist{or_credential}{or_origin}"
+        "{or_our_origin}; some frameworks say this of every exception ahead of the accept.",
         "Compare the path of the URL with the backend's routes: many servers say this of unknown paths."
-        "{set_origin}{check_credential}",
+        "{set_origin}{check_credential} An exception stands in the backend's log.",
         401,
         403,
+        fault=(Layer.LOGIN, Confidence.OPEN),
     ),
     _upgrade(
         Reason.HTTP_STATUS,
@@ -203,32 +240,96 @@ STATUS_CAUSES: Final = (
         404,
         405,
         410,
+        fault=(Layer.CLIENT, Confidence.OPEN),
+    ),
+    _upgrade(
+        Reason.HTTP_STATUS,
+        "The upgrade was answered{status}: an ordinary page, and no WebSocket at this path.",
+        "Compare the path in the URL with the backend's routes; a proxy that drops the upgrade gets the page of a "
+        "plain request, too.",
+        *range(200, 300),
+        fault=(Layer.CLIENT, Confidence.OPEN),
+    ),
+    _upgrade(
+        Reason.HTTP_STATUS,
+        "The upgrade was answered{status}: the server saw no WebSocket upgrade in our request, and it came through "
+        "{proxies}, where Upgrade and Connection are dropped, or which speaks HTTP/1.0 to it.",
+        "Look at the WebSocket settings of {proxies} (nginx: proxy_http_version 1.1, and both headers passed on), and "
+        "ask the backend without it.",
+        426,
+        505,
+        given=(SituationFact.PROXIES_SEEN,),
+        fault=(Layer.PROXY, Confidence.CERTAIN),
     ),
     _upgrade(
         Reason.HTTP_STATUS,
         "The upgrade was answered{status}: the server saw no WebSocket upgrade in our request, so something in front "
-        "of it drops Upgrade and Connection or speaks HTTP/1.0; or it does not take the request's terms.",
+        "of it drops Upgrade and Connection or speaks HTTP/1.0.",
+        "Look at the proxy (nginx: proxy_http_version 1.1, and both headers passed on) and ask the backend without it.",
+        426,
+        505,
+        fault=(Layer.PROXY, Confidence.LIKELY),
+    ),
+    _upgrade(
+        Reason.HTTP_STATUS,
+        "The upgrade was answered{status}: the server saw no WebSocket upgrade in our request, so something in front "
+        "of it drops Upgrade and Connection; or it does not take the request's terms.",
         "Look at the proxy (nginx: proxy_http_version 1.1, and both headers passed on) and ask the backend without it; "
         "then compare query, subprotocols and headers with a browser's.",
         400,
-        426,
         501,
-        505,
+        fault=(Layer.PROXY, Confidence.OPEN),
     ),
     _upgrade(
         Reason.HTTP_STATUS,
-        "The upgrade was refused{status}: no healthy instance, a failing start-up, a crash loop, or a limit of "
-        "connects (nginx answers 503 for its limits).",
+        "The upgrade was refused{status}: the head of our request is larger than somebody on the way takes.",
+        "Compare the size of the token and of the target's headers with the limits of the proxies and of the server.",
+        413,
+        414,
+        431,
+        fault=(Layer.CLIENT, Confidence.LIKELY),
+    ),
+    _upgrade(
+        Reason.HTTP_STATUS,
+        "The upgrade was refused{status} by the backend itself, not by a proxy that found it missing: it says that it "
+        "cannot serve now.",
+        "Read the backend's log at this second: a start-up that is not finished, a limit of its own, or services that "
+        "are missing behind it.",
+        502,
+        503,
+        504,
+        given=(SituationFact.BACKEND_ANSWERED,),
+        fault=(Layer.APPLICATION, Confidence.LIKELY),
+    ),
+    _upgrade(
+        Reason.HTTP_STATUS,
+        "The upgrade was refused{status}{after}: by a server behind {proxies}, or by {proxies} with a page of its own "
+        "making, for want of a healthy one.",
+        "Ask the backend without {proxies}: if it answers the same, read its log at this second; else look at the "
+        "error log of {proxies}.",
+        502,
+        503,
+        504,
+        given=(SituationFact.PROXIES_SEEN,),
+        fault=(Layer.APPLICATION, Confidence.OPEN),
+    ),
+    _upgrade(
+        Reason.HTTP_STATUS,
+        "The upgrade was refused{status}{after}: no healthy instance, a failing start-up, a crash loop, or a limit of "
+        "connects.",
         "Look at the instances: do they start, and with what exit code? /health may still say healthy. If refusals "
         "come and go, look for a limit in front of them.",
         503,
+        fault=(Layer.SERVER, Confidence.OPEN),
     ),
     _upgrade(
         Reason.HTTP_STATUS,
-        "The upgrade was refused{status}: the load balancer reaches no backend that answers.",
-        "Look at the load balancer's backends and their timeouts.",
+        "The upgrade was refused{status}{after}: a load balancer reaches no backend that answers, or an application "
+        "says so itself.",
+        "Look at the load balancer's backends and their timeouts, then at the backend's log at this second.",
         502,
         504,
+        fault=(Layer.SERVER, Confidence.OPEN),
     ),
     _upgrade(
         Reason.HTTP_STATUS,
@@ -236,6 +337,7 @@ STATUS_CAUSES: Final = (
         "Read the backend's log at this second: an unhandled exception ahead of the accept, or services that are "
         "missing.",
         *range(500, 600),
+        fault=(Layer.APPLICATION, Confidence.LIKELY),
     ),
     _upgrade(
         Reason.HTTP_STATUS,
@@ -250,38 +352,47 @@ HANDSHAKE_CAUSES: Final = (
         "The server accepted, but chose none of the subprotocols offered: browsers refuse such a connection.",
         "Have the server answer with one of those offered in Sec-WebSocket-Protocol (in most frameworks an argument of "
         "the accept).",
+        (Layer.APPLICATION, Confidence.LIKELY),
     ),
     _handshake(
         Handshake.SUBPROTOCOL_NOT_OFFERED,
         "The server accepted, but chose a subprotocol that was not offered, or several: browsers refuse such a "
         "connection.",
         "Compare what the server can speak with the `subprotocols` that the target's profile offers.",
+        (Layer.APPLICATION, Confidence.LIKELY),
     ),
     _handshake(
         Handshake.TOO_LARGE,
         "The head of the answer to the upgrade is larger than the exporter takes: its limit, and not by itself a "
         "fault of the backend.",
         "See what makes it so large (cookies?): curl -i on the same URL; proxies have limits of their own.",
+        (Layer.CLIENT, Confidence.OPEN),
     ),
     _handshake(
         Handshake.NO_HTTP,
         "The answer to the upgrade is no HTTP: another protocol is spoken at {server}.",
         "See what listens there, and whether the port speaks TLS (wss:// or ws://).",
+        (Layer.CLIENT, Confidence.LIKELY),
     ),
     _handshake(
         Handshake.WRONG_ACCEPT,
-        "The answer to the upgrade does not belong to our request (Sec-WebSocket-Accept): a cached or canned one.",
-        "Look for a cache or mock in front of the backend; browsers refuse this, too.",
+        "The answer to the upgrade does not belong to our request (Sec-WebSocket-Accept): the server computes it "
+        "wrongly, or it is a cached or canned one. Browsers refuse this, too.",
+        "Look at the backend's WebSocket library first: proxies pass this header on as it is. Then look for a cache or "
+        "mock in front of it.",
+        (Layer.APPLICATION, Confidence.LIKELY),
     ),
     _handshake(
         Handshake.NO_UPGRADE,
         "The server answered 101, but did not upgrade to a WebSocket (Upgrade, Connection): browsers refuse that.",
         "Look for a proxy that takes these headers off the answer.",
+        (Layer.PROXY, Confidence.LIKELY),
     ),
     _handshake(
         Handshake.EXTENSION,
         "The server chose an extension that was not asked for: browsers refuse such a connection.",
         "Look at the compression settings of the server and of proxies in front of it.",
+        (Layer.APPLICATION, Confidence.LIKELY),
     ),
     _handshake(
         None,
@@ -316,6 +427,22 @@ UPGRADE_CAUSES: Final = (
     *HANDSHAKE_CAUSES,
     _upgrade(
         Reason.TIMEOUT,
+        "{transport} fine, but only an interim answer came (HTTP {interim}), and the 101 never did: a proxy may have "
+        "taken the interim answer for the final one.",
+        _KEEP_INTERIM_AWAY,
+        given=(SituationFact.INTERIM,),
+        fault=(Layer.PROXY, Confidence.LIKELY),
+    ),
+    _upgrade(
+        Reason.RESET,
+        "Only an interim answer came to the upgrade (HTTP {interim}), and then{after} the connection was cut: a proxy "
+        "may have taken the interim answer for the final one.",
+        _KEEP_INTERIM_AWAY,
+        given=(SituationFact.INTERIM,),
+        fault=(Layer.PROXY, Confidence.LIKELY),
+    ),
+    _upgrade(
+        Reason.TIMEOUT,
         "{transport} fine, but the upgrade got no answer before the deadline: the backend accepts connections "
         "and does not serve them.",
         "Look for a saturated or starting backend, or an auth service asked before the accept; does /health hang as "
@@ -323,10 +450,17 @@ UPGRADE_CAUSES: Final = (
     ),
     _upgrade(
         Reason.RESET,
-        "The connection was cut instead of an answer to the upgrade: the process died, the load balancer is not "
-        "set up for upgrades, or the server refuses the request's terms (token, subprotocol, Origin) without HTTP.",
-        "Look for instances that restart at this second; then at the load balancer's WebSocket settings; then ask "
-        "with the terms of a client that gets in.",
+        "The connection was cut{after} instead of an answer to the upgrade: {program} does so when {events}.",
+        "{event_steps}",
+        given=(SituationFact.KNOWN_BEHAVIOUR,),
+    ),
+    _upgrade(
+        Reason.RESET,
+        "The connection was cut{after} instead of an answer: nothing listens behind a TCP balancer or a tunnel, the "
+        "handler or its process died, nothing serves the path, or the server refuses the request's terms (token, "
+        "subprotocol, Origin) so.",
+        "See whether the backend's port is open, then read its log at this second for an exception or a restart; then "
+        "ask with the path and the terms of a client that gets in.",
     ),
 )
 

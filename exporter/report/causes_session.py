@@ -6,7 +6,7 @@ from typing import Final
 from exporter.report.causes import Alert, Cause
 from exporter.report.causes_factory import OVERLOAD_CODES, RESTART_CODES
 from exporter.report.situation import TOKENLESS_CAUSE, SituationFact
-from exporter.result import Phase, Reason
+from exporter.result import Confidence, Layer, Phase, Reason
 
 
 def _admission(
@@ -168,8 +168,8 @@ SILENCE_CAUSES: Final = (
     _admission(
         Reason.RESET,
         "The upgrade succeeded, then the connection was lost{heard} before the welcome, without a close frame.",
-        "Look for a killed or crashing process, then at the load balancer: for everybody at once, it is its upgrade "
-        "settings.",
+        "Read the backend's log at this second first: on many servers an exception in the handler ends a connection "
+        "so. Then compare the age of its process; for everybody at once, look at the load balancer's upgrade settings.",
     ),
     _admission(
         Reason.PROTOCOL_ERROR,
@@ -281,8 +281,8 @@ LOGIN_CAUSES: Final = (
     _auth(
         Reason.RESET,
         "The connection was lost{heard} after our login message, without a close frame.",
-        "Look for a refusal that the profile does not know as an error (a rule in `errors`), for a process that dies "
-        "on login, and at the network between.",
+        "Read the backend's log at this second first: a refusal that the profile does not know as an error (a rule in "
+        "`errors`), an exception in the login, a process that died, and the network between look alike here.",
     ),
     _auth(
         Reason.SERVER_ERROR,
@@ -371,9 +371,10 @@ REPLY_CAUSES: Final = (
     ),
     _reply(
         Reason.RESET,
-        "{open}, then the connection was lost{heard} before our reply, without a close frame.",
-        "Look for a killed or crashing process, or a platform that cuts requests; always at the same age: a proxy's "
-        "timeout.",
+        "{open}, then the connection was lost{heard}{after} before our reply, without a close frame: an exception in "
+        "the handler, a handler that returned and a killed process look alike here.",
+        "Read the backend's log at this second first, then compare the age of its process with this moment; always at "
+        "the same age: a proxy's timeout.",
     ),
     _reply(
         Reason.SERVER_ERROR,
@@ -404,7 +405,8 @@ REPLY_CAUSES: Final = (
     _reply(
         Reason.CLOSED,
         "{open}, then the server closed{ended}{heard} instead of replying.",
-        "Read the backend's log at this second; a 1008 is a rule that our message broke, a 1000 a graceful end of it.",
+        "Read the backend's log at this second. A 1008 is a rule that our message broke; a 1000 or 1005 can be a stop "
+        "(socket.io, Vert.x) or an exception (Sanic, Quart, granian), a 1002 an exception in Tomcat's open handler.",
     ),
     _reply(
         Reason.BAD_REPLY,
@@ -445,4 +447,26 @@ REPLY_CAUSES: Final = (
 ANSWER_CAUSES: Final = (*REFUSAL_CAUSES, *LOGIN_REFUSAL_CAUSES)
 """Refusals in which the server itself says why: `CAUSES` has them before those of the factory."""
 
-SESSION_CAUSES: Final = (*SILENCE_CAUSES, *LOGIN_CAUSES, *REPLY_CAUSES)
+STOP_CAUSES: Final = (
+    Cause(
+        "The server was being stopped or recycled: it closed with {code}, as {program} does then.",
+        Alert.SERVER_RESTARTING,
+        _LOOK_FOR_RESTART,
+        reason=Reason.CLOSED,
+        given=(SituationFact.STOPPING,),
+    ),
+    Cause(
+        "The connection was closed with {code}: by Caddy in front, if it was reloaded or stopped at this second, or by "
+        "a server behind it that was stopped.",
+        Alert.SERVER_RESTARTING,
+        "Look at Caddy's log for a reload at this second (it closes every WebSocket then, if stream_close_delay is not "
+        "set); then look for a deploy, a scale-in or worker recycling.",
+        reason=Reason.CLOSED,
+        codes=(1001,),
+        given=(SituationFact.BEHIND_CADDY,),
+        fault=(Layer.PROXY, Confidence.OPEN),
+    ),
+)
+"""Codes that do not say by themselves that the server stops."""
+
+SESSION_CAUSES: Final = (*STOP_CAUSES, *SILENCE_CAUSES, *LOGIN_CAUSES, *REPLY_CAUSES)

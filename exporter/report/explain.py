@@ -15,6 +15,8 @@ from exporter.report.causes_factory import FACTORY_CAUSES
 from exporter.report.causes_session import ANSWER_CAUSES, SESSION_CAUSES
 from exporter.report.evidence import other_addresses
 from exporter.report.formatting import code, counts, moment, span
+from exporter.report.layers import diagnose
+from exporter.report.programs import EVENT_MEANINGS, waited_seconds
 from exporter.report.situation import (
     OPEN_PHASES,
     UNKNOWN_CONTEXT,
@@ -24,16 +26,21 @@ from exporter.report.situation import (
     TargetContext,
     fact_holds,
 )
-from exporter.result import CertificatePlace, Impairment, Initiator, Phase, Probe, Result, Verdict
+from exporter.result import CertificatePlace, Confidence, Impairment, Initiator, Layer, Phase, Probe, Result, Verdict
 
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """What happened; the alert whose runbook page helps; what to do next. A healthy result has no page and no step."""
+    """What happened; the alert whose runbook page helps; what to do next; the layer at fault, and how sure that is.
+
+    A healthy result has only a sentence.
+    """
 
     sentence: str
     page: Alert | None = None
     next_step: str | None = None
+    layer: Layer | None = None
+    confidence: Confidence | None = None
 
 
 IMPAIRED_CAUSES: Final = (
@@ -108,8 +115,30 @@ def explain(result: Result, context: TargetContext = UNKNOWN_CONTEXT) -> Explana
     text = " ".join([sentence, *_notes(situation, row)])
     if row is None:
         return Explanation(text)
-    next_step = context.causes.get(result.rule or "") or fill_phrases(row.next_step, situation)
-    return Explanation(text, row.alert, next_step)
+    next_step = context.causes.get(result.rule or "") or fill_phrases(_next_step(situation, row), situation)
+    diagnosis = diagnose(situation, row.fault)
+    return Explanation(text, row.alert, next_step, diagnosis.layer, diagnosis.confidence)
+
+
+def find_layer(result: Result, context: TargetContext = UNKNOWN_CONTEXT) -> Layer | None:
+    """The layer at fault; None for a session that did not fail, or proved nothing."""
+    situation = FailureSituation(result, context)
+    row = None if result.void else find_cause(situation)
+    return None if row is None else diagnose(situation, row.fault).layer
+
+
+def _next_step(situation: FailureSituation, row: Cause) -> str:
+    """What the row says, but on the open WebSocket first what fits the program that is known."""
+    return EVENT_STEPS + row.next_step if _adds_behaviour(situation, row) else row.next_step
+
+
+EVENT_STEPS: Final = "{event_steps} "
+
+
+def _adds_behaviour(situation: FailureSituation, row: Cause) -> bool:
+    """Whether the table of the program that is known says more than the row."""
+    is_open = situation.result.phase in OPEN_PHASES and situation.result.rule is None
+    return is_open and row.fault is None and situation.match is not None
 
 
 def similarity_key(result: Result, context: TargetContext = UNKNOWN_CONTEXT) -> tuple[object, ...]:
@@ -143,6 +172,8 @@ def _notes(situation: FailureSituation, row: Cause | None) -> Iterator[str]:
     result = situation.result
     if row is not None and row.factory is None and result.factory_reason is not None:
         yield f"The welcome was wrong as well ({result.factory_reason})."
+    if row is not None and _adds_behaviour(situation, row):
+        yield fill_phrases("{program} shows this when {events}.", situation)
     if row is None:
         yield from _proofs(situation)
         yield from _odd_close(result)
@@ -181,6 +212,10 @@ def _odd_close(result: Result) -> Iterator[str]:
 
 CONDITIONAL_TEXTS: Final[Mapping[str, tuple[tuple[SituationFact, ...], str]]] = {
     "or_origin": ((SituationFact.NO_ORIGIN,), ", or the server wants an Origin header, and none was sent"),
+    "or_our_origin": (
+        (SituationFact.ORIGIN_SENT,),
+        ", or the server does not take the Origin that the target sends",
+    ),
     "set_origin": ((SituationFact.NO_ORIGIN,), " If browsers get in, set the Origin of their page under `headers`."),
     "or_credential": (
         (SituationFact.TOKEN_SENT,),
@@ -318,7 +353,39 @@ def _framing_word(name: str) -> str:
     return {"text": "text", "socketio": "socket.io"}.get(name, name.upper())
 
 
+def _after(situation: FailureSituation) -> str:
+    """` after 3.0 s`; "" if the moment is not known."""
+    waited = waited_seconds(situation.result)
+    return "" if waited is None else f" after {waited:.{1 if waited >= MIN_TENTHS_SECONDS else 3}f} s"
+
+
+MIN_TENTHS_SECONDS: Final = 0.1
+"""Shorter waits are written with milliseconds."""
+
+
+def _events(situation: FailureSituation) -> str:
+    events = () if situation.match is None else situation.match.events
+    return ", or when ".join(events)
+
+
+def _event_steps(situation: FailureSituation) -> str:
+    """What to do next, for each kind of event once, in the order of the events."""
+    events = () if situation.match is None else situation.match.events
+    return " ".join(dict.fromkeys(EVENT_MEANINGS[event].next_step for event in events))
+
+
+def _program(situation: FailureSituation) -> str:
+    return "the server" if situation.match is None else situation.match.software
+
+
 COMPUTED_PHRASES: Final[Mapping[str, Callable[[FailureSituation], str]]] = {
+    "after": _after,
+    "events": _events,
+    "event_steps": _event_steps,
+    "program": _program,
+    "answerer": lambda situation: situation.result.answered_by or "the proxy",
+    "proxies": lambda situation: " and ".join(situation.result.via) or "a proxy",
+    "interim": lambda situation: str(situation.result.interim_status),
     "code": lambda situation: "no code" if situation.server_code is None else code(situation.server_code),
     "ended": _ended,
     "status": _status,

@@ -13,7 +13,21 @@ from urllib.parse import urlsplit
 from exporter.config import Auth, BackendLimits, Profile, Target, carrier_of, has_token_message
 from exporter.framing import FRAMINGS
 from exporter.profiles import BINARY_KIND, causes_of, has_factory, proofs_of
-from exporter.result import Direction, Frame, Initiator, Opcode, Phase, Probe, Reason, Result, Software, Verdict
+from exporter.report.programs import Match, find_match, named_server
+from exporter.result import (
+    PROXIES,
+    Direction,
+    Frame,
+    Initiator,
+    Opcode,
+    Phase,
+    Probe,
+    Reason,
+    Result,
+    Software,
+    Verdict,
+)
+from exporter.software import ProxyEvent, ServerEvent
 
 STANDARD_PORTS: Final = {"ws": 80, "wss": 443, "http": 80, "https": 443}
 ORIGIN_HEADER: Final = "origin"
@@ -201,6 +215,24 @@ class FailureSituation:
         return close.code
 
     @property
+    def server(self) -> Software | None:
+        """The server of the target: as its answer says, else as the config does."""
+        return named_server(self.result) or self.context.server
+
+    @property
+    def close_answered(self) -> bool | None:
+        """Whether the server answered our close; None: it closed first, or we had no time to see."""
+        close = self.result.close
+        if close is None or close.phase is not Phase.CLOSE or close.initiator is Initiator.REMOTE:
+            return None
+        return close.initiator is Initiator.LOCAL and Phase.CLOSE in self.result.phases
+
+    @property
+    def match(self) -> Match | None:
+        """What the program that is known here was seen to do like this failure."""
+        return find_match(self.result, self.server, self.server_code, close_answered=self.close_answered)
+
+    @property
     def token_sent(self) -> bool | None:
         """Whether this session sent a credential; of a refused upgrade: in its request. None: not known."""
         in_request = self.result.credential_sent
@@ -230,6 +262,9 @@ def _refuses(frame: Frame) -> bool:
     return frame.direction is Direction.IN and (frame.opcode is Opcode.CLOSE or frame.kind in REFUSING_KINDS)
 
 
+STOPPING_EVENTS: Final = frozenset({ServerEvent.STOPPED, ServerEvent.RECYCLED, ProxyEvent.RELOADED, ProxyEvent.STOPPED})
+
+
 class SituationFact(StrEnum):
     """What a row can require beside phase, reason, code and status. A fact that is not known does not hold."""
 
@@ -241,6 +276,7 @@ class SituationFact(StrEnum):
     NO_CREDENTIAL = "no credential was sent"
     NO_TOKEN = "the server says that no token arrived"  # noqa: S105
     NO_ORIGIN = "no Origin was sent"
+    ORIGIN_SENT = "an Origin was sent"
     OFFERED = "subprotocols were offered"
     FACTORY = "the profile knows of a factory"
     BREAKER = "the profile knows of a circuit breaker"
@@ -253,6 +289,13 @@ class SituationFact(StrEnum):
     FIELDS = "field names of unknown messages are known"
     CLOSE_ANSWERED = "the server answered our close"
     CLOSE_UNANSWERED = "our close got no answer in its time"
+    PROXY_ANSWERED = "a proxy made the answer itself"
+    BACKEND_ANSWERED = "a server made the answer"
+    PROXIES_SEEN = "proxies passed the answer on"
+    BEHIND_CADDY = "Caddy stands in front of the server"
+    INTERIM = "an interim answer came"
+    KNOWN_BEHAVIOUR = "the program that is known here was seen to do this"
+    STOPPING = "the server that is known here does this when it is stopped or recycled"
     UNKNOWN_ERROR = "an error frame came that no rule of the profile names"
 
 
@@ -274,6 +317,12 @@ def _is_unknown_error(situation: FailureSituation) -> bool:
     return bool(errors) and errors[-1] is None and not is_sorted
 
 
+def _origin_sent(situation: FailureSituation) -> bool | None:
+    """Whether the upgrade request held an Origin; None: not known."""
+    sent = situation.result.origin_sent
+    return situation.context.sets(ORIGIN_HEADER) if sent is None else sent
+
+
 def _closed(situation: FailureSituation, initiator: Initiator) -> bool:
     close = situation.result.close
     return close is not None and close.phase is Phase.CLOSE and close.initiator is initiator
@@ -287,14 +336,8 @@ HOLDS: Final[Mapping[SituationFact, Callable[[FailureSituation], object]]] = {
     SituationFact.TOKEN_SENT: lambda situation: situation.token_sent is True,
     SituationFact.NO_CREDENTIAL: lambda situation: situation.token_sent is False,
     SituationFact.NO_TOKEN: lambda situation: situation.result.no_token,
-    SituationFact.NO_ORIGIN: lambda situation: (
-        (
-            situation.context.sets(ORIGIN_HEADER)
-            if situation.result.origin_sent is None
-            else situation.result.origin_sent
-        )
-        is False
-    ),
+    SituationFact.NO_ORIGIN: lambda situation: _origin_sent(situation) is False,
+    SituationFact.ORIGIN_SENT: lambda situation: _origin_sent(situation) is True,
     SituationFact.OFFERED: lambda situation: situation.context.offered,
     SituationFact.FACTORY: lambda situation: situation.context.factory,
     SituationFact.BREAKER: lambda situation: situation.context.breaker,
@@ -309,6 +352,15 @@ HOLDS: Final[Mapping[SituationFact, Callable[[FailureSituation], object]]] = {
         _closed(situation, Initiator.LOCAL) and Phase.CLOSE in situation.result.phases
     ),
     SituationFact.CLOSE_UNANSWERED: lambda situation: _closed(situation, Initiator.NONE),
+    SituationFact.PROXY_ANSWERED: lambda situation: (
+        situation.result.http_status is not None and situation.result.answered_by in PROXIES
+    ),
+    SituationFact.BACKEND_ANSWERED: lambda situation: situation.result.answered_by not in (None, *PROXIES),
+    SituationFact.PROXIES_SEEN: lambda situation: situation.result.via,
+    SituationFact.BEHIND_CADDY: lambda situation: Software.CADDY in (*situation.result.via, *situation.context.behind),
+    SituationFact.INTERIM: lambda situation: situation.result.interim_status is not None,
+    SituationFact.KNOWN_BEHAVIOUR: lambda situation: situation.match is not None,
+    SituationFact.STOPPING: lambda situation: situation.match and STOPPING_EVENTS.issuperset(situation.match.events),
     SituationFact.UNKNOWN_ERROR: _is_unknown_error,
 }
 

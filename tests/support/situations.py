@@ -9,6 +9,7 @@ from exporter.result import (
     CertificatePlace,
     Close,
     Direction,
+    Ending,
     FactoryReason,
     Frame,
     Handshake,
@@ -18,6 +19,7 @@ from exporter.result import (
     Phase,
     Probe,
     Reason,
+    Software,
     TlsVerify,
     Verdict,
 )
@@ -36,7 +38,7 @@ UNKNOWN = Frame(0.3, Direction.IN, Opcode.TEXT, 99, "error")
 PART = Frame(0.3, Direction.IN, Opcode.TEXT, 99)
 PASSED_OVER = [{}, {"ping": 1}, {"binary": 2}, {"other": 1, "ping": 2}]
 FAIL = {Probe.CONNECT: Verdict.PASS, Probe.AUTH: Verdict.NONE, Probe.SEND: Verdict.FAIL}
-STATUSES = [None, 200, 301, 307, 400, 401, 403, 404, 405, 410, 418, 426, 429, 500, 501, 502, 503, 504, 505, 599]
+STATUSES = [None, 200, 301, 307, 400, 401, 403, 404, 405, 410, 413, 418, 426, 429, 500, 501, 502, 503, 504, 505, 599]
 NUMBERS = [int(code) for code in REMOTE_CODES if code.isdecimal()] + [3000, 4001]
 
 
@@ -97,9 +99,33 @@ def heard(result):
         yield from (replace(result, handshake=handshake) for handshake in Handshake)
 
 
+AUTHORS = [
+    (Software.NGINX, ()),
+    (Software.HAPROXY, ()),
+    (Software.ENVOY, ()),
+    (Software.BACKEND, (Software.NGINX,)),
+    (None, (Software.NGINX, Software.ENVOY)),
+    (Software.UVICORN, ()),
+    (Software.UVICORN, (Software.CADDY,)),
+    (Software.HYPERCORN, ()),
+    (Software.DAPHNE, ()),
+]
+"""Who made the answer to the upgrade, and what passed it on."""
+
+
+def answered(result):
+    """The same failure where the answer to the upgrade names programs, late and at once; or an interim answer came."""
+    for (by, via), (ending, wait) in product(AUTHORS, ((Ending.FIN, 0.01), (Ending.RESET, 5.0))):
+        after = sum(result.phases.values()) + wait
+        said = replace(result, answered_by=by, via=via, ending=ending, refused_after=after)
+        yield said if result.reason is not Reason.AUTH_REJECTED else replace(said, http_status=403)
+    yield replace(result, interim_status=103)
+
+
 def every_situation():
     """Every result beside a target of each kind; what only the phases after the upgrade can hear, there."""
     for number, result in enumerate(every_result()):
         yield result, CONTEXTS[number % len(CONTEXTS)]
         if result.factory_reason is None:
             yield from ((each, context) for each in heard(result) for context in CONTEXTS)
+            yield from ((each, CONTEXTS[number % len(CONTEXTS)]) for each in answered(result))

@@ -1,0 +1,212 @@
+"""What the program that is known here was seen to do like this failure: rows of the tables of `software`."""
+
+from collections.abc import Mapping
+from typing import Final, NamedTuple
+
+from exporter.result import PROXIES, Layer, Phase, Reason, Result, Software
+from exporter.software import (
+    PROXY_BEHAVIOURS,
+    SERVER_BEHAVIOURS,
+    ProxyBehaviour,
+    ProxyEvent,
+    ServerBehaviour,
+    ServerEvent,
+)
+
+Event = ProxyEvent | ServerEvent
+Behaviour = ProxyBehaviour | ServerBehaviour
+
+
+class EventMeaning(NamedTuple):
+    """Whose affair an event is, and what the person on call does next. `is_sure`: nobody else's."""
+
+    layer: Layer
+    next_step: str
+    is_sure: bool = True
+
+
+_READ_LOG: Final = "Read the backend's log at this second for the exception; its process may be unharmed."
+_LOOK_AT_PROCESS: Final = "Look at the age of the backend's process: a deploy, a recycled worker, a kill for memory."
+
+EVENT_MEANINGS: Final[Mapping[Event, EventMeaning]] = {
+    ServerEvent.RAISES_BEFORE_ACCEPT: EventMeaning(Layer.APPLICATION, _READ_LOG),
+    ServerEvent.RAISES_AFTER_ACCEPT: EventMeaning(Layer.APPLICATION, _READ_LOG),
+    ServerEvent.RAISES_ON_MESSAGE: EventMeaning(Layer.APPLICATION, _READ_LOG),
+    ServerEvent.RETURNS: EventMeaning(
+        Layer.APPLICATION, "See where the handler of this connection may end without a close: a return, a broken loop."
+    ),
+    ServerEvent.RETURNS_BEFORE_ACCEPT: EventMeaning(Layer.APPLICATION, _READ_LOG),
+    ServerEvent.REFUSES_AFTER_ACCEPT: EventMeaning(
+        Layer.LOGIN, "Compare the credential with what the login expects, and see whether it arrives."
+    ),
+    ServerEvent.CLOSES_1008: EventMeaning(Layer.APPLICATION, _READ_LOG, is_sure=False),
+    ServerEvent.FOREIGN_SUBPROTOCOL: EventMeaning(
+        Layer.APPLICATION, "Compare the subprotocol that the application accepts with those that we offer."
+    ),
+    ServerEvent.NO_WEBSOCKET: EventMeaning(
+        Layer.CLIENT, "Compare the path of the URL with the backend's routes.", is_sure=False
+    ),
+    ServerEvent.WORKER_KILLED: EventMeaning(Layer.SERVER, _LOOK_AT_PROCESS),
+    ServerEvent.REFUSES_LOGIN: EventMeaning(
+        Layer.LOGIN, "Compare the credential with what the login expects, and see whether it arrives."
+    ),
+    ServerEvent.WRONG_PATH: EventMeaning(
+        Layer.CLIENT, "Compare the path of the URL with the backend's routes.", is_sure=False
+    ),
+    ServerEvent.STOPPED: EventMeaning(Layer.SERVER, _LOOK_AT_PROCESS),
+    ServerEvent.RECYCLED: EventMeaning(Layer.SERVER, _LOOK_AT_PROCESS),
+    ServerEvent.KILLED: EventMeaning(Layer.SERVER, _LOOK_AT_PROCESS),
+    ServerEvent.TOO_BIG: EventMeaning(
+        Layer.SERVER, "Compare the size of our message with the server's limit.", is_sure=False
+    ),
+    ServerEvent.NO_PONGS: EventMeaning(
+        Layer.SERVER, "See whether pings and pongs get through: compare the server's ping timeout.", is_sure=False
+    ),
+    ServerEvent.HANGS: EventMeaning(
+        Layer.APPLICATION, "See what the handler of this connection waits for: a dump of its tasks or threads shows it."
+    ),
+    ProxyEvent.BACKEND_REFUSES: EventMeaning(
+        Layer.SERVER, "See whether the backend's process is up and listens where the proxy's configuration says."
+    ),
+    ProxyEvent.BACKEND_HANGS: EventMeaning(
+        Layer.SERVER,
+        "Ask the backend without the proxy: it takes connections and does not serve them. A firewall between the two "
+        "looks the same.",
+    ),
+    ProxyEvent.BACKEND_CUTS: EventMeaning(
+        Layer.SERVER, "Read the backend's log at this second: a crash ahead of the answer, or a process that ended."
+    ),
+    ProxyEvent.BACKEND_DIES: EventMeaning(Layer.SERVER, _LOOK_AT_PROCESS),
+    ProxyEvent.NO_UPGRADE: EventMeaning(
+        Layer.PROXY, "Look at the proxy's WebSocket settings, and ask the backend without it."
+    ),
+    ProxyEvent.NO_ROUTE: EventMeaning(
+        Layer.PROXY, "Compare host and path of the URL with the proxy's routes.", is_sure=False
+    ),
+    ProxyEvent.HEAD_TOO_LARGE: EventMeaning(
+        Layer.CLIENT,
+        "Compare the size of our headers (a long token, cookies) with the proxy's limit for a request's head.",
+        is_sure=False,
+    ),
+    ProxyEvent.INTERIM_ANSWER: EventMeaning(
+        Layer.PROXY, "Keep interim answers (103) away from upgrades, or use a newer version of the proxy."
+    ),
+    ProxyEvent.RELOADED: EventMeaning(Layer.PROXY, "Look at the proxy's log for a reload at this second."),
+    ProxyEvent.STOPPED: EventMeaning(Layer.PROXY, "Look at the proxy's log for a stop or restart at this second."),
+    ProxyEvent.IDLE: EventMeaning(Layer.PROXY, "Compare the connection's age with the proxy's idle timeout."),
+}
+
+_BEFORE_THE_101: Final[frozenset[Event]] = frozenset(
+    {
+        ServerEvent.RAISES_BEFORE_ACCEPT,
+        ServerEvent.RETURNS_BEFORE_ACCEPT,
+        ServerEvent.REFUSES_LOGIN,
+        ServerEvent.FOREIGN_SUBPROTOCOL,
+        ServerEvent.WRONG_PATH,
+        ServerEvent.NO_WEBSOCKET,
+        ProxyEvent.BACKEND_REFUSES,
+        ProxyEvent.BACKEND_HANGS,
+        ProxyEvent.BACKEND_CUTS,
+        ProxyEvent.NO_UPGRADE,
+        ProxyEvent.NO_ROUTE,
+        ProxyEvent.HEAD_TOO_LARGE,
+        ProxyEvent.INTERIM_ANSWER,
+    }
+)
+_OF_UPGRADE: Final[frozenset[Event]] = _BEFORE_THE_101 | {ServerEvent.KILLED}
+_OF_MESSAGES: Final[frozenset[Event]] = frozenset({ServerEvent.RAISES_ON_MESSAGE, ServerEvent.HANGS})
+"""Events that need a message to the server."""
+_RARE_IN_A_SESSION: Final[frozenset[Event]] = frozenset({ServerEvent.NO_PONGS, ServerEvent.TOO_BIG, ProxyEvent.IDLE})
+"""Events that a probe's short session with its small message does not meet."""
+
+
+class Match(NamedTuple):
+    """The events of one program that look like this failure."""
+
+    software: Software
+    events: tuple[Event, ...]
+
+
+def named_server(result: Result) -> Software | None:
+    """The server that the answer to the upgrade names."""
+    seen = result.answered_by
+    return None if seen is None or seen in PROXIES or seen is Software.BACKEND else seen
+
+
+def _rows() -> dict[Software | None, list[Behaviour]]:
+    rows: dict[Software | None, list[Behaviour]] = {}
+    for server_row in SERVER_BEHAVIOURS:
+        if server_row.seen is not None:
+            rows.setdefault(server_row.server, []).append(server_row)
+    for proxy_row in PROXY_BEHAVIOURS:
+        if proxy_row.seen is not None and proxy_row.is_own:
+            rows.setdefault(proxy_row.proxy, []).append(proxy_row)
+    return rows
+
+
+ROWS: Final = _rows()
+"""What was seen of each program; of a proxy only its own answers."""
+
+
+def find_match(
+    result: Result, server: Software | None, code: int | None, *, close_answered: bool | None = None
+) -> Match | None:
+    """What the proxy that answered, or else the server, was seen to do like this; None: nothing, or neither is known.
+
+    server: the one of the target, if it is known
+    code: the close code of the server, or 1006 for a lost connection
+    close_answered: whether the server answered our close; None: not known
+    """
+    is_proxy = result.http_status is not None and result.answered_by in PROXIES
+    software = result.answered_by if is_proxy else server
+    fitting = [row for row in ROWS.get(software, ()) if _fits(row, result, code) and _fits_close(row, close_answered)]
+    timed = [row for row in fitting if row.after is not None and row.after[0] > 0]
+    events = tuple(dict.fromkeys(row.event for row in timed or fitting))
+    return Match(software, events) if events and software is not None else None
+
+
+def waited_seconds(result: Result) -> float | None:
+    """Seconds in the failed phase until the refusal, or until the connection was lost; None: neither came."""
+    if result.phase in result.phases or result.refused_after is None:
+        return None
+    return max(0.0, result.refused_after - sum(result.phases.values()))
+
+
+EARLIEST_FRACTION: Final = 0.8
+"""The fraction of a row's shortest time that must have passed: timers of servers are coarse."""
+
+
+def _fits(row: Behaviour, result: Result, code: int | None) -> bool:
+    waited = waited_seconds(result)
+    if not _can_happen(row.event, result):
+        return False
+    if row.after is not None and waited is not None and waited < EARLIEST_FRACTION * row.after[0]:
+        return False
+    if row.status is not None or result.http_status is not None:
+        return row.status == result.http_status
+    if row.code is not None:
+        return row.code == code and row.ending in (None, result.ending)
+    return _fits_silence(row, result)
+
+
+def _fits_close(row: Behaviour, close_answered: bool | None) -> bool:
+    """Whether a server that stays open treats our close as the row says."""
+    answers = row.answers_close if isinstance(row, ServerBehaviour) else None
+    return None in (answers, close_answered) or answers is close_answered
+
+
+def _can_happen(event: Event, result: Result) -> bool:
+    """Whether the event belongs to the phase that failed, and to a probe's short session with its small message."""
+    if result.phase is Phase.UPGRADE:
+        return event in _OF_UPGRADE
+    without_message = result.phase is Phase.ADMISSION
+    return event not in _BEFORE_THE_101 | _RARE_IN_A_SESSION and not (without_message and event in _OF_MESSAGES)
+
+
+def _fits_silence(row: Behaviour, result: Result) -> bool:
+    """Without a status and a code: HTTP in the stream, an end before the answer, or a connection that stays open."""
+    if isinstance(row, ServerBehaviour) and row.is_http:
+        return result.reason is Reason.PROTOCOL_ERROR
+    if row.ending is not None:
+        return result.reason is Reason.RESET and row.ending is result.ending
+    return result.reason is Reason.TIMEOUT

@@ -160,7 +160,7 @@ def find_match(
     is_proxy = result.http_status is not None and result.answered_by in PROXIES
     software = result.answered_by if is_proxy else server
     fitting = [row for row in ROWS.get(software, ()) if _fits(row, result, code) and _fits_close(row, close_answered)]
-    timed = [row for row in fitting if row.after is not None and row.after[0] > 0]
+    timed = [row for row in fitting if isinstance(row, ServerBehaviour) and row.after is not None and row.after[0] > 0]
     events = tuple(dict.fromkeys(row.event for row in timed or fitting))
     return Match(software, events) if events and software is not None else None
 
@@ -177,16 +177,23 @@ EARLIEST_FRACTION: Final = 0.8
 
 
 def _fits(row: Behaviour, result: Result, code: int | None) -> bool:
-    waited = waited_seconds(result)
-    if not _can_happen(row.event, result):
-        return False
-    if row.after is not None and waited is not None and waited < EARLIEST_FRACTION * row.after[0]:
+    if not (_can_happen(row.event, result) and _is_late_enough(row, waited_seconds(result))):
         return False
     if row.status is not None or result.http_status is not None:
         return row.status == result.http_status
     if row.code is not None:
-        return row.code == code and row.ending in (None, result.ending)
+        through_proxy = bool(result.via)  # which ends the connection in its own way
+        return row.code == code and (
+            through_proxy or None in (row.ending, result.ending) or row.ending is result.ending
+        )
     return _fits_silence(row, result)
+
+
+def _is_late_enough(row: Behaviour, waited: float | None) -> bool:
+    """Whether the row's time can have passed. The times of proxies are settings, which say nothing here."""
+    if waited is None or row.after is None or isinstance(row, ProxyBehaviour):
+        return True
+    return waited >= EARLIEST_FRACTION * row.after[0]
 
 
 def _fits_close(row: Behaviour, close_answered: bool | None) -> bool:

@@ -113,6 +113,10 @@ AUTHORS = [
 """Who made the answer to the upgrade, and what passed it on."""
 
 
+TELLING_CODES = (1001, 1006, 1011)
+"""Close codes of which programs have their own habits."""
+
+
 def answered(result):
     """The same failure where the answer to the upgrade names programs, late and at once; or an interim answer came."""
     for (by, via), (ending, wait) in product(AUTHORS, ((Ending.FIN, 0.01), (Ending.RESET, 5.0))):
@@ -128,4 +132,5 @@ def every_situation():
         yield result, CONTEXTS[number % len(CONTEXTS)]
         if result.factory_reason is None:
             yield from ((each, context) for each in heard(result) for context in CONTEXTS)
-            yield from ((each, CONTEXTS[number % len(CONTEXTS)]) for each in answered(result))
+            if result.close is None or result.close.code in TELLING_CODES:
+                yield from ((each, CONTEXTS[number % len(CONTEXTS)]) for each in answered(result))

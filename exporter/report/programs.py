@@ -91,6 +91,13 @@ EVENT_MEANINGS: Final[Mapping[Event, EventMeaning]] = {
     ProxyEvent.INTERIM_ANSWER: EventMeaning(
         Layer.PROXY, "Keep interim answers (103) away from upgrades, or use a newer version of the proxy."
     ),
+    ProxyEvent.INTERIM_AT_ONCE: EventMeaning(
+        Layer.PROXY, "Keep interim answers (103) away from upgrades, or use a newer version of the proxy."
+    ),
+    ProxyEvent.STOPPED_GRACEFULLY: EventMeaning(
+        Layer.PROXY, "Look at the proxy's log for a stop or restart at this second."
+    ),
+    ProxyEvent.KILLED: EventMeaning(Layer.PROXY, "Look at the age of the proxy's processes."),
     ProxyEvent.RELOADED: EventMeaning(Layer.PROXY, "Look at the proxy's log for a reload at this second."),
     ProxyEvent.STOPPED: EventMeaning(Layer.PROXY, "Look at the proxy's log for a stop or restart at this second."),
     ProxyEvent.IDLE: EventMeaning(Layer.PROXY, "Compare the connection's age with the proxy's idle timeout."),
@@ -111,6 +118,7 @@ _BEFORE_THE_101: Final[frozenset[Event]] = frozenset(
         ProxyEvent.NO_ROUTE,
         ProxyEvent.HEAD_TOO_LARGE,
         ProxyEvent.INTERIM_ANSWER,
+        ProxyEvent.INTERIM_AT_ONCE,
     }
 )
 _OF_UPGRADE: Final[frozenset[Event]] = _BEFORE_THE_101 | {ServerEvent.KILLED}

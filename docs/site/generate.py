@@ -9,6 +9,7 @@ from commands_page import commands_page
 from configuration_page import configuration_page
 from metrics_page import metrics_page
 from protocol_pages import TEXTS, protocol_page
+from software_page import servers_page
 
 DOCS: Final = Path(__file__).parents[1]
 PAGES: Final = {
@@ -16,6 +17,7 @@ PAGES: Final = {
     "metrics.md": metrics_page,
     "alerts.md": alerts_page,
     "commands.md": commands_page,
+    "../deploy/runbook/servers.md": servers_page,
     **{f"protocols/{name}.md": partial(protocol_page, name) for name in TEXTS},
 }
 

@@ -16,6 +16,8 @@ from exporter.catalog import CATALOG
 from exporter.config import examine
 from exporter.metrics import families
 from exporter.profiles import BUILT_IN
+from exporter.result import Ending, Software
+from exporter.software import ServerBehaviour, ServerEvent
 
 DOCS = ROOT / "docs"
 sys.path.insert(0, str(DOCS / "site"))  # scripts, no package: they import each other by name
@@ -25,6 +27,7 @@ import configuration_page  # noqa: E402
 import generate  # noqa: E402
 import metrics_page  # noqa: E402
 import protocol_pages  # noqa: E402
+import software_page  # noqa: E402
 
 RESOURCE = re.compile(
     r"""<(?:script|img|iframe|source)\b[^>]*?\ssrc=["']?(?:https?:)?//[^"'\s>]+|<link\b[^>]*?rel=["']?(?:stylesheet|preload|preconnect)[^>]*?href=["']?(?:https?:)?//[^"'\s>]+"""
@@ -72,6 +75,35 @@ def test_the_site_takes_nothing_from_another_host(site):
 
     assert foreign == set()
     assert RESOURCE.search('<script src="https://unpkg.com/iframe-worker/shim"></script>')
+
+
+def behaviour(event, version="9.1, lib 2", seen="2026-11-30", **seen_of_it):
+    return ServerBehaviour(Software.KESTREL, event, version, seen, **seen_of_it)
+
+
+RAISES, NO_PATH = ServerEvent.RAISES_ON_MESSAGE, ServerEvent.WRONG_PATH
+CELLS = {
+    "a status": (NO_PATH, [behaviour(NO_PATH, status=404)], "HTTP 404"),
+    "a lost connection": (RAISES, [behaviour(RAISES, code=1006, ending=Ending.RESET)], "1006 (RST)"),
+    "a code in time": (RAISES, [behaviour(RAISES, code=1011, after=(3.0, 4.5))], "1011 after 3 to 4.5 s"),
+    "a code soon": (RAISES, [behaviour(RAISES, code=1011, after=(0, 1))], "1011 within 1 s"),
+    "no answer": (NO_PATH, [behaviour(NO_PATH, ending=Ending.FIN)], "no answer, FIN"),
+    "silence ahead of the 101": (NO_PATH, [behaviour(NO_PATH)], "no answer at all"),
+    "silence": (RAISES, [behaviour(RAISES)], "stays open"),
+    "not run": (RAISES, [behaviour(RAISES, seen=None, code=1006)], "not run"),
+    "no row": (RAISES, [behaviour(NO_PATH, status=404)], "not run"),
+    "another version": (
+        RAISES,
+        [behaviour(NO_PATH), behaviour(RAISES, "9.1, lib 3", code=1000), behaviour(RAISES, code=1001)],
+        "1001; lib 3: 1000",
+    ),
+}
+
+
+@pytest.mark.parametrize(("event", "rows", "cell"), CELLS.values(), ids=CELLS)
+def test_a_cell_says_what_its_rows_have(event, rows, cell):
+    """Each row of `exporter.software` in a few words; without a row, or with one that nobody ran, `not run`."""
+    assert software_page.cell_of(software_page.rows_of(rows), Software.KESTREL, event) == cell
 
 
 @pytest.mark.parametrize("name", generate.PAGES)

@@ -15,10 +15,14 @@ from support.realservers import alertmanager, binary
 from exporter.arguments import parser
 from exporter.metrics import families
 from exporter.report.causes import Alert
+from exporter.result import Software
+from exporter.software import PROXY_BEHAVIOURS, SERVER_BEHAVIOURS, ProxyEvent, ServerEvent
 
 FOLDER = ROOT / "deploy/runbook"
-PAGES = sorted(path for path in FOLDER.glob("*.md") if path.name != "README.md")
 FRONT = FOLDER / "README.md"
+TABLES = FOLDER / "servers.md"
+"""What the pages of the alerts lead to: who answered, and who closes how; made by `make docs-pages`."""
+PAGES = sorted(path for path in FOLDER.glob("*.md") if path not in (FRONT, TABLES))
 RULES = [rule for group in yaml.safe_load((ROOT / "alerts.yml").read_text())["groups"] for rule in group["rules"]]
 ALERTS = {rule["alert"] for rule in RULES if "alert" in rule}
 TABLE = yaml.safe_load((ROOT / "tests/data/signatures.yml").read_text())
@@ -150,4 +154,42 @@ def test_the_front_page_holds_the_table(rows):
 def test_the_front_page_lists_every_alert():
     """Each page is linked."""
     linked = set(re.findall(r"\((\w+)\.md\)", FRONT.read_text()))
-    assert linked == ALERTS
+    assert linked == ALERTS | {TABLES.stem}
+
+
+@pytest.mark.parametrize("alert", ["ConnectFailing", "SendFailing", "InternalErrorSpike", "ServerRestarting"])
+def test_a_page_whose_causes_depend_on_the_server_leads_to_the_tables(alert):
+    """By a link, which the exporter's own site and the built one follow."""
+    assert "[Servers and proxies](servers.md)" in (FOLDER / f"WebSocket{alert}.md").read_text()
+
+
+SAID = [
+    *((server, ServerEvent.RAISES_ON_MESSAGE, 1006) for server in ("uvicorn", "aiohttp", "tornado", "gorilla", "axum")),
+    *((server, ServerEvent.RAISES_ON_MESSAGE, 1011) for server in ("hypercorn", "daphne", "websockets")),
+    ("sanic", ServerEvent.RAISES_ON_MESSAGE, 1000),
+    ("granian", ServerEvent.RAISES_ON_MESSAGE, 1005),
+    ("uvicorn", ServerEvent.STOPPED, 1012),
+    ("hypercorn", ServerEvent.STOPPED, 1011),
+    ("sanic", ServerEvent.STOPPED, 1000),
+    *((server, ServerEvent.STOPPED, 1006) for server in ("daphne", "tornado", "granian")),
+    ("caddy", ProxyEvent.RELOADED, 1001),
+    ("caddy", ProxyEvent.STOPPED, 1001),
+    ("envoy", ProxyEvent.NO_UPGRADE, 403),
+    ("granian", ServerEvent.RAISES_BEFORE_ACCEPT, 403),
+    ("nginx", ProxyEvent.NO_UPGRADE, 426),
+    ("nginx", ProxyEvent.NO_UPGRADE, 505),
+    ("varnish", ProxyEvent.BACKEND_REFUSES, None),
+    ("gorilla", ServerEvent.RAISES_BEFORE_ACCEPT, None),
+]
+"""What the pages of the alerts say of single programs: the status or the close code of an event."""
+
+
+@pytest.mark.parametrize(("program", "event", "number"), SAID, ids=str)
+def test_what_the_pages_say_of_a_program_is_what_the_tables_have(program, event, number):
+    """A row that a new version changes is a sentence to change."""
+    rows = {
+        *((row.server, row.event, row.code or row.status) for row in SERVER_BEHAVIOURS if row.seen),
+        *((row.proxy, row.event, row.code or row.status) for row in PROXY_BEHAVIOURS if row.seen),
+    }
+
+    assert (Software(program), event, number) in rows

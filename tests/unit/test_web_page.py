@@ -506,7 +506,7 @@ def words_of(written):
     return re.sub(r"\]\(\w+\.md\)|[`|*\[\]]", " ", text).split()
 
 
-@pytest.mark.parametrize("name", ["README", *(str(alert) for alert in Alert)])
+@pytest.mark.parametrize("name", ["README", "servers", *(str(alert) for alert in Alert)])
 def test_every_runbook_page_is_at_hand(name):
     """The pages that sentences lead to are packed with the exporter, whole, as headings, tables and links that lead."""
     shown = RunbookPages().page(name)

@@ -37,7 +37,7 @@ error_directory $work/root/usr/share/squid-langpack/en
 cache_effective_user $(id -un | sed 's/^root$/nobody/')
 pinger_enable off
 CONF
-  root/usr/sbin/squid --foreground -n "try$name$$" -f "$name/squid.conf" >"$name/out" 2>&1 &
+  root/usr/sbin/squid -N -n "try$name$$" -f "$name/squid.conf" >"$name/out" 2>&1 &
   squids="${squids:-} $!"
   disown
 done

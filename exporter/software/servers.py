@@ -141,7 +141,7 @@ _RUN: Final[Mapping[tuple[Software, str], Mapping[ServerEvent, _Outcome]]] = {
         ServerEvent.TOO_BIG: _RESET,
         ServerEvent.STOPPED: _FIN,
         ServerEvent.KILLED: _FIN,
-        ServerEvent.NO_PONGS: _lost(Ending.RESET, (50, 52)),
+        ServerEvent.NO_PONGS: _lost(None, (50, 52)),
     },
     (Software.GRANIAN, "granian 2.8.9"): {
         ServerEvent.RAISES_BEFORE_ACCEPT: _refused(403),

@@ -33,7 +33,7 @@ BUSY = 10.0
 """Seconds by which a busy machine may be late."""
 
 WAITS = (1.5, 6.0, 20.0)
-"""Seconds that a session waits for what never comes; longer again if the machine was too late to prove anything."""
+"""Seconds that a session waits for what never comes; longer again if machine or server were too late for that."""
 
 PATIENCE = 30.0
 """Seconds that a session waits for what does come."""
@@ -129,20 +129,21 @@ ENDS = {"stopped": _stopped, "killed": _killed, "recycled": _recycled, "worker-k
 
 async def session(server, name, case, event_at=()):
     """What one session sees of this case, as a `Cell`. `event_at[0]`: when something was done to the server."""
-    waits = (cell_of(name, case).failure or "").endswith("timeout")
+    expected = cell_of(name, case).failure
+    waits = (expected or "").endswith("timeout")
     profile = TOO_BIG if case == "too-big" else QUESTION
     for seconds in WAITS if waits else (PATIENCE,):
         job = harness.planned(_target(server, case, seconds), built_in=CATALOG, profiles={"own": profile}).jobs[0]
         begun = time.monotonic()
         result = await harness.Rig().run(job)
         over = time.monotonic() - begun
-        if not result.void:
+        if not result.void and _failure(result) == expected:
             break
     end = _end_of(result, over)
     since = event_at[0] - begun if event_at else _last_of_ours(result, end)
     return Cell(
         "/".join(str(result.verdicts[probe].value) for probe in Probe),
-        result.phase and f"{result.phase.value} {result.reason.value}",
+        _failure(result),
         result.http_status,
         result.close and f"{int(result.close.code)} {result.close.initiator.value}",
         result.ending and result.ending.value,
@@ -150,6 +151,10 @@ async def session(server, name, case, event_at=()):
         None,
         result.answered_by and result.answered_by.value,
     )
+
+
+def _failure(result):
+    return result.phase and f"{result.phase.value} {result.reason.value}"
 
 
 def _target(server, case, seconds):

@@ -258,7 +258,7 @@ STATUS_CAUSES: Final = (
         "ask the backend without it.",
         426,
         505,
-        given=(SituationFact.PROXIES_SEEN,),
+        given=(SituationFact.BEHIND_PROXIES,),
         fault=(Layer.PROXY, Confidence.CERTAIN),
     ),
     _upgrade(
@@ -310,7 +310,7 @@ STATUS_CAUSES: Final = (
         502,
         503,
         504,
-        given=(SituationFact.PROXIES_SEEN,),
+        given=(SituationFact.BEHIND_PROXIES,),
         fault=(Layer.APPLICATION, Confidence.OPEN),
     ),
     _upgrade(
@@ -359,7 +359,7 @@ HANDSHAKE_CAUSES: Final = (
         "The server accepted, but chose a subprotocol that was not offered, or several: browsers refuse such a "
         "connection.",
         "Compare what the server can speak with the `subprotocols` that the target's profile offers.",
-        (Layer.APPLICATION, Confidence.LIKELY),
+        (Layer.APPLICATION, Confidence.CERTAIN),
     ),
     _handshake(
         Handshake.TOO_LARGE,
@@ -380,7 +380,7 @@ HANDSHAKE_CAUSES: Final = (
         "wrongly, or it is a cached or canned one. Browsers refuse this, too.",
         "Look at the backend's WebSocket library first: proxies pass this header on as it is. Then look for a cache or "
         "mock in front of it.",
-        (Layer.APPLICATION, Confidence.LIKELY),
+        (Layer.APPLICATION, Confidence.CERTAIN),
     ),
     _handshake(
         Handshake.NO_UPGRADE,

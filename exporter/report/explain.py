@@ -16,7 +16,7 @@ from exporter.report.causes_session import ANSWER_CAUSES, SESSION_CAUSES
 from exporter.report.evidence import other_addresses
 from exporter.report.formatting import code, counts, moment, span
 from exporter.report.layers import diagnose
-from exporter.report.programs import EVENT_MEANINGS, waited_seconds
+from exporter.report.programs import meaning_of, waited_seconds
 from exporter.report.situation import (
     OPEN_PHASES,
     UNKNOWN_CONTEXT,
@@ -371,7 +371,7 @@ def _events(situation: FailureSituation) -> str:
 def _event_steps(situation: FailureSituation) -> str:
     """What to do next, for each kind of event once, in the order of the events."""
     events = () if situation.match is None else situation.match.events
-    return " ".join(dict.fromkeys(EVENT_MEANINGS[event].next_step for event in events))
+    return " ".join(dict.fromkeys(meaning_of(event).next_step for event in events))
 
 
 def _program(situation: FailureSituation) -> str:
@@ -384,7 +384,7 @@ COMPUTED_PHRASES: Final[Mapping[str, Callable[[FailureSituation], str]]] = {
     "event_steps": _event_steps,
     "program": _program,
     "answerer": lambda situation: situation.result.answered_by or "the proxy",
-    "proxies": lambda situation: " and ".join(situation.result.via) or "a proxy",
+    "proxies": lambda situation: " and ".join(situation.result.via or situation.context.behind) or "a proxy",
     "interim": lambda situation: str(situation.result.interim_status),
     "code": lambda situation: "no code" if situation.server_code is None else code(situation.server_code),
     "ended": _ended,

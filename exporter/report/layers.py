@@ -6,11 +6,15 @@ here was seen to do (`programs`); the failure's phase and reason.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Final
 
-from exporter.report.programs import EVENT_MEANINGS, Match
+from websockets.frames import CloseCode
+
+from exporter.report.programs import Match, meaning_of
 from exporter.report.situation import FailureSituation
-from exporter.result import Confidence, Layer, Phase, Reason
+from exporter.result import PROXIES, Confidence, Layer, Phase, Reason
+from exporter.software import ProxyEvent
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +64,17 @@ LAYERS_BY_REASON: Final[Mapping[tuple[Phase | None, Reason], tuple[Layer, Confid
 
 LAYERS_BY_CODE: Final[Mapping[int, tuple[Layer, Confidence]]] = {
     1001: (Layer.SERVER, _LIKELY),
+    1008: (Layer.LOGIN, _OPEN),
+    1009: (Layer.SERVER, _CERTAIN),
     1012: (Layer.SERVER, _CERTAIN),
     1013: (Layer.SERVER, _LIKELY),
+    3000: (Layer.LOGIN, _CERTAIN),
+    3003: (Layer.LOGIN, _CERTAIN),
+    4401: (Layer.LOGIN, _CERTAIN),
+    4403: (Layer.LOGIN, _LIKELY),
 }
-"""Close codes by which a server says itself that it stops (RFC 6455 section 7.4.1 and IANA's registry)."""
+"""Close codes that say whose affair the end is: RFC 6455 section 7.4.1, IANA's registry, and the custom of 44xx for the
+HTTP statuses of a refused login. The application at a known server can send them too; few do."""
 
 
 def diagnose(situation: FailureSituation, named: tuple[Layer, Confidence] | None) -> Diagnosis:
@@ -75,26 +86,60 @@ def diagnose(situation: FailureSituation, named: tuple[Layer, Confidence] | None
         return Diagnosis(Layer.CLIENT, _CERTAIN)
     if result.reason is None:
         return Diagnosis(Layer.FACTORY, _LIKELY)
+    if result.http_status == HTTPStatus.UNAUTHORIZED:
+        return Diagnosis(Layer.LOGIN, _CERTAIN)
     match = situation.match
     if match is not None:
-        return _diagnosis_of(match, may_be_certain=_speaks_for_itself(situation))
-    by_code = LAYERS_BY_CODE.get(situation.server_code or 0) if result.reason is Reason.CLOSED else None
-    by_phase = by_code or LAYERS_BY_REASON.get((result.phase, result.reason))
-    return Diagnosis(*(by_phase or LAYERS_BY_REASON.get((None, result.reason), (Layer.UNKNOWN, _OPEN))))
+        return _behind_another(situation, match) or _diagnosis_of(match, may_be_certain=_speaks_for_itself(situation))
+    return Diagnosis(*_by_close(situation) or _by_phase(result.phase, result.reason))
+
+
+def _by_close(situation: FailureSituation) -> tuple[Layer, Confidence] | None:
+    """What the server's close code says; a code that a known server never sends by itself is its application's."""
+    close_code, reason = situation.server_code, situation.result.reason
+    if close_code in (None, CloseCode.ABNORMAL_CLOSURE) or reason not in (Reason.CLOSED, Reason.SERVER_ERROR):
+        return None
+    by_code = LAYERS_BY_CODE.get(close_code or 0)
+    return by_code or (None if situation.server is None else (Layer.APPLICATION, _CERTAIN))
+
+
+def _by_phase(phase: Phase | None, reason: Reason) -> tuple[Layer, Confidence]:
+    by_phase = LAYERS_BY_REASON.get((phase, reason))
+    return by_phase or LAYERS_BY_REASON.get((None, reason), (Layer.UNKNOWN, _OPEN))
+
+
+BACKEND_EVENTS: Final = frozenset(
+    {ProxyEvent.BACKEND_REFUSES, ProxyEvent.BACKEND_HANGS, ProxyEvent.BACKEND_CUTS, ProxyEvent.BACKEND_DIES}
+)
+
+
+def _behind_another(situation: FailureSituation, match: Match) -> Diagnosis | None:
+    """The next proxy, if the one that found nothing behind it is not the last in front of the server."""
+    behind = situation.context.behind
+    is_last = match.software not in behind or match.software is behind[-1]
+    return None if is_last or not BACKEND_EVENTS.issuperset(match.events) else Diagnosis(Layer.PROXY, _CERTAIN, match)
 
 
 def _speaks_for_itself(situation: FailureSituation) -> bool:
-    """Whether what was seen can only come from the program that is known: silence and a lost connection need not."""
+    """Whether what was seen can only come from the program that is known: silence and a lost connection need not.
+
+    What a proxy finds behind it may be another proxy, if the config does not say.
+    """
     result, context = situation.result, situation.context
-    if result.reason is Reason.TIMEOUT:
-        return False
-    alone = context.server is not None and not context.behind and not result.via
-    return result.reason is not Reason.RESET or alone
+    events = set() if situation.match is None else set(situation.match.events)
+    if result.http_status is not None and result.answered_by in PROXIES:
+        return result.answered_by in context.behind or BACKEND_EVENTS.isdisjoint(events)
+    if situation.server_code == CloseCode.GOING_AWAY:
+        return False  # by this code a library may also report that it broke
+    if result.reason in (Reason.TIMEOUT, Reason.RESET):
+        alone = context.server is not None and not context.behind and not result.via
+        return alone and result.reason is Reason.RESET and result.phase is not Phase.UPGRADE
+    return True
 
 
 def _diagnosis_of(match: Match, *, may_be_certain: bool) -> Diagnosis:
     """The layer of the events, certain if each is that layer's alone; of several layers the first event's, and open."""
-    meanings = [EVENT_MEANINGS[event] for event in match.events]
+    meanings = [meaning_of(event) for event in match.events]
     layers = {meaning.layer for meaning in meanings}
     if len(layers) > 1:
         return Diagnosis(meanings[0].layer, _OPEN, match)

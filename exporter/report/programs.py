@@ -28,7 +28,7 @@ class EventMeaning(NamedTuple):
 _READ_LOG: Final = "Read the backend's log at this second for the exception; its process may be unharmed."
 _LOOK_AT_PROCESS: Final = "Look at the age of the backend's process: a deploy, a recycled worker, a kill for memory."
 
-EVENT_MEANINGS: Final[Mapping[Event, EventMeaning]] = {
+SERVER_MEANINGS: Final[Mapping[ServerEvent, EventMeaning]] = {
     ServerEvent.RAISES_BEFORE_ACCEPT: EventMeaning(Layer.APPLICATION, _READ_LOG),
     ServerEvent.RAISES_AFTER_ACCEPT: EventMeaning(Layer.APPLICATION, _READ_LOG),
     ServerEvent.RAISES_ON_MESSAGE: EventMeaning(Layer.APPLICATION, _READ_LOG),
@@ -65,6 +65,9 @@ EVENT_MEANINGS: Final[Mapping[Event, EventMeaning]] = {
     ServerEvent.HANGS: EventMeaning(
         Layer.APPLICATION, "See what the handler of this connection waits for: a dump of its tasks or threads shows it."
     ),
+}
+
+PROXY_MEANINGS: Final[Mapping[ProxyEvent, EventMeaning]] = {
     ProxyEvent.BACKEND_REFUSES: EventMeaning(
         Layer.SERVER, "See whether the backend's process is up and listens where the proxy's configuration says."
     ),
@@ -103,6 +106,12 @@ EVENT_MEANINGS: Final[Mapping[Event, EventMeaning]] = {
     ProxyEvent.IDLE: EventMeaning(Layer.PROXY, "Compare the connection's age with the proxy's idle timeout."),
 }
 
+
+def meaning_of(event: Event) -> EventMeaning:
+    """The meaning of an event: two tables, because a server and a proxy can both be stopped."""
+    return PROXY_MEANINGS[event] if isinstance(event, ProxyEvent) else SERVER_MEANINGS[event]
+
+
 _BEFORE_THE_101: Final[frozenset[Event]] = frozenset(
     {
         ServerEvent.RAISES_BEFORE_ACCEPT,
@@ -121,6 +130,8 @@ _BEFORE_THE_101: Final[frozenset[Event]] = frozenset(
         ProxyEvent.INTERIM_AT_ONCE,
     }
 )
+_OF_PATHS: Final[frozenset[Event]] = frozenset({ServerEvent.WRONG_PATH, ServerEvent.NO_WEBSOCKET})
+"""Some servers open a WebSocket even then, and close it."""
 _OF_UPGRADE: Final[frozenset[Event]] = _BEFORE_THE_101 | {ServerEvent.KILLED}
 _OF_MESSAGES: Final[frozenset[Event]] = frozenset({ServerEvent.RAISES_ON_MESSAGE, ServerEvent.HANGS})
 """Events that need a message to the server."""
@@ -156,6 +167,13 @@ ROWS: Final = _rows()
 """What was seen of each program; of a proxy only its own answers."""
 
 
+GATEWAY_EVENTS: Final[Mapping[int, tuple[ProxyEvent, ...]]] = {
+    502: (ProxyEvent.BACKEND_REFUSES, ProxyEvent.BACKEND_CUTS),
+    504: (ProxyEvent.BACKEND_HANGS,),
+}
+"""What a proxy says by its status if no row knows it (RFC 9110 sections 15.6.3 and 15.6.5)."""
+
+
 def find_match(
     result: Result, server: Software | None, code: int | None, *, close_answered: bool | None = None
 ) -> Match | None:
@@ -168,8 +186,10 @@ def find_match(
     is_proxy = result.http_status is not None and result.answered_by in PROXIES
     software = result.answered_by if is_proxy else server
     fitting = [row for row in ROWS.get(software, ()) if _fits(row, result, code) and _fits_close(row, close_answered)]
-    timed = [row for row in fitting if isinstance(row, ServerBehaviour) and row.after is not None and row.after[0] > 0]
+    timed = [row for row in fitting if _is_timed(row, waited_seconds(result))]
     events = tuple(dict.fromkeys(row.event for row in timed or fitting))
+    if is_proxy and not events:
+        events = GATEWAY_EVENTS.get(result.http_status or 0, ())
     return Match(software, events) if events and software is not None else None
 
 
@@ -197,6 +217,13 @@ def _fits(row: Behaviour, result: Result, code: int | None) -> bool:
     return _fits_silence(row, result)
 
 
+def _is_timed(row: Behaviour, waited: float | None) -> bool:
+    """Whether the row's time has passed, and is one of the program's own: a proxy's patience with a backend is not."""
+    if row.after is None or not row.after[0] or row.event is ProxyEvent.BACKEND_HANGS:
+        return False
+    return waited is not None and waited >= EARLIEST_FRACTION * row.after[0]
+
+
 def _is_late_enough(row: Behaviour, waited: float | None) -> bool:
     """Whether the row's time can have passed. The times of proxies are settings, which say nothing here."""
     if waited is None or row.after is None or isinstance(row, ProxyBehaviour):
@@ -215,7 +242,23 @@ def _can_happen(event: Event, result: Result) -> bool:
     if result.phase is Phase.UPGRADE:
         return event in _OF_UPGRADE
     without_message = result.phase is Phase.ADMISSION
-    return event not in _BEFORE_THE_101 | _RARE_IN_A_SESSION and not (without_message and event in _OF_MESSAGES)
+    return event not in _BEFORE_THE_101 - _OF_PATHS | _RARE_IN_A_SESSION and not (
+        without_message and event in _OF_MESSAGES
+    )
+
+
+_CAUSES_OF_SILENCE: Final = frozenset(
+    {
+        ServerEvent.RAISES_BEFORE_ACCEPT,
+        ServerEvent.RETURNS_BEFORE_ACCEPT,
+        ServerEvent.RAISES_AFTER_ACCEPT,
+        ServerEvent.RAISES_ON_MESSAGE,
+        ServerEvent.REFUSES_AFTER_ACCEPT,
+        ServerEvent.RETURNS,
+        ServerEvent.HANGS,
+    }
+)
+"""Of the events after which a connection can stay open, those that explain why nothing comes."""
 
 
 def _fits_silence(row: Behaviour, result: Result) -> bool:
@@ -224,4 +267,4 @@ def _fits_silence(row: Behaviour, result: Result) -> bool:
         return result.reason is Reason.PROTOCOL_ERROR
     if row.ending is not None:
         return result.reason is Reason.RESET and row.ending is result.ending
-    return result.reason is Reason.TIMEOUT
+    return result.reason is Reason.TIMEOUT and isinstance(row, ServerBehaviour) and row.event in _CAUSES_OF_SILENCE

@@ -291,7 +291,7 @@ class SituationFact(StrEnum):
     CLOSE_UNANSWERED = "our close got no answer in its time"
     PROXY_ANSWERED = "a proxy made the answer itself"
     BACKEND_ANSWERED = "a server made the answer"
-    PROXIES_SEEN = "proxies passed the answer on"
+    BEHIND_PROXIES = "proxies stand in front of the server"
     BEHIND_CADDY = "Caddy stands in front of the server"
     INTERIM = "an interim answer came"
     KNOWN_BEHAVIOUR = "the program that is known here was seen to do this"
@@ -356,7 +356,7 @@ HOLDS: Final[Mapping[SituationFact, Callable[[FailureSituation], object]]] = {
         situation.result.http_status is not None and situation.result.answered_by in PROXIES
     ),
     SituationFact.BACKEND_ANSWERED: lambda situation: situation.result.answered_by not in (None, *PROXIES),
-    SituationFact.PROXIES_SEEN: lambda situation: situation.result.via,
+    SituationFact.BEHIND_PROXIES: lambda situation: situation.result.via or situation.context.behind,
     SituationFact.BEHIND_CADDY: lambda situation: Software.CADDY in (*situation.result.via, *situation.context.behind),
     SituationFact.INTERIM: lambda situation: situation.result.interim_status is not None,
     SituationFact.KNOWN_BEHAVIOUR: lambda situation: situation.match is not None,

@@ -1,10 +1,39 @@
-"""The layer at fault: every event of a program has its meaning."""
+"""The layer at fault: every event of a program has its meaning, and every cell that was run its layer."""
 
-from exporter.report.programs import EVENT_MEANINGS
+import pytest
+from support.layer_labels import judged, matrix, proxy_cells, server_cells
+
+from exporter.report.programs import PROXY_MEANINGS, SERVER_MEANINGS
+from exporter.result import Confidence
 from exporter.software import ProxyEvent, ServerEvent
+
+LEAST_CERTAIN = 0.9
+"""The share of the decidable cells whose layer must be right and certain, if the config says what stands there."""
 
 
 def test_every_event_has_its_meaning():
     """What proxies and servers were seen to do belongs to a layer, and has a next step."""
-    assert set(EVENT_MEANINGS) == {*ProxyEvent, *ServerEvent}
-    assert all(meaning.next_step.endswith(".") for meaning in EVENT_MEANINGS.values())
+    assert list(map(set, (PROXY_MEANINGS, SERVER_MEANINGS))) == [set(ProxyEvent), set(ServerEvent)]
+    meanings = (*PROXY_MEANINGS.values(), *SERVER_MEANINGS.values())
+    assert all(meaning.next_step.endswith(".") for meaning in meanings)
+
+
+@pytest.mark.parametrize("cells", [server_cells, proxy_cells])
+@pytest.mark.parametrize("configured", [True, False], ids=["configured", "by the evidence alone"])
+def test_no_cell_is_certain_and_wrong(cells, configured):
+    """Whatever a real program did, a diagnosis that calls itself certain names the layer that was at fault."""
+    judgements = list(judged(cells(configured=configured)))
+    print("\n".join(["", f"{cells.__name__}, configured: {configured}; certain ones in brackets", *matrix(judgements)]))
+
+    wrong = [cell.name for cell, layer, how, _ in judgements if how is Confidence.CERTAIN and layer is not cell.layer]
+    assert wrong == []
+
+
+@pytest.mark.parametrize("cells", [server_cells, proxy_cells])
+def test_what_can_be_decided_is(cells):
+    """Where nothing else looks the same, the layer is right and certain, if the config says what stands there."""
+    decidable = [row for row in judged(cells(configured=True)) if row[3]]
+    right = [cell for cell, layer, how, _ in decidable if layer is cell.layer and how is Confidence.CERTAIN]
+    print(f"{cells.__name__}: {len(right)} of {len(decidable)} decidable cells are right and certain")
+
+    assert len(right) >= LEAST_CERTAIN * len(decidable) > 0

@@ -13,13 +13,16 @@ from exporter.metrics import families as f
 from exporter.metrics.probed import GAUGES
 from exporter.metrics.series import HTTP_CODES
 from exporter.profiles import FACTORY, OTHER_KINDS
-from exporter.result import FactoryReason, Impairment, Initiator, Phase, Probe, Reason, SkipCause
+from exporter.result import FactoryReason, Impairment, Initiator, Layer, Phase, Probe, Reason, SkipCause
 
 VALUES: Final[Mapping[str, Mapping[str, str]]] = yaml.safe_load(
     Path(__file__).with_name("label_values.yml").read_text("utf-8")
 )
 CLOSED_LISTS: Final[Mapping[str, Iterable[str]]] = {
-    **{each.__name__: each for each in (Probe, Reason, FactoryReason, Impairment, SkipCause, OutageCause, Initiator)},
+    **{
+        each.__name__: each
+        for each in (Probe, Reason, FactoryReason, Layer, Impairment, SkipCause, OutageCause, Initiator)
+    },
     "Phase": [phase for phase in Phase if phase is not Phase.PREPARE],
     "Kind": OTHER_KINDS,
 }
@@ -28,6 +31,7 @@ TITLES: Final = {
     "Phase": "Phases",
     "Reason": "Failure reasons",
     "FactoryReason": "Factory reasons",
+    "Layer": "Layers",
     "Impairment": "Reasons of impairment",
     "SkipCause": "Causes of skips",
     "OutageCause": "Causes of outages",
@@ -49,6 +53,7 @@ ABSENT: Final[Mapping[f.Family, str]] = {
     **dict.fromkeys((f.INTERVAL, f.TIMEOUT, f.TARGET_INFO, f.SLOW_OVER), "Never."),
     **dict.fromkeys((f.LOOP_LAG, f.DISTORTED_RUNS, f.RELOAD_OK, f.RELOADED_AT, f.BUILD_INFO), "Never."),
     **dict.fromkeys((f.HEARTBEAT_INTERVAL, f.MAX_MESSAGE_SIZE, f.CLOCK_SKEW), _UNKNOWN_FACTORY),
+    f.LAYER_FAILURES: "The layers `tls` and `factory` for targets without them. Otherwise never: it starts at 0.",
     f.SUCCESS: _FIRST,
     f.LAST_RUN: "Until the first session that asked for the probe.",
     f.LAST_SUCCESS: "Until the first session that passed the probe.",
@@ -73,6 +78,7 @@ _LABELS: Final = {
     "probe": _LINKS["Probe"],
     "phase": f"one of the {_LINKS['Phase']}",
     "initiator": _LINKS["Initiator"],
+    "layer": _LINKS["Layer"],
     "version": "the exporter's version",
     "pythonversion": "the interpreter's version",
 }

@@ -141,11 +141,14 @@ def _causes(result: Result) -> Iterator[OutageCause]:
     refused = result.reason in (*LOGIN_REFUSALS, Reason.RATE_LIMITED)
     close = result.close
     ended = close is not None and close.initiator is Initiator.REMOTE and close.phase is not Phase.CLOSE
-    if ended and close is not None and close.code == CloseCode.INTERNAL_ERROR and not refused:
+    is_1011 = close is not None and close.code == CloseCode.INTERNAL_ERROR
+    is_stop = is_1011 and result.reason is Reason.CLOSED and result.rule is None  # as the server at hand closes then
+    if ended and is_1011 and not refused and not is_stop:
         yield OutageCause.INTERNAL_ERROR
     if result.phase is None or result.reason in (None, Reason.RATE_LIMITED, Reason.FACTORY):
         return
-    if ended and close is not None and close.code in GOING_AWAY_CODES and result.reason is Reason.CLOSED:
+    goes_away = close is not None and close.code in GOING_AWAY_CODES and result.reason is Reason.CLOSED
+    if ended and (goes_away or is_stop):
         yield OutageCause.RESTARTING
     elif result.reason is not None:
         yield _default_cause(result.phase, result.reason)

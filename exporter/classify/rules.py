@@ -22,6 +22,7 @@ from exporter.profiles import (
 )
 from exporter.result import (
     RANKS,
+    SERVERS,
     Close,
     ErrorKind,
     Evidence,
@@ -32,8 +33,10 @@ from exporter.result import (
     ProbeError,
     Reason,
     SessionObservation,
+    Software,
     Verdict,
 )
+from exporter.software import is_stop
 
 RESTART_OR_OVERLOAD_CODES: Final = frozenset({1001, 1012, 1013})
 """Close codes of a server that stops or asks to retry later (RFC 6455 section 7.4.1 and IANA's registry)."""
@@ -326,6 +329,8 @@ def _session_cause(observation: SessionObservation, context: ClassifyContext) ->
     if observation.refusal is not None:
         error = ProbeError(ErrorKind.REFUSAL)  # the error frame counts, whatever followed it
     rule_match = _match_rule(observation, profile)
+    if rule_match is None and _is_servers_stop(observation, context.server):
+        return _FailureCause(phase, Reason.CLOSED, Verdict.NONE if phase is Phase.ADMISSION else Verdict.FAIL)
     if phase is not Phase.ADMISSION:
         return _cause_after_admission(observation, error, phase, rule_match, profile)
     return _cause_without_rule(observation, error, profile) if rule_match is None else _cause_by_rule(rule_match)
@@ -423,6 +428,16 @@ def _open_phase_reason(observation: SessionObservation, error: ProbeError, phase
     """Return the reason of an error on the open WebSocket that no rule names."""
     by_error = error.kind is ErrorKind.CLOSED and _is_internal_error(observation)
     return Reason.SERVER_ERROR if by_error else _error_reason(error, phase)
+
+
+def _is_servers_stop(observation: SessionObservation, configured: Software | None) -> bool:
+    """Whether the server closed as it does when it is stopped: hypercorn with 1011, after three seconds of silence."""
+    close = _server_close(observation)
+    if close is None or observation.refusal is not None or observation.refused_after is None:
+        return False
+    named = observation.answered_by if observation.answered_by in SERVERS else configured
+    waited = observation.refused_after - sum(observation.phases.values())
+    return is_stop(named, close.code, waited)
 
 
 def _is_internal_error(observation: SessionObservation) -> bool:

@@ -13,6 +13,7 @@ from exporter.daemon.services import Services
 from exporter.daemon.status_source import identity_statuses
 from exporter.metrics import target_series
 from exporter.plan import Job
+from exporter.report import TargetContext, find_layer
 from exporter.result import Probe, Result, Skip, Trigger
 
 _logger = logging.getLogger("exporter.daemon")
@@ -75,14 +76,14 @@ class ResultDispatcher:
 
     def record_result(self, result: Result) -> None:
         """Record a finished session."""
-        self._metrics.record_result(result)
+        job = self._jobs[result.target]
+        self._metrics.record_result(result, find_layer(result, TargetContext.of(job)) if result.failed else None)
         self._history.add(result)
         self._changes.sessions += 1
         self._changes.record(result.target)
         self._listeners.keep(result)
         log.log_session(result)
         self._listeners.on_result(result)
-        job = self._jobs[result.target]
         own = () if result.identity is None else (result.identity,)
         self.update_identities(job, job.identities if result.failed else own)
 

@@ -14,7 +14,7 @@ boundary. With +Inf 9 buckets."""
 
 PHASE_BUCKETS: Final = (0.005, 0.05, 0.25, 1.0, 4.0, 10.0)
 """Seconds of one phase: an ack on loopback 0.002-0.004, a round trip to staging 0.05-0.8. With +Inf 7 buckets: there
-are seven phases, and a target may have 351 lines."""
+are seven phases, and a target may have 360 lines."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -45,6 +45,12 @@ FAILURES: Final = Family(
     "counter",
     ("target", "probe", "phase", "reason"),
     "Sessions of scheduled probing that failed the probe, by the phase where it happened and why.",
+)
+LAYER_FAILURES: Final = Family(
+    "ws_probe_layer_failures_total",
+    "counter",
+    ("target", "layer"),
+    "Sessions of scheduled probing that failed a probe, by the layer that the diagnosis holds at fault.",
 )
 CYCLES: Final = Family(
     "ws_probe_cycles_total",

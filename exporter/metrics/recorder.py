@@ -26,7 +26,7 @@ from exporter.metrics.series import (
 )
 from exporter.metrics.storage import MetricStorage, SampleStore
 from exporter.profiles import has_factory, probes_of
-from exporter.result import Phase, Probe, Result, Skip, Verdict
+from exporter.result import Layer, Phase, Probe, Result, Skip, Verdict
 
 
 class ExporterFigures(NamedTuple):
@@ -140,8 +140,8 @@ class Metrics:
 
     # Sessions --------------------------------------------------------------------------------------------------
 
-    def record_result(self, result: Result) -> None:
-        """Record a finished session of the scheduler, confirm runs included."""
+    def record_result(self, result: Result, layer: Layer | None = None) -> None:
+        """Record a finished session of the scheduler, confirm runs included; `layer`: the one at fault."""
         target = self._writable(result.target)
         if target is None:
             return
@@ -156,6 +156,8 @@ class Metrics:
             _record_verdict(target.store, result, probe)
         for cause, is_outage in target.outages.record_result(result).items():
             target.store.set(is_outage, f.OUTAGE, cause)
+        if result.failed and layer is not None:
+            target.store.add(f.LAYER_FAILURES, layer)
         _record_identity(target, result)
         _record_end(target, result)
         _set_known(target.store, {f.CERTIFICATE_EXPIRY: result.evidence.certificate_expiry})

@@ -4,7 +4,7 @@ Rule 1: a counter that can increase starts at 0 before the first session, so tha
 series that cannot occur is not made. Rule 2: a gauge whose value is unknown is absent, never 0.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import chain, product
 from typing import Any, Final
@@ -13,7 +13,7 @@ from exporter.classify import LEGAL_FAILURES, OutagePolicy, failing_phases, lega
 from exporter.config import Profile, Target, connects_without_token, withholds_token
 from exporter.metrics import families as f
 from exporter.profiles import has_factory, kinds_of, phases_of, probes_of
-from exporter.result import FactoryReason, Impairment, Probe, SkipCause
+from exporter.result import FactoryReason, Impairment, Layer, Probe, SkipCause
 
 OTHER_WORD: Final = "other"
 HTTP_CODES: Final = ("3xx", "400", "401", "403", "404", "429", "500", "502", "503", "504", OTHER_WORD)
@@ -123,15 +123,22 @@ def _by_target(target: TargetSeries) -> Iterator[tuple[Key, Start]]:
     if target.has_token:
         yield (f.TOKEN_RESTING,), 0
     yield from (((f.OUTAGE, cause), None) for cause in outage_policy(target).causes)
-    counters = {
+    counters: dict[f.Family, Iterable[str]] = {
         f.IMPAIRED: Impairment,
         f.SKIPS: SkipCause,
+        f.LAYER_FAILURES: _layers(target),
         f.HTTP_REJECTIONS: HTTP_CODES,
         f.PASSED_OVER: passed_over_kinds(target.profile),
         f.PHASE_DURATION: phases_of(target.profile, tls=target.tls),
     }
     for family, values in counters.items():
         yield from (((family, value), 0) for value in values)
+
+
+def _layers(target: TargetSeries) -> list[Layer]:
+    """The layers that can be at fault: without TLS or a factory there is no such layer."""
+    present = {Layer.TLS: target.tls, Layer.FACTORY: has_factory(target.profile)}
+    return [layer for layer in Layer if present.get(layer, True)]
 
 
 def _by_probe(target: TargetSeries) -> Iterator[tuple[Key, Start]]:

@@ -17,7 +17,7 @@ from exporter.report.check_report import (
     status,
 )
 from exporter.report.document import read_document, result_document
-from exporter.report.explain import Explanation, explain, similarity_key
+from exporter.report.explain import Explanation, explain, find_layer, similarity_key
 from exporter.report.formats import FORMATS, SERIES_FORMATS, SEVERAL_FORMATS
 from exporter.report.formatting import span
 from exporter.report.record import MAX_TIMESTAMP_SECONDS, InvalidReportError, pack_result, unpack_result
@@ -57,6 +57,7 @@ __all__ = [
     "exit_code",
     "explain",
     "explain_failing",
+    "find_layer",
     "is_healthy",
     "is_progress_due",
     "name_shape",

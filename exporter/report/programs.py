@@ -5,6 +5,7 @@ from typing import Final, NamedTuple
 
 from exporter.result import PROXIES, Layer, Phase, Reason, Result, Software
 from exporter.software import (
+    EARLIEST_FRACTION,
     PROXY_BEHAVIOURS,
     SERVER_BEHAVIOURS,
     ProxyBehaviour,
@@ -198,10 +199,6 @@ def waited_seconds(result: Result) -> float | None:
     if result.phase in result.phases or result.refused_after is None:
         return None
     return max(0.0, result.refused_after - sum(result.phases.values()))
-
-
-EARLIEST_FRACTION: Final = 0.8
-"""The fraction of a row's shortest time that must have passed: timers of servers are coarse."""
 
 
 def _fits(row: Behaviour, result: Result, code: int | None) -> bool:

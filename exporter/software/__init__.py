@@ -8,9 +8,10 @@ Rule 1: tables and pure functions; nothing here is remembered, each row was seen
 
 from exporter.software.fingerprints import MAX_BODY_BYTES, Answer, Author, find_author
 from exporter.software.proxies import PROXY_BEHAVIOURS, ProxyBehaviour, ProxyEvent
-from exporter.software.servers import SERVER_BEHAVIOURS, ServerBehaviour, ServerEvent
+from exporter.software.servers import EARLIEST_FRACTION, SERVER_BEHAVIOURS, ServerBehaviour, ServerEvent, is_stop
 
 __all__ = [
+    "EARLIEST_FRACTION",
     "MAX_BODY_BYTES",
     "PROXY_BEHAVIOURS",
     "SERVER_BEHAVIOURS",
@@ -21,4 +22,5 @@ __all__ = [
     "ServerBehaviour",
     "ServerEvent",
     "find_author",
+    "is_stop",
 ]

@@ -460,3 +460,19 @@ SERVER_BEHAVIOURS: Final = tuple(
     for (server, version), outcomes in table.items()
     for event, outcome in outcomes.items()
 )
+
+
+def is_stop(server: Software | None, code: int, waited_seconds: float | None) -> bool:
+    """Whether this server was seen to close with this code, so late after the client's last bytes, when it stops."""
+    return waited_seconds is not None and any(
+        row.server is server
+        and row.event in (ServerEvent.STOPPED, ServerEvent.RECYCLED)
+        and row.code == code
+        and row.after is not None
+        and 0 < EARLIEST_FRACTION * row.after[0] <= waited_seconds
+        for row in SERVER_BEHAVIOURS
+    )
+
+
+EARLIEST_FRACTION: Final = 0.8
+"""The fraction of a row's shortest time that must have passed: timers of servers are coarse."""

@@ -132,6 +132,7 @@ def changed(metrics, before):
 DESIGN = """
 ws_probe_attempts_total counter target probe
 ws_probe_failures_total counter target probe phase reason
+ws_probe_layer_failures_total counter target layer
 ws_probe_cycles_total counter target probe
 ws_probe_cycle_failures_total counter target probe
 ws_probe_impaired_total counter target reason

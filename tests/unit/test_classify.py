@@ -35,6 +35,7 @@ from exporter.result import (
     ProbeError,
     Reason,
     SessionObservation,
+    Software,
     Verdict,
 )
 
@@ -402,6 +403,32 @@ def test_what_is_met_during_the_reply_fails_send_alone(kind, met, reason, factor
 
     assert verdicts(judgement) == "pass/pass/fail"
     assert (judgement.phase, judgement.reason, judgement.factory_reason) == (Phase.REPLY, reason, factory)
+
+
+PLAIN = Profile.model_validate({"send": {"message": {"id": "${nonce}"}, "match": {"id": "${nonce}"}}})
+GREETING = Profile.model_validate({"welcome": {"match": {"type": "hi"}}})
+
+
+@pytest.mark.parametrize(
+    ("named", "configured", "waited", "reason"),
+    [
+        (Software.HYPERCORN, None, 3.1, Reason.CLOSED),
+        (None, Software.HYPERCORN, 3.1, Reason.CLOSED),
+        (Software.BACKEND, Software.HYPERCORN, 3.1, Reason.CLOSED),
+        (Software.HYPERCORN, None, 0.1, Reason.SERVER_ERROR),
+        (Software.UVICORN, Software.HYPERCORN, 3.1, Reason.SERVER_ERROR),
+        (None, None, 3.1, Reason.SERVER_ERROR),
+    ],
+)
+@pytest.mark.parametrize("asked", [(PLAIN, Phase.REPLY), (GREETING, Phase.ADMISSION)])
+def test_a_1011_after_the_servers_own_wait_is_its_stop(named, configured, waited, reason, asked):
+    """A stop of hypercorn is a 1011 seconds later: it is known by its name or by the config."""
+    profile, phase = asked
+    after = sum(session(phase, ErrorKind.CLOSED, profile=profile).phases.values()) + waited
+    met = {"close": remote(1011, "", phase), "answered_by": named, "refused_after": after}
+    judgement = classify(session(phase, ErrorKind.CLOSED, profile=profile, **met), case(profile, server=configured))
+
+    assert (judgement.phase, judgement.reason) == (phase, reason)
 
 
 @pytest.mark.parametrize("depth", Probe)

@@ -6,13 +6,19 @@ import pytest
 from support.outages import MEETS, NONE, PASS
 
 from exporter.classify import OutageCause, OutageDetector, OutagePolicy, possible_causes
+from exporter.classify.outage import causes_of
 from exporter.config import Profile
 from exporter.profiles import BUILT_IN
 from exporter.result import (
+    Close,
     FactoryReason,
+    Initiator,
+    Phase,
     Probe,
+    Reason,
     Result,
     Trigger,
+    Verdict,
 )
 
 FACTORY = BUILT_IN["factory"]
@@ -302,3 +308,17 @@ def test_one_rejection_is_an_outage_if_no_other_token_is_sent():
     target.stands[OutageCause.AUTH_REJECTED] = True
     assert target.after("ccc") == {OutageCause.AUTH_REJECTED}, "sessions without a token do not end it"
     assert target.after("...") == set()
+
+
+def ended_by_1011(reason, **more):
+    close = Close(1011, Initiator.REMOTE, Phase.REPLY)
+    verdicts = dict(zip(Probe, (PASS, PASS, Verdict.FAIL), strict=True))
+    common = {"target": "t", "identity": None, "run": "r", "depth": Probe.SEND, "trigger": Trigger.SCHEDULE}
+    return Result(**common, started_at=0.0, verdicts=verdicts, phase=Phase.REPLY, reason=reason, close=close, **more)
+
+
+def test_a_1011_that_is_the_servers_stop_is_a_restart():
+    """Sorted as a stop it is no internal error; a rule of the profile that says `closed` makes no stop of it."""
+    assert causes_of(ended_by_1011(Reason.CLOSED)) == {OutageCause.RESTARTING}
+    assert OutageCause.INTERNAL_ERROR in causes_of(ended_by_1011(Reason.SERVER_ERROR))
+    assert OutageCause.INTERNAL_ERROR in causes_of(ended_by_1011(Reason.CLOSED, rule="closes[0]"))

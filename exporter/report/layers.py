@@ -31,6 +31,18 @@ class Diagnosis:
 _LIKELY, _OPEN, _CERTAIN = Confidence.LIKELY, Confidence.OPEN, Confidence.CERTAIN
 
 LAYERS_BY_REASON: Final[Mapping[tuple[Phase | None, Reason], tuple[Layer, Confidence]]] = {
+    (Phase.BEFORE, Reason.DNS): (Layer.NETWORK, _LIKELY),
+    (Phase.BEFORE, Reason.UNREACHABLE): (Layer.NETWORK, _LIKELY),
+    (Phase.BEFORE, Reason.REFUSED): (Layer.SERVER, _LIKELY),
+    (Phase.BEFORE, Reason.TIMEOUT): (Layer.SERVER, _LIKELY),
+    (Phase.BEFORE, Reason.RESET): (Layer.SERVER, _OPEN),
+    (Phase.BEFORE, Reason.TLS_CERTIFICATE): (Layer.TLS, _CERTAIN),
+    (Phase.BEFORE, Reason.TLS_HANDSHAKE): (Layer.TLS, _LIKELY),
+    (Phase.BEFORE, Reason.AUTH_REJECTED): (Layer.LOGIN, _LIKELY),
+    (Phase.BEFORE, Reason.HTTP_STATUS): (Layer.UNKNOWN, _OPEN),
+    (Phase.BEFORE, Reason.REDIRECT): (Layer.CLIENT, _LIKELY),
+    (Phase.BEFORE, Reason.BAD_REPLY): (Layer.APPLICATION, _LIKELY),
+    (Phase.BEFORE, Reason.TOO_BIG): (Layer.APPLICATION, _LIKELY),
     (Phase.RESOLVE, Reason.DNS): (Layer.NETWORK, _LIKELY),
     (Phase.RESOLVE, Reason.TIMEOUT): (Layer.NETWORK, _LIKELY),
     (Phase.TCP, Reason.REFUSED): (Layer.SERVER, _LIKELY),

@@ -1,10 +1,16 @@
 """The layer at fault: every event of a program has its meaning, and every cell that was run its layer."""
 
+from dataclasses import replace
+
 import pytest
+from support import report_cases as cases
 from support.layer_labels import judged, matrix, proxy_cells, server_cells
 
+from exporter.classify import LEGAL_FAILURES
+from exporter.report.layers import Diagnosis, diagnose
 from exporter.report.programs import PROXY_MEANINGS, SERVER_MEANINGS
-from exporter.result import Confidence
+from exporter.report.situation import FailureSituation
+from exporter.result import Confidence, Layer, Phase, Reason
 from exporter.software import ProxyEvent, ServerEvent
 
 LEAST_CERTAIN = 0.9
@@ -37,3 +43,29 @@ def test_what_can_be_decided_is(cells):
     print(f"{cells.__name__}: {len(right)} of {len(decidable)} decidable cells are right and certain")
 
     assert len(right) >= LEAST_CERTAIN * len(decidable) > 0
+
+
+BEFORE = {
+    Reason.DNS: (Layer.NETWORK, Confidence.LIKELY),
+    Reason.UNREACHABLE: (Layer.NETWORK, Confidence.LIKELY),
+    Reason.REFUSED: (Layer.SERVER, Confidence.LIKELY),
+    Reason.TIMEOUT: (Layer.SERVER, Confidence.LIKELY),
+    Reason.RESET: (Layer.SERVER, Confidence.OPEN),
+    Reason.TLS_CERTIFICATE: (Layer.TLS, Confidence.CERTAIN),
+    Reason.TLS_HANDSHAKE: (Layer.TLS, Confidence.LIKELY),
+    Reason.HTTP_STATUS: (Layer.UNKNOWN, Confidence.OPEN),
+    Reason.REDIRECT: (Layer.CLIENT, Confidence.LIKELY),
+    Reason.AUTH_REJECTED: (Layer.LOGIN, Confidence.LIKELY),
+    Reason.AUTH_UNAVAILABLE: (Layer.LOGIN, Confidence.LIKELY),
+    Reason.RATE_LIMITED: (Layer.CLIENT, Confidence.LIKELY),
+    Reason.BAD_REPLY: (Layer.APPLICATION, Confidence.LIKELY),
+    Reason.TOO_BIG: (Layer.APPLICATION, Confidence.LIKELY),
+}
+
+
+@pytest.mark.parametrize("reason", sorted(LEGAL_FAILURES[Phase.BEFORE]))
+def test_every_reason_of_a_request_before_the_upgrade_has_its_layer(reason):
+    """A silence there is the server's, not the application's; a 401 may be a proxy's, so it is not certain."""
+    result = replace(cases.PASSED, phase=Phase.BEFORE, reason=reason, close=None)
+
+    assert diagnose(FailureSituation(result), None) == Diagnosis(*BEFORE[reason])

@@ -42,6 +42,11 @@ class Explanation:
     layer: Layer | None = None
     confidence: Confidence | None = None
 
+    @property
+    def fault(self) -> str | None:
+        """`proxy (certain)`; None if nothing is at fault."""
+        return None if self.layer is None else f"{self.layer} ({self.confidence})"
+
 
 IMPAIRED_CAUSES: Final = (
     Cause(

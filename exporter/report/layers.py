@@ -98,6 +98,8 @@ def diagnose(situation: FailureSituation, named: tuple[Layer, Confidence] | None
         return Diagnosis(Layer.CLIENT, _CERTAIN)
     if result.reason is None:
         return Diagnosis(Layer.FACTORY, _LIKELY)
+    if result.reason is Reason.FACTORY and result.rule is not None:
+        return Diagnosis(Layer.FACTORY, _CERTAIN)  # the server said so itself
     if result.http_status == HTTPStatus.UNAUTHORIZED:
         return Diagnosis(Layer.LOGIN, _CERTAIN)
     match = situation.match

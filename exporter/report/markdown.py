@@ -47,6 +47,9 @@ def _verdict(result: Result, probe: Probe) -> tuple[str, str, str]:
 def _explanation(explanation: Explanation, view: RenderContext) -> Iterator[str]:
     yield prose(explanation.sentence)
     yield ""
+    if explanation.fault is not None:
+        yield f"**Layer:** {explanation.fault}"
+        yield ""
     if explanation.next_step is not None:
         yield f"**Next:** {prose(explanation.next_step)}"
         yield ""

@@ -77,8 +77,12 @@ def _verdict(result: Result, probe: Probe) -> str:
 def _explanation(explanation: Explanation, view: RenderContext) -> Iterator[str]:
     page = explanation.page
     yield from _paragraph(explanation.sentence, "" if page is None else "why")
-    layer = explanation.layer and f"{explanation.layer} ({explanation.confidence})"
-    labelled = (("layer", layer), ("next", explanation.next_step), ("page", page), ("open", page and view.place(page)))
+    labelled = (
+        ("layer", explanation.fault),
+        ("next", explanation.next_step),
+        ("page", page),
+        ("open", page and view.place(page)),
+    )
     for label, sentence in labelled:
         if sentence is not None:
             yield from _paragraph(sentence, label)

@@ -265,6 +265,7 @@ def test_a_card_has_all_that_is_known():
     told = explain(STAGING.row.last)
     for words in (
         told.sentence,
+        f"Layer: {told.fault}",
         told.next_step,
         "Runbook: WebSocketFactorySlotsExhausted",
         "connect pass auth pass send fail",

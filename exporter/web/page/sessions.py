@@ -131,7 +131,9 @@ def explanation_text(explanation: Explanation) -> Markup:
     if not explanation.next_step:
         return joined([sentence])
     link = None if explanation.page is None else [" ", _runbook_link(explanation.page)]
-    return joined([sentence, element("p", element("strong", "Next: "), explanation.next_step, link, class_="next")])
+    fault = element("p", element("strong", "Layer: "), explanation.fault, class_="next") if explanation.fault else None
+    next_step = element("p", element("strong", "Next: "), explanation.next_step, link, class_="next")
+    return joined([sentence, *filter(None, [fault]), next_step])
 
 
 def _runbook_link(name: str) -> Markup:

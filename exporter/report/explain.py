@@ -13,6 +13,7 @@ from exporter.report.causes_before import BEFORE_CAUSES
 from exporter.report.causes_connect import CONNECT_CAUSES
 from exporter.report.causes_factory import FACTORY_CAUSES
 from exporter.report.causes_session import ANSWER_CAUSES, SESSION_CAUSES
+from exporter.report.contradictions import contradictions
 from exporter.report.evidence import other_addresses
 from exporter.report.formatting import code, counts, moment, span
 from exporter.report.layers import diagnose
@@ -186,6 +187,7 @@ def _notes(situation: FailureSituation, row: Cause | None) -> Iterator[str]:
         yield "Nothing was verified: the target asks the backend to skip the login (`allow_auth_bypass`)."
     if fact_holds(SituationFact.ASSUMED, situation) and result.phase in OPEN_PHASES:
         yield f"`profile: {situation.context.profile}` was assumed: the target names none."
+    yield from contradictions(result, situation.context)
     if result.distorted:
         yield "The exporter's host was held up meanwhile: do not trust the seconds."
     yield from other_addresses(result)

@@ -405,6 +405,17 @@ HANDSHAKE_CAUSES: Final = (
 UPGRADE_CAUSES: Final = (
     _upgrade(
         Reason.RATE_LIMITED,
+        "{answerer} itself refused the upgrade{status} and a time to wait{wait}: it reaches no backend, limits "
+        "connects, or is in maintenance.",
+        "Look at {answerer}'s log and at its backends first: its own page for a backend that is down may name a time "
+        "to wait (Varnish). Then look for a limit on connects there. Probing goes on when the rest is over.",
+        503,
+        alert=Alert.RATE_LIMITED,
+        given=(SituationFact.RETRY_AFTER, SituationFact.PROXY_ANSWERED),
+        fault=(Layer.SERVER, Confidence.OPEN),
+    ),
+    _upgrade(
+        Reason.RATE_LIMITED,
         "The upgrade was refused{status} and a time to wait{wait}: a limit of connects, or maintenance.",
         "Look for a limit on connects in front of the backend, and add up what leaves through this address. Probing "
         "goes on when the rest is over.",

@@ -12,9 +12,9 @@ from typing import Final
 from websockets.frames import CloseCode
 
 from exporter.report.programs import Match, meaning_of
-from exporter.report.situation import FailureSituation
-from exporter.result import PROXIES, Confidence, Layer, Phase, Reason
-from exporter.software import ProxyEvent
+from exporter.report.situation import STOPPING_EVENTS, FailureSituation
+from exporter.result import PROXIES, Confidence, Layer, Phase, Reason, Software
+from exporter.software import GATEWAY_STATUSES, ProxyEvent
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +89,10 @@ LAYERS_BY_CODE: Final[Mapping[int, tuple[Layer, Confidence]]] = {
 HTTP statuses of a refused login. The application at a known server can send them too; few do."""
 
 
+LIBRARY_CODES: Final = frozenset({1002, 1003, 1006, 1007, 1010, 1014})
+"""Close codes of a WebSocket library that is sent what it does not take, perhaps by a proxy, and those of gateways."""
+
+
 def diagnose(situation: FailureSituation, named: tuple[Layer, Confidence] | None) -> Diagnosis:
     """The layer at fault of a result that a row of causes explains. `named`: what that row says."""
     result = situation.result
@@ -109,9 +113,9 @@ def diagnose(situation: FailureSituation, named: tuple[Layer, Confidence] | None
 
 
 def _by_close(situation: FailureSituation) -> tuple[Layer, Confidence] | None:
-    """What the server's close code says; a code that a known server never sends by itself is its application's."""
+    """What the server's close code says; one that a known server never sends by itself is its application's."""
     close_code, reason = situation.server_code, situation.result.reason
-    if close_code in (None, CloseCode.ABNORMAL_CLOSURE) or reason not in (Reason.CLOSED, Reason.SERVER_ERROR):
+    if close_code in (None, *LIBRARY_CODES) or reason not in (Reason.CLOSED, Reason.SERVER_ERROR):
         return None
     by_code = LAYERS_BY_CODE.get(close_code or 0)
     return by_code or (None if situation.server is None else (Layer.APPLICATION, _CERTAIN))
@@ -127,11 +131,21 @@ BACKEND_EVENTS: Final = frozenset(
 )
 
 
+TUNNELS: Final = frozenset({Software.VARNISH, Software.STUNNEL})
+"""Proxies that pass an end of the backend's connection on, as an end of their own."""
+
+
 def _behind_another(situation: FailureSituation, match: Match) -> Diagnosis | None:
-    """The next proxy, if the one that found nothing behind it is not the last in front of the server."""
-    behind = situation.context.behind
-    is_last = match.software not in behind or match.software is behind[-1]
-    return None if is_last or not BACKEND_EVENTS.issuperset(match.events) else Diagnosis(Layer.PROXY, _CERTAIN, match)
+    """The next proxy, if the one that found nothing behind it is not the last in front of the server.
+
+    One that is waited for in vain waits for the server itself. One that cuts may forward TCP: it is never certain.
+    """
+    events, following = set(match.events), situation.proxies_behind(match.software)
+    if not following or ProxyEvent.BACKEND_HANGS in events or not BACKEND_EVENTS.issuperset(events):
+        return None
+    if events == {ProxyEvent.BACKEND_REFUSES}:
+        return Diagnosis(Layer.PROXY, _CERTAIN, match)
+    return None if TUNNELS.intersection(following) else Diagnosis(Layer.PROXY, _LIKELY, match)
 
 
 def _speaks_for_itself(situation: FailureSituation) -> bool:
@@ -142,13 +156,13 @@ def _speaks_for_itself(situation: FailureSituation) -> bool:
     result, context = situation.result, situation.context
     events = set() if situation.match is None else set(situation.match.events)
     if result.http_status is not None and result.answered_by in PROXIES:
-        return result.answered_by in context.behind or BACKEND_EVENTS.isdisjoint(events)
-    if situation.server_code == CloseCode.GOING_AWAY:
-        return False  # by this code a library may also report that it broke
+        says_login = result.http_status == HTTPStatus.FORBIDDEN  # of a filter, or of an auth service that it asks
+        return not says_login and (result.answered_by in context.behind or BACKEND_EVENTS.isdisjoint(events))
     if result.reason in (Reason.TIMEOUT, Reason.RESET):
-        alone = context.server is not None and not context.behind and not result.via
-        return alone and result.reason is Reason.RESET and result.phase is not Phase.UPGRADE
-    return True
+        return False
+    if events & STOPPING_EVENTS:
+        return situation.server_code == CloseCode.SERVICE_RESTART  # an application can send the other codes itself
+    return result.http_status not in GATEWAY_STATUSES
 
 
 def _diagnosis_of(match: Match, *, may_be_certain: bool) -> Diagnosis:

@@ -49,7 +49,9 @@ SERVER_MEANINGS: Final[Mapping[ServerEvent, EventMeaning]] = {
     ),
     ServerEvent.WORKER_KILLED: EventMeaning(Layer.SERVER, _LOOK_AT_PROCESS),
     ServerEvent.REFUSES_LOGIN: EventMeaning(
-        Layer.LOGIN, "Compare the credential with what the login expects, and see whether it arrives."
+        Layer.LOGIN,
+        "Compare the credential with what the login expects, and see whether it arrives.",
+        is_sure=False,  # a 403 can be for an Origin, an address or a path
     ),
     ServerEvent.WRONG_PATH: EventMeaning(
         Layer.CLIENT, "Compare the path of the URL with the backend's routes.", is_sure=False
@@ -76,9 +78,12 @@ PROXY_MEANINGS: Final[Mapping[ProxyEvent, EventMeaning]] = {
         Layer.SERVER,
         "Ask the backend without the proxy: it takes connections and does not serve them. A firewall between the two "
         "looks the same.",
+        is_sure=False,  # an application that waits before it accepts
     ),
     ProxyEvent.BACKEND_CUTS: EventMeaning(
-        Layer.SERVER, "Read the backend's log at this second: a crash ahead of the answer, or a process that ended."
+        Layer.SERVER,
+        "Read the backend's log at this second: a crash ahead of the answer, or a process that ended.",
+        is_sure=False,  # some servers end so what their application raises, or a path that nothing serves
     ),
     ProxyEvent.BACKEND_DIES: EventMeaning(Layer.SERVER, _LOOK_AT_PROCESS),
     ProxyEvent.NO_UPGRADE: EventMeaning(

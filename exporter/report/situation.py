@@ -219,6 +219,11 @@ class FailureSituation:
         """The server of the target: as its answer says, else as the config does."""
         return named_server(self.result) or self.context.server
 
+    def proxies_behind(self, proxy: Software) -> tuple[Software, ...]:
+        """The proxies between this one and the server, as the config says."""
+        behind = self.context.behind
+        return behind[behind.index(proxy) + 1 :] if proxy in behind else ()
+
     @property
     def close_answered(self) -> bool | None:
         """Whether the server answered our close; None: it closed first, or we had no time to see."""

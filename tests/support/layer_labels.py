@@ -2,6 +2,7 @@
 
 from collections import Counter, defaultdict
 from dataclasses import dataclass, replace
+from itertools import product
 
 import yaml
 
@@ -21,6 +22,7 @@ from exporter.result import (
     Software,
     Verdict,
 )
+from exporter.software import PROXY_BEHAVIOURS, ProxyEvent
 from support import report_cases as cases
 from support.layer_cells import SERVER_CELLS
 from support.paths import DATA
@@ -60,16 +62,29 @@ class LabelledCell:
         return next((why for why, fits in DOUBTS.items() if fits(self.result)), None)
 
 
+CUT_OR_HUNG = {
+    (row.proxy, row.status)
+    for row in PROXY_BEHAVIOURS
+    if row.event in (ProxyEvent.BACKEND_CUTS, ProxyEvent.BACKEND_HANGS) and row.status is not None
+} | set(product(PROXIES, (502, 504)))
+"""Statuses by which a proxy says that its backend ended the connection, or did not answer."""
+
 DOUBTS = {
     "silence: our profile may speak another protocol than the server": lambda result: result.reason is Reason.TIMEOUT,
-    "a lost connection: a proxy, a kill and an exception all end in FIN": lambda result: (
-        result.reason is Reason.RESET and not result.interim_status
+    "a lost connection: a proxy, a kill and an exception all end in FIN, behind an interim answer too": lambda result: (
+        result.reason is Reason.RESET
+    ),
+    "503 of HAProxy at once: no route, or a server that its health checks have marked down": lambda result: (
+        result.answered_by is Software.HAPROXY and result.http_status == 503
     ),
     "a path: wrong in our URL, in a proxy's routes or in the application": lambda result: (
         result.http_status in (200, 404, 405, 410)
     ),
-    "403: a refused login, a path or Origin, or an exception (granian, Litestar)": lambda result: (
-        result.http_status == 403 and result.answered_by not in PROXIES
+    "403: a refused login, a path or Origin, an exception (granian, Litestar) or a proxy's own filter": lambda result: (
+        result.http_status == 403
+    ),
+    "a backend that cuts or hangs: its process, or an exception, a path or a wait ahead of the accept": lambda result: (
+        (result.answered_by, result.http_status) in CUT_OR_HUNG
     ),
     "400: a proxy that drops the upgrade, or terms or a head that the server does not take": lambda result: (
         result.http_status == 400
@@ -105,6 +120,7 @@ def _failed(failure, *, status, close, ending, after, by=None, via=(), interim=N
         reason=reason,
         phases=phases,
         http_status=status,
+        retry_after=5.0 if reason is Reason.RATE_LIMITED else None,
         close=shut,
         ending=None if ending in (None, "any") else Ending(ending),
         handshake=Handshake(rest[0]) if reason is Reason.BAD_HANDSHAKE and rest else None,
@@ -147,7 +163,9 @@ def proxy_cells(*, configured):
         if says.startswith("pass") or "layer" not in row:
             continue
         words = says.split()
-        status = int(words[2]) if len(words) > 2 and words[1] in ("http_status", "auth_rejected") else None
+        status = (
+            int(words[2]) if len(words) > 2 and words[1] in ("http_status", "auth_rejected", "rate_limited") else None
+        )
         close = " ".join(words[2:4]) if words[0] != "upgrade" and len(words) >= 4 else None
         failure = " ".join(words[:3] if words[1] == "bad_handshake" else words[:2])
         result = _failed(

@@ -123,6 +123,8 @@ def answered(result):
         after = sum(result.phases.values()) + wait
         said = replace(result, answered_by=by, via=via, ending=ending, refused_after=after)
         yield said if result.reason is not Reason.AUTH_REJECTED else replace(said, http_status=403)
+        if result.reason is Reason.RATE_LIMITED:
+            yield replace(said, retry_after=5.0)
     yield replace(result, interim_status=103)
 
 

@@ -3,6 +3,7 @@
 from typing import Final
 
 from exporter.report.causes import Alert, Cause
+from exporter.report.causes_status import STATUS_CAUSES, UPGRADE_LOGIN_CAUSES, upgrade_cause
 from exporter.report.situation import SituationFact
 from exporter.result import Confidence, Handshake, Layer, Phase, Reason, TlsVerify
 
@@ -27,18 +28,6 @@ def _tls(reason: Reason, sentence: str, next_step: str) -> Cause:
 
 def _certificate(verify: TlsVerify | None, sentence: str, next_step: str) -> Cause:
     return Cause(sentence, _CONNECT, next_step, Phase.TLS, Reason.TLS_CERTIFICATE, verify=verify)
-
-
-def _upgrade(
-    reason: Reason,
-    sentence: str,
-    next_step: str,
-    *statuses: int,
-    alert: Alert = _CONNECT,
-    given: tuple[SituationFact, ...] = (),
-    fault: tuple[Layer, Confidence] | None = None,
-) -> Cause:
-    return Cause(sentence, alert, next_step, Phase.UPGRADE, reason, statuses=statuses or None, given=given, fault=fault)
 
 
 def _handshake(
@@ -162,190 +151,6 @@ TLS_CAUSES: Final = (
     ),
 )
 
-UPGRADE_LOGIN_CAUSES: Final = (
-    _upgrade(
-        Reason.AUTH_REJECTED,
-        "{program} itself refused the upgrade{status}{after}, so no login was asked: it answers so when {events}.",
-        "{event_steps}",
-        given=(SituationFact.PROXY_ANSWERED, SituationFact.KNOWN_BEHAVIOUR),
-    ),
-    _upgrade(
-        Reason.AUTH_REJECTED,
-        "The server refused the {credential}{status}, before it accepted a WebSocket.",
-        "{keys} Two refusals in a row stop it for {auth_retry}.{dropped}",
-        alert=Alert.AUTH_FAILING,
-    ),
-    _upgrade(
-        Reason.AUTH_UNAVAILABLE,
-        "The upgrade was refused{status}: the server could not check the {credential}, which itself may be good.",
-        "Look at the auth service and the backend's way to it.{after_breaker}",
-        alert=Alert.AUTH_UNAVAILABLE,
-    ),
-)
-
-STATUS_CAUSES: Final = (
-    _upgrade(
-        Reason.HTTP_STATUS,
-        "The upgrade was refused{status}: the server wants a login, and this request carried no credential.",
-        "Give the target `auth`, with a `carry` that stands in the upgrade request (header, query, subprotocol), or "
-        "see what asks for a login in front of the backend.",
-        401,
-        given=(SituationFact.NO_CREDENTIAL,),
-        fault=(Layer.LOGIN, Confidence.CERTAIN),
-    ),
-    _upgrade(
-        Reason.HTTP_STATUS,
-        "The upgrade was refused{status}: the server wants a login, and refuses the {credential} or did not get it.",
-        "{keys}{dropped}",
-        401,
-        given=(SituationFact.TOKEN_SENT,),
-        fault=(Layer.LOGIN, Confidence.CERTAIN),
-    ),
-    _upgrade(
-        Reason.HTTP_STATUS,
-        "{program} itself refused the upgrade{status}{after}: it answers so when {events}.",
-        "{event_steps}",
-        given=(SituationFact.PROXY_ANSWERED, SituationFact.KNOWN_BEHAVIOUR),
-    ),
-    _upgrade(
-        Reason.HTTP_STATUS,
-        "{answerer} itself refused the upgrade{status}{after}: the request got no further.",
-        "Look at {answerer}'s error log at this second, and at its rules for this host and path.",
-        given=(SituationFact.PROXY_ANSWERED,),
-        fault=(Layer.PROXY, Confidence.LIKELY),
-    ),
-    _upgrade(
-        Reason.HTTP_STATUS,
-        "The upgrade was refused{status}{after}, by the backend: {program} answers so when {events}{or_origin}"
-        "{or_our_origin}.",
-        "{event_steps}{set_origin}",
-        given=(SituationFact.KNOWN_BEHAVIOUR,),
-    ),
-    _upgrade(
-        Reason.HTTP_STATUS,
-        "The upgrade was refused{status}: the path is closed to us or does not exist{or_credential}{or_origin}"
-        "{or_our_origin}; some frameworks say this of every exception ahead of the accept.",
-        "Compare the path of the URL with the backend's routes: many servers say this of unknown paths."
-        "{set_origin}{check_credential} An exception stands in the backend's log.",
-        401,
-        403,
-        fault=(Layer.LOGIN, Confidence.OPEN),
-    ),
-    _upgrade(
-        Reason.HTTP_STATUS,
-        "The upgrade was answered{status}: there is no WebSocket at this path{or_origin}.",
-        "Compare the path in the URL with the backend's routes and the load balancer's rules, the host name with the "
-        "site it leads to, and see whether a proxy drops the upgrade: a plain request finds nothing there."
-        "{set_origin}",
-        404,
-        405,
-        410,
-        fault=(Layer.CLIENT, Confidence.OPEN),
-    ),
-    _upgrade(
-        Reason.HTTP_STATUS,
-        "The upgrade was answered{status}: an ordinary page, and no WebSocket at this path.",
-        "Compare the path in the URL with the backend's routes; a proxy that drops the upgrade gets the page of a "
-        "plain request, too.",
-        *range(200, 300),
-        fault=(Layer.CLIENT, Confidence.OPEN),
-    ),
-    _upgrade(
-        Reason.HTTP_STATUS,
-        "The upgrade was answered{status}: the server saw no WebSocket upgrade in our request, and it came through "
-        "{proxies}, where Upgrade and Connection are dropped, or which speaks HTTP/1.0 to it.",
-        "Look at the WebSocket settings of {proxies} (nginx: proxy_http_version 1.1, and both headers passed on), and "
-        "ask the backend without it.",
-        426,
-        505,
-        given=(SituationFact.BEHIND_PROXIES,),
-        fault=(Layer.PROXY, Confidence.CERTAIN),
-    ),
-    _upgrade(
-        Reason.HTTP_STATUS,
-        "The upgrade was answered{status}: the server saw no WebSocket upgrade in our request, so something in front "
-        "of it drops Upgrade and Connection or speaks HTTP/1.0.",
-        "Look at the proxy (nginx: proxy_http_version 1.1, and both headers passed on) and ask the backend without it.",
-        426,
-        505,
-        fault=(Layer.PROXY, Confidence.LIKELY),
-    ),
-    _upgrade(
-        Reason.HTTP_STATUS,
-        "The upgrade was answered{status}: the server saw no WebSocket upgrade in our request, so something in front "
-        "of it drops Upgrade and Connection; or it does not take the request's terms.",
-        "Look at the proxy (nginx: proxy_http_version 1.1, and both headers passed on) and ask the backend without it; "
-        "then compare query, subprotocols and headers with a browser's.",
-        400,
-        501,
-        fault=(Layer.PROXY, Confidence.OPEN),
-    ),
-    _upgrade(
-        Reason.HTTP_STATUS,
-        "The upgrade was refused{status}: the head of our request is larger than somebody on the way takes.",
-        "Compare the size of the token and of the target's headers with the limits of the proxies and of the server.",
-        413,
-        414,
-        431,
-        fault=(Layer.CLIENT, Confidence.LIKELY),
-    ),
-    _upgrade(
-        Reason.HTTP_STATUS,
-        "The upgrade was refused{status} by the backend itself, not by a proxy that found it missing: it says that it "
-        "cannot serve now.",
-        "Read the backend's log at this second: a start-up that is not finished, a limit of its own, or services that "
-        "are missing behind it.",
-        502,
-        503,
-        504,
-        given=(SituationFact.BACKEND_ANSWERED,),
-        fault=(Layer.APPLICATION, Confidence.LIKELY),
-    ),
-    _upgrade(
-        Reason.HTTP_STATUS,
-        "The upgrade was refused{status}{after}: by a server behind {proxies}, or by {proxies} with a page of its own "
-        "making, for want of a healthy one.",
-        "Ask the backend without {proxies}: if it answers the same, read its log at this second; else look at the "
-        "error log of {proxies}.",
-        502,
-        503,
-        504,
-        given=(SituationFact.BEHIND_PROXIES,),
-        fault=(Layer.APPLICATION, Confidence.OPEN),
-    ),
-    _upgrade(
-        Reason.HTTP_STATUS,
-        "The upgrade was refused{status}{after}: no healthy instance, a failing start-up, a crash loop, or a limit of "
-        "connects.",
-        "Look at the instances: do they start, and with what exit code? /health may still say healthy. If refusals "
-        "come and go, look for a limit in front of them.",
-        503,
-        fault=(Layer.SERVER, Confidence.OPEN),
-    ),
-    _upgrade(
-        Reason.HTTP_STATUS,
-        "The upgrade was refused{status}{after}: a load balancer reaches no backend that answers, or an application "
-        "says so itself.",
-        "Look at the load balancer's backends and their timeouts, then at the backend's log at this second.",
-        502,
-        504,
-        fault=(Layer.SERVER, Confidence.OPEN),
-    ),
-    _upgrade(
-        Reason.HTTP_STATUS,
-        "The upgrade was refused{status}: the backend broke before it accepted the WebSocket.",
-        "Read the backend's log at this second: an unhandled exception ahead of the accept, or services that are "
-        "missing.",
-        *range(500, 600),
-        fault=(Layer.APPLICATION, Confidence.LIKELY),
-    ),
-    _upgrade(
-        Reason.HTTP_STATUS,
-        "The upgrade was refused{status} instead of 101.",
-        "Look up who answered (Server header of a curl to the same URL): the backend, or something in front of it.",
-    ),
-)
-
 HANDSHAKE_CAUSES: Final = (
     _handshake(
         Handshake.SUBPROTOCOL_NOT_CHOSEN,
@@ -403,7 +208,7 @@ HANDSHAKE_CAUSES: Final = (
 )
 
 UPGRADE_CAUSES: Final = (
-    _upgrade(
+    upgrade_cause(
         Reason.RATE_LIMITED,
         "{answerer} itself refused the upgrade{status} and a time to wait{wait}: it reaches no backend, limits "
         "connects, or is in maintenance.",
@@ -414,7 +219,7 @@ UPGRADE_CAUSES: Final = (
         given=(SituationFact.RETRY_AFTER, SituationFact.PROXY_ANSWERED),
         fault=(Layer.SERVER, Confidence.OPEN),
     ),
-    _upgrade(
+    upgrade_cause(
         Reason.RATE_LIMITED,
         "The upgrade was refused{status} and a time to wait{wait}: a limit of connects, or maintenance.",
         "Look for a limit on connects in front of the backend, and add up what leaves through this address. Probing "
@@ -423,20 +228,20 @@ UPGRADE_CAUSES: Final = (
         alert=Alert.RATE_LIMITED,
         given=(SituationFact.RETRY_AFTER,),
     ),
-    _upgrade(
+    upgrade_cause(
         Reason.RATE_LIMITED,
         "The upgrade was refused{status}: too many connects from this address{wait}. It may be our own ban, not an "
         "outage.",
         "Add up what leaves through this address: exporters, health checks, CI. Probing goes on when the rest is over.",
         alert=Alert.RATE_LIMITED,
     ),
-    _upgrade(
+    upgrade_cause(
         Reason.REDIRECT,
         "The upgrade was redirected{status}: WebSocket clients do not follow, so they do not get in.",
         "See where it leads (curl -i): a login page, a moved path, or http to https. Correct the URL or the redirect.",
     ),
     *HANDSHAKE_CAUSES,
-    _upgrade(
+    upgrade_cause(
         Reason.TIMEOUT,
         "{transport} fine, but only an interim answer came (HTTP {interim}), and the 101 never did: a proxy may have "
         "taken the interim answer for the final one.",
@@ -444,7 +249,7 @@ UPGRADE_CAUSES: Final = (
         given=(SituationFact.INTERIM,),
         fault=(Layer.PROXY, Confidence.LIKELY),
     ),
-    _upgrade(
+    upgrade_cause(
         Reason.RESET,
         "Only an interim answer came to the upgrade (HTTP {interim}), and then{after} the connection was cut: a proxy "
         "may have taken the interim answer for the final one.",
@@ -452,20 +257,20 @@ UPGRADE_CAUSES: Final = (
         given=(SituationFact.INTERIM,),
         fault=(Layer.PROXY, Confidence.LIKELY),
     ),
-    _upgrade(
+    upgrade_cause(
         Reason.TIMEOUT,
         "{transport} fine, but the upgrade got no answer before the deadline: the backend accepts connections "
         "and does not serve them.",
         "Look for a saturated or starting backend, or an auth service asked before the accept; does /health hang as "
         "well?",
     ),
-    _upgrade(
+    upgrade_cause(
         Reason.RESET,
-        "The connection was cut{after} instead of an answer to the upgrade: {program} does so when {events}.",
+        "The connection was cut{after} instead of an answer to the upgrade: {program} does so {events}.",
         "{event_steps}",
         given=(SituationFact.KNOWN_BEHAVIOUR,),
     ),
-    _upgrade(
+    upgrade_cause(
         Reason.RESET,
         "The connection was cut{after} instead of an answer: nothing listens behind a TCP balancer or a tunnel, the "
         "handler or its process died, nothing serves the path, or the server refuses the request's terms (token, "

@@ -405,8 +405,7 @@ REPLY_CAUSES: Final = (
     _reply(
         Reason.CLOSED,
         "{open}, then the server closed{ended}{heard} instead of replying.",
-        "Read the backend's log at this second. A 1008 is a rule that our message broke; a 1000 or 1005 can be a stop "
-        "(socket.io, Vert.x) or an exception (Sanic, Quart, granian), a 1002 an exception in Tomcat's open handler.",
+        "Read the backend's log at this second.{close_hint}",
     ),
     _reply(
         Reason.BAD_REPLY,
@@ -449,10 +448,12 @@ ANSWER_CAUSES: Final = (*REFUSAL_CAUSES, *LOGIN_REFUSAL_CAUSES)
 
 STOP_CAUSES: Final = (
     Cause(
-        "The server was being stopped or recycled: it closed with {code}, as {program} does then.",
+        "The server closed with {code}, as {program} does when it is stopped or recycled; an application can close so "
+        "itself.",
         Alert.SERVER_RESTARTING,
-        _LOOK_FOR_RESTART,
+        _LOOK_FOR_RESTART + " If there was none, read the backend's log at this second.",
         reason=Reason.CLOSED,
+        codes=(1000, 1005, 1011),
         given=(SituationFact.STOPPING,),
     ),
     Cause(

@@ -17,7 +17,7 @@ from exporter.report.contradictions import contradictions
 from exporter.report.evidence import other_addresses
 from exporter.report.formatting import code, counts, moment, span
 from exporter.report.layers import diagnose
-from exporter.report.programs import meaning_of, waited_seconds
+from exporter.report.programs import clause_of, meaning_of, waited_seconds
 from exporter.report.situation import (
     OPEN_PHASES,
     UNKNOWN_CONTEXT,
@@ -27,7 +27,19 @@ from exporter.report.situation import (
     TargetContext,
     fact_holds,
 )
-from exporter.result import CertificatePlace, Confidence, Impairment, Initiator, Layer, Phase, Probe, Result, Verdict
+from exporter.result import (
+    CertificatePlace,
+    Confidence,
+    Impairment,
+    Initiator,
+    Layer,
+    Phase,
+    Probe,
+    Reason,
+    Result,
+    Verdict,
+)
+from exporter.software import ProxyEvent
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,17 +146,26 @@ def find_layer(result: Result, context: TargetContext = UNKNOWN_CONTEXT) -> Laye
 
 
 def _next_step(situation: FailureSituation, row: Cause) -> str:
-    """What the row says, but on the open WebSocket first what fits the program that is known."""
-    return EVENT_STEPS + row.next_step if _adds_behaviour(situation, row) else row.next_step
+    """What the row says; on the open WebSocket what fits the program that is known, too, or instead.
+
+    Silence has causes that are no program's: there the row speaks first.
+    """
+    if not _adds_behaviour(situation, row):
+        return row.next_step
+    if situation.result.reason is not Reason.TIMEOUT:
+        return EVENT_STEPS
+    return f"{row.next_step} {OTHER_STEPS if READ_LOG in row.next_step else EVENT_STEPS}"
 
 
-EVENT_STEPS: Final = "{event_steps} "
+EVENT_STEPS: Final = "{event_steps}"
+OTHER_STEPS: Final = "{other_steps}"
 
 
 def _adds_behaviour(situation: FailureSituation, row: Cause) -> bool:
     """Whether the table of the program that is known says more than the row."""
     is_open = situation.result.phase in OPEN_PHASES and situation.result.rule is None
-    return is_open and row.fault is None and situation.match is not None
+    is_said = row.alert is Alert.SERVER_RESTARTING and fact_holds(SituationFact.STOPPING, situation)
+    return is_open and row.fault is None and not is_said and situation.match is not None
 
 
 def similarity_key(result: Result, context: TargetContext = UNKNOWN_CONTEXT) -> tuple[object, ...]:
@@ -179,7 +200,7 @@ def _notes(situation: FailureSituation, row: Cause | None) -> Iterator[str]:
     if row is not None and row.factory is None and result.factory_reason is not None:
         yield f"The welcome was wrong as well ({result.factory_reason})."
     if row is not None and _adds_behaviour(situation, row):
-        yield fill_phrases("{program} shows this when {events}.", situation)
+        yield fill_phrases("{program} shows this {events}.", situation)
     if row is None:
         yield from _proofs(situation)
         yield from _odd_close(result)
@@ -371,29 +392,70 @@ MIN_TENTHS_SECONDS: Final = 0.1
 
 
 def _events(situation: FailureSituation) -> str:
-    events = () if situation.match is None else situation.match.events
-    return ", or when ".join(events)
+    return "" if situation.match is None else clause_of(situation.match.events)
 
 
 def _event_steps(situation: FailureSituation) -> str:
-    """What to do next, for each kind of event once, in the order of the events."""
-    events = () if situation.match is None else situation.match.events
-    return " ".join(dict.fromkeys(meaning_of(event).next_step for event in events))
+    """What to do next, for each kind of event once, in the order of the events; first at a proxy that comes next."""
+    return " ".join(dict.fromkeys(_steps(situation)))
+
+
+def _other_steps(situation: FailureSituation) -> str:
+    """The same without the look into the backend's log, where the row has asked for it."""
+    return " ".join(step for step in dict.fromkeys(_steps(situation)) if not step.startswith(READ_LOG))
+
+
+def _steps(situation: FailureSituation) -> Iterator[str]:
+    match = situation.match
+    following = () if match is None else situation.proxies_behind(match.software)
+    for event in () if match is None else match.events:
+        if following and event in (ProxyEvent.BACKEND_REFUSES, ProxyEvent.BACKEND_CUTS):
+            yield f"See whether {following[0]}, the next proxy, is up and what its log says at this second."
+        if not following or event is not ProxyEvent.BACKEND_REFUSES:
+            yield meaning_of(event).next_step
+
+
+READ_LOG: Final = "Read the backend's log"
 
 
 def _program(situation: FailureSituation) -> str:
     return "the server" if situation.match is None else situation.match.software
 
 
+CLOSE_HINTS: Final[Mapping[int, str]] = {
+    **dict.fromkeys(
+        (1000, 1005),
+        " The close can be a stop (socket.io, Vert.x), an exception (Sanic, Quart, granian) or the application's "
+        "own: then add a rule to `closes`.",
+    ),
+    1002: " Tomcat closes so for an exception in its open handler; else look for a proxy that touches frames.",
+    1008: " A 1008 is a rule that our message broke, or a refused login.",
+    1009: " Compare the size of our message with the server's limit.",
+    **dict.fromkeys(
+        (3000, 3003, 4401, 4403),
+        " By custom this code is a refused login: compare the {credential} with what the login expects, and add a rule "
+        "to `closes` of the profile.",
+    ),
+}
+"""What a close code can mean in a reply's place, where no program that is known tells."""
+
+
+def _close_hint(situation: FailureSituation) -> str:
+    return fill_phrases(CLOSE_HINTS.get(situation.server_code or 0, ""), situation)
+
+
 COMPUTED_PHRASES: Final[Mapping[str, Callable[[FailureSituation], str]]] = {
     "after": _after,
     "events": _events,
     "event_steps": _event_steps,
+    "other_steps": _other_steps,
+    "refused": lambda situation: "answered" if (situation.result.http_status or 0) in range(200, 300) else "refused",
     "program": _program,
     "answerer": lambda situation: situation.result.answered_by or "the proxy",
     "proxies": lambda situation: " and ".join(situation.result.via or situation.context.behind) or "a proxy",
     "interim": lambda situation: str(situation.result.interim_status),
     "code": lambda situation: "no code" if situation.server_code is None else code(situation.server_code),
+    "close_hint": _close_hint,
     "ended": _ended,
     "status": _status,
     "wait": _wait,

@@ -1,6 +1,6 @@
 """What the program that is known here was seen to do like this failure: rows of the tables of `software`."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
 from exporter.result import PROXIES, Layer, Phase, Reason, Result, Software
@@ -197,6 +197,34 @@ def find_match(
     if is_proxy and not events:
         events = GATEWAY_EVENTS.get(result.http_status or 0, ())
     return Match(software, events) if events and software is not None else None
+
+
+SUBJECTS: Final = ("its application ", "its backend ", "it ", "")
+"""Whose doing an event is, by how its text begins."""
+
+
+def clause_of(events: Sequence[Event]) -> str:
+    """The events, those of one subject together: `when it is stopped, or when its application raises or returns`."""
+    by_subject: dict[str, list[str]] = {}
+    for event in events:
+        subject = next(subject for subject in SUBJECTS if event.startswith(subject))
+        by_subject.setdefault(subject, []).append(_short(event.removeprefix(subject)))
+    clauses = [
+        f"when {subject}{_alternatives(predicates)}"
+        if subject
+        else _alternatives([f"when {text}" for text in predicates])
+        for subject, predicates in by_subject.items()
+    ]
+    return ", or ".join(clauses)
+
+
+def _short(text: str) -> str:
+    """Without commas, which part the clauses."""
+    return text.partition(", with")[0].replace(", and ", " and ")
+
+
+def _alternatives(texts: Sequence[str]) -> str:
+    return " or ".join([", ".join(texts[:-1]), texts[-1]] if texts[1:] else texts)
 
 
 def waited_seconds(result: Result) -> float | None:

@@ -234,7 +234,9 @@ class FailureSituation:
 
     @property
     def match(self) -> Match | None:
-        """What the program that is known here was seen to do like this failure."""
+        """What the program that is known here was seen to do like this failure; no silence if it said anything else."""
+        if self.result.reason is Reason.TIMEOUT and _kinds(self) & (UNREADABLE_KINDS | UNEXPECTED_KINDS):
+            return None
         return find_match(self.result, self.server, self.server_code, close_answered=self.close_answered)
 
     @property

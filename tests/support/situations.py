@@ -109,6 +109,7 @@ AUTHORS = [
     (Software.UVICORN, (Software.CADDY,)),
     (Software.HYPERCORN, ()),
     (Software.DAPHNE, ()),
+    (Software.VERTX, ()),
 ]
 """Who made the answer to the upgrade, and what passed it on."""
 

@@ -267,10 +267,16 @@ def _fits_close(row: Behaviour, close_answered: bool | None) -> bool:
     return None in (answers, close_answered) or answers is close_answered
 
 
+_OPEN_PHASES: Final = frozenset({Phase.ADMISSION, Phase.AUTH, Phase.REPLY, Phase.CLOSE})
+"""Phases of an open WebSocket. Before the upgrade nothing is known to be like what a program did to a WebSocket."""
+
+
 def _can_happen(event: Event, result: Result) -> bool:
     """Whether the event belongs to the phase that failed, and to a probe's short session with its small message."""
     if result.phase is Phase.UPGRADE:
         return event in _OF_UPGRADE
+    if result.phase not in _OPEN_PHASES:
+        return False
     without_message = result.phase is Phase.ADMISSION
     return event not in _BEFORE_THE_101 - _OF_PATHS | _RARE_IN_A_SESSION and not (
         without_message and event in _OF_MESSAGES

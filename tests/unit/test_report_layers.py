@@ -10,7 +10,7 @@ from exporter.classify import LEGAL_FAILURES
 from exporter.report.layers import Diagnosis, diagnose
 from exporter.report.programs import PROXY_MEANINGS, SERVER_MEANINGS
 from exporter.report.situation import FailureSituation
-from exporter.result import Confidence, Layer, Phase, Reason
+from exporter.result import Confidence, Layer, Phase, Reason, Software
 from exporter.software import ProxyEvent, ServerEvent
 
 LEAST_CERTAIN = 0.9
@@ -69,3 +69,14 @@ def test_every_reason_of_a_request_before_the_upgrade_has_its_layer(reason):
     result = replace(cases.PASSED, phase=Phase.BEFORE, reason=reason, close=None)
 
     assert diagnose(FailureSituation(result), None) == Diagnosis(*BEFORE[reason])
+
+
+@pytest.mark.parametrize("phase", [Phase.BEFORE, Phase.RESOLVE, Phase.TCP, Phase.TLS])
+@pytest.mark.parametrize("server", [Software.UVICORN, Software.DAPHNE])
+def test_a_known_server_did_nothing_to_a_websocket_that_was_not_tried(phase, server):
+    """A silence ahead of the upgrade, perhaps of another host, is not the application that hangs on a message."""
+    result = replace(cases.PASSED, phase=phase, reason=Reason.TIMEOUT, close=None, phases={})
+    situation = FailureSituation(result, replace(cases.STAGING, server=server))
+
+    assert situation.match is None
+    assert diagnose(situation, None).layer is not Layer.APPLICATION

@@ -14,6 +14,7 @@ from exporter.profiles.before import (
     fill_resource,
     fill_subprotocols,
     kept_values,
+    texts_at_kept,
 )
 from exporter.profiles.built_in import BUILT_IN, ECHO, FACTORY
 from exporter.profiles.capabilities import (
@@ -75,6 +76,7 @@ __all__ = [
     "sort_close",
     "sort_error",
     "sort_status",
+    "texts_at_kept",
     "unreadable_kind",
     "variables",
 ]

@@ -4,7 +4,7 @@ Rule 1: kept values are text of the network: a value that does not fit where it 
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from math import isfinite
 from typing import Any, Final
 from urllib.parse import quote
@@ -37,6 +37,20 @@ def kept_values(before: Before, answer: Any) -> dict[str, str | int | float]:
             raise UnfitValueError
         kept[name] = value
     return kept
+
+
+def texts_at_kept(before: Before, answers: Iterable[Any]) -> list[str]:
+    """Return the texts and numbers where values are kept, fit or not: they may be secrets of an answer that fails."""
+    found = [lookup(answer, path) for answer in answers for path in before.keep.values()]
+    return [str(value) for top in found for value in _scalars_in(top)]
+
+
+def _scalars_in(value: Any) -> Iterator[Any]:
+    if isinstance(value, Mapping | list):
+        for part in value.values() if isinstance(value, Mapping) else value:
+            yield from _scalars_in(part)
+    elif value is not None and not isinstance(value, bool):
+        yield value
 
 
 def _can_be_kept(value: Any) -> bool:

@@ -5,7 +5,7 @@ target alone.
 """
 
 import sys
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import replace
 from importlib import import_module
 from typing import Any, Final, NamedTuple
@@ -14,11 +14,11 @@ from urllib.parse import quote
 from exporter.framing import FramingError, codec_of
 from exporter.profiles import (
     UnfitValueError,
-    Values,
     fill_headers,
     fill_resource,
     fill_subprotocols,
     kept_values,
+    texts_at_kept,
 )
 from exporter.resolver import Resolver
 from exporter.result import Address, Direction, ErrorKind, Phase, ProbeError
@@ -94,13 +94,11 @@ class BeforePhase:
 
     def _fill_in(self, answer: HttpAnswer) -> SessionRequest:
         """Keep what the profile wants and fill it in; raises UnfitValueError."""
-        values, kept = _json_values(answer.body), {}
-        try:
-            if len(values) != 1:
-                raise UnfitValueError
-            kept = kept_values(self._before.rules, values[0])
-        finally:
-            self._show(answer, values, kept)
+        values = _json_values(answer.body)
+        self._show(answer, values)
+        if len(values) != 1:
+            raise UnfitValueError
+        kept = kept_values(self._before.rules, values[0])
         request = self._request
         request.session_messages.add_values(kept)
         return replace(
@@ -108,13 +106,13 @@ class BeforePhase:
             resource=fill_resource(request.resource, kept),
             headers={**request.headers, **fill_headers(self._before.header_templates, kept)},
             subprotocols=fill_subprotocols(request.subprotocols, kept),
-            secrets=(*request.secrets, *_forms_of(kept)),
+            secrets=(*request.secrets, *_forms_of(map(str, kept.values()))),
         )
 
-    def _show(self, answer: HttpAnswer, values: tuple[Any, ...], kept: Mapping[str, Any]) -> None:
-        """Show the answer to the observer, if there is one."""
+    def _show(self, answer: HttpAnswer, values: tuple[Any, ...]) -> None:
+        """Show the answer to the observer, if there is one; what would be kept is a secret even if the answer fails."""
         if self._request.observer is not None:
-            secrets = (*self._request.secrets, *_forms_of(kept))
+            secrets = (*self._request.secrets, *_forms_of(texts_at_kept(self._before.rules, values)))
             self._request.observer(SeenMessage(Direction.IN, answer.body, values=values or None, secrets=secrets))
 
 
@@ -132,7 +130,6 @@ def _json_values(body: bytes) -> tuple[Any, ...]:
         return ()
 
 
-def _forms_of(kept: Values) -> dict[str, None]:
-    """Return the kept values in each form in which they are sent."""
-    texts = [str(value) for value in kept.values()]
-    return dict.fromkeys([*texts, *(quote(text, safe="") for text in texts)])
+def _forms_of(texts: Iterable[str]) -> dict[str, None]:
+    """Return the texts in each form in which kept values are sent."""
+    return dict.fromkeys(form for text in texts for form in (text, quote(text.encode("utf-8", "replace"), safe="")))

@@ -423,6 +423,32 @@ async def test_an_observer_sees_the_answer_as_a_message(tmp_path):
     assert "one-time-ticket" not in repr(shown)
 
 
+HALF_FIT = {
+    "another is absent": b'{"ticket": "one-time-ticket"}',
+    "a list": b'{"ticket": ["one-time-ticket"], "page": 1}',
+    "a line break": rb'{"ticket": "one-time-ticket\n", "page": 1}',
+    "half a character": rb'{"ticket": "one-time-ticket\ud800", "page": 1}',
+}
+
+
+@pytest.mark.parametrize("name", HALF_FIT)
+async def test_a_ticket_of_an_answer_that_fails_is_a_secret_too(name, tmp_path):
+    """It was never used, so it still opens a session: `check --show-frames` must not print it."""
+    seen = []
+    profile = changed({"keep": {"ticket": "ticket", "page": "page"}})
+    async with serving(answering(answer("200 OK", HALF_FIT[name]))) as server:
+        rig = harness.Rig()
+        rig.prober._observer = seen.append
+        result = await rig.run(job(server.port, tmp_path, profile))
+
+    (one,) = seen
+    options = ShapeOptions(frozenset(), one.secrets, True)
+    shown = message_lines(one.direction, one.data, one.values, options)
+    assert result.reason is Reason.BAD_REPLY
+    assert "secret(" in shown[0]
+    assert "one-time" not in repr(shown)
+
+
 async def test_a_ticket_that_comes_back_as_a_connection_id_is_not_kept(tmp_path):
     """A server may name the connection by the ticket: the result has no id then."""
     welcome = {"match": {"type": "hello"}, "connection_id": "id"}

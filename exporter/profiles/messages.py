@@ -35,6 +35,8 @@ class BoundStep(NamedTuple):
     expect: Pattern
 
 
+MIN_SECRET_CHARACTERS: Final = 8
+"""Characters from which a kept value is looked for within a longer text: a short number is in many."""
 OPTIONAL_VARIABLES: Final = frozenset({"identity", "token", "basic", "plain"})
 """Of a target with an identity and a token alone."""
 
@@ -126,7 +128,7 @@ class SessionMessages:
         self.profile = reader.profile
         self._values: dict[str, str | int | float] = dict(values)
         self._absent = reader.optional_variables - values.keys()
-        self._kept_before: set[str | None] = set()
+        self._kept_before: set[str] = set()
 
     def bind(self, step: Step) -> BoundStep:
         """Return a step of the profile with this session's values, those kept so far included."""
@@ -147,8 +149,10 @@ class SessionMessages:
         self._kept_before.update(map(str, values.values()))
 
     def is_kept(self, text: str | None) -> bool:
-        """Whether a text of the server is one of the values kept before the upgrade, which are secrets."""
-        return text in self._kept_before
+        """Whether a text of the server is, or holds, a value kept before the upgrade: those are secrets."""
+        return text is not None and any(
+            kept == text or (len(kept) >= MIN_SECRET_CHARACTERS and kept in text) for kept in self._kept_before
+        )
 
     def keep(self, step: Step, message: Any) -> bool:
         """Keep what the step wants of its answer; False if a field is absent or no value that can be sent back."""

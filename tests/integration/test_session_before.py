@@ -449,21 +449,24 @@ async def test_a_ticket_of_an_answer_that_fails_is_a_secret_too(name, tmp_path):
     assert "one-time" not in repr(shown)
 
 
-async def test_a_ticket_that_comes_back_as_a_connection_id_is_not_kept(tmp_path):
-    """A server may name the connection by the ticket: the result has no id then."""
+@pytest.mark.parametrize(
+    ("ticket", "named", "is_shown"), [("t", "t", False), ("ticket-1", "c:ticket-1", False), ("7", "c-7", True)]
+)
+async def test_a_ticket_that_comes_back_as_a_connection_id_is_not_kept(ticket, named, is_shown, tmp_path):
+    """A server may name the connection by the ticket, or by more than that: the result has no id then."""
     welcome = {"match": {"type": "hello"}, "connection_id": "id"}
 
     async def script(peer):
         if not (await asyncio.wait_for(peer.reader.read(4), 5)).startswith(b"GET "):
             await read_request(peer)
-            peer.send(answer("200 OK", GIVEN))
+            peer.send(answer("200 OK", json.dumps({"ticket": ticket}).encode()))
             peer.end()
             return
-        await peer.upgrade(raw_server.text({"type": "hello", "id": "t"}))
+        await peer.upgrade(raw_server.text({"type": "hello", "id": named}))
 
     async with serving(script) as server:
         target = job(server.port, tmp_path, {"before": PROFILE["before"], "welcome": welcome})
         result = await harness.Rig().run(target, depth=Probe.AUTH)
 
     assert result.verdicts[Probe.AUTH] is Verdict.PASS
-    assert result.evidence.connection_id is None
+    assert result.evidence.connection_id == (named if is_shown else None)

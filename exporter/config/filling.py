@@ -82,6 +82,16 @@ def _subjects(target: Target, profile: Profile) -> Iterator[Found]:
                 yield f"{field}.{alias}", "must be printable ASCII: a header of the profile's before names the user"
 
 
+def _segments(target: Target, profile: Profile) -> Iterator[Found]:
+    """A subject of dots would be a segment that a server takes out of the path (RFC 3986 section 5.2.4)."""
+    path = "" if profile.before is None else profile.before.resource.partition("?")[0]
+    segments = [segment for segment in path.split("/") if "${identity}" in segment]
+    for field in ("identities", "check_identities"):
+        for alias, subject in getattr(target, field).items():
+            if {".", ".."} & {segment.replace("${identity}", subject) for segment in segments}:
+                yield f"{field}.{alias}", "cannot stand in the path of the profile's before: it names another path"
+
+
 def _left_out(target: Target, profile: Profile) -> Iterator[Found]:
     """Headers and fields of the body are left out without a token (`needs_token: false`); a path cannot be."""
     if profile.before is None or needs_token(profile) or (needs_identity(profile) and not target.identities):
@@ -106,6 +116,7 @@ FILLING_CHECKS: Final[tuple[Callable[[Target, Profile], Iterator[Found]], ...]] 
     _headers,
     _used,
     _subjects,
+    _segments,
     _left_out,
     _encrypted,
 )

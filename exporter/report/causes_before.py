@@ -49,8 +49,8 @@ REACH_CAUSES: Final = (
     _before(
         Reason.TLS_CERTIFICATE,
         "The TLS certificate that the HTTP request before the WebSocket met is refused.",
-        "Look at it: openssl s_client -connect {asked} -showcerts </dev/null. `tls.ca_file` and `tls.server_name` hold "
-        "for the target's own server; an `origin` is asked under its own name.",
+        "Look at it: openssl s_client -connect {asked} -showcerts </dev/null. `tls.ca_file` holds for "
+        "an `origin` too, which is asked under its own name; `tls.server_name` is for the target's own server.",
     ),
     _before(
         Reason.TLS_HANDSHAKE,

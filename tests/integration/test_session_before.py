@@ -310,6 +310,22 @@ async def test_the_request_goes_over_the_targets_tls(tmp_path):
     assert list(result.phases)[:4] == [Phase.BEFORE, Phase.RESOLVE, Phase.TCP, Phase.TLS]
 
 
+async def test_an_origin_is_trusted_by_the_targets_authority_under_its_own_name(tmp_path):
+    """`tls.ca_file` holds for both; `tls.server_name` is asked of the target alone."""
+    names = []
+    context = server_context(tmp_path, authority().issue("localhost"))
+    context.sni_callback = lambda _tls, name, _context: names.append(name)
+    async with serving(hang) as chat:
+        closed_port = chat.port
+    async with TicketApp().serving(tls=context) as auth:
+        profile = changed({"origin": f"https://localhost:{auth.port}"})
+        settings = trusting(tmp_path, server_name="chat.example")
+        result = await harness.Rig().run(job(closed_port, tmp_path, profile, **settings))
+
+    assert names == ["localhost"]
+    assert (result.phase, result.reason) == (Phase.TCP, Reason.REFUSED)
+
+
 CERTIFICATES = {
     "expired": ("Test Authority", "127.0.0.1", NOW - DAY, TlsVerify.EXPIRED),
     "untrusted": ("Somebody", "127.0.0.1", None, TlsVerify.UNKNOWN_ISSUER),

@@ -12,6 +12,10 @@ from exporter.result import PROXIES, Software
 MAX_BODY_BYTES: Final = 1024
 """Bytes of a body that are looked at: the pages of proxies name them in less."""
 
+MAX_VALUES: Final = 16
+MAX_VALUE_CHARACTERS: Final = 1024
+"""Of each header field: a head of 256 KiB may have tens of thousands, and the loop waits meanwhile."""
+
 GATEWAY_STATUSES: Final = frozenset({502, 503, 504})
 """Statuses that a proxy answers by itself (RFC 9110 section 15.6), with a page that its configuration may replace."""
 
@@ -45,8 +49,8 @@ class Mark:
     contains: str = ""
 
     def fits(self, answer: Answer) -> bool:
-        """True if the answer has such a field."""
-        values = (value.lower() for value in answer.fields.get(self.header, ()))
+        """True if the answer, in lower case, has such a field."""
+        values = answer.fields.get(self.header, ())
         return any(value.startswith(self.begins) and self.contains in value for value in values)
 
 
@@ -99,7 +103,7 @@ class OwnAnswer:
     has: header fields by name, each with the beginning of its value in lower case
     lacks: names of header fields that are absent
     body: texts of which the body contains one; none: anything
-    is_empty: whether there is no body
+    is_empty: whether there is no body, and none is promised
     last: name of the last header field: a proxy that fills the answer in writes its fields in an order of its own
     """
 
@@ -113,18 +117,24 @@ class OwnAnswer:
     last: str | None = None
 
     def fits(self, answer: Answer) -> bool:
-        """True if the answer looks so."""
+        """True if the answer, in lower case, looks so."""
         return (
             (self.statuses is None or answer.status in self.statuses)
             and all(
-                any(value.lower().startswith(begin) for value in answer.fields.get(name, ()))
+                any(value.startswith(begin) for value in answer.fields.get(name, ()))
                 for name, begin in self.has.items()
             )
             and not any(name in answer.fields for name in self.lacks)
             and (not self.body or any(text in answer.body for text in self.body))
-            and (self.is_empty is None or self.is_empty is (not answer.body))
+            and (self.is_empty is None or self.is_empty is _is_empty(answer))
             and (self.last is None or tuple(answer.fields)[-1:] == (self.last,))
         )
+
+
+def _is_empty(answer: Answer) -> bool:
+    """Whether the answer has no body (RFC 9112 section 6.3); one that is promised may only be late."""
+    promised = "transfer-encoding" in answer.fields or any(v != "0" for v in answer.fields.get("content-length", ()))
+    return not answer.body and not promised
 
 
 OWN_ANSWERS: Final = (
@@ -197,12 +207,27 @@ _MARKS_OF_HEADER: Final[Mapping[str, Sequence[Mark]]] = {
 """The rows by header: every session asks, and most answers have one such field."""
 
 
+_READ_HEADERS: Final = frozenset(
+    {"content-length", *_MARKS_OF_HEADER, *(name for row in OWN_ANSWERS for name in row.has)}
+)
+
+
+def _beginning(answer: Answer) -> Answer:
+    """The answer in lower case, with the beginnings of the header fields that tables look at; of others the name."""
+    fields = {
+        name: [value[:MAX_VALUE_CHARACTERS].lower() for value in values[:MAX_VALUES]] if name in _READ_HEADERS else []
+        for name, values in answer.fields.items()
+    }
+    return answer._replace(fields=fields)
+
+
 def find_author(answer: Answer) -> Author:
     """Return who made the answer, and the proxies that passed it on.
 
     A 101 is never a proxy's own. An answer that names proxies only is a backend's, but for the statuses that a proxy
     answers by itself: there its page may have been replaced, and nobody knows.
     """
+    answer = _beginning(answer)
     named = dict.fromkeys(
         mark.software for name in answer.fields for mark in _MARKS_OF_HEADER.get(name, ()) if mark.fits(answer)
     )

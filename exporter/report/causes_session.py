@@ -371,8 +371,7 @@ REPLY_CAUSES: Final = (
     ),
     _reply(
         Reason.RESET,
-        "{open}, then the connection was lost{heard}{after} before our reply, without a close frame: an exception in "
-        "the handler, a handler that returned and a killed process look alike here.",
+        "{open}, then the connection was lost{heard}{after} before our reply, without a close frame{alike}.",
         "Read the backend's log at this second first, then compare the age of its process with this moment; always at "
         "the same age: a proxy's timeout.",
     ),

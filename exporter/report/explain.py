@@ -444,6 +444,9 @@ def _close_hint(situation: FailureSituation) -> str:
     return fill_phrases(CLOSE_HINTS.get(situation.server_code or 0, ""), situation)
 
 
+LOOKS_ALIKE: Final = ": an exception in the handler, a handler that returned and a killed process look alike here"
+"""Of a lost connection, if no program is known."""
+
 COMPUTED_PHRASES: Final[Mapping[str, Callable[[FailureSituation], str]]] = {
     "after": _after,
     "events": _events,
@@ -456,6 +459,7 @@ COMPUTED_PHRASES: Final[Mapping[str, Callable[[FailureSituation], str]]] = {
     "interim": lambda situation: str(situation.result.interim_status),
     "code": lambda situation: "no code" if situation.server_code is None else code(situation.server_code),
     "close_hint": _close_hint,
+    "alike": lambda situation: "" if situation.match else LOOKS_ALIKE,
     "ended": _ended,
     "status": _status,
     "wait": _wait,

@@ -1,6 +1,6 @@
 """What the program that is known here was seen to do like this failure: rows of the tables of `software`."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from exporter.result import PROXIES, Layer, Phase, Reason, Result, Software
@@ -26,7 +26,7 @@ class EventMeaning(NamedTuple):
     is_sure: bool = True
 
 
-_READ_LOG: Final = "Read the backend's log at this second for the exception; its process may be unharmed."
+_READ_LOG: Final = "Read the backend's log at this second for the exception."
 _LOOK_AT_PROCESS: Final = "Look at the age of the backend's process: a deploy, a recycled worker, a kill for memory."
 
 SERVER_MEANINGS: Final[Mapping[ServerEvent, EventMeaning]] = {
@@ -34,7 +34,7 @@ SERVER_MEANINGS: Final[Mapping[ServerEvent, EventMeaning]] = {
     ServerEvent.RAISES_AFTER_ACCEPT: EventMeaning(Layer.APPLICATION, _READ_LOG),
     ServerEvent.RAISES_ON_MESSAGE: EventMeaning(Layer.APPLICATION, _READ_LOG),
     ServerEvent.RETURNS: EventMeaning(
-        Layer.APPLICATION, "See where the handler of this connection may end without a close: a return, a broken loop."
+        Layer.APPLICATION, "See where the handler of this connection may end without a close."
     ),
     ServerEvent.RETURNS_BEFORE_ACCEPT: EventMeaning(Layer.APPLICATION, _READ_LOG),
     ServerEvent.REFUSES_AFTER_ACCEPT: EventMeaning(
@@ -66,7 +66,7 @@ SERVER_MEANINGS: Final[Mapping[ServerEvent, EventMeaning]] = {
         Layer.SERVER, "See whether pings and pongs get through: compare the server's ping timeout.", is_sure=False
     ),
     ServerEvent.HANGS: EventMeaning(
-        Layer.APPLICATION, "See what the handler of this connection waits for: a dump of its tasks or threads shows it."
+        Layer.APPLICATION, "See what the backend's handler waits for: a dump of its tasks or threads shows it."
     ),
 }
 
@@ -206,9 +206,9 @@ SUBJECTS: Final = ("its application ", "its backend ", "it ", "")
 def clause_of(events: Sequence[Event]) -> str:
     """The events, those of one subject together: `when it is stopped, or when its application raises or returns`."""
     by_subject: dict[str, list[str]] = {}
-    for event in events:
-        subject = next(subject for subject in SUBJECTS if event.startswith(subject))
-        by_subject.setdefault(subject, []).append(_short(event.removeprefix(subject)))
+    for text in _merged(events):
+        subject = next(subject for subject in SUBJECTS if text.startswith(subject))
+        by_subject.setdefault(subject, []).append(text.removeprefix(subject))
     clauses = [
         f"when {subject}{_alternatives(predicates)}"
         if subject
@@ -218,9 +218,30 @@ def clause_of(events: Sequence[Event]) -> str:
     return ", or ".join(clauses)
 
 
-def _short(text: str) -> str:
-    """Without commas, which part the clauses."""
-    return text.partition(", with")[0].replace(", and ", " and ")
+MERGED: Final[tuple[tuple[frozenset[Event], str], ...]] = (
+    (
+        frozenset({ServerEvent.RAISES_BEFORE_ACCEPT, ServerEvent.RETURNS_BEFORE_ACCEPT}),
+        "its application raises or returns before it accepts",
+    ),
+    (frozenset({ServerEvent.RAISES_AFTER_ACCEPT, ServerEvent.RAISES_ON_MESSAGE}), "its application raises"),
+    (frozenset({ServerEvent.WRONG_PATH, ServerEvent.NO_WEBSOCKET}), "no WebSocket is served at the path"),
+    (frozenset({ServerEvent.KILLED, ServerEvent.WORKER_KILLED}), "its process or a worker is killed"),
+    (frozenset({ServerEvent.REFUSES_LOGIN}), "its application refuses the login before it accepts"),
+    (frozenset({ServerEvent.REFUSES_AFTER_ACCEPT}), "its application refuses the login by an exception"),
+    (frozenset({ServerEvent.NO_WEBSOCKET}), "a page serves the path and no WebSocket"),
+    (frozenset({ServerEvent.WORKER_KILLED}), "its worker is killed"),
+)
+"""Shorter words for one or two events, those for two first: an explanation must fit a screen."""
+
+
+def _merged(events: Sequence[Event]) -> Iterator[str]:
+    """The texts of the events in their order, the shorter ones where there are any."""
+    left = dict.fromkeys(events)
+    for event in events:
+        merged, text = next((row for row in MERGED if event in row[0] and row[0] <= left.keys()), ({event}, event))
+        if event in left:
+            yield text
+        left = {other: None for other in left if other not in merged}
 
 
 def _alternatives(texts: Sequence[str]) -> str:

@@ -1,15 +1,16 @@
 """What a program was seen to do, in words: clauses without chains, next steps without repetition or contradiction."""
 
 import re
+from dataclasses import replace
 from itertools import chain
 
 import pytest
 from support import report_cases as cases
 from support.layer_labels import proxy_cells, server_cells
 
-from exporter.report import explain
+from exporter.report import FORMATS, explain
 from exporter.report.programs import clause_of
-from exporter.result import Phase, Reason, Software
+from exporter.result import Evidence, Phase, Reason, Software
 from exporter.software import ProxyEvent, ServerEvent
 
 CLAUSES = [
@@ -20,7 +21,11 @@ CLAUSES = [
     ),
     (
         (ServerEvent.WRONG_PATH, ServerEvent.STOPPED, ServerEvent.WORKER_KILLED),
-        "when nothing serves the path or when its worker is killed and the first process lives, or when it is stopped",
+        "when nothing serves the path or when its worker is killed, or when it is stopped",
+    ),
+    (
+        (ServerEvent.RAISES_AFTER_ACCEPT, ServerEvent.KILLED, ServerEvent.RAISES_ON_MESSAGE, ServerEvent.WORKER_KILLED),
+        "when its application raises, or when its process or a worker is killed",
     ),
     (
         (ProxyEvent.BACKEND_REFUSES, ProxyEvent.BACKEND_CUTS),
@@ -40,8 +45,9 @@ EXPLAINED = {
     for configured in (True, False)
     for cell in chain(server_cells(configured=configured), proxy_cells(configured=configured))
 }
-LONGEST = 480
-"""Characters of a sentence or a next step: six lines of the text format."""
+MOST_LINES = 30
+LONGEST = 400
+"""Characters of a sentence or a next step: four or five lines of the text format."""
 
 
 def test_every_cell_is_explained_without_repetition():
@@ -52,6 +58,15 @@ def test_every_cell_is_explained_without_repetition():
         openings = [" ".join(step.split()[:5]) for step in re.split(r"(?<=[.?]) ", said.next_step)]
         assert len(openings) == len(set(openings)), (name, said.next_step)
         assert max(len(said.sentence), len(said.next_step)) <= LONGEST, (name, said)
+
+
+@pytest.mark.parametrize("cells", [server_cells, proxy_cells])
+def test_a_check_of_every_cell_fits_a_screen(cells):
+    """Phases, verdicts, what such a server shows of itself, the explanation and the page to open."""
+    for cell in cells(configured=True):
+        seen = replace(cell.result, evidence=Evidence(address="203.0.113.7"))
+        lines = FORMATS["text"](cases.checked(seen, context=cell.context), cases.VIEW).splitlines()
+        assert len(lines) <= MOST_LINES, (cell.name, "\n".join(lines))
 
 
 def test_a_proxy_in_front_of_another_looks_at_that_one_first():

@@ -12,8 +12,8 @@ from exporter.result import PROXIES, Software
 MAX_BODY_BYTES: Final = 1024
 """Bytes of a body that are looked at: the pages of proxies name them in less."""
 
-MAX_VALUES: Final = 16
-MAX_VALUE_CHARACTERS: Final = 1024
+MAX_MARK_FIELDS: Final = 16
+MAX_MARK_CHARACTERS: Final = 1024
 """Of each header field: a head of 256 KiB may have tens of thousands, and the loop waits meanwhile."""
 
 GATEWAY_STATUSES: Final = frozenset({502, 503, 504})
@@ -215,7 +215,9 @@ _READ_HEADERS: Final = frozenset(
 def _beginning(answer: Answer) -> Answer:
     """The answer in lower case, with the beginnings of the header fields that tables look at; of others the name."""
     fields = {
-        name: [value[:MAX_VALUE_CHARACTERS].lower() for value in values[:MAX_VALUES]] if name in _READ_HEADERS else []
+        name: [value[:MAX_MARK_CHARACTERS].lower() for value in values[:MAX_MARK_FIELDS]]
+        if name in _READ_HEADERS
+        else []
         for name, values in answer.fields.items()
     }
     return answer._replace(fields=fields)

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from exporter.result import PROXIES, Software
 from exporter.software import MAX_BODY_BYTES, Answer, find_author
-from exporter.software.fingerprints import MARKS, MAX_VALUE_CHARACTERS, MAX_VALUES, OWN_ANSWERS
+from exporter.software.fingerprints import MARKS, MAX_MARK_CHARACTERS, MAX_MARK_FIELDS, OWN_ANSWERS
 
 TOKEN = "eyJhbGciOiJIUzI1NiJ9.c2VjcmV0LXBheWxvYWQ.c2VjcmV0LXNpZ25hdHVyZQ"
 NAMES = sorted({mark.header for mark in MARKS} | {name for row in OWN_ANSWERS for name in row.has} | {"x-token", ""})
@@ -63,11 +63,11 @@ def test_a_head_of_many_fields_is_looked_at_only_at_its_beginning(name):
     """A head may hold tens of thousands of one name, and the loop waits while they are compared."""
     values = [Counted("nginx") for _ in range(5_000)]
     find_author(Answer(503, {name: values}, b""))
-    assert sum(hasattr(value, "seen") for value in values) == MAX_VALUES
+    assert sum(hasattr(value, "seen") for value in values) == MAX_MARK_FIELDS
 
 
 def test_a_long_value_is_compared_only_at_its_beginning():
     """What stands behind is nobody's mark."""
-    long = "x" * MAX_VALUE_CHARACTERS
+    long = "x" * MAX_MARK_CHARACTERS
     assert find_author(Answer(200, {"via": [f"1.1 Caddy, {long}"]})).via == (Software.CADDY,)
     assert find_author(Answer(200, {"via": [f"{long}, 1.1 Caddy"]})).via == ()

@@ -52,8 +52,13 @@ def _room(job: Job) -> str:
 
 
 def _hosts(jobs: Sequence[Job]) -> Iterator[tuple[str, ...]]:
-    for job in {job.host: job for job in jobs}.values():
-        yield job.host, str(job.scheduled_rate), "unlimited (loopback)" if job.rate is None else str(job.rate)
+    rates = {
+        host: (job.scheduled_rate if host == job.host else job.scheduled_before_rate, job.rate_of(host))
+        for job in jobs
+        for host in job.connects
+    }
+    for host, (scheduled, permitted) in rates.items():
+        yield host, str(scheduled), "unlimited (loopback)" if permitted is None else str(permitted)
 
 
 def _aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:

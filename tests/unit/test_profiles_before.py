@@ -12,7 +12,7 @@ from exporter.budget import Grant, Ledger, Refusal, admit
 from exporter.budget.admission import settle
 from exporter.config import Before, Config, Profile, connects_without_token, needs_token, parse
 from exporter.discovery import profile_yaml
-from exporter.plan import plan
+from exporter.plan import plan, plan_lines
 from exporter.profiles import (
     BUILT_IN,
     UnfitValueError,
@@ -184,6 +184,15 @@ def test_an_origin_is_planned_as_a_host():
     )
     assert local.jobs[0].before_rate is None
     assert local.jobs[0].rate == 60
+
+
+def test_the_plans_table_names_an_origin_as_a_host():
+    """`--config.check` prints what each host will see; the server of the tickets sees connects too."""
+    before = {**TICKETS["before"], "origin": "https://auth.example"}
+    lines = [line.split() for line in plan_lines(planned({**TICKETS, "before": before}))]
+
+    assert ["chat.example", "3", "60"] in lines
+    assert ["auth.example", "3", "60"] in lines
 
 
 @pytest.mark.parametrize(("phase", "restarted"), [(Phase.BEFORE, False), (Phase.TCP, True)])

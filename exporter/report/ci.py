@@ -72,6 +72,7 @@ def _annotation(view: RenderContext, status: CheckStatus, title: str, *explanati
         for explanation in explanations
         for part in (
             explanation.sentence,
+            explanation.fault and f"Layer: {explanation.fault}",
             explanation.next_step,
             explanation.page and f"See {view.page(explanation.page)}",
         )

@@ -131,7 +131,7 @@ WORKERS ?= $(shell echo $$(($$(nproc) + 1)))
 # The drill first: it wants both cores for itself.
 test: install packages backends $(ENGINES)
 	@$(BIN)/pytest -s -p no:xdist tests/end_to_end/test_drill.py; drill=$$?; \
-	  $(BIN)/pytest -n $(WORKERS) tests --ignore tests/end_to_end/test_drill.py $(BENCHES:%=--ignore tests/bench/%.py); rest=$$?; \
+	  $(BIN)/pytest -n $(WORKERS) --dist worksteal tests --ignore tests/end_to_end/test_drill.py $(BENCHES:%=--ignore tests/bench/%.py); rest=$$?; \
 	  [ $$drill = 0 ] || echo "the drill failed: its table is above"; exit $$((drill | rest))
 
 lint: install
@@ -180,7 +180,7 @@ PROXIES := varnish squid lighttpd nghttp2-proxy stunnel4
 
 layers: install packages backends .backends/proxies/layers $(patsubst %,.backends/layers/%,python/installed node/installed go/layers java/installed)
 	@$(call from_debian,$(PROXIES))
-	$(BIN)/pytest -n 2 tests/layers/*cases.py
+	$(BIN)/pytest -n 2 -m "soak or not soak" tests/layers/*cases.py tests/integration/test_layers_*.py
 
 # The same servers on the shipped intervals, and how long an outage waits for its page: `make drill-real MINUTES=15`.
 drill-real: install packages

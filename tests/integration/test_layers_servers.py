@@ -1,13 +1,24 @@
 """Real servers show what tests/data/layers_servers.yml says of each event, before anybody is blamed for it.
 
-The servers and the events that take longer stand in tests/layers/server_cases.py.
+`make test` runs three of them; the others are marked for `make layers`, which also runs the servers and the events
+that take longer (tests/layers/server_cases.py).
 """
 
 import pytest
 from support.layer_cells import SERVER_CELLS, differences, outcome, shared_outcomes
 from support.layer_servers import ON_NODE, SERVERS
 
-NAMES = [pytest.param(name, marks=[pytest.mark.needs("node")] if name in ON_NODE else []) for name in SERVERS]
+IN_EVERY_RUN = frozenset({"uvicorn-websockets", "hypercorn", "aiohttp"})
+
+
+def marks_of(name):
+    return [
+        *([pytest.mark.needs("node")] if name in ON_NODE else []),
+        *([] if name in IN_EVERY_RUN else [pytest.mark.soak]),
+    ]
+
+
+NAMES = [pytest.param(name, marks=marks_of(name)) for name in SERVERS]
 
 
 @pytest.mark.parametrize("name", NAMES)

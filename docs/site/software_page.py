@@ -293,7 +293,7 @@ def _marks() -> str:
 
 
 def _server_marks() -> str:
-    """Servers that can be told by an answer: by a field of any, or by the look of their refusals."""
+    """Servers that an answer identifies: by a header field of any answer, or by the form of their refusals."""
     programs = [program for program in Software if program in SERVERS]
     rows = [(str(program), _name(program), _own(program)) for program in programs]
     shown = [

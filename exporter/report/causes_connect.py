@@ -9,8 +9,8 @@ from exporter.result import Confidence, Handshake, Layer, Phase, Reason, TlsVeri
 
 _CONNECT: Final = Alert.CONNECT_FAILING
 _KEEP_INTERIM_AWAY: Final = (
-    "Ask the backend without the proxy, and keep interim answers (Early Hints) away from upgrades: nginx before 1.29 "
-    "passes a 103 on and loses the 101 behind it."
+    "Ask the backend without the proxy, and keep interim answers (Early Hints) away from upgrades: nginx 1.22 holds a "
+    "103 back until its timeout, and loses the 101 behind it."
 )
 
 

@@ -176,7 +176,7 @@ STATUS_CAUSES: Final = (
     ),
     upgrade_cause(
         Reason.HTTP_STATUS,
-        "The upgrade was refused{status}: the head of our request is larger than somebody on the way takes.",
+        "The upgrade was refused{status}: the head of our request is larger than a proxy or the server takes.",
         "Compare the size of the token and of the target's headers with the limits of the proxies and of the server.",
         413,
         414,

@@ -85,7 +85,7 @@ LAYERS_BY_CODE: Final[Mapping[int, tuple[Layer, Confidence]]] = {
     4401: (Layer.LOGIN, _CERTAIN),
     4403: (Layer.LOGIN, _LIKELY),
 }
-"""Close codes that say whose affair the end is: RFC 6455 section 7.4.1, IANA's registry, and the custom of 44xx for the
+"""Close codes that name the layer: RFC 6455 section 7.4.1, IANA's registry, and the custom of 44xx for the
 HTTP statuses of a refused login. The application at a known server can send them too; few do."""
 
 

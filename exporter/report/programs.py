@@ -19,7 +19,7 @@ Behaviour = ProxyBehaviour | ServerBehaviour
 
 
 class EventMeaning(NamedTuple):
-    """Whose affair an event is, and what the person on call does next. `is_sure`: nobody else's."""
+    """The layer of an event, and what the person on call does next. `is_sure`: no other layer can cause it."""
 
     layer: Layer
     next_step: str

@@ -7,6 +7,7 @@ context has `UNKNOWN_CONTEXT`, and its sentences say less.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cached_property
 from typing import Final, Protocol, Self
 from urllib.parse import urlsplit
 
@@ -199,7 +200,7 @@ OPEN_PHASES: Final = (Phase.ADMISSION, Phase.AUTH, Phase.REPLY)
 DATA_OPCODES: Final = frozenset({Opcode.TEXT, Opcode.BINARY, Opcode.CONTINUATION})
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class FailureSituation:
     """The result of one session, and what is known of its target."""
 
@@ -232,9 +233,12 @@ class FailureSituation:
             return None
         return close.initiator is Initiator.LOCAL and Phase.CLOSE in self.result.phases
 
-    @property
+    @cached_property
     def match(self) -> Match | None:
-        """What the program that is known here was seen to do like this failure; no silence if it said anything else."""
+        """What the program that is known here was seen to do like this failure; no silence if it said anything else.
+
+        Cached: several rows of causes ask for it.
+        """
         if self.result.reason is Reason.TIMEOUT and _kinds(self) & (UNREADABLE_KINDS | UNEXPECTED_KINDS):
             return None
         return find_match(self.result, self.server, self.server_code, close_answered=self.close_answered)

@@ -110,9 +110,13 @@ class BeforePhase:
         )
 
     def _show(self, answer: HttpAnswer, values: tuple[Any, ...]) -> None:
-        """Show the answer to the observer, if there is one; what would be kept is a secret even if the answer fails."""
+        """Show the answer to the observer, if there is one; what would be kept is a secret even if the answer fails.
+
+        Of an answer that is no JSON any part may be what is kept: all of it is secret.
+        """
         if self._request.observer is not None:
-            secrets = (*self._request.secrets, *_forms_of(texts_at_kept(self._before.rules, values)))
+            texts = texts_at_kept(self._before.rules, values) if values else [answer.body.decode("utf-8", "replace")]
+            secrets = (*self._request.secrets, *_forms_of(texts))
             self._request.observer(SeenMessage(Direction.IN, answer.body, values=values or None, secrets=secrets))
 
 

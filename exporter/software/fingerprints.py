@@ -227,7 +227,7 @@ def find_author(answer: Answer) -> Author:
     """Return who made the answer, and the proxies that passed it on.
 
     A 101 is never a proxy's own. An answer that names proxies only is a backend's, but for the statuses that a proxy
-    answers by itself: there its page may have been replaced, and nobody knows.
+    answers by itself: there its page may have been replaced, and the author is unknown.
     """
     answer = _beginning(answer)
     named = dict.fromkeys(

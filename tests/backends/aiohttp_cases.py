@@ -1,4 +1,4 @@
-"""aiohttp with the cases of asgi_cases.py; told to stop it waits a second, twice. `aiohttp_cases.py PORT [PINGS]`"""
+"""aiohttp with the cases of asgi_cases.py; asked to stop, it waits a second, twice. `aiohttp_cases.py PORT [PINGS]`"""
 
 import asyncio
 import sys

@@ -7,7 +7,7 @@ import uvicorn
 
 REFUSAL = "websocket.http.response"
 silenced = []
-"""Messages that nobody answers."""
+"""A WebSocket that answers no message."""
 
 
 async def app(scope, receive, send):

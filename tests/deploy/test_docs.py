@@ -102,7 +102,7 @@ CELLS = {
 
 @pytest.mark.parametrize(("event", "rows", "cell"), CELLS.values(), ids=CELLS)
 def test_a_cell_says_what_its_rows_have(event, rows, cell):
-    """Each row of `exporter.software` in a few words; without a row, or with one that nobody ran, `not run`."""
+    """Each row of `exporter.software` in a few words; without a row, or with one that was not run, `not run`."""
     assert software_page.cell_of(software_page.rows_of(rows), Software.KESTREL, event) == cell
 
 

@@ -1,4 +1,4 @@
-"""Real servers show what tests/data/layers_servers.yml says of each event, before anybody is blamed for it.
+"""Real servers show what tests/data/layers_servers.yml says of each event, before a layer is blamed for it.
 
 `make test` runs three of them; the others are marked for `make layers`, which also runs the servers and the events
 that take longer (tests/layers/server_cases.py).

@@ -257,7 +257,7 @@ def assert_it_could_have_failed(watch, rows):
     assert len(sent) > 0.8 * len(rows)
     assert any(watch.secrets.seen_in(refusal) for refusal in watch.refusals)
     assert watch.shown.texts["stderr"][0].count("msg=session") >= len(rows)
-    assert len(watch.shown.texts["state files"]) >= len(rows)  # a session that the machine was late for is played anew
+    assert len(watch.shown.texts["state files"]) >= len(rows)  # a case that was distorted is repeated
     shown = json.loads(watch.shown.texts[RESULTS][0])["results"]
     assert len(shown) >= len(rows)
     frames = [frame for result in shown for frame in result["transcript"]]

@@ -443,6 +443,7 @@ HALF_FIT = {
     "another is absent": b'{"ticket": "one-time-ticket"}',
     "a list": b'{"ticket": ["one-time-ticket"], "page": 1}',
     "a line break": rb'{"ticket": "one-time-ticket\n", "page": 1}',
+    "no JSON": b'{"ticket": "one-time-ticket",}',
     "half a character": rb'{"ticket": "one-time-ticket\ud800", "page": 1}',
 }
 

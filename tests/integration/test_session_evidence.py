@@ -47,7 +47,7 @@ async def test_the_page_with_the_head_names_its_author():
 
 @both_loops
 async def test_a_page_in_a_segment_of_its_own_is_awaited():
-    """The body is awaited for a moment; a machine that is too late for it names nobody, and nothing else changes."""
+    """The body is awaited for a moment; a machine that is too late for it names no author, and nothing else changes."""
     facts = await facts_of(NGINX_HEAD, lambda _: after(PROMISED_LATER), NGINX_PAGE)
 
     assert facts.answered_by in (Software.NGINX, None)
@@ -95,7 +95,7 @@ async def test_an_interim_answer_is_kept():
 @pytest.mark.parametrize(("end", "expected"), [(END, Ending.FIN), (RESET, Ending.RESET)])
 @both_loops
 async def test_the_end_of_the_transport_is_kept(end, expected):
-    """FIN and RST are told apart before the 101 and after it, and the loss has its moment."""
+    """FIN and RST are distinguished before the 101 and after it, and the loss has its moment."""
     before = await facts_of(end)
     async with serving(plays(upgrade_with(), MESSAGE, end)) as server:
         later = await converse(server, profile=CHAT.model_copy(update={"welcome": None}))

@@ -89,7 +89,7 @@ DOUBTS = {
     "400: a proxy that drops the upgrade, or terms or a head that the server does not take": lambda result: (
         result.http_status == 400
     ),
-    "502 to 504 of nobody that is known: a proxy with a page of its own, or an application": lambda result: (
+    "502 to 504 of an unknown author: a proxy with a page of its own, or an application": lambda result: (
         result.http_status in (502, 503, 504) and result.answered_by not in PROXIES
     ),
     "a head too large: our token, or the limit": lambda result: result.http_status in (413, 414, 431),

@@ -163,7 +163,7 @@ SAYS += [
     (refused(503, via=(Software.NGINX,)), OWN, "a server behind nginx, or by nginx with a page"),
     (refused(505, via=(Software.NGINX,)), OWN, "it came through nginx"),
     (refused(200), OWN, "an ordinary page"),
-    (refused(431), OWN, "larger than somebody on the way takes"),
+    (refused(431), OWN, "larger than a proxy or the server takes"),
     (upgrade(Reason.TIMEOUT, interim_status=103), OWN, "only an interim answer came (HTTP 103)"),
     (upgrade(Reason.RESET, refused_after=5.0, answered_by=Software.DAPHNE, ending=Ending.RESET), OWN, "daphne does so"),
 ]

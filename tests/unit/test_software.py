@@ -100,7 +100,7 @@ SEEN = {
 
 @pytest.mark.parametrize("name", SEEN)
 def test_an_answer_has_its_author(name):
-    """What real proxies and servers answered names who made it; without a sign nobody is named."""
+    """What real proxies and servers answered names who made it; without a sign no author is named."""
     status, fields, body, by, via = SEEN[name]
 
     author = find_author(Answer(status, {key: [value] for key, value in fields.items()}, body))

@@ -12,7 +12,6 @@ from exporter.config import Profile
 from exporter.result import Probe
 from support import harness
 from support.paths import DATA
-from support.realservers import until
 
 CASES = yaml.safe_load((DATA / "protocols.yml").read_text())
 EXAMPLES = {
@@ -119,8 +118,7 @@ async def _copy(reader, writer):
 async def _end(server, case, reader, *, drains):
     """End the server, and return what it said before it was gone."""
     if case == "paused":
-        server.pause()
-        await until(server.is_paused)
+        await server.pause()
         return b""
     (server.kill if case == "killed" else server.stop)()
     try:

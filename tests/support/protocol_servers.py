@@ -8,10 +8,11 @@ import signal
 import subprocess
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 from support.backend_servers import BUILT, HERE, built
-from support.realservers import binary, free_port, started, stop
+from support.realservers import binary, free_port, started, stop, until
 
 
 class Login(NamedTuple):
@@ -47,14 +48,19 @@ class ProtocolServer:
         """End the server without a warning."""
         self.signal(signal.SIGKILL)
 
-    def pause(self):
-        """Leave the server's connections open, and let it do nothing."""
+    async def pause(self):
+        """Leave the server's connections open, and let it do nothing: the kernel has stopped each of its threads."""
         self.signal(signal.SIGSTOP)
 
-    async def is_paused(self):
-        """True as soon as the kernel has stopped it (proc(5))."""
-        with open(f"/proc/{self.process.pid}/stat") as stat:  # noqa: ASYNC230, PTH123 - of the kernel: it never waits
-            return stat.read().rpartition(")")[2].split()[0] == "T"
+        async def is_paused():
+            return self.states() == {"T"}
+
+        await until(is_paused)
+
+    def states(self):
+        """The states of its threads (proc(5)); a busy machine stops them one after the other."""
+        threads = Path(f"/proc/{self.process.pid}/task").glob("*/stat")
+        return {stat.read_text().rpartition(")")[2].split()[0] for stat in threads}
 
     async def ended(self):
         """Return as soon as the server has ended."""

@@ -37,7 +37,7 @@ from exporter.classify import (
     own_phases,
     reported_close,
 )
-from exporter.config import Target, withholds_token
+from exporter.config import Tls, withholds_token
 from exporter.files import TLS_CONTEXTS, FileError, KeyRing, source_name
 from exporter.host import TICK_SECONDS, Clock
 from exporter.plan import Job
@@ -322,7 +322,7 @@ class Prober:
             timeout=request.timeout,
             close_timeout=target.close_timeout,
             total_timeout=request.within.end,
-            tls=await self._context(target) if job.tls else None,
+            tls=await self._context(target.tls) if job.tls else None,
             server_name=target.tls.server_name,
             headers={"User-Agent": USER_AGENT, **target.headers, **carried.headers},
             subprotocols=(*job.profile.subprotocols, *carried.subprotocols),
@@ -338,7 +338,7 @@ class Prober:
         if not is_client_loaded():
             await run_in_daemon_thread(load_client)
         job = request.job
-        tls = await self._context(job.target) if job.before is not None and job.before.tls else None
+        tls = await self._context(job.tls_before) if job.before is not None and job.before.tls else None
         try:
             return bind_before(job, values, tls, {"User-Agent": USER_AGENT})
         except SigningKeyError as error:
@@ -360,10 +360,10 @@ class Prober:
         except SigningKeyError as error:
             raise _LocalSetupError(Impairment.TOKEN, f"{source_name(source)} {error}") from None
 
-    async def _context(self, target: Target) -> ssl.SSLContext:
+    async def _context(self, tls: Tls) -> ssl.SSLContext:
         try:
-            cached = TLS_CONTEXTS.cached_context(target.tls)
-            return await run_in_daemon_thread(lambda: TLS_CONTEXTS.context(target.tls)) if cached is None else cached
+            cached = TLS_CONTEXTS.cached_context(tls)
+            return await run_in_daemon_thread(lambda: TLS_CONTEXTS.context(tls)) if cached is None else cached
         except FileError as error:
             raise _LocalSetupError(Impairment.INTERNAL, str(error)) from None
 

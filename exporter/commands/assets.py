@@ -9,8 +9,8 @@ from typing import Final
 
 import exporter
 from exporter.commands.flag_files import write
-from exporter.commands.runbook import pages_at
 from exporter.commands.terminal import UsageError, say
+from exporter.report import pages_at
 
 FOLDER: Final = Path(exporter.__file__).parent / "assets"
 """In a checkout links to the originals, in the wheel their content. Laid out as the repository: the paths in the files

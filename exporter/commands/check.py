@@ -11,7 +11,6 @@ from exporter.commands.flag_files import http_client, load_config, open_state
 from exporter.commands.frames import frame_printer, print_legend
 from exporter.commands.gate import run_gate
 from exporter.commands.outputs import append_job_summary, render_context
-from exporter.commands.runbook import pages_at
 from exporter.commands.stop_signals import cancelled_by_signal
 from exporter.commands.terminal import UsageError, complain, say
 from exporter.log import configure
@@ -48,7 +47,7 @@ def _check(options: argparse.Namespace) -> int:
         return _show_report(options, _check_remotely(options), f"{options.source.rstrip('/')}/runbook/{{name}}")
     loaded = config_of_url(options.url, options.profile) if options.url else load_config(options)
     jobs = _jobs(loaded.plan, options)
-    pages = loaded.config.runbook_url and pages_at(loaded.config.runbook_url)
+    pages = loaded.config.runbook_url
     with closing(open_state(options, loaded.config)) as state:
         speaker: dict[str, Any] = {"identity": options.identity, "send_token": options.send_token}
         checkers = [

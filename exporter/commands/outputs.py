@@ -3,7 +3,6 @@
 import argparse
 import os
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 from exporter.commands.flag_files import write
@@ -15,10 +14,9 @@ from exporter.report import RenderContext
 def render_context(options: argparse.Namespace, pages: str | None) -> RenderContext:
     """The context of a report that is shown now.
 
-    `pages`: the URL of a runbook page, with `{name}` in it; None: the report names the command `runbook`.
+    `pages`: the URL of the runbook's pages, as `runbook_url`; None: the report names the command `runbook`.
     """
-    view = RenderContext(Clock().wall(), options.fail_on)
-    return view if pages is None else replace(view, runbook=pages)
+    return RenderContext(Clock().wall(), options.fail_on).with_runbook_at(pages)
 
 
 def append_job_summary(options: argparse.Namespace, markdown: Callable[[], str]) -> None:

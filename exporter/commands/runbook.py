@@ -20,11 +20,6 @@ def runbook(options: argparse.Namespace) -> int:
     return 0
 
 
-def pages_at(url: str) -> str:
-    """The URL of a page, with `{name}` where its name goes: what serves the files has it as NAME.md."""
-    return url if "{name}" in url else f"{url.rstrip('/')}/{{name}}.md"
-
-
 def _near(name: str, known: list[str]) -> str:
     """The names that are like it or hold it, as a hint."""
     folded = {one.casefold(): one for one in known}

@@ -12,6 +12,8 @@ from exporter.config.model import Auth, CarryWord, HeaderCarry
 from exporter.config.profile_model import Profile
 
 VARIABLE = re.compile(r"\$\{([^}]*)\}?")
+UNCLOSED: Final = re.compile(r"\$\{[^}]*\Z")
+NOT_CLOSED: Final = "holds a ${ without its }: write the } behind the variable's name"
 TOKEN_VARIABLES: Final = frozenset({"token", "token_base64url"})
 HEADER_VARIABLES: Final = TOKEN_VARIABLES | {"basic"}
 """What a header may hold the token as: base64 of subject:token has letters that a subprotocol cannot hold."""
@@ -107,6 +109,11 @@ def variables_in(value: Any) -> Iterator[str]:
     """Yield the names of the `${…}` in the texts of a JSON value, without keys."""
     for text in texts_in(value):
         yield from VARIABLE.findall(text)
+
+
+def has_unclosed(value: Any) -> bool:
+    """Whether a text of a JSON value, without keys, ends within a `${…}`: nothing would be filled in there."""
+    return any(UNCLOSED.search(text) for text in texts_in(value))
 
 
 def texts_in(value: Any) -> Iterator[str]:

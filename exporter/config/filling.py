@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Final
 from urllib.parse import urlsplit
 
-from exporter.config.carrying import MESSAGE_SECRETS, kept_before, leave_out, variables_in
+from exporter.config.carrying import MESSAGE_SECRETS, NOT_CLOSED, has_unclosed, kept_before, leave_out, variables_in
 from exporter.config.document import shown
 from exporter.config.header_rules import HTTP_VALUE
 from exporter.config.model import Target
@@ -36,23 +36,25 @@ def is_filled_in(value: str, profile: Profile) -> bool:
 
 
 def _url(target: Target, profile: Profile) -> Iterator[Found]:
-    if not VARIABLE_BEFORE_PATH.match(target.url) and _has_unknown(target.url, profile):
-        yield "url", _refusal(profile, IN_URL)
+    if not VARIABLE_BEFORE_PATH.match(target.url) and _has_fault(target.url, profile):
+        yield "url", _refusal(target.url, profile, IN_URL)
 
 
 def _headers(target: Target, profile: Profile) -> Iterator[Found]:
     for name, value in target.headers.items():
         if "${" in name:
             yield f"headers.{shown(name)}", NOT_FILLED
-        elif _has_unknown(value, profile):
-            yield f"headers.{shown(name)}", _refusal(profile, IN_CARRY if "${token" in value else NOT_FILLED)
+        elif _has_fault(value, profile):
+            yield f"headers.{shown(name)}", _refusal(value, profile, IN_CARRY if "${token" in value else NOT_FILLED)
 
 
-def _has_unknown(text: str, profile: Profile) -> bool:
-    return "${" in text and not kept_before(profile).issuperset(variables_in(text))
+def _has_fault(text: str, profile: Profile) -> bool:
+    return has_unclosed(text) or not kept_before(profile).issuperset(variables_in(text))
 
 
-def _refusal(profile: Profile, nothing_kept: str) -> str:
+def _refusal(text: str, profile: Profile, nothing_kept: str) -> str:
+    if kept_before(profile) and has_unclosed(text):
+        return NOT_CLOSED
     kept = ", ".join("${" + name + "}" for name in sorted(kept_before(profile)))
     return f"unknown variable: filled in here is what the profile's before keeps, {kept}" if kept else nothing_kept
 

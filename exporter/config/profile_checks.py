@@ -10,10 +10,12 @@ from typing import Any, Final
 from exporter.config.carrying import (
     HEADER_VARIABLES,
     MESSAGE_SECRETS,
+    NOT_CLOSED,
     TOKEN_FORMS,
     TOKEN_VARIABLES,
     VARIABLE,
     has_token_message,
+    has_unclosed,
     kept_before,
     keys_in,
     leave_out,
@@ -25,9 +27,11 @@ from exporter.config.carrying import (
 from exporter.config.document import shown
 from exporter.config.header_rules import (
     AUTHORIZATION_HEADERS,
+    GIVEN_TWICE,
     HTTP_VALUE,
     header_in_value,
     header_name_faults,
+    repeated_names,
 )
 from exporter.config.profile_model import CloseRule, Profile, Step
 from exporter.config.regexes import UnsupportedRegexError, regex
@@ -83,8 +87,7 @@ NO_VARIABLES: Final[frozenset[str]] = frozenset()
 
 def _variables(profile: Profile) -> Iterator[Found]:
     for path, value, allowed in _templates(profile):
-        if not allowed.issuperset(variables_in(value)):
-            yield path, _allowed(allowed)
+        yield from ((path, sentence) for sentence in _variable_faults(value, allowed))
         yield from _embedded_values(path, value, allowed)
         if any(VARIABLE.search(key) for key in keys_in(value)):
             yield path, "a variable in a key is not filled in: use it in a value"
@@ -97,6 +100,14 @@ def _embedded_values(path: str, value: Any, allowed: frozenset[str]) -> Iterator
 
 def _embedded(text: str) -> set[str]:
     return {name for name in WHOLE_VALUE_VARIABLES if "${" + name + "}" in text and text != "${" + name + "}"}
+
+
+def _variable_faults(value: Any, allowed: frozenset[str]) -> Iterator[str]:
+    """What is wrong with the variables of a template, where these are filled in: one sentence at most."""
+    if allowed and has_unclosed(value):
+        yield NOT_CLOSED
+    elif not allowed.issuperset(variables_in(value)):
+        yield _allowed(allowed)
 
 
 def _allowed(allowed: frozenset[str]) -> str:
@@ -251,10 +262,9 @@ def _carry(profile: Profile) -> Iterator[Found]:
 def _carry_templates(profile: Profile, path: str, value: str) -> Iterator[Found]:
     places = ((path, [value], HEADER_VARIABLES), ("carry.subprotocols", profile.carry.subprotocols, TOKEN_VARIABLES))
     for place, texts, allowed in places:
-        used = {name for text in texts for name in variables_in(text)}
-        if not used <= allowed:
-            yield place, _allowed(allowed)
-        elif not used:
+        faults = list(_variable_faults(texts, allowed))
+        yield from ((place, sentence) for sentence in faults)
+        if not faults and not any(variables_in(texts)):
             yield place, NOT_CARRIED
 
 
@@ -275,13 +285,15 @@ def _before(profile: Profile) -> Iterator[Found]:
         ("before.request", before.request, BEFORE_VARIABLES),
         ("before.body", before.body, SESSION_VARIABLES | MESSAGE_SECRETS),
     ]
+    repeated = repeated_names(before.headers)
     for name, value in before.headers.items():
         place = f"before.headers.{shown(name)}"
         places.append((place, value, BEFORE_VARIABLES | HEADER_VARIABLES))
         yield from ((place, sentence) for sentence in _faults_of_sent_header(name, value))
+        if name.lower() in repeated:
+            yield place, GIVEN_TWICE
     for place, value, allowed in places:
-        if not allowed.issuperset(variables_in(value)):
-            yield place, _allowed(allowed)
+        yield from ((place, sentence) for sentence in _variable_faults(value, allowed))
     yield from _embedded_values("before.body", before.body, SESSION_VARIABLES)
     if profile.connect_without_token and speaks_as_user_before(profile):
         yield "connect_without_token", "has no effect: before speaks as a user in every session; remove this"

@@ -163,23 +163,27 @@ def _framing_name(value: Any) -> Any:
 class Framing(Model):
     """How a WebSocket message holds values: by `name`, one of the framings of docs/profiles.md#framing.
 
-    Of `json` alone: `end` is the text that ends each value, `nested` are the fields that hold JSON as text.
+    Of `json` alone: `end` is the text that ends each value. `nested` are the fields that hold JSON as text in both
+    directions, `opened` those that hold it in the server's messages only.
     """
 
     name: Annotated[str, BeforeValidator(_framing_name)] = "json"
     end: str = ""
     nested: list[FieldPath] = []
+    opened: list[FieldPath] = []
 
     @model_validator(mode="after")
     def _json_alone(self) -> Self:
-        if self.name != "json" and (self.end or self.nested):
-            raise ValueError("end and nested belong to json alone: remove them, or the other framing")
+        if self.name != "json" and (self.end or self.nested or self.opened):
+            raise ValueError("end, nested and opened belong to json alone: remove them, or the other framing")
+        if not set(self.nested).isdisjoint(self.opened):
+            raise ValueError("nested fields are opened anyway: name a field in nested or in opened, not in both")
         return self
 
     @property
     def codec(self) -> Codec:
         """The codec of this framing; raises FramingError if `end` may stand in JSON."""
-        return codec_of(self.name, end=self.end, nested=self.nested)
+        return codec_of(self.name, end=self.end, nested=self.nested, opened=self.opened)
 
 
 def _framing_word(value: Any) -> Any:
@@ -224,14 +228,15 @@ class Before(Model):
     """One HTTP request before the upgrade. Fields of its JSON answer are kept and filled in elsewhere.
 
     `request`: GET or POST, and a path with its query, at the target's own scheme, host and port, or at `origin`.
-    `body`: JSON, with POST alone. `keep`: fields of the answer by the name of the variable that the target's url (path
-    and query) and headers, and the profile's subprotocols and messages fill in. In the request itself `${nonce}`,
-    `${identity}` and `${token}` are filled in, in its headers `${basic}` and `${token_base64url}` as well, and in its
-    body whatever a message may hold.
+    `client_certificate`: the target's is offered to an `origin` of another host too. `body`: JSON, with POST alone.
+    `keep`: fields of the answer by the name of the variable that the target's url (path and query) and headers, and
+    the profile's subprotocols and messages fill in. In the request itself `${nonce}`, `${identity}` and `${token}` are
+    filled in, in its headers `${basic}` and `${token_base64url}` as well, and in its body whatever a message may hold.
     """
 
     request: RequestLine
     origin: HttpOrigin | None = None
+    client_certificate: bool = False
     headers: dict[HeaderName, Text] = {}
     body: Message = None
     keep: Annotated[dict[VariableName, FieldPath], Field(min_length=1)]
@@ -240,6 +245,12 @@ class Before(Model):
     def _body_of_post(self) -> Self:
         if self.body is not None and self.method != "POST":
             raise ValueError("body goes with POST: a GET has none")
+        return self
+
+    @model_validator(mode="after")
+    def _certificate_of_origin(self) -> Self:
+        if self.client_certificate and not (self.origin or "").startswith("https:"):
+            raise ValueError("client_certificate goes with an https origin: the target's own server gets it without")
         return self
 
     @property

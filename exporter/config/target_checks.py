@@ -7,7 +7,6 @@ Rule 3: no value is quoted, except durations: they have been read as figures by 
 
 import ipaddress
 import re
-from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Final
 from urllib.parse import SplitResult, parse_qsl, urlsplit
@@ -15,9 +14,11 @@ from urllib.parse import SplitResult, parse_qsl, urlsplit
 from exporter.config.carrying import (
     HEADER_VARIABLES,
     MESSAGE_SECRETS,
+    NOT_CLOSED,
     TOKEN_VARIABLES,
     carrier_of,
     has_token_message,
+    has_unclosed,
     keys_in,
     leave_out,
     variables_before,
@@ -27,11 +28,13 @@ from exporter.config.document import shown
 from exporter.config.filling import FILLING_CHECKS, VARIABLE_BEFORE_PATH, is_filled_in
 from exporter.config.header_rules import (
     AUTHORIZATION_HEADERS,
+    GIVEN_TWICE,
     HTTP_VALUE,
     OUR_HEADERS,
     OUR_PREFIX,
     header_in_value,
     header_name_faults,
+    repeated_names,
 )
 from exporter.config.model import HeaderCarry, Jwt, Target
 from exporter.config.profile_checks import (
@@ -221,6 +224,8 @@ def _claim_variables(target: Target) -> Iterator[Found]:
         unknown = set(variables_in(value)) - OF_CLAIMS
         if not unknown.isdisjoint(TOKEN_VARIABLES):
             yield place, "is a part of the token itself: ${token} belongs in auth.carry or in a message of the profile"
+        elif has_unclosed(value):
+            yield place, NOT_CLOSED
         elif unknown:
             yield place, "unknown variable: filled in here are ${alias} and ${identity} (the subject)"
         if any("${" in key for key in (name, *keys_in(value))):
@@ -233,7 +238,9 @@ def _carry(target: Target) -> Iterator[Found]:
         return
     yield from (("auth.carry.header", fault) for fault in header_name_faults(carry.header))
     used = set(variables_in(carry.value))
-    if not used <= HEADER_VARIABLES:
+    if has_unclosed(carry.value):
+        yield "auth.carry.value", NOT_CLOSED
+    elif not used <= HEADER_VARIABLES:
         yield "auth.carry.value", "unknown variable: filled in here are ${basic}, ${token}, ${token_base64url}"
     elif not used:
         yield "auth.carry.value", NOT_CARRIED
@@ -263,7 +270,7 @@ def _carried(target: Target, profile: Profile) -> Iterator[Found]:
 
 
 def _headers(target: Target) -> Iterator[Found]:
-    times = Counter(name.lower() for name in target.headers)
+    repeated = repeated_names(target.headers)
     for name, value in target.headers.items():
         lower = name.lower()
         faults = (
@@ -277,7 +284,7 @@ def _headers(target: Target) -> Iterator[Found]:
                 lower in AUTHORIZATION_HEADERS and "${" not in value,
                 "must not stand here: credentials stand in a file, see auth.jwt and auth.secret_file",
             ),
-            (times[lower] > 1, "is given more than once: upper and lower case are the same"),
+            (lower in repeated, GIVEN_TWICE),
         )
         yield from ((f"headers.{shown(name)}", sentence) for wrong, sentence in faults if wrong)
 

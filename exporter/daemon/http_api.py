@@ -51,7 +51,7 @@ class HttpApi:
         self._health = health
         self._startup_gate = startup_gate
         self._on_demand = on_demand
-        self._probe_endpoint = ProbeEndpoint(services.jobs, on_demand, services.clock.wall, offset=timeout_offset)
+        self._probe_endpoint = ProbeEndpoint(services, on_demand, offset=timeout_offset)
         self._reload = reload
 
     def record_scrape(self, read_at: float) -> None:

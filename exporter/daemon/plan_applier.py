@@ -43,6 +43,7 @@ class PlanApplier:
             self.scheduler.change(job)
             self.wanted[job.name] = job
         self.scheduler.max_sessions = self.session_limit(diff.max_sessions)
+        self.services.links.runbook_url = diff.runbook_url
         async for job in cooperatively(diff.added):
             self._add(job)
         self._sort(diff)

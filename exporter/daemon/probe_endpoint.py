@@ -4,7 +4,7 @@ Rule 1: a pass or a failure is a 200. If no session proved anything, the reply i
 exporter is not an outage of the backend, as `probe_success` 0 would claim.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from itertools import islice
@@ -13,6 +13,7 @@ from typing import Final
 
 from exporter import log
 from exporter.daemon.on_demand import OnDemandOutcome, OnDemandProbes
+from exporter.daemon.services import Services
 from exporter.metrics import ExpositionFormat, ProbedSession, probe_page
 from exporter.plan import Job
 from exporter.probing import NO_LIMITS, TimeLimits
@@ -41,12 +42,11 @@ class BadProbeQueryError(Exception):
 class ProbeEndpoint:
     """`offset`: seconds of a scrape's timeout that are reserved for the close and for the reply's way back."""
 
-    def __init__(
-        self, jobs: Mapping[str, Job], on_demand: OnDemandProbes, wall: Callable[[], float], *, offset: float
-    ) -> None:
-        self._jobs = jobs
+    def __init__(self, services: Services, on_demand: OnDemandProbes, *, offset: float) -> None:
+        self._jobs = services.jobs
         self._on_demand = on_demand
-        self._wall = wall
+        self._wall = services.clock.wall
+        self._links = services.links
         self._offset = offset
 
     async def answer(self, query: ProbeQuery) -> HttpReply:
@@ -77,7 +77,8 @@ class ProbeEndpoint:
     def _reply(self, query: ProbeQuery, job: Job, depth: Probe, outcome: OnDemandOutcome) -> HttpReply:
         report = outcome.report
         (result,) = report.results
-        text = FORMATS["text"](report, RenderContext(self._wall())) if query.debug else ""
+        view = RenderContext(self._wall()).with_runbook_at(self._links.runbook_url)
+        text = FORMATS["text"](report, view) if query.debug else ""
         if result.void or result.impairment is not None:
             explanation = explain(result, report.context)
             sentence = text or f"{explanation.sentence} {explanation.next_step}\n"

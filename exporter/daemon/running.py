@@ -14,7 +14,7 @@ from exporter.daemon.on_demand import OnDemandProbes
 from exporter.daemon.plan_applier import PlanApplier
 from exporter.daemon.reloading import Load, Reloader, ReloadOutcome, nothing_to_load
 from exporter.daemon.result_dispatcher import ResultDispatcher, ResultListeners
-from exporter.daemon.services import Services
+from exporter.daemon.services import Links, Services
 from exporter.daemon.startup_gate import StartupGate
 from exporter.daemon.status_source import identity_statuses
 from exporter.files import MAX_UNCHECKED_SECONDS, TLS_CONTEXTS, KeyRing
@@ -90,6 +90,7 @@ class Daemon:
             state=state or LedgerFile.in_memory(wall=clock.wall),
             clock=clock,
             resolver=Resolver(),
+            links=Links(plan.runbook_url),
         )
         self._background_tasks: list[asyncio.Task[None]] = []
         self._dead_task = ""
@@ -267,9 +268,10 @@ class Daemon:
 
     def _forget_files(self) -> None:
         """Drop the keys and certificates that no target names any more; in a thread."""
-        targets = [job.target for job in self._reloader.wanted.values()]
+        jobs = self._reloader.wanted.values()
+        targets = [job.target for job in jobs]
         self._key_ring.forget_all_but(target.auth.source for target in targets if target.auth is not None)
-        TLS_CONTEXTS.forget_all_but(target.tls for target in targets)
+        TLS_CONTEXTS.forget_all_but(tls for job in jobs for tls in (job.target.tls, job.tls_before))
 
     def _on_task_end(self, task: asyncio.Task[None]) -> None:
         """Log a task that has died, and remember it for the health check."""

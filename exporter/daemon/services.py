@@ -11,6 +11,13 @@ from exporter.resolver import Resolver
 from exporter.state import LedgerFile
 
 
+@dataclass(slots=True)
+class Links:
+    """Where pages for people are; a reload changes it. `runbook_url`: as in the config."""
+
+    runbook_url: str | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Services:
     """`jobs`: those that run now, by name, in the order of the config."""
@@ -22,3 +29,4 @@ class Services:
     clock: Clock
     resolver: Resolver
     changes: ChangeLog = field(default_factory=ChangeLog)
+    links: Links = field(default_factory=Links)

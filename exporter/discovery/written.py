@@ -30,7 +30,7 @@ FIRST_OF_A_RULE: Final = ("code", "status", "match", "text")
 
 def _plain(value: Any) -> Any:
     """Return a model, or a value in one, as plain values."""
-    if isinstance(value, Framing) and not (value.end or value.nested):
+    if isinstance(value, Framing) and value == Framing(name=value.name):
         return value.name
     if isinstance(value, Model):
         fields = {name: _plain_field(name, getattr(value, name)) for name in _set_fields(value)}

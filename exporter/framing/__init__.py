@@ -35,19 +35,20 @@ FRAMINGS: Final = tuple(_MODULES)
 """The names that a profile may give as its `framing`."""
 
 
-def codec_of(name: str, *, end: str = "", nested: Sequence[str] = ()) -> Codec:
+def codec_of(name: str, *, end: str = "", nested: Sequence[str] = (), opened: Sequence[str] = ()) -> Codec:
     r"""Return the codec of a framing, loading its module.
 
     `end`: control characters that end each JSON value, such as "\x1e"; json only.
-    `nested`: dotted paths of fields that hold JSON as text; json only.
+    `nested`: dotted paths of fields that hold JSON as text; json only. `opened`: those that hold it when they are read,
+    and are sent as they are; json only.
     Raises FramingError for another name, or for an option that the framing does not have.
     """
     if name not in _MODULES:
         raise FramingError(f"must be one of {', '.join(FRAMINGS)}")
-    if name != "json" and (end or nested):
-        raise FramingError("`end` and `nested` belong to the framing json")
+    if name != "json" and (end or nested or opened):
+        raise FramingError("`end`, `nested` and `opened` belong to the framing json")
     module = import_module(f"exporter.framing.{_MODULES[name]}")
     if name == "json":
-        codec: Codec = module.codec(end, nested)
+        codec: Codec = module.codec(end, nested, opened)
         return codec
     return Codec(module.decode, module.encode, is_text=name not in _BINARY)

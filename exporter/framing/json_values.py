@@ -66,25 +66,26 @@ def encode(value: Any) -> bytes:
         raise FramingError("is no JSON value, or nested too deeply") from None
 
 
-def codec(end: str = "", nested: Sequence[str] = ()) -> Codec:
+def codec(end: str = "", nested: Sequence[str] = (), opened: Sequence[str] = ()) -> Codec:
     """Return the codec of JSON: see `codec_of` for the arguments. Raises FramingError for an `end` that may be JSON."""
     if end and END.fullmatch(end) is None:
         raise FramingError('`end` must be control characters, such as "\\x1e"')
-    paths = [path.split(".") for path in nested]
+    closed_paths = [path.split(".") for path in nested]
+    opened_paths = [path.split(".") for path in (*nested, *opened)]
     skip = cast(_Skip, re.compile(f"[ \\t\\n\\r{re.escape(end)}]*").match) if end else SKIP_WHITESPACE
     decode = partial(_decode, skip=skip) if end else _decode
-    if not end and not paths:
+    if not end and not opened_paths:
         return Codec(decode, encode, is_text=True)
     ending = end.encode()
 
     def decode_nested(data: bytes, limit: int) -> Decoded:
         values, consumed = decode(data, limit)
-        for path in paths:
+        for path in opened_paths:
             values = [_changed(value, path, _opened) for value in values]
         return Decoded(values, consumed)
 
     def encode_nested(value: Any) -> bytes:
-        for path in reversed(paths):
+        for path in reversed(closed_paths):
             value = _changed(value, path, _closed)
         return encode(value) + ending
 

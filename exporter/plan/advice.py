@@ -26,7 +26,7 @@ def plan_warnings(jobs: Sequence[Job]) -> Iterator[Problem]:
         for check in JOB_WARNINGS:
             yield from _located(index, job, check(job))
     for name, profile in {job.target.profile: job.profile for job in jobs}.items():
-        for path, sentence in (*unreachable_rules(profile), *_plain_text(profile)):
+        for path, sentence in (*unreachable_rules(profile), *_plain_text(profile), *_clear_credential_before(profile)):
             yield Problem(f"profiles.{name}.{path}", sentence)
 
 
@@ -56,6 +56,11 @@ IN_CLEAR: Final = (
     "the header"
 )
 
+IN_CLEAR_BEFORE: Final = (
+    "looks like a credential that stands in the config: put it into a file (auth.secret_file of the target) and write "
+    "${token} here"
+)
+
 
 def _query(job: Job) -> Iterator[Found]:
     if job.carrier is not None and job.carrier.by == "query":
@@ -69,9 +74,20 @@ def _both_ways(job: Job) -> Iterator[Found]:
 
 
 def _clear_credential(job: Job) -> Iterator[Found]:
-    for name in job.target.headers:
-        if any(word in name.lower() for word in CREDENTIAL_NAMES):
+    for name, value in job.target.headers.items():
+        if _names_credential(name) and "${" not in value:
             yield f"headers.{name}", IN_CLEAR
+
+
+def _names_credential(header: str) -> bool:
+    return any(word in header.lower() for word in CREDENTIAL_NAMES)
+
+
+def _clear_credential_before(profile: Profile) -> Iterator[Found]:
+    """A credential written into the request before the upgrade, in a header that holds no variable."""
+    for name, value in profile.before.headers.items() if profile.before is not None else ():
+        if _names_credential(name) and "${" not in value:
+            yield f"before.headers.{name}", IN_CLEAR_BEFORE
 
 
 def _short_release(job: Job) -> Iterator[Found]:

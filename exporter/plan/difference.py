@@ -27,6 +27,7 @@ class PlanDiff:
     recomputed: tuple[Job, ...]
     jobs: Mapping[str, Job]
     max_sessions: int
+    runbook_url: str | None
 
 
 def plan_diff(before: Mapping[str, Job], wanted: Plan) -> PlanDiff:
@@ -40,6 +41,7 @@ def plan_diff(before: Mapping[str, Job], wanted: Plan) -> PlanDiff:
         recomputed=tuple(job for job in common if job.target is before[job.name].target),
         jobs=jobs,
         max_sessions=wanted.max_sessions,
+        runbook_url=wanted.runbook_url,
     )
 
 

@@ -11,7 +11,17 @@ from typing import Final, Self
 from urllib.parse import urlsplit
 
 from exporter.budget import SessionCost, endpoint_id, key_id, user_key
-from exporter.config import BackendLimits, Carrier, Jwt, Profile, Secret, Target, carrier_of, connects_without_token
+from exporter.config import (
+    BackendLimits,
+    Carrier,
+    Jwt,
+    Profile,
+    Secret,
+    Target,
+    Tls,
+    carrier_of,
+    connects_without_token,
+)
 from exporter.plan.cadence import Cadence, SlotPattern, to_microseconds
 from exporter.profiles import probes_of
 from exporter.result import Probe, Trigger
@@ -123,6 +133,17 @@ class Job:
         return "${" in self.target.url or any(
             "${" in text for text in (*self.target.headers.values(), *self.profile.subprotocols)
         )
+
+    @property
+    def tls_before(self) -> Tls:
+        """Trust, and client certificate, of the request before the upgrade.
+
+        An `origin` of another host is offered no certificate: it would learn who connects to the target.
+        """
+        rules, tls = self.profile.before, self.target.tls
+        if self.before is None or rules is None or self.before.host == self.host or rules.client_certificate:
+            return tls
+        return tls.model_copy(update={"cert_file": None, "key_file": None})
 
     @property
     def connects(self) -> Mapping[str, int]:

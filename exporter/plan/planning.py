@@ -14,10 +14,11 @@ from exporter.plan.job import Job
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """One job per target, in the order of the config; `max_sessions` at once at most."""
+    """One job per target, in the order of the config; `max_sessions` at once at most. `runbook_url`: of the config."""
 
     jobs: tuple[Job, ...]
     max_sessions: int = 1000
+    runbook_url: str | None = None
 
 
 def plan(config: Config, built_in: Mapping[str, Profile]) -> Plan | tuple[Problem, ...]:
@@ -38,7 +39,8 @@ def plan(config: Config, built_in: Mapping[str, Profile]) -> Plan | tuple[Proble
     jobs = [Job.of(target, profiles[target.profile], config.max_connects_per_minute) for target in targets]
     peaks, rates = user_peaks(jobs), host_rates(jobs)
     problems = (*slot_problems(jobs, peaks), *rate_problems(jobs, rates))
-    return problems or Plan(tuple(_with_totals(job, peaks, rates) for job in jobs), config.max_sessions)
+    finished = tuple(_with_totals(job, peaks, rates) for job in jobs)
+    return problems or Plan(finished, config.max_sessions, config.runbook_url)
 
 
 def _with_all_labels(targets: Sequence[Target]) -> Sequence[Target]:

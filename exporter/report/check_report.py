@@ -1,7 +1,7 @@
 """One check: its results, their status, and the exit code."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import Final, Literal
 
@@ -61,6 +61,10 @@ class RenderContext:
     fail_on: FailOn = "warning"
     runbook: str = "ws-factory-exporter runbook {name}"
 
+    def with_runbook_at(self, url: str | None) -> "RenderContext":
+        """Return the same for a runbook whose pages are served at this URL (`runbook_url`); None: the command stays."""
+        return self if url is None else replace(self, runbook=pages_at(url))
+
     def place(self, page: str) -> str:
         """The URL of a page of the runbook, or the command that shows it."""
         return self.runbook.replace("{name}", page)
@@ -68,6 +72,11 @@ class RenderContext:
     def page(self, page: str) -> str:
         """The name of a page, and how it is opened."""
         return f"{page} ({self.place(page)})"
+
+
+def pages_at(url: str) -> str:
+    """Return the URL of a page, with `{name}` where its name goes: what serves the files has it as NAME.md."""
+    return url if "{name}" in url else f"{url.rstrip('/')}/{{name}}.md"
 
 
 def passed(result: Result) -> bool:

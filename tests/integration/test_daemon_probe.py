@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import re
 from urllib.parse import quote, urlsplit
 
 import pytest
@@ -15,6 +16,7 @@ from exporter.daemon import Daemon, DaemonOptions
 from exporter.daemon.on_demand import BUSY, CROWDED, EXPORTER_STOPPING, FULL, LASTING, MAX_WAITERS
 from exporter.daemon.probe_endpoint import MAX_TARGETS_IN_ERROR
 from exporter.oncall import REFUSAL_TEXTS, Checker
+from exporter.plan import plan_diff
 from exporter.probing import TimeLimits
 from exporter.result import Holdup
 from exporter.scheduler import FINISH_GRACE_SECONDS, STOP_GRACE_SECONDS
@@ -117,6 +119,27 @@ def test_debug_explains_the_session_and_shows_its_figures():
     assert "ws-factory-exporter runbook WebSocketFactorySlotsExhausted" in report
     assert shown(page)["probe_success",] == 0
     assert shown(page)["probe_factory_slot_limit",] == 5
+
+
+def test_debug_names_the_page_of_the_runbook_where_the_config_says_it_is():
+    """`runbook_url` stands in place of the command; a reload that changes it is heard."""
+    places = ["https://wiki.example/runbook", "https://wiki.example/{name}.html", None]
+
+    async def main(loop):
+        async with running(loop, fault="http:status=502", settings={"runbook_url": places[0]}) as (daemon, standin):
+            reports = [(await ask(daemon, f"{STAGING}&debug=true"))[1]]
+            for place in places[1:]:
+                plan = harness.planned(mapping(standin), runbook_url=place)
+                await daemon._reloader._applier.apply(plan_diff(daemon._reloader.wanted, plan))
+                reports.append((await ask(daemon, f"{STAGING}&debug=true"))[1])
+            return reports
+
+    reports = virtual_clock.run(main)
+
+    (name,) = re.findall(r"ws-factory-exporter runbook (\w+)", reports[2])
+    wanted = [f"{places[0]}/{name}.md", f"https://wiki.example/{name}.html", f"ws-factory-exporter runbook {name}"]
+    assert [place in report for place, report in zip(wanted, reports, strict=True)] == [True] * 3
+    assert "ws-factory-exporter runbook" not in reports[0] + reports[1]
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from websockets.frames import Opcode
 
 from exporter.catalog import CATALOG
 from exporter.config import Profile, steps_of
-from exporter.framing import FRAMINGS, FramingError, codec_of
+from exporter.framing import FRAMINGS, FramingError
 from exporter.profiles import fill
 from exporter.result import Probe
 from exporter.session import messages
@@ -41,7 +41,7 @@ def awaited(profile):
 @st.composite
 def packets(draw, profile):
     """Bytes of a WebSocket message: a packet of the protocol with a field changed, a byte changed, or cut, or noise."""
-    codec = codec_of(profile.framing.name, end=profile.framing.end, nested=profile.framing.nested)
+    codec = profile.framing.codec
     value = draw(st.sampled_from(awaited(profile)))
     if isinstance(value, dict) and draw(st.booleans()):
         value = {**value, draw(st.sampled_from(sorted(value))): draw(SCALARS)}

@@ -326,6 +326,39 @@ async def test_an_origin_is_trusted_by_the_targets_authority_under_its_own_name(
     assert (result.phase, result.reason) == (Phase.TCP, Reason.REFUSED)
 
 
+OFFERS = {
+    "own server": (None, {}, True),
+    "another host": ("localhost", {}, False),
+    "another host that may have it": ("localhost", {"client_certificate": True}, True),
+    "the same host": ("127.0.0.1", {}, True),
+}
+"""Where the request goes, what `before` says, and whether the target's client certificate is offered there."""
+
+
+@pytest.mark.parametrize(("host", "before", "offered"), OFFERS.values(), ids=OFFERS)
+async def test_another_host_is_not_offered_the_client_certificate(host, before, offered, tmp_path):
+    """It would learn who connects to the target; the config can say that it may."""
+    (tmp_path / "ours.pem").write_bytes(authority().issue("probe.example", usage="client"))
+    context, seen = server_context(tmp_path, authority().issue("localhost", "127.0.0.1")), []
+    context.verify_mode = ssl.CERT_OPTIONAL
+    context.load_verify_locations(cadata=authority().pem.decode())
+
+    async def script(peer):
+        await read_request(peer)
+        seen.append(peer.writer.get_extra_info("peercert"))
+        peer.send(answer("404 Not Found"))
+        peer.end()
+
+    async with serving(script, tls=context) as server:
+        origin = {} if host is None else {"origin": f"https://{host}:{server.port}"}
+        file = str(tmp_path / "ours.pem")
+        settings = trusting(tmp_path, cert_file=file, key_file=file)
+        result = await harness.Rig().run(job(server.port, tmp_path, changed({**origin, **before}), **settings))
+
+    assert (result.phase, result.http_status) == (Phase.BEFORE, 404)
+    assert [bool(certificate) for certificate in seen] == [offered]
+
+
 CERTIFICATES = {
     "expired": ("Test Authority", "127.0.0.1", NOW - DAY, TlsVerify.EXPIRED),
     "untrusted": ("Somebody", "127.0.0.1", None, TlsVerify.UNKNOWN_ISSUER),

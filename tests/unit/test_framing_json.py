@@ -53,6 +53,9 @@ def test_a_message_holds_at_most_as_many_values_as_the_limit(values, limit, betw
         ({"nested": ["data"]}, b'{"data":{"code":4001}}', [{"code": 4001}]),
         ({"nested": ["data"]}, b'{"data":"1 2"}', ["1 2"]),
         ({"nested": ["data"]}, b'["data"]', [["data"]]),
+        ({"opened": ["data"]}, ESTABLISHED, [{"socket_id": "4133711468.4277603682", "activity_timeout": 30}]),
+        ({"opened": ["data"]}, b'{"data":{"code":4001}}', [{"code": 4001}]),
+        ({"nested": ["data"], "opened": ["data.a"]}, rb'{"data":"{\"a\":\"[1]\"}"}', [{"a": [1]}]),
     ],
 )
 def test_real_messages(options, data, values):
@@ -67,6 +70,14 @@ def test_a_nested_field_is_sent_as_text():
     codec = codec_of("json", end="\x1e", nested=["identifier"])
 
     assert codec.encode({"identifier": {"channel": "X"}}) == b'{"identifier":"{\\"channel\\":\\"X\\"}"}\x1e'
+
+
+def test_an_opened_field_is_sent_as_it_is_written():
+    """A client of the Pusher protocol sends an object where its server sends JSON as text."""
+    codec = codec_of("json", nested=["identifier"], opened=["data"])
+
+    assert codec.encode({"data": {"channel": "X"}}) == b'{"data":{"channel":"X"}}'
+    assert codec.encode({"identifier": {"a": 1}, "data": "1"}) == b'{"identifier":"{\\"a\\":1}","data":"1"}'
 
 
 @pytest.mark.parametrize(

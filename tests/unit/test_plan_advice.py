@@ -94,11 +94,13 @@ def test_the_sentence_of_a_rule_in_vain_says_what_comes_before_it():
     assert problem == Problem("profiles.own.closes[1]", words)
 
 
+TICKET = {"request": "GET /ticket", "keep": {"t": "ticket"}}
 WARNED = [
     ({"auth": {"jwt": {"key_env": "K"}, "carry": "query"}}, None, "auth.carry", "access logs"),
     ({"auth": {"secret_env": "K", "carry": "header"}}, {"auth": LOGIN}, "auth.carry", "sends the token a second time"),
     ({"headers": {"X-Api-Key": "abc"}}, None, "headers.X-Api-Key", "looks like a credential"),
     ({"headers": {"Cookie": "a=b"}}, None, "headers.Cookie", "looks like a credential"),
+    ({"url": "wss://a.example/${t}"}, {"before": {**TICKET, "headers": {"Cookie": "a=b"}}}, "headers.Cookie", "looks"),
     ({"limits": {"slot_release": "10s"}}, None, "limits.slot_release", "10s is far below the 300s"),
     ({"limits": {"slot_release": "0s"}}, None, "limits.slot_release", "0s is far below the 300s"),
     ({"auth": {"secret_env": "K"}}, {"auth": {**LOGIN, "message": "LOGIN ${token}"}}, "auth.message", "sent as JSON"),
@@ -122,6 +124,7 @@ def test_what_can_be_used_but_was_hardly_meant_is_warned_of(target, profile, pat
         ({"auth": {"secret_env": "K", "carry": {"header": "Cookie", "value": "a=${token}"}}}, ECHO),
         ({"limits": {"slot_release": "150s"}, "headers": {"Origin": "https://a.example"}}, None),
         ({"profile": "echo", "limits": {"slot_release": "1s"}}, None),
+        ({"headers": {"Cookie": "a=${t}"}}, {"before": {**TICKET, "headers": {"Cookie": "a=${token}"}}}),
     ],
 )
 def test_what_is_meant_is_not_warned_of(target, profile):

@@ -472,6 +472,7 @@ def _result(
         answered_by=observation.answered_by,
         via=observation.via,
         interim_status=observation.interim_status,
+        stream_status=observation.stream_status,
         ending=observation.ending,
     )
 

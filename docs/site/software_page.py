@@ -156,7 +156,7 @@ def rows_of(behaviours: Iterable[ProxyBehaviour | ServerBehaviour]) -> list[Seen
             _software(row),
             row.event,
             what_is_seen(row),
-            row.status,
+            None if getattr(row, "is_http", False) else row.status,
             row.code,
             getattr(row, "is_own", True),
             _note(row.version, first[_software(row)]),
@@ -179,12 +179,12 @@ def what_is_seen(row: Any) -> str:
     """A row as a client sees it, in a few words."""
     if row.seen is None:
         return NOT_RUN
+    if getattr(row, "is_http", False):
+        return f"HTTP {row.status} in the stream{_after(row.after)}"
     if row.status is not None:
         return f"HTTP {row.status}{'' if getattr(row, 'is_own', True) else ' of the backend'}{_after(row.after)}"
     if row.code is not None:
         return f"{row.code}{_endings(row, ' (', ')')}{_after(row.after)}"
-    if getattr(row, "is_http", False):
-        return f"an HTTP answer in the stream{_after(row.after)}"
     endings = _endings(row, ", ")
     if endings:
         return f"no answer{endings}{_after(row.after)}"

@@ -168,10 +168,31 @@ def _each_probe(value: object) -> object:
 BEHIND_WORDS: Final = tuple(software for software in Software if software in PROXIES)
 
 
+FRAMEWORKS: Final[Mapping[str, str]] = {
+    **dict.fromkeys(("fastapi", "starlette", "litestar", "blacksheep"), "uvicorn, hypercorn, daphne or granian"),
+    **dict.fromkeys(("django", "channels", "quart"), "daphne, uvicorn or hypercorn"),
+    **dict.fromkeys(("flask", "flask-socketio"), "flask-sock, socketio, gunicorn or werkzeug"),
+    **dict.fromkeys(("python-socketio", "socket.io"), "socketio"),
+    **dict.fromkeys(("express", "koa", "nodejs", "node.js"), "ws, socketio or node"),
+    **dict.fromkeys(("nestjs",), "nest"),
+    **dict.fromkeys(("spring", "spring-boot"), "tomcat, jetty or undertow"),
+    **dict.fromkeys(("quarkus",), "vertx"),
+    **dict.fromkeys(("gin", "echo", "fiber", "chi", "go", "golang"), "gorilla, coder, gobwas or gws"),
+    **dict.fromkeys(("rocket", "warp", "rust"), "tungstenite, axum or actix"),
+    **dict.fromkeys(("phoenix", "elixir"), "cowboy"),
+    **dict.fromkeys(("rails", "actioncable"), "puma"),
+    **dict.fromkeys(("asp.net", "aspnetcore", "signalr", "dotnet"), "kestrel"),
+}
+"""Frameworks and languages that people write there, and the words for what runs them."""
+
+
 def _server_word(value: object) -> object:
-    if value is not None and value not in SERVERS:
-        raise ValueError(f"must be one of: {', '.join(SERVERS)}; a proxy in front of it stands under behind")
-    return value
+    if value is None or value in SERVERS:
+        return value
+    framework = FRAMEWORKS.get(value.lower().replace(" ", "-")) if isinstance(value, str) else None
+    if framework is not None:
+        raise ValueError(f"{value} is a framework or a language; name what runs the WebSockets: {framework}")
+    raise ValueError(f"must be one of: {', '.join(SERVERS)}; a proxy in front of it stands under behind")
 
 
 def _proxy_word(value: object) -> object:

@@ -17,8 +17,9 @@ def _admission(
     *,
     codes: Container[int] | None = None,
     given: tuple[SituationFact, ...] = (),
+    fault: tuple[Layer, Confidence] | None = None,
 ) -> Cause:
-    return Cause(sentence, alert, next_step, Phase.ADMISSION, reason, codes=codes, given=given)
+    return Cause(sentence, alert, next_step, Phase.ADMISSION, reason, codes=codes, given=given, fault=fault)
 
 
 def _auth(
@@ -29,8 +30,9 @@ def _auth(
     *,
     codes: Container[int] | None = None,
     given: tuple[SituationFact, ...] = (),
+    fault: tuple[Layer, Confidence] | None = None,
 ) -> Cause:
-    return Cause(sentence, alert, next_step, Phase.AUTH, reason, codes=codes, given=given)
+    return Cause(sentence, alert, next_step, Phase.AUTH, reason, codes=codes, given=given, fault=fault)
 
 
 def _reply(
@@ -41,8 +43,9 @@ def _reply(
     *,
     codes: Container[int] | None = None,
     given: tuple[SituationFact, ...] = (),
+    fault: tuple[Layer, Confidence] | None = None,
 ) -> Cause:
-    return Cause(sentence, alert, next_step, Phase.REPLY, reason, codes=codes, given=given)
+    return Cause(sentence, alert, next_step, Phase.REPLY, reason, codes=codes, given=given, fault=fault)
 
 
 _CHECK_KEYS: Final = "{keys} Two refusals in a row stop it for {auth_retry}.{dropped}{auth_500}"
@@ -82,6 +85,7 @@ REFUSAL_CAUSES: Final = (
         "whether its configuration has just changed.",
         Alert.AUTH_FAILING,
         given=(SituationFact.NO_TOKEN, SituationFact.TOKEN_SENT),
+        fault=(Layer.PROXY, Confidence.LIKELY),
     ),
     _admission(
         Reason.AUTH_REJECTED,
@@ -90,6 +94,7 @@ REFUSAL_CAUSES: Final = (
         "token.",
         Alert.AUTH_FAILING,
         given=(SituationFact.NO_TOKEN,),
+        fault=(Layer.CLIENT, Confidence.OPEN),
     ),
     _admission(
         Reason.AUTH_REJECTED,
@@ -97,6 +102,7 @@ REFUSAL_CAUSES: Final = (
         _NAME_THE_ERROR + " Two refusals in a row stop it for {auth_retry}.",
         Alert.AUTH_FAILING,
         given=(SituationFact.UNKNOWN_ERROR,),
+        fault=(Layer.LOGIN, Confidence.OPEN),
     ),
     _admission(
         Reason.AUTH_UNAVAILABLE,
@@ -220,6 +226,7 @@ LOGIN_REFUSAL_CAUSES: Final = (
         _NAME_THE_ERROR + " Two refusals in a row stop it for {auth_retry}.",
         Alert.AUTH_FAILING,
         given=(SituationFact.UNKNOWN_ERROR,),
+        fault=(Layer.LOGIN, Confidence.OPEN),
     ),
     _auth(
         Reason.AUTH_UNAVAILABLE,
@@ -233,6 +240,7 @@ LOGIN_REFUSAL_CAUSES: Final = (
         TOKENLESS_CAUSE,
         Alert.AUTH_FAILING,
         given=(SituationFact.NO_CREDENTIAL,),
+        fault=(Layer.CLIENT, Confidence.LIKELY),
     ),
     _auth(
         Reason.AUTH_REJECTED,
@@ -445,6 +453,18 @@ REPLY_CAUSES: Final = (
 ANSWER_CAUSES: Final = (*REFUSAL_CAUSES, *LOGIN_REFUSAL_CAUSES)
 """Refusals in which the server itself says why: `CAUSES` has them before those of the factory."""
 
+STREAM_CAUSES: Final = (
+    Cause(
+        "The WebSocket opened, then an HTTP answer (HTTP {stream_status}) came on it {instead}: the framework answered "
+        "the request a second time.",
+        Alert.SEND_FAILING,
+        "Read the backend's log at this second: Flask-Sock answers an exception or a refused login so, gunicorn's sync "
+        "worker its timeout, engine.io parameters that it does not know (EIO=4).",
+        reason=Reason.PROTOCOL_ERROR,
+        given=(SituationFact.HTTP_IN_STREAM,),
+    ),
+)
+
 STOP_CAUSES: Final = (
     Cause(
         "The server closed with {code}, as {program} does when it is stopped or recycled; an application can close so "
@@ -469,4 +489,4 @@ STOP_CAUSES: Final = (
 )
 """Codes that do not say by themselves that the server stops."""
 
-SESSION_CAUSES: Final = (*STOP_CAUSES, *SILENCE_CAUSES, *LOGIN_CAUSES, *REPLY_CAUSES)
+SESSION_CAUSES: Final = (*STREAM_CAUSES, *STOP_CAUSES, *SILENCE_CAUSES, *LOGIN_CAUSES, *REPLY_CAUSES)

@@ -32,6 +32,14 @@ UPGRADE_LOGIN_CAUSES: Final = (
     ),
     upgrade_cause(
         Reason.AUTH_REJECTED,
+        "{answerer} itself refused the login{status}: the request got no further.",
+        "See which login {answerer} asks for at this path, and whether the target's credential is meant for it.",
+        alert=Alert.AUTH_FAILING,
+        given=(SituationFact.PROXY_ANSWERED,),
+        fault=(Layer.LOGIN, Confidence.LIKELY),
+    ),
+    upgrade_cause(
+        Reason.AUTH_REJECTED,
         "The server refused the {credential}{status}, before it accepted a WebSocket.",
         "{keys} Two refusals in a row stop it for {auth_retry}.{dropped}",
         alert=Alert.AUTH_FAILING,
@@ -44,7 +52,44 @@ UPGRADE_LOGIN_CAUSES: Final = (
     ),
 )
 
+_ASK_ORIGIN: Final = "Ask the backend without Cloudflare, and compare with what Cloudflare has as its address."
+
+ORIGIN_CAUSES: Final = tuple(
+    upgrade_cause(
+        Reason.HTTP_STATUS,
+        f"{who} refused the upgrade{{status}}{{after}}: {meaning}",
+        f"{next_step} {_ASK_ORIGIN}",
+        *statuses,
+        given=given,
+        fault=(layer, confidence),
+    )
+    for who, given, confidence in (
+        ("{answerer} itself", (SituationFact.PROXY_ANSWERED,), Confidence.LIKELY),
+        ("A proxy that uses the statuses of Cloudflare", (), Confidence.OPEN),
+    )
+    for statuses, layer, meaning, next_step in (
+        ((520,), Layer.SERVER, "the backend's answer was empty or no HTTP.", "Read the backend's log at this second."),
+        ((521,), Layer.SERVER, "the backend refuses its connections.", "See whether the backend's port is open to it."),
+        (
+            (522, 523),
+            Layer.NETWORK,
+            "it does not reach the backend's address.",
+            "Look at firewalls, at routes and at the load of the host.",
+        ),
+        ((524,), Layer.SERVER, "the backend took its request and did not answer.", "See what the backend waits for."),
+        (
+            (525, 526),
+            Layer.TLS,
+            "TLS between it and the backend fails: the handshake (525) or the certificate (526).",
+            "Look at the certificate and at the TLS versions of the backend.",
+        ),
+        ((527, 530), Layer.PROXY, "it cannot resolve or use the backend.", "Read the error 1XXX on its page."),
+    )
+)
+"""Statuses that no standard knows and that are Cloudflare's by custom."""
+
 STATUS_CAUSES: Final = (
+    *ORIGIN_CAUSES,
     upgrade_cause(
         Reason.HTTP_STATUS,
         "{answerer} itself wants a login (HTTP 401): the request got no further.",
@@ -60,7 +105,7 @@ STATUS_CAUSES: Final = (
         "see what asks for a login in front of the backend.",
         401,
         given=(SituationFact.NO_CREDENTIAL,),
-        fault=(Layer.LOGIN, Confidence.CERTAIN),
+        fault=(Layer.LOGIN, Confidence.LIKELY),
     ),
     upgrade_cause(
         Reason.HTTP_STATUS,
@@ -68,7 +113,6 @@ STATUS_CAUSES: Final = (
         "{keys}{dropped}",
         401,
         given=(SituationFact.TOKEN_SENT,),
-        fault=(Layer.LOGIN, Confidence.CERTAIN),
     ),
     upgrade_cause(
         Reason.HTTP_STATUS,
@@ -153,7 +197,7 @@ STATUS_CAUSES: Final = (
         426,
         505,
         given=(SituationFact.BEHIND_PROXIES,),
-        fault=(Layer.PROXY, Confidence.CERTAIN),
+        fault=(Layer.PROXY, Confidence.LIKELY),
     ),
     upgrade_cause(
         Reason.HTTP_STATUS,
@@ -182,6 +226,20 @@ STATUS_CAUSES: Final = (
         414,
         431,
         fault=(Layer.CLIENT, Confidence.LIKELY),
+    ),
+    upgrade_cause(
+        Reason.HTTP_STATUS,
+        "The upgrade was refused{status}: what took the request does not serve this host name on this connection.",
+        "Compare the host of the URL, `address` and `tls.server_name` with the names that the server or proxy serves.",
+        421,
+        fault=(Layer.CLIENT, Confidence.OPEN),
+    ),
+    upgrade_cause(
+        Reason.HTTP_STATUS,
+        "The upgrade was refused{status}{after}: what took the request says that it did not get it whole in its time.",
+        "See what stands in between and holds requests back, and ask the backend without it.",
+        408,
+        fault=(Layer.PROXY, Confidence.OPEN),
     ),
     upgrade_cause(
         Reason.HTTP_STATUS,

@@ -51,6 +51,8 @@ def _answer_rows(result: Result) -> Iterator[tuple[str, str]]:
         yield "http status", str(result.http_status)
     if result.answered_by is not None or result.via:
         yield "answered by", _answered_by(result)
+    if result.stream_status is not None:
+        yield "in the stream", f"an HTTP answer, HTTP {result.stream_status}"
     if result.interim_status is not None:
         yield "before it", f"an interim answer, HTTP {result.interim_status}"
 

@@ -456,6 +456,7 @@ COMPUTED_PHRASES: Final[Mapping[str, Callable[[FailureSituation], str]]] = {
     "program": _program,
     "answerer": lambda situation: situation.result.answered_by or "the proxy",
     "proxies": lambda situation: " and ".join(situation.result.via or situation.context.behind) or "a proxy",
+    "stream_status": lambda situation: str(situation.result.stream_status),
     "interim": lambda situation: str(situation.result.interim_status),
     "code": lambda situation: "no code" if situation.server_code is None else code(situation.server_code),
     "close_hint": _close_hint,

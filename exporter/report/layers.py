@@ -11,10 +11,10 @@ from typing import Final
 
 from websockets.frames import CloseCode
 
-from exporter.report.programs import Match, meaning_of
-from exporter.report.situation import STOPPING_EVENTS, FailureSituation
-from exporter.result import PROXIES, Confidence, Layer, Phase, Reason, Software
-from exporter.software import GATEWAY_STATUSES, ProxyEvent
+from exporter.report.programs import Event, Match, meaning_of, waited_seconds
+from exporter.report.situation import STOPPING_EVENTS, FailureSituation, SituationFact, fact_holds
+from exporter.result import PROXIES, SERVERS, Confidence, Layer, Phase, Reason, Software, TlsVerify
+from exporter.software import GATEWAY_STATUSES, PROXY_BEHAVIOURS, SIGNED_REFUSALS, ProxyEvent
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ LAYERS_BY_REASON: Final[Mapping[tuple[Phase | None, Reason], tuple[Layer, Confid
     (Phase.BEFORE, Reason.REFUSED): (Layer.SERVER, _LIKELY),
     (Phase.BEFORE, Reason.TIMEOUT): (Layer.SERVER, _LIKELY),
     (Phase.BEFORE, Reason.RESET): (Layer.SERVER, _OPEN),
-    (Phase.BEFORE, Reason.TLS_CERTIFICATE): (Layer.TLS, _CERTAIN),
+    (Phase.BEFORE, Reason.TLS_CERTIFICATE): (Layer.TLS, _LIKELY),
     (Phase.BEFORE, Reason.TLS_HANDSHAKE): (Layer.TLS, _LIKELY),
     (Phase.BEFORE, Reason.AUTH_REJECTED): (Layer.LOGIN, _LIKELY),
     (Phase.BEFORE, Reason.HTTP_STATUS): (Layer.UNKNOWN, _OPEN),
@@ -46,10 +46,10 @@ LAYERS_BY_REASON: Final[Mapping[tuple[Phase | None, Reason], tuple[Layer, Confid
     (Phase.RESOLVE, Reason.DNS): (Layer.NETWORK, _LIKELY),
     (Phase.RESOLVE, Reason.TIMEOUT): (Layer.NETWORK, _LIKELY),
     (Phase.TCP, Reason.REFUSED): (Layer.SERVER, _LIKELY),
-    (Phase.TCP, Reason.UNREACHABLE): (Layer.NETWORK, _CERTAIN),
+    (Phase.TCP, Reason.UNREACHABLE): (Layer.NETWORK, _LIKELY),
     (Phase.TCP, Reason.TIMEOUT): (Layer.NETWORK, _LIKELY),
     (Phase.TCP, Reason.RESET): (Layer.NETWORK, _OPEN),
-    (Phase.TLS, Reason.TLS_CERTIFICATE): (Layer.TLS, _CERTAIN),
+    (Phase.TLS, Reason.TLS_CERTIFICATE): (Layer.TLS, _LIKELY),
     (Phase.TLS, Reason.TLS_HANDSHAKE): (Layer.TLS, _LIKELY),
     (Phase.TLS, Reason.TIMEOUT): (Layer.TLS, _OPEN),
     (Phase.TLS, Reason.RESET): (Layer.TLS, _OPEN),
@@ -59,6 +59,8 @@ LAYERS_BY_REASON: Final[Mapping[tuple[Phase | None, Reason], tuple[Layer, Confid
     (Phase.UPGRADE, Reason.BAD_HANDSHAKE): (Layer.UNKNOWN, _OPEN),
     (Phase.UPGRADE, Reason.RESET): (Layer.SERVER, _OPEN),
     (Phase.UPGRADE, Reason.TIMEOUT): (Layer.SERVER, _LIKELY),
+    (Phase.AUTH, Reason.CLOSED): (Layer.LOGIN, _OPEN),
+    (Phase.AUTH, Reason.TIMEOUT): (Layer.LOGIN, _OPEN),
     (None, Reason.AUTH_REJECTED): (Layer.LOGIN, _CERTAIN),
     (None, Reason.AUTH_UNAVAILABLE): (Layer.LOGIN, _LIKELY),
     (None, Reason.RATE_LIMITED): (Layer.CLIENT, _LIKELY),
@@ -81,16 +83,36 @@ LAYERS_BY_CODE: Final[Mapping[int, tuple[Layer, Confidence]]] = {
     1012: (Layer.SERVER, _CERTAIN),
     1013: (Layer.SERVER, _LIKELY),
     3000: (Layer.LOGIN, _CERTAIN),
-    3003: (Layer.LOGIN, _CERTAIN),
+    3003: (Layer.LOGIN, _LIKELY),
     4401: (Layer.LOGIN, _CERTAIN),
     4403: (Layer.LOGIN, _LIKELY),
+    4406: (Layer.CLIENT, _LIKELY),
+    4429: (Layer.CLIENT, _LIKELY),
+    4500: (Layer.APPLICATION, _LIKELY),
 }
-"""Close codes that name the layer: RFC 6455 section 7.4.1, IANA's registry, and the custom of 44xx for the
-HTTP statuses of a refused login. The application at a known server can send them too; few do."""
+"""Close codes that name the layer: RFC 6455 section 7.4.1, IANA's registry, and the custom of 44xx and 45xx for
+HTTP statuses. The application at a known server can send them too; few do."""
+
+
+DATED_CERTIFICATES: Final = frozenset({TlsVerify.EXPIRED, TlsVerify.WRONG_PURPOSE, TlsVerify.WEAK})
+"""What is wrong with a certificate whatever our configuration says; of others our name, clock or `ca_file` may be."""
+
+
+LAYERS_BY_STREAM_STATUS: Final[Mapping[int, tuple[Layer, Confidence]]] = {
+    400: (Layer.CLIENT, _LIKELY),
+    401: (Layer.LOGIN, _LIKELY),
+    403: (Layer.LOGIN, _LIKELY),
+    500: (Layer.APPLICATION, _LIKELY),
+}
+"""By the status of an HTTP answer in the stream of the open WebSocket, where no program is known."""
 
 
 LIBRARY_CODES: Final = frozenset({1002, 1003, 1006, 1007, 1010, 1014})
 """Close codes of a WebSocket library that is sent what it does not take, perhaps by a proxy, and those of gateways."""
+
+
+NORMAL_CODES: Final = frozenset({1000, 1005})
+"""Of a close that says nothing: that of a handler which returned, or an application's own."""
 
 
 def diagnose(situation: FailureSituation, named: tuple[Layer, Confidence] | None) -> Diagnosis:
@@ -105,20 +127,39 @@ def diagnose(situation: FailureSituation, named: tuple[Layer, Confidence] | None
     if result.reason is Reason.FACTORY and result.rule is not None:
         return Diagnosis(Layer.FACTORY, _CERTAIN)  # the server said so itself
     if result.http_status == HTTPStatus.UNAUTHORIZED:
-        return Diagnosis(Layer.LOGIN, _CERTAIN)
+        return Diagnosis(Layer.LOGIN, _CERTAIN if _is_servers_login(situation) else _LIKELY)
+    if result.tls_verify in DATED_CERTIFICATES:
+        return Diagnosis(Layer.TLS, _CERTAIN)
     match = situation.match
     if match is not None:
         return _behind_another(situation, match) or _diagnosis_of(match, may_be_certain=_speaks_for_itself(situation))
-    return Diagnosis(*_by_close(situation) or _by_phase(result.phase, result.reason))
+    by_stream = LAYERS_BY_STREAM_STATUS.get(result.stream_status or 0)
+    return Diagnosis(*by_stream or _by_close(situation) or _by_phase(result.phase, result.reason))
+
+
+def _is_servers_login(situation: FailureSituation) -> bool:
+    """Whether a 401 is the server's own word on our credential: no proxy's, and none is known that may have dropped it.
+
+    Proxies take headers off a request, not the query or a subprotocol.
+    """
+    result, context = situation.result, situation.context
+    in_front = result.via or context.behind
+    may_be_dropped = bool(in_front) and (context.carrier or "").startswith("the header")
+    return result.phase is Phase.UPGRADE and result.answered_by not in PROXIES and not may_be_dropped
 
 
 def _by_close(situation: FailureSituation) -> tuple[Layer, Confidence] | None:
-    """What the server's close code says; one that a known server never sends by itself is its application's."""
-    close_code, reason = situation.server_code, situation.result.reason
-    if close_code in (None, *LIBRARY_CODES) or reason not in (Reason.CLOSED, Reason.SERVER_ERROR):
+    """What the server's close code says; one that a known server never sends by itself is its application's.
+
+    Only 1011 says that it broke: with another code, one of its own too, an application may refuse a login.
+    """
+    close_code, result = situation.server_code, situation.result
+    if close_code in (None, *LIBRARY_CODES) or result.reason not in (Reason.CLOSED, Reason.SERVER_ERROR):
         return None
     by_code = LAYERS_BY_CODE.get(close_code or 0)
-    return by_code or (None if situation.server is None else (Layer.APPLICATION, _CERTAIN))
+    if by_code is not None or situation.server is None or result.phase is Phase.AUTH:
+        return by_code
+    return Layer.APPLICATION, _CERTAIN if close_code == CloseCode.INTERNAL_ERROR else _LIKELY
 
 
 def _by_phase(phase: Phase | None, reason: Reason) -> tuple[Layer, Confidence]:
@@ -144,25 +185,69 @@ def _behind_another(situation: FailureSituation, match: Match) -> Diagnosis | No
     if not following or ProxyEvent.BACKEND_HANGS in events or not BACKEND_EVENTS.issuperset(events):
         return None
     if events == {ProxyEvent.BACKEND_REFUSES}:
-        return Diagnosis(Layer.PROXY, _CERTAIN, match)
+        return Diagnosis(Layer.PROXY, _CERTAIN if _is_prompt(situation) else _LIKELY, match)
     return None if TUNNELS.intersection(following) else Diagnosis(Layer.PROXY, _LIKELY, match)
 
 
-def _speaks_for_itself(situation: FailureSituation) -> bool:
-    """Whether what was seen can only come from the program that is known: silence and a lost connection need not.
+MAX_REFUSAL_SECONDS: Final = 1.0
+"""Seconds within which a proxy says that its backend's port is closed, where its row names no time."""
 
-    What a proxy finds behind it may be another proxy, if the config does not say.
-    """
-    result, context = situation.result, situation.context
-    events = set() if situation.match is None else set(situation.match.events)
-    if result.http_status is not None and result.answered_by in PROXIES:
-        says_login = result.http_status == HTTPStatus.FORBIDDEN  # of a filter, or of an auth service that it asks
-        return not says_login and (result.answered_by in context.behind or BACKEND_EVENTS.isdisjoint(events))
+REFUSAL_SECONDS: Final[Mapping[Software, float]] = {
+    row.proxy: row.after[1] if row.after else MAX_REFUSAL_SECONDS
+    for row in PROXY_BEHAVIOURS
+    if row.event is ProxyEvent.BACKEND_REFUSES
+}
+"""By proxy. Later it has waited for an address that does not answer: a firewall or a dead host, and no closed port."""
+
+
+def _is_prompt(situation: FailureSituation) -> bool:
+    """Whether the proxy answered as soon as it does when nothing listens behind it."""
+    waited = waited_seconds(situation.result)
+    most = REFUSAL_SECONDS.get(situation.result.answered_by or Software.BACKEND, MAX_REFUSAL_SECONDS)
+    return waited is not None and waited <= most
+
+
+NAMELESS_PROXIES: Final = frozenset({Software.TRAEFIK, Software.CLOUDFLARE, Software.CLOUDFRONT, Software.GFE})
+"""Proxies that answer some requests themselves in a way that no fingerprint tells from a server's."""
+
+
+def _speaks_for_itself(situation: FailureSituation) -> bool:
+    """Whether what was seen can only come from the program that is known: silence and a lost connection need not."""
+    result, match = situation.result, situation.match
+    events = frozenset(() if match is None else match.events)
+    if result.http_status is not None:
+        by_proxy = result.answered_by in PROXIES
+        return _is_proxys_word(situation, events) if by_proxy else _is_servers_word(situation)
     if result.reason in (Reason.TIMEOUT, Reason.RESET):
         return False
     if events & STOPPING_EVENTS:
         return situation.server_code == CloseCode.SERVICE_RESTART  # an application can send the other codes itself
-    return result.http_status not in GATEWAY_STATUSES
+    if situation.server_code in NORMAL_CODES:
+        return fact_holds(SituationFact.LET_IN, situation)  # an application may refuse a login so
+    return situation.server_code not in LIBRARY_CODES
+
+
+def _is_proxys_word(situation: FailureSituation, events: frozenset[Event]) -> bool:
+    """Whether a proxy's own answer leaves no doubt. A 403 is that of a filter, or of an auth service that it asks.
+
+    What a proxy finds behind it may be another proxy, if the config does not say.
+    """
+    if situation.result.http_status == HTTPStatus.FORBIDDEN:
+        return False
+    if BACKEND_EVENTS.isdisjoint(events):
+        return True
+    is_last = situation.result.answered_by in situation.context.behind
+    return is_last and (ProxyEvent.BACKEND_REFUSES not in events or _is_prompt(situation))
+
+
+def _is_servers_word(situation: FailureSituation) -> bool:
+    """Whether no proxy can have made the answer itself."""
+    result = situation.result
+    if result.http_status in GATEWAY_STATUSES or result.answered_by in SERVERS:
+        return result.http_status not in GATEWAY_STATUSES
+    may_be_proxys = NAMELESS_PROXIES.intersection((*result.via, *situation.context.behind))
+    lacks_its_name = situation.server in SIGNED_REFUSALS and not result.via
+    return not may_be_proxys and not lacks_its_name
 
 
 def _diagnosis_of(match: Match, *, may_be_certain: bool) -> Diagnosis:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
-from exporter.result import PROXIES, Layer, Phase, Reason, Result, Software
+from exporter.result import PROXIES, Ending, Layer, Phase, Reason, Result, Software
 from exporter.software import (
     EARLIEST_FRACTION,
     PROXY_BEHAVIOURS,
@@ -181,22 +181,51 @@ GATEWAY_EVENTS: Final[Mapping[int, tuple[ProxyEvent, ...]]] = {
 
 
 def find_match(
-    result: Result, server: Software | None, code: int | None, *, close_answered: bool | None = None
+    result: Result,
+    server: Software | None,
+    code: int | None,
+    *,
+    close_answered: bool | None = None,
+    edge: Software | None = None,
 ) -> Match | None:
     """What the proxy that answered, or else the server, was seen to do like this; None: nothing, or neither is known.
 
     server: the one of the target, if it is known
     code: the close code of the server, or 1006 for a lost connection
     close_answered: whether the server answered our close; None: not known
+    edge: the proxy that has the clients, if it is known
     """
+    by_edge = _own_end_of_edge(result, edge, code)
+    if by_edge is not None:
+        return by_edge
     is_proxy = result.http_status is not None and result.answered_by in PROXIES
     software = result.answered_by if is_proxy else server
-    fitting = [row for row in ROWS.get(software, ()) if _fits(row, result, code) and _fits_close(row, close_answered)]
+    fitting = [
+        row
+        for row in ROWS.get(software, ())
+        if _fits(row, result, code, is_proxied=bool(result.via or edge)) and _fits_close(row, close_answered)
+    ]
     timed = [row for row in fitting if _is_timed(row, waited_seconds(result))]
     events = tuple(dict.fromkeys(row.event for row in timed or fitting))
     if is_proxy and not events:
         events = GATEWAY_EVENTS.get(result.http_status or 0, ())
     return Match(software, events) if events and software is not None else None
+
+
+def _own_end_of_edge(result: Result, edge: Software | None, code: int | None) -> Match | None:
+    """What the proxy that has the clients does by itself that ends TLS so.
+
+    None: nothing; or it passes the loss of its backend on in the same way.
+    """
+    if result.phase not in _OPEN_PHASES or result.reason is not Reason.RESET or result.ending not in _TLS_ENDINGS:
+        return None
+    rows = [
+        row
+        for row in PROXY_BEHAVIOURS
+        if row.proxy is edge and row.seen is not None and row.code == code and row.tls_ending is result.ending
+    ]
+    events = tuple(dict.fromkeys(row.event for row in rows))
+    return None if not events or ProxyEvent.BACKEND_DIES in events else Match(rows[0].proxy, events)
 
 
 SUBJECTS: Final = ("its application ", "its backend ", "it ", "")
@@ -255,17 +284,26 @@ def waited_seconds(result: Result) -> float | None:
     return max(0.0, result.refused_after - sum(result.phases.values()))
 
 
-def _fits(row: Behaviour, result: Result, code: int | None) -> bool:
+def _fits(row: Behaviour, result: Result, code: int | None, *, is_proxied: bool) -> bool:
+    """Whether the row looks like this. `is_proxied`: a proxy ends the connection, in its own way."""
     if not (_can_happen(row.event, result) and _is_late_enough(row, waited_seconds(result))):
         return False
+    is_in_stream = isinstance(row, ServerBehaviour) and row.is_http
+    if is_in_stream or result.stream_status is not None:
+        return is_in_stream and row.status == result.stream_status
     if row.status is not None or result.http_status is not None:
         return row.status == result.http_status
     if row.code is not None:
-        through_proxy = bool(result.via)  # which ends the connection in its own way
-        return row.code == code and (
-            through_proxy or None in (row.ending, result.ending) or row.ending is result.ending
-        )
+        return row.code == code and (is_proxied or None in (row.ending, result.ending) or _ends_so(row, result))
     return _fits_silence(row, result)
+
+
+_TLS_ENDINGS: Final = frozenset({Ending.CLOSE_NOTIFY, Ending.TLS_CUT})
+
+
+def _ends_so(row: Behaviour, result: Result) -> bool:
+    """Whether the connection ended as in the row, which was seen without TLS: there is a FIN in both ends of TLS."""
+    return row.ending is result.ending or (row.ending is Ending.FIN and result.ending in _TLS_ENDINGS)
 
 
 def _is_timed(row: Behaviour, waited: float | None) -> bool:
@@ -319,9 +357,7 @@ _CAUSES_OF_SILENCE: Final = frozenset(
 
 
 def _fits_silence(row: Behaviour, result: Result) -> bool:
-    """Without a status and a code: HTTP in the stream, an end before the answer, or a connection that stays open."""
-    if isinstance(row, ServerBehaviour) and row.is_http:
-        return result.reason is Reason.PROTOCOL_ERROR
+    """Without a status and a code: an end before the answer, or a connection that stays open."""
     if row.ending is not None:
-        return result.reason is Reason.RESET and row.ending is result.ending
+        return result.reason is Reason.RESET and _ends_so(row, result)
     return result.reason is Reason.TIMEOUT and isinstance(row, ServerBehaviour) and row.event in _CAUSES_OF_SILENCE

@@ -119,7 +119,7 @@ def _bounded_figures(result: Result) -> Iterator[tuple[float, float, Iterable[fl
     yield 0.0, MAX_DURATION_SECONDS, (*_known(durations), *(frame.at for frame in frames))
     yield 0.0, MAX_FIGURE_VALUE, (*_known((*limits, *addresses)), *counts)
     yield -MAX_FIGURE_VALUE, MAX_FIGURE_VALUE, _known((evidence.clock_skew,))
-    yield 100, MAX_HTTP_STATUS, _known((result.http_status, result.interim_status))
+    yield 100, MAX_HTTP_STATUS, _known((result.http_status, result.interim_status, result.stream_status))
     yield 0, MAX_CLOSE_CODE, () if result.close is None else (result.close.code,)
 
 

@@ -186,6 +186,10 @@ def _credential(auth: Auth | None) -> Credential:
     return Credential.SIGNED if auth.jwt.token_file is None else Credential.READY
 
 
+HOSTING_PROGRAMS: Final = frozenset({Software.GUNICORN, Software.WERKZEUG})
+"""Programs that sign answers of the servers which they run."""
+
+
 # The facts ------------------------------------------------------------------------------------------------------------
 
 UNREADABLE_KINDS: Final = frozenset({BINARY_KIND, *(f"not_{name}" for name in FRAMINGS)})
@@ -217,8 +221,15 @@ class FailureSituation:
 
     @property
     def server(self) -> Software | None:
-        """The server of the target: as its answer says, else as the config does."""
-        return named_server(self.result) or self.context.server
+        """The server of the target: as its answer says, else as the config does; it also knows what a host runs."""
+        named = named_server(self.result)
+        return self.context.server or named if named in HOSTING_PROGRAMS else named or self.context.server
+
+    @property
+    def edge(self) -> Software | None:
+        """The proxy that has the clients: as the config says, else the only one that the answer names."""
+        in_front = self.context.behind or (self.result.via if len(self.result.via) == 1 else ())
+        return in_front[0] if in_front else None
 
     def proxies_behind(self, proxy: Software) -> tuple[Software, ...]:
         """The proxies between this one and the server, as the config says."""
@@ -241,7 +252,8 @@ class FailureSituation:
         """
         if self.result.reason is Reason.TIMEOUT and _kinds(self) & (UNREADABLE_KINDS | UNEXPECTED_KINDS):
             return None
-        return find_match(self.result, self.server, self.server_code, close_answered=self.close_answered)
+        answered = self.close_answered
+        return find_match(self.result, self.server, self.server_code, close_answered=answered, edge=self.edge)
 
     @property
     def token_sent(self) -> bool | None:
@@ -305,6 +317,7 @@ class SituationFact(StrEnum):
     BEHIND_PROXIES = "proxies stand in front of the server"
     BEHIND_CADDY = "Caddy stands in front of the server"
     INTERIM = "an interim answer came"
+    HTTP_IN_STREAM = "an HTTP answer came on the open WebSocket"
     KNOWN_BEHAVIOUR = "the program that is known here was seen to do this"
     STOPPING = "the server that is known here does this when it is stopped or recycled"
     UNKNOWN_ERROR = "an error frame came that no rule of the profile names"
@@ -370,6 +383,7 @@ HOLDS: Final[Mapping[SituationFact, Callable[[FailureSituation], object]]] = {
     SituationFact.BEHIND_PROXIES: lambda situation: situation.result.via or situation.context.behind,
     SituationFact.BEHIND_CADDY: lambda situation: Software.CADDY in (*situation.result.via, *situation.context.behind),
     SituationFact.INTERIM: lambda situation: situation.result.interim_status is not None,
+    SituationFact.HTTP_IN_STREAM: lambda situation: situation.result.stream_status is not None,
     SituationFact.KNOWN_BEHAVIOUR: lambda situation: situation.match is not None,
     SituationFact.STOPPING: lambda situation: situation.match and STOPPING_EVENTS.issuperset(situation.match.events),
     SituationFact.UNKNOWN_ERROR: _is_unknown_error,

@@ -104,7 +104,7 @@ class SessionObservation:
     ended: the phase in which the session ended (`CLOSE` if it reached its depth)
     refusal: the error frame, a JSON value
     notices: kinds of the frames that were passed over
-    refused_after, error_word, unknown_keys, answered_by, via, interim_status, ending: see `Result`
+    refused_after, error_word, unknown_keys, answered_by, via, interim_status, stream_status, ending: see `Result`
     subprotocol: the one of the profile's that the server chose; never one that carries a token
     address, address_number, addresses, failed_addresses: see `Evidence`
     address_answered: it accepted a TCP connection
@@ -137,6 +137,7 @@ class SessionObservation:
     answered_by: Software | None = None
     via: tuple[Software, ...] = ()
     interim_status: int | None = None
+    stream_status: int | None = None
     ending: Ending | None = None
 
 
@@ -192,6 +193,7 @@ class Result:
     answered_by: who made the answer to the upgrade: a proxy by itself, or a server; None: it does not say
     via: proxies that passed that answer on
     interim_status: status of the last interim answer (RFC 9110 section 15.2) before the final one
+    stream_status: status of an HTTP answer that came on the open WebSocket in place of a frame
     ending: how the peer ended the connection; None: it had not when the session was over
     """
 
@@ -230,6 +232,7 @@ class Result:
     answered_by: Software | None = None
     via: tuple[Software, ...] = ()
     interim_status: int | None = None
+    stream_status: int | None = None
     ending: Ending | None = None
 
     @property

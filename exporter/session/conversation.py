@@ -126,6 +126,7 @@ class Session:
             answered_by=author.by,
             via=author.via,
             interim_status=self._response.interim_status,
+            stream_status=self._stream.http_status if self._stream and self._error else None,
             ending=self._connection.ending if self._connection and self._error else None,
         )
 

@@ -5,6 +5,7 @@ Rule 2: the memory that a server can fill is bounded: bytes, frames, fragments, 
 Rule 3: text and binary frames are alike: JSON in UTF-8 is a message, and each of several values in one frame is one.
 """
 
+import re
 from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterator, Sequence
 from itertools import islice
@@ -31,6 +32,13 @@ for 30 s."""
 MAX_FRAGMENTS: Final = 1024
 """Fragments of one message; an empty one costs the sender two bytes, and us an object."""
 
+HTTP_ANSWER: Final = re.compile(rb"HTTP/1\.[01] ([1-5]\d\d)[ \r\n]")
+"""The beginning of an HTTP answer where a frame had to be: some frameworks answer a request that was upgraded."""
+
+MAX_SHORT_PAYLOAD_BYTES: Final = 125
+MAX_MEDIUM_PAYLOAD_BYTES: Final = 0xFFFF
+"""Longer payloads have two or eight bytes of length more (RFC 6455 section 5.2)."""
+
 MAX_EXAMINED_KEYS: Final = 32
 """Fields of one unknown message whose names are examined."""
 
@@ -45,6 +53,7 @@ class MessageStream:
     `unknown_keys`: field names of messages that no rule knows; none is part of one of the `secrets`, or holds one.
     `last_received_at`: when the last bytes arrived.
     `violation`: the server's breach of the protocol, raised once the inbox is empty.
+    `http_status`: the status of an HTTP answer that came in place of a frame; None: none came.
     `observer`: is shown every message and close frame as it passes.
     """
 
@@ -68,6 +77,7 @@ class MessageStream:
         self._observer = observer
         self.transcript = Transcript()
         self.violation: ProbeError | None = None
+        self.http_status: int | None = None
         self._connection = connection
         self._max_received_bytes = MAX_RECEIVED_LIMITS * self._max_message_bytes
         self._inbox: deque[tuple[Any, float, Entry]] = deque()
@@ -75,6 +85,7 @@ class MessageStream:
         self._fragments: list[bytes] = []
         self._is_text = False
         self._received_bytes = 0
+        self._framed_bytes = 0
         self._frame_count = 0
         self._value_count = 0
 
@@ -177,12 +188,19 @@ class MessageStream:
             self._fail(CloseCode.INVALID_DATA, ProbeError(ErrorKind.PROTOCOL, "invalid UTF-8"))
         except ProbeError as error:
             self._fail(CloseCode.MESSAGE_TOO_BIG, error)
+        if self.http_status is not None and self.violation is None:  # read as a frame, it may have to be waited for
+            self._fail(CloseCode.PROTOCOL_ERROR, ProbeError(ErrorKind.PROTOCOL, "an HTTP answer"))
         self.flush()
 
     def parse_frames(self, data: bytes) -> list[Frame]:
         """Return the frames that these bytes complete."""
         self.protocol.receive_data(data)
         frames = [event for event in self.protocol.events_received() if isinstance(event, Frame)]
+        self._framed_bytes += sum(map(_wire_bytes, frames))
+        rest = self._framed_bytes - self._received_bytes  # where a frame begins in these bytes
+        answer = HTTP_ANSWER.match(data, rest) if rest >= 0 else None
+        if answer is not None and self.http_status is None:
+            self.http_status = int(answer[1])
         self._received_bytes += len(data)
         self._frame_count += len(frames)
         return frames
@@ -258,3 +276,11 @@ class MessageStream:
         """Fail the connection (RFC 6455 section 7.1.7): later bytes are ignored, earlier messages still count."""
         self.protocol.fail(code)
         self.violation = self.violation or error.with_traceback(None)  # a traceback would keep all that was read
+
+
+def _wire_bytes(frame: Frame) -> int:
+    """Bytes of an unmasked frame on the wire (RFC 6455 section 5.2)."""
+    payload = len(frame.data)
+    if payload <= MAX_SHORT_PAYLOAD_BYTES:
+        return payload + 2
+    return payload + (4 if payload <= MAX_MEDIUM_PAYLOAD_BYTES else 10)

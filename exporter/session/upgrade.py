@@ -21,7 +21,7 @@ from websockets.utils import accept_key
 
 from exporter.result import ErrorKind, Handshake, ProbeError
 from exporter.session.request import SessionRequest
-from exporter.software import MAX_BODY_BYTES, Answer, Author, find_author
+from exporter.software import MARKING_HEADERS, MAX_BODY_BYTES, Answer, Author, find_author
 from exporter.transport import Connection, ReceivedBytes
 
 SILENT_LOGGER: Final = logging.getLogger("exporter.websockets")
@@ -38,6 +38,12 @@ MAX_HEAD_END_BYTES: Final = 4
 HEADER_LINE: Final = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([^\r\n\0]*?)[ \t]*")
 """A header line without its line end (RFC 9112 section 5). As in Node, a folded line and a space before the colon are
 refused."""
+WELL_FORMED_FIELDS: Final = re.compile(rb"(?:[!#$%&'*+.^_`|~0-9A-Za-z-]++:[^\r\n\0]*+\r?\n)*+")
+"""The same of all lines of a head at once."""
+
+MAX_FIELDS: Final = 256
+"""Of a head with more fields only those are kept that are looked at: one of 256 KiB may have 80,000, and the loop waits
+meanwhile."""
 DELAY_SECONDS_TEXT: Final = re.compile(r"\d{1,9}")
 MAX_DATE_CHARACTERS: Final = 64
 
@@ -156,11 +162,22 @@ NO_AUTHOR: Final = Author(None, ())
 def _parse_fields(head: bytes) -> Mapping[str, list[str]]:
     """Return the header fields of a head by lower-case name; a malformed line goes under the empty name."""
     fields: dict[str, list[str]] = {}
-    for line in head.split(b"\n")[1:-2]:
+    lines = head.split(b"\n")[1:-2]
+    if len(lines) > MAX_FIELDS:
+        lines = _read_lines(head, lines)
+    for line in lines:
         field = HEADER_LINE.fullmatch(line.removesuffix(b"\r"))
         name, value = ("", "") if field is None else (field[1].decode("latin-1").lower(), field[2].decode("latin-1"))
         fields.setdefault(name, []).append(value)
     return fields
+
+
+def _read_lines(head: bytes, lines: list[bytes]) -> list[bytes]:
+    """Return the lines that somebody looks at, and an empty one, which is malformed, if any is."""
+    end = len(head) - (2 if head.endswith(b"\r\n") else 1)
+    is_well_formed = WELL_FORMED_FIELDS.fullmatch(head, head.index(b"\n") + 1, end) is not None
+    read = [line for line in lines if line.partition(b":")[0].lower() in READ_FIELDS]
+    return read if is_well_formed else [b"", *read]
 
 
 def find_handshake_breach(fields: Mapping[str, list[str]], key: str, offered: Sequence[str]) -> Handshake | None:
@@ -183,6 +200,23 @@ def _lowered(fields: Mapping[str, list[str]], name: str) -> list[str]:
 
 
 SUBPROTOCOL_HEADER: Final = "sec-websocket-protocol"
+
+READ_FIELDS: Final = frozenset(
+    name.encode()
+    for name in (
+        *MARKING_HEADERS,
+        "upgrade",
+        "connection",
+        "sec-websocket-accept",
+        "sec-websocket-extensions",
+        SUBPROTOCOL_HEADER,
+        "content-length",
+        "transfer-encoding",
+        "retry-after",
+        "date",
+    )
+)
+"""Names of the header fields that this module and the fingerprints look at."""
 
 CONDITIONS: Final[Mapping[Handshake, Callable[[Mapping[str, list[str]], str, Sequence[str]], bool]]] = {
     Handshake.BAD_HEADER: lambda fields, _, __: "" not in fields,

@@ -6,16 +6,32 @@ Rule 1: tables and pure functions; nothing here is remembered, each row was seen
 `fingerprints` who made an answer · `servers` how servers end a connection · `proxies` what proxies answer by themselves
 """
 
-from exporter.software.fingerprints import GATEWAY_STATUSES, MAX_BODY_BYTES, Answer, Author, find_author
+from exporter.software.fingerprints import (
+    GATEWAY_STATUSES,
+    MARKING_HEADERS,
+    MAX_BODY_BYTES,
+    Answer,
+    Author,
+    find_author,
+)
 from exporter.software.proxies import PROXY_BEHAVIOURS, ProxyBehaviour, ProxyEvent
-from exporter.software.servers import EARLIEST_FRACTION, SERVER_BEHAVIOURS, ServerBehaviour, ServerEvent, is_stop
+from exporter.software.servers import (
+    EARLIEST_FRACTION,
+    SERVER_BEHAVIOURS,
+    SIGNED_REFUSALS,
+    ServerBehaviour,
+    ServerEvent,
+    is_stop,
+)
 
 __all__ = [
     "EARLIEST_FRACTION",
     "GATEWAY_STATUSES",
+    "MARKING_HEADERS",
     "MAX_BODY_BYTES",
     "PROXY_BEHAVIOURS",
     "SERVER_BEHAVIOURS",
+    "SIGNED_REFUSALS",
     "Answer",
     "Author",
     "ProxyBehaviour",

@@ -20,6 +20,10 @@ GATEWAY_STATUSES: Final = frozenset({502, 503, 504})
 """Statuses that a proxy answers by itself (RFC 9110 section 15.6), with a page that its configuration may replace."""
 
 
+ORIGIN_STATUSES: Final = frozenset({*range(520, 528), 530})
+"""Statuses of Cloudflare, by which it says what it met at the server behind it."""
+
+
 class Answer(NamedTuple):
     """The answer to an upgrade.
 
@@ -141,6 +145,11 @@ OWN_ANSWERS: Final = (
     OwnAnswer(Software.NGINX, "nginx 1.22.1", body=(b"<center>nginx",)),
     OwnAnswer(Software.NGINX, "openresty", body=(b"<center>openresty",)),
     OwnAnswer(
+        Software.NGINX,
+        "nginx 1.29, the 50x.html that its packages set as error_page",
+        body=(b"Faithfully yours, nginx.", b"Faithfully yours, OpenResty."),
+    ),
+    OwnAnswer(
         Software.HAPROXY,
         "HAProxy 2.6.12",
         {"cache-control": "no-cache", "content-type": "text/html"},
@@ -183,6 +192,13 @@ OWN_ANSWERS: Final = (
         body=(b"Bad Gateway", b"Gateway Timeout"),
         statuses=GATEWAY_STATUSES,
     ),
+    OwnAnswer(Software.TRAEFIK, "Traefik 3.7.15", body=(b"no available server",), statuses={503}),
+    OwnAnswer(
+        Software.CLOUDFLARE,
+        "Cloudflare, from its documentation of 520 to 527 and 530",
+        {"server": "cloudflare"},
+        statuses=ORIGIN_STATUSES,
+    ),
     OwnAnswer(Software.VARNISH, "Varnish 7.1.1", {"server": "varnish"}),
     OwnAnswer(Software.SQUID, "Squid 5.7", {"x-squid-error": ""}),
     OwnAnswer(
@@ -210,6 +226,10 @@ _MARKS_OF_HEADER: Final[Mapping[str, Sequence[Mark]]] = {
 _READ_HEADERS: Final = frozenset(
     {"content-length", *_MARKS_OF_HEADER, *(name for row in OWN_ANSWERS for name in row.has)}
 )
+
+
+MARKING_HEADERS: Final = _READ_HEADERS | {name for row in OWN_ANSWERS for name in row.lacks}
+"""Names of the header fields by which the author is found."""
 
 
 def _beginning(answer: Answer) -> Answer:

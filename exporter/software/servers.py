@@ -35,7 +35,7 @@ class ServerEvent(StrEnum):
 class ServerBehaviour:
     """One cell, of a server with its own settings.
 
-    status: HTTP status of the refused upgrade; None: the WebSocket opened, or there was no answer
+    status: HTTP status of the refused upgrade, or in the stream; None: the WebSocket opened, or there was no answer
     code: close code of the server; 1006: the connection ended without a close frame; None: it stays open, or never was
     after: the least and the most seconds until that, since the client's last bytes; None: at once
     ending: how the transport ended; without status and code: in place of an answer; None: it varies, or stays open
@@ -80,6 +80,10 @@ def _lost(ending: Ending | None, after: tuple[float, float] | None = None) -> _O
     return _Outcome(code=1006, ending=ending, after=after)
 
 
+def _in_stream(status: int) -> _Outcome:
+    return _Outcome(status=status, is_http=True)
+
+
 def _no_answer(ending: Ending | None, after: tuple[float, float] | None = None) -> _Outcome:
     return _Outcome(ending=ending, after=after)
 
@@ -90,7 +94,6 @@ _RESET: Final = _lost(Ending.RESET)
 _LOST: Final = _lost(None)
 """FIN, or a reset if our message had not been read."""
 _NO_ANSWER: Final = _no_answer(Ending.FIN)
-_HTTP_IN_STREAM: Final = _Outcome(is_http=True)
 _HANGS_ANSWERS: Final = _Outcome(answers_close=True)
 _HANGS_DEAF: Final = _Outcome(answers_close=False)
 
@@ -225,6 +228,14 @@ _RUN: Final[Mapping[tuple[Software, str], Mapping[ServerEvent, _Outcome]]] = {
         ServerEvent.WRONG_PATH: _refused(500, (0, 1)),
         ServerEvent.NO_WEBSOCKET: _refused(500, (0, 1)),
     },
+    (Software.UVICORN, "uvicorn 0.54.0, channels 4.3.2"): {
+        ServerEvent.WRONG_PATH: _refused(500),
+        ServerEvent.NO_WEBSOCKET: _refused(500),
+    },
+    (Software.HYPERCORN, "hypercorn 0.18.0, channels 4.3.2"): {
+        ServerEvent.WRONG_PATH: _refused(500),
+        ServerEvent.NO_WEBSOCKET: _refused(500),
+    },
     (Software.UVICORN, "uvicorn 0.54.0, BlackSheep 2.6.4"): {
         ServerEvent.RAISES_AFTER_ACCEPT: _closed(1011),
         ServerEvent.REFUSES_AFTER_ACCEPT: _closed(1011),
@@ -269,9 +280,9 @@ _RUN: Final[Mapping[tuple[Software, str], Mapping[ServerEvent, _Outcome]]] = {
     (Software.FLASK_SOCK, "gunicorn 27.0.1 gthread, Flask-Sock 0.7.0, simple-websocket 1.1.0"): {
         ServerEvent.RAISES_BEFORE_ACCEPT: _refused(500),
         ServerEvent.REFUSES_LOGIN: _refused(403),
-        ServerEvent.RAISES_AFTER_ACCEPT: _HTTP_IN_STREAM,
-        ServerEvent.REFUSES_AFTER_ACCEPT: _HTTP_IN_STREAM,
-        ServerEvent.RAISES_ON_MESSAGE: _HTTP_IN_STREAM,
+        ServerEvent.RAISES_AFTER_ACCEPT: _in_stream(500),
+        ServerEvent.REFUSES_AFTER_ACCEPT: _in_stream(401),
+        ServerEvent.RAISES_ON_MESSAGE: _in_stream(500),
         ServerEvent.RETURNS: _closed(1000),
         ServerEvent.WRONG_PATH: _refused(404),
         ServerEvent.NO_WEBSOCKET: _refused(400),
@@ -460,6 +471,20 @@ SERVER_BEHAVIOURS: Final = tuple(
     for (server, version), outcomes in table.items()
     for event, outcome in outcomes.items()
 )
+
+
+SIGNED_REFUSALS: Final = frozenset(
+    {
+        Software.HYPERCORN,
+        Software.GRANIAN,
+        Software.AIOHTTP,
+        Software.WEBSOCKETS,
+        Software.ROBYN,
+        Software.TORNADO,
+        Software.JETTY,
+    }
+)
+"""Servers that name themselves in each refusal: one without a name is another program's, if no proxy took it off."""
 
 
 def is_stop(server: Software | None, code: int, waited_seconds: float | None) -> bool:

@@ -8,16 +8,19 @@ from support.raw_server import (
     MESSAGE,
     REPLY,
     RESET,
+    WELCOME,
     after,
     both_loops,
     converse,
+    frame,
     plays,
     serving,
     upgrade_with,
 )
 from support.tlsend import over_tls
+from websockets.frames import Opcode
 
-from exporter.result import Ending, Software
+from exporter.result import Ending, ErrorKind, Software
 
 NGINX_HEAD = b"HTTP/1.1 502 Bad Gateway\r\nServer: nginx/1.22.1\r\nContent-Length: 157\r\n\r\n"
 NGINX_PAGE = b"<html><hr><center>nginx/1.22.1</center></html>"
@@ -90,6 +93,32 @@ async def test_an_interim_answer_is_kept():
     none = await facts_of(b"HTTP/1.1 503 Later\r\n\r\n")
 
     assert (refused.interim_status, silent.interim_status, none.interim_status) == (103, 103, None)
+
+
+HTTP_ANSWER = b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\n\r\n"
+WELCOME_AND_PING = WELCOME + frame(Opcode.TEXT, b"x" * 200) + frame(Opcode.PING)
+QUOTED_ANSWER = frame(Opcode.TEXT, b'{"type":"hello","is":"HTTP/1.1 500 no"}')
+
+
+@pytest.mark.parametrize(
+    ("steps", "status"),
+    [
+        ((upgrade_with(HTTP_ANSWER),), 500),
+        ((upgrade_with(), HTTP_ANSWER), 500),
+        ((upgrade_with(WELCOME_AND_PING + HTTP_ANSWER),), 500),
+        ((upgrade_with(WELCOME), MESSAGE, HTTP_ANSWER.replace(b"500", b"401")), 401),
+        ((upgrade_with(QUOTED_ANSWER), MESSAGE, frame(Opcode.TEXT, b"{}", rsv1=True)), None),
+        ((upgrade_with(WELCOME), MESSAGE, b"HTTP/1.1 over and out" + bytes(90)), None),
+    ],
+    ids=["with the 101", "before the welcome", "behind frames", "before the reply", "in a message", "no status"],
+)
+async def test_an_http_answer_in_place_of_a_frame_is_told(steps, status):
+    """A framework that answers the upgraded request a second time breaks the protocol with a status of its own."""
+    async with serving(plays(*steps)) as server:
+        facts = await converse(server)
+        await server.over()
+
+    assert (facts.fault.kind, facts.stream_status) == (ErrorKind.PROTOCOL, status)
 
 
 @pytest.mark.parametrize(("end", "expected"), [(END, Ending.FIN), (RESET, Ending.RESET)])

@@ -143,6 +143,7 @@ BAD_101 = {
     "subprotocol": lambda good: good.replace(b"\r\n\r\n", b"\r\nSec-WebSocket-Protocol: chat\r\n\r\n"),
     "folded header": lambda good: good.replace(b"\r\n\r\n", b"\r\nA: b\r\n c\r\n\r\n"),
     "no colon": lambda good: good.replace(b"\r\n\r\n", b"\r\nnonsense\r\n\r\n"),
+    "one of 60,000": lambda good: good.replace(b"\r\n", b"\r\nA :\r\n" + b"A:\n" * 60_000, 1),
 }
 
 
@@ -157,6 +158,7 @@ BREACHES = {
     "subprotocol": Handshake.SUBPROTOCOL_NOT_OFFERED,
     "folded header": Handshake.BAD_HEADER,
     "no colon": Handshake.BAD_HEADER,
+    "one of 60,000": Handshake.BAD_HEADER,
 }
 
 
@@ -185,6 +187,7 @@ STRANGE_101 = {
     "one bare line feed": lambda good: good.replace(b"\r\n\r\n", b"\r\nA: b\n\r\n"),
     "long line": lambda good: good.replace(b"\r\n\r\n", b"\r\nA: " + b"b" * 200_000 + b"\r\n\r\n"),
     "many headers": lambda good: good.replace(b"\r\n\r\n", b"\r\nA: b" * 2_000 + b"\r\n\r\n"),
+    "60,000 headers": lambda good: good.replace(b"\r\n", b"\r\n" + b"A:\n" * 60_000, 1),
     "list of connections": lambda good: good.replace(b"Connection: Upgrade", b"Connection: keep-alive, upgrade"),
     "letters of latin-1": lambda good: good.replace(b"\r\n\r\n", b"\r\nServer: caf\xe9\r\n\r\n"),
     "empty header": lambda good: good.replace(b"\r\n\r\n", b"\r\nA:\r\n\r\n"),

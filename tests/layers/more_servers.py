@@ -50,6 +50,8 @@ MORE_SERVERS = {
     "litestar-uvicorn": _uvicorn("litestar_cases"),
     "quart-hypercorn": _hypercorn("quart_cases"),
     "channels-daphne": daphne("layers.channels_cases:app", PYTHON),
+    "channels-uvicorn": _uvicorn("channels_cases"),
+    "channels-hypercorn": _hypercorn("channels_cases"),
     "blacksheep-uvicorn": _uvicorn("blacksheep_cases"),
     "sanic": LayerKind(_python("sanic_cases"), {"pings": ()}),
     "robyn": LayerKind(_python("robyn_cases")),

@@ -58,7 +58,8 @@ def cell_of(name, case):
     """What was written down of a server and a case."""
     server = SERVER_CELLS[name]
     verdicts, failure, status, close, ending, after, layer = server["cases"][case]
-    answers = set() if failure == "upgrade reset" else {status, "refusals"} if status else {101}
+    is_refused = status is not None and failure.startswith("upgrade")
+    answers = set() if failure == "upgrade reset" else {status, "refusals"} if is_refused else {101}
     by = server["software"] if answers & set(server["names"]) else None
     return Cell(verdicts, failure, status, close, ending, after and tuple(after), layer, by)
 
@@ -144,7 +145,7 @@ async def session(server, name, case, event_at=()):
     return Cell(
         "/".join(str(result.verdicts[probe].value) for probe in Probe),
         _failure(result),
-        result.http_status,
+        result.http_status or result.stream_status,
         result.close and f"{int(result.close.code)} {result.close.initiator.value}",
         result.ending and result.ending.value,
         None if waits or not result.failed else end - since,

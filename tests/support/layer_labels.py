@@ -47,6 +47,7 @@ class LabelledCell:
             result.phase,
             result.reason,
             result.http_status,
+            result.stream_status,
             close and (close.code, close.initiator),
             result.answered_by,
             bool(result.via),
@@ -93,6 +94,15 @@ DOUBTS = {
         result.http_status in (502, 503, 504) and result.answered_by not in PROXIES
     ),
     "a head too large: our token, or the limit": lambda result: result.http_status in (413, 414, 431),
+    "426 or 505: a proxy that drops the upgrade, or terms that the application does not take": lambda result: (
+        result.http_status in (426, 505)
+    ),
+    "1000 or 1005: a handler that returned, or an application that refuses a login": lambda result: (
+        result.close is not None and result.close.initiator is Initiator.REMOTE and result.close.code in (1000, 1005)
+    ),
+    "1002: what a proxy broke on the way, or what its library does with an exception": lambda result: (
+        result.close is not None and result.close.initiator is Initiator.REMOTE and result.close.code == 1002
+    ),
     "1008: a refused login, or another rule that was broken": lambda result: (
         result.close is not None and result.close.code == 1008
     ),
@@ -142,10 +152,14 @@ def server_cells(*, configured):
         for case, (_, failure, status, close, ending, after, layer) in server["cases"].items():
             if failure is None or layer is None:
                 continue
-            named = (101 if status is None else "refusals") in server["names"] and failure != "upgrade reset"
+            in_stream = failure.endswith("protocol_error")
+            is_open = status is None or in_stream
+            named = (101 if is_open else "refusals") in server["names"] and failure != "upgrade reset"
             by = server["software"] if named else None
             breach = " subprotocol_not_offered" if failure == "upgrade bad_handshake" else ""
             result = _failed(failure + breach, status=status, close=close, ending=ending, after=after, by=by)
+            if in_stream:
+                result = replace(result, http_status=None, stream_status=status)
             yield LabelledCell(f"{name}, {case}", result, context, Layer(layer))
 
 

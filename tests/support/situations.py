@@ -38,7 +38,31 @@ UNKNOWN = Frame(0.3, Direction.IN, Opcode.TEXT, 99, "error")
 PART = Frame(0.3, Direction.IN, Opcode.TEXT, 99)
 PASSED_OVER = [{}, {"ping": 1}, {"binary": 2}, {"other": 1, "ping": 2}]
 FAIL = {Probe.CONNECT: Verdict.PASS, Probe.AUTH: Verdict.NONE, Probe.SEND: Verdict.FAIL}
-STATUSES = [None, 200, 301, 307, 400, 401, 403, 404, 405, 410, 413, 418, 426, 429, 500, 501, 502, 503, 504, 505, 599]
+STATUSES = [
+    None,
+    200,
+    301,
+    307,
+    400,
+    401,
+    403,
+    404,
+    405,
+    408,
+    410,
+    413,
+    418,
+    421,
+    426,
+    429,
+    500,
+    501,
+    502,
+    503,
+    504,
+    505,
+]
+STATUSES += [520, 521, 522, 524, 525, 530, 599]
 NUMBERS = [int(code) for code in REMOTE_CODES if code.isdecimal()] + [3000, 4001]
 
 
@@ -127,6 +151,8 @@ def answered(result):
         if result.reason is Reason.RATE_LIMITED:
             yield replace(said, retry_after=5.0)
     yield replace(result, interim_status=103)
+    if result.reason is Reason.PROTOCOL_ERROR:
+        yield from (replace(result, stream_status=status) for status in (400, 401, 500, 599))
 
 
 def every_situation():

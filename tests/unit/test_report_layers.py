@@ -51,7 +51,7 @@ BEFORE = {
     Reason.REFUSED: (Layer.SERVER, Confidence.LIKELY),
     Reason.TIMEOUT: (Layer.SERVER, Confidence.LIKELY),
     Reason.RESET: (Layer.SERVER, Confidence.OPEN),
-    Reason.TLS_CERTIFICATE: (Layer.TLS, Confidence.CERTAIN),
+    Reason.TLS_CERTIFICATE: (Layer.TLS, Confidence.LIKELY),
     Reason.TLS_HANDSHAKE: (Layer.TLS, Confidence.LIKELY),
     Reason.HTTP_STATUS: (Layer.UNKNOWN, Confidence.OPEN),
     Reason.REDIRECT: (Layer.CLIENT, Confidence.LIKELY),

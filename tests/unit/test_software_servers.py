@@ -4,7 +4,7 @@ import pytest
 from support.layer_cells import SERVER_CELLS
 from support.layer_rows import rows_of
 
-from exporter.software import SERVER_BEHAVIOURS
+from exporter.software import SERVER_BEHAVIOURS, SIGNED_REFUSALS
 
 LAST_RUN = max(row.seen for row in SERVER_BEHAVIOURS)
 
@@ -29,3 +29,12 @@ def test_no_row_stands_twice():
     """A framework on a server has those rows alone in which it differs."""
     rows = [(*facts(row), row.ending) for row in SERVER_BEHAVIOURS]
     assert len(rows) == len(set(rows))
+
+
+def test_the_servers_that_sign_each_refusal_are_those_of_the_cells():
+    """A refusal without a name is another program's, unless some version of the server signs none."""
+    signing = {name: "refusals" in server["names"] for name, server in SERVER_CELLS.items()}
+    servers = {SERVER_CELLS[name]["software"] for name, signs in signing.items() if signs}
+    silent = {SERVER_CELLS[name]["software"] for name, signs in signing.items() if not signs}
+
+    assert {server.value for server in SIGNED_REFUSALS} == servers - silent - {"gunicorn"}

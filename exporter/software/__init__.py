@@ -10,6 +10,7 @@ from exporter.software.fingerprints import (
     GATEWAY_STATUSES,
     MARKING_HEADERS,
     MAX_BODY_BYTES,
+    SIGNED_REFUSALS,
     Answer,
     Author,
     find_author,
@@ -18,7 +19,6 @@ from exporter.software.proxies import PROXY_BEHAVIOURS, ProxyBehaviour, ProxyEve
 from exporter.software.servers import (
     EARLIEST_FRACTION,
     SERVER_BEHAVIOURS,
-    SIGNED_REFUSALS,
     ServerBehaviour,
     ServerEvent,
     is_stop,

@@ -100,6 +100,20 @@ MARKS: Final = (
 """How programs name themselves. A proxy may put its name on answers of the backend too: `OWN_ANSWERS` tells."""
 
 
+SIGNED_REFUSALS: Final = frozenset(
+    {
+        Software.HYPERCORN,
+        Software.GRANIAN,
+        Software.AIOHTTP,
+        Software.WEBSOCKETS,
+        Software.ROBYN,
+        Software.TORNADO,
+        Software.JETTY,
+    }
+)
+"""Servers that name themselves in each refusal: one without a name is another program's, if no proxy took it off."""
+
+
 @dataclass(frozen=True, slots=True)
 class OwnAnswer:
     """How an answer looks that a proxy made itself, or a server that does not name itself otherwise.

@@ -473,20 +473,6 @@ SERVER_BEHAVIOURS: Final = tuple(
 )
 
 
-SIGNED_REFUSALS: Final = frozenset(
-    {
-        Software.HYPERCORN,
-        Software.GRANIAN,
-        Software.AIOHTTP,
-        Software.WEBSOCKETS,
-        Software.ROBYN,
-        Software.TORNADO,
-        Software.JETTY,
-    }
-)
-"""Servers that name themselves in each refusal: one without a name is another program's, if no proxy took it off."""
-
-
 def is_stop(server: Software | None, code: int, waited_seconds: float | None) -> bool:
     """Whether this server was seen to close with this code, so late after the client's last bytes, when it stops."""
     return waited_seconds is not None and any(

@@ -106,6 +106,7 @@ class ProbeRequest(NamedTuple):
     shares_process_with_schedule: an unscheduled session in the process of the schedule that it must leave room for
     patience: seconds to wait for the identity's other connection to end, or for the verdict on another token
     forced: send the token although it rests after rejections
+    due: when a side probe's session was due, unix seconds
     """
 
     job: Job
@@ -117,6 +118,7 @@ class ProbeRequest(NamedTuple):
     shares_process_with_schedule: bool = False
     patience: float = 0.0
     forced: bool = False
+    due: float | None = None
 
     @property
     def timeout(self) -> float:
@@ -125,7 +127,7 @@ class ProbeRequest(NamedTuple):
 
     def session_cost(self, run: str) -> SessionCost:
         """Return the cost of the session."""
-        due = self.job.due(self.cycle) if self.trigger is Trigger.SCHEDULE else None
+        due = self.job.due(self.cycle) if self.trigger is Trigger.SCHEDULE else self.due
         cost = self.job.session_cost(run, self.depth, self.identity, self.trigger, due=due)
         return cost._replace(shares_process_with_schedule=self.shares_process_with_schedule, forced=self.forced)
 

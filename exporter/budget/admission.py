@@ -15,6 +15,7 @@ from exporter.result import (
     Reason,
     Result,
     SkipCause,
+    Trigger,
     Verdict,
 )
 
@@ -28,13 +29,17 @@ RESTART_CLOSE_CODES: Final = frozenset({1001, 1012})
 def admit(ledger: Ledger, request: SessionCost, now: float, *, patient: bool = False) -> Grant | Refusal:
     """Decide on a session: grant its full depth, grant connect-deep without a token, or refuse.
 
-    A scheduled session whose identity or key rests goes connect-deep if the profile permits that; others are refused.
+    A cycle's session whose identity or key rests goes connect-deep if the profile permits that; others are refused.
     `patient`: a momentary holdup is refused, so that the caller waits for its end instead of going connect-deep.
     """
     answer = ledger.grant_or_refuse(request, now)
     if not isinstance(answer, Refusal) or answer.cause is not SkipCause.RESTING:
         return answer
-    if request.unscheduled or not request.tokenless or (patient and answer.holdup in MOMENTARY_HOLDUPS):
+    if (
+        request.trigger is not Trigger.SCHEDULE
+        or not request.tokenless
+        or (patient and answer.holdup in MOMENTARY_HOLDUPS)
+    ):
         return answer
     return ledger.grant_or_refuse(request.without_token(), now)
 

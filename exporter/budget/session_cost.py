@@ -42,6 +42,10 @@ def _hash(*parts: str) -> str:
     return hashlib.sha256("\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
+UNSCHEDULED: Final = frozenset({Trigger.CONFIRM, Trigger.CHECK})
+"""Triggers of sessions that the plan has not counted; cycles and side probes are counted."""
+
+
 class HostLoad(NamedTuple):
     """What one session does to a host: its `connects`. `rate`, `scheduled_rate`: as of `SessionCost`."""
 
@@ -126,8 +130,8 @@ class SessionCost(NamedTuple):
 
     @property
     def unscheduled(self) -> bool:
-        """Whether a confirm run or a check asks, not the schedule."""
-        return self.trigger is not Trigger.SCHEDULE
+        """Whether a confirm run or a check asks: the plan has not counted the session."""
+        return self.trigger in UNSCHEDULED
 
     def without_token(self) -> Self:
         """Return the cost of a connect-deep, anonymous session: no token, no slot."""

@@ -13,6 +13,7 @@ from exporter.daemon.startup_gate import StartupGate
 from exporter.host import cooperatively
 from exporter.plan import Job, PlanDiff
 from exporter.scheduler import Scheduler
+from exporter.side_probes import SideProbes
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,7 @@ class PlanApplier:
 
     services: Services
     scheduler: Scheduler
+    side_probes: SideProbes
     dispatcher: ResultDispatcher
     startup_gate: StartupGate
     delay: float
@@ -53,6 +55,7 @@ class PlanApplier:
     def _remove(self, name: str) -> None:
         self.startup_gate.remove(name)
         self.scheduler.remove(name)
+        self.side_probes.remove(name)
         self.dispatcher.remove_target(name)
         del self.wanted[name]
 

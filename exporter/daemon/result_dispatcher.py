@@ -21,11 +21,12 @@ _logger = logging.getLogger("exporter.daemon")
 
 @dataclass(frozen=True, slots=True)
 class ResultListeners:
-    """Callbacks for results and skips; `keep`: stores a result over a restart."""
+    """Callbacks for results, skips and changed jobs; `keep`: stores a result over a restart."""
 
     on_result: Callable[[Result], None] = field(default=lambda _: None)
     on_skip: Callable[[Skip], None] = field(default=lambda _: None)
     keep: Callable[[Result], None] = field(default=lambda _: None)
+    on_job_changed: Callable[[Job], None] = field(default=lambda _: None)
 
 
 class ResultDispatcher:
@@ -53,13 +54,13 @@ class ResultDispatcher:
         """Update the series of a changed target: add new ones, drop those it no longer has, keep the others."""
         before = self._jobs[job.name]
         self._jobs[job.name] = job
-        if job.target is before.target:
-            return
-        self._changes.record(job.name)
-        self._register(job)
-        if job.target.url != before.target.url:
-            self._metrics.clear_learned(job.name)
-        self.update_identities(job, job.identities)
+        if job.target is not before.target:
+            self._changes.record(job.name)
+            self._register(job)
+            if job.target.url != before.target.url:
+                self._metrics.clear_learned(job.name)
+            self.update_identities(job, job.identities)
+        self._listeners.on_job_changed(job)
 
     def remove_target(self, name: str) -> None:
         """Drop everything about a target."""

@@ -27,6 +27,7 @@ from exporter.report.formatting import count, span
 from exporter.resolver import Resolver
 from exporter.result import Holdup, Result, Skip
 from exporter.scheduler import Scheduler
+from exporter.side_probes import SideProbes
 from exporter.state import LedgerFile
 from exporter.web import MAX_CONNECTIONS, ListenAddress, ListenOptions, WebServer
 
@@ -101,7 +102,10 @@ class Daemon:
         self._loop_watch = LoopLagMonitor(clock.monotonic)
         self._history_file = _open_history(options.history_file, self._services)
         keep = self._history_file.add if self._history_file else _discard
-        self._dispatcher = ResultDispatcher(self._services, ResultListeners(options.on_result, options.on_skip, keep))
+        self._dispatcher = ResultDispatcher(
+            self._services,
+            ResultListeners(options.on_result, options.on_skip, keep, self._change_side_probes),
+        )
         self._key_ring = KeyRing(max_age_seconds=MAX_UNCHECKED_SECONDS, now=clock.monotonic)
         services, keys, stall = self._services, self._key_ring, self._loop_watch.max_lag_seconds
         self._prober = Prober(
@@ -115,9 +119,16 @@ class Daemon:
             self._dispatcher,
             clock,
             max_sessions=_session_limit(plan.max_sessions),
-            other_sessions=lambda: self._on_demand.in_flight,
+            other_sessions=lambda: self._on_demand.in_flight + self._side_probes.in_flight,
         )
-        self._startup_gate = StartupGate(options.startup_delay, self._scheduler.begin, self._on_task_end)
+        self._side_probes = SideProbes(
+            uncounted.run,
+            {},
+            clock,
+            has_capacity=lambda: self._in_flight < self._scheduler.max_sessions,
+            check_clock_step=self._scheduler.check_clock_step,
+        )
+        self._startup_gate = StartupGate(options.startup_delay, self._begin, self._on_task_end)
         applier = self._plan_applier(plan)
         self._reloader = Reloader(services, applier, options.load, self._forget_files, self._report_reload)
         self._http_api = HttpApi(
@@ -133,6 +144,7 @@ class Daemon:
         return PlanApplier(
             self._services,
             self._scheduler,
+            self._side_probes,
             self._dispatcher,
             self._startup_gate,
             delay=self._options.startup_delay,
@@ -159,6 +171,7 @@ class Daemon:
         self._started.push_async_callback(self._end_background_tasks)
         self._started.push_async_callback(self._on_demand.wait_stopped)
         self._started.push_async_callback(self._scheduler.stop)
+        self._started.push_async_callback(self._side_probes.stop)
         self._started.push_async_callback(self._startup_gate.close)
         self._started.push_async_callback(self._reloader.close)
         coroutines = {
@@ -203,6 +216,15 @@ class Daemon:
             self._on_demand.stop()
             await self._notifier.notify("STOPPING=1", "STATUS=running sessions are being closed")
         await self._started.aclose()
+
+    def _begin(self, name: str) -> None:
+        self._scheduler.begin(name)
+        job = self._services.jobs.get(name)
+        if job is not None:
+            self._side_probes.begin(job)
+
+    def _change_side_probes(self, job: Job) -> None:
+        self._side_probes.change(job)
 
     def _make_series(self) -> None:
         for job in list(self._services.jobs.values()):
@@ -249,7 +271,7 @@ class Daemon:
 
     @property
     def _in_flight(self) -> int:
-        return self._scheduler.in_flight + self._on_demand.in_flight
+        return self._scheduler.in_flight + self._on_demand.in_flight + self._side_probes.in_flight
 
     def _has_capacity(self) -> bool:
         """Whether an on-demand session may be opened."""

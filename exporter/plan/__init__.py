@@ -12,6 +12,7 @@ from exporter.plan.difference import PlanDiff, plan_diff
 from exporter.plan.job import Job
 from exporter.plan.planning import Plan, plan
 from exporter.plan.sharding import Shard, shard_of
+from exporter.plan.side_schedule import SideSchedule
 from exporter.plan.text import plan_lines
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "Plan",
     "PlanDiff",
     "Shard",
+    "SideSchedule",
     "SlotPattern",
     "plan",
     "plan_diff",

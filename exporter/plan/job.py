@@ -23,6 +23,7 @@ from exporter.config import (
     connects_without_token,
 )
 from exporter.plan.cadence import Cadence, SlotPattern, to_microseconds
+from exporter.plan.side_schedule import SideContext, SideSchedule, side_schedules
 from exporter.profiles import probes_of
 from exporter.result import Probe, Trigger
 
@@ -56,6 +57,7 @@ class Job:
     scheduled_rate: most connects per minute of all targets to this host; set once all targets are known
     before: where the request before the upgrade goes; None: the profile has none
     before_rate, scheduled_before_rate: as `rate` and `scheduled_rate`, of that host
+    side_schedules: when the target's side probes run
     """
 
     target: Target
@@ -80,6 +82,7 @@ class Job:
     before: HttpOrigin | None = None
     before_rate: int | None = None
     scheduled_before_rate: int = 0
+    side_schedules: tuple[SideSchedule, ...] = ()
 
     @classmethod
     def of(cls, target: Target, profile: Profile, rate: int) -> Self:
@@ -90,10 +93,11 @@ class Job:
         authority = f"{host}:{port}"
         probes = probes_of(profile)
         before = _origin_before(profile, HttpOrigin(parts.scheme == "wss", host, port, connect_to))
+        limits = _limits(target, profile)
         return cls(
             target=target,
             profile=profile,
-            limits=_limits(target, profile),
+            limits=limits,
             probes=probes,
             tls=parts.scheme == "wss",
             host=host,
@@ -115,6 +119,7 @@ class Job:
             peaks={},
             before=before,
             before_rate=None if before is None or is_loopback(before.connect_to.removesuffix(".")) else rate,
+            side_schedules=side_schedules(SideContext(target, profile, limits, authority)),
         )
 
     @property

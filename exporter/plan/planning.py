@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from exporter.config import Config, Problem, Profile, Target
 from exporter.plan.capacity import host_rates, rate_problems, slot_problems, user_peaks
 from exporter.plan.job import Job
+from exporter.plan.side_load import side_rate_problems, side_slot_problems, with_side_connects, with_side_slots
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,11 @@ def plan(config: Config, built_in: Mapping[str, Profile]) -> Plan | tuple[Proble
     jobs = [Job.of(target, profiles[target.profile], config.max_connects_per_minute) for target in targets]
     peaks, rates = user_peaks(jobs), host_rates(jobs)
     problems = (*slot_problems(jobs, peaks), *rate_problems(jobs, rates))
-    finished = tuple(_with_totals(job, peaks, rates) for job in jobs)
+    if problems:
+        return problems
+    total_peaks, total_rates = with_side_slots(peaks, jobs), with_side_connects(jobs)
+    problems = (*side_slot_problems(jobs, total_peaks), *side_rate_problems(jobs, rates, total_rates))
+    finished = tuple(_with_totals(job, total_peaks, total_rates) for job in jobs)
     return problems or Plan(finished, config.max_sessions, config.runbook_url)
 
 

@@ -4,14 +4,21 @@ from collections.abc import Iterator, Sequence
 
 from exporter.plan.job import Job
 from exporter.plan.planning import Plan
+from exporter.plan.side_load import connects_a_minute
 
 PLAN_COLUMNS = ("target", "cycle", "identities", "slots at most", "allowed", "spare", "room for confirm runs")
+SIDE_COLUMNS = ("target", "side probe", "every", "connects a minute", "slots")
 
 
 def plan_lines(plan: Plan) -> list[str]:
-    """Return a row for each target's cycle and slots per identity, and one for each host's connects per minute."""
+    """Return a row for each target's cycle and slots per identity, and one for each host's connects per minute.
+
+    Between them stands a row for each schedule of a side probe, if there are any; slots and connects include theirs.
+    """
     rows = [PLAN_COLUMNS, *(_row(job) for job in plan.jobs)]
-    return [*_aligned(rows), "", *_aligned([("host", "connects a minute", "permitted"), *_hosts(plan.jobs)])]
+    side_rows = [row for job in plan.jobs for row in _side_rows(job)]
+    side = ["", *_aligned([SIDE_COLUMNS, *side_rows])] if side_rows else []
+    return [*_aligned(rows), *side, "", *_aligned([("host", "connects a minute", "permitted"), *_hosts(plan.jobs)])]
 
 
 def _row(job: Job) -> tuple[str, ...]:
@@ -28,6 +35,13 @@ def _row(job: Job) -> tuple[str, ...]:
         str(job.allowed_slots - most),
         _room(job),
     )
+
+
+def _side_rows(job: Job) -> Iterator[tuple[str, ...]]:
+    for schedule in job.side_schedules:
+        connects = str(connects_a_minute(schedule))
+        slots = f"{schedule.slots} of {schedule.identity or 'a user of its own'}" if schedule.slots else "none"
+        yield job.name, schedule.name, f"{schedule.interval:g}s", connects, slots
 
 
 def _pool(job: Job) -> str:

@@ -180,6 +180,14 @@ class Trigger(StrEnum):
     SCHEDULE = "schedule"
     CONFIRM = "confirm"
     CHECK = "check"
+    SIDE_PROBE = "side_probe"
+
+
+class SideProbe(StrEnum):
+    """A question beside connect, auth and send, asked by sessions on a cadence of its own."""
+
+    REFUSAL = "refusal"
+    """Whether a credential that must be refused is refused."""
 
 
 class ErrorKind(StrEnum):

@@ -22,7 +22,7 @@ LAYERS = (
     ("__main__",),
     ("commands",),
     ("daemon",),
-    ("arguments", "loading", "oncall", "scheduler", "web", "standin"),
+    ("arguments", "loading", "oncall", "scheduler", "side_probes", "web", "standin"),
     ("probing",),
     ("session",),
     ("transport", "resolver", "host", "files", "state", "log", "catalog"),

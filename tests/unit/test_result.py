@@ -66,6 +66,7 @@ def test_every_list_of_label_values_is_held():
     assert lists - {
         ErrorKind,
         Trigger,
+        r.SideProbe,
         r.Direction,
         r.Opcode,
         r.CertificatePlace,

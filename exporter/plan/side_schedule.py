@@ -1,0 +1,62 @@
+"""When the side probes of a target run, and what each run costs.
+
+Rule 1: frozen values and pure functions of absolute time.
+Rule 2: a side probe's schedules come from one function, listed in `SCHEDULERS`.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+from exporter.config import BackendLimits, Profile, Target
+from exporter.plan.cadence import Cadence
+from exporter.result import SideProbe
+
+
+@dataclass(frozen=True, slots=True)
+class SideSchedule:
+    """One cadence of a side probe.
+
+    variant: which of the probe's questions runs by it, such as a case of the refusal probe; empty: there is only one
+    field: the setting that switches it on, below the target, for problems of the plan
+    cadence: when its runs are due
+    sessions: connections that one run opens, all of them within a minute at worst
+    identity, user: the alias as which they speak, and its `budget.user_key`; None: as nobody
+    slots: the most slots of this user that they hold at once
+    """
+
+    probe: SideProbe
+    variant: str
+    field: str
+    cadence: Cadence
+    sessions: int = 1
+    identity: str | None = None
+    user: str | None = None
+    slots: int = 0
+
+    @property
+    def name(self) -> str:
+        """Its name for a person."""
+        return f"{self.probe} {self.variant}".rstrip()
+
+    @property
+    def interval(self) -> float:
+        """Seconds between two runs."""
+        return self.cadence.interval_us / 1e6
+
+
+class SideContext(NamedTuple):
+    """What the schedules of a target's side probes depend on. `limits`: merged; `authority`: as of `Job`."""
+
+    target: Target
+    profile: Profile
+    limits: BackendLimits
+    authority: str
+
+
+SCHEDULERS: Final[tuple[Callable[[SideContext], Iterator[SideSchedule]], ...]] = ()
+
+
+def side_schedules(context: SideContext) -> tuple[SideSchedule, ...]:
+    """Return the cadences of all side probes that the target has switched on."""
+    return tuple(schedule for schedules in SCHEDULERS for schedule in schedules(context))

@@ -1,0 +1,14 @@
+"""Side probes: what a target asks beside its cycles, by sessions on cadences of their own.
+
+Rule 1: the results of a side probe go to that probe alone: no verdict, series, history, confirm run or outage of the
+target's cycles sees them.
+Rule 2: due times are absolute and a late run is dropped, so that neither a restart nor a step of the wall clock bunches
+up sessions.
+Rule 3: the plan has counted every session here; the ledger admits each one all the same, and `max_sessions` binds.
+
+`runner` starts the runs that are due.
+"""
+
+from exporter.side_probes.runner import MAX_LATE_SECONDS, RunSession, RunSideProbe, SideProbes, SideRun
+
+__all__ = ["MAX_LATE_SECONDS", "RunSession", "RunSideProbe", "SideProbes", "SideRun"]

@@ -287,9 +287,19 @@ def _add_demo(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_standin(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--fault", action="append", default=[], metavar="NAME[:KEY=VALUE,…]", help="what it does wrong")
+    parser.epilog = "deploy/incidents has the incidents as data; README.md there says what a line of a file must be."
+    add = parser.add_argument
+    add("--fault", action="append", default=[], metavar="NAME[:KEY=VALUE,…]", help="what it does wrong")
+    add("--incident", metavar="NAME", help="play this incident of the data set to every client, in place of a backend")
+    add(
+        "--incident-file",
+        dest="incident_file",
+        **FILE_ARGUMENT,
+        help="a data set of your own; default: the shipped one",
+    )
+    add("--list-incidents", dest="list_incidents", action="store_true", help="name the incidents, and exit")
     for flag, what in {"--port": "ws", "--tls-port": "wss", "--control-port": "the control endpoint"}.items():
-        parser.add_argument(flag, type=_port, default=0, help=f"port of {what}; default: any free one")
+        add(flag, type=_port, default=0, help=f"port of {what}; default: any free one")
 
 
 def _add_assets(parser: argparse.ArgumentParser) -> None:

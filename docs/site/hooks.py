@@ -1,4 +1,4 @@
-"""Adds what stands in deploy/, where it is shipped, to the site: the runbook, and the steps of a deployment."""
+"""Adds what stands in deploy/, where it is shipped, to the site: runbook, incidents, deployment."""
 
 import re
 from pathlib import Path
@@ -8,14 +8,17 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 
 DEPLOY: Final = Path(__file__).parents[2] / "deploy"
+FOLDERS: Final = ("runbook", "incidents")
 ADDED: Final = {
     "deployment.md": DEPLOY / "README.md",
-    **{f"runbook/{page.name}": page for page in sorted((DEPLOY / "runbook").glob("*.md"))},
+    **{f"{folder}/{page.name}": page for folder in FOLDERS for page in sorted((DEPLOY / folder).glob("*.md"))},
 }
 """Page of the site → file."""
 
 OUTSIDE: Final = (
     (re.compile(r"\]\(\.\./deploy/runbook/"), "](runbook/"),
+    (re.compile(r"\]\(\.\./deploy/incidents/"), "](incidents/"),
+    (re.compile(r"\]\(\.\./\.\./docs/"), "](../"),
     (re.compile(r"\]\(\.\./deploy/README\.md"), "](deployment.md"),
 )
 """Links as they are followed in the repository, and as on the site."""

@@ -5,7 +5,9 @@ import asyncio
 import tempfile
 from contextlib import AsyncExitStack, closing
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from exporter.commands.incidents import chosen_incident, list_incidents
 from exporter.commands.stop_signals import stop_requested
 from exporter.commands.terminal import GREEN, RED, YELLOW, UsageError, paint, say
 from exporter.daemon import Daemon, DaemonOptions
@@ -14,6 +16,9 @@ from exporter.log import configure
 from exporter.report import session_line, skip_line
 from exporter.result import Holdup, Result
 from exporter.web import ListenAddress, ListenError
+
+if TYPE_CHECKING:
+    from exporter.standin import Incident
 
 
 def demo(options: argparse.Namespace) -> int:
@@ -24,9 +29,11 @@ def demo(options: argparse.Namespace) -> int:
 
 
 def standin(options: argparse.Namespace) -> int:
-    """Run the stand-in alone, until a signal."""
+    """Run the stand-in alone, until a signal; or list the incidents that it can play."""
     _check_faults(options.fault)
-    return asyncio.run(_run_standin(options))
+    if options.list_incidents:
+        return list_incidents(options)
+    return asyncio.run(_run_standin(options, chosen_incident(options)))
 
 
 async def _run_demo(options: argparse.Namespace) -> int:
@@ -64,7 +71,7 @@ async def _run_demo(options: argparse.Namespace) -> int:
     return 0
 
 
-async def _run_standin(options: argparse.Namespace) -> int:
+async def _run_standin(options: argparse.Namespace, incident: "Incident | None") -> int:
     from exporter.standin import StandIn, Timings  # noqa: PLC0415 - `run` need not load it
 
     stop = stop_requested()
@@ -77,6 +84,9 @@ async def _run_standin(options: argparse.Namespace) -> int:
     async with AsyncExitStack() as stack:
         stack.push_async_callback(standin.close)
         standin.set_fault("*", *options.fault)
+        if incident is not None:
+            standin.play(incident)
+            print(f"incident           {incident.name}: {incident.what}")
         print(
             f"backend            {standin.url()}  {standin.url(tls=True)}\n"
             f"signing key        {standin.key_file}\n"

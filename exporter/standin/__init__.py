@@ -14,6 +14,7 @@ Rule 1: imports nothing from above `tokens`, and no other package than `tokens`.
 from exporter.standin.connection_record import ConnectionRecord
 from exporter.standin.demonstration import DEMO_TIMINGS, demo_config
 from exporter.standin.faults import FAULTS, ROWS, Fault, FaultParam, parse
+from exporter.standin.incidents import Incident, load_incidents
 from exporter.standin.server import StandIn
 from exporter.standin.timings import Timings
 
@@ -24,8 +25,10 @@ __all__ = [
     "ConnectionRecord",
     "Fault",
     "FaultParam",
+    "Incident",
     "StandIn",
     "Timings",
     "demo_config",
+    "load_incidents",
     "parse",
 ]

@@ -83,7 +83,7 @@ class AcceptedConnection:
     async def _serve(self) -> None:
         request = await self.wire.request()
         self._path, _, query = request.path.partition("?")
-        upgrade = UpgradeRequest(self._path, query, _plain(request.headers), self._peer)
+        upgrade = UpgradeRequest(self._path, query, plain_headers(request.headers), self._peer)
         self._token_seen = upgrade.token() is not None
         if "websocket" not in upgrade.headers.get("upgrade", "").lower():
             self._answer_http(request, self._path)
@@ -143,7 +143,7 @@ class AcceptedConnection:
         )
 
 
-def _plain(headers: Headers) -> dict[str, str]:
+def plain_headers(headers: Headers) -> dict[str, str]:
     """Names in lower case; values of repeated headers joined (RFC 9110 section 5.3)."""
     plain: dict[str, str] = {}
     for name, value in headers.raw_items():

@@ -28,7 +28,9 @@ from exporter.standin.connection_record import ConnectionRecord
 from exporter.standin.control import ControlServer
 from exporter.standin.fault_registry import ALL_PATHS, FaultRegistry, canonical
 from exporter.standin.faults import ActiveFault
+from exporter.standin.incidents import Incident
 from exporter.standin.listener import Listener, check_loopback
+from exporter.standin.player import IncidentPlay, PlayedConnection
 from exporter.standin.server_state import ServerState
 from exporter.standin.timings import Timings
 from exporter.standin.wire_fault_actions import CERTIFICATES
@@ -62,6 +64,7 @@ class StandIn:
         self._listener: Listener | None = None
         self._tls_listener: Listener | None = None
         self._control: ControlServer | None = None
+        self._play: IncidentPlay | None = None
         self._live: dict[AcceptedConnection, asyncio.Task[None]] = {}
         self._waiting: list[asyncio.Future[None]] = []
         self.sessions: deque[ConnectionRecord] = deque(maxlen=MAX_REMEMBERED_CONNECTIONS)
@@ -179,10 +182,20 @@ class StandIn:
         """The specs of all active faults, by path."""
         return self._server_state.fault_registry.active()
 
+    def play(self, incident: Incident) -> None:
+        """Play the incident to every connection from now on, in place of the backend. Raises ValueError if none can."""
+        if incident.why_not is not None:
+            raise ValueError(f"{incident.name} is not played: {incident.why_not}")
+        self._play = IncidentPlay(incident, self._server_state.clock)
+        self._listen_or_refuse()
+
     def _listen_or_refuse(self) -> None:
+        incident = self._play.incident if self._play is not None else None
+        refusing = self._server_state.fault_registry.refusing or (incident is not None and incident.refuses)
         for listener in (self._listener, self._tls_listener):
             if listener is not None:
-                listener.listen(refusing=self._server_state.fault_registry.refusing)
+                tls_only = incident is not None and incident.tls and listener is self._listener
+                listener.listen(refusing=refusing or tls_only)
 
     def forget(self, path: str = ALL_PATHS, *, live: str = "keep") -> None:
         """Start a fresh process behind the path: without managers, breaker state and cached tokens.
@@ -209,14 +222,22 @@ class StandIn:
         return len(self._live)
 
     def _accepted(self, sock: socket.socket, peer: str) -> None:
-        self._serve(AcceptedConnection(sock, peer, self._server_state, tls=None))
+        self._serve(self._connection(sock, peer, tls=None))
 
     def _accepted_tls(self, sock: socket.socket, peer: str) -> None:
-        self._serve(AcceptedConnection(sock, peer, self._server_state, tls=self._context))
+        self._serve(self._connection(sock, peer, tls=self._context))
+
+    def _connection(
+        self, sock: socket.socket, peer: str, *, tls: Callable[[list[ActiveFault]], ssl.SSLContext] | None
+    ) -> AcceptedConnection:
+        if self._play is not None:
+            return PlayedConnection(sock, peer, self._server_state, self._play, tls=tls)
+        return AcceptedConnection(sock, peer, self._server_state, tls=tls)
 
     def _context(self, faults: list[ActiveFault]) -> ssl.SSLContext:
         names = [fault.name for fault in faults]
-        kind = next((CERTIFICATES[name] for name in names if name in CERTIFICATES), "good")
+        usual = self._play.incident.certificate if self._play is not None else "good"
+        kind = next((CERTIFICATES[name] for name in names if name in CERTIFICATES), usual)
         return self._certificates.context(kind, client_required="tls_client_required" in names)
 
     def _serve(self, connection: AcceptedConnection) -> None:

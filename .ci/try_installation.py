@@ -114,6 +114,8 @@ def get(url: str, method: str = "GET", body: bytes | None = None) -> str:
 
 def try_files(trial: Trial) -> None:
     """The files of the package, and the example config before anything listens."""
+    incidents = trial.run("standin", "--list-incidents")
+    require("slots-of-all" in incidents, "the incidents are not in the package", incidents)
     written = trial.run("assets", "--to", "site", "--runbook-url", "https://runbooks.example.com/ws")
     names = [line.removeprefix("wrote ") for line in written.splitlines()]
     require(bool(names) and all((trial.folder / name).is_file() for name in names), "a file is not there", written)

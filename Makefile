@@ -73,8 +73,9 @@ backends: .backends/python/installed .backends/proxies/installed $(if $(CI)$(she
 	cd .backends/protocols/node && npm ci --silent --no-audit --no-fund --ignore-scripts
 	touch $@
 
-# --no-deps: a lock names everything, and a package of crossbar's asks for an extra that its dependency has no more.
-.backends/protocols/python/installed .backends/protocols/crossbar/installed: .backends/protocols/%/installed: tests/backends/protocols/%/requirements.lock
+# --no-deps: a lock names everything; a package of crossbar's asks for an extra that its dependency has no more, and the
+# lock of homeassistant leaves out what its API does not use.
+.backends/protocols/python/installed .backends/protocols/crossbar/installed .backends/protocols/homeassistant/installed: .backends/protocols/%/installed: tests/backends/protocols/%/requirements.lock
 	$(PYTHON) -m venv .backends/protocols/$*
 	.backends/protocols/$*/bin/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r $<
 	touch $@
@@ -171,7 +172,7 @@ engines: install packages
 # Profiles on the servers that take longer: 5 minutes to install, of which 3 are the build of Centrifugo, and 3 to run.
 PROTOCOLS := prosody puma rabbitmq-server ruby-actioncable ruby-railties
 
-protocols: install packages backends $(patsubst %,.backends/protocols/%,node/installed python/installed crossbar/installed centrifugo)
+protocols: install packages backends $(patsubst %,.backends/protocols/%,node/installed python/installed crossbar/installed homeassistant/installed centrifugo)
 	@$(call from_debian,$(PROTOCOLS))
 	$(BIN)/pytest -n 2 tests/protocols/cases.py
 

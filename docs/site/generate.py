@@ -8,7 +8,7 @@ from alerts_page import alerts_page
 from commands_page import commands_page
 from configuration_page import configuration_page
 from metrics_page import metrics_page
-from protocol_pages import TEXTS, protocol_page
+from protocol_pages import TEXTS, examples_page, protocol_page
 from software_page import servers_page
 
 DOCS: Final = Path(__file__).parents[1]
@@ -18,6 +18,7 @@ PAGES: Final = {
     "alerts.md": alerts_page,
     "commands.md": commands_page,
     "../deploy/runbook/servers.md": servers_page,
+    "protocols/examples.md": examples_page,
     **{f"protocols/{name}.md": partial(protocol_page, name) for name in TEXTS},
 }
 

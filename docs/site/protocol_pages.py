@@ -1,5 +1,7 @@
-"""The page of each built-in protocol: a config to copy, what a pass proves, what failures mean, and the profile."""
+"""The page of each built-in protocol, and the one of those that are examples: configs to copy, and what they prove."""
 
+import re
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -13,9 +15,19 @@ from exporter.config import CloseRule, ErrorRule, Profile, StatusRule
 TEXTS: Final[dict[str, dict[str, str]]] = yaml.safe_load(Path(__file__).with_name("protocols.yml").read_text("utf-8"))
 """By profile: `title`, the example's `url`, what it says of the `login`, and of what to look at first (`note`)."""
 
+EXAMPLE_TEXTS: Final[dict[str, dict[str, str]]] = yaml.safe_load(
+    Path(__file__).with_name("examples.yml").read_text("utf-8")
+)
+"""The same of the profiles in `EXAMPLES_FILE`, which no release carries."""
+EXAMPLES_FILE: Final = Path(__file__).parents[2] / "tests/data/protocol_examples.yml"
+EXAMPLE: Final = re.compile(r"((?:^#.*\n)+)^(\w+):\n((?:^  .*\n)+)", re.MULTILINE)
+"""Comment, name and profile."""
+
 LOGINS: Final = {
     "secret": "    identities: {probe-1: probe-user-1}\n    auth: {secret_file: /etc/ws-factory-exporter/secret}\n",
     "jwt": "    identities: {probe-1: probe-user-1}\n    auth: {jwt: {key_file: /etc/ws-factory-exporter/key}}\n",
+    "header": "    identities: {probe-1: probe-user-1}\n"
+    "    auth: {carry: header, secret_file: /etc/ws-factory-exporter/secret}\n",
     "none": "",
 }
 """The lines of a target that log in."""
@@ -23,7 +35,7 @@ LOGINS: Final = {
 
 def example(name: str) -> str:
     """Return a config of one target of this protocol, to copy."""
-    texts = TEXTS[name]
+    texts = TEXTS.get(name) or EXAMPLE_TEXTS[name]
     return (
         f"targets:\n  - name: {name}\n    url: {texts['url']}\n    profile: {name}\n    interval: 30s\n"
         f"{LOGINS[texts['login']]}"
@@ -50,6 +62,27 @@ def protocol_page(name: str) -> str:
         "of your own, it can be changed.",
         f"```yaml\n{source.rstrip()}\n```",
     )
+
+
+def examples_page() -> str:
+    """Return the page of the protocols that are not built in, in Markdown."""
+    profiles = {
+        name: (comment, profile) for comment, name, profile in EXAMPLE.findall(EXAMPLES_FILE.read_text("utf-8"))
+    }
+    return page(
+        "More protocols",
+        "These profiles are no part of the exporter. Copy one into your config and change it there. Tests hold each to "
+        "a real server: a session passes, its login is refused if there is one, and the server is killed and paused.",
+        *(part for name in EXAMPLE_TEXTS for part in _example_section(name, *profiles[name])),
+    )
+
+
+def _example_section(name: str, comment: str, profile: str) -> Iterator[str]:
+    """Title, what to change, and the config with the comment of the profile."""
+    yield f"## {EXAMPLE_TEXTS[name]['title']}"
+    yield EXAMPLE_TEXTS[name]["note"]
+    explained = textwrap.indent(comment, "  ") + f"  {name}:\n" + textwrap.indent(profile, "  ")
+    yield f"```yaml\n# example: {name}\nprofiles:\n{explained}{example(name)}```"
 
 
 def _login(login: str, profile: Profile) -> Iterator[str]:

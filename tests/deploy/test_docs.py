@@ -147,7 +147,11 @@ def test_the_config_on_the_page_of_a_protocol_is_good(name):
     assert {*protocol_pages.TEXTS, *BUILT_IN} == set(CATALOG)
 
 
-EXAMPLES = re.findall(r"```yaml\n# example: (\w+)\n(.*?)```", (DOCS / "profiles.md").read_text("utf-8"), re.DOTALL)
+EXAMPLES = [
+    example
+    for name in ("profiles.md", "protocols/examples.md")
+    for example in re.findall(r"```yaml\n# example: (\w+)\n(.*?)```", (DOCS / name).read_text("utf-8"), re.DOTALL)
+]
 
 
 @pytest.mark.parametrize(("name", "text"), EXAMPLES, ids=[name for name, _ in EXAMPLES])
@@ -157,6 +161,13 @@ def test_an_example_of_a_profile_is_a_good_config(name, text):
 
     assert examined.problems == ()
     assert name in examined.good.config.profiles
+
+
+def test_each_profile_that_a_real_server_is_held_to_is_on_the_page_of_examples():
+    """The page is made of the file that the tests read, and leaves none of it out."""
+    written = yaml.safe_load(protocol_pages.EXAMPLES_FILE.read_text("utf-8"))
+
+    assert list(protocol_pages.EXAMPLE_TEXTS) == list(written)
 
 
 README = (ROOT / "README.md").read_text("utf-8")

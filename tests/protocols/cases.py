@@ -38,6 +38,12 @@ def plain(password):
     return xml("auth", mechanism="PLAIN", text=base64.b64encode(f"\0probe\0{password}".encode()).decode())
 
 
+def home(token):
+    """The login of Home Assistant."""
+    return json.dumps({"type": "auth", "access_token": token})
+
+
+ASKED = (None, '{"type":"auth_required","ha_version":"')
 OPEN = (xml("open", to="localhost", version="1.0"), "<open ")
 FEATURES = (None, "<stream:features")
 WAMP_HELLO = ('[1,"realm1",{"roles":{"caller":{}},"authmethods":["ticket"],"authid":"probe"}]', '[4,"ticket",{}]')
@@ -73,6 +79,15 @@ HEALTHY = {
     "actioncable": (CABLE, [(None, '{"type":"welcome"}')], None),
     "prosody": (["xmpp"], [OPEN, FEATURES, (plain("good"), "<success ")], None),
     "crossbar": (["wamp.2.json"], [WAMP_HELLO, ('[5,"good",{}]', "[2,")], None),
+    "homeassistant": (
+        [],
+        lambda server: [
+            ASKED,
+            (home(server.good.secret), '{"type":"auth_ok","ha_version":"'),
+            ('{"id": 7, "type": "ping"}', '{"id":7,"type":"pong"}'),
+        ],
+        None,
+    ),
     "signalr": ([], [('{"protocol":"json","version":1}\x1e', b"{}\x1e")], 1000),
 }
 """Server → (subprotocols, steps, the close code when it is told to stop)."""
@@ -84,6 +99,7 @@ REFUSED = {
     "actioncable": (CABLE, [(None, '{"type":"disconnect","reason":"unauthorized"')], 1000),
     "prosody": (["xmpp"], [OPEN, FEATURES, (plain("bad"), "<failure ")], STAYS_OPEN),
     "crossbar": (["wamp.2.json"], [WAMP_HELLO, ('[5,"bad",{}]', "[3,")], STAYS_OPEN),
+    "homeassistant": ([], [ASKED, (home("bad"), '{"type":"auth_invalid"')], 1000),
 }
 
 

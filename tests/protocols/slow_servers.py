@@ -1,10 +1,11 @@
-"""Servers that take longer to install or to start: RabbitMQ, Centrifugo, soketi, Action Cable, for `make protocols`."""
+"""Servers that take longer to install or to start: RabbitMQ, Centrifugo, Home Assistant …, for `make protocols`."""
 
 import asyncio
 import json
 import os
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from urllib.parse import urlencode
 from urllib.request import Request, urlopen
 
 from support.backend_servers import BUILT, HERE, built
@@ -190,6 +191,36 @@ async def _jupyter(folder):
         yield replace(server, url=server.url + "/api/kernels/${kernel}/channels")
 
 
+def _log_in(url):
+    """The access token of the user `probe`, as a browser gets it: the form of its password, then a code for a token."""
+
+    def post(path, content_type, body):
+        with urlopen(Request(url + path, body.encode(), {"Content-Type": content_type})) as response:
+            return json.load(response)
+
+    def submit(path, **fields):
+        return post(path, "application/json", json.dumps({"client_id": f"{url}/", **fields}))
+
+    flow = submit("/auth/login_flow", handler=["homeassistant", None], redirect_uri=f"{url}/?auth_callback=1")
+    code = submit(f"/auth/login_flow/{flow['flow_id']}", username="probe", password="good")["result"]
+    form = urlencode({"grant_type": "authorization_code", "code": code, "client_id": f"{url}/"})
+    return post("/auth/token", "application/x-www-form-urlencoded", form)["access_token"]
+
+
+@asynccontextmanager
+async def _homeassistant(folder):
+    """Home Assistant, whose good login is a token that it has just given."""
+
+    def command(port):
+        program = [built(MORE / "homeassistant/bin/python"), str(HERE / "protocols/homeassistant_app.py")]
+        return [*program, str(port), str(folder)]
+
+    environment = {**os.environ, "HOME": str(folder)}
+    async with serving(command, folder, ready="/auth/providers", env=environment) as server:
+        token = await asyncio.to_thread(_log_in, server.url.replace("ws", "http", 1))
+        yield replace(server, url=server.url + "/api/websocket", good=Login("probe", token))
+
+
 SLOW_SERVERS = {
     "rabbitmq-stomp": _rabbitmq("stomp", "/ws"),
     "rabbitmq-mqtt": _rabbitmq("mqtt", "/ws"),
@@ -201,5 +232,6 @@ SLOW_SERVERS = {
     "crossbar": _crossbar,
     "signalr": _signalr,
     "jupyter": _jupyter,
+    "homeassistant": _homeassistant,
 }
 """As `protocol_servers.SERVERS`."""

@@ -68,12 +68,15 @@ STAYS_OPEN = "stays open"
 
 @asynccontextmanager
 async def spoken_to(name, folder, conversation, servers=SERVERS, query=""):
-    """A running server, and a connection on which the conversation (subprotocols, steps) has been held."""
+    """A running server, and a connection on which the conversation (subprotocols, steps) has been held.
+
+    Steps that need what only the running server knows are a function of it.
+    """
     subprotocols, steps = conversation
     async with (
         servers[name](folder) as server,
         connect(server.url + query, proxy=None, subprotocols=subprotocols or None) as ws,
     ):
         assert ws.subprotocol == (subprotocols[0] if subprotocols else None)
-        await converse(ws, steps)
+        await converse(ws, steps(server) if callable(steps) else steps)
         yield server, ws

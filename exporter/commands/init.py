@@ -28,6 +28,7 @@ from exporter.discovery import (
     ShapeOptions,
     Sighting,
     Starter,
+    candidates,
     close_line,
     decoded,
     message_lines,
@@ -67,6 +68,7 @@ USUAL_PATHS: Final = "Socket.IO has /socket.io/, Action Cable /cable, Centrifugo
 
 def init(options: argparse.Namespace) -> int:
     """Write the config; exit code 0. Raises UsageError, without a config, if there is no WebSocket at the URL."""
+    _check_flags(options)
     output = None if options.output is None else Path(options.output)
     job = config_of_url(options.url, None, flag="URL").plan.jobs[0]
     _check_files(options.token_file, output, force=options.force)
@@ -88,6 +90,12 @@ def init(options: argparse.Namespace) -> int:
     config = "exporter.yml" if output is None else shlex.quote(str(output))
     print(f"\nnext: {before}ws-factory-exporter check --config.file {config}", file=sys.stderr)
     return 0
+
+
+def _check_flags(options: argparse.Namespace) -> None:
+    """Raise UsageError, before any connection, for a flag that cannot be used."""
+    if options.identity is not None and not options.identity.strip():
+        raise UsageError("--identity: must not be empty: name the test user as the backend calls it, or leave it out")
 
 
 def _check_files(token_file: str | None, output: Path | None, *, force: bool) -> None:
@@ -142,6 +150,7 @@ def _config(
         token_file=_path_from(options.token_file, output),
         server=evidence.server,
         proxies=evidence.proxies,
+        candidates=candidates(evidence),
     )
     text = starter_config(starter)
     try:
@@ -196,9 +205,15 @@ def _findings(job: Job, evidence: BackendEvidence, recognised: Sequence[Recognis
     for found in recognised:
         built_in = f"profile {found.profile}" if found.profile else "no profile is built in"
         yield f"recognised: {found.protocol} ({built_in}), because {', and '.join(found.sentences)}"
-    if not recognised:
-        yield "recognised: nothing; docs/profiles.md says how to describe a protocol"
-    if not recognised and not any(one.messages for one in sightings):
+    yield from () if recognised else _unrecognised(evidence)
+
+
+def _unrecognised(evidence: BackendEvidence) -> Iterator[str]:
+    found = candidates(evidence)
+    yield "recognised: nothing; docs/profiles.md says how to describe a protocol"
+    if found is not None:
+        yield f"seen: {found.advice}"
+    elif not any(one.messages for one in evidence.sightings):
         yield "The server said nothing by itself. If you know its protocol, see ws-factory-exporter profiles list"
 
 

@@ -15,6 +15,9 @@ LITERAL_PATTERN = re.compile(r"(\^?)([^\\.^$*+?{}\[\]|()]*)(\$?)")
 """A regular expression without special characters but the anchors at its ends."""
 
 
+WELCOME_MATCH: Final = "welcome.match"
+
+
 def unreachable_rules(profile: Profile) -> Iterator[Found]:
     """Yield the path of each rule that never applies, and a sentence that names the rule before it."""
     for check in CHECKS:
@@ -31,7 +34,7 @@ def _named_by_match(profile: Profile) -> Iterator[Found]:
 
 def _wanted(profile: Profile) -> Iterator[tuple[str, Any]]:
     if profile.welcome is not None:
-        yield "welcome.match", profile.welcome.match
+        yield WELCOME_MATCH, profile.welcome.match
     yield from ((f"{path}.match", step.match) for path, step in steps_of(profile) if step.match is not None)
 
 
@@ -84,10 +87,12 @@ def _finds_all(first: str, second: str) -> bool:
 def _hidden_noise(profile: Profile) -> Iterator[Found]:
     before = [*_error_patterns(profile)]
     if profile.welcome is not None:
-        before.append(("welcome.match", profile.welcome.match))
+        before.append((WELCOME_MATCH, profile.welcome.match))
     for index, rule in enumerate(profile.noise):
         taker = next((path for path, pattern in before if covers(pattern, rule.match)), None)
-        if taker is not None:
+        if taker == WELCOME_MATCH:
+            yield f"noise[{index}]", f"applies to a second welcome alone: the first is taken by {WELCOME_MATCH}"
+        elif taker is not None:
             yield f"noise[{index}]", f"never applies: {taker} takes all such messages first"
         before.append((f"noise[{index}]", rule.match))
 

@@ -8,7 +8,15 @@ YAML that a user would write · `sightings` what connections to an unknown backe
 that is · `starter` the config to begin with.
 """
 
-from exporter.discovery.recognisers import OFFERED_SUBPROTOCOLS, RECOGNISERS, Recognised, Recogniser, recognise
+from exporter.discovery.recognisers import (
+    OFFERED_SUBPROTOCOLS,
+    RECOGNISERS,
+    Candidates,
+    Recognised,
+    Recogniser,
+    candidates,
+    recognise,
+)
 from exporter.discovery.replay import FrameFinding, RecordedFrame, TranscriptError, read_transcript, replay
 from exporter.discovery.shapes import TYPES_ONLY, ShapeOptions, close_line, message_lines, shape, words_of
 from exporter.discovery.sightings import (
@@ -31,6 +39,7 @@ __all__ = [
     "TYPES_ONLY",
     "UNKNOWN_SUBPROTOCOL",
     "BackendEvidence",
+    "Candidates",
     "FrameFinding",
     "Payload",
     "Recognised",
@@ -40,6 +49,7 @@ __all__ = [
     "Sighting",
     "Starter",
     "TranscriptError",
+    "candidates",
     "close_line",
     "decoded",
     "message_lines",

@@ -9,6 +9,7 @@ from typing import Any, Final, NamedTuple
 
 from exporter.discovery.sightings import ASKED_CALL, ASKED_ID, BackendEvidence
 from exporter.profiles import matches
+from exporter.result import ErrorKind
 
 
 class Recogniser(NamedTuple):
@@ -36,6 +37,49 @@ def recognise(evidence: BackendEvidence, table: Sequence[Recogniser] | None = No
             before = found.get(row.protocol, Recognised(row.protocol, row.profile, ()))
             found[row.protocol] = before._replace(sentences=(*before.sentences, row.sentence))
     return list(found.values())
+
+
+class Candidates(NamedTuple):
+    """Built-in profiles that come into question where nothing is recognised, and the sentence about the evidence."""
+
+    profiles: tuple[str, ...]
+    sentence: str
+
+    @property
+    def advice(self) -> str:
+        """What was seen, and what to try."""
+        several = len(self.profiles) > 1
+        names = " and ".join(self.profiles)
+        return (
+            f"{self.sentence}: profile{'s' if several else ''} {names} come{'' if several else 's'} into question. Try "
+            f"ws-factory-exporter check --url URL --profile {self.profiles[0]}"
+        )
+
+
+def candidates(evidence: BackendEvidence) -> Candidates | None:
+    """Return which profiles are worth a try; None if the evidence points to none.
+
+    A broker that chooses any subprotocol speaks only when it is spoken to in its protocol. No login is sent to try:
+    what is no JSON may end a program that reads JSON.
+    """
+    if not evidence.chooses_anything or any(one.messages for one in evidence.sightings):
+        return None
+    return next((CANDIDATES[one.error] for one in evidence.sightings if one.asked and one.error in CANDIDATES), None)
+
+
+_SILENT: Final = "the server chose whatever subprotocol it was offered, said nothing by itself,"
+_BINARY: Final = Candidates(
+    ("mqtt",), f"{_SILENT} and ended the connection at a JSON message, as a broker of MQTT that knows no JSON does"
+)
+CANDIDATES: Final[Mapping[ErrorKind | None, Candidates]] = {
+    ErrorKind.EOF: _BINARY,
+    ErrorKind.RESET: _BINARY,
+    ErrorKind.CLOSED: _BINARY,
+    ErrorKind.DEADLINE: Candidates(
+        ("stomp", "mqtt"), f"{_SILENT} and left a JSON message without an answer, as a broker of STOMP does"
+    ),
+}
+"""By the end of the connection on which a JSON message was sent. Seen: aedes 0.51 (MQTT), stomp-broker-js 1.3."""
 
 
 def _subprotocol(protocol: str, profile: str | None, *names: str) -> tuple[Recogniser, ...]:

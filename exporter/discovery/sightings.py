@@ -85,6 +85,11 @@ class BackendEvidence:
         return frozenset(one.chosen for one in self.sightings if one.chosen is not None)
 
     @property
+    def chooses_anything(self) -> bool:
+        """Whether the server chose a subprotocol that nobody speaks."""
+        return any(one.subprotocol == UNKNOWN_SUBPROTOCOL for one in self.sightings)
+
+    @property
     def close_codes(self) -> frozenset[int]:
         """Codes of the server's close frames."""
         return frozenset(one.close_code for one in self.sightings if one.close_code is not None)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from exporter.config import Profile, needs_token
-from exporter.discovery.recognisers import Recognised
+from exporter.discovery.recognisers import Candidates, Recognised
 from exporter.result import Software
 
 INTERVAL: Final = "30s"
@@ -46,6 +46,7 @@ class Starter:
 
     name: of the target
     recognised: the protocols that fit, the surest first
+    candidates: profiles that come into question where none fits
     profile: the built-in profile of the first of them that has one
     shapes: the server's messages as keys and types
     subprotocol: the one that the server chose
@@ -66,6 +67,7 @@ class Starter:
     token_file: str | None = None
     server: Software | None = None
     proxies: Sequence[Software] = ()
+    candidates: Candidates | None = None
 
     @property
     def profile_name(self) -> str | None:
@@ -97,6 +99,8 @@ def _head(starter: Starter) -> Iterator[str]:
         yield from _comment(
             "The protocol was not recognised: with this config, a session opens and closes a WebSocket, and no more."
         )
+    if not starter.recognised and starter.candidates is not None:
+        yield from _comment(f"Seen: {starter.candidates.advice}")
     for number, one in enumerate(starter.recognised):
         reasons = ", and ".join(one.sentences)
         word = "Recognised" if number == 0 else "This fits as well"

@@ -63,6 +63,26 @@ async def test_from_nothing_to_a_config_that_passes_check(name, profile, tmp_pat
     assert yaml.safe_load(config.read_text())["targets"][0]["profile"] == profile
 
 
+@pytest.mark.needs("node")
+async def test_a_broker_that_chooses_whatever_is_offered_is_told_by_what_was_seen(tmp_path):
+    """stomp-broker-js shows nothing of STOMP before a login: its profile is named as one to try, and passes."""
+    async with SERVERS["stomp-broker-js"](tmp_path) as server:
+        code, out, err = await run("init", server.url)
+
+    assert code == 0
+    assert "profiles stomp and mqtt come into question" in err
+    assert "Try ws-factory-exporter check --url URL --profile stomp" in " ".join(out.replace("#", "").split())
+
+
+@pytest.mark.parametrize("subject", ["", " "])
+async def test_an_empty_identity_is_a_usage_error(subject):
+    """It names no user: nothing is connected to, and the sentence says what to write."""
+    code, out, err = await run("init", "ws://127.0.0.1:1/", "--identity", subject)
+
+    assert (code, out) == (1, "")
+    assert "--identity: must not be empty: name the test user as the backend calls it, or leave it out" in err
+
+
 BEHIND = {
     "caddy": ("aiohttp", ["caddy"], "answers name: aiohttp, behind caddy"),
     "nginx": (None, ["nginx"], "answers name: no server, behind nginx"),

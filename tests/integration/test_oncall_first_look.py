@@ -7,7 +7,14 @@ from support.raw_server import END, MESSAGE, UPGRADE, close, frame, leaves_nothi
 from websockets.frames import Opcode
 
 from exporter.commands.bare_url import config_of_url
-from exporter.discovery import ASKED_CALL, OFFERED_SUBPROTOCOLS, UNKNOWN_SUBPROTOCOL, BackendEvidence, recognise
+from exporter.discovery import (
+    ASKED_CALL,
+    OFFERED_SUBPROTOCOLS,
+    UNKNOWN_SUBPROTOCOL,
+    BackendEvidence,
+    candidates,
+    recognise,
+)
 from exporter.oncall.first_look import first_look
 from exporter.result import ErrorKind, Handshake
 
@@ -60,6 +67,34 @@ async def test_a_server_that_chooses_whatever_is_offered_is_not_recognised_by_it
     assert sightings[0].chosen is None
     assert recognise(BackendEvidence(sightings)) == []
     assert server.peers[1].headers.get("sec-websocket-protocol") is None
+
+
+async def _read_json(peer):
+    """A broker of MQTT on the library ws, as aedes: JSON is a packet that it cannot read."""
+    await choose_first(peer)
+    if await peer.message():
+        peer.end()
+
+
+BROKERS = {"of MQTT": (_read_json, ("mqtt",)), "that is silent": (choose_first, ("stomp", "mqtt"))}
+
+
+@pytest.mark.parametrize(("script", "profiles"), BROKERS.values(), ids=BROKERS)
+async def test_a_broker_that_chooses_whatever_is_offered_shows_which_profiles_come_into_question(script, profiles):
+    """It is sent the same call as any other, and no login of a protocol that is only guessed."""
+    sightings, server = await looked(script)
+    evidence = BackendEvidence(sightings)
+
+    assert recognise(evidence) == []
+    assert candidates(evidence).profiles == profiles
+    assert [peer.messages for peer in server.peers] == [[], [], [dict(ASKED_CALL)]]
+
+
+async def test_a_server_that_speaks_or_chooses_with_care_is_no_broker():
+    """What it said is to be looked at instead."""
+    for script in (plays(UPGRADE, text({"type": "hello"})), plays(UPGRADE)):
+        sightings, _ = await looked(script)
+        assert candidates(BackendEvidence(sightings)) is None
 
 
 async def test_what_is_recognised_by_itself_is_sent_nothing():

@@ -43,7 +43,7 @@ from websockets.asyncio.server import serve
 from websockets.frames import Close, Opcode
 from websockets.protocol import Protocol
 
-from exporter.config import Profile
+from exporter.config import Profile, unreachable_rules
 from exporter.profiles import BUILT_IN
 from exporter.resolver import Resolver
 from exporter.result import ErrorKind, FactoryReason, Initiator, Phase, Probe, ProbeError, Reason, Verdict
@@ -206,6 +206,21 @@ async def test_a_second_welcome_is_no_unknown_message():
 
     assert facts.passed_over == {"welcome": 1}
     assert facts.unknown_keys == ()
+
+
+async def test_a_noise_rule_that_is_the_welcome_applies_to_the_second_one():
+    """The first is the welcome; the config's warning says so."""
+    rules = {
+        "welcome": {"match": {"type": "hello"}},
+        "noise": [{"kind": "again", "match": {"type": "hello"}}],
+        "send": {"message": {"type": "echo", "id": "${nonce}"}, "match": {"id": "${nonce}"}},
+    }
+    profile = Profile.model_validate(rules)
+    facts, _ = await session(UPGRADE, WELCOME, MESSAGE, WELCOME, REPLY, profile=profile)
+
+    assert (ending(facts), facts.passed_over) == (NORMAL, {"again": 1})
+    sentence = "applies to a second welcome alone: the first is taken by welcome.match"
+    assert list(unreachable_rules(profile)) == [("noise[0]", sentence)]
 
 
 async def test_notices_before_the_welcome_are_kept():

@@ -8,9 +8,17 @@ import yaml
 
 from exporter.catalog import CATALOG
 from exporter.config import examine, load_yaml, needs_token
-from exporter.discovery import BackendEvidence, Recognised, Sighting, Starter, starter_config
+from exporter.discovery import (
+    UNKNOWN_SUBPROTOCOL,
+    BackendEvidence,
+    Recognised,
+    Sighting,
+    Starter,
+    candidates,
+    starter_config,
+)
 from exporter.loading import checked
-from exporter.result import Phase, Reason, Software
+from exporter.result import ErrorKind, Phase, Reason, Software
 
 URL = "wss://api.example.com/ws?EIO=4&transport=websocket"
 SHAPES = ('← {"type": text(5), "#text": text(2)}', "← unreadable: binary(7 bytes)")
@@ -95,6 +103,16 @@ def test_the_reasons_and_the_other_candidates_stand_in_the_head():
     assert "Recognised: a protocol (profile graphql), because the server chose it, and a frame looks so." in head
     assert "This fits as well: JSON-RPC (profile jsonrpc), because it answered." in head
     assert "This fits as well: XMPP (no profile is built in), because x." in head
+
+
+def test_profiles_that_come_into_question_stand_in_the_head():
+    """Where nothing is recognised, the config says what was seen and what to try."""
+    silent = Sighting(URL, subprotocol=UNKNOWN_SUBPROTOCOL, asked=True, error=ErrorKind.EOF)
+    text = starter_config(Starter(URL, "a", candidates=candidates(BackendEvidence([silent]))))
+    head = " ".join(line.removeprefix("# ") for line in text.splitlines() if line.startswith("#"))
+
+    assert "ended the connection at a JSON message, as a broker of MQTT that knows no JSON does" in head
+    assert "profile mqtt comes into question. Try ws-factory-exporter check --url URL --profile mqtt" in head
 
 
 @pytest.mark.parametrize("server", [None, Software.DAPHNE])

@@ -95,6 +95,9 @@ backends: .backends/python/installed .backends/proxies/installed $(if $(CI)$(she
 	mkdir -p .backends/layers/go
 	cd tests/backends/layers/go && go build -o ../../../../.backends/layers/go/layers .
 
+.backends/layers/rust/debug/layers: $(wildcard tests/backends/layers/rust/* tests/backends/layers/rust/src/*)
+	cargo build --quiet --locked --manifest-path tests/backends/layers/rust/Cargo.toml --target-dir .backends/layers/rust
+
 .backends/layers/java/installed: $(wildcard tests/backends/layers/java/*)
 	@$(call from_debian,maven default-jdk-headless)
 	mkdir -p .backends/layers/java/classes
@@ -179,7 +182,7 @@ protocols: install packages backends $(patsubst %,.backends/protocols/%,node/ins
 # Who is at fault: proxies before real servers and broken ones, and servers, of those that take longer to install or to run.
 PROXIES := varnish squid lighttpd nghttp2-proxy stunnel4
 
-layers: install packages backends .backends/proxies/layers $(patsubst %,.backends/layers/%,python/installed node/installed go/layers java/installed)
+layers: install packages backends .backends/proxies/layers $(patsubst %,.backends/layers/%,python/installed node/installed go/layers rust/debug/layers java/installed)
 	@$(call from_debian,$(PROXIES))
 	$(BIN)/pytest -n 2 -m "soak or not soak" tests/layers/*cases.py tests/integration/test_layers_*.py
 

@@ -154,4 +154,5 @@ def _add_outcome(case: ET.Element, result: Result, probe: Probe, explanation: Ex
 def _add_explanation(case: ET.Element, tag: str, kind: str, explanation: Explanation, view: RenderContext) -> None:
     element = ET.SubElement(case, tag, {"type": plain(kind), "message": plain(explanation.sentence)})
     page = explanation.page and view.page(explanation.page)
-    element.text = "\n".join(plain(part) for part in (explanation.sentence, explanation.next_step, page) if part)
+    layer = explanation.fault and f"Layer: {explanation.fault}"
+    element.text = "\n".join(plain(part) for part in (explanation.sentence, layer, explanation.next_step, page) if part)

@@ -65,7 +65,9 @@ def _sentence(report: CheckReport) -> str:
     parts = []
     if report.results:
         gravest = max(report.results, key=lambda result: STATUS_SEVERITY_ORDER.index(status_of(result)))
-        parts += [cause(gravest), explain(gravest, report.context).sentence]
+        explanation = explain(gravest, report.context)
+        layer = "" if explanation.fault is None else f"layer: {explanation.fault}"
+        parts += [cause(gravest), layer, explanation.sentence]
     if len(report.results) > 1:
         parts.append(f"({count(len(report.results), 'session')}, the gravest shown)")
     refusal = refusal_explanation(report)

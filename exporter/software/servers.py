@@ -97,6 +97,21 @@ _NO_ANSWER: Final = _no_answer(Ending.FIN)
 _HANGS_ANSWERS: Final = _Outcome(answers_close=True)
 _HANGS_DEAF: Final = _Outcome(answers_close=False)
 
+_OWNS_CONNECTION: Final = {
+    ServerEvent.RAISES_BEFORE_ACCEPT: _NO_ANSWER,
+    ServerEvent.REFUSES_LOGIN: _refused(403),
+    ServerEvent.RAISES_AFTER_ACCEPT: _LOST,
+    ServerEvent.RAISES_ON_MESSAGE: _FIN,
+    ServerEvent.RETURNS: _LOST,
+    ServerEvent.WRONG_PATH: _refused(404),
+    ServerEvent.NO_WEBSOCKET: _refused(200),
+    ServerEvent.HANGS: _HANGS_DEAF,
+    ServerEvent.TOO_BIG: _closed(1009),
+    ServerEvent.STOPPED: _FIN,
+    ServerEvent.KILLED: _FIN,
+}
+"""Of a library whose handler has the connection for itself: a panic in it, or its return, ends that alone."""
+
 _RUN: Final[Mapping[tuple[Software, str], Mapping[ServerEvent, _Outcome]]] = {
     (Software.UVICORN, "uvicorn 0.54.0, websockets 17.4"): {
         ServerEvent.RAISES_BEFORE_ACCEPT: _refused(500),
@@ -324,31 +339,12 @@ _RUN: Final[Mapping[tuple[Software, str], Mapping[ServerEvent, _Outcome]]] = {
         ServerEvent.STOPPED: _FIN,
         ServerEvent.KILLED: _FIN,
     },
-    (Software.GORILLA, "gorilla/websocket 1.5.3, Go 1.26"): {
-        ServerEvent.RAISES_BEFORE_ACCEPT: _NO_ANSWER,
-        ServerEvent.REFUSES_LOGIN: _refused(403),
-        ServerEvent.RAISES_AFTER_ACCEPT: _LOST,
-        ServerEvent.RAISES_ON_MESSAGE: _FIN,
-        ServerEvent.RETURNS: _LOST,
-        ServerEvent.WRONG_PATH: _refused(404),
-        ServerEvent.NO_WEBSOCKET: _refused(200),
-        ServerEvent.HANGS: _HANGS_DEAF,
-        ServerEvent.TOO_BIG: _closed(1009),
-        ServerEvent.STOPPED: _FIN,
-        ServerEvent.KILLED: _FIN,
-    },
-    (Software.CODER, "coder/websocket 1.8.15, Go 1.26"): {
-        ServerEvent.RAISES_BEFORE_ACCEPT: _NO_ANSWER,
-        ServerEvent.REFUSES_LOGIN: _refused(403),
-        ServerEvent.RAISES_AFTER_ACCEPT: _LOST,
-        ServerEvent.RAISES_ON_MESSAGE: _FIN,
-        ServerEvent.RETURNS: _LOST,
-        ServerEvent.WRONG_PATH: _refused(404),
-        ServerEvent.NO_WEBSOCKET: _refused(200),
-        ServerEvent.HANGS: _HANGS_DEAF,
-        ServerEvent.TOO_BIG: _closed(1009),
-        ServerEvent.STOPPED: _FIN,
-        ServerEvent.KILLED: _FIN,
+    (Software.GORILLA, "gorilla/websocket 1.5.3, Go 1.26"): _OWNS_CONNECTION,
+    (Software.CODER, "coder/websocket 1.8.15, Go 1.26"): _OWNS_CONNECTION,
+    (Software.AXUM, "axum 0.8.9, Rust 1.95"): {**_OWNS_CONNECTION, ServerEvent.TOO_BIG: _LOST},
+    (Software.TUNGSTENITE, "tokio-tungstenite 0.30.0, Rust 1.95"): {
+        **{event: row for event, row in _OWNS_CONNECTION.items() if event is not ServerEvent.NO_WEBSOCKET},
+        ServerEvent.TOO_BIG: _LOST,
     },
     (Software.GOBWAS, "gobwas/ws 1.5.0, Go 1.26"): {
         ServerEvent.RAISES_BEFORE_ACCEPT: _NO_ANSWER,
@@ -445,22 +441,10 @@ _BY_HAND: Final[Mapping[tuple[Software, str], Mapping[ServerEvent, _Outcome]]] =
     },
     (Software.JETTY, "Jetty 12.1.14, GracefulHandler"): {ServerEvent.STOPPED: _closed(1001)},
     (Software.VERTX, "Vert.x 5.0.7"): {ServerEvent.WRONG_PATH: _refused(400)},
-    (Software.AXUM, "axum 0.8.9"): {
-        ServerEvent.RAISES_BEFORE_ACCEPT: _NO_ANSWER,
-        ServerEvent.RAISES_ON_MESSAGE: _FIN,
-        ServerEvent.RETURNS: _FIN,
-        ServerEvent.STOPPED: _FIN,
-    },
     (Software.ACTIX, "actix-ws 0.4.0"): {
         ServerEvent.RAISES_ON_MESSAGE: _lost(Ending.FIN, (0.4, 1)),
         ServerEvent.RETURNS: _lost(Ending.FIN, (0.4, 1)),
         ServerEvent.STOPPED: _lost(Ending.FIN, (30, 31)),
-    },
-    (Software.TUNGSTENITE, "tokio-tungstenite 0.30.0"): {
-        ServerEvent.RAISES_BEFORE_ACCEPT: _NO_ANSWER,
-        ServerEvent.RAISES_ON_MESSAGE: _FIN,
-        ServerEvent.RETURNS: _FIN,
-        ServerEvent.STOPPED: _FIN,
     },
 }
 """The same of servers that no cell runs: seen once, by a client of raw sockets."""

@@ -35,6 +35,10 @@ def _go(library, *fatal):
     return LayerKind(lambda port, _: [built(MORE / "go/layers"), library, str(port)], fatal=frozenset(fatal))
 
 
+def _rust(library):
+    return LayerKind(lambda port, _: [built(MORE / "rust/debug/layers"), library, str(port)])
+
+
 def _java(library, *fatal):
     def command(port, _):
         places = f"{built(MORE / 'java/classes')}:{MORE}/java/lib/*"
@@ -67,6 +71,8 @@ MORE_SERVERS = {
     "coder": _go("coder"),
     "gobwas": _go("gobwas"),
     "gws": _go("gws", "raises-after"),
+    "axum": _rust("axum"),
+    "tungstenite": _rust("tungstenite"),
     "tomcat": _java("tomcat"),
     "jetty": _java("jetty"),
     "undertow": _java("undertow", "deaf"),

@@ -166,8 +166,8 @@ PAIRS = [
     for incident in INCIDENTS
     if incident["name"] not in ("uuid-refused", "hypercorn-recycled")
 ]
-"""Left out: one identity's refusal is told as its cause, where the alert can only say that one identity fails; and a stop
-of hypercorn is one by the time it takes, which the fault's row does not know."""
+"""Left out: one identity's refusal is told as its cause, where the alert can only say that one identity fails; and
+hypercorn's stop is one by the time it takes, which the fault's row does not know."""
 
 
 @pytest.mark.parametrize("pair", [pair for pair in PAIRS if pair[1]], ids=lambda pair: pair[0]["name"])

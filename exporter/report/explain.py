@@ -409,11 +409,16 @@ def _steps(situation: FailureSituation) -> Iterator[str]:
     match = situation.match
     following = () if match is None else situation.proxies_behind(match.software)
     for event in () if match is None else match.events:
-        if following and event in (ProxyEvent.BACKEND_REFUSES, ProxyEvent.BACKEND_CUTS):
+        if following and event in NEXT_PROXY_EVENTS:
             yield f"See whether {following[0]}, the next proxy, is up and what its log says at this second."
         if not following or event is not ProxyEvent.BACKEND_REFUSES:
             yield meaning_of(event).next_step
 
+
+NEXT_PROXY_EVENTS: Final = frozenset(
+    {ProxyEvent.BACKEND_REFUSES, ProxyEvent.BACKEND_UNREACHABLE, ProxyEvent.BACKEND_CUTS}
+)
+"""What a proxy meets at the one behind it, if that is down."""
 
 READ_LOG: Final = "Read the backend's log"
 

@@ -11,7 +11,7 @@ from typing import Final
 
 from websockets.frames import CloseCode
 
-from exporter.report.programs import Event, Match, meaning_of, waited_seconds
+from exporter.report.programs import MAX_REFUSAL_SECONDS, Event, Match, meaning_of, waited_seconds
 from exporter.report.situation import STOPPING_EVENTS, FailureSituation, SituationFact, fact_holds
 from exporter.result import PROXIES, SERVERS, Confidence, Layer, Phase, Reason, Software, TlsVerify
 from exporter.software import GATEWAY_STATUSES, PROXY_BEHAVIOURS, SIGNED_REFUSALS, ProxyEvent
@@ -168,7 +168,13 @@ def _by_phase(phase: Phase | None, reason: Reason) -> tuple[Layer, Confidence]:
 
 
 BACKEND_EVENTS: Final = frozenset(
-    {ProxyEvent.BACKEND_REFUSES, ProxyEvent.BACKEND_HANGS, ProxyEvent.BACKEND_CUTS, ProxyEvent.BACKEND_DIES}
+    {
+        ProxyEvent.BACKEND_REFUSES,
+        ProxyEvent.BACKEND_UNREACHABLE,
+        ProxyEvent.BACKEND_HANGS,
+        ProxyEvent.BACKEND_CUTS,
+        ProxyEvent.BACKEND_DIES,
+    }
 )
 
 
@@ -188,9 +194,6 @@ def _behind_another(situation: FailureSituation, match: Match) -> Diagnosis | No
         return Diagnosis(Layer.PROXY, _CERTAIN if _is_prompt(situation) else _LIKELY, match)
     return None if TUNNELS.intersection(following) else Diagnosis(Layer.PROXY, _LIKELY, match)
 
-
-MAX_REFUSAL_SECONDS: Final = 1.0
-"""Seconds within which a proxy says that its backend's port is closed, where its row names no time."""
 
 REFUSAL_SECONDS: Final[Mapping[Software, float]] = {
     row.proxy: row.after[1] if row.after else MAX_REFUSAL_SECONDS

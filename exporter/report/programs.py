@@ -74,6 +74,12 @@ PROXY_MEANINGS: Final[Mapping[ProxyEvent, EventMeaning]] = {
     ProxyEvent.BACKEND_REFUSES: EventMeaning(
         Layer.SERVER, "See whether the backend's process is up and listens where the proxy's configuration says."
     ),
+    ProxyEvent.BACKEND_UNREACHABLE: EventMeaning(
+        Layer.SERVER,
+        "See whether the backend's host is up and its process takes connections, and whether a firewall stands between "
+        "the two.",
+        is_sure=False,  # a firewall, which is the network's
+    ),
     ProxyEvent.BACKEND_HANGS: EventMeaning(
         Layer.SERVER,
         "Ask the backend without the proxy: it takes connections and does not serve them. A firewall between the two "
@@ -127,6 +133,7 @@ _BEFORE_THE_101: Final[frozenset[Event]] = frozenset(
         ServerEvent.WRONG_PATH,
         ServerEvent.NO_WEBSOCKET,
         ProxyEvent.BACKEND_REFUSES,
+        ProxyEvent.BACKEND_UNREACHABLE,
         ProxyEvent.BACKEND_HANGS,
         ProxyEvent.BACKEND_CUTS,
         ProxyEvent.NO_UPGRADE,
@@ -314,7 +321,12 @@ def _is_timed(row: Behaviour, waited: float | None) -> bool:
 
 
 def _is_late_enough(row: Behaviour, waited: float | None) -> bool:
-    """Whether the row's time can have passed. The times of proxies are settings, which say nothing here."""
+    """Whether the row's time can have passed. The times of proxies are settings, which say nothing here.
+
+    But an address that does not answer is waited for.
+    """
+    if row.event is ProxyEvent.BACKEND_UNREACHABLE and waited is not None:
+        return waited > MAX_REFUSAL_SECONDS
     if waited is None or row.after is None or isinstance(row, ProxyBehaviour):
         return True
     return waited >= EARLIEST_FRACTION * row.after[0]
@@ -324,6 +336,10 @@ def _fits_close(row: Behaviour, close_answered: bool | None) -> bool:
     """Whether a server that stays open treats our close as the row says."""
     answers = row.answers_close if isinstance(row, ServerBehaviour) else None
     return None in (answers, close_answered) or answers is close_answered
+
+
+MAX_REFUSAL_SECONDS: Final = 0.5
+"""Seconds within which a proxy says that its backend's port is closed, if it does not try again."""
 
 
 _OPEN_PHASES: Final = frozenset({Phase.ADMISSION, Phase.AUTH, Phase.REPLY, Phase.CLOSE})

@@ -12,6 +12,7 @@ class ProxyEvent(StrEnum):
     """What happens at a proxy, or behind it."""
 
     BACKEND_REFUSES = "nothing listens where it sends us"
+    BACKEND_UNREACHABLE = "nothing answers at the address where it sends us"
     BACKEND_HANGS = "its backend takes the connection and does not answer"
     BACKEND_CUTS = "its backend ends the connection instead of an answer"
     BACKEND_DIES = "its backend dies during the session"
@@ -86,6 +87,7 @@ PROXY_BEHAVIOURS: Final = (
     _nginx(ProxyEvent.KILLED, code=_LOST_CODE, ending=Ending.FIN, tls_ending=Ending.TLS_CUT),
     _nginx(ProxyEvent.IDLE, code=_LOST_CODE, after=(60.0, 61.0), ending=Ending.FIN, seen=_DEFAULTS_DAY),
     _haproxy(ProxyEvent.BACKEND_REFUSES, status=503, after=(3.0, 4.0)),
+    _haproxy(ProxyEvent.BACKEND_UNREACHABLE, status=503, after=(20.0, 21.0)),
     _haproxy(ProxyEvent.BACKEND_HANGS, status=504, after=(50.0, 51.0), seen=_DEFAULTS_DAY),
     _haproxy(ProxyEvent.BACKEND_CUTS, status=502),
     _haproxy(ProxyEvent.BACKEND_DIES, code=_LOST_CODE, ending=Ending.FIN, tls_ending=Ending.CLOSE_NOTIFY),
@@ -98,6 +100,7 @@ PROXY_BEHAVIOURS: Final = (
     _haproxy(ProxyEvent.KILLED, code=_LOST_CODE, ending=Ending.FIN, tls_ending=Ending.TLS_CUT),
     _haproxy(ProxyEvent.IDLE, code=_LOST_CODE, after=(50.0, 51.0), ending=Ending.FIN, seen=_DEFAULTS_DAY),
     _apache(ProxyEvent.BACKEND_REFUSES, status=503),
+    _apache(ProxyEvent.BACKEND_UNREACHABLE, status=503),
     _apache(ProxyEvent.BACKEND_HANGS, status=502, after=(300.0, 301.0), seen=_DEFAULTS_DAY),
     _apache(ProxyEvent.BACKEND_CUTS, status=502),
     _apache(ProxyEvent.BACKEND_DIES, code=_LOST_CODE, ending=Ending.FIN, tls_ending=Ending.TLS_CUT),
@@ -112,6 +115,7 @@ PROXY_BEHAVIOURS: Final = (
     _apache(ProxyEvent.KILLED, code=_LOST_CODE, ending=Ending.FIN),
     _apache(ProxyEvent.IDLE, code=_LOST_CODE, after=(300.0, 301.0), ending=Ending.FIN, seen=_DEFAULTS_DAY),
     _caddy(ProxyEvent.BACKEND_REFUSES, status=502),
+    _caddy(ProxyEvent.BACKEND_UNREACHABLE, status=502, after=(3.0, 4.0)),
     _caddy(ProxyEvent.BACKEND_HANGS, seen=_DEFAULTS_DAY),
     _caddy(ProxyEvent.BACKEND_CUTS, status=502),
     _caddy(ProxyEvent.BACKEND_DIES, code=_LOST_CODE, ending=Ending.FIN, tls_ending=Ending.CLOSE_NOTIFY),
@@ -140,6 +144,7 @@ PROXY_BEHAVIOURS: Final = (
     _traefik(ProxyEvent.STOPPED, code=_LOST_CODE, after=(10.0, 12.0), ending=Ending.FIN, tls_ending=Ending.TLS_CUT),
     _traefik(ProxyEvent.KILLED, code=_LOST_CODE, ending=Ending.FIN),
     _varnish(ProxyEvent.BACKEND_REFUSES, ending=Ending.FIN),
+    _varnish(ProxyEvent.BACKEND_UNREACHABLE, after=(3.5, 4.5), ending=Ending.FIN),
     _varnish(ProxyEvent.BACKEND_HANGS, after=(60.0, 61.0), ending=Ending.FIN, seen=_DEFAULTS_DAY),
     _varnish(ProxyEvent.BACKEND_CUTS, ending=Ending.FIN),
     _varnish(ProxyEvent.BACKEND_DIES, code=_LOST_CODE, ending=Ending.FIN),
@@ -165,6 +170,7 @@ PROXY_BEHAVIOURS: Final = (
     _squid(ProxyEvent.KILLED, code=_LOST_CODE, ending=Ending.FIN),
     _squid(ProxyEvent.IDLE, code=_LOST_CODE, after=(900.0, 902.0), ending=Ending.FIN, seen=None),
     _lighttpd(ProxyEvent.BACKEND_REFUSES, status=503),
+    _lighttpd(ProxyEvent.BACKEND_UNREACHABLE, status=503, after=(10.0, 11.0)),
     _lighttpd(ProxyEvent.BACKEND_HANGS, seen=_DEFAULTS_DAY),
     _lighttpd(ProxyEvent.BACKEND_CUTS, status=500),
     _lighttpd(ProxyEvent.BACKEND_DIES, code=_LOST_CODE, ending=Ending.FIN),

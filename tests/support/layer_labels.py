@@ -7,6 +7,7 @@ from itertools import product
 import yaml
 
 from exporter.report import TargetContext, explain
+from exporter.report.programs import MAX_REFUSAL_SECONDS, waited_seconds
 from exporter.result import (
     PROXIES,
     Close,
@@ -22,7 +23,7 @@ from exporter.result import (
     Software,
     Verdict,
 )
-from exporter.software import PROXY_BEHAVIOURS, ProxyEvent
+from exporter.software import GATEWAY_STATUSES, PROXY_BEHAVIOURS, ProxyEvent
 from support import report_cases as cases
 from support.layer_cells import SERVER_CELLS
 from support.paths import DATA
@@ -86,6 +87,9 @@ DOUBTS = {
     ),
     "a backend that cuts or hangs: its process, or an exception, a path or a wait ahead of the accept": lambda result: (
         (result.answered_by, result.http_status) in CUT_OR_HUNG
+    ),
+    "an address that takes no connection: a firewall, a dead host, or a process that hangs": lambda result: (
+        result.http_status in GATEWAY_STATUSES and (waited_seconds(result) or 0.0) > MAX_REFUSAL_SECONDS
     ),
     "400: a proxy that drops the upgrade, or terms or a head that the server does not take": lambda result: (
         result.http_status == 400

@@ -5,7 +5,8 @@ upstream that ends the connection instead of an answer.
 """
 
 import json
-from contextlib import AsyncExitStack, asynccontextmanager
+import socket
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -19,6 +20,8 @@ from support.realservers import free_port
 ERROR_BODY = '{"error":"application"}'
 WRONG_ACCEPT = raw_server.accept_key("the key of another request").encode()
 EARLY_HINTS = b"HTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload\r\n\r\n"
+FILLING_CONNECTIONS = 4
+"""Linux takes one connection more than the backlog, and a few that race for it."""
 APART_SECONDS = 0.3
 """Between two parts of an answer that a proxy must not read at once."""
 
@@ -76,11 +79,18 @@ async def _cut(peer, _answer):
     peer.end()
 
 
+async def _resets(peer, answer):
+    peer.send(answer)
+    await peer.message()
+    peer.reset()
+
+
 RAW = {
     "ws": _echo,
     "hang": _hang,
     "cut": _cut,
     "dies": _dies,
+    "resets": _resets,
     "silent": _silent,
     "interim": _interim,
     "interim-at-once": _interim_at_once,
@@ -169,12 +179,26 @@ class Upstreams:
         await raw_server.until(has_come, timeout=30.0)
 
 
+@contextmanager
+def _full_backlog(host):
+    """Port of a listener that takes no connection any more: as behind a firewall, nothing answers there."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as listener, ExitStack() as waiting:
+        listener.bind((host, 0))
+        listener.listen(0)
+        for _ in range(FILLING_CONNECTIONS):
+            client = waiting.enter_context(socket.socket(family))
+            client.setblocking(False)
+            client.connect_ex(listener.getsockname())
+        yield listener.getsockname()[1]
+
+
 @asynccontextmanager
 async def upstreams(folder, names=tuple(REAL), *, host="127.0.0.1"):
-    """The raw upstream, a port where nothing listens, and the real servers of these names."""
+    """The raw upstream, a port where nothing listens, one with a full backlog, and the real servers of these names."""
     async with AsyncExitStack() as stack:
         raw = await stack.enter_async_context(raw_server.serving(_play, host=host))
-        routes = {"raw": raw.port, "closed": free_port()}
+        routes = {"raw": raw.port, "closed": free_port(), "full": stack.enter_context(_full_backlog(host))}
         for name in names:
             routes[name] = await stack.enter_async_context(REAL[name](folder))
         yield Upstreams(routes, raw)

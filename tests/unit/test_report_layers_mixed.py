@@ -115,7 +115,7 @@ DOUBTFUL = {
     ),
     "the login of a proxy": (refused(401, Software.NGINX, Reason.AUTH_REJECTED), {"server": "uvicorn"}),
     "a login in front, whose service is down": (refused(500), {"server": "uvicorn", "behind": ["traefik"]}),
-    "a port behind Apache that drops packets": (refused(503, Software.APACHE, after=5.0), {"behind": ["apache"]}),
+    "a port behind Apache that drops packets": (refused(503, Software.APACHE, after=1.1), {"behind": ["apache"]}),
     "a port behind HAProxy that drops packets": (refused(503, Software.HAPROXY, after=20.0), {"behind": ["haproxy"]}),
     "an application's own code": (ended(Reason.CLOSED, 4001), {"server": "uvicorn"}),
     "a close without a code": (ended(Reason.CLOSED, 1005), {"server": "ws"}),

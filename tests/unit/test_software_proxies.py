@@ -10,6 +10,7 @@ from exporter.software import PROXY_BEHAVIOURS, ProxyEvent
 CELLS = yaml.safe_load((DATA / "layers/proxies.yml").read_text())
 CASES = {
     ProxyEvent.BACKEND_REFUSES: ("plain", ["port closed"]),
+    ProxyEvent.BACKEND_UNREACHABLE: ("plain", ["backlog full", "backlog full, and we wait"]),
     ProxyEvent.BACKEND_HANGS: ("plain", ["hangs"]),
     ProxyEvent.BACKEND_CUTS: ("plain", ["cuts"]),
     ProxyEvent.BACKEND_DIES: ("plain", ["dies"]),

@@ -66,6 +66,7 @@ ABSENT: Final[Mapping[f.Family, str]] = {
     f.SLOTS_HELD: _FACTORY,
     f.FACTORY_VALID: "For profiles without a factory, and until a session has shown it.",
     f.SLOT_LIMIT: "For profiles without a factory, and until a refusal has named the limit.",
+    **dict.fromkeys((f.SLOTS_LEAKED, f.SLOT_RELEASE), "For targets without a canary, and until a round has shown it."),
     f.SLOTS_BUDGET: "For profiles without a factory, and where slots are unlimited.",
 }
 """When a series of the family is not on the page."""

@@ -129,9 +129,9 @@ class Ledger:
         return Refusal(SkipCause.BUDGET, Holdup.SLOTS, reason_text, min((one.until for one in leases), default=None))
 
     def _check_completeness(self, request: SessionCost, now: float) -> Refusal | None:
-        """A confirm run needs a complete ledger; a scheduled session does not, because its times are fixed."""
+        """A confirm run and a side probe need a complete ledger; a cycle does not, because its times are fixed."""
         until = self._state.since + request.window
-        if request.trigger is not Trigger.CONFIRM or request.user is None or now >= until:
+        if request.trigger not in (Trigger.CONFIRM, Trigger.SIDE_PROBE) or request.user is None or now >= until:
             return None
         if self.slot_budget(request, now) is None:
             return None

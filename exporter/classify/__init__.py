@@ -6,10 +6,12 @@ Rule 3: only values of `LEGAL_FAILURES` and `legal_closes` are returned, so they
 Rule 4: a probe passes by a completed phase that proves it, never by the absence of an error.
 
 `rules`: tables and `classify`. `context`: what was asked. `welcome`: what is in a welcome, and what is wrong with it.
-`replay`: welcomes that repeat. `outage`: when failures are an outage, and of which cause.
+`replay`: welcomes that repeat. `leak`: whether slots come back, by the connections of a canary. `outage`: when failures
+are an outage, and of which cause.
 """
 
 from exporter.classify.context import ClassifyContext
+from exporter.classify.leak import CanaryLimits, CanaryOpen, LeakDetector, LeakFindings
 from exporter.classify.outage import (
     MIN_FAILURES,
     MIN_FAILURES_OF_CAUSE,
@@ -50,8 +52,12 @@ __all__ = [
     "REMOTE_CODES",
     "REPLAY_WINDOW_SECONDS",
     "STALL_FRACTION",
+    "CanaryLimits",
+    "CanaryOpen",
     "Classification",
     "ClassifyContext",
+    "LeakDetector",
+    "LeakFindings",
     "OutageCause",
     "OutageDetector",
     "OutagePolicy",

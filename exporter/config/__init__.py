@@ -27,6 +27,7 @@ from exporter.config.http_client import BasicAuth, HttpClient, parse_http_client
 from exporter.config.mistake import Problem
 from exporter.config.model import (
     Auth,
+    Canary,
     CarryWord,
     Config,
     ConfirmRuns,
@@ -77,6 +78,7 @@ __all__ = [
     "BasicAuth",
     "Before",
     "BreakerSettings",
+    "Canary",
     "Carrier",
     "Carry",
     "CarryWord",

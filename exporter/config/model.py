@@ -143,6 +143,17 @@ class TargetLimits(Model):
     reserve: Annotated[int, Field(ge=0, le=1_000_000)] | None = None
 
 
+class Canary(Model):
+    """A user of its own whose connections show whether the backend gives slots back (docs/canary.md).
+
+    identity: one alias → subject, of no pool
+    every: seconds from the begin of a round to the next one
+    """
+
+    identity: dict[Name, Text]
+    every: Period = 1800.0
+
+
 class Tls(Model):
     """Trust and client certificate for wss."""
 
@@ -233,6 +244,7 @@ class Target(Model):
     auth_retry: Period = 300.0
     probes: ProbeSchedule = ProbeSchedule()
     confirm: ConfirmRuns = ConfirmRuns()
+    canary: Canary | None = None
     limits: TargetLimits = TargetLimits()
     headers: dict[str, str] = {}
     allow_auth_bypass: bool = False

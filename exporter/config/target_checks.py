@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import Final
 from urllib.parse import SplitResult, parse_qsl, urlsplit
 
+from exporter.config.canary_checks import canary_faults, canary_profile_faults
 from exporter.config.carrying import (
     HEADER_VARIABLES,
     MESSAGE_SECRETS,
@@ -189,6 +190,7 @@ UNFILLED: Final = {
     "auth.carry)",
     "identities": "no ${…} is filled in here, from the environment neither: write the subject itself",
     "check_identities": "no ${…} is filled in here, from the environment neither: write the subject itself",
+    "canary.identity": "no ${…} is filled in here, from the environment neither: write the subject itself",
     "auth.jwt.headers": "no ${…} is filled in here: what names the user stands in auth.jwt.claims",
 }
 """Where no variable is filled in, and where what was meant belongs."""
@@ -202,6 +204,7 @@ def _variables(target: Target) -> Iterator[Found]:
     named: dict[str, dict[str, str]] = {
         "identities": target.identities,
         "check_identities": target.check_identities,
+        "canary.identity": target.canary.identity if target.canary else {},
         "auth.jwt.headers": jwt.headers if jwt else {},
     }
     for field, values in named.items():
@@ -341,8 +344,10 @@ def _spoken_identities(target: Target, profile: Profile) -> Iterator[Found]:
 
 
 def _subjects_by_field(target: Target) -> Iterator[tuple[str, str]]:
-    for field in ("identities", "check_identities"):
-        yield from ((f"{field}.{alias}", subject) for alias, subject in getattr(target, field).items())
+    canary = target.canary.identity if target.canary else {}
+    pools = {"identities": target.identities, "check_identities": target.check_identities, "canary.identity": canary}
+    for field, subjects in pools.items():
+        yield from ((f"{field}.{alias}", subject) for alias, subject in subjects.items())
 
 
 def _basic_user(target: Target, profile: Profile) -> Iterator[Found]:
@@ -421,6 +426,7 @@ TARGET_CHECKS: Final[tuple[Callable[[Target], Iterator[Found]], ...]] = (
     _tls,
     _connected_address,
     _family,
+    canary_faults,
 )
 PROFILED_CHECKS: Final[tuple[Callable[[Target, Profile], Iterator[Found]], ...]] = (
     _identities,
@@ -433,4 +439,5 @@ PROFILED_CHECKS: Final[tuple[Callable[[Target, Profile], Iterator[Found]], ...]]
     _bypass,
     _missing_parts,
     *FILLING_CHECKS,
+    canary_profile_faults,
 )

@@ -25,9 +25,9 @@ from exporter.plan import Job, Plan
 from exporter.probing import Prober
 from exporter.report.formatting import count, span
 from exporter.resolver import Resolver
-from exporter.result import Holdup, Result, Skip
+from exporter.result import Holdup, Result, SideProbe, Skip
 from exporter.scheduler import Scheduler
-from exporter.side_probes import SideProbes
+from exporter.side_probes import LeakCanary, SideProbes
 from exporter.state import LedgerFile
 from exporter.web import MAX_CONNECTIONS, ListenAddress, ListenOptions, WebServer
 
@@ -123,7 +123,7 @@ class Daemon:
         )
         self._side_probes = SideProbes(
             uncounted.run,
-            {},
+            {SideProbe.CANARY: LeakCanary(clock, services.metrics.set_leak_findings).run},
             clock,
             has_capacity=lambda: self._in_flight < self._scheduler.max_sessions,
             check_clock_step=self._scheduler.check_clock_step,

@@ -235,6 +235,18 @@ SLOTS_BUDGET: Final = Family(
     _BY_IDENTITY,
     "Slots of the identity that the exporter may hold on the backend.",
 )
+SLOTS_LEAKED: Final = Family(
+    "ws_factory_slots_leaked",
+    "gauge",
+    _BY_TARGET,
+    "Slots of the canary's user that the backend had not given back after their release, at least; 0 if all came back.",
+)
+SLOT_RELEASE: Final = Family(
+    "ws_factory_slot_release_seconds",
+    "gauge",
+    _BY_TARGET,
+    "Seconds after a close within which the backend gave a slot of the canary's user back, at most.",
+)
 CLOCK_SKEW: Final = Family(
     "ws_factory_clock_skew_seconds",
     "gauge",

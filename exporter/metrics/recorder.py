@@ -9,7 +9,7 @@ from collections.abc import Generator, Iterable, Mapping
 from http import HTTPStatus
 from typing import NamedTuple
 
-from exporter.classify import OutageCause, OutageDetector, close_label
+from exporter.classify import LeakFindings, OutageCause, OutageDetector, close_label
 from exporter.metrics import families as f
 from exporter.metrics.exposition import ExpositionFormat, ProcessMetrics, samples
 from exporter.metrics.layout import labels_text
@@ -221,6 +221,12 @@ class Metrics:
         target = self._writable(name)
         if target is not None and target.validates:
             target.store.set(bypassed, f.AUTH_BYPASSED)
+
+    def set_leak_findings(self, name: str, findings: LeakFindings) -> None:
+        """Set what the target's canary knows of leaked slots."""
+        target = self._writable(name)
+        if target is not None and target.target.has_canary:
+            _set_known(target.store, {f.SLOTS_LEAKED: findings.leaked, f.SLOT_RELEASE: findings.release})
 
     def set_loop_lag(self, seconds: float) -> None:
         """Set by how much the event loop was late."""

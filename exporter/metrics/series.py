@@ -19,7 +19,8 @@ OTHER_WORD: Final = "other"
 HTTP_CODES: Final = ("3xx", "400", "401", "403", "404", "429", "500", "502", "503", "504", OTHER_WORD)
 
 OF_FACTORY: Final = (f.FACTORY_VALID, f.SLOT_LIMIT, f.CLOCK_SKEW, f.HEARTBEAT_INTERVAL, f.MAX_MESSAGE_SIZE)
-LEARNED: Final = (*OF_FACTORY, f.CERTIFICATE_EXPIRY)
+OF_CANARY: Final = (f.SLOTS_LEAKED, f.SLOT_RELEASE)
+LEARNED: Final = (*OF_FACTORY, *OF_CANARY, f.CERTIFICATE_EXPIRY)
 """Gauges learned from the backend: unknown at first, and again after the target's URL has changed."""
 
 Key = tuple[Any, ...]
@@ -42,6 +43,7 @@ class TargetSeries:
     `slow_over`: seconds above which a passed probe counts as slow.
     `has_token`: the deepest sessions send a token.
     `confirm_after`: seconds from a first failure to its confirm run.
+    `has_canary`: a canary looks for leaked slots.
     """
 
     name: str
@@ -57,6 +59,7 @@ class TargetSeries:
     slow_over: Mapping[Probe, float] = field(default_factory=dict)
     has_token: bool = False
     confirm_after: float = 0.0
+    has_canary: bool = False
 
 
 def target_series(target: Target, profile: Profile) -> TargetSeries:
@@ -75,6 +78,7 @@ def target_series(target: Target, profile: Profile) -> TargetSeries:
         slow_over={probe: getattr(target.slow_over, probe) for probe in Probe},
         has_token=target.auth is not None,
         confirm_after=target.confirm.after,
+        has_canary=target.canary is not None,
     )
 
 
@@ -177,7 +181,7 @@ def _by_identity(target: TargetSeries) -> Iterator[tuple[Key, Start]]:
 def _factory(target: TargetSeries) -> Iterator[tuple[Key, Start]]:
     yield from (((f.FACTORY_FAILURES, reason), 0) for reason in FactoryReason)
     yield (f.AUTH_BYPASSED,), 0
-    yield from (((family,), None) for family in OF_FACTORY)
+    yield from (((family,), None) for family in (*OF_FACTORY, *(OF_CANARY if target.has_canary else ())))
     for identity in target.identities:
         yield (f.SLOTS_HELD, identity), 0
         yield (f.SLOTS_BUDGET, identity), None

@@ -8,6 +8,8 @@ Rule 3: an unsafe schedule is not a plan but a problem that names a safe schedul
 
 from exporter.plan.advice import plan_notes, plan_warnings
 from exporter.plan.cadence import Cadence, SlotPattern
+from exporter.plan.canary import canary_job, canary_pace
+from exporter.plan.canary_schedule import CanaryPace
 from exporter.plan.difference import PlanDiff, plan_diff
 from exporter.plan.job import Job
 from exporter.plan.planning import Plan, plan
@@ -17,12 +19,15 @@ from exporter.plan.text import plan_lines
 
 __all__ = [
     "Cadence",
+    "CanaryPace",
     "Job",
     "Plan",
     "PlanDiff",
     "Shard",
     "SideSchedule",
     "SlotPattern",
+    "canary_job",
+    "canary_pace",
     "plan",
     "plan_diff",
     "plan_lines",

@@ -23,7 +23,8 @@ from exporter.config import (
     connects_without_token,
 )
 from exporter.plan.cadence import Cadence, SlotPattern, to_microseconds
-from exporter.plan.side_schedule import SideContext, SideSchedule, side_schedules
+from exporter.plan.side_schedule import SideContext, SideSchedule
+from exporter.plan.side_schedulers import side_schedules
 from exporter.profiles import probes_of
 from exporter.result import Probe, Trigger
 

@@ -1,12 +1,10 @@
 """When the side probes of a target run, and what each run costs.
 
-Rule 1: frozen values and pure functions of absolute time.
-Rule 2: a side probe's schedules come from one function, listed in `SCHEDULERS`.
+Rule 1: frozen values; `side_schedulers` makes them.
 """
 
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from exporter.config import BackendLimits, Profile, Target
 from exporter.plan.cadence import Cadence
@@ -20,7 +18,7 @@ class SideSchedule:
     variant: which of the probe's questions runs by it, such as a case of the refusal probe; empty: there is only one
     field: the setting that switches it on, below the target, for problems of the plan
     cadence: when its runs are due
-    sessions: connections that one run opens, all of them within a minute at worst
+    sessions: connections that one run opens within a minute at worst
     identity, user: the alias as which they speak, and its `budget.user_key`; None: as nobody
     slots: the most slots of this user that they hold at once
     """
@@ -52,11 +50,3 @@ class SideContext(NamedTuple):
     profile: Profile
     limits: BackendLimits
     authority: str
-
-
-SCHEDULERS: Final[tuple[Callable[[SideContext], Iterator[SideSchedule]], ...]] = ()
-
-
-def side_schedules(context: SideContext) -> tuple[SideSchedule, ...]:
-    """Return the cadences of all side probes that the target has switched on."""
-    return tuple(schedule for schedules in SCHEDULERS for schedule in schedules(context))

@@ -188,6 +188,8 @@ class SideProbe(StrEnum):
 
     REFUSAL = "refusal"
     """Whether a credential that must be refused is refused."""
+    CANARY = "canary"
+    """Whether the backend gives slots back after the close of their connections."""
 
 
 class ErrorKind(StrEnum):

@@ -6,9 +6,10 @@ Rule 2: due times are absolute and a late run is dropped, so that neither a rest
 up sessions.
 Rule 3: the plan has counted every session here; the ledger admits each one all the same, and `max_sessions` binds.
 
-`runner` starts the runs that are due.
+`runner` starts the runs that are due. `leak_canary`: rounds of connections that show whether slots come back.
 """
 
+from exporter.side_probes.leak_canary import LeakCanary
 from exporter.side_probes.runner import MAX_LATE_SECONDS, RunSession, RunSideProbe, SideProbes, SideRun
 
-__all__ = ["MAX_LATE_SECONDS", "RunSession", "RunSideProbe", "SideProbes", "SideRun"]
+__all__ = ["MAX_LATE_SECONDS", "LeakCanary", "RunSession", "RunSideProbe", "SideProbes", "SideRun"]

@@ -132,6 +132,14 @@ async def _slot_limit(conversation: Conversation, values: Values, _stage: FaultS
         _factory_refuses(conversation, frames.slot_limit(conversation.user, limit, conversation.wall()))
 
 
+async def _slot_leak(conversation: Conversation, values: Values, _stage: FaultStage) -> None:
+    memory, key = conversation.backend.memory, f"slot_leak {conversation.user}"
+    connections = int(memory.get(key, "0")) + 1
+    memory[key] = str(connections)
+    if connections % max(1, values["every"]) == 0:
+        conversation.backend.managers.leak(conversation.connection_id)
+
+
 async def _init_failed(conversation: Conversation, values: Values, _stage: FaultStage) -> None:
     _factory_refuses(conversation, frames.factory_failed(values["text"], conversation.wall()))
 
@@ -345,6 +353,7 @@ FAULT_ACTIONS: Final[Mapping[str, FaultAction]] = {
     "rate_limit_close": _rate_limit_close,
     "name_shape": _name_shape,
     "slot_limit": _slot_limit,
+    "slot_leak": _slot_leak,
     "init_failed": _init_failed,
     "startup_incomplete": _startup_incomplete,
     "degraded": _degraded,

@@ -224,6 +224,9 @@ ROWS: Final = (
         _text("text", "SSOT factory validation failed: unexpected error in user context", "details.error_message"),
     ), (FaultStage.FACTORY,)),
     # Between the factory and the welcome.
+    Fault("slot_leak", "some managers stay until the process ends: no clean-up drops them any more", (
+        _count("every", 1, "every n-th connection of a user keeps its manager"),
+    ), (FaultStage.STARTUP,)),
     Fault("startup_incomplete", "waits for a start-up that does not complete: STARTUP_INCOMPLETE, 1011",
           (_delay(None),), (FaultStage.STARTUP,)),
     Fault("degraded", "sends degraded_mode, then nothing",

@@ -25,6 +25,7 @@ class UserManagers:
         self._started = now
         self._passes = 0
         self._of_user: dict[str, dict[str, float]] = {}
+        self._leaked: set[str] = set()
 
     def take(self, user: str, connection_id: str, now: float) -> bool:
         """Create a manager; False if the user is at the limit even after the emergency clean-up of that user."""
@@ -44,6 +45,10 @@ class UserManagers:
         managers = self._of_user.get(user, {})
         if connection_id in managers:
             managers[connection_id] = now
+
+    def leak(self, connection_id: str) -> None:
+        """Let no clean-up drop this manager any more: it goes with the process."""
+        self._leaked.add(connection_id)
 
     def has(self, user: str, connection_id: str) -> bool:
         """True while the connection has its manager; without one its messages are ignored."""
@@ -65,7 +70,7 @@ class UserManagers:
 
     def _drop(self, user: str, connection_ids: list[str]) -> None:
         managers = self._of_user[user]
-        for connection_id in connection_ids:
+        for connection_id in set(connection_ids) - self._leaked:
             del managers[connection_id]
         if not managers:
             del self._of_user[user]

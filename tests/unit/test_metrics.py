@@ -10,7 +10,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 from support import exposition
 
-from exporter.classify import LEGAL_FAILURES, OutageCause, close_label, failing_phases, legal_closes
+from exporter.classify import LEGAL_FAILURES, LeakFindings, OutageCause, close_label, failing_phases, legal_closes
 from exporter.config import Profile, Target
 from exporter.metrics import ExpositionFormat, Metrics, target_series
 from exporter.metrics import families as f
@@ -163,6 +163,8 @@ ws_factory_valid gauge target
 ws_factory_slot_limit gauge target
 ws_factory_slots_held gauge target identity
 ws_factory_slots_budget gauge target identity
+ws_factory_slots_leaked gauge target
+ws_factory_slot_release_seconds gauge target
 ws_factory_clock_skew_seconds gauge target
 ws_factory_heartbeat_interval_seconds gauge target
 ws_factory_max_message_size_bytes gauge target
@@ -266,6 +268,25 @@ def test_every_legal_close_stands_at_zero(metrics):
 def test_what_is_not_known_yet_is_absent(metrics, family):
     """A gauge of unknown value is no series: a 0 would page at start."""
     assert family not in {name for name, _ in scrape(metrics)}
+
+
+def test_what_a_canary_knows_is_a_series_of_its_target_alone(metrics):
+    """Absent until known and without a canary; unknown again with another URL; no other figure changes."""
+    before = scrape(metrics)
+    metrics.set_leak_findings("staging", LeakFindings(2, 328.5))
+    assert scrape(metrics) == before
+    canary = {"identity": {"canary-001": "u4"}}
+    metrics.add_target(series_of(canary=canary))
+    metrics.set_leak_findings("staging", LeakFindings(None, None))
+    assert scrape(metrics) == before
+    metrics.set_leak_findings("staging", LeakFindings(2, None))
+    metrics.set_leak_findings("staging", LeakFindings(0, 328.5))
+    assert value(metrics, "ws_factory_slots_leaked") == 0
+    assert value(metrics, "ws_factory_slot_release_seconds") == 328.5
+    metrics.clear_learned("staging")
+    assert scrape(metrics) == before
+    metrics.set_leak_findings("removed", LeakFindings(2, 328.5))
+    assert scrape(metrics) == before
 
 
 def test_what_the_config_says_is_there_at_once(metrics):

@@ -6,7 +6,7 @@ import pytest
 
 from exporter.budget import user_key
 from exporter.config import Config
-from exporter.plan import Cadence, Plan, SideSchedule, planning, side_schedule
+from exporter.plan import Cadence, Plan, SideSchedule, planning, side_schedulers
 from exporter.plan.side_load import side_rate_problems, side_slot_problems, with_side_connects, with_side_slots
 from exporter.plan.text import plan_lines
 from exporter.profiles import BUILT_IN
@@ -29,7 +29,7 @@ def asked(monkeypatch):
         due = cadence(context.target.name)
         yield SideSchedule(SideProbe.REFUSAL, "expired", "refusals", due, 2, "one", user, slots=1)
 
-    monkeypatch.setattr(side_schedule, "SCHEDULERS", (schedules,))
+    monkeypatch.setattr(side_schedulers, "SCHEDULERS", (schedules,))
 
 
 def cadence(name):

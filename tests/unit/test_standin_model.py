@@ -93,6 +93,18 @@ def test_the_background_clean_up_takes_what_is_idle_for_1800_seconds():
     assert held.count(USER) == 0
 
 
+def test_a_leaked_manager_is_dropped_by_no_clean_up():
+    """Neither at the limit nor in the background: what leaks fills the user's slots for good."""
+    held = managers(limit=3)
+    fill(held, 2)
+    held.leak(f"{USER}-0.0-0")
+    held.touch(USER, "nobody", 2100.0)
+    assert held.count(USER) == 1
+    fill(held, 2, at=2101.0)
+    assert held.take(USER, "fourth", 2402.0)
+    assert held.count(USER) == 2
+
+
 def test_activity_after_the_background_pass_does_not_undo_it():
     """A pass that fell due is made as of its own time, though nobody looked then."""
     held = managers()

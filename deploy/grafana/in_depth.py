@@ -56,6 +56,32 @@ FACTORY = Row(
             alerts=("WebSocketFactorySlotsExhausted", "WebSocketProbeBudgetSkips"),
         ),
         Panel(
+            "lines",
+            "Slots that did not come back",
+            """What a canary found: slots of its user that the backend had not given back after their release. It
+            rises with each round while the leak goes on; nobody is refused yet.""",
+            "short",
+            (Query("max by (target) (ws_factory_slots_leaked{OF})", "{{target}}"),),
+            width=12,
+            least=0,
+            empty="No canary, or no round has ended",
+            link=THIS_TARGET,
+            alerts=("WebSocketFactorySlotLeak",),
+        ),
+        Panel(
+            "lines",
+            "Time until a slot comes back",
+            """What a canary found: within this time after a disconnect a slot came back. A little over slot_release is
+            well; a multiple of it is a clean-up that works late.""",
+            "s",
+            (Query("max by (target) (ws_factory_slot_release_seconds{OF})", "{{target}}"),),
+            width=12,
+            least=0,
+            empty="No canary, or no round has ended",
+            link=THIS_TARGET,
+            alerts=("WebSocketFactorySlotLeak",),
+        ),
+        Panel(
             "figure",
             "Slot limit, as learned",
             """Connections that the backend allows a user, as read from its last refusal; lower than configured binds

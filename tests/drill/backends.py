@@ -104,6 +104,8 @@ class Backend:
             assert task.done(), f"{self.name}: the pulses have not ended"
             await task
         self._clear()
+        if self.setup.get("fresh_process"):
+            self.standin.forget(self.path)
         if not self.key_file.exists():
             shutil.copy(self.standin.key_file, self.key_file)
 

@@ -8,6 +8,7 @@ from functools import cache
 import promql_parser as promql
 import yaml
 
+from exporter.classify import LeakFindings
 from exporter.config import Profile, Target
 from exporter.metrics import Metrics, families, target_series
 from exporter.profiles import BUILT_IN, probes_of
@@ -109,7 +110,9 @@ def scraped():
     metrics = Metrics("1.2.3")
     identities = {"pool-001": "u1", "uuid-001": "u2"}
     for name, profile in (("staging", "factory"), ("chat", "chat")):
-        target = Target.model_validate({"name": name, "url": "wss://127.0.0.1:1/ws", "identities": identities})
+        fields = {"name": name, "url": "wss://127.0.0.1:1/ws", "identities": identities}
+        canary = {"identity": {"canary-001": "u3"}} if profile == "factory" else None
+        target = Target.model_validate(fields | {"canary": canary})
         metrics.add_target(target_series(target, PROFILES[profile]))
         for probe in probes_of(PROFILES[profile]):
             metrics.set_due(name, probe, 1.0)
@@ -121,6 +124,7 @@ def scraped():
     )  # fmt: skip
     metrics.record_result(passed)
     metrics.set_identity("staging", "pool-001", held=1, budget=4, resting=False)
+    metrics.set_leak_findings("staging", LeakFindings(0, 328.0))
     metrics.record_reload(1.0, successful=True)
     return [
         (sample.name, dict(sample.labels))

@@ -5,9 +5,11 @@ Rule 2: a warning is logged at every start; a note is printed only by `--config.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from math import floor
 from typing import Final
 
 from exporter.config import Problem, Profile, has_token_step, steps_of, unreachable_rules
+from exporter.plan.canary import canary_pace
 from exporter.plan.detection import detection_text
 from exporter.plan.job import Job
 
@@ -145,6 +147,24 @@ def _detection(job: Job) -> Iterator[Found]:
     yield "interval", detection_text(job)
 
 
+def _late_canary(job: Job) -> Iterator[Found]:
+    """A canary that connects less often than a user of the pool may be the second to see a leak (docs/canary.md)."""
+    canary, pace = job.target.canary, canary_pace(job)
+    if canary is None or pace is None or not job.slot_pattern.slot_cycles:
+        return
+    of_a_user = job.interval * len(job.users) * job.slot_pattern.period / len(job.slot_pattern.slot_cycles)
+    longest = floor(pace.connects * of_a_user)
+    if pace.length <= longest < canary.every:
+        yield (
+            "canary.every",
+            LATE_CANARY.format(pool=3600 / of_a_user, canary=3600 * pace.connects / canary.every, longest=longest),
+        )
+
+
+LATE_CANARY: Final = (
+    "a user of the pool connects {pool:.0f} times an hour, the canary {canary:.0f} times: behind a balancer without "
+    "affinity the user may be refused before the canary sees the leak; with every {longest}s it connects as often"
+)
 DEFAULT_HEADER_TEXTS: Final = {
     "User-Agent": "User-Agent (the exporter's own)",
     "Origin": "no Origin, which browsers send",
@@ -161,4 +181,5 @@ JOB_NOTES: Final[tuple[Callable[[Job], Iterator[Found]], ...]] = (
     _any_answer,
     _distinguishing_headers,
     _detection,
+    _late_canary,
 )

@@ -4,7 +4,7 @@ import pytest
 
 from exporter.budget import user_key
 from exporter.config import Config
-from exporter.plan import canary_job, canary_pace, plan, plan_lines
+from exporter.plan import canary_job, canary_pace, plan, plan_lines, plan_notes
 from exporter.profiles import BUILT_IN
 from exporter.result import Probe, SideProbe, Trigger
 
@@ -59,6 +59,18 @@ def test_the_pace_follows_the_slots_less_the_reserve(reserve):
     pace = canary_pace(job)
     assert pace.opens == 20 - reserve
     assert pace.opens * pace.spacing >= job.window
+
+
+def test_a_canary_that_connects_less_often_than_a_user_of_the_pool_is_a_note():
+    """60 an hour by each user of the pool, 38 by the canary: behind a balancer it may be late, unless it walks more."""
+    canary = CANARY | {"every": "1h"}
+    (note,) = [note for note in plan_notes(planned(canary=canary).jobs) if note.path.endswith("canary.every")]
+    assert note.sentence == (
+        "a user of the pool connects 60 times an hour, the canary 38 times: behind a balancer without affinity the "
+        "user may be refused before the canary sees the leak; with every 2280s it connects as often"
+    )
+    for silent in (CANARY | {"every": "2280s"}, None):
+        assert not [note for note in plan_notes(planned(canary=silent).jobs) if "canary" in note.path]
 
 
 def test_config_check_prints_its_row():

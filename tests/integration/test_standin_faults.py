@@ -35,6 +35,7 @@ WIRE = {
     "fragments": (f"101 > {TEXT} welcome > {TEXT} ping {TEXT} ack > close 1000 eof",),
     "no_close_answer": ("101 > welcome > ping ack > silence",),
     "forged_token_accepted": (FINE,),
+    "slot_leak": (FINE,),
     "bad_accept": (FINE,),
     "slow_services": ("101 > service_info welcome > ping ack > close 1000 eof",),
     "slow_welcome": (FINE,),

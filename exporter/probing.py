@@ -372,7 +372,7 @@ class Prober:
 
 SETTLEMENT_TEXTS: Final = {
     "slot_limit": "the backend keeps fewer slots per user than configured: the lower number binds from now on",
-    "identity_rests": "the identity rests: its turns go connect-deep until the backend's slots are released",
+    "identity_rests": "the identity rests: it takes no slot until the backend's slots are released",
     "token_cooldown": "the token was rejected and rests: none is sent until then; another key in its file is "
     "tried sooner",
     "endpoint_rests_until": "the endpoint limits the rate of connects: none is made until then",

@@ -11,7 +11,7 @@ from typing import Final
 
 from websockets.frames import CloseCode
 
-from exporter.report.programs import MAX_REFUSAL_SECONDS, Event, Match, meaning_of, waited_seconds
+from exporter.report.programs import MAX_REFUSAL_SECONDS, ROWS, Event, Match, meaning_of, waited_seconds
 from exporter.report.situation import STOPPING_EVENTS, FailureSituation, SituationFact, fact_holds
 from exporter.result import PROXIES, SERVERS, Confidence, Layer, Phase, Reason, Software, TlsVerify
 from exporter.software import GATEWAY_STATUSES, PROXY_BEHAVIOURS, SIGNED_REFUSALS, ProxyEvent
@@ -159,7 +159,8 @@ def _by_close(situation: FailureSituation) -> tuple[Layer, Confidence] | None:
     by_code = LAYERS_BY_CODE.get(close_code or 0)
     if by_code is not None or situation.server is None or result.phase is Phase.AUTH:
         return by_code
-    return Layer.APPLICATION, _CERTAIN if close_code == CloseCode.INTERNAL_ERROR else _LIKELY
+    is_sure = close_code == CloseCode.INTERNAL_ERROR and situation.server in ROWS
+    return Layer.APPLICATION, _CERTAIN if is_sure else _LIKELY
 
 
 def _by_phase(phase: Phase | None, reason: Reason) -> tuple[Layer, Confidence]:

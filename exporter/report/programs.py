@@ -293,7 +293,8 @@ def waited_seconds(result: Result) -> float | None:
 
 def _fits(row: Behaviour, result: Result, code: int | None, *, is_proxied: bool) -> bool:
     """Whether the row looks like this. `is_proxied`: a proxy ends the connection, in its own way."""
-    if not (_can_happen(row.event, result) and _is_late_enough(row, waited_seconds(result))):
+    waited = waited_seconds(result)
+    if _is_too_rare(row, waited) or not (_can_happen(row.event, result) and _is_late_enough(row, waited)):
         return False
     is_in_stream = isinstance(row, ServerBehaviour) and row.is_http
     if is_in_stream or result.stream_status is not None:
@@ -347,15 +348,19 @@ _OPEN_PHASES: Final = frozenset({Phase.ADMISSION, Phase.AUTH, Phase.REPLY, Phase
 
 
 def _can_happen(event: Event, result: Result) -> bool:
-    """Whether the event belongs to the phase that failed, and to a probe's short session with its small message."""
+    """Whether the event belongs to the phase that failed."""
     if result.phase is Phase.UPGRADE:
         return event in _OF_UPGRADE
     if result.phase not in _OPEN_PHASES:
         return False
     without_message = result.phase is Phase.ADMISSION
-    return event not in _BEFORE_THE_101 - _OF_PATHS | _RARE_IN_A_SESSION and not (
-        without_message and event in _OF_MESSAGES
-    )
+    return event not in _BEFORE_THE_101 - _OF_PATHS and not (without_message and event in _OF_MESSAGES)
+
+
+def _is_too_rare(row: Behaviour, waited: float | None) -> bool:
+    """Whether a probe's short session with its small message does not meet the event; one of this length does."""
+    is_long_enough = row.event is ServerEvent.NO_PONGS and _is_timed(row, waited)
+    return row.event in _RARE_IN_A_SESSION and not is_long_enough
 
 
 _CAUSES_OF_SILENCE: Final = frozenset(

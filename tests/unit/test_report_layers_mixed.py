@@ -130,6 +130,8 @@ DOUBTFUL = {
         {"server": "aiohttp"},
     ),
     "a frame that a proxy broke, at Tomcat": (ended(Reason.CLOSED, 1002), {"server": "tomcat"}),
+    "a keepalive that a proxy lost": (ended(Reason.SERVER_ERROR, 1011, after=40.5), {"server": "websockets"}),
+    "a code of what gunicorn runs": (ended(Reason.SERVER_ERROR, 1011), {"server": "gunicorn"}),
     "a balancer that cuts": (ended(Reason.RESET, 1006, ending=Ending.FIN), {"server": "websockets"}),
 }
 

@@ -129,6 +129,14 @@ STATUS_CAUSES: Final = (
     ),
     upgrade_cause(
         Reason.HTTP_STATUS,
+        "{answerer} itself refused the upgrade{status}{after}: it holds no backend for healthy, or limits connects.",
+        "See what {answerer} says of the health of its backends, then its error log at this second and its limits.",
+        503,
+        given=(SituationFact.PROXY_ANSWERED,),
+        fault=(Layer.SERVER, Confidence.OPEN),
+    ),
+    upgrade_cause(
+        Reason.HTTP_STATUS,
         "{answerer} itself refused the upgrade{status}{after}: the request got no further.",
         "Look at {answerer}'s error log at this second, and at its rules for this host and path.",
         given=(SituationFact.PROXY_ANSWERED,),

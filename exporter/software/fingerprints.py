@@ -207,6 +207,7 @@ OWN_ANSWERS: Final = (
         statuses=GATEWAY_STATUSES,
     ),
     OwnAnswer(Software.TRAEFIK, "Traefik 3.7.15", body=(b"no available server",), statuses={503}),
+    OwnAnswer(Software.TRAEFIK, "Traefik 3.7.15", {"www-authenticate": 'basic realm="traefik"'}, statuses={401}),
     OwnAnswer(
         Software.CLOUDFLARE,
         "Cloudflare, from its documentation of 520 to 527 and 530",

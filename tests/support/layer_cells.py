@@ -32,6 +32,9 @@ HELD = 8.0
 BUSY = 10.0
 """Seconds by which a busy machine may be late."""
 
+EARLY = 0.3
+"""Seconds by which an end can seem too early: a session starts its clock after ours."""
+
 WAITS = (1.5, 6.0, 20.0)
 """Seconds that a session waits for what never comes; longer again if machine or server were too late for that."""
 
@@ -85,7 +88,7 @@ def differences(name, case, seen, late=BUSY):
         for field in FIELDS
         if getattr(cell, field) not in ("any", getattr(seen, field))
     ]
-    if seen.after is not None and not least - 0.05 <= seen.after <= most + late:
+    if seen.after is not None and not least - EARLY <= seen.after <= most + late:
         told.append(f"{version}, {case}: after {seen.after:.2f} s, and was after {least} to {most} s")
     return told
 

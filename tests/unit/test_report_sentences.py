@@ -174,6 +174,7 @@ SAYS += [
         "cloudflare itself refused the upgrade with HTTP 521: the backend",
     ),
     (refused(526), OWN, "A proxy that uses the statuses of Cloudflare refused"),
+    (refused(503, answered_by=Software.TRAEFIK), OWN, "it holds no backend for healthy"),
     (refused(421), OWN, "does not serve this host name"),
     (refused(408), OWN, "did not get it whole in its time"),
     (refused(431), OWN, "larger than a proxy or the server takes"),

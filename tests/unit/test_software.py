@@ -72,6 +72,22 @@ SEEN = {
     "Vert.x refuses with Traefik's words": (502, {"content-length": "11"}, b"Bad Gateway", None, []),
     "Java-WebSocket": (101, {"server": "TooTallNate Java-WebSocket"}, b"", "java-websocket", []),
     "Traefik, port closed": (502, {"date": "x", "content-length": "11"}, b"Bad Gateway", "traefik", []),
+    "Traefik, no server is healthy": (
+        503,
+        {"content-type": "text/plain; charset=utf-8", "date": "x"},
+        b"no available server\n",
+        "traefik",
+        [],
+    ),
+    "Traefik's own login": (401, {"www-authenticate": 'Basic realm="traefik"'}, b"401 Unauthorized\n", "traefik", []),
+    "nginx's default page for errors": (
+        502,
+        {"server": "nginx/1.29.3"},
+        b"<title>Error</title><p><em>Faithfully yours, nginx.</em></p>",
+        "nginx",
+        [],
+    ),
+    "Cloudflare, origin down": (521, {"server": "cloudflare", "cf-ray": "1-FRA"}, b"error code: 521", "cloudflare", []),
     "lighttpd, port closed": (
         503,
         {"server": "lighttpd/1.4.69", "content-type": "text/html"},

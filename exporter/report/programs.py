@@ -6,6 +6,7 @@ from typing import Final, NamedTuple
 from exporter.result import PROXIES, Ending, Layer, Phase, Reason, Result, Software
 from exporter.software import (
     EARLIEST_FRACTION,
+    LATEST_FRACTION,
     PROXY_BEHAVIOURS,
     SERVER_BEHAVIOURS,
     ProxyBehaviour,
@@ -318,7 +319,7 @@ def _is_timed(row: Behaviour, waited: float | None) -> bool:
     """Whether the row's time has passed, and is one of the program's own: a proxy's patience with a backend is not."""
     if row.after is None or not row.after[0] or row.event is ProxyEvent.BACKEND_HANGS:
         return False
-    return waited is not None and waited >= EARLIEST_FRACTION * row.after[0]
+    return waited is not None and EARLIEST_FRACTION * row.after[0] <= waited <= LATEST_FRACTION * row.after[1]
 
 
 def _is_late_enough(row: Behaviour, waited: float | None) -> bool:
@@ -359,8 +360,8 @@ def _can_happen(event: Event, result: Result) -> bool:
 
 def _is_too_rare(row: Behaviour, waited: float | None) -> bool:
     """Whether a probe's short session with its small message does not meet the event; one of this length does."""
-    is_long_enough = row.event is ServerEvent.NO_PONGS and _is_timed(row, waited)
-    return row.event in _RARE_IN_A_SESSION and not is_long_enough
+    has_time = row.event is ServerEvent.NO_PONGS and row.after is not None and waited is not None
+    return row.event in _RARE_IN_A_SESSION and not (has_time and _is_late_enough(row, waited))
 
 
 _CAUSES_OF_SILENCE: Final = frozenset(

@@ -18,6 +18,7 @@ from exporter.software.fingerprints import (
 from exporter.software.proxies import PROXY_BEHAVIOURS, ProxyBehaviour, ProxyEvent
 from exporter.software.servers import (
     EARLIEST_FRACTION,
+    LATEST_FRACTION,
     SERVER_BEHAVIOURS,
     ServerBehaviour,
     ServerEvent,
@@ -27,6 +28,7 @@ from exporter.software.servers import (
 __all__ = [
     "EARLIEST_FRACTION",
     "GATEWAY_STATUSES",
+    "LATEST_FRACTION",
     "MARKING_HEADERS",
     "MAX_BODY_BYTES",
     "PROXY_BEHAVIOURS",

@@ -458,16 +458,22 @@ SERVER_BEHAVIOURS: Final = tuple(
 
 
 def is_stop(server: Software | None, code: int, waited_seconds: float | None) -> bool:
-    """Whether this server was seen to close with this code, so late after the client's last bytes, when it stops."""
+    """Whether this server was seen to close with this code, so late after the client's last bytes, when it stops.
+
+    Later it is more likely an exception, such as a timeout of five or ten seconds behind the application.
+    """
     return waited_seconds is not None and any(
         row.server is server
         and row.event in (ServerEvent.STOPPED, ServerEvent.RECYCLED)
         and row.code == code
         and row.after is not None
-        and 0 < EARLIEST_FRACTION * row.after[0] <= waited_seconds
+        and 0 < EARLIEST_FRACTION * row.after[0] <= waited_seconds <= LATEST_FRACTION * row.after[1]
         for row in SERVER_BEHAVIOURS
     )
 
 
 EARLIEST_FRACTION: Final = 0.8
 """The fraction of a row's shortest time that must have passed: timers of servers are coarse."""
+
+LATEST_FRACTION: Final = 1.2
+"""The fraction of a row's longest time after which it is another event's."""

@@ -416,6 +416,7 @@ GREETING = Profile.model_validate({"welcome": {"match": {"type": "hi"}}})
         (None, Software.HYPERCORN, 3.1, Reason.CLOSED),
         (Software.BACKEND, Software.HYPERCORN, 3.1, Reason.CLOSED),
         (Software.HYPERCORN, None, 0.1, Reason.SERVER_ERROR),
+        (Software.HYPERCORN, None, 5.0, Reason.SERVER_ERROR),
         (Software.UVICORN, Software.HYPERCORN, 3.1, Reason.SERVER_ERROR),
         (None, None, 3.1, Reason.SERVER_ERROR),
     ],

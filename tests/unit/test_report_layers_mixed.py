@@ -198,3 +198,9 @@ def test_an_http_answer_in_the_stream_tells_by_its_status(status, expected):
     result = cases.failed(Phase.REPLY, Reason.PROTOCOL_ERROR, "pass/-/fail", stream_status=status)
     assert layer(result)[0] is expected
     assert f"HTTP {status}" in explain(result).sentence
+
+
+def test_an_exception_after_a_timeout_of_five_seconds_is_no_stop():
+    """Hypercorn stops after three: what a database's timeout raises in the application is not taken for a deploy."""
+    result = ended(Reason.SERVER_ERROR, 1011, after=5.0, answered_by=Software.HYPERCORN)
+    assert layer(result, server="hypercorn") == (Layer.APPLICATION, Confidence.OPEN)

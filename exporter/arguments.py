@@ -229,7 +229,15 @@ def _add_check(parser: argparse.ArgumentParser) -> None:
         "--unsafe-show-values",
         dest="show_values",
         action="store_true",
-        help="with --show-frames: print the values too, which may be private; tokens, secrets and headers stay hidden",
+        help="with --show-frames or --record-frames: the values too, which may be private; tokens, secrets and headers "
+        "stay hidden",
+    )
+    add(
+        "--record-frames",
+        dest="record_frames",
+        **FILE_ARGUMENT,
+        help="write the frames of the session for profiles try --frames: fields, types and words of the profile, other "
+        "values masked",
     )
     _add_series(parser)
 
@@ -373,12 +381,17 @@ def _is_number(text: str) -> bool:
     return text.isascii() and text.isdecimal()
 
 
+OTHER_OUTPUTS: Final = "--show-frames: needs --output text: the other outputs are read by programs"
+NO_FRAMES: Final = "--unsafe-show-values: needs --show-frames or --record-frames"
+SERIES_OF_FRAMES: Final = "--record-frames: records one session: remove --runs and --until-healthy"
+
+
 def find_useless_flag(options: argparse.Namespace) -> str | None:
     """The error about a flag of `check` that would have no effect; None: all have one."""
     series = {"--runs": options.runs, "--until-healthy": options.until_healthy}
     outputs = {"--report": options.report, "--compare": options.compare}
     speaker = {"--identity": options.identity, "--send-token": options.send_token or None}
-    frames = {"--show-frames": options.show_frames or None}
+    frames = {"--show-frames": options.show_frames or None, "--record-frames": options.record_frames}
     config_flags = {"--target": options.target, "--from": options.source, **speaker}
     excluded = (
         (
@@ -401,11 +414,17 @@ def find_useless_flag(options: argparse.Namespace) -> str | None:
     for flag, given, needed, what in needs:
         if given is not None and needed is None:
             return f"{flag}: needs {what}"
-    if options.show_frames and options.output != "text":
-        return "--show-frames: needs --output text: the other outputs are read by programs"
-    if options.show_values and not options.show_frames:
-        return "--unsafe-show-values: needs --show-frames"
-    for flag, value in outputs.items() if set(series.values()) == {None} else ():
+    wants_frames = options.show_frames or options.record_frames
+    is_series = set(series.values()) != {None}
+    misuses = (
+        (options.show_frames and options.output != "text", OTHER_OUTPUTS),
+        (options.show_values and not wants_frames, NO_FRAMES),
+        (options.record_frames and is_series, SERIES_OF_FRAMES),
+    )
+    for is_misused, sentence in misuses:
+        if is_misused:
+            return sentence
+    for flag, value in () if is_series else outputs.items():
         if value is not None:
             return f"{flag}: needs a series: add --runs or --until-healthy"
     return None

@@ -8,7 +8,7 @@ from typing import Any
 from exporter import arguments
 from exporter.commands.bare_url import config_of_url
 from exporter.commands.flag_files import http_client, load_config, open_state
-from exporter.commands.frames import frame_printer, print_legend
+from exporter.commands.frames import FrameRecorder, frame_observer, print_legend
 from exporter.commands.gate import run_gate
 from exporter.commands.outputs import append_job_summary, render_context
 from exporter.commands.stop_signals import cancelled_by_signal
@@ -48,11 +48,12 @@ def _check(options: argparse.Namespace) -> int:
     loaded = config_of_url(options.url, options.profile) if options.url else load_config(options)
     jobs = _jobs(loaded.plan, options)
     pages = loaded.config.runbook_url
+    recorder = FrameRecorder(options, jobs[0]) if options.record_frames else None
     with closing(open_state(options, loaded.config)) as state:
         speaker: dict[str, Any] = {"identity": options.identity, "send_token": options.send_token}
         checkers = [
             (Checker(job, state, **speaker, observer=observer), _depth(job, options.probe))
-            for job, observer in ((job, frame_printer(options, job, named=len(jobs) > 1)) for job in jobs)
+            for job, observer in ((job, frame_observer(options, job, recorder, named=len(jobs) > 1)) for job in jobs)
         ]
         is_shared = options.state_file or loaded.config.state_file
         if not is_shared and any(not one.has_own_users and one.takes_slot(depth) for one, depth in checkers):
@@ -62,7 +63,10 @@ def _check(options: argparse.Namespace) -> int:
             return _check_several(options, jobs, checkers, pages)
         checker, depth = checkers[0]
         if options.runs is None and options.until_healthy is None:
-            return _show_report(options, asyncio.run(cancelled_by_signal(checker.check_once(depth))), pages)
+            code = _show_report(options, asyncio.run(cancelled_by_signal(checker.check_once(depth))), pages)
+            if recorder is not None:
+                recorder.write(options.record_frames)
+            return code
         return run_gate(options, checker, depth, pages)
 
 
@@ -97,7 +101,12 @@ def _jobs(plan: Plan, options: argparse.Namespace) -> list[Job]:
     """The target that `--target` names, or all; raises UsageError with the valid names."""
     names = ", ".join(job.name for job in plan.jobs)
     if options.target is None and len(plan.jobs) > 1:
-        for_one = {"--runs": options.runs, "--until-healthy": options.until_healthy, "--identity": options.identity}
+        for_one = {
+            "--runs": options.runs,
+            "--until-healthy": options.until_healthy,
+            "--identity": options.identity,
+            "--record-frames": options.record_frames,
+        }
         for flag, value in for_one.items():
             if value is not None:
                 raise UsageError(f"{flag}: is for one target: add --target; the config has {names}")

@@ -78,6 +78,18 @@ def read_baseline(path: str) -> BaselineReport:
         raise UsageError(f"--compare: {path}: {error}") from None
 
 
+def write_private(path: Path, text: str, *, flag: str) -> None:
+    """Write a file that only its owner may read; raises UsageError. One that is there is replaced."""
+    temporary = path.with_name(f".{path.name}.new")
+    try:
+        temporary.unlink(missing_ok=True)
+        temporary.touch(mode=0o600, exist_ok=False)
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(path)
+    except OSError as error:
+        raise UsageError(f"{flag}: {path}: {error.strerror}") from None
+
+
 def write(path: Path, text: str, *, mode: str = "w", flag: str = "--report") -> None:
     """Write a file that `flag` names; raises UsageError with the message of the operating system."""
     try:

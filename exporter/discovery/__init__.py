@@ -3,9 +3,9 @@
 Rule 1: no text of the network leaves this package unless its caller asked for values; secrets never do.
 Rule 2: a recogniser is a row of evidence and a name; it connects to nothing.
 
-`shapes` a message as keys and types · `replay` what a profile makes of recorded frames · `written` a profile as the
-YAML that a user would write · `sightings` what connections to an unknown backend met · `recognisers` which protocol
-that is · `starter` the config to begin with.
+`shapes` a message as keys and types · `recording` a session's frames as a transcript, masked · `replay` what a profile
+makes of recorded frames · `written` a profile as the YAML that a user would write · `sightings` what connections to an
+unknown backend met · `recognisers` which protocol that is · `starter` the config to begin with.
 """
 
 from exporter.discovery.recognisers import (
@@ -17,6 +17,7 @@ from exporter.discovery.recognisers import (
     candidates,
     recognise,
 )
+from exporter.discovery.recording import TranscriptRecorder
 from exporter.discovery.replay import FrameFinding, RecordedFrame, TranscriptError, read_transcript, replay
 from exporter.discovery.shapes import TYPES_ONLY, ShapeOptions, close_line, message_lines, shape, words_of
 from exporter.discovery.sightings import (
@@ -49,6 +50,7 @@ __all__ = [
     "Sighting",
     "Starter",
     "TranscriptError",
+    "TranscriptRecorder",
     "candidates",
     "close_line",
     "decoded",

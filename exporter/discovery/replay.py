@@ -1,6 +1,7 @@
 """What a profile makes of recorded frames: each one's part in a session, and the rule that says so.
 
-A transcript is a list of frames: `{"from": "server", "text": "…"}`, `{"from": "client", "binary": "base64"}`, or
+A transcript is a list of frames: `{"from": "server", "text": "…"}`, `{"from": "client", "binary": "base64"}`,
+`{"from": "server", "values": […]}` for what the framing has made of a message (null: it could not read it), or
 `{"close": 4403, "reason": "…"}` for a close frame of the server.
 """
 
@@ -27,6 +28,7 @@ from exporter.result import Direction
 
 MAX_TRANSCRIPT_FRAMES: Final = 10_000
 VARIABLE_NAME: Final = re.compile(r"\$\{(\w+)\}")
+CONTENTS: Final = ("text", "binary", "values", "close")
 SENDERS: Final = {"server": Direction.IN, "client": Direction.OUT}
 
 
@@ -35,13 +37,17 @@ class TranscriptError(ValueError):
 
 
 class RecordedFrame(NamedTuple):
-    """One frame of a transcript: a message of `sender` (server, client), or a close frame with `code` and `reason`."""
+    """One frame of a transcript: a message of `sender` (server, client), or a close frame with `code` and `reason`.
+
+    `reading`: of a message that was recorded as its values.
+    """
 
     sender: str
     data: bytes = b""
     is_text: bool = True
     code: int | None = None
     reason: str = ""
+    reading: ReadMessage | None = None
 
 
 class FrameFinding(NamedTuple):
@@ -65,15 +71,14 @@ def _recorded(number: int, frame: object) -> RecordedFrame:
     place = f"frame {number}"
     if not isinstance(frame, Mapping):
         raise TranscriptError(f'{place}: must be an object such as {{"from": "server", "text": "…"}}')
-    unknown = sorted(map(str, frame.keys() - {"from", "text", "binary", "close", "reason"}))
-    if unknown:
-        raise TranscriptError(f"{place}: has a field that is none of from, text, binary, close, reason")
+    if frame.keys() - {"from", "reason", *CONTENTS}:
+        raise TranscriptError(f"{place}: has a field that is none of from, {', '.join(CONTENTS)}, reason")
     sender = frame.get("from", "server")
     if not isinstance(sender, str) or sender not in SENDERS:
         raise TranscriptError(f"{place}: from must be server or client")
-    contents = [name for name in ("text", "binary", "close") if name in frame]
+    contents = [name for name in CONTENTS if name in frame]
     if len(contents) != 1:
-        raise TranscriptError(f"{place}: needs exactly one of text, binary and close")
+        raise TranscriptError(f"{place}: needs exactly one of {', '.join(CONTENTS)}")
     return _with_content(place, sender, contents[0], frame)
 
 
@@ -83,6 +88,10 @@ def _with_content(place: str, sender: str, kind: str, frame: Mapping[Any, Any]) 
         if type(content) is not int or not 1000 <= content <= 4999 or not isinstance(reason, str):  # noqa: PLR2004
             raise TranscriptError(f"{place}: close must be a code from 1000 to 4999, and reason text")
         return RecordedFrame(sender, code=content, reason=reason)
+    if kind == "values":
+        if not isinstance(content, list | None) or "reason" in frame:
+            raise TranscriptError(f"{place}: values must be a list or null, and reason belongs to close")
+        return RecordedFrame(sender, reading=ReadMessage(content or [], is_readable=content is not None))
     if not isinstance(content, str) or "reason" in frame:
         raise TranscriptError(f"{place}: {kind} must be text, and reason belongs to close")
     try:
@@ -111,10 +120,14 @@ def replay(profile: Profile, frames: list[RecordedFrame]) -> list[FrameFinding]:
             kind = unreadable_kind(profile) if frame.is_text else BINARY_KIND
             what = "what follows" if values else "it"
             role = f"passed over as {kind}: the framing {profile.framing.name} cannot read {what}"
-            findings.append(FrameFinding(number, f"{arrow} {len(frame.data)} bytes", role))
+            findings.append(FrameFinding(number, f"{arrow} {_size_text(frame)}", role))
         elif not values:
-            findings.append(FrameFinding(number, f"{arrow} {len(frame.data)} bytes", "holds no complete value yet"))
+            findings.append(FrameFinding(number, f"{arrow} {_size_text(frame)}", "holds no complete value yet"))
     return findings
+
+
+def _size_text(frame: RecordedFrame) -> str:
+    return f"{len(frame.data)} bytes" if frame.reading is None else "a message without values"
 
 
 class _ReplayedSession:
@@ -134,6 +147,8 @@ class _ReplayedSession:
 
     def read(self, frame: RecordedFrame) -> ReadMessage:
         """Read a message as the session does, after what its sender began before."""
+        if frame.reading is not None:
+            return frame.reading
         return self._readers[frame.sender].read(frame.data, MAX_TRANSCRIPT_FRAMES)
 
     def close_role(self, frame: RecordedFrame) -> str:

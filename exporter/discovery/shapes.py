@@ -85,13 +85,24 @@ def shape(value: Any, options: ShapeOptions = TYPES_ONLY, depth: int = 0) -> str
 
 def words_of(profile: Profile, *, messages: bool) -> frozenset[str]:
     """Return the texts in a profile's patterns; `messages`: those in its messages too, which hold no password then."""
+    patterns = templates_of(profile, messages=messages)
+    return frozenset(word for pattern in patterns for word in _texts(pattern) if word and "${" not in word)
+
+
+def templates_of(profile: Profile, *, messages: bool) -> list[Any]:
+    """Return a profile's patterns; `messages`: its messages too, which hold no password then."""
     steps = [step for _, step in steps_of(profile)]
     patterns = [profile.error, *(rule.match for rule in profile.noise), *(rule.match for rule in profile.errors)]
     patterns += [part for step in steps for part in (step.match, step.expect)]
     patterns += [] if profile.welcome is None else [profile.welcome.match]
     if messages:
         patterns += [profile.bye, *(rule.answer for rule in profile.noise), *(step.message for step in steps)]
-    return frozenset(word for pattern in patterns for word in _texts(pattern) if word and "${" not in word)
+    return patterns
+
+
+def holds_secret(text: str, options: ShapeOptions) -> bool:
+    """Whether a text is a secret of the session, or has a piece of one in it."""
+    return _is_secret(text, options.secrets)
 
 
 def _texts(pattern: Any) -> Iterator[str]:

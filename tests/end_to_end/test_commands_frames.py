@@ -72,6 +72,27 @@ async def test_values_are_shown_on_request_and_secrets_never(tmp_path):
         assert not any(secret[start : start + 8] in said for start in range(len(secret) - 7))
 
 
+@pytest.mark.parametrize("values", [[], ["--unsafe-show-values"]], ids=["masked", "values"])
+async def test_recorded_frames_can_be_tried(values, tmp_path):
+    """The file is the user's alone; `profiles try` finds the answers in it, and no secret is there."""
+    frames = tmp_path / "frames.json"
+    async with checked(tmp_path, f"--record-frames={frames}", *values) as (code, check):
+        assert code == 0, check.err
+        assert any("frames, for ws-factory-exporter profiles try" in line for line in check.err)
+        assert not any(line.startswith(("←", "→")) for line in check.out)
+    async with command("profiles", "try", str(tmp_path / "exporter.yml"), f"--frames={frames}") as tried:
+        assert await tried.ended() == 0, tried.err
+        roles = "\n".join(tried.out)
+
+    written = frames.read_text()
+    assert frames.stat().st_mode & 0o777 == 0o600
+    assert ("ann@example.com" in written) == bool(values)
+    assert "reply to auth" in roles
+    assert "reply to send" in roles
+    for secret in (TOKEN, "k3y-of-the-gateway"):
+        assert not any(secret[start : start + 8] in written for start in range(len(secret) - 7))
+
+
 async def test_without_the_flag_no_frame_is_shown(tmp_path):
     """A report in JSON holds nothing of a frame but its kind and size."""
     async with checked(tmp_path, "--output=json") as (code, check):
@@ -97,6 +118,8 @@ async def test_frames_of_several_targets_have_their_names(tmp_path):
     [
         (("--show-frames", "--output=json"), "--show-frames: needs --output text"),
         (("--unsafe-show-values",), "--unsafe-show-values: needs --show-frames"),
+        (("--record-frames=f", "--runs=2"), "--record-frames: records one session"),
+        (("--record-frames=f", "--from=http://127.0.0.1:1", "--target=a"), "--record-frames: cannot be combined with"),
         (("--show-frames", "--from=http://127.0.0.1:1", "--target=a"), "--show-frames: cannot be combined with --from"),
     ],
     ids=str,

@@ -187,13 +187,14 @@ WRONG = {
     "unknown field": ([{"form": "server", "text": ""}], "frame 1: has a field that is none of from, text, binary"),
     "unknown sender": ([server(""), {"from": "proxy", "text": ""}], "frame 2: from must be server or client"),
     "a sender that is no text": ([{"from": [], "text": ""}], "frame 1: from must be server or client"),
-    "two contents": ([{"text": "", "close": 1000}], "frame 1: needs exactly one of text, binary and close"),
-    "no content": ([{"from": "server"}], "frame 1: needs exactly one of text, binary and close"),
+    "two contents": ([{"text": "", "close": 1000}], "frame 1: needs exactly one of text, binary, values, close"),
+    "no content": ([{"from": "server"}], "frame 1: needs exactly one of text, binary, values, close"),
     "no base64": ([{"binary": "?"}], "frame 1: binary must be base64"),
     "no text": ([{"text": 7}], "frame 1: text must be text"),
     "no UTF-8": ([{"text": "\ud800"}], "frame 1: text must be UTF-8"),
     "no code": ([{"close": "1000"}], "frame 1: close must be a code from 1000 to 4999"),
     "a reason without a close": ([{"text": "", "reason": "x"}], "frame 1: text must be text, and reason belongs"),
+    "values that are no list": ([{"values": {}}], "frame 1: values must be a list or null"),
     "too many": ([server("")] * 10_001, "must hold at most 10000 frames"),
 }
 

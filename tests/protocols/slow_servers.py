@@ -30,6 +30,9 @@ web_mqtt.tcp.port = {mqtt}
 """
 """No listener but those that are asked for, all on loopback; the page of metrics answers when it is up."""
 
+RABBITMQ_PATIENCE_SECONDS = 180.0
+"""Seconds until it is up: on a busy machine it has taken more than the thirty of the others."""
+
 RABBITMQ_COMMAND = 'epmd -address 127.0.0.1 -port "$ERL_EPMD_PORT" & exec /usr/lib/rabbitmq/bin/rabbitmq-server'
 """epmd in the foreground of the server's process group: left to the server it becomes a daemon, and stays."""
 
@@ -58,7 +61,8 @@ def _rabbitmq(chosen, path):
             "RABBITMQ_LOG_BASE": str(folder / "log"),
             "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "-kernel inet_dist_use_interface {127,0,0,1} -start_epmd false",
         }
-        return serving(command, folder, ready="/metrics", port=lambda: ports[chosen], path=path, env=environment)
+        options = {"env": environment, "patience": RABBITMQ_PATIENCE_SECONDS}
+        return serving(command, folder, ready="/metrics", port=lambda: ports[chosen], path=path, **options)
 
     return server
 

@@ -5,10 +5,12 @@ A server that is not installed is a failure with a sentence, never a skip: what 
 
 import asyncio
 import json
+import os
 import shutil
+import signal
 import socket
 import sys
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from http.client import HTTPException
 from urllib.error import HTTPError, URLError
@@ -99,11 +101,11 @@ async def stop(process):
         await process.wait()
 
 
-async def started(arguments_for, ready_path, log, **options):
-    """A process and its URL, once `ready_path` answers 200; another port is tried if it ends before.
+async def started(arguments_for, ready_path, log, *, patience=PATIENCE, **options):
+    """A process and its URL, once `ready_path` answers 200 within `patience` seconds.
 
-    `arguments_for(port)`: the command line. What it writes goes to the file `log`. `options`: of the subprocess.
-    `ready_path` None: any HTTP answer will do.
+    Another port is tried if it ends before. `arguments_for(port)`: the command line. What it writes goes to the file
+    `log`. `options`: of the subprocess. `ready_path` None: any HTTP answer will do.
     """
     for _ in range(TRIES):
         port = free_port()
@@ -117,9 +119,12 @@ async def started(arguments_for, ready_path, log, **options):
             return await get(url + (ready_path or "/"), GLANCE, any_status=ready_path is None) is not None
 
         try:
-            await until(up)
+            await until(up, patience)
         except BaseException:
             await stop(process)
+            if options.get("start_new_session"):  # what it started would stay
+                with suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
             raise
         if process.returncode is None:
             return process, url

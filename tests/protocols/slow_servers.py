@@ -30,8 +30,8 @@ web_mqtt.tcp.port = {mqtt}
 """
 """No listener but those that are asked for, all on loopback; the page of metrics answers when it is up."""
 
-RABBITMQ_PATIENCE_SECONDS = 180.0
-"""Seconds until it is up: on a busy machine it has taken more than the thirty of the others."""
+SLOW_START_SECONDS = 180.0
+"""Until RabbitMQ or crossbar is up: on a busy machine they have taken more than the thirty of the others."""
 
 RABBITMQ_COMMAND = 'epmd -address 127.0.0.1 -port "$ERL_EPMD_PORT" & exec /usr/lib/rabbitmq/bin/rabbitmq-server'
 """epmd in the foreground of the server's process group: left to the server it becomes a daemon, and stays."""
@@ -61,7 +61,7 @@ def _rabbitmq(chosen, path):
             "RABBITMQ_LOG_BASE": str(folder / "log"),
             "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "-kernel inet_dist_use_interface {127,0,0,1} -start_epmd false",
         }
-        options = {"env": environment, "patience": RABBITMQ_PATIENCE_SECONDS}
+        options = {"env": environment, "patience": SLOW_START_SECONDS}
         return serving(command, folder, ready="/metrics", port=lambda: ports[chosen], path=path, **options)
 
     return server
@@ -164,7 +164,8 @@ def _crossbar(folder):
         (folder / "config.json").write_text(json.dumps(config))
         return [built(MORE / "crossbar/bin/crossbar"), "start", "--cbdir", str(folder)]
 
-    return serving(command, folder, ready=None, path="/", env={**os.environ, "HOME": str(folder)})
+    environment = {**os.environ, "HOME": str(folder)}
+    return serving(command, folder, ready=None, path="/", env=environment, patience=SLOW_START_SECONDS)
 
 
 def _signalr(folder):

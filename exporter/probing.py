@@ -39,7 +39,7 @@ from exporter.classify import (
 )
 from exporter.config import Tls, withholds_token
 from exporter.files import TLS_CONTEXTS, FileError, KeyRing, source_name
-from exporter.host import TICK_SECONDS, Clock
+from exporter.host import TICK_SECONDS, Clock, ClockStepDetector
 from exporter.plan import Job
 from exporter.profiles import MessageMatcher, SessionMessages
 from exporter.resolver import AddressHealth, Resolver
@@ -70,7 +70,7 @@ from exporter.session import (
 )
 from exporter.state import LedgerFile
 from exporter.threads import run_in_daemon_thread
-from exporter.tokens import SigningKeyError, TokenPlacement, carry, encoded_credentials, is_slow, mint
+from exporter.tokens import SigningKeyError, TokenPlacement, carry, encoded_credentials, is_dated, is_slow, mint
 
 _logger = logging.getLogger("exporter.probing")
 USER_AGENT: Final = f"wsfe/{__version__} (WebSocket monitoring)"
@@ -219,18 +219,21 @@ class Prober:
                 del self._targets[key]
 
     async def _run_granted(self, request: ProbeRequest, cost: SessionCost) -> Result:
-        started = self._clock.wall()
+        started, clock_steps = self._clock.wall(), ClockStepDetector(self._clock)
         slot_taken = True
         try:
             observation, classification = await self._hold_conversation(request, cost)
             slot_taken = observation.slot_taken and cost.user is not None
             result = _result(request, cost, started, observation, classification)
+            auth = request.job.target.auth
+            rejected_by_date = result.reason is Reason.AUTH_REJECTED and auth is not None and is_dated(auth.source)
+            if rejected_by_date and (step := clock_steps.detect_step_seconds()):
+                result = _impaired(request, cost, started, Impairment.CLOCK)
+                _logger.warning(CLOCK_SET_TEXT, step, extra=_keys(request))
         except _LocalSetupError as error:
             slot_taken = False
             result = _impaired(request, cost, started, error.impairment)
-            _logger.warning(
-                "no session: %s", error, extra={"keys": {"target": request.job.name, "identity": request.identity}}
-            )
+            _logger.warning("no session: %s", error, extra=_keys(request))
         except asyncio.CancelledError:
             self._settle(cost, _impaired(request, cost, started, Impairment.INTERNAL), slot_taken=True)
             raise
@@ -382,6 +385,9 @@ UNTIL_EVIDENCE_TEXT: Final = (
     "the token was rejected and rests: one more in a row may open the backend's login breaker; none is sent until the "
     "backend restarts or another key is let in there"
 )
+CLOCK_SET_TEXT: Final = (
+    "no verdict: the wall clock stepped by %.1f s between the signature of the token and its rejection"
+)
 
 
 def _memory_key(job: Job) -> tuple[str, str]:
@@ -400,8 +406,11 @@ def _log_effects(request: ProbeRequest, effects: SettlementEffects) -> None:
         texts["token_cooldown"] = UNTIL_EVIDENCE_TEXT
     for field, text in texts.items():
         if getattr(effects, field):
-            keys = {"target": request.job.name, "identity": request.identity, **extra.get(field, {})}
-            _logger.warning(text, extra={"keys": keys})
+            _logger.warning(text, extra=_keys(request, **extra.get(field, {})))
+
+
+def _keys(request: ProbeRequest, **more: str | int | None) -> dict[str, dict[str, str | int | None]]:
+    return {"keys": {"target": request.job.name, "identity": request.identity, **more}}
 
 
 def _utc_text(seconds: float) -> str:

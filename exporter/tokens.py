@@ -247,6 +247,11 @@ def is_slow(spec: Jwt | Secret) -> bool:
     return isinstance(spec, Jwt) and spec.token_file is None and spec.algorithm.startswith("RS")
 
 
+def is_dated(spec: Jwt | Secret) -> bool:
+    """True if `mint` writes moments of our clock into the token (`iat`, `nbf`, `exp`: RFC 7519 section 4.1)."""
+    return isinstance(spec, Jwt) and spec.token_file is None
+
+
 def mint(spec: Jwt | Secret, key: KeyMaterial, subject: str, now: float, token_id: str, *, alias: str = "") -> str:
     """Return a token for `subject`, valid from `now` (unix seconds) for `spec.lifetime`, or the ready token itself.
 

@@ -22,6 +22,8 @@ from exporter.result import (
 MOMENTARY_HOLDUPS: Final = frozenset({Holdup.BUSY, Holdup.VERDICT})
 """Holdups that last only as long as another session: worth waiting for a few seconds."""
 PHASES_BEFORE_LOGIN: Final = frozenset({Phase.PREPARE, Phase.BEFORE, Phase.RESOLVE, Phase.TCP, Phase.TLS})
+MAY_HAVE_REJECTED: Final = frozenset({Impairment.INTERNAL, Impairment.CLOCK})
+"""The exporter cut the session off, or does not blame the token: the backend counts a refused token all the same."""
 RESTART_CLOSE_CODES: Final = frozenset({1001, 1012})
 """Close codes of a server that stops (RFC 6455 section 7.4.1, IANA's registry)."""
 
@@ -81,8 +83,8 @@ def _login_outcome(request: SessionCost, result: Result, *, rejected: bool | Non
     if request.key is None:
         broke = result.impairment is Impairment.INTERNAL
         return NO_TOKEN_EVENT if broke or result.phase not in PHASES_BEFORE_LOGIN else None
-    if rejected is None and result.impairment is Impairment.INTERNAL:
-        return REJECTED_EVENT  # the exporter cut the session off: the backend may have refused the token by then
+    if rejected is None and result.impairment in MAY_HAVE_REJECTED:
+        return REJECTED_EVENT
     return None if rejected is None else REJECTED_EVENT if rejected else SUCCESS_EVENT
 
 

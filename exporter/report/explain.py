@@ -75,6 +75,14 @@ IMPAIRED_CAUSES: Final = (
         "Read the exporter's log line of this run: a CA or certificate file, no free file descriptors, or a defect.",
         impairment=Impairment.INTERNAL,
     ),
+    Cause(
+        "No verdict: the clock of the EXPORTER'S MACHINE was set during the session, and the backend rejected a token "
+        "signed by the clock before. This says nothing about the backend.",
+        Alert.PROBE_IMPAIRED,
+        "Nothing, if it happens once: the next session signs by the clock as it is now. If it goes on, look at what "
+        "sets the clock (chronyc tracking, timedatectl): it should slew it, not step it.",
+        impairment=Impairment.CLOCK,
+    ),
 )
 
 CAUSES: Final = (*IMPAIRED_CAUSES, *BEFORE_CAUSES, *CONNECT_CAUSES, *ANSWER_CAUSES, *FACTORY_CAUSES, *SESSION_CAUSES)

@@ -108,6 +108,8 @@ class Impairment(StrEnum):
 
     TOKEN = "token"  # noqa: S105
     INTERNAL = "internal"
+    CLOCK = "clock"
+    """The wall clock was set while a token was being judged that the clock before had signed (RFC 7519 section 4.1)."""
 
 
 class SkipCause(StrEnum):

@@ -19,6 +19,7 @@ from support.paths import TESTS
 
 from exporter import __version__, files, probing, tokens
 from exporter.files import KeyRing
+from exporter.host import Clock
 from exporter.probing import Prober, ProbeRequest
 from exporter.resolver import Resolver
 from exporter.result import (
@@ -339,6 +340,41 @@ async def test_a_ca_file_that_is_gone_is_our_own_failure(tmp_path, caplog, monke
     assert dict(healthy.verdicts) == PASSED
     assert (impaired.impairment, impaired.verdicts) == (Impairment.INTERNAL, NOTHING)
     assert str(ca_file) in lines(caplog)[0]
+    assert open_holds(prober) == []
+
+
+class SetClock(Clock):
+    """A wall clock that can be set; `offset`: seconds that it is wrong by."""
+
+    offset = 0.0
+
+    def __init__(self):
+        super().__init__(wall=lambda: time.time() + SetClock.offset)
+
+
+@pytest.mark.parametrize("corrected", [True, False])
+async def test_a_token_of_a_clock_that_is_set_meanwhile_proves_nothing(corrected, standin, caplog, monkeypatch):
+    """Its rejection is our own failure and no token rests; if the clock stays wrong, it is a rejection as any other."""
+    monkeypatch.setattr(SetClock, "offset", -3600.0)
+    prober, job = harness.Rig(clock=SetClock()), the_job(standin)
+
+    async def correct():
+        await prober.opened.wait()
+        if corrected:
+            SetClock.offset = 0.0
+
+    result, _ = await asyncio.gather(prober.run(job), correct())
+    next_one = await prober.run(job)
+
+    if corrected:
+        assert (result.impairment, result.verdicts, result.reason) == (Impairment.CLOCK, NOTHING, None)
+        assert lines(caplog) == [
+            "no verdict: the wall clock stepped by 3600.0 s between the signature of the token and its rejection"
+        ]
+        assert dict(next_one.verdicts) == PASSED
+    else:
+        assert (result.impairment, result.reason) == (None, Reason.AUTH_REJECTED)
+        assert next_one.depth is Probe.CONNECT, "the token rests"
     assert open_holds(prober) == []
 
 

@@ -975,6 +975,7 @@ def test_who_takes_it_on_them_sends_a_token_that_rests():
         ({**REJECTED, "reason": Reason.CLOSED, "close": STOPPED}, "key", "restart"),
         ({"phase": Phase.CLOSE, "close": Close(1001, Initiator.REMOTE, Phase.CLOSE)}, "key", "success"),
         ({"verdicts": dict.fromkeys(Probe, Verdict.NONE), "impairment": Impairment.INTERNAL}, "key", "rejected"),
+        ({"verdicts": dict.fromkeys(Probe, Verdict.NONE), "impairment": Impairment.CLOCK}, "key", "rejected"),
         ({"verdicts": dict.fromkeys(Probe, Verdict.NONE), "impairment": Impairment.TOKEN}, "key", None),
         (LOST, None, None),
         ({"verdicts": {Probe.CONNECT: Verdict.PASS}}, None, "no_token"),

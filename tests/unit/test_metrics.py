@@ -34,7 +34,7 @@ from exporter.result import (
 )
 
 FACTORY = BUILT_IN["factory"]
-LINES = 360
+LINES = 361
 PASS = dict.fromkeys(Probe, Verdict.PASS)
 REFUSED = {Probe.CONNECT: Verdict.PASS, Probe.AUTH: Verdict.PASS, Probe.SEND: Verdict.FAIL}
 UNPROVED = {Probe.CONNECT: Verdict.PASS, Probe.AUTH: Verdict.NONE, Probe.SEND: Verdict.FAIL}

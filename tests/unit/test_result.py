@@ -34,7 +34,7 @@ LISTS = {
     "bad_handshake auth_rejected auth_unavailable factory closed server_error bad_reply protocol_error too_big",
     r.FactoryReason: "slot_limit init_failed startup_incomplete internal_error user_mismatch environment_mismatch "
     "duplicate_connection_id frozen_time not_ready factory_disabled degraded invalid_welcome other",
-    r.Impairment: "token internal",
+    r.Impairment: "token internal clock",
     r.SkipCause: "overlap budget resting rate late capacity draining distorted",
     r.Initiator: "remote local none",
     r.Layer: "network tls proxy server application login factory client unknown",

@@ -8,13 +8,14 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from exporter import __version__
-from exporter.config import link_url, seconds
+from exporter.config import checked_name, link_url, seconds
 from exporter.log import LEVELS
 from exporter.plan import Shard
 from exporter.report import FORMATS
 from exporter.result import Probe
 
 DEFAULT_LISTEN_ADDRESS: Final = ":11011"
+ORIGIN_VARIABLE: Final = "WS_FACTORY_EXPORTER_ORIGIN"
 MAX_RUNS: Final = 1_000
 MAX_SHARDS: Final = 1_000
 CHECK_CODES: Final = (
@@ -113,6 +114,16 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
         metavar="I/N",
         help="probe only the targets of the I-th (from 0) of N exporters that share this config",
     )
+    _add_origin(parser)
+
+
+def _add_origin(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--origin",
+        type=_name,
+        metavar="NAME",
+        help=f"the place that is probed from, for rules over several exporters; default: ${ORIGIN_VARIABLE}, or none",
+    )
 
 
 def _add_web(parser: argparse.ArgumentParser) -> None:
@@ -186,13 +197,7 @@ def _add_check(parser: argparse.ArgumentParser) -> None:
     add("--target", metavar="NAME", help="a target of the config; default: one session of each")
     add("--url", metavar="URL", help="probe this ws:// or wss:// URL instead, without config, token or message")
     add("--profile", metavar="NAME", help="profile of --url: echo sends a message and expects it back")
-    add(
-        "--config.file",
-        dest="config_file",
-        default="exporter.yml",
-        **FILE_ARGUMENT,
-        help="default: %(default)s",
-    )
+    add("--config.file", dest="config_file", default="exporter.yml", **FILE_ARGUMENT, help="default: %(default)s")
     add(
         "--from",
         dest="source",
@@ -212,6 +217,7 @@ def _add_check(parser: argparse.ArgumentParser) -> None:
         help="deepest probe of the session; default: the deepest of the profile",
     )
     add("--identity", metavar="ALIAS", help="identity of the session; default: the first with a slot to spare")
+    _add_origin(parser)
     add(
         "--send-token",
         action="store_true",
@@ -364,6 +370,13 @@ def _link(text: str) -> str:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
+def _name(text: str) -> str:
+    try:
+        return checked_name(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
 def _port(text: str) -> int:
     if not _is_number(text) or int(text) > 65_535:  # noqa: PLR2004 - RFC 9293 section 3.1: sixteen bits
         raise argparse.ArgumentTypeError("must be 0 (any free one) to 65535")
@@ -397,8 +410,8 @@ def find_useless_flag(options: argparse.Namespace) -> str | None:
         (
             "--from",
             options.source,
-            {**series, **outputs, **speaker, **frames},
-            "the remote exporter runs a single session and picks the identity itself",
+            {**series, **outputs, **speaker, **frames, "--origin": options.origin},
+            "the remote exporter runs a single session, picks the identity itself and knows where it is",
         ),
         ("--url", options.url, config_flags, "a URL alone is one target, without identity or token"),
     )

@@ -8,8 +8,8 @@ batches; lines that do not fit are dropped and counted.
 Rule 5: the line of a session is by far the most frequent, and made of our own words: it goes to the writer without a
 record of `logging`.
 
-Order: `time level source msg`, then the keys of the caller. A missing value is `-` in logfmt and null in JSON; a
-mapping is flattened in logfmt (`phases` → `phase_reply=0.051`) and an object in JSON.
+Order: `time level source msg`, `origin` if the exporter has one, then the keys of the caller. A missing value is `-` in
+logfmt and null in JSON; a mapping is flattened in logfmt (`phases` → `phase_reply=0.051`) and an object in JSON.
 """
 
 import atexit
@@ -53,7 +53,7 @@ UNUSED_RECORD_FIELDS: Final = ("_srcfile", "logThreads", "logProcesses", "logMul
 """Switches of `logging` for fields of a record that no line holds (Python, "Logging HOWTO", section Optimization)."""
 
 MAX_VALUE_CHARACTERS: Final = 16_384
-FIRST_KEYS: Final = ("time", "level", "source", "msg")
+FIRST_KEYS: Final = ("time", "level", "source", "msg", "origin")
 NEEDS_QUOTES: Final = re.compile(r'[ ="]')
 LITERALS: Final = {None: "-", True: "true", False: "false"}
 UNQUOTED_TYPES: Final = frozenset(
@@ -122,8 +122,9 @@ def escape_unprintable(line: str) -> str:
 class LineFormatter(logging.Formatter):
     """Renders a record as one line of logfmt or JSON."""
 
-    def __init__(self, form: Literal["logfmt", "json"]) -> None:
+    def __init__(self, form: Literal["logfmt", "json"], origin: str | None = None) -> None:
         super().__init__()
+        self._constants = {} if origin is None else {"origin": origin}
         self._render: Callable[[dict[str, Any]], str] = _json if form == "json" else _logfmt
 
     def format(self, record: logging.LogRecord) -> str:
@@ -142,6 +143,7 @@ class LineFormatter(logging.Formatter):
             "level": LEVEL_NAMES.get(level, "error" if level > logging.WARNING else "debug"),
             "source": logger.removeprefix("exporter."),
             "msg": msg[:MAX_VALUE_CHARACTERS],
+            **self._constants,
         }
         return escape_unprintable(redact(self._render(head | event)))
 
@@ -276,9 +278,9 @@ class _QueueingHandler(logging.Handler):
 class LogSetup:
     """The installed logging; `close` restores what was before."""
 
-    def __init__(self, level: str, form: Literal["logfmt", "json"], stream: TextIO) -> None:
+    def __init__(self, level: str, form: Literal["logfmt", "json"], stream: TextIO, origin: str | None) -> None:
         self._writer = LineWriter(stream)
-        self._handler = _QueueingHandler(self._writer, LineFormatter(form))
+        self._handler = _QueueingHandler(self._writer, LineFormatter(form, origin))
         self._switches = {name: getattr(logging, name) for name in UNUSED_RECORD_FIELDS}
         for name in UNUSED_RECORD_FIELDS:
             setattr(logging, name, None)
@@ -304,9 +306,14 @@ def configure(
     level: Literal["debug", "info", "warn", "error"] = "info",
     form: Literal["logfmt", "json"] = "logfmt",
     stream: TextIO | None = None,
+    *,
+    origin: str | None = None,
 ) -> LogSetup:
-    """Install logging to `stream`, or stderr: our lines from `level` on, those of libraries from warning on."""
-    return LogSetup(level, form, stream or sys.stderr)
+    """Install logging to `stream`, or stderr: our lines from `level` on, those of libraries from warning on.
+
+    `origin`: the name of the place that is probed from, in every line; None: in none.
+    """
+    return LogSetup(level, form, stream or sys.stderr, origin)
 
 
 def session_fields(result: Result) -> dict[str, object]:

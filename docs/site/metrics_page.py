@@ -53,6 +53,7 @@ ABSENT: Final[Mapping[f.Family, str]] = {
     **dict.fromkeys((f.INTERVAL, f.TIMEOUT, f.TARGET_INFO, f.SLOW_OVER), "Never."),
     **dict.fromkeys((f.LOOP_LAG, f.DISTORTED_RUNS, f.RELOAD_OK, f.RELOADED_AT, f.BUILD_INFO), "Never."),
     **dict.fromkeys((f.HEARTBEAT_INTERVAL, f.MAX_MESSAGE_SIZE, f.CLOCK_SKEW), _UNKNOWN_FACTORY),
+    f.ORIGIN_INFO: "Without `--origin`.",
     f.LAYER_FAILURES: "The layers `tls` and `factory` for targets without them. Otherwise never: it starts at 0.",
     f.SUCCESS: _FIRST,
     f.LAST_RUN: "Until the first session that asked for the probe.",
@@ -81,6 +82,7 @@ _LABELS: Final = {
     "initiator": _LINKS["Initiator"],
     "layer": _LINKS["Layer"],
     "version": "the exporter's version",
+    "origin": "the name that `--origin` gives",
     "pythonversion": "the interpreter's version",
 }
 _OF_FAMILY: Final = {
@@ -100,6 +102,15 @@ for example the failures of one team:
 
     sum by (target) (increase(ws_probe_failures_total[1h]))
     * on (target) group_left (team) max by (target, team) (ws_probe_target_info{team="payments"})"""
+
+ORIGIN_JOIN: Final = """\
+No other series has the origin: join with this one, for example which places see an outage:
+
+    max by (origin, target) (
+      ws_probe_outage * on (job, instance) group_left (origin) ws_exporter_origin_info
+    )"""
+
+JOINS: Final = {f.TARGET_INFO: JOIN, f.ORIGIN_INFO: ORIGIN_JOIN}
 
 INTRO: Final = """\
 Values on `/metrics` are counted when a session ends, not when Prometheus scrapes. Every counter that a target can have
@@ -153,8 +164,8 @@ def _families() -> Iterator[str]:
             rows = [(code(label), _OF_FAMILY.get((family, label)) or _LABELS[label]) for label in family.labels]
             rows += [("`labels` of the config", "as the config has them")] if family.with_config_labels else []
             yield table(("label", "values"), rows)
-        if family is f.TARGET_INFO:
-            yield JOIN
+        if family in JOINS:
+            yield JOINS[family]
         yield f"Absent: {ABSENT[family][0].lower()}{ABSENT[family][1:]}"
 
 

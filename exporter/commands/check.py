@@ -10,6 +10,7 @@ from exporter.commands.bare_url import config_of_url
 from exporter.commands.flag_files import http_client, load_config, open_state
 from exporter.commands.frames import FrameRecorder, frame_observer, print_legend
 from exporter.commands.gate import run_gate
+from exporter.commands.origin import origin_of
 from exporter.commands.outputs import append_job_summary, render_context
 from exporter.commands.stop_signals import cancelled_by_signal
 from exporter.commands.terminal import UsageError, complain, say
@@ -50,7 +51,11 @@ def _check(options: argparse.Namespace) -> int:
     pages = loaded.config.runbook_url
     recorder = FrameRecorder(options, jobs[0]) if options.record_frames else None
     with closing(open_state(options, loaded.config)) as state:
-        speaker: dict[str, Any] = {"identity": options.identity, "send_token": options.send_token}
+        speaker: dict[str, Any] = {
+            "identity": options.identity,
+            "send_token": options.send_token,
+            "origin": origin_of(options),
+        }
         checkers = [
             (Checker(job, state, **speaker, observer=observer), _depth(job, options.probe))
             for job, observer in ((job, frame_observer(options, job, recorder, named=len(jobs) > 1)) for job in jobs)

@@ -9,6 +9,7 @@ from contextlib import closing
 from functools import partial
 
 from exporter.commands.flag_files import history_path, listen_options, load_again, load_config, open_state
+from exporter.commands.origin import origin_of
 from exporter.commands.stop_signals import collect_early_hangups, stop_requested
 from exporter.commands.terminal import UsageError, say
 from exporter.daemon import Daemon, DaemonOptions
@@ -24,6 +25,7 @@ def run(options: argparse.Namespace) -> int:
     """Probe until a signal; exit code 0. Raises UsageError for a config that cannot be used."""
     hangups = collect_early_hangups() if not options.config_check else []
     listen = listen_options(options)
+    origin = origin_of(options)
     loaded = load_config(options, options.shard)
     history_file = history_path(options, loaded.config)
     if options.config_check:
@@ -31,7 +33,7 @@ def run(options: argparse.Namespace) -> int:
         for warning in loaded.warnings:
             print(f"warning: {warning}", file=sys.stderr)
         return 0
-    with closing(configure(options.log_level, options.log_format)):
+    with closing(configure(options.log_level, options.log_format, origin=origin)):
         for warning in loaded.warnings:
             _logger.warning("%s", warning)
         state = open_state(options, loaded.config)
@@ -42,6 +44,7 @@ def run(options: argparse.Namespace) -> int:
             history_file=history_file,
             load=partial(load_again, options, loaded.config),
             lifecycle=options.lifecycle,
+            origin=origin,
         )
         return asyncio.run(_serve(loaded.plan, daemon_options, state, hangups))
 

@@ -64,7 +64,7 @@ from exporter.config.profile_model import (
     WelcomeCheck,
 )
 from exporter.config.regexes import regex
-from exporter.config.scalars import Duration, FieldPath, Message, Name, Pattern, Period, link_url, seconds
+from exporter.config.scalars import Duration, FieldPath, Message, Name, Pattern, Period, checked_name, link_url, seconds
 from exporter.config.unreachable import unreachable_rules
 from exporter.config.web import CIPHERS, CURVE_NAMES, RateLimit, TlsServer, WebConfig, parse_web
 
@@ -122,6 +122,7 @@ __all__ = [
     "WelcomeCheck",
     "YamlError",
     "carrier_of",
+    "checked_name",
     "connects_without_token",
     "covers",
     "examine",

@@ -50,7 +50,7 @@ LABEL_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
 # fmt: off
 OUR_LABELS: Final = frozenset({
     "alertname", "alertstate", "cause", "code", "identity", "initiator", "instance", "job", "kind", "layer", "le",
-    "phase", "probe", "pythonversion", "quantile", "reason", "severity", "target", "version",
+    "origin", "phase", "probe", "pythonversion", "quantile", "reason", "severity", "target", "version",
 })
 # fmt: on
 """Labels that series, Prometheus and alerts already have."""
@@ -76,7 +76,8 @@ def _positive(value: float) -> float:
     return value
 
 
-def _name(value: str) -> str:
+def checked_name(value: str) -> str:
+    """The name, if it may be a label value; raises ValueError with the sentence for the user."""
     if not TARGET_NAME.fullmatch(value):
         raise ValueError(
             "must be a name: at most 63 letters, digits and _ . : - and a letter, digit or _ at the beginning"
@@ -250,7 +251,7 @@ def _variable_name(value: str) -> str:
 Duration = Annotated[float, BeforeValidator(seconds)]
 """Seconds, 0 to a day."""
 Period = Annotated[Duration, AfterValidator(_positive)]
-Name = Annotated[str, AfterValidator(_name)]
+Name = Annotated[str, AfterValidator(checked_name)]
 """What may be a label value."""
 FieldPath = Annotated[str, AfterValidator(_field_path)]
 Text = Annotated[str, AfterValidator(_text)]

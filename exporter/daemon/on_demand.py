@@ -113,8 +113,9 @@ class OnDemandProbes:
         now = self._services.clock.monotonic
         began = now()
         turn, self._turns[job.name] = self._turns[job.name], self._turns[job.name] + 1
+        services = self._services
         checker = Checker(
-            job, self._services.state, clock=self._services.clock, scheduled_prober=self._prober, turn=turn
+            job, services.state, clock=services.clock, scheduled_prober=self._prober, turn=turn, origin=services.origin
         )
         report = await checker.check_once(depth, limits)
         return OnDemandOutcome(report, now() - began)

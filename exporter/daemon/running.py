@@ -64,6 +64,7 @@ class DaemonOptions:
     `history_file`: stores the history over restarts; None: it is not stored.
     `load`: reads the config again.
     `lifecycle`: whether HTTP clients may ask for a reload.
+    `origin`: the name of the place that the exporter probes from; None: it has none.
     """
 
     listen: ListenAddress | ListenOptions
@@ -72,6 +73,7 @@ class DaemonOptions:
     history_file: Path | None = None
     load: Load = nothing_to_load
     lifecycle: bool = False
+    origin: str | None = None
     on_result: Callable[[Result], None] = field(default=lambda _: None)
     on_skip: Callable[[Skip], None] = field(default=lambda _: None)
 
@@ -86,12 +88,13 @@ class Daemon:
         self._options = options
         self._services = Services(
             jobs={job.name: job for job in plan.jobs},
-            metrics=Metrics(__version__),
+            metrics=Metrics(__version__, options.origin),
             history=History(),
             state=state or LedgerFile.in_memory(wall=clock.wall),
             clock=clock,
             resolver=Resolver(),
             links=Links(plan.runbook_url),
+            origin=options.origin,
         )
         self._background_tasks: list[asyncio.Task[None]] = []
         self._dead_task = ""
@@ -102,10 +105,8 @@ class Daemon:
         self._loop_watch = LoopLagMonitor(clock.monotonic)
         self._history_file = _open_history(options.history_file, self._services)
         keep = self._history_file.add if self._history_file else _discard
-        self._dispatcher = ResultDispatcher(
-            self._services,
-            ResultListeners(options.on_result, options.on_skip, keep, self._change_side_probes),
-        )
+        listeners = ResultListeners(options.on_result, options.on_skip, keep, self._change_side_probes)
+        self._dispatcher = ResultDispatcher(self._services, listeners)
         self._key_ring = KeyRing(max_age_seconds=MAX_UNCHECKED_SECONDS, now=clock.monotonic)
         services, keys, stall = self._services, self._key_ring, self._loop_watch.max_lag_seconds
         self._prober = Prober(

@@ -20,7 +20,7 @@ class Links:
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """`jobs`: those that run now, by name, in the order of the config."""
+    """`jobs`: those that run now, by name, in the order of the config. `origin`: where the exporter probes from."""
 
     jobs: dict[str, Job]
     metrics: Metrics
@@ -30,3 +30,4 @@ class Services:
     resolver: Resolver
     changes: ChangeLog = field(default_factory=ChangeLog)
     links: Links = field(default_factory=Links)
+    origin: str | None = None

@@ -86,6 +86,7 @@ class StatusSource:
         figures, changes = self._services.metrics.exporter_figures(), self._services.changes
         return ExporterHealth(
             version=__version__,
+            origin=self._services.origin,
             started_at=self._started_at,
             config_ok=figures.config_ok,
             config_at=figures.config_at,

@@ -277,6 +277,12 @@ BUILD_INFO: Final = Family(
     ("version", "pythonversion"),
     "Always 1; the labels say which exporter this is.",
 )
+ORIGIN_INFO: Final = Family(
+    "ws_exporter_origin_info",
+    "gauge",
+    ("origin",),
+    "Always 1; the label is the name of the place that this exporter probes from, to join with.",
+)
 LOOP_LAG: Final = Family(
     "ws_exporter_event_loop_lag_seconds",
     "gauge",

@@ -71,12 +71,15 @@ class _RegisteredTarget:
 class Metrics:
     """All metrics of the exporter; a scrape consists of `samples` and `process_metrics`."""
 
-    def __init__(self, version: str) -> None:
+    def __init__(self, version: str, origin: str | None = None) -> None:
+        """`origin`: the name of the place that the exporter probes from; None: it has none."""
         self._storage = MetricStorage()
         self._process = ProcessMetrics()
         self._targets: dict[str, _RegisteredTarget] = {}
         self._storage.own().set_series(exporter_series())
         self._storage.own().set(1, f.BUILD_INFO, version, platform.python_version())
+        if origin is not None:
+            self._storage.own().set(1, f.ORIGIN_INFO, origin)
 
     def samples(self, form: ExpositionFormat) -> Generator[str]:
         """All series but those of the process, as text of one moment, in pieces; see `exposition.samples`."""

@@ -102,7 +102,7 @@ def outage_policy(target: TargetSeries) -> OutagePolicy:
 
 
 def exporter_series() -> dict[Key, Start]:
-    """Every series of the exporter itself except `BUILD_INFO`, which `Metrics` adds with its label values."""
+    """Every series of the exporter itself except the infos, which `Metrics` adds with their label values."""
     return {(f.LOOP_LAG,): 0, (f.DISTORTED_RUNS,): 0, (f.RELOAD_OK,): 0, (f.RELOADED_AT,): 0}
 
 

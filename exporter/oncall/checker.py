@@ -94,6 +94,7 @@ class Checker:
     `turn`: the number of this check; each number puts another identity of the pool first.
     `send_token`: sends a token even while it rests after rejections.
     `observer`: is shown the content of the sessions' messages; not with a prober of the schedule.
+    `origin`: the name of the place that is probed from, for the report.
     `interrupted`: true after a series that was cancelled before its end.
     """
 
@@ -108,6 +109,7 @@ class Checker:
         turn: int = 0,
         send_token: bool = False,
         observer: MessageObserver | None = None,
+        origin: str | None = None,
     ) -> None:
         self._job = _with_check_users(job)
         self._identity = identity
@@ -120,6 +122,7 @@ class Checker:
         )
         self._next_turn = turn
         self._send_token = send_token
+        self._origin = origin
         self.interrupted = False
 
     async def check_once(self, depth: Probe, limits: TimeLimits = NO_LIMITS) -> CheckReport:
@@ -301,6 +304,7 @@ class Checker:
             timeout=target.timeout,
             refusal=refusal,
             context=TargetContext.of(self._job),
+            origin=self._origin,
         )
 
 

@@ -74,7 +74,15 @@ def fetch_check(source: str, target: str, probe: str | None, client: HttpClient 
         raise RemoteError(str(error)) from None
     except InvalidReportError as error:
         raise RemoteError(f"{shown} does not answer as an exporter does: {error}") from None
-    return CheckReport(report.target, shown, report.results, report.started_at, __version__, context=report.context)
+    return CheckReport(
+        report.target,
+        shown,
+        report.results,
+        report.started_at,
+        __version__,
+        context=report.context,
+        origin=report.origin,
+    )
 
 
 def fetch_health(source: str, client: HttpClient | None = None) -> str:

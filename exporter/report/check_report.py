@@ -36,7 +36,7 @@ class CheckReport:
 
     `url`: as `public_url` writes it. `started_at`: unix seconds. `timeout`: seconds of a session.
     `refusal`: why the budget refused a session; None: it refused none.
-    `context`: how the target is configured.
+    `context`: how the target is configured. `origin`: the name of the place that was probed from; None: it has none.
     """
 
     target: str
@@ -47,6 +47,7 @@ class CheckReport:
     timeout: float | None = None
     refusal: str | None = None
     context: TargetContext = UNKNOWN_CONTEXT
+    origin: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -96,6 +96,7 @@ def _head(kind: str, report: CheckReport, view: RenderContext) -> dict[str, Any]
         "kind": kind,
         "target": report.target,
         "url": report.url,
+        "origin": report.origin,
         "profile": report.context.profile,
         "profile_assumed": report.context.assumed,
         "context": _context_document(report.context),
@@ -192,6 +193,7 @@ class _ReportDocument:
     started_at: float
     results: tuple[Result, ...]
     context: TargetContext = UNKNOWN_CONTEXT
+    origin: str | None = None
 
 
 _READER: Final = TypeAdapter(_ReportDocument)
@@ -207,8 +209,8 @@ def read_document(text: str | bytes) -> BaselineReport:
         raise InvalidReportError(_error_text(error)) from None
     if evidence_text(read.target) is None:
         raise InvalidReportError("it names a target as no config can")
-    results = tuple(map(sanitised, read.results))
-    return BaselineReport(read.target, read.started_at, results, _sanitised_context(read.context))
+    results, origin = tuple(map(sanitised, read.results)), evidence_text(read.origin)
+    return BaselineReport(read.target, read.started_at, results, _sanitised_context(read.context), origin)
 
 
 def _sanitised_context(context: TargetContext) -> TargetContext:

@@ -171,12 +171,16 @@ class FigureChange:
 
 @dataclass(frozen=True, slots=True)
 class BaselineReport:
-    """An earlier check or series. `started_at`: unix seconds. `context`: the target as it was configured then."""
+    """An earlier check or series.
+
+    `started_at`: unix seconds. `context`: the target as it was configured then. `origin`: where it was probed from.
+    """
 
     target: str
     started_at: float
     results: tuple[Result, ...]
     context: TargetContext = UNKNOWN_CONTEXT
+    origin: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,7 +41,8 @@ def text(report: CheckReport, view: RenderContext) -> str:
 
 
 def _title(report: CheckReport) -> str:
-    return fit(f"{status(report).name}  {plain(report.target)}  {report.url}", TEXT_COLUMNS)
+    origin = "" if report.origin is None else f"  from {plain(report.origin)}"
+    return fit(f"{status(report).name}  {plain(report.target)}{origin}  {report.url}", TEXT_COLUMNS)
 
 
 def _session(result: Result, report: CheckReport, view: RenderContext) -> Iterator[str]:

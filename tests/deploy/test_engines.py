@@ -56,7 +56,7 @@ def test_vmagent_takes_what_scrapes_and_nothing_else(name, taken, words):
     assert words in said
 
 
-@pytest.mark.parametrize("rules", ["alerts.yml", "deploy/sites/agreement.yml"])
+@pytest.mark.parametrize("rules", ["alerts.yml", "deploy/sites/agreement.yml", "deploy/sites/origins.yml"])
 def test_vmalert_takes_the_rules(rules):
     """`vmalert -dryRun`: expressions as MetricsQL, templates as its own."""
     code, said = run(newer("vmalert", "sid"), "-dryRun", f"-rule={ROOT / rules}")

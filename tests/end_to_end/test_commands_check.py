@@ -486,7 +486,7 @@ async def test_the_page_of_a_check_elsewhere_is_served_there():
 async def daemon(standin, **changes):
     """The daemon in this process, with its first session far away."""
     target = harness.target(standin, **changes)
-    options = DaemonOptions(ListenAddress("127.0.0.1", 0), startup_delay=600.0)
+    options = DaemonOptions(ListenAddress("127.0.0.1", 0), startup_delay=600.0, origin="site-a")
     running = Daemon(harness.planned(target), options)
     await running.start()
     try:
@@ -501,22 +501,27 @@ async def asked(url, *words):
 
 
 async def test_the_running_exporter_is_asked():
-    """Its session, its ledger; no config here; an unknown target there, no room there: 3 and its words."""
+    """Its session, its ledger, its origin; no config here; an unknown target there, no room there: 3 and its words."""
     async with (
         StandIn.start(timings=Timings.quick(), tls_port=None) as standin,
         daemon(standin, interval="10m", identities=ONE, limits={**TIGHT, "slots_per_identity": 3}) as running,
     ):
         said = await asked(running.url, "--target=staging", "--output=json")
-        unknown, full, connect = await each(
+        unknown, full, connect, elsewhere = await each(
             ["check", f"--from={running.url}/", *words]
             for words in (
                 ["--target=elsewhere"],
                 ["--target=staging", "--output=nagios"],
                 ["--target=staging", "--probe=connect", "--output=json"],
+                ["--target=staging", "--origin=site-b"],
             )
         )
+        _, page = await realservers.answered(f"{running.url}/")
 
     assert said.code == connect.code == 0, said
+    assert json.loads(said.out)["origin"] == "site-a"
+    assert "<dt>origin</dt><dd>site-a</dd>" in page
+    assert_unknown(elsewhere, "--origin: cannot be combined with --from")
     assert json.loads(said.out)["results"][0]["depth"] == "send"
     assert json.loads(connect.out)["results"][0]["depth"] == "connect"
     assert_unknown(unknown, "answers 400: unknown target; known are staging")

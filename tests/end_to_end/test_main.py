@@ -314,6 +314,20 @@ def test_a_good_config_prints_its_plan(tmp_path, capsys):
     assert "unlimited (loopback)" in out
 
 
+def test_an_origin_of_the_environment_is_checked_like_one_of_the_flag(tmp_path, capsys, monkeypatch):
+    """An empty or unfit variable is a sentence that names it, and the flag goes before it."""
+    config = write(tmp_path, sound(tmp_path))
+    for wrong in ("", "two words"):
+        monkeypatch.setenv("WS_FACTORY_EXPORTER_ORIGIN", wrong)
+        code, _, err = check(config, capsys)
+        assert code == 1
+        assert "WS_FACTORY_EXPORTER_ORIGIN: must be a name: at most 63 letters" in err
+        assert "unset it if the exporter has no origin" in err
+        assert main(["run", f"--config.file={config}", "--config.check", "--origin=site-a"]) == 0
+    monkeypatch.setenv("WS_FACTORY_EXPORTER_ORIGIN", "site-b")
+    assert check(config, capsys)[0] == 0
+
+
 def test_a_shard_has_its_share_of_the_plan(tmp_path, capsys):
     """Each target stands in the plan of one shard; the config is checked whole by all."""
     config = write(tmp_path, *[sound(tmp_path, f"t{number}", interval="60s") for number in range(6)])

@@ -44,6 +44,7 @@ def links(text):
         (PROMTOOL, ("check", "config", "deploy/prometheus-probe.yml")),
         (PROMTOOL, ("check", "config", "--agent", "deploy/prometheus-agent.yml")),
         (PROMTOOL, ("check", "rules", "deploy/sites/agreement.yml")),
+        (PROMTOOL, ("check", "rules", "deploy/sites/origins.yml")),
         (AMTOOL, ("check-config", "deploy/alertmanager.yml")),
     ],
     ids=lambda value: value[-1] if isinstance(value, tuple) else value,

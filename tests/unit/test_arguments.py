@@ -85,6 +85,15 @@ def test_a_wrong_word_of_check_has_its_sentence(capsys, words, sentence):
     assert sentence in said
 
 
+@pytest.mark.parametrize("command", ["run", "check"])
+def test_an_origin_is_a_name(command, capsys):
+    """What may be a target's name may be an origin's; nothing else is a label value."""
+    assert read(command, "--origin=eu-west-1.a").origin == "eu-west-1.a"
+    assert read(command).origin is None
+    for wrong in ("", "two words", '"', "a" * 64):
+        assert "--origin: must be a name: at most 63 letters" in refused(capsys, command, f"--origin={wrong}")
+
+
 def test_a_shard_is_one_of_so_many():
     """Counted from 0, as pods and Prometheus count."""
     shard = read("run", "--shard=2/3").shard

@@ -220,6 +220,20 @@ def test_printable_texts_read_back_from_logfmt(value):
 
 
 @pytest.mark.parametrize("form", ["logfmt", "json"])
+def test_every_line_names_the_origin(form):
+    """An exporter that has one says so before the caller's keys, and no caller can say another."""
+    formatter = log.LineFormatter(form, "site-a")
+    record = logging.LogRecord("exporter.probing", logging.INFO, "f", 1, "words", None, None)
+    record.keys = {"origin": "elsewhere", "target": "x"}
+
+    line = formatter.format(record)
+
+    read = json.loads(line) if form == "json" else parse(line)
+    assert list(read) == ["time", "level", "source", "msg", "origin", "origin_", "target"]
+    assert (read["origin"], read["origin_"]) == ("site-a", "elsewhere")
+
+
+@pytest.mark.parametrize("form", ["logfmt", "json"])
 def test_a_line_cannot_be_forged(form):
     """A newline in a value, a message or a key makes no second line, and no key hides one of ours."""
     line = line_of("a\nlevel=error msg=forged", form, **{"x\n y=": "b\r\nlevel=error", "level": "error", "time": "0"})

@@ -170,6 +170,7 @@ ws_factory_heartbeat_interval_seconds gauge target
 ws_factory_max_message_size_bytes gauge target
 ws_factory_auth_bypassed gauge target
 ws_exporter_build_info gauge version pythonversion
+ws_exporter_origin_info gauge origin
 ws_exporter_event_loop_lag_seconds gauge
 ws_exporter_distorted_runs_total counter
 ws_exporter_config_last_reload_successful gauge
@@ -617,6 +618,17 @@ def test_the_build_says_its_version(metrics):
         (dict(labels)["version"], shown) for (name, labels), shown in scrape(metrics).items() if "build_info" in name
     ]
     assert builds == [("1.2.3", 1)]
+
+
+def test_the_origin_is_one_series_of_its_own():
+    """An exporter with an origin says so once, and no other series has the label; one without says nothing of it."""
+    with_origin, without = Metrics("1", "site-a"), Metrics("1")
+    for each in (with_origin, without):
+        each.add_target(series_of())
+
+    assert exposition.value(with_origin, "ws_exporter_origin_info", origin="site-a") == 1
+    (only,) = scrape(with_origin).keys() - scrape(without).keys()
+    assert only == ("ws_exporter_origin_info", frozenset({("origin", "site-a")}))
 
 
 # Targets that come and go -----------------------------------------------------------------------------------------

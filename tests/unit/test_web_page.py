@@ -442,6 +442,12 @@ def test_the_exporters_own_health_is_told():
     )
 
 
+def test_the_exporters_origin_is_told_if_it_has_one():
+    """Two tabs with the pages of two places can be told apart."""
+    shown = read(health_section(replace(status_fixtures.HEALTH, origin="site-a"), NOW))
+    assert "up for 6 daysoriginsite-aconfig" in shown.said
+
+
 def test_bad_news_of_ourselves_are_marked():
     """A config that did not load, no scrape, a late loop; and on top that we are ill."""
     own = replace(

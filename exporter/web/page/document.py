@@ -198,6 +198,8 @@ def endpoint_links(metrics: str) -> Markup:
 def _health_lines(own: ExporterHealth, now: float) -> Iterator[tuple[str, Child, bool]]:
     """Name, text, and whether something is wrong."""
     yield "version", joined([own.version, ", up for ", age_element(own.started_at, now)]), False
+    if own.origin is not None:
+        yield "origin", own.origin, False
     loaded = "loaded " if own.config_ok else "the last one did NOT load; this one did "
     yield "config", joined([loaded, time_and_age(own.config_at, now)]), not own.config_ok
     yield _last_scrape(own, now)

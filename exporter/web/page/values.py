@@ -63,6 +63,7 @@ class TargetCard:
 class ExporterHealth:
     """The health of the exporter itself.
 
+    `origin`: the name of the place that it probes from; None: it has none.
     `loop_lag`: seconds by which the loop was late at worst in the last minute.
     `sessions`, `skips`: since the start. `distorted`: sessions whose durations a late loop has spoiled.
     `last_scrape`: None before the first. `begins_by`: until when the first sessions wait for a scrape.
@@ -80,3 +81,4 @@ class ExporterHealth:
     last_scrape: float | None = None
     begins_by: float | None = None
     unhealthy_reason: str | None = None
+    origin: str | None = None

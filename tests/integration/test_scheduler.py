@@ -15,11 +15,17 @@ import pytest
 from support import harness, virtual_clock
 from support.schedules import Nowhere, dues, instant, mapping
 
-from exporter import scheduler as scheduler_module
 from exporter.host import LoopLagMonitor
 from exporter.probing import ProbeRequest
 from exporter.result import Impairment, Probe, Reason, Skip, SkipCause, Trigger, Verdict
-from exporter.scheduler import DEAD_ALARM_SECONDS, FINISH_GRACE_SECONDS, MAX_LATE_SECONDS, STOP_GRACE_SECONDS, Scheduler
+from exporter.scheduler import (
+    DEAD_ALARM_SECONDS,
+    FINISH_GRACE_SECONDS,
+    MAX_LATE_SECONDS,
+    STOP_GRACE_SECONDS,
+    Scheduler,
+    wakeups,
+)
 from exporter.standin import StandIn, Timings
 
 POOL = tuple(harness.POOL)
@@ -710,13 +716,13 @@ YEAR = 365.25 * DAY
 def test_a_clock_step_costs_no_work_that_grows_with_it(step, phase, monkeypatch):
     """At any phase of the interval: the next session comes within an interval, and few moments are computed for it."""
     computed = []
-    moments = scheduler_module._CycleTrigger.get_next_fire_time
+    moments = wakeups.CycleTrigger.get_next_fire_time
 
     def counted(trigger, previous, now):
         computed.append(now)
         return moments(trigger, previous, now)
 
-    monkeypatch.setattr(scheduler_module._CycleTrigger, "get_next_fire_time", counted)
+    monkeypatch.setattr(wakeups.CycleTrigger, "get_next_fire_time", counted)
 
     async def main(loop):
         async with backend(loop) as standin:

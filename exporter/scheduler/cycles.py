@@ -1,41 +1,27 @@
-"""Runs a plan: one session per due cycle, and confirm runs after a first failure. Every cycle has an outcome.
-
-Rule 1: the scheduler knows jobs and a callback. The ledger decides whether a session may open; the sinks record it.
-Rule 2: every due cycle ends in exactly one recorded cycle, skip or impairment.
-Rule 3: jobs are added, removed and changed one by one while cycles run. A target switches to its new job between two
-cycles, so that each cycle is recorded for the job that ran it. Of a removed target nothing is recorded.
-Rule 4: APScheduler only wakes this module. Its coalescing loses runs without an event, its instance limit drops them,
-and a backward step of the wall clock stops it for as long. So coalescing is off, due moments are handed over inline,
-and a clock step re-plans every job.
-"""
+"""Runs the cycles of all targets, one session each, and the confirm runs after a first failure."""
 
 import asyncio
 import logging
 import sys
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
-from typing import Any, Final, Protocol
-
-from apscheduler.executors.base import BaseExecutor
-from apscheduler.schedulers.asyncio import AsyncIOScheduler
-from apscheduler.triggers.base import BaseTrigger
+from dataclasses import replace
+from datetime import UTC
+from typing import Final
 
 from exporter.host import Clock, ClockStepDetector
 from exporter.plan import Job
 from exporter.probing import ProbeRequest
-from exporter.result import Probe, Reason, Result, Skip, SkipCause, Trigger, Verdict
+from exporter.result import Probe, Reason, Result, Skip, SkipCause, Trigger
+from exporter.scheduler.target_schedule import DiscardingSinks, ResultSinks, RunSession, TargetSchedule
+from exporter.scheduler.wakeups import CycleTrigger, InlineExecutor, WakeupScheduler, next_due_time
 
 _logger = logging.getLogger("exporter.scheduler")
-logging.getLogger("apscheduler").setLevel(logging.CRITICAL)
 
 MAX_LATE_SECONDS: Final = 5.0
 """Seconds after which a due cycle is skipped as `late`, or half its interval if that is less."""
 DEAD_ALARM_SECONDS: Final = 30.0
 """Seconds after which a due cycle that was not handed over shows that APScheduler is dead."""
-MAX_MISSED_CYCLES: Final = 10_000
-"""Due cycles of one target handed over at once: 14 hours of a stopped process at one cycle every 5 s."""
 MAX_WAIT_SECONDS: Final = 60.0
 """Seconds that a cycle waits at most for another session of its user; it never waits beyond the next due cycle."""
 FINISH_GRACE_SECONDS: Final = 2.0
@@ -44,70 +30,6 @@ STOP_GRACE_SECONDS: Final = 1.5
 """Seconds that cancelled sessions have to close."""
 NO_CONFIRM: Final = frozenset({Reason.AUTH_REJECTED, Reason.AUTH_UNAVAILABLE, Reason.RATE_LIMITED})
 """Reasons that another session would only make worse."""
-
-RunSession = Callable[[ProbeRequest], Awaitable[Result | Skip]]
-
-
-class ResultSinks(Protocol):
-    """What the scheduler reports to."""
-
-    def record_result(self, result: Result) -> None:
-        """Record one finished session."""
-
-    def record_cycle(self, result: Result) -> None:
-        """Record the result that answers one scheduled cycle."""
-
-    def record_skip(self, skip: Skip) -> None:
-        """Record a scheduled cycle that opened no session."""
-
-    def set_next_due(self, target: str, probe: Probe, at: float) -> None:
-        """Set when a probe is next due, unix seconds."""
-
-    def clock_stepped(self, seconds: float) -> None:
-        """Note that the wall clock has stepped."""
-
-    def job_changed(self, job: Job) -> None:
-        """Note that this job now runs the target of its name."""
-
-
-class _DiscardingSinks:
-    """Sinks of a removed target."""
-
-    def record_result(self, *_: Any, **__: Any) -> None:
-        """Discard the report."""
-
-    record_cycle = record_skip = set_next_due = clock_stepped = job_changed = record_result
-
-
-@dataclass(slots=True)
-class _TargetSchedule:
-    """The schedule of one target.
-
-    first: no cycle is due before, unix seconds
-    queued_cycles: cycles that fell due while a failure was being confirmed
-    passed: probes that passed when they last ran
-    pending_job: the job that replaces `job` when the target is idle
-    cancelled: set when nothing may follow the running cycle
-    """
-
-    job: Job
-    sinks: ResultSinks
-    first: float = 0.0
-    started: bool = False
-    task: asyncio.Task[None] | None = None
-    confirming: bool = False
-    queued_cycles: list[int] = field(default_factory=list)
-    passed: frozenset[Probe] = frozenset()
-    pending_job: Job | None = None
-    cancelled: asyncio.Event = field(default_factory=asyncio.Event)
-
-    def is_first_failure(self, result: Result) -> bool:
-        """Record the verdicts; True if a probe failed that passed when it last ran."""
-        failed = {probe for probe, verdict in result.verdicts.items() if verdict is Verdict.FAIL}
-        first = not failed.isdisjoint(self.passed)
-        passed = {probe for probe, verdict in result.verdicts.items() if verdict is Verdict.PASS}
-        self.passed = (self.passed | passed) - failed
-        return first
 
 
 class Scheduler:
@@ -132,15 +54,15 @@ class Scheduler:
         self.in_flight = 0
         self._sinks = sinks
         self._clock = clock
-        self._targets = {job.name: _TargetSchedule(job, sinks) for job in jobs}
+        self._targets = {job.name: TargetSchedule(job, sinks) for job in jobs}
         self._removed_tasks: set[asyncio.Task[None]] = set()
         self._draining = False
         self._clock_steps = ClockStepDetector(clock)
         self._planned_at = 0.0
-        self._wakeups = _WakeupScheduler(
+        self._wakeups = WakeupScheduler(
             self.check_clock_step,
             timezone=UTC,
-            executors={"default": _InlineExecutor(self._on_due)},
+            executors={"default": InlineExecutor(self._on_due)},
             job_defaults={"misfire_grace_time": None, "coalesce": False},
         )
 
@@ -173,7 +95,7 @@ class Scheduler:
             self._wakeups.start()
         target.started = True
         self._wakeups.add_job(
-            lambda: None, _CycleTrigger(target.job), id=name, next_run_time=_next_due_time(target.job, now)
+            lambda: None, CycleTrigger(target.job), id=name, next_run_time=next_due_time(target.job, now)
         )
         self._report_due(target, now)
 
@@ -186,7 +108,7 @@ class Scheduler:
         now = self._planned_at = self._clock.wall()
         for target in self._targets.values() if self._wakeups.running else ():
             if target.started:
-                self._wakeups.modify_job(target.job.name, next_run_time=_next_due_time(target.job, now))
+                self._wakeups.modify_job(target.job.name, next_run_time=next_due_time(target.job, now))
                 self._report_due(target, now)
 
     async def stop(self) -> None:
@@ -222,13 +144,13 @@ class Scheduler:
 
     def add(self, job: Job, first: float) -> None:
         """Add a target; its cycles wait for `begin`, which is expected at `first` (unix seconds)."""
-        target = self._targets[job.name] = _TargetSchedule(job, self._sinks, first)
+        target = self._targets[job.name] = TargetSchedule(job, self._sinks, first)
         self._report_due(target, first)
 
     def remove(self, name: str) -> None:
         """Remove a target: its running session finishes, and neither that session nor a due cycle is recorded."""
         target = self._targets.pop(name)
-        target.sinks, target.pending_job = _DiscardingSinks(), None
+        target.sinks, target.pending_job = DiscardingSinks(), None
         target.cancelled.set()
         if target.started and self._wakeups.running:
             self._wakeups.remove_job(name)
@@ -252,7 +174,7 @@ class Scheduler:
             target.job = job
             target.sinks.job_changed(job)
 
-    def _switch_job(self, target: _TargetSchedule) -> None:
+    def _switch_job(self, target: TargetSchedule) -> None:
         """Switch to the pending job, unless a cycle runs, or is due and not handed over and so would be lost."""
         job, now = target.pending_job, self._clock.wall()
         if job is None or self._draining or target.task is not None or self._has_due_cycle(target, now):
@@ -262,14 +184,14 @@ class Scheduler:
         target.cancelled.clear()
         target.sinks.job_changed(job)
         if target.started:
-            reschedule = {"next_run_time": _next_due_time(job, now)} if moved else {}
-            self._wakeups.modify_job(job.name, trigger=_CycleTrigger(job), **reschedule)
+            reschedule = {"next_run_time": next_due_time(job, now)} if moved else {}
+            self._wakeups.modify_job(job.name, trigger=CycleTrigger(job), **reschedule)
         self._report_due(target, now if target.started else max(now, target.first))
 
-    def _has_due_cycle(self, target: _TargetSchedule, now: float) -> bool:
+    def _has_due_cycle(self, target: TargetSchedule, now: float) -> bool:
         return target.started and bool(self._wakeups.get_job(target.job.name).next_run_time.timestamp() <= now)
 
-    def _switch_job_soon(self, target: _TargetSchedule) -> None:
+    def _switch_job_soon(self, target: TargetSchedule) -> None:
         """Switch after APScheduler has noted the next due time, or after the task has ended."""
         if target.pending_job is not None:
             asyncio.get_running_loop().call_soon(self._switch_job, target)
@@ -294,7 +216,7 @@ class Scheduler:
             target.task = asyncio.get_running_loop().create_task(self._run_cycle(target, cycle), name=f"cycle-{name}")
         self._switch_job_soon(target)
 
-    def _obstacle(self, target: _TargetSchedule, late_by: float) -> SkipCause | None:
+    def _obstacle(self, target: TargetSchedule, late_by: float) -> SkipCause | None:
         if self._draining:
             return SkipCause.DRAINING
         if late_by > min(MAX_LATE_SECONDS, target.job.interval / 2):
@@ -302,13 +224,13 @@ class Scheduler:
         return SkipCause.OVERLAP if target.task is not None and not target.confirming else None
 
     @staticmethod
-    def _report_due(target: _TargetSchedule, now: float) -> None:
+    def _report_due(target: TargetSchedule, now: float) -> None:
         for probe, at in target.job.next_due(now).items():
             target.sinks.set_next_due(target.job.name, probe, at)
 
     # Running ------------------------------------------------------------------------------------------------------
 
-    async def _run_cycle(self, target: _TargetSchedule, cycle: int) -> None:
+    async def _run_cycle(self, target: TargetSchedule, cycle: int) -> None:
         """Run a cycle and what follows: confirm runs, and cycles that fell due meanwhile and are still queued."""
         target.queued_cycles = [cycle]
         try:
@@ -323,7 +245,7 @@ class Scheduler:
             target.task, target.queued_cycles = None, []
             self._switch_job_soon(target)
 
-    async def _cycle(self, target: _TargetSchedule, cycle: int) -> None:
+    async def _cycle(self, target: TargetSchedule, cycle: int) -> None:
         try:
             failed = await self._run_scheduled(target, cycle)
             if failed is not None and not self._draining:
@@ -331,7 +253,7 @@ class Scheduler:
         except Exception:
             _logger.exception("a cycle of %s broke: please report this", target.job.name)
 
-    def _skip(self, target: _TargetSchedule, cause: SkipCause, times: int = 1) -> None:
+    def _skip(self, target: TargetSchedule, cause: SkipCause, times: int = 1) -> None:
         for _ in range(times):
             target.sinks.record_skip(Skip(target.job.name, cause))
 
@@ -345,7 +267,7 @@ class Scheduler:
         finally:
             self.in_flight -= 1
 
-    async def _run_scheduled(self, target: _TargetSchedule, cycle: int) -> Result | None:
+    async def _run_scheduled(self, target: TargetSchedule, cycle: int) -> Result | None:
         """Run a cycle; return its result if it is the first failure after a pass and another session may confirm it."""
         job = target.job
         patience = min(job.interval, MAX_WAIT_SECONDS)
@@ -367,7 +289,7 @@ class Scheduler:
         target.sinks.record_cycle(outcome)
         return outcome if target.is_first_failure(outcome) and outcome.reason not in NO_CONFIRM else None
 
-    async def _confirm(self, target: _TargetSchedule, failed: Result) -> None:
+    async def _confirm(self, target: TargetSchedule, failed: Result) -> None:
         """Run up to `confirm_runs` sessions, which answer queued cycles (docs/design.md#confirm-runs)."""
         others = list(target.job.confirming_identities(failed.identity))
         if not others:
@@ -393,14 +315,14 @@ class Scheduler:
             target.confirming = False
 
     @staticmethod
-    async def _is_cancelled(target: _TargetSchedule, seconds: float) -> bool:
+    async def _is_cancelled(target: TargetSchedule, seconds: float) -> bool:
         """Wait; True, without delay, if nothing more may follow the cycle."""
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await target.cancelled.wait()
         return target.cancelled.is_set()
 
-    async def _confirm_once(self, target: _TargetSchedule, depth: Probe, others: list[str | None]) -> Result | Skip:
+    async def _confirm_once(self, target: TargetSchedule, depth: Probe, others: list[str | None]) -> Result | Skip:
         """Run a confirm run as the first of `others` with a free slot, and move it to the end; else return the skip."""
         job, skip = target.job, Skip(target.job.name, SkipCause.BUDGET)
         self.check_clock_step()  # with an outdated clock the ledger may take held slots for free
@@ -416,7 +338,7 @@ class Scheduler:
             skip = outcome
         return skip
 
-    def _answer_queued_cycles(self, target: _TargetSchedule, result: Result) -> None:
+    def _answer_queued_cycles(self, target: TargetSchedule, result: Result) -> None:
         """Record the result for queued cycles of its depth or less; deeper ones stay queued."""
         target.is_first_failure(result)
         queued_cycles, target.queued_cycles = target.queued_cycles, []
@@ -432,67 +354,3 @@ def _limited_to(depth: Probe, result: Result) -> Result:
     """Return the result as a cycle of this depth sees it."""
     verdicts = {probe: verdict for probe, verdict in result.verdicts.items() if probe.rank <= depth.rank}
     return replace(result, depth=depth, verdicts=verdicts)
-
-
-def _next_due_time(job: Job, now: float) -> datetime:
-    cycle = job.cycle_at(now)
-    return _due_time(job, cycle if job.due(cycle) >= now else cycle + 1)
-
-
-def _due_time(job: Job, cycle: int) -> datetime:
-    return datetime.fromtimestamp(job.due(cycle), UTC)
-
-
-class _WakeupScheduler(AsyncIOScheduler):  # type: ignore[misc]
-    """Wakes up within the loop: APScheduler's own way is made for other threads and costs two system calls a cycle.
-
-    Before it lists due cycles it checks for a step of the wall clock: after a step of 40 days the list would hold every
-    cycle of 40 days and block the loop for minutes.
-    """
-
-    def __init__(self, look: Callable[[], None], **options: Any) -> None:
-        super().__init__(**options)
-        self._check_clock_step = look
-
-    def wakeup(self) -> None:
-        asyncio.get_running_loop().call_soon(AsyncIOScheduler.wakeup.__wrapped__, self)
-
-    def _process_jobs(self) -> Any:
-        self._check_clock_step()
-        return super()._process_jobs()
-
-
-class _CycleTrigger(BaseTrigger):  # type: ignore[misc]
-    """The due moments of a job's cycles, without drift.
-
-    APScheduler asks for all of them from the last one it handed over up to `now`; after a gap only the last
-    `MAX_MISSED_CYCLES` are returned, so that a clock step at the wrong moment cannot produce an endless list.
-    """
-
-    def __init__(self, job: Job) -> None:
-        self._job = job
-
-    def get_next_fire_time(self, previous: datetime | None, now: datetime) -> datetime:
-        if previous is None:
-            return _next_due_time(self._job, now.timestamp())
-        # A datetime keeps microseconds: half an interval on, the cycle is beyond doubt.
-        following = self._job.cycle_at(previous.timestamp() + self._job.interval / 2) + 1
-        return _due_time(self._job, max(following, self._job.cycle_at(now.timestamp()) - MAX_MISSED_CYCLES))
-
-
-class _InlineExecutor(BaseExecutor):  # type: ignore[misc]
-    """Hands over every due moment at once, without APScheduler's limits and events."""
-
-    def __init__(self, on_due: Callable[[str, float], None]) -> None:
-        super().__init__()
-        self._on_due = on_due
-
-    def submit_job(self, job: Any, run_times: list[datetime]) -> None:
-        for moment in run_times:
-            try:
-                self._on_due(job.id, moment.timestamp() + 1e-6)
-            except Exception:  # APScheduler would log it to its own logger, which is silent
-                _logger.exception("a due cycle of %s broke: please report this", job.id)
-
-    def _do_submit_job(self, job: Any, run_times: list[datetime]) -> None:
-        raise AssertionError(f"unreachable: submit_job hands over itself: {job.id}, {run_times}")

@@ -1,0 +1,74 @@
+"""One target as the scheduler sees it: its job, its running task, and what waits; and what is told of it."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from exporter.plan import Job
+from exporter.probing import ProbeRequest
+from exporter.result import Probe, Result, Skip, Verdict
+
+RunSession = Callable[[ProbeRequest], Awaitable[Result | Skip]]
+
+
+class ResultSinks(Protocol):
+    """What the scheduler reports to."""
+
+    def record_result(self, result: Result) -> None:
+        """Record one finished session."""
+
+    def record_cycle(self, result: Result) -> None:
+        """Record the result that answers one scheduled cycle."""
+
+    def record_skip(self, skip: Skip) -> None:
+        """Record a scheduled cycle that opened no session."""
+
+    def set_next_due(self, target: str, probe: Probe, at: float) -> None:
+        """Set when a probe is next due, unix seconds."""
+
+    def clock_stepped(self, seconds: float) -> None:
+        """Note that the wall clock has stepped."""
+
+    def job_changed(self, job: Job) -> None:
+        """Note that this job now runs the target of its name."""
+
+
+class DiscardingSinks:
+    """Sinks of a removed target."""
+
+    def record_result(self, *_: Any, **__: Any) -> None:
+        """Discard the report."""
+
+    record_cycle = record_skip = set_next_due = clock_stepped = job_changed = record_result
+
+
+@dataclass(slots=True)
+class TargetSchedule:
+    """The schedule of one target.
+
+    first: no cycle is due before, unix seconds
+    queued_cycles: cycles that fell due while a failure was being confirmed
+    passed: probes that passed when they last ran
+    pending_job: the job that replaces `job` when the target is idle
+    cancelled: set when nothing may follow the running cycle
+    """
+
+    job: Job
+    sinks: ResultSinks
+    first: float = 0.0
+    started: bool = False
+    task: asyncio.Task[None] | None = None
+    confirming: bool = False
+    queued_cycles: list[int] = field(default_factory=list)
+    passed: frozenset[Probe] = frozenset()
+    pending_job: Job | None = None
+    cancelled: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def is_first_failure(self, result: Result) -> bool:
+        """Record the verdicts; True if a probe failed that passed when it last ran."""
+        failed = {probe for probe, verdict in result.verdicts.items() if verdict is Verdict.FAIL}
+        first = not failed.isdisjoint(self.passed)
+        passed = {probe for probe, verdict in result.verdicts.items() if verdict is Verdict.PASS}
+        self.passed = (self.passed | passed) - failed
+        return first

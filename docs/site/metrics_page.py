@@ -13,7 +13,18 @@ from exporter.metrics import families as f
 from exporter.metrics.probed import GAUGES
 from exporter.metrics.series import HTTP_CODES
 from exporter.profiles import FACTORY, OTHER_KINDS
-from exporter.result import FactoryReason, Impairment, Initiator, Layer, Phase, Probe, Reason, SkipCause
+from exporter.result import (
+    FactoryReason,
+    Impairment,
+    Initiator,
+    Layer,
+    Phase,
+    Probe,
+    Reason,
+    SentinelOutcome,
+    SkipCause,
+    SuspicionOutcome,
+)
 
 VALUES: Final[Mapping[str, Mapping[str, str]]] = yaml.safe_load(
     Path(__file__).with_name("label_values.yml").read_text("utf-8")
@@ -21,7 +32,10 @@ VALUES: Final[Mapping[str, Mapping[str, str]]] = yaml.safe_load(
 CLOSED_LISTS: Final[Mapping[str, Iterable[str]]] = {
     **{
         each.__name__: each
-        for each in (Probe, Reason, FactoryReason, Layer, Impairment, SkipCause, OutageCause, Initiator)
+        for each in (
+            *(Probe, Reason, FactoryReason, Layer, Impairment, SkipCause, OutageCause, Initiator),
+            *(SentinelOutcome, SuspicionOutcome),
+        )
     },
     "Phase": [phase for phase in Phase if phase is not Phase.PREPARE],
     "Kind": OTHER_KINDS,
@@ -37,6 +51,8 @@ TITLES: Final = {
     "OutageCause": "Causes of outages",
     "Initiator": "Initiators",
     "Kind": "Kinds of messages",
+    "SentinelOutcome": "Outcomes of the sentinel",
+    "SuspicionOutcome": "Outcomes of suspicions",
 }
 
 _FROM_START: Final = "Never: it starts at 0 before the first session."
@@ -59,6 +75,8 @@ ABSENT: Final[Mapping[f.Family, str]] = {
     f.LAST_RUN: "Until the first session that asked for the probe.",
     f.LAST_SUCCESS: "Until the first session that passed the probe.",
     f.DUE: "While nothing is scheduled.",
+    f.SENTINEL_SUCCESS: "For targets without a sentinel, and until its first connect has passed or failed.",
+    **dict.fromkeys((f.SENTINEL_CONNECTS, f.SUSPICIONS), "For targets without a sentinel. Otherwise never."),
     f.OUTAGE: "Until sessions have shown whether there is one; causes that the profile cannot show.",
     f.CERTIFICATE_EXPIRY: "For `ws://` targets, and until a certificate was verified.",
     f.TOKEN_RESTING: "For targets that send no token.",
@@ -91,6 +109,8 @@ _OF_FAMILY: Final = {
     (f.FACTORY_FAILURES, "reason"): _LINKS["FactoryReason"],
     (f.SKIPS, "cause"): _LINKS["SkipCause"],
     (f.OUTAGE, "cause"): _LINKS["OutageCause"],
+    (f.SENTINEL_CONNECTS, "outcome"): _LINKS["SentinelOutcome"],
+    (f.SUSPICIONS, "outcome"): _LINKS["SuspicionOutcome"],
     (f.CLOSES, "code"): "[close codes](#close-codes)",
     (f.HTTP_REJECTIONS, "code"): codes(HTTP_CODES),
     (f.PASSED_OVER, "kind"): f"the profile's `noise[].kind`, and {_LINKS['Kind']}",
@@ -121,6 +141,7 @@ each value is a name from the config or a word of a closed list."""
 QUESTIONS: Final[tuple[tuple[str, tuple[f.Family, ...]], ...]] = (
     ("Does it work now?", (f.SUCCESS,)),
     ("Is it an outage, and of which cause?", (f.OUTAGE,)),
+    ("Does a WebSocket open between the cycles?", (f.SENTINEL_SUCCESS, f.SENTINEL_CONNECTS, f.SUSPICIONS)),
     ("How often does it fail, where, and why?", (f.ATTEMPTS, f.FAILURES, f.HTTP_REJECTIONS)),
     ("How did connections end?", (f.CLOSES,)),
     ("Did the factory do its work?", (f.FACTORY_VALID, f.FACTORY_FAILURES, f.SLOT_LIMIT)),

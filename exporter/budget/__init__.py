@@ -7,6 +7,7 @@ Rule 3: a subject is stored as a hash, and a key as the hash of its source.
 """
 
 from exporter.budget.admission import MOMENTARY_HOLDUPS, admit, settle
+from exporter.budget.breakers import max_connects_without_token
 from exporter.budget.events import Event
 from exporter.budget.identity_status import IdentityStatus, identity_status
 from exporter.budget.ledger import Ledger
@@ -36,6 +37,7 @@ __all__ = [
     "endpoint_id",
     "identity_status",
     "key_id",
+    "max_connects_without_token",
     "settle",
     "short_fingerprint",
     "user_key",

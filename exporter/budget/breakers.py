@@ -18,15 +18,25 @@ from exporter.budget.ledger_state import KeyBreaker
 from exporter.budget.login_streak import NO_TOKEN_EVENT, REJECTED_EVENT, LoginStreak
 from exporter.budget.session_cost import Refusal, SessionCost
 from exporter.config import BreakerSettings
-from exporter.result import Holdup, SkipCause
+from exporter.result import Holdup, SkipCause, Trigger
 
 MAX_RETRY_INTERVALS: Final = 6
 """Multiples of `auth_retry` for which the last attempt stays reserved after an accepted key was rejected."""
+RESERVED_FAILURES: Final = 2
+"""Failures that scheduled connects without a token leave: those of a token and of another key."""
 BREAKER_TEXTS: Final = {
     Holdup.VERDICT: "the backend's breaker waits for the end of another login",
     Holdup.BREAKER_TOKEN: "one rejected token more may open the backend's breaker",
     Holdup.BREAKER_CONNECT: "one connect without a token more may open the backend's breaker",
 }
+
+
+def max_connects_without_token(breaker: BreakerSettings) -> int | None:
+    """Return how many scheduled connects without a token may follow a login; None: the breaker does not count them."""
+    if NO_TOKEN_EVENT not in breaker.counts:
+        return None
+    most = breaker.opens_at - 1
+    return max(most - RESERVED_FAILURES, min(1, most - 1))
 
 
 def breaker_refusal(
@@ -50,6 +60,7 @@ class _BreakerCheck:
         self._streak = streak
         self._tokenless = request.key is None
         self._unscheduled = request.unscheduled
+        self._side_probe = request.trigger is Trigger.SIDE_PROBE
         self._accepted_last = key_breaker is not None and key_breaker.accepted_last
         self._reserved_until = _reserved_until(request, key_breaker)
 
@@ -65,7 +76,9 @@ class _BreakerCheck:
         most = self._breaker.opens_at - 1
         if self._tokenless:
             rejected = any(failure.kind == REJECTED_EVENT for failure in self._streak.failures)
-            reserved = 1 if self._unscheduled or rejected else 2
+            if rejected and self._side_probe:
+                return 0  # what is left is for the tokens whose verdict is awaited
+            reserved = 1 if self._unscheduled or rejected else RESERVED_FAILURES
             return max(most - reserved, min(1, most - 1))
         return max(1, most - 1) if moment < self._reserved_until else most
 

@@ -15,6 +15,7 @@ from exporter.classify.leak import CanaryLimits, CanaryOpen, LeakDetector, LeakF
 from exporter.classify.outage import (
     MIN_FAILURES,
     MIN_FAILURES_OF_CAUSE,
+    OUTAGE_WINDOW_CYCLES,
     OutageCause,
     OutageDetector,
     OutagePolicy,
@@ -47,6 +48,7 @@ __all__ = [
     "MIN_FAILURES",
     "MIN_FAILURES_OF_CAUSE",
     "MIN_STALL_SECONDS",
+    "OUTAGE_WINDOW_CYCLES",
     "PHASES_OF_PROBE",
     "REASON_OF_ERROR",
     "REMOTE_CODES",

@@ -3,16 +3,18 @@
 Rule 1: reads no file and no environment. Rule 2: every refusal names the path of the field and what to do, and
 quotes no value. Rule 3: knows no backend by name: a profile is data (`Profile`), the built-in ones stand in `profiles`.
 
-`scalars` single values · `profile_model`, `model` the shape · `catalog` profiles by name · `carrying` which way a token
-goes · `filling` where the answer to the request before the upgrade goes · `document` YAML text · `messages` pydantic's
-errors in our words · `target_checks`, `profile_checks` what fields must agree on · `header_rules` what a header is ·
-`regexes` of rules · `defaults` what holds for every target · `unreachable` rules that never apply · `parsing` all of it
-together · `web`, `http_client` the files of `--web.config.file` and `--http.config.file`.
+`scalars` single values · `profile_model`, `model` the shape · `catalog` profiles by name · `carrying` which way a
+token goes · `filling` where the answer to the request before the upgrade goes · `document` YAML text · `messages`
+pydantic's errors in our words · `target_checks`, `sentinel_checks`, `profile_checks` what fields must agree on ·
+`header_rules` what a header is · `regexes` of rules · `defaults` what holds for every target · `unreachable` rules
+that never apply · `parsing` all of it together · `web`, `http_client` the files of `--web.config.file` and
+`--http.config.file`.
 """
 
 from exporter.config.carrying import (
     Carrier,
     carrier_of,
+    connects_as_nobody,
     connects_without_token,
     has_token_message,
     has_token_step,
@@ -37,6 +39,7 @@ from exporter.config.model import (
     Jwt,
     ProbeSchedule,
     Secret,
+    Sentinel,
     SlowOver,
     Target,
     TargetLimits,
@@ -110,6 +113,7 @@ __all__ = [
     "RateLimit",
     "RuleOutcome",
     "Secret",
+    "Sentinel",
     "SlowOver",
     "StatusRule",
     "Step",
@@ -123,6 +127,7 @@ __all__ = [
     "YamlError",
     "carrier_of",
     "checked_name",
+    "connects_as_nobody",
     "connects_without_token",
     "covers",
     "examine",

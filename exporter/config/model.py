@@ -135,6 +135,12 @@ class ConfirmRuns(Model):
     after: Period = 6.0
 
 
+class Sentinel(Model):
+    """Connect-deep sessions between the cycles, as nobody; one that fails starts the confirm runs at once."""
+
+    every: Period = 5.0
+
+
 class TargetLimits(Model):
     """A target's own view of its backend's limits; what is absent is the profile's."""
 
@@ -245,6 +251,7 @@ class Target(Model):
     probes: ProbeSchedule = ProbeSchedule()
     confirm: ConfirmRuns = ConfirmRuns()
     canary: Canary | None = None
+    sentinel: Sentinel | None = None
     limits: TargetLimits = TargetLimits()
     headers: dict[str, str] = {}
     allow_auth_bypass: bool = False

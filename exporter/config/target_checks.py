@@ -48,6 +48,7 @@ from exporter.config.profile_checks import (
 )
 from exporter.config.profile_model import Profile
 from exporter.config.scalars import HTTP_TOKEN
+from exporter.config.sentinel_checks import sentinel_faults, sentinel_profile_faults
 
 OUR_CLAIMS: Final = frozenset({"sub", "iat", "exp", "jti"})
 OUR_IN_CARRYS: Final = frozenset({"alg", "b64", "crit"})
@@ -427,6 +428,7 @@ TARGET_CHECKS: Final[tuple[Callable[[Target], Iterator[Found]], ...]] = (
     _connected_address,
     _family,
     canary_faults,
+    sentinel_faults,
 )
 PROFILED_CHECKS: Final[tuple[Callable[[Target, Profile], Iterator[Found]], ...]] = (
     _identities,
@@ -438,6 +440,7 @@ PROFILED_CHECKS: Final[tuple[Callable[[Target, Profile], Iterator[Found]], ...]]
     _inline_token,
     _bypass,
     _missing_parts,
+    sentinel_profile_faults,
     *FILLING_CHECKS,
     canary_profile_faults,
 )

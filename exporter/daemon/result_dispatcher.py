@@ -14,7 +14,7 @@ from exporter.daemon.status_source import identity_statuses
 from exporter.metrics import target_series
 from exporter.plan import Job
 from exporter.report import TargetContext, find_layer
-from exporter.result import Probe, Result, Skip, Trigger
+from exporter.result import Probe, Result, Skip, SuspicionOutcome, Trigger
 
 _logger = logging.getLogger("exporter.daemon")
 
@@ -101,6 +101,10 @@ class ResultDispatcher:
         self._changes.skips[skip.cause] += 1
         self._changes.record(skip.target)
         self._listeners.on_skip(skip)
+
+    def record_suspicion(self, target: str, outcome: SuspicionOutcome) -> None:
+        """Record what became of a sentinel's suspicion."""
+        self._metrics.record_suspicion(target, outcome)
 
     def set_next_due(self, target: str, probe: Probe, at: float) -> None:
         """Record when (unix seconds) a probe runs next."""

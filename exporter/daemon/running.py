@@ -27,7 +27,7 @@ from exporter.report.formatting import count, span
 from exporter.resolver import Resolver
 from exporter.result import Holdup, Result, SideProbe, Skip
 from exporter.scheduler import Scheduler
-from exporter.side_probes import LeakCanary, SideProbes
+from exporter.side_probes import ConnectSentinel, LeakCanary, RunSideProbe, SideProbes
 from exporter.state import LedgerFile
 from exporter.web import MAX_CONNECTIONS, ListenAddress, ListenOptions, WebServer
 
@@ -124,7 +124,7 @@ class Daemon:
         )
         self._side_probes = SideProbes(
             uncounted.run,
-            {SideProbe.CANARY: LeakCanary(clock, services.metrics.set_leak_findings).run},
+            self._runs_of_side_probes(clock),
             clock,
             has_capacity=lambda: self._in_flight < self._scheduler.max_sessions,
             check_clock_step=self._scheduler.check_clock_step,
@@ -140,6 +140,13 @@ class Daemon:
             timeout_offset=options.timeout_offset,
             reload=self._reloader.reload if options.lifecycle else None,
         )
+
+    def _runs_of_side_probes(self, clock: Clock) -> dict[SideProbe, RunSideProbe]:
+        metrics = self._services.metrics
+        return {
+            SideProbe.CANARY: LeakCanary(clock, metrics.set_leak_findings).run,
+            SideProbe.SENTINEL: ConnectSentinel(self._scheduler.suspect, metrics.record_sentinel).run,
+        }
 
     def _plan_applier(self, plan: Plan) -> PlanApplier:
         return PlanApplier(

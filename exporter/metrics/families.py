@@ -88,6 +88,24 @@ OUTAGE: Final = Family(
     ("target", "cause"),
     "1 while the last scheduled sessions and confirm runs make an outage of this cause, 0 if not; absent until known.",
 )
+SENTINEL_SUCCESS: Final = Family(
+    "ws_probe_sentinel_success",
+    "gauge",
+    _BY_TARGET,
+    "1 if the last scheduled connect of the sentinel passed, 0 if it failed, which alone is no outage.",
+)
+SENTINEL_CONNECTS: Final = Family(
+    "ws_probe_sentinel_connects_total",
+    "counter",
+    ("target", "outcome"),
+    "Scheduled connects of the sentinel, by what they came to.",
+)
+SUSPICIONS: Final = Family(
+    "ws_probe_suspicions_total",
+    "counter",
+    ("target", "outcome"),
+    "Times that a failed connect of the target's sentinel started the confirm runs at once, by whether all failed.",
+)
 DURATION: Final = Family(
     "ws_probe_duration_seconds",
     "histogram",

@@ -26,7 +26,7 @@ from exporter.metrics.series import (
 )
 from exporter.metrics.storage import MetricStorage, SampleStore
 from exporter.profiles import has_factory, probes_of
-from exporter.result import Layer, Phase, Probe, Result, Skip, Verdict
+from exporter.result import Layer, Phase, Probe, Result, SentinelOutcome, Skip, SuspicionOutcome, Verdict
 
 
 class ExporterFigures(NamedTuple):
@@ -186,6 +186,21 @@ class Metrics:
         target = self._writable(skip.target)
         if target is not None:
             target.store.add(f.SKIPS, skip.cause)
+
+    def record_sentinel(self, name: str, outcome: SentinelOutcome) -> None:
+        """Record what a connect of the sentinel came to."""
+        target = self._writable(name)
+        if target is None or not target.target.has_sentinel:
+            return
+        target.store.add(f.SENTINEL_CONNECTS, outcome)
+        if outcome in (SentinelOutcome.PASSED, SentinelOutcome.FAILED):
+            target.store.set(outcome is SentinelOutcome.PASSED, f.SENTINEL_SUCCESS)
+
+    def record_suspicion(self, name: str, outcome: SuspicionOutcome) -> None:
+        """Record what became of a sentinel's suspicion."""
+        target = self._writable(name)
+        if target is not None and target.target.has_sentinel:
+            target.store.add(f.SUSPICIONS, outcome)
 
     # States ----------------------------------------------------------------------------------------------------
 

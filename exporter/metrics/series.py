@@ -13,14 +13,14 @@ from exporter.classify import LEGAL_FAILURES, OutagePolicy, failing_phases, lega
 from exporter.config import Profile, Target, connects_without_token, withholds_token
 from exporter.metrics import families as f
 from exporter.profiles import has_factory, kinds_of, phases_of, probes_of
-from exporter.result import FactoryReason, Impairment, Layer, Probe, SkipCause
+from exporter.result import FactoryReason, Impairment, Layer, Probe, SentinelOutcome, SkipCause, SuspicionOutcome
 
 OTHER_WORD: Final = "other"
 HTTP_CODES: Final = ("3xx", "400", "401", "403", "404", "429", "500", "502", "503", "504", OTHER_WORD)
 
 OF_FACTORY: Final = (f.FACTORY_VALID, f.SLOT_LIMIT, f.CLOCK_SKEW, f.HEARTBEAT_INTERVAL, f.MAX_MESSAGE_SIZE)
 OF_CANARY: Final = (f.SLOTS_LEAKED, f.SLOT_RELEASE)
-LEARNED: Final = (*OF_FACTORY, *OF_CANARY, f.CERTIFICATE_EXPIRY)
+LEARNED: Final = (*OF_FACTORY, *OF_CANARY, f.CERTIFICATE_EXPIRY, f.SENTINEL_SUCCESS)
 """Gauges learned from the backend: unknown at first, and again after the target's URL has changed."""
 
 Key = tuple[Any, ...]
@@ -44,6 +44,7 @@ class TargetSeries:
     `has_token`: the deepest sessions send a token.
     `confirm_after`: seconds from a first failure to its confirm run.
     `has_canary`: a canary looks for leaked slots.
+    `has_sentinel`: a sentinel connects between the cycles.
     """
 
     name: str
@@ -60,6 +61,7 @@ class TargetSeries:
     has_token: bool = False
     confirm_after: float = 0.0
     has_canary: bool = False
+    has_sentinel: bool = False
 
 
 def target_series(target: Target, profile: Profile) -> TargetSeries:
@@ -79,6 +81,7 @@ def target_series(target: Target, profile: Profile) -> TargetSeries:
         has_token=target.auth is not None,
         confirm_after=target.confirm.after,
         has_canary=target.canary is not None,
+        has_sentinel=target.sentinel is not None,
     )
 
 
@@ -126,6 +129,10 @@ def _by_target(target: TargetSeries) -> Iterator[tuple[Key, Start]]:
         yield (f.CERTIFICATE_EXPIRY,), None
     if target.has_token:
         yield (f.TOKEN_RESTING,), 0
+    if target.has_sentinel:
+        yield (f.SENTINEL_SUCCESS,), None
+        yield from (((f.SENTINEL_CONNECTS, outcome), 0) for outcome in SentinelOutcome)
+        yield from (((f.SUSPICIONS, outcome), 0) for outcome in SuspicionOutcome)
     yield from (((f.OUTAGE, cause), None) for cause in outage_policy(target).causes)
     counters: dict[f.Family, Iterable[str]] = {
         f.IMPAIRED: Impairment,

@@ -35,9 +35,30 @@ def token_detection(job: Job) -> tuple[float, float]:
     return (needed - 1) * cycle, needed * cycle + job.target.timeout
 
 
+def sentinel_detection(job: Job) -> tuple[float, float, float] | None:
+    """Return the seconds until an outage of connects that a sentinel meets is established; None: not by its suspicion.
+
+    Least: the outage begins right before a connect of the sentinel. Then the most, if connects fail at once, and if
+    each fails by its timeout.
+    """
+    sentinel, runs, after = job.target.sentinel, job.confirm_runs, job.confirm_after
+    if sentinel is None or runs < MIN_FAILURES - 1 or not _has_spare_slot(job):
+        return None
+    each, confirmed = job.target.timeout, runs * after
+    slowly = max(confirmed, max(after, each) + each) + each
+    return confirmed, sentinel.every + confirmed, sentinel.every + job.sentinel_limit + slowly
+
+
 def detection_text(job: Job) -> str:
     """Return what a schedule means for detection, in one sentence."""
     parts = [f"an outage pages {_range_text(*detection(job, Probe.CONNECT))} after it begins"]
+    seconds = sentinel_detection(job)
+    if seconds is not None:
+        least, at_once, slowly = seconds
+        parts.append(
+            f"what the sentinel sees, {_range_text(least, at_once)} if connects fail at once, "
+            f"{_range_text(least, slowly)} if they time out"
+        )
     rare_probes = (probe for probe in job.probes if job.every(probe) > 1)
     parts += [f"what only {probe} sees, {_range_text(*detection(job, probe))}" for probe in rare_probes]
     if job.carrier is not None and Probe.AUTH in job.probes:
@@ -52,6 +73,11 @@ def _confirm_runs(job: Job) -> int:
     if job.allowed_slots is None or not job.users:
         return job.confirm_runs
     return min(job.confirm_runs, sum(job.allowed_slots - peak for peak in job.peaks.values()))
+
+
+def _has_spare_slot(job: Job) -> bool:
+    """Whether one session more finds a slot: those that fail to connect take none, one after another."""
+    return job.allowed_slots is None or not job.users or any(job.allowed_slots > peak for peak in job.peaks.values())
 
 
 def _range_text(least: float, most: float) -> str:

@@ -134,6 +134,15 @@ class Job:
         return connects_without_token(self.target.auth, self.profile)
 
     @property
+    def sentinel_limit(self) -> float:
+        """Seconds that a sentinel waits for its connect: it is over when the next one is due."""
+        return (
+            self.target.timeout
+            if self.target.sentinel is None
+            else min(self.target.timeout, self.target.sentinel.every)
+        )
+
+    @property
     def fills_upgrade(self) -> bool:
         """Whether the upgrade request holds values that the request before it keeps."""
         return "${" in self.target.url or any(

@@ -11,6 +11,7 @@ from exporter.config import Config, Problem, Profile, Target
 from exporter.plan.canary import canary_problems
 from exporter.plan.capacity import host_rates, rate_problems, slot_problems, user_peaks
 from exporter.plan.job import Job
+from exporter.plan.sentinel import sentinel_problems
 from exporter.plan.side_load import side_rate_problems, side_slot_problems, with_side_connects, with_side_slots
 
 
@@ -44,7 +45,11 @@ def plan(config: Config, built_in: Mapping[str, Profile]) -> Plan | tuple[Proble
     if problems:
         return problems
     total_peaks, total_rates = with_side_slots(peaks, jobs), with_side_connects(jobs)
-    problems = (*side_slot_problems(jobs, total_peaks), *side_rate_problems(jobs, rates, total_rates))
+    problems = (
+        *sentinel_problems(jobs),
+        *side_slot_problems(jobs, total_peaks),
+        *side_rate_problems(jobs, rates, total_rates),
+    )
     finished = tuple(_with_totals(job, total_peaks, total_rates) for job in jobs)
     return problems or Plan(finished, config.max_sessions, config.runbook_url)
 

@@ -192,6 +192,28 @@ class SideProbe(StrEnum):
     """Whether a credential that must be refused is refused."""
     CANARY = "canary"
     """Whether the backend gives slots back after the close of their connections."""
+    SENTINEL = "sentinel"
+    """Whether a WebSocket opens, between the cycles."""
+
+
+class SentinelOutcome(StrEnum):
+    """What a connect of the sentinel came to. A label value: names here never change."""
+
+    PASSED = "passed"
+    FAILED = "failed"
+    INCONCLUSIVE = "inconclusive"
+    """The exporter could not make it, or the backend limits its rate."""
+    SKIPPED = "skipped"
+    """No session was opened: the ledger, or `max_sessions`, had no room for it."""
+
+
+class SuspicionOutcome(StrEnum):
+    """What became of a sentinel's suspicion. A label value: names here never change."""
+
+    CONFIRMED = "confirmed"
+    """Every confirm run failed."""
+    UNCONFIRMED = "unconfirmed"
+    """A confirm run passed, proved nothing, or found no room."""
 
 
 class ErrorKind(StrEnum):

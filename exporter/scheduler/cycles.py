@@ -9,10 +9,11 @@ from dataclasses import replace
 from datetime import UTC
 from typing import Final
 
+from exporter.classify import OUTAGE_WINDOW_CYCLES
 from exporter.host import Clock, ClockStepDetector
 from exporter.plan import Job
 from exporter.probing import ProbeRequest
-from exporter.result import Probe, Reason, Result, Skip, SkipCause, Trigger
+from exporter.result import Probe, Reason, Result, Skip, SkipCause, SuspicionOutcome, Trigger
 from exporter.scheduler.target_schedule import DiscardingSinks, ResultSinks, RunSession, TargetSchedule
 from exporter.scheduler.wakeups import CycleTrigger, InlineExecutor, WakeupScheduler, next_due_time
 
@@ -30,6 +31,10 @@ STOP_GRACE_SECONDS: Final = 1.5
 """Seconds that cancelled sessions have to close."""
 NO_CONFIRM: Final = frozenset({Reason.AUTH_REJECTED, Reason.AUTH_UNAVAILABLE, Reason.RATE_LIMITED})
 """Reasons that another session would only make worse."""
+
+TRUSTED_CYCLES: Final = OUTAGE_WINDOW_CYCLES
+"""Intervals without another suspicion after one that was not confirmed. Among the sessions that decide on an outage are
+thus the failures of one blip that was looked for, beside those that the cycles met by chance."""
 
 
 class Scheduler:
@@ -213,7 +218,8 @@ class Scheduler:
         elif target.confirming:
             target.queued_cycles.append(cycle)
         else:
-            target.task = asyncio.get_running_loop().create_task(self._run_cycle(target, cycle), name=f"cycle-{name}")
+            target.queued_cycles = [cycle]
+            target.task = asyncio.get_running_loop().create_task(self._run_target(target), name=f"cycle-{name}")
         self._switch_job_soon(target)
 
     def _obstacle(self, target: TargetSchedule, late_by: float) -> SkipCause | None:
@@ -230,20 +236,49 @@ class Scheduler:
 
     # Running ------------------------------------------------------------------------------------------------------
 
-    async def _run_cycle(self, target: TargetSchedule, cycle: int) -> None:
-        """Run a cycle and what follows: confirm runs, and cycles that fell due meanwhile and are still queued."""
-        target.queued_cycles = [cycle]
+    async def _run_target(self, target: TargetSchedule, *, suspected: bool = False) -> None:
+        """Check a suspicion, then run the queued cycles: confirm runs follow, and cycles that fell due meanwhile."""
+        over = False
         try:
-            while target.queued_cycles and not self._draining:
+            if suspected:
+                await self._check_suspicion(target)
+                over = target.cancelled.is_set()
+            while target.queued_cycles and not self._draining and not over:
                 (*missed, latest), target.queued_cycles = target.queued_cycles, []
                 self._skip(target, SkipCause.OVERLAP, len(missed))
                 await self._cycle(target, latest)
-                if target.cancelled.is_set():
-                    break
+                over = target.cancelled.is_set()
         finally:
             self._skip(target, SkipCause.DRAINING if self._draining else SkipCause.OVERLAP, len(target.queued_cycles))
             target.task, target.queued_cycles = None, []
             self._switch_job_soon(target)
+
+    def suspect(self, name: str) -> None:
+        """Start the confirm runs of a target now, because a connect between its cycles failed.
+
+        Nothing happens while a cycle or a confirm run is under way, unless `connect` passed when it last ran, and for
+        `TRUSTED_CYCLES` after a suspicion that was not confirmed: a flapping path costs a bounded number of sessions.
+        """
+        target, loop = self._targets.get(name), asyncio.get_running_loop()
+        if target is None or self._draining or not target.may_be_suspected(loop.time()):
+            return
+        target.confirming = True  # a cycle that falls due before the task begins waits for it, too
+        target.task = loop.create_task(self._run_target(target, suspected=True), name=f"suspicion-{name}")
+
+    async def _check_suspicion(self, target: TargetSchedule) -> None:
+        """Run the confirm runs of a suspicion; without their unanimous failure the target is as good as before."""
+        passed, confirmed = target.passed, False
+        try:
+            confirmed = await self._confirm(target)
+        except Exception:
+            _logger.exception("a suspicion of %s broke: please report this", target.job.name)
+        if not confirmed:
+            target.passed |= passed
+            if target.cancelled.is_set():
+                return
+            target.trusted_until = asyncio.get_running_loop().time() + TRUSTED_CYCLES * target.job.interval
+        outcome = SuspicionOutcome.CONFIRMED if confirmed else SuspicionOutcome.UNCONFIRMED
+        target.sinks.record_suspicion(target.job.name, outcome)
 
     async def _cycle(self, target: TargetSchedule, cycle: int) -> None:
         try:
@@ -289,28 +324,33 @@ class Scheduler:
         target.sinks.record_cycle(outcome)
         return outcome if target.is_first_failure(outcome) and outcome.reason not in NO_CONFIRM else None
 
-    async def _confirm(self, target: TargetSchedule, failed: Result) -> None:
-        """Run up to `confirm_runs` sessions, which answer queued cycles (docs/design.md#confirm-runs)."""
-        others = list(target.job.confirming_identities(failed.identity))
+    async def _confirm(self, target: TargetSchedule, failed: Result | None = None) -> bool:
+        """Run up to `confirm_runs` sessions after a failed one, which answer queued cycles; True if all of them failed.
+
+        Without `failed`, on a suspicion, one more runs first, at once (docs/design.md#sentinel).
+        """
+        others = list(target.job.confirming_identities(None if failed is None else failed.identity))
         if not others:
-            return
+            return False
+        depth = target.job.probes[-1] if failed is None else failed.depth
         target.confirming = True
         loop = asyncio.get_running_loop()
         start = loop.time()
         try:
-            for number in range(1, target.job.confirm_runs + 1):
+            for number in range(0 if failed is None else 1, target.job.confirm_runs + 1):
                 if await self._is_cancelled(target, start + number * target.job.confirm_after - loop.time()):
-                    return
-                result = await self._confirm_once(target, failed.depth, others)
+                    return False
+                result = await self._confirm_once(target, depth, others)
                 if isinstance(result, Skip):  # the cycles that waited for it are skipped for the same cause
                     missed, target.queued_cycles = target.queued_cycles[:-1], target.queued_cycles[-1:]
                     self._skip(target, result.cause, len(missed))
-                    return
+                    return False
                 if not result.decided:
-                    return
+                    return False
                 self._answer_queued_cycles(target, result)
                 if not result.failed or result.reason in NO_CONFIRM:
-                    return
+                    return False
+            return True
         finally:
             target.confirming = False
 

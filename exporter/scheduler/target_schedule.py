@@ -1,13 +1,14 @@
-"""One target as the scheduler sees it: its job, its running task, and what waits; and what is told of it."""
+"""One target as the scheduler sees it: its job, its running task, and what waits; and the sinks of what happens."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from math import inf
 from typing import Any, Protocol
 
 from exporter.plan import Job
 from exporter.probing import ProbeRequest
-from exporter.result import Probe, Result, Skip, Verdict
+from exporter.result import Probe, Result, Skip, SuspicionOutcome, Verdict
 
 RunSession = Callable[[ProbeRequest], Awaitable[Result | Skip]]
 
@@ -23,6 +24,9 @@ class ResultSinks(Protocol):
 
     def record_skip(self, skip: Skip) -> None:
         """Record a scheduled cycle that opened no session."""
+
+    def record_suspicion(self, target: str, outcome: SuspicionOutcome) -> None:
+        """Record what became of a suspicion (`Scheduler.suspect`)."""
 
     def set_next_due(self, target: str, probe: Probe, at: float) -> None:
         """Set when a probe is next due, unix seconds."""
@@ -40,7 +44,7 @@ class DiscardingSinks:
     def record_result(self, *_: Any, **__: Any) -> None:
         """Discard the report."""
 
-    record_cycle = record_skip = set_next_due = clock_stepped = job_changed = record_result
+    record_cycle = record_skip = record_suspicion = set_next_due = clock_stepped = job_changed = record_result
 
 
 @dataclass(slots=True)
@@ -52,6 +56,7 @@ class TargetSchedule:
     passed: probes that passed when they last ran
     pending_job: the job that replaces `job` when the target is idle
     cancelled: set when nothing may follow the running cycle
+    trusted_until: no suspicion before, seconds of the loop's clock
     """
 
     job: Job
@@ -64,6 +69,12 @@ class TargetSchedule:
     passed: frozenset[Probe] = frozenset()
     pending_job: Job | None = None
     cancelled: asyncio.Event = field(default_factory=asyncio.Event)
+    trusted_until: float = -inf
+
+    def may_be_suspected(self, now: float) -> bool:
+        """Whether confirm runs may start at `now` (seconds of the loop's clock) without a failed cycle before them."""
+        idle = self.started and self.task is None and not self.cancelled.is_set()
+        return idle and Probe.CONNECT in self.passed and now >= self.trusted_until
 
     def is_first_failure(self, result: Result) -> bool:
         """Record the verdicts; True if a probe failed that passed when it last ran."""

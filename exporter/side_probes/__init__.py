@@ -7,9 +7,19 @@ up sessions.
 Rule 3: the plan has counted every session here; the ledger admits each one all the same, and `max_sessions` binds.
 
 `runner` starts the runs that are due. `leak_canary`: rounds of connections that show whether slots come back.
+`sentinel`: connects between the cycles.
 """
 
 from exporter.side_probes.leak_canary import LeakCanary
 from exporter.side_probes.runner import MAX_LATE_SECONDS, RunSession, RunSideProbe, SideProbes, SideRun
+from exporter.side_probes.sentinel import ConnectSentinel
 
-__all__ = ["MAX_LATE_SECONDS", "LeakCanary", "RunSession", "RunSideProbe", "SideProbes", "SideRun"]
+__all__ = [
+    "MAX_LATE_SECONDS",
+    "ConnectSentinel",
+    "LeakCanary",
+    "RunSession",
+    "RunSideProbe",
+    "SideProbes",
+    "SideRun",
+]

@@ -86,6 +86,7 @@ class Recorder:
 
     def __init__(self):
         self.results, self.cycles, self.skips, self.steps, self.jobs = [], [], [], [], []
+        self.suspicions = []
 
     def record_result(self, result):
         self.results.append(result)
@@ -95,6 +96,9 @@ class Recorder:
 
     def record_skip(self, skip):
         self.skips.append(skip)
+
+    def record_suspicion(self, _target, outcome):
+        self.suspicions.append(outcome)
 
     def set_next_due(self, target, probe, at):
         pass

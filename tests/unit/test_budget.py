@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exporter.budget import Grant, Ledger, Refusal, SessionCost, TokenCooldown, admit, key_id, settle, user_key
-from exporter.budget.breakers import MAX_RETRY_INTERVALS
+from exporter.budget.breakers import MAX_RETRY_INTERVALS, max_connects_without_token
 from exporter.budget.events import EFFECTS, EVENT_FIELDS, OPTIONAL_EVENT_FIELDS
 from exporter.budget.login_streak import LOGIN_EVENTS
 from exporter.config import BreakerSettings, Config
@@ -830,6 +830,31 @@ def holdup(ledger, now, *, breakers=BREAKERS, tokenless=False, **changes):
 
 HOUR = 3600.0
 STOPPED = Close(1012, Initiator.REMOTE, Phase.ADMISSION)
+
+
+@pytest.mark.parametrize("opens_at", [2, 3, 4, 5, 9])
+def test_the_plan_knows_how_many_connects_without_a_token_the_ledger_admits_in_a_row(opens_at):
+    """As many as `max_connects_without_token` says; a breaker that counts none of them has no such number."""
+    breaker = BreakerSettings.model_validate({"counts": ["rejected", "no_token"], "opens_at": opens_at})
+    ledger, admitted = Ledger(), 0
+    while True:
+        asked = request(str(admitted), breakers=(breaker,), trigger=Trigger.SIDE_PROBE).without_token()
+        if isinstance(ledger.grant_or_refuse(asked, NOW + admitted), Refusal):
+            break
+        ledger.release(asked, NOW + admitted + 0.1, rejected=None, outcome="no_token")
+        admitted += 1
+
+    assert admitted == max_connects_without_token(breaker)
+    assert max_connects_without_token(breaker.model_copy(update={"counts": ["rejected"]})) is None
+
+
+def test_after_a_rejected_token_no_side_probe_connects_without_one():
+    """What the breaker still bears is for the tokens whose verdict is awaited; cycles may connect as before."""
+    ledger = Ledger()
+    login(ledger, NOW, "first", "rejected")
+
+    assert holdup(ledger, NOW + 20, tokenless=True, trigger=Trigger.SIDE_PROBE)[0] is Holdup.BREAKER_CONNECT
+    assert holdup(ledger, NOW + 20, tokenless=True) is None
 
 
 def test_the_last_try_that_a_breaker_leaves_is_kept_for_another_key():

@@ -107,6 +107,7 @@ PAUSES = {
         "test_each_incident_is_one_notification_at_the_right_receiver",
     ): "nothing more must come: there is no event for that",
     ("tests/support/reloads.py", "in_session"): "runs on the loop of `virtual_clock`: its clock jumps",
+    ("tests/support/sentinels.py", "_session"): "runs on the loop of `virtual_clock`: its clock jumps",
     ("tests/support/schedules.py", "instant"): "runs on the loop of `virtual_clock`: its clock jumps",
     ("tests/support/alert_replay.py", "play"): "runs on the loop of `virtual_clock`: its clock jumps",
     ("tests/support/alert_replay.py", "act"): "runs on the loop of `virtual_clock`: its clock jumps",

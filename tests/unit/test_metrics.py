@@ -139,6 +139,9 @@ ws_probe_impaired_total counter target reason
 ws_probe_skips_total counter target cause
 ws_probe_success gauge target probe
 ws_probe_outage gauge target cause
+ws_probe_sentinel_success gauge target
+ws_probe_sentinel_connects_total counter target outcome
+ws_probe_suspicions_total counter target outcome
 ws_probe_duration_seconds histogram target probe
 ws_probe_phase_duration_seconds histogram target phase
 ws_probe_closes_total counter target phase code initiator

@@ -184,6 +184,24 @@ ON_TOP = "; a scrape and an evaluation of the rules come on top"
             },
             "an outage pages 12 to 52 s after it begins; refused tokens, 16 to 42 s",
         ),
+        (
+            {"interval": "20s", "timeout": "10s", "profile": "echo", "identities": {}, "sentinel": {"every": "5s"}},
+            (
+                "an outage pages 12 to 56 s after it begins; what the sentinel sees, 12 to 17 s if connects fail at "
+                "once, 12 to 40 s if they time out"
+            ),
+        ),
+        (
+            {
+                "interval": "20s",
+                "timeout": "10s",
+                "identities": {"a": "u1"},
+                "auth": {"jwt": {"key_env": "K"}},
+                "limits": {"slots_per_identity": 17},
+                "sentinel": {"every": "10s"},
+            },
+            "an outage pages 40 to 70 s after it begins; refused tokens, 20 to 50 s",
+        ),
     ],
 )
 def test_the_notes_say_what_a_schedule_means_for_detection(target, sentence):

@@ -37,6 +37,8 @@ LISTS = {
     r.Impairment: "token internal clock",
     r.SkipCause: "overlap budget resting rate late capacity draining distorted",
     r.Initiator: "remote local none",
+    r.SentinelOutcome: "passed failed inconclusive skipped",
+    r.SuspicionOutcome: "confirmed unconfirmed",
     r.Layer: "network tls proxy server application login factory client unknown",
 }
 

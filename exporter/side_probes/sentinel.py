@@ -1,0 +1,54 @@
+"""The sentinel: connects between the cycles, as nobody, whose failure starts the confirm runs of the pool at once.
+
+Rule 1: a sentinel's own session is no verdict, no cycle and no part of an outage: it is a reason to look.
+"""
+
+from collections.abc import Callable
+
+from exporter import log
+from exporter.probing import ProbeRequest, TimeLimits
+from exporter.result import Probe, Reason, Result, SentinelOutcome, Skip, Trigger
+from exporter.side_probes.runner import RunSession, SideRun
+
+Suspect = Callable[[str], None]
+"""Gets the name of a target whose sentinel has failed."""
+RecordOutcome = Callable[[str, SentinelOutcome], None]
+"""Gets a target's name, and what its sentinel's connect came to."""
+
+
+class ConnectSentinel:
+    """Does the runs of all sentinels."""
+
+    def __init__(self, suspect: Suspect, record: RecordOutcome) -> None:
+        self._suspect = suspect
+        self._record = record
+
+    async def run(self, run: SideRun, open_session: RunSession) -> None:
+        """Connect once."""
+        result = await open_session(_request(run))
+        outcome = sentinel_outcome(result)
+        self._record(run.job.name, outcome)
+        if isinstance(result, Result) and outcome is SentinelOutcome.FAILED:
+            log.log_session(result)
+            self._suspect(run.job.name)
+
+
+def sentinel_outcome(result: Result | Skip) -> SentinelOutcome:
+    """Return what the connect came to; one that limits the rate, or that the exporter itself spoiled, shows nothing."""
+    if isinstance(result, Skip):
+        return SentinelOutcome.SKIPPED
+    if result.impairment is not None or result.void or result.distorted or not result.decided:
+        return SentinelOutcome.INCONCLUSIVE
+    if not result.failed:
+        return SentinelOutcome.PASSED
+    return SentinelOutcome.INCONCLUSIVE if result.reason in UNSUSPICIOUS else SentinelOutcome.FAILED
+
+
+UNSUSPICIOUS = frozenset({Reason.RATE_LIMITED, Reason.AUTH_REJECTED, Reason.AUTH_UNAVAILABLE})
+"""Reasons that are the backend's policy towards us, or that no confirm run follows."""
+
+
+def _request(run: SideRun) -> ProbeRequest:
+    job, limit = run.job, run.job.sentinel_limit
+    within = TimeLimits(limit, limit + job.target.close_timeout)
+    return ProbeRequest(job, run.number, Trigger.SIDE_PROBE, Probe.CONNECT, None, within=within, due=run.due)

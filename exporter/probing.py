@@ -12,7 +12,7 @@ import ssl
 from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from functools import partial
 from math import inf
 from typing import Final, NamedTuple, Self
 from urllib.parse import urlencode, urlsplit
@@ -25,6 +25,7 @@ from exporter.budget import (
     SessionCost,
     SettlementEffects,
     admit,
+    effect_lines,
     settle,
     short_fingerprint,
 )
@@ -40,7 +41,7 @@ from exporter.classify import (
 from exporter.config import Tls, withholds_token
 from exporter.files import TLS_CONTEXTS, FileError, KeyRing, source_name
 from exporter.host import TICK_SECONDS, Clock, ClockStepDetector
-from exporter.plan import Job
+from exporter.plan import Job, refusal_cost
 from exporter.profiles import MessageMatcher, SessionMessages
 from exporter.resolver import AddressHealth, Resolver
 from exporter.result import (
@@ -50,6 +51,7 @@ from exporter.result import (
     Phase,
     Probe,
     Reason,
+    RefusalCase,
     Result,
     SessionObservation,
     Skip,
@@ -70,7 +72,7 @@ from exporter.session import (
 )
 from exporter.state import LedgerFile
 from exporter.threads import run_in_daemon_thread
-from exporter.tokens import SigningKeyError, TokenPlacement, carry, encoded_credentials, is_dated, is_slow, mint
+from exporter.tokens import SigningKeyError, TokenPlacement, carry, encoded_credentials, forge, is_dated, is_slow, mint
 
 _logger = logging.getLogger("exporter.probing")
 USER_AGENT: Final = f"wsfe/{__version__} (WebSocket monitoring)"
@@ -107,6 +109,7 @@ class ProbeRequest(NamedTuple):
     patience: seconds to wait for the identity's other connection to end, or for the verdict on another token
     forced: send the token although it rests after rejections
     due: when a side probe's session was due, unix seconds
+    refusal: the credential that it sends instead of a good one, and that must be refused
     """
 
     job: Job
@@ -119,6 +122,7 @@ class ProbeRequest(NamedTuple):
     patience: float = 0.0
     forced: bool = False
     due: float | None = None
+    refusal: RefusalCase | None = None
 
     @property
     def timeout(self) -> float:
@@ -129,7 +133,21 @@ class ProbeRequest(NamedTuple):
         """Return the cost of the session."""
         due = self.job.due(self.cycle) if self.trigger is Trigger.SCHEDULE else self.due
         cost = self.job.session_cost(run, self.depth, self.identity, self.trigger, due=due)
+        if self.refusal is not None:
+            return refusal_cost(self.job, cost, self.refusal, self.subject)
         return cost._replace(shares_process_with_schedule=self.shares_process_with_schedule, forced=self.forced)
+
+    @property
+    def subject(self) -> str:
+        """The user as whom it speaks; empty: as nobody."""
+        target = self.job.target
+        if self.refusal is RefusalCase.DISABLED_USER and target.refusals is not None:
+            return target.refusals.disabled or ""
+        return target.identities.get(self.identity or "", "")
+
+    def sends_token(self, cost: SessionCost) -> bool:
+        """Whether a token is sent, a good one or one that must be refused."""
+        return self.refusal is not RefusalCase.NO_TOKEN if self.refusal is not None else cost.key is not None
 
     def after(self, waited: float) -> Self:
         """What is left of its time."""
@@ -275,13 +293,13 @@ class Prober:
             depth=cost.depth,
             started_at=started,
             replay_detector=self._target_memory(job).replay_detector,
-            subject=target.identities.get(request.identity or ""),
+            subject=request.subject or None,
             environment=target.environment,
             timeout=request.timeout,
             max_loop_stall=self._max_loop_stall(started_monotonic),
-            credential_sent=sends_credential(job, cost),
-            credential_sent_before=sends_credential_before(job, cost),
-            token_withheld=cost.key is None and withholds_token(target.auth, job.profile),
+            credential_sent=request.refusal is not None or sends_credential(job, cost),
+            credential_sent_before=request.refusal is not None or sends_credential_before(job, cost),
+            token_withheld=not cost.key and not request.refusal and withholds_token(target.auth, job.profile),
             server=target.server,
         )
         classification = classify(observation, context)
@@ -308,9 +326,9 @@ class Prober:
     async def _session_request(self, request: ProbeRequest, cost: SessionCost) -> SessionRequest:
         """Return everything a session needs; raises `_LocalSetupError` if a local file does not provide it."""
         job, target = request.job, request.job.target
-        subject = target.identities.get(request.identity or "", "")
+        subject = request.subject
         token, carried = (
-            await self._token(request, cost.run, subject) if cost.key is not None else ("", TokenPlacement())
+            await self._token(request, cost.run, subject) if request.sends_token(cost) else ("", TokenPlacement())
         )
         credentials = {"token": token, **encoded_credentials(subject, token)} if token else {}
         values = {"nonce": cost.run, **({"identity": subject} if subject else {}), **credentials}
@@ -357,8 +375,10 @@ class Prober:
         try:
             key = self._keys.key(source)
             minting = source, key, subject, self._clock.wall(), run
-            slow = is_slow(source)
-            token = await asyncio.to_thread(mint, *minting, alias=alias) if slow else mint(*minting, alias=alias)
+            make = partial(mint, *minting, alias=alias)
+            if request.refusal is not None:
+                make = partial(forge, *minting, alias=alias, case=request.refusal)
+            token = await asyncio.to_thread(make) if is_slow(source) else make()
             return token, carry(carrier, token, subject)
         except FileError as error:
             raise _LocalSetupError(Impairment.TOKEN, error.sentence) from None
@@ -373,18 +393,6 @@ class Prober:
             raise _LocalSetupError(Impairment.INTERNAL, str(error)) from None
 
 
-SETTLEMENT_TEXTS: Final = {
-    "slot_limit": "the backend keeps fewer slots per user than configured: the lower number binds from now on",
-    "identity_rests": "the identity rests: it takes no slot until the backend's slots are released",
-    "token_cooldown": "the token was rejected and rests: none is sent until then; another key in its file is "
-    "tried sooner",
-    "endpoint_rests_until": "the endpoint limits the rate of connects: none is made until then",
-}
-"""Field of `SettlementEffects` → log line."""
-UNTIL_EVIDENCE_TEXT: Final = (
-    "the token was rejected and rests: one more in a row may open the backend's login breaker; none is sent until the "
-    "backend restarts or another key is let in there"
-)
 CLOCK_SET_TEXT: Final = (
     "no verdict: the wall clock stepped by %.1f s between the signature of the token and its rejection"
 )
@@ -395,26 +403,12 @@ def _memory_key(job: Job) -> tuple[str, str]:
 
 
 def _log_effects(request: ProbeRequest, effects: SettlementEffects) -> None:
-    cooldown, endpoint_until = effects.token_cooldown, effects.endpoint_rests_until
-    extra: dict[str, dict[str, str | int | None]] = {
-        "slot_limit": {"slot_limit": effects.slot_limit},
-        "token_cooldown": {"until": _utc_text(cooldown.until)} if cooldown and cooldown.until is not None else {},
-        "endpoint_rests_until": {"until": _utc_text(endpoint_until)} if endpoint_until is not None else {},
-    }
-    texts = dict(SETTLEMENT_TEXTS)
-    if not extra["token_cooldown"]:
-        texts["token_cooldown"] = UNTIL_EVIDENCE_TEXT
-    for field, text in texts.items():
-        if getattr(effects, field):
-            _logger.warning(text, extra=_keys(request, **extra.get(field, {})))
+    for text, keys in effect_lines(effects):
+        _logger.warning(text, extra=_keys(request, **keys))
 
 
 def _keys(request: ProbeRequest, **more: str | int | None) -> dict[str, dict[str, str | int | None]]:
     return {"keys": {"target": request.job.name, "identity": request.identity, **more}}
-
-
-def _utc_text(seconds: float) -> str:
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def _impaired(request: ProbeRequest, cost: SessionCost, started: float, impairment: Impairment) -> Result:

@@ -18,12 +18,18 @@ from typing import Any, Final
 import jwt
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from jwt.algorithms import HMACAlgorithm
 
 from exporter.config import Carrier, Jwt, Secret
 from exporter.profiles import fill
+from exporter.result import RefusalCase
 
+EXPIRED_SECONDS: Final = 3600.0
+"""Seconds since which a token of the case `expired` is: more than clocks differ, less than `MAX_AGE_SECONDS`."""
+OTHER_AUDIENCE: Final = "ws-factory-exporter-refusal"
+"""The audience of a token of the case `wrong_audience`."""
 BACKDATED_SECONDS: Final = 5
 """Seconds by which `iat` is back-dated: a verifier whose clock is behind ours refuses a future `iat`."""
 MAX_IAT_AHEAD_SECONDS: Final = 60
@@ -275,6 +281,48 @@ def mint(spec: Jwt | Secret, key: KeyMaterial, subject: str, now: float, token_i
         return SIGNER.encode(TO_JSON(claims).encode(), key.material, spec.algorithm, headers)
     except (jwt.PyJWTError, ValueError, TypeError) as error:
         raise SigningKeyError(f"cannot sign with {spec.algorithm}: {type(error).__name__}") from None
+
+
+def forge(
+    spec: Jwt | Secret, key: KeyMaterial, subject: str, now: float, token_id: str, *, case: RefusalCase, alias: str = ""
+) -> str:
+    """Return a credential that the backend must refuse, like `mint` in every other respect; empty for `no_token`.
+
+    A fresh key signs `other_key` and is forgotten. An expired token was valid `EXPIRED_SECONDS` ago. Raises
+    SigningKeyError as `mint` does, and LookupError for a case that the source cannot produce (`possible_cases`).
+    """
+    if case is RefusalCase.NO_TOKEN:
+        return ""
+    if case is RefusalCase.MALFORMED:
+        return f"malformed-{token_id}"
+    if isinstance(spec, Secret) or spec.token_file is not None:
+        raise LookupError(case)
+    if case is RefusalCase.UNSIGNED:
+        return _unsigned(mint(spec, key, subject, now, token_id, alias=alias))
+    if case is RefusalCase.OTHER_KEY:
+        key = KeyMaterial("", _fresh_key(spec.algorithm))
+    elif case is RefusalCase.EXPIRED:
+        now -= spec.lifetime + EXPIRED_SECONDS
+    elif case is RefusalCase.WRONG_AUDIENCE:
+        spec = spec.model_copy(update={"claims": {**spec.claims, "aud": OTHER_AUDIENCE}})
+    return mint(spec, key, subject, now, token_id, alias=alias)
+
+
+def _unsigned(token: str) -> str:
+    """Return the token with the algorithm `none` and an empty signature (RFC 7519 section 6)."""
+    header, claims, _ = token.split(".")
+    fields = {**json.loads(urlsafe_b64decode(header + "=" * (-len(header) % 4))), "alg": "none"}
+    return f"{urlsafe_b64encode(TO_JSON(fields).encode()).rstrip(b'=').decode()}.{claims}."
+
+
+def _fresh_key(algorithm: str) -> Any:
+    """Return a key of the algorithm's kind that nobody else has."""
+    if algorithm in MIN_KEY_BYTES:
+        return AESGCM.generate_key(bit_length=256) + AESGCM.generate_key(bit_length=256)
+    curve = CURVE_OF_ALGORITHM.get(algorithm)
+    if curve is not None:
+        return ec.generate_private_key(curve())
+    return rsa.generate_private_key(public_exponent=65537, key_size=MIN_RSA_BITS)
 
 
 def verify(

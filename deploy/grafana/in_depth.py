@@ -4,7 +4,7 @@
 from typing import Final
 
 from panel_json import Panel, Query, Row
-from vocabulary import BYPASSED, FAILED_CYCLES, RATIO, RESTS, THIS_TARGET, VALID
+from vocabulary import BYPASSED, FAILED_CYCLES, RATIO, REFUSED, RESTS, THIS_TARGET, VALID
 
 FACTORY = Row(
     "The factory and its test users",
@@ -275,6 +275,18 @@ FINDINGS = Row(
             states=BYPASSED,
             link=THIS_TARGET,
             alerts=("WebSocketAuthBypassed",),
+        ),
+        Panel(
+            "states",
+            "What must be refused",
+            """Whether bad credentials are refused, by case; only targets with `refusals`. Red is a page if one was let
+            in, and a ticket if it was refused in another way.""",
+            "none",
+            (Query("min by (target, case) (ws_probe_refusal_success{OF})", "{{target}} {{case}}"),),
+            states=REFUSED,
+            empty="No target with refusals",
+            link=THIS_TARGET,
+            alerts=("WebSocketAuthBypassed", "WebSocketRefusalWrong"),
         ),
     ),
 )

@@ -21,6 +21,7 @@ VALID: Final[States] = {0: ("invalid", "red"), 1: ("valid", "green")}
 UP: Final[States] = {0: ("down", "red"), 1: ("up", "green")}
 LOADED: Final[States] = {0: ("refused", "orange"), 1: ("loaded", "green")}
 RESTS: Final[States] = {0: ("takes turns", "green"), 1: ("rests", "orange")}
+REFUSED: Final[States] = {0: ("not as it must be", "red"), 1: ("refused", "green")}
 BYPASSED: Final[States] = {0: ("checked", "green"), 1: ("bypassed", "orange")}
 
 OUR_UP: Final = f'up{{OWN,job="{JOB}"}}'

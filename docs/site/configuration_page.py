@@ -16,7 +16,7 @@ from exporter.config import Config, HttpClient, WebConfig
 from exporter.config import model as m
 from exporter.config import scalars as s
 from exporter.config import web as w
-from exporter.result import SERVERS, FactoryReason, Reason
+from exporter.result import SERVERS, FactoryReason, Reason, RefusalCase
 
 HERE: Final = Path(__file__).parent
 ROOT: Final = HERE.parents[1]
@@ -42,6 +42,7 @@ NAMED_TYPES: Final = (
     (s.LabelValue, "text of at most 128 characters"),
     (m.ServerWord, codes(SERVERS)),
     (m.ProxyWord, codes(m.BEHIND_WORDS)),
+    (m.CaseWord, codes(RefusalCase)),
     (s.Regex, "regular expression (RE2)"),
     (s.Text, "text"),
     (s.Claim, "JSON value"),

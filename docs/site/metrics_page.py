@@ -21,6 +21,8 @@ from exporter.result import (
     Phase,
     Probe,
     Reason,
+    RefusalCase,
+    RefusalOutcome,
     SentinelOutcome,
     SkipCause,
     SuspicionOutcome,
@@ -34,7 +36,7 @@ CLOSED_LISTS: Final[Mapping[str, Iterable[str]]] = {
         each.__name__: each
         for each in (
             *(Probe, Reason, FactoryReason, Layer, Impairment, SkipCause, OutageCause, Initiator),
-            *(SentinelOutcome, SuspicionOutcome),
+            *(SentinelOutcome, SuspicionOutcome, RefusalCase, RefusalOutcome),
         )
     },
     "Phase": [phase for phase in Phase if phase is not Phase.PREPARE],
@@ -53,6 +55,8 @@ TITLES: Final = {
     "Kind": "Kinds of messages",
     "SentinelOutcome": "Outcomes of the sentinel",
     "SuspicionOutcome": "Outcomes of suspicions",
+    "RefusalCase": "Cases of refusal",
+    "RefusalOutcome": "Outcomes of refusal",
 }
 
 _FROM_START: Final = "Never: it starts at 0 before the first session."
@@ -86,6 +90,10 @@ ABSENT: Final[Mapping[f.Family, str]] = {
     f.FACTORY_VALID: "For profiles without a factory, and until a session has shown it.",
     f.SLOT_LIMIT: "For profiles without a factory, and until a refusal has named the limit.",
     **dict.fromkeys((f.SLOTS_LEAKED, f.SLOT_RELEASE), "For targets without a canary, and until a round has shown it."),
+    f.REFUSALS: "Where `refusals` is off; else it starts at 0.",
+    **dict.fromkeys(
+        (f.REFUSAL_SUCCESS, f.REFUSAL_BYPASSED), "Where `refusals` is off, and until the backend has decided about one."
+    ),
     f.SLOTS_BUDGET: "For profiles without a factory, and where slots are unlimited.",
 }
 """When a series of the family is not on the page."""
@@ -99,6 +107,8 @@ _LABELS: Final = {
     "phase": f"one of the {_LINKS['Phase']}",
     "initiator": _LINKS["Initiator"],
     "layer": _LINKS["Layer"],
+    "case": _LINKS["RefusalCase"],
+    "outcome": _LINKS["RefusalOutcome"],
     "version": "the exporter's version",
     "origin": "the name that `--origin` gives",
     "pythonversion": "the interpreter's version",
@@ -144,6 +154,7 @@ QUESTIONS: Final[tuple[tuple[str, tuple[f.Family, ...]], ...]] = (
     ("Does a WebSocket open between the cycles?", (f.SENTINEL_SUCCESS, f.SENTINEL_CONNECTS, f.SUSPICIONS)),
     ("How often does it fail, where, and why?", (f.ATTEMPTS, f.FAILURES, f.HTTP_REJECTIONS)),
     ("How did connections end?", (f.CLOSES,)),
+    ("Is what must be refused refused?", (f.REFUSAL_SUCCESS, f.REFUSAL_BYPASSED, f.REFUSALS)),
     ("Did the factory do its work?", (f.FACTORY_VALID, f.FACTORY_FAILURES, f.SLOT_LIMIT)),
     ("How long does each phase take?", (f.PHASE_DURATION, f.DURATION)),
     ("What is the error budget made of?", (f.CYCLES, f.CYCLE_FAILURES)),

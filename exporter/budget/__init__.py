@@ -8,6 +8,7 @@ Rule 3: a subject is stored as a hash, and a key as the hash of its source.
 
 from exporter.budget.admission import MOMENTARY_HOLDUPS, admit, settle
 from exporter.budget.breakers import max_connects_without_token
+from exporter.budget.effect_texts import effect_lines
 from exporter.budget.events import Event
 from exporter.budget.identity_status import IdentityStatus, identity_status
 from exporter.budget.ledger import Ledger
@@ -34,6 +35,7 @@ __all__ = [
     "SettlementEffects",
     "TokenCooldown",
     "admit",
+    "effect_lines",
     "endpoint_id",
     "identity_status",
     "key_id",

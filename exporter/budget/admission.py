@@ -80,6 +80,8 @@ def _login_outcome(request: SessionCost, result: Result, *, rejected: bool | Non
     """Return what the breakers before the backend's login count (`LOGIN_EVENTS`); None: the session ended before it."""
     if _server_restarted(result):
         return RESTART_EVENT
+    if request.forged:
+        return None if result.phase in PHASES_BEFORE_LOGIN else REJECTED_EVENT
     if request.key is None:
         broke = result.impairment is Impairment.INTERNAL
         return NO_TOKEN_EVENT if broke or result.phase not in PHASES_BEFORE_LOGIN else None

@@ -58,7 +58,8 @@ class _BreakerCheck:
     ) -> None:
         self._breaker = breaker
         self._streak = streak
-        self._tokenless = request.key is None
+        self._tokenless = not request.sends_token
+        self._forged = request.forged
         self._unscheduled = request.unscheduled
         self._side_probe = request.trigger is Trigger.SIDE_PROBE
         self._accepted_last = key_breaker is not None and key_breaker.accepted_last
@@ -80,6 +81,8 @@ class _BreakerCheck:
                 return 0  # what is left is for the tokens whose verdict is awaited
             reserved = 1 if self._unscheduled or rejected else RESERVED_FAILURES
             return max(most - reserved, min(1, most - 1))
+        if self._forged:
+            return most - 1  # leaves room for a good token that fails
         return max(1, most - 1) if moment < self._reserved_until else most
 
     def refusal(self, now: float) -> Refusal:

@@ -80,6 +80,8 @@ EVENT_FIELDS: Final[Mapping[str, Mapping[str, Callable[[Any], bool]]]] = {
     "shift": {"by": _is_number, "by_whom": _is_text},
     "counted": {"authority": _is_text, "login": _is_login_kind},
     "reset": {"authority": _is_text},
+    "proven": {"authority": _is_text},
+    "forged": {"authority": _is_text, "for": _is_length},
 }
 """Kind of event → its fields and their checks; each event also has its moment `t`."""
 OPTIONAL_EVENT_FIELDS: Final[Mapping[str, Mapping[str, Callable[[Any], bool]]]] = {
@@ -177,6 +179,15 @@ def _reset(state: LedgerState, event: Fields) -> None:
     state.login_streak(event["authority"]).reset(event["t"])
 
 
+def _proven(state: LedgerState, event: Fields) -> None:
+    streak = state.login_streak(event["authority"])
+    streak.proven_at = max(streak.proven_at, event["t"])
+
+
+def _forged(state: LedgerState, event: Fields) -> None:
+    state.login_streak(event["authority"]).forged_span = TimeSpan(event["t"], event["for"])
+
+
 def _shift(state: LedgerState, event: Fields) -> None:
     seconds = event["by"]
     state.map_times(lambda moment: moment + seconds)
@@ -195,6 +206,8 @@ EFFECTS: Final[Mapping[str, Callable[[LedgerState, Fields], None]]] = {
     "shift": _shift,
     "counted": _counted,
     "reset": _reset,
+    "proven": _proven,
+    "forged": _forged,
 }
 """Kind of event → its effect; the keys are those of `EVENT_FIELDS`."""
 
@@ -246,6 +259,11 @@ def _streak_events(state: LedgerState) -> Iterator[Event]:
     for authority, streak in state.login_streaks.items():
         if math.isfinite(streak.reset_at):
             yield {"event": "reset", "t": streak.reset_at, "authority": authority}
+        if math.isfinite(streak.proven_at):
+            yield {"event": "proven", "t": streak.proven_at, "authority": authority}
+        if math.isfinite(streak.forged_span.start):
+            span = streak.forged_span
+            yield {"event": "forged", "t": span.start, "authority": authority, "for": span.length}
         for failure in streak.failures:
             yield {"event": "counted", "t": failure.at, "authority": authority, "login": failure.kind}
         for run, login in streak.pending.items():

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from exporter.budget.breakers import breaker_refusal
 from exporter.budget.events import EFFECTS, Event, apply_event, snapshot
+from exporter.budget.forgeries import forgery_refusal
 from exporter.budget.ledger_state import LEARNED_LIMIT_SECONDS, RATE_WINDOW_SECONDS, KeyBreaker, LedgerState, SlotLease
 from exporter.budget.login_streak import NO_TOKEN_EVENT, REJECTED_EVENT
 from exporter.budget.session_cost import Grant, HostLoad, Refusal, SessionCost, TokenCooldown
@@ -52,6 +53,7 @@ class Ledger:
             self._check_rate,
             self._check_key,
             self._check_breakers,
+            self._check_forgery,
             self._check_identity,
             self._check_slots,
             self._check_completeness,
@@ -97,6 +99,9 @@ class Ledger:
         if not request.breakers or request.forced:
             return None
         return breaker_refusal(request, self._state.login_streak(request.authority), self._key_breaker(request), now)
+
+    def _check_forgery(self, request: SessionCost, now: float) -> Refusal | None:
+        return forgery_refusal(self._state.login_streak(request.authority), now) if request.forged else None
 
     def _key_breaker(self, request: SessionCost) -> KeyBreaker | None:
         """Return the breaker of this key; if its fingerprint is unknown, of the latest key from its source."""
@@ -205,15 +210,17 @@ class Ledger:
         for load in request.host_loads:
             for _ in range(load.connects if load.rate is not None else 0):
                 self._record("connect", at, host=load.host, extra=request.unscheduled)
-        if request.user is not None or request.key is not None or request.breakers:
+        if request.forged:
+            self._record("forged", now, authority=request.authority, **{"for": request.open_for})
+        if request.user is not None or request.key is not None or request.counts_logins:
             opened = {**_session_fields(request), "for": request.open_for, **self._login_fields(request)}
             self._record("open", now, **opened)
 
     def _login_fields(self, request: SessionCost) -> dict[str, Any]:
-        if not request.breakers:
+        if not request.counts_logins:
             return {}
         key_breaker = self._key_breaker(request)
-        kind = NO_TOKEN_EVENT if request.key is None else REJECTED_EVENT
+        kind = REJECTED_EVENT if request.sends_token else NO_TOKEN_EVENT
         accepted_last = key_breaker is not None and key_breaker.accepted_last
         return {"authority": request.authority, "login": kind, "sure": accepted_last}
 
@@ -232,9 +239,11 @@ class Ledger:
         rejected: the backend's verdict on its token; None: no verdict
         outcome: what the breakers count (`LOGIN_EVENTS`); None: nothing
         """
-        if request.user is not None or request.key is not None or request.breakers:
+        if request.forged:
+            self._record("forged", now, authority=request.authority, **{"for": 0.0})
+        if request.user is not None or request.key is not None or request.counts_logins:
             end = {"slot": slot_taken, "rejected": rejected, "retry": request.auth_retry}
-            counted = {"authority": request.authority, "outcome": outcome} if request.breakers else {}
+            counted = {"authority": request.authority, "outcome": outcome} if request.counts_logins else {}
             self._record("close", now, **_session_fields(request), **end, **counted)
 
     def start_user_cooldown(self, user: str, seconds: float, now: float) -> None:

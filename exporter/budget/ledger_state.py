@@ -177,7 +177,7 @@ class LedgerState:
         for key_breaker in self.key_breakers.values():
             key_breaker.last_used_at, key_breaker.judged_at = to(key_breaker.last_used_at), to(key_breaker.judged_at)
         for streak in self.login_streaks.values():
-            streak.reset_at = to(streak.reset_at)
+            streak.reset_at, streak.proven_at = to(streak.reset_at), to(streak.proven_at)
             for failure in streak.failures:
                 failure.at = to(failure.at)
 
@@ -193,6 +193,7 @@ class LedgerState:
             yield key_breaker.cooldown
             yield from key_breaker.pending_tokens.values()
         for streak in self.login_streaks.values():
+            yield streak.forged_span
             yield from (login.span for login in streak.pending.values())
 
     def prune(self, now: float) -> None:

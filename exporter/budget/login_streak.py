@@ -62,11 +62,15 @@ class LoginStreak:
     reset_at: when its breakers were last known to be at 0, unix seconds; −inf: never
     failures: failed logins since then, oldest first
     pending: logins under way, by run
+    proven_at: when the last login began whose token was let in, unix seconds; −inf: never
+    forged_span: when a token that must be refused was last on its way
     """
 
     reset_at: float = -math.inf
     failures: list[FailedLogin] = field(default_factory=list)
     pending: dict[str, PendingLogin] = field(default_factory=dict)
+    proven_at: float = -math.inf
+    forged_span: TimeSpan = field(default_factory=TimeSpan)
 
     def begin_login(self, run: str, login: PendingLogin) -> None:
         """Record a login under way."""
@@ -75,6 +79,8 @@ class LoginStreak:
     def end_login(self, run: str, outcome: str | None, now: float) -> None:
         """Record how a login ended (`LOGIN_EVENTS`); None: the session did not reach the backend's login."""
         login = self.pending.pop(run, None)
+        if outcome == SUCCESS_EVENT and login is not None:
+            self.proven_at = max(self.proven_at, login.span.start)
         if outcome in RESET_EVENTS:
             self.reset(now if login is None else login.span.start)
         elif outcome is not None:
@@ -108,4 +114,4 @@ class LoginStreak:
     def is_relevant(self, now: float) -> bool:
         """Whether the streak must be kept."""
         ends = [*(failure.at for failure in self.failures), *(login.span.until for login in self.pending.values())]
-        return max([self.reset_at, *ends]) + EVENT_RETENTION_SECONDS > now
+        return max([self.reset_at, self.proven_at, self.forged_span.until, *ends]) + EVENT_RETENTION_SECONDS > now

@@ -75,6 +75,8 @@ class SessionCost(NamedTuple):
     forced: `check --send-token`: a rejected token is sent although it may open a breaker
     before_host: where the request before the upgrade goes, a connect of its own; None: there is none
     before_rate, scheduled_before_rate: as `rate` and `scheduled_rate`, of that host
+    forged: it sends a credential that the backend must refuse and may count as a failed login
+    guards_logins: such sessions are planned at this backend, so that each login is recorded without a breaker too
     """
 
     run: str
@@ -102,6 +104,8 @@ class SessionCost(NamedTuple):
     before_host: str | None = None
     before_rate: int | None = None
     scheduled_before_rate: int = 0
+    forged: bool = False
+    guards_logins: bool = False
 
     @property
     def breaker_id(self) -> str:
@@ -117,6 +121,16 @@ class SessionCost(NamedTuple):
         if self.before_host == self.host:
             return (own._replace(connects=2),)
         return own, HostLoad(self.before_host, self.before_rate, self.scheduled_before_rate)
+
+    @property
+    def counts_logins(self) -> bool:
+        """Whether the ledger records how its login ends."""
+        return bool(self.breakers) or self.guards_logins or self.forged
+
+    @property
+    def sends_token(self) -> bool:
+        """Whether it sends a token that the backend judges, a good one or not."""
+        return self.key is not None or self.forged
 
     @property
     def cooldown_key(self) -> str:

@@ -7,7 +7,7 @@ Rule 4: a probe passes by a completed phase that proves it, never by the absence
 
 `rules`: tables and `classify`. `context`: what was asked. `welcome`: what is in a welcome, and what is wrong with it.
 `replay`: welcomes that repeat. `leak`: whether slots come back, by the connections of a canary. `outage`: when failures
-are an outage, and of which cause.
+are an outage, and of which cause. `refusal`: what became of a credential that must be refused.
 """
 
 from exporter.classify.context import ClassifyContext
@@ -21,6 +21,7 @@ from exporter.classify.outage import (
     OutagePolicy,
     possible_causes,
 )
+from exporter.classify.refusal import refusal_outcome
 from exporter.classify.replay import REPLAY_WINDOW_SECONDS, WelcomeReplayDetector
 from exporter.classify.rules import (
     DISTORTION_SECONDS,
@@ -70,6 +71,7 @@ __all__ = [
     "legal_closes",
     "own_phases",
     "possible_causes",
+    "refusal_outcome",
     "reported_close",
     "unix_time",
 ]

@@ -6,9 +6,9 @@ quotes no value. Rule 3: knows no backend by name: a profile is data (`Profile`)
 `scalars` single values · `profile_model`, `model` the shape · `catalog` profiles by name · `carrying` which way a
 token goes · `filling` where the answer to the request before the upgrade goes · `document` YAML text · `messages`
 pydantic's errors in our words · `target_checks`, `sentinel_checks`, `profile_checks` what fields must agree on ·
-`header_rules` what a header is · `regexes` of rules · `defaults` what holds for every target · `unreachable` rules
-that never apply · `parsing` all of it together · `web`, `http_client` the files of `--web.config.file` and
-`--http.config.file`.
+`refusals` what must be refused · `header_rules` what a header is · `regexes` of rules · `defaults` what holds for every
+target · `unreachable` rules that never apply · `parsing` all of it together · `web`, `http_client` the files of
+`--web.config.file` and `--http.config.file`.
 """
 
 from exporter.config.carrying import (
@@ -38,6 +38,7 @@ from exporter.config.model import (
     HeaderCarry,
     Jwt,
     ProbeSchedule,
+    Refusals,
     Secret,
     Sentinel,
     SlowOver,
@@ -60,12 +61,14 @@ from exporter.config.profile_model import (
     NoiseRule,
     Profile,
     Proves,
+    RefusedBy,
     RuleOutcome,
     StatusRule,
     Step,
     Welcome,
     WelcomeCheck,
 )
+from exporter.config.refusals import HARMLESS_CASES, MIN_RARE_GAP_SECONDS, possible_cases, rare_cases
 from exporter.config.regexes import regex
 from exporter.config.scalars import Duration, FieldPath, Message, Name, Pattern, Period, checked_name, link_url, seconds
 from exporter.config.unreachable import unreachable_rules
@@ -74,8 +77,10 @@ from exporter.config.web import CIPHERS, CURVE_NAMES, RateLimit, TlsServer, WebC
 __all__ = [
     "CIPHERS",
     "CURVE_NAMES",
+    "HARMLESS_CASES",
     "LARGEST_NUMBER",
     "MAX_CHARACTERS",
+    "MIN_RARE_GAP_SECONDS",
     "RULE_REASONS",
     "Auth",
     "BackendLimits",
@@ -111,6 +116,8 @@ __all__ = [
     "ProfileCatalog",
     "Proves",
     "RateLimit",
+    "Refusals",
+    "RefusedBy",
     "RuleOutcome",
     "Secret",
     "Sentinel",
@@ -142,7 +149,9 @@ __all__ = [
     "parse",
     "parse_http_client",
     "parse_web",
+    "possible_cases",
     "profile_problems",
+    "rare_cases",
     "regex",
     "seconds",
     "sends_token_before",

@@ -30,7 +30,7 @@ from exporter.config.scalars import (
     Period,
     Text,
 )
-from exporter.result import PROXIES, SERVERS, Software
+from exporter.result import PROXIES, SERVERS, RefusalCase, Software
 
 
 class Jwt(Model):
@@ -227,10 +227,33 @@ ServerWord = Annotated[Software | None, Field(strict=False), BeforeValidator(_se
 ProxyWord = Annotated[Software, Field(strict=False), BeforeValidator(_proxy_word)]
 
 
+def _case_word(value: object) -> object:
+    if value not in tuple(RefusalCase):
+        raise ValueError(f"must be one of: {', '.join(RefusalCase)}")
+    return value
+
+
+CaseWord = Annotated[RefusalCase, Field(strict=False), BeforeValidator(_case_word)]
+
+
+class Refusals(Model):
+    """Credentials that the backend must refuse, and how often each of them is sent. Durations in seconds.
+
+    `every`: of each case that no login breaker counts; `rare_every`: of each other case (`config.rare_cases`).
+    `disabled`: the subject of a user who is disabled.
+    """
+
+    every: Period = 300.0
+    rare_every: Period = 21_600.0
+    cases: Annotated[list[CaseWord], Field(min_length=1)] = [RefusalCase.NO_TOKEN, RefusalCase.MALFORMED]
+    disabled: Text | None = None
+
+
 class Target(Model):
     """A named backend URL and how it is probed. Durations in seconds.
 
     `check_identities`: users that only the `check` command speaks as, so that it takes none of the schedule's slots.
+    `refusals`: None: nothing is sent that must be refused.
     `labels`: of `ws_probe_target_info`, to join with. `slow_over`: one duration or one for each probe.
     `address`: a name or IP address to connect to instead of the url's host, which stays in Host, SNI and certificate.
     `server`, `behind`: what serves the backend, and the proxies in front of it, the outermost first. The diagnosis of a
@@ -260,6 +283,7 @@ class Target(Model):
     ip_protocol: Literal["any", "ip4", "ip6"] = "any"
     slow_over: Annotated[SlowOver, BeforeValidator(_each_probe)] = SlowOver()
     labels: dict[LabelName, LabelValue] = {}
+    refusals: Refusals | None = None
     server: ServerWord = None
     behind: Annotated[list[ProxyWord], BeforeValidator(_proxy_list)] = []
 

@@ -313,11 +313,23 @@ class BreakerSettings(Model):
         return self
 
 
+class RefusedBy(Model):
+    """How this kind of backend refuses a login, beside the rules whose reason is `auth_rejected`.
+
+    `statuses`: of the answer to the upgrade, or to the request before it (RFC 9110 section 15.5). `closes`: close codes
+    (1008: RFC 6455 section 7.4.1; 3000 and 3003: IANA's registry; 4401 and 4403: custom).
+    """
+
+    statuses: list[Annotated[int, Field(ge=400, le=599)]] = [401, 403]
+    closes: list[Annotated[int, Field(ge=1000, le=4999)]] = [1008, 3000, 3003, 4401, 4403]
+
+
 class Profile(Model):
     """How one kind of backend is spoken to, as data.
 
     `error`: what any error frame contains; `errors` sort them (a frame that only an `errors` rule matches is one too).
     `breaker`: the circuit breakers before the login, one or a list; none: the backend is not known to have any.
+    `refused_by`: what the refusal probe takes for a right refusal.
     `before`: a request whose answer the upgrade needs. `statuses` sort HTTP answers to that request and to the upgrade.
     `subprotocols` are offered in every session. `auth_by: upgrade`: to be
     let in with a token is the answer to the auth probe. `auth` and `send`: one step, or a list of steps. `bye` is sent
@@ -344,6 +356,7 @@ class Profile(Model):
     connect_without_token: bool = False
     bypass_headers: list[Text] = []
     breaker: list[BreakerSettings] = []
+    refused_by: RefusedBy = RefusedBy()
     proves: Proves = Proves()
     max_message_size: Annotated[int, Field(ge=1, le=67_108_864)] = 1_048_576
 

@@ -47,6 +47,7 @@ from exporter.config.profile_checks import (
     steps_of,
 )
 from exporter.config.profile_model import Profile
+from exporter.config.refusals import refusal_problems
 from exporter.config.scalars import HTTP_TOKEN
 from exporter.config.sentinel_checks import sentinel_faults, sentinel_profile_faults
 
@@ -441,6 +442,7 @@ PROFILED_CHECKS: Final[tuple[Callable[[Target, Profile], Iterator[Found]], ...]]
     _bypass,
     _missing_parts,
     sentinel_profile_faults,
+    refusal_problems,
     *FILLING_CHECKS,
     canary_profile_faults,
 )

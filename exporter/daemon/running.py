@@ -27,7 +27,7 @@ from exporter.report.formatting import count, span
 from exporter.resolver import Resolver
 from exporter.result import Holdup, Result, SideProbe, Skip
 from exporter.scheduler import Scheduler
-from exporter.side_probes import ConnectSentinel, LeakCanary, RunSideProbe, SideProbes
+from exporter.side_probes import ConnectSentinel, LeakCanary, RefusalProbe, RunSideProbe, SideProbes
 from exporter.state import LedgerFile
 from exporter.web import MAX_CONNECTIONS, ListenAddress, ListenOptions, WebServer
 
@@ -146,6 +146,7 @@ class Daemon:
         return {
             SideProbe.CANARY: LeakCanary(clock, metrics.set_leak_findings).run,
             SideProbe.SENTINEL: ConnectSentinel(self._scheduler.suspect, metrics.record_sentinel).run,
+            SideProbe.REFUSAL: RefusalProbe(metrics, metrics.passes).run,
         }
 
     def _plan_applier(self, plan: Plan) -> PlanApplier:

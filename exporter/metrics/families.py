@@ -289,6 +289,24 @@ AUTH_BYPASSED: Final = Family(
     _BY_TARGET,
     "1 if the target's configured headers switch off the backend's token check, so that auth proves nothing, else 0.",
 )
+REFUSAL_SUCCESS: Final = Family(
+    "ws_probe_refusal_success",
+    "gauge",
+    ("target", "case"),
+    "1 if the backend refused the last credential of this case as it must, 0 if it let it in or refused it otherwise.",
+)
+REFUSAL_BYPASSED: Final = Family(
+    "ws_probe_refusal_bypassed",
+    "gauge",
+    ("target", "case"),
+    "1 if the backend let in the last credential of this case, which it must refuse, 0 if it refused it somehow.",
+)
+REFUSALS: Final = Family(
+    "ws_probe_refusal_attempts_total",
+    "counter",
+    ("target", "case", "outcome"),
+    "Scheduled runs of the refusal probe, by what became of the credential that must be refused.",
+)
 BUILD_INFO: Final = Family(
     "ws_exporter_build_info",
     "gauge",

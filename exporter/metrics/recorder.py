@@ -7,7 +7,7 @@ Rule 3: a result of a removed target is ignored, so that its series do not come 
 import platform
 from collections.abc import Generator, Iterable, Mapping
 from http import HTTPStatus
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from exporter.classify import LeakFindings, OutageCause, OutageDetector, close_label
 from exporter.metrics import families as f
@@ -26,7 +26,20 @@ from exporter.metrics.series import (
 )
 from exporter.metrics.storage import MetricStorage, SampleStore
 from exporter.profiles import has_factory, probes_of
-from exporter.result import Layer, Phase, Probe, Result, SentinelOutcome, Skip, SuspicionOutcome, Verdict
+from exporter.result import (
+    Layer,
+    Phase,
+    Probe,
+    RefusalCase,
+    RefusalOutcome,
+    Result,
+    SentinelOutcome,
+    Skip,
+    SuspicionOutcome,
+    Verdict,
+)
+
+DECIDED_OUTCOMES: Final = frozenset({RefusalOutcome.REFUSED, RefusalOutcome.WRONG_WAY, RefusalOutcome.BYPASSED})
 
 
 class ExporterFigures(NamedTuple):
@@ -201,6 +214,21 @@ class Metrics:
         target = self._writable(name)
         if target is not None and target.target.has_sentinel:
             target.store.add(f.SUSPICIONS, outcome)
+
+    def record_refusal(self, name: str, case: RefusalCase, outcome: RefusalOutcome) -> None:
+        """Record what became of a credential that must be refused; without a decision the one before stands."""
+        target = self._writable(name)
+        if target is None or case not in target.target.refusals:
+            return
+        target.store.add(f.REFUSALS, case, outcome)
+        if outcome in DECIDED_OUTCOMES:
+            target.store.set(outcome is RefusalOutcome.REFUSED, f.REFUSAL_SUCCESS, case)
+            target.store.set(outcome is RefusalOutcome.BYPASSED, f.REFUSAL_BYPASSED, case)
+
+    def passes(self, name: str) -> bool:
+        """Whether each probe of the target passed when it last had a verdict; False before its first one."""
+        target = self._targets.get(name)
+        return target is not None and all(target.store.get(f.SUCCESS, probe) for probe in target.probes)
 
     # States ----------------------------------------------------------------------------------------------------
 

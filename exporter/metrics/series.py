@@ -13,7 +13,17 @@ from exporter.classify import LEGAL_FAILURES, OutagePolicy, failing_phases, lega
 from exporter.config import Profile, Target, connects_without_token, withholds_token
 from exporter.metrics import families as f
 from exporter.profiles import has_factory, kinds_of, phases_of, probes_of
-from exporter.result import FactoryReason, Impairment, Layer, Probe, SentinelOutcome, SkipCause, SuspicionOutcome
+from exporter.result import (
+    FactoryReason,
+    Impairment,
+    Layer,
+    Probe,
+    RefusalCase,
+    RefusalOutcome,
+    SentinelOutcome,
+    SkipCause,
+    SuspicionOutcome,
+)
 
 OTHER_WORD: Final = "other"
 HTTP_CODES: Final = ("3xx", "400", "401", "403", "404", "429", "500", "502", "503", "504", OTHER_WORD)
@@ -45,6 +55,7 @@ class TargetSeries:
     `confirm_after`: seconds from a first failure to its confirm run.
     `has_canary`: a canary looks for leaked slots.
     `has_sentinel`: a sentinel connects between the cycles.
+    `refusals`: credentials that are sent and must be refused.
     """
 
     name: str
@@ -62,6 +73,7 @@ class TargetSeries:
     confirm_after: float = 0.0
     has_canary: bool = False
     has_sentinel: bool = False
+    refusals: tuple[RefusalCase, ...] = ()
 
 
 def target_series(target: Target, profile: Profile) -> TargetSeries:
@@ -82,12 +94,20 @@ def target_series(target: Target, profile: Profile) -> TargetSeries:
         confirm_after=target.confirm.after,
         has_canary=target.canary is not None,
         has_sentinel=target.sentinel is not None,
+        refusals=() if target.refusals is None else tuple(target.refusals.cases),
     )
+
+
+def _refusals(target: TargetSeries) -> Iterator[tuple[Key, Start]]:
+    for case in target.refusals:
+        yield from (((f.REFUSALS, case, outcome), 0) for outcome in RefusalOutcome)
+        yield from (((family, case), None) for family in (f.REFUSAL_SUCCESS, f.REFUSAL_BYPASSED))
 
 
 def legal_series(target: TargetSeries) -> dict[Key, Start]:
     """Every series that the target can have, unordered."""
-    parts = (_by_target(target), _by_probe(target), _failures(target), _closes(target), _by_identity(target))
+    by_words = (_failures(target), _closes(target), _refusals(target))
+    parts = (_by_target(target), _by_probe(target), *by_words, _by_identity(target))
     return dict(chain(*parts, _factory(target) if has_factory(target.profile) else ()))
 
 

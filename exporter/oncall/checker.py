@@ -268,8 +268,16 @@ class Checker:
 
     def _probe_request(self, depth: Probe, alias: str | None, limits: TimeLimits) -> ProbeRequest:
         cycle = self._job.cycle_at(self._clock.wall())
-        flags = {"shares_process_with_schedule": self._shares_process_with_schedule, "forced": self._send_token}
-        return ProbeRequest(self._job, cycle, Trigger.CHECK, depth, alias, limits, **flags)
+        return ProbeRequest(
+            self._job,
+            cycle,
+            Trigger.CHECK,
+            depth,
+            alias,
+            limits,
+            shares_process_with_schedule=self._shares_process_with_schedule,
+            forced=self._send_token,
+        )
 
     def _refusal_text(self, skip: Skip, depth: Probe) -> str:
         """Why there is no session, until when, and what helps; no advice that the ledger would refuse as well."""

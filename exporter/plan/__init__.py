@@ -13,6 +13,7 @@ from exporter.plan.canary_schedule import CanaryPace
 from exporter.plan.difference import PlanDiff, plan_diff
 from exporter.plan.job import Job
 from exporter.plan.planning import Plan, plan
+from exporter.plan.refusal_cost import refusal_cost
 from exporter.plan.sharding import Shard, shard_of
 from exporter.plan.side_schedule import SideSchedule
 from exporter.plan.text import plan_lines
@@ -33,5 +34,6 @@ __all__ = [
     "plan_lines",
     "plan_notes",
     "plan_warnings",
+    "refusal_cost",
     "shard_of",
 ]

@@ -45,7 +45,7 @@ def plan_diff(before: Mapping[str, Job], wanted: Plan) -> PlanDiff:
     )
 
 
-GIVEN_BY_OTHERS: Final = ("peaks", "scheduled_rate", "rate", "scheduled_before_rate", "before_rate")
+GIVEN_BY_OTHERS: Final = ("peaks", "scheduled_rate", "rate", "scheduled_before_rate", "guards_logins", "before_rate")
 
 
 def _reuse_job(before: Job | None, job: Job) -> Job:

@@ -59,6 +59,7 @@ class Job:
     before: where the request before the upgrade goes; None: the profile has none
     before_rate, scheduled_before_rate: as `rate` and `scheduled_rate`, of that host
     side_schedules: when the target's side probes run
+    guards_logins: a target at this backend sends credentials that must be refused; set once all targets are known
     """
 
     target: Target
@@ -84,6 +85,7 @@ class Job:
     before_rate: int | None = None
     scheduled_before_rate: int = 0
     side_schedules: tuple[SideSchedule, ...] = ()
+    guards_logins: bool = False
 
     @classmethod
     def of(cls, target: Target, profile: Profile, rate: int) -> Self:
@@ -278,6 +280,7 @@ class Job:
             before_host=None if self.before is None else self.before.host,
             before_rate=self.before_rate,
             scheduled_before_rate=self.scheduled_before_rate,
+            guards_logins=self.guards_logins,
         )
 
     def own_peaks(self) -> Iterable[tuple[str, str, int]]:

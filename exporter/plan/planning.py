@@ -4,10 +4,10 @@ Rule 1: each target is planned alone first, then their common load is checked.
 """
 
 from collections import ChainMap
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from exporter.config import Config, Problem, Profile, Target
+from exporter.config import Config, Problem, Profile, Target, rare_cases
 from exporter.plan.canary import canary_problems
 from exporter.plan.capacity import host_rates, rate_problems, slot_problems, user_peaks
 from exporter.plan.job import Job
@@ -50,7 +50,8 @@ def plan(config: Config, built_in: Mapping[str, Profile]) -> Plan | tuple[Proble
         *side_slot_problems(jobs, total_peaks),
         *side_rate_problems(jobs, rates, total_rates),
     )
-    finished = tuple(_with_totals(job, total_peaks, total_rates) for job in jobs)
+    guarded = {job.authority for job in jobs if rare_cases(job.target)}
+    finished = tuple(_with_totals(job, total_peaks, total_rates, guarded) for job in jobs)
     return problems or Plan(finished, config.max_sessions, config.runbook_url)
 
 
@@ -63,10 +64,11 @@ def _with_all_labels(targets: Sequence[Target]) -> Sequence[Target]:
     return [target.model_copy(update={"labels": labels}) for target, labels in zip(targets, filled, strict=True)]
 
 
-def _with_totals(job: Job, peaks: Mapping[str, int], rates: Mapping[str, int]) -> Job:
+def _with_totals(job: Job, peaks: Mapping[str, int], rates: Mapping[str, int], guarded: Collection[str]) -> Job:
     return replace(
         job,
         peaks={alias: peaks[user] for alias, user in job.users.items()},
         scheduled_rate=rates[job.host],
         scheduled_before_rate=0 if job.before is None else rates[job.before.host],
+        guards_logins=job.authority in guarded,
     )

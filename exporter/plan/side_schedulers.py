@@ -7,10 +7,15 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from exporter.plan.canary_schedule import canary_schedules
+from exporter.plan.refusal_schedule import refusal_schedules
 from exporter.plan.sentinel_schedule import sentinel_schedules
 from exporter.plan.side_schedule import SideContext, SideSchedule
 
-SCHEDULERS: Final[tuple[Callable[[SideContext], Iterator[SideSchedule]], ...]] = (canary_schedules, sentinel_schedules)
+SCHEDULERS: Final[tuple[Callable[[SideContext], Iterator[SideSchedule]], ...]] = (
+    canary_schedules,
+    sentinel_schedules,
+    refusal_schedules,
+)
 
 
 def side_schedules(context: SideContext) -> tuple[SideSchedule, ...]:

@@ -148,6 +148,8 @@ class Holdup(StrEnum):
     """No slot is left for the identity."""
     MEMORY = "memory"
     """What was held before the start is unknown."""
+    FORGERY = "forgery"
+    """A token that must be refused was sent a short time ago, or no good one was let in since."""
 
 
 class Initiator(StrEnum):
@@ -214,6 +216,34 @@ class SuspicionOutcome(StrEnum):
     """Every confirm run failed."""
     UNCONFIRMED = "unconfirmed"
     """A confirm run passed, proved nothing, or found no room."""
+
+
+class RefusalCase(StrEnum):
+    """A credential that a backend must refuse. A label value: names here never change."""
+
+    NO_TOKEN = "no_token"  # noqa: S105
+    MALFORMED = "malformed"
+    EXPIRED = "expired"
+    WRONG_AUDIENCE = "wrong_audience"
+    UNSIGNED = "unsigned"
+    """With an algorithm of `none` (RFC 7519 section 6)."""
+    OTHER_KEY = "other_key"
+    DISABLED_USER = "disabled_user"
+    """A good token for a user who is disabled."""
+
+
+class RefusalOutcome(StrEnum):
+    """What became of a credential that must be refused. A label value: names here never change."""
+
+    REFUSED = "refused"
+    WRONG_WAY = "wrong_way"
+    """Refused, in a way from which a client cannot tell that it must log in again."""
+    BYPASSED = "bypassed"
+    """Let in."""
+    INCONCLUSIVE = "inconclusive"
+    """The session ended before the backend decided, or by an outage."""
+    SKIPPED = "skipped"
+    """No session was opened: the ledger, or `max_sessions`, had no room for it."""
 
 
 class ErrorKind(StrEnum):

@@ -6,11 +6,12 @@ Rule 2: due times are absolute and a late run is dropped, so that neither a rest
 up sessions.
 Rule 3: the plan has counted every session here; the ledger admits each one all the same, and `max_sessions` binds.
 
-`runner` starts the runs that are due. `leak_canary`: rounds of connections that show whether slots come back.
-`sentinel`: connects between the cycles.
+`runner` starts the runs that are due · `leak_canary` opens rounds of connections that show whether slots come back ·
+`sentinel` connects between the cycles · `refusal` asks whether what must be refused is refused.
 """
 
 from exporter.side_probes.leak_canary import LeakCanary
+from exporter.side_probes.refusal import RefusalProbe, RefusalSink
 from exporter.side_probes.runner import MAX_LATE_SECONDS, RunSession, RunSideProbe, SideProbes, SideRun
 from exporter.side_probes.sentinel import ConnectSentinel
 
@@ -18,6 +19,8 @@ __all__ = [
     "MAX_LATE_SECONDS",
     "ConnectSentinel",
     "LeakCanary",
+    "RefusalProbe",
+    "RefusalSink",
     "RunSession",
     "RunSideProbe",
     "SideProbes",

@@ -3,17 +3,23 @@
 import asyncio
 import contextlib
 import random
+from bisect import bisect_left
 from collections import Counter
 from dataclasses import replace
+from functools import partial
+from itertools import pairwise
 
 import pytest
 from support import harness, virtual_clock
+from support.refusals import Outcomes
 
 from exporter.config import Config
 from exporter.oncall import Checker
 from exporter.plan import plan
 from exporter.profiles import BUILT_IN
-from exporter.result import FactoryReason, Probe, Reason, Result, SkipCause, Trigger
+from exporter.result import FactoryReason, Probe, Reason, Result, SideProbe, SkipCause, Trigger
+from exporter.scheduler import Scheduler
+from exporter.side_probes import RefusalProbe, SideProbes
 from exporter.standin import StandIn, Timings
 from exporter.state import LedgerFile
 
@@ -309,3 +315,59 @@ async def test_three_windows_of_compressed_time_on_the_real_clock_agree():
     assert slot_refusals(told.results) == 0
     assert all(isinstance(result, Result) for result in told.results)
     assert Counter(skip.cause for skip in told.skips)[SkipCause.BUDGET] == 0
+
+
+RARE = ["expired", "wrong_audience", "unsigned", "other_key"]
+
+
+@pytest.mark.timeout(300)
+def test_days_of_bad_credentials_open_no_breaker_and_keep_the_plan(tmp_path):
+    """Pool and refusals over days, outages and restarts: a good login between two bad ones, connects as planned."""
+
+    async def main(loop):
+        standin = await backend(loop, login_breaker=True)
+        refusals = {"every": "10m", "rare_every": "40m", "cases": ["no_token", "malformed", *RARE]}
+        (job,) = harness.planned(mapping(standin, "60s", slots=20, refusals=refusals)).jobs
+        weather = asyncio.ensure_future(stormy(standin, 2 * DAY, seed=11))
+        logins, outcomes = [], Outcomes()
+
+        async def watched(prober, request):
+            started = loop.wall()
+            result = await prober.run(request)
+            if isinstance(result, Result):
+                logins.append((started, loop.wall(), request.refusal, result))
+            return result
+
+        for life in range(4):
+            state = LedgerFile.open(tmp_path / "state", wall=loop.wall)
+            rig = harness.Rig(clock=loop.clock, state=state)
+            run = partial(watched, rig.prober)
+            scheduler = Scheduler([job], run, harness.Recorder(), loop.clock)
+            side_probes = SideProbes(run, {SideProbe.REFUSAL: RefusalProbe(outcomes).run}, loop.clock)
+            scheduler.start()
+            side_probes.begin(job)
+            await asyncio.sleep(DAY / 2 + 7 * life)
+            await side_probes.stop()
+            await scheduler.stop()
+            state.close()
+        weather.cancel()
+        process = standin._server_state.backend("/ws")
+        openings = process.breaker.openings, process.login_breaker.openings
+        await standin.close()
+        return openings, logins, outcomes.told, job
+
+    openings, logins, told, job = virtual_clock.run(main)
+
+    assert openings == (0, 0)
+    bad = [(begun, ended) for begun, ended, case, _ in logins if case in RARE]
+    passed = [(begun, ended) for begun, ended, case, result in logins if case is None and not result.failed]
+    assert len(bad) > 20
+    for (_, ended), (begun, _) in pairwise(bad):
+        assert begun - ended >= 500
+        assert any(ended < at <= done < begun for at, done in passed)
+    starts = sorted(begun for begun, _, _, result in logins if result.trigger is not Trigger.CONFIRM)
+    busiest = max(bisect_left(starts, begun + 60) - number for number, begun in enumerate(starts))
+    assert busiest <= job.scheduled_rate
+    seen = Counter((str(case), str(outcome)) for _, case, outcome in told)
+    assert not [key for key in seen if key[1] == "bypassed"]
+    assert all(seen[case, "refused"] > 0 for case in ["no_token", "malformed", *RARE])

@@ -16,6 +16,8 @@ from exporter.result import (
     Evidence,
     Phase,
     Probe,
+    RefusalCase,
+    RefusalOutcome,
     Result,
     Trigger,
     Verdict,
@@ -112,7 +114,8 @@ def scraped():
     for name, profile in (("staging", "factory"), ("chat", "chat")):
         fields = {"name": name, "url": "wss://127.0.0.1:1/ws", "identities": identities}
         canary = {"identity": {"canary-001": "u3"}} if profile == "factory" else None
-        target = Target.model_validate(fields | {"canary": canary})
+        refusals = {"cases": ["malformed", "other_key"]}
+        target = Target.model_validate(fields | {"canary": canary, "refusals": refusals})
         metrics.add_target(target_series(target, PROFILES[profile]))
         for probe in probes_of(PROFILES[profile]):
             metrics.set_due(name, probe, 1.0)
@@ -125,6 +128,7 @@ def scraped():
     metrics.record_result(passed)
     metrics.set_identity("staging", "pool-001", held=1, budget=4, resting=False)
     metrics.set_leak_findings("staging", LeakFindings(0, 328.0))
+    metrics.record_refusal("staging", RefusalCase.MALFORMED, RefusalOutcome.REFUSED)
     metrics.record_reload(1.0, successful=True)
     return [
         (sample.name, dict(sample.labels))

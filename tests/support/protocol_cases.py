@@ -41,8 +41,8 @@ def seen(result):
     return verdicts, result.phase and result.phase.value, result.reason and result.reason.value, close
 
 
-def job(server, name, case, folder, url):
-    """The job of a target of the case: its profile, and the login that the case is about."""
+def job(server, name, case, folder, url, **changes):
+    """The job of a target of the case: its profile, and the login that the case is about; `changes` add fields."""
     word = CASES[name]["profile"]
     profile = PROFILES[word]
     if case in SUBPROTOCOLS:
@@ -62,7 +62,7 @@ def job(server, name, case, folder, url):
         target["identities"] = {"pool-001": login.subject}
         target["auth"] = {"jwt": {"key_file": file}} if word == "centrifugo" else {"secret_file": file}
         target["auth"] |= {"carry": "header"} if profile.before is not None else {}
-    return harness.planned(target, profiles={"own": profile}).jobs[0]
+    return harness.planned(target | changes, profiles={"own": profile}).jobs[0]
 
 
 async def outcome(servers, name, case, folder):

@@ -172,6 +172,9 @@ ws_factory_clock_skew_seconds gauge target
 ws_factory_heartbeat_interval_seconds gauge target
 ws_factory_max_message_size_bytes gauge target
 ws_factory_auth_bypassed gauge target
+ws_probe_refusal_success gauge target case
+ws_probe_refusal_bypassed gauge target case
+ws_probe_refusal_attempts_total counter target case outcome
 ws_exporter_build_info gauge version pythonversion
 ws_exporter_origin_info gauge origin
 ws_exporter_event_loop_lag_seconds gauge

@@ -39,6 +39,8 @@ LISTS = {
     r.Initiator: "remote local none",
     r.SentinelOutcome: "passed failed inconclusive skipped",
     r.SuspicionOutcome: "confirmed unconfirmed",
+    r.RefusalCase: "no_token malformed expired wrong_audience unsigned other_key disabled_user",
+    r.RefusalOutcome: "refused wrong_way bypassed inconclusive skipped",
     r.Layer: "network tls proxy server application login factory client unknown",
 }
 

@@ -18,12 +18,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from exporter.config import Auth, Jwt, Profile, Secret, carrier_of
+from exporter.result import RefusalCase
 from exporter.tokens import (
     InvalidTokenError,
+    KeyMaterial,
     SigningKeyError,
     carrier_problem,
     carry,
     expiry_problem,
+    forge,
     load_key,
     mint,
     verify,
@@ -432,3 +435,61 @@ def test_a_ready_token_that_has_expired_is_not_sent():
 def test_what_has_no_expiry_does_not_expire(text):
     """A ready token that is no JWT, or that names no time, is sent as it is."""
     assert mint(READY, load_key(READY, text.encode()), "user-one", NOW, "id-1") == text
+
+
+REFUSABLE = [case for case in RefusalCase if case not in {RefusalCase.NO_TOKEN, RefusalCase.MALFORMED}]
+
+
+def forged(case, source=None, key=None):
+    source = source or spec(lifetime="60s")
+    return forge(source, key or load_key(source, SECRET), "user-one", NOW, "id-1", case=case)
+
+
+@pytest.mark.parametrize("case", REFUSABLE)
+def test_a_forged_token_is_refused_by_whoever_looks(case):
+    """A verifier refuses each; a good token for a disabled user is the one that only the user's state refuses."""
+    if case is RefusalCase.DISABLED_USER:
+        assert verify(forged(case), SECRET, NOW, **WANTED)["sub"] == "user-one"
+        return
+    with pytest.raises(InvalidTokenError):
+        verify(forged(case), SECRET, NOW, **WANTED)
+
+
+@pytest.mark.parametrize("case", REFUSABLE)
+def test_a_forged_token_is_wrong_in_one_way_only(case):
+    """Its claims are those of a good one but for the one that the case is about, so that it is refused for that."""
+    claims = jwt.decode(forged(case), options={"verify_signature": False})
+    genuine = jwt.decode(minted(lifetime="60s"), options={"verify_signature": False})
+    different = {name for name in {*claims, *genuine} if claims.get(name) != genuine.get(name)}
+
+    assert different == {RefusalCase.EXPIRED: {"iat", "exp"}, RefusalCase.WRONG_AUDIENCE: {"aud"}}.get(case, set())
+    assert NOW - claims["iat"] < 24 * 3600
+
+
+def test_an_unsigned_token_has_no_signature():
+    """The algorithm is `none` and the last part is empty (RFC 7519 section 6)."""
+    header, _, signature = forged(RefusalCase.UNSIGNED).split(".")
+
+    assert json.loads(base64.urlsafe_b64decode(header + "=="))["alg"] == "none"
+    assert signature == ""
+
+
+@pytest.mark.parametrize("algorithm", ["HS256", "HS512", "RS256", "ES256", "ES512"])
+def test_another_key_is_of_the_algorithm_and_a_new_one_each_time(algorithm):
+    """Two tokens of two keys, neither of which is ours."""
+    source = spec(algorithm, lifetime="60s")
+    tokens = {forge(source, KeyMaterial("", None), "u", NOW, "id", case=RefusalCase.OTHER_KEY) for _ in range(2)}
+
+    assert len(tokens) == 2
+    assert {jwt.get_unverified_header(token)["alg"] for token in tokens} == {algorithm}
+
+
+@pytest.mark.parametrize("source", [Secret(secret_file="f"), Jwt(token_file="f")], ids=["secret", "ready token"])
+def test_a_source_that_cannot_sign_forges_the_harmless_cases_only(source):
+    """No token and a malformed one; the config check refuses the others first."""
+    key = KeyMaterial("", "whatever")
+
+    assert forged(RefusalCase.NO_TOKEN, source, key) == ""
+    assert forged(RefusalCase.MALFORMED, source, key) == "malformed-id-1"
+    with pytest.raises(LookupError):
+        forged(RefusalCase.EXPIRED, source, key)

@@ -36,17 +36,17 @@ def token_detection(job: Job) -> tuple[float, float]:
 
 
 def sentinel_detection(job: Job) -> tuple[float, float, float] | None:
-    """Return the seconds until an outage of connects that a sentinel meets is established; None: not by its suspicion.
+    """Return the seconds until an outage of connects that a sentinel meets is established; None: as without.
 
     Least: the outage begins right before a connect of the sentinel. Then the most, if connects fail at once, and if
-    each fails by its timeout.
+    each fails by its timeout: then a cycle may begin right before the sentinel's connect fails, and is waited for.
     """
-    sentinel, runs, after = job.target.sentinel, job.confirm_runs, job.confirm_after
-    if sentinel is None or runs < MIN_FAILURES - 1 or not _has_spare_slot(job):
+    sentinel, after, each = job.target.sentinel, job.confirm_after, job.target.timeout
+    runs = _confirm_runs(job)
+    if sentinel is None or runs < MIN_FAILURES - 1:
         return None
-    each, confirmed = job.target.timeout, runs * after
-    slowly = max(confirmed, max(after, each) + each) + each
-    return confirmed, sentinel.every + confirmed, sentinel.every + job.sentinel_limit + slowly
+    slowly = each + max(runs * after, after + each) + each
+    return runs * after, sentinel.every + runs * after, sentinel.every + job.sentinel_limit + slowly
 
 
 def detection_text(job: Job) -> str:
@@ -73,11 +73,6 @@ def _confirm_runs(job: Job) -> int:
     if job.allowed_slots is None or not job.users:
         return job.confirm_runs
     return min(job.confirm_runs, sum(job.allowed_slots - peak for peak in job.peaks.values()))
-
-
-def _has_spare_slot(job: Job) -> bool:
-    """Whether one session more finds a slot: those that fail to connect take none, one after another."""
-    return job.allowed_slots is None or not job.users or any(job.allowed_slots > peak for peak in job.peaks.values())
 
 
 def _range_text(least: float, most: float) -> str:

@@ -188,7 +188,7 @@ ON_TOP = "; a scrape and an evaluation of the rules come on top"
             {"interval": "20s", "timeout": "10s", "profile": "echo", "identities": {}, "sentinel": {"every": "5s"}},
             (
                 "an outage pages 12 to 56 s after it begins; what the sentinel sees, 12 to 17 s if connects fail at "
-                "once, 12 to 40 s if they time out"
+                "once, 12 to 46 s if they time out"
             ),
         ),
         (

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from support import sentinels, virtual_clock
 from support.sentinels import OFF, ON, until_phase, watched
 
+from exporter.plan.detection import sentinel_detection
 from exporter.result import SentinelOutcome, SkipCause, SuspicionOutcome, Trigger
 from exporter.scheduler.cycles import TRUSTED_CYCLES
 
@@ -64,6 +65,15 @@ def test_an_outage_that_stays_is_established_within_seconds():
           f"worst {max(without):.1f} -> {max(with_sentinel):.1f} s")  # fmt: skip
     assert max(with_sentinel) <= 5 + 12 + 0.1
     assert max(with_sentinel) < median(without)
+
+
+def test_the_detection_that_config_check_prints_is_kept():
+    """At every fourth phase, refused and silent: within the bounds that the plan states."""
+    least, at_once, slowly = sentinel_detection(sentinels.job_of(**ON))
+
+    for phase in PHASES[::4]:
+        assert least <= seconds_to_outage(phase, **ON) <= at_once + 0.1
+        assert least <= seconds_to_outage(phase, silent=True, **ON) <= slowly + 0.1
 
 
 @pytest.mark.parametrize("silent", [False, True])

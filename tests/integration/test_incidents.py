@@ -30,7 +30,7 @@ OF_FAULT = {
     if row["depth"] == "send" and not {"session", "identity", "key_file"} & set(row.get("setup", {}))
 }
 PLAYED = [name for name, incident in INCIDENTS.items() if incident["played"]]
-KNOWN = [name for name in PLAYED if (ROW_OF[name]["faults"][0], OVER[INCIDENTS[name]["transport"]]) in OF_FAULT]
+KNOWN = [name for name in PLAYED if (",".join(ROW_OF[name]["faults"]), OVER[INCIDENTS[name]["transport"]]) in OF_FAULT]
 SIDES = {"local": "client", "remote": "server", "none": "nobody"}
 
 
@@ -50,6 +50,15 @@ def test_every_line_fits_the_schema():
     assert {layer.value for layer in Layer} - {Layer.UNKNOWN.value} | {None} == set(
         SCHEMA["properties"]["layer"]["enum"]
     )
+
+
+def test_the_readme_has_a_line_for_this_version_and_its_number_of_incidents():
+    """The first line under Versions, and the version at the top."""
+    text = (FOLDER / "README.md").read_text("utf-8")
+    latest = next(line for line in text.partition("## Versions")[2].splitlines() if line.startswith("- "))
+
+    assert latest.startswith(f"- {incident_recording.VERSION}: {len(LINES)} incidents"), latest
+    assert f"Version {incident_recording.VERSION};" in text
 
 
 WRONG = {
@@ -78,7 +87,7 @@ def test_a_wrong_line_is_refused(spoil, tmp_path):
 @pytest.mark.parametrize("name", KNOWN)
 def test_the_labels_are_those_of_the_table_of_faults(name):
     """Where tests/data/faults.yml, written before any code, has the fault, both say the same of its session."""
-    wanted = OF_FAULT[ROW_OF[name]["faults"][0], OVER[INCIDENTS[name]["transport"]]]
+    wanted = OF_FAULT[",".join(ROW_OF[name]["faults"]), OVER[INCIDENTS[name]["transport"]]]
     labels = INCIDENTS[name]["connections"][0]["expected"]
 
     close = wanted["close"] and {

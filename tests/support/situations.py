@@ -137,14 +137,16 @@ AUTHORS = [
 ]
 """Who made the answer to the upgrade, and what passed it on."""
 
+ENDS = ((Ending.FIN, 0.01), (Ending.FIN, 3.0), (Ending.RESET, 5.0))
+"""How the connection ended, and seconds after its last phase: at once, as hypercorn stops, and later than that."""
 
 TELLING_CODES = (1001, 1006, 1011)
 """Close codes of which programs have their own habits."""
 
 
 def answered(result):
-    """The same failure where the answer to the upgrade names programs, late and at once; or an interim answer came."""
-    for (by, via), (ending, wait) in product(AUTHORS, ((Ending.FIN, 0.01), (Ending.RESET, 5.0))):
+    """The same failure where the answer to the upgrade names programs, at once and later; or an interim answer came."""
+    for (by, via), (ending, wait) in product(AUTHORS, ENDS):
         after = sum(result.phases.values()) + wait
         said = replace(result, answered_by=by, via=via, ending=ending, refused_after=after)
         yield said if result.reason is not Reason.AUTH_REJECTED else replace(said, http_status=403)

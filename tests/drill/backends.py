@@ -21,11 +21,12 @@ from exporter.standin.faults import ParamKind
 LOOK = 0.01
 """Seconds between two looks at whether a pulse has met its sessions."""
 
-SLOW = {"slow_services": Timings().services, "slow_welcome": 3.0}
-"""Faults that a session passes, late, and by how many seconds if the table does not say."""
+SLOW = {"slow_services": Timings().services, "slow_welcome": 3.0, "slow_reply": 3.0}
+"""Faults whose seconds a verdict hangs on, and how many if the table does not say: a session passes, late, or a
+server is known by the seconds that it takes."""
 
 ROOMY = {"interval": "60s", "timeout": "55s"}
-"""The target of such a fault: at 1/15 a session of 3 s still passes, and ten of them fit into ten minutes."""
+"""The target of such a fault: at 1/15 a session of 3 s is not cut off, and ten of them fit into ten minutes."""
 
 
 def scaled_fault(spec, factor):

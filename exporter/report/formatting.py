@@ -41,6 +41,7 @@ HOLDUPS: Final[Mapping[Holdup, str]] = {
     Holdup.IDENTITY: "the identity rests after a slot limit",
     Holdup.BUSY: "the identity has a connection open",
     Holdup.SLOTS: "no slot is left",
+    Holdup.FORGERY: "a token that must be refused waits until a good one has been let in",
     Holdup.MEMORY: "what was held before the start is not known yet",
 }
 

@@ -48,6 +48,7 @@ LIMITS = {"slots_per_identity": 20, "slot_release": "2s"}
 BRIEF = {"slots_per_identity": 2, "slot_release": "100ms"}
 CANARY = {"identity": {"canary-001": "staging-canary-user-001"}, "every": "3s"}
 """A round lasts 2.8 s."""
+REFUSALS = {"every": "3s", "cases": ["malformed"]}
 
 SCRAPE = """
 global: {{scrape_interval: 1s, scrape_timeout: 1s, evaluation_interval: 1s}}
@@ -94,7 +95,7 @@ async def backends(folder):
         limiting.set_fault("/ws", "http:status=429,retry_after=600")
         more = {name: {"path": f"/ws/{name}", "limits": LIMITS} for name in FAULTS}
         more["calm"] = {"path": "/ws/calm", "limits": BRIEF, "canary": CANARY}
-        more["tls"] = {"path": "/ws/tls", "tls": True}
+        more["tls"] = {"path": "/ws/tls", "tls": True, "refusals": REFUSALS}
         more["stranger"]["auth"] = own_key(folder, "stranger", "a-key-of-thirty-two-bytes-or-more-of-them")
         more["keyless"]["auth"] = own_key(folder, "keyless", standin.key_file)
         more["limited"] = {"url": limiting.url("/ws")}

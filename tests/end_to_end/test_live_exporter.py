@@ -168,7 +168,7 @@ async def test_a_jump_of_the_clock_costs_at_most_an_interval(step, tmp_path):
         live_exporter.backend(
             here, **environment
         ) as known,  # the clock is wrong before or after, and the same for both
-        live_exporter.exporter(tmp_path, live_exporter.target(known), **environment) as running,
+        live_exporter.exporter(tmp_path, live_exporter.target(known, **PATIENT), **environment) as running,
     ):
         first = await running.until(lambda seen: seen.accounted >= 2)
         told, jumped = len(running.running.err), time.monotonic()
@@ -181,13 +181,15 @@ async def test_a_jump_of_the_clock_costs_at_most_an_interval(step, tmp_path):
 
     now = time.time() + SECONDS[step[-1]] * int(step[:-1])
     print(f"\n{step}: next session after {took:.2f} s, skips {last.causes('ws_probe_skips_total', 'cause') or 'none'}")
-    assert took < 1 + BUSY, "one interval"
-    assert last.failures == 0
+    assert took < 2 + BUSY, "one interval"
+    assert last.causes("ws_probe_failures_total", "reason") == set()
     assert now - 30 < last.next_due < now + 30
     assert now - 30 < last.total("ws_probe_last_run_timestamp_seconds", probe="send") < now + 1
 
 
 SECONDS = {"h": 3600, "d": 86400}
+PATIENT = {"interval": "2s", "timeout": "1800ms"}
+"""A backend on a busy machine answers within it."""
 BUSY = 3.0
 """Seconds that a busy machine may add."""
 

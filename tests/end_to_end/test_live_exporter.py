@@ -188,7 +188,7 @@ async def test_a_jump_of_the_clock_costs_at_most_an_interval(step, tmp_path):
 
 
 SECONDS = {"h": 3600, "d": 86400}
-PATIENT = {"interval": "2s", "timeout": "1800ms"}
+PATIENT = {"interval": "2s", "timeout": "1600ms"}
 """A backend on a busy machine answers within it."""
 BUSY = 3.0
 """Seconds that a busy machine may add."""

@@ -70,6 +70,7 @@ def entries(wheel):
         return {each.filename: each.CRC for each in archive.infolist()}
 
 
+@pytest.mark.early
 def test_the_wheel_works_outside_of_any_checkout(distributions, tmp_path):
     """`assets`, `runbook`, `demo`, `check` and `run` of the installed wheel; each path that they print is there."""
     environment = tmp_path / "environment"

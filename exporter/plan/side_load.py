@@ -6,13 +6,16 @@ Rule 2: each problem shows the arithmetic and what to write instead.
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
 
 from exporter.config import Problem
 from exporter.plan.cadence import Cadence, max_connects, to_microseconds
 from exporter.plan.job import Job
 from exporter.plan.side_schedule import SideSchedule
 
-MINUTE_MICROSECONDS = to_microseconds(60)
+MINUTE_MICROSECONDS: Final = to_microseconds(60)
+MAX_NAMES: Final = 3
+"""Side probes that a problem names."""
 
 
 def with_side_slots(peaks: Mapping[str, int], jobs: Sequence[Job]) -> Counter[str]:
@@ -75,10 +78,6 @@ def side_rate_problems(jobs: Sequence[Job], cycles: Mapping[str, int], total: Ma
 def _texts(found: Sequence[tuple[int, Job, SideSchedule]]) -> str:
     names = sorted({f"{schedule.probe} of {job.name}" for _, job, schedule in found})
     return " and ".join(names[:MAX_NAMES]) + (f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else "")
-
-
-MAX_NAMES = 3
-"""Side probes that a problem names."""
 
 
 def _schedules(jobs: Sequence[Job]) -> Iterator[tuple[int, Job, SideSchedule]]:

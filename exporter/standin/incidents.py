@@ -131,7 +131,10 @@ def _script(value: Any, where: str) -> IncidentScript:
 
 def _pulse(value: Any, where: str) -> Pulse:
     connections, times = (_field(value, name, int, where) for name in ("connections", "times"))
-    return Pulse(connections, float(_field(value, "every_s", (int, float), where)), times)
+    every = float(_field(value, "every_s", (int, float), where))
+    if every <= 0:
+        raise ValueError(f"{where}every_s must be more than 0 seconds")
+    return Pulse(connections, every, times)
 
 
 def _step(value: Any, where: str) -> IncidentStep:
@@ -150,6 +153,14 @@ def _step(value: Any, where: str) -> IncidentStep:
 
 def _needs(name: str, kind: type) -> Callable[[Any, str], None]:
     return lambda value, where: _field(value, name, kind, where) and None
+
+
+def _within(name: str, least: int, most: int) -> Callable[[Any, str], None]:
+    def check(value: Any, where: str) -> None:
+        if not least <= _field(value, name, int, where) <= most:
+            raise ValueError(f"{where}{name} must be {least} to {most}")
+
+    return check
 
 
 def _has_payload(value: Any, where: str) -> None:
@@ -171,10 +182,10 @@ def _has_base64(value: Any, where: str) -> None:
 
 CHECKS: Final[Mapping[str, tuple[Callable[[Any, str], None], ...]]] = {
     "tls": (_shows_certificate,),
-    "http_status": (_needs("status", int), _needs("headers", dict), _needs("body", str)),
+    "http_status": (_within("status", 200, 599), _needs("headers", dict), _needs("body", str)),
     "text": (_has_payload,),
     "binary": (_has_base64,),
-    "close": (_needs("code", int), _needs("reason", str)),
+    "close": (_within("code", 0, 65_535), _needs("reason", str)),
     "silence": (_needs("answers", list),),
 }
 """Kind of a step of the server → what it needs."""

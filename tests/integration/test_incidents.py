@@ -67,6 +67,15 @@ WRONG = {
     ),
     "an unknown kind": lambda one: one["connections"][0]["steps"].append({"t": 1, "from": "server", "kind": "hello"}),
     "nothing to play": lambda one: one["connections"].clear(),
+    "a pulse without a length": lambda one: one["connections"][0].update(
+        pulse={"connections": 1, "every_s": 0, "times": 1}
+    ),
+    "a close code of three bytes": lambda one: one["connections"][0]["steps"].append(
+        {"t": 1, "from": "server", "kind": "close", "code": 65_536, "reason": ""}
+    ),
+    "a status that no answer has": lambda one: one["connections"][0]["steps"].append(
+        {"t": 1, "from": "server", "kind": "http_status", "status": 99, "headers": {}, "body": ""}
+    ),
     "a time before the connect": lambda one: one["connections"][0]["steps"][0].update(t=-1),
 }
 

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from exporter.state.errors import file_error_text
+from exporter.state.write_ahead_log import last_frames_of_writes
 
 DATABASE_MODE: Final = 0o600
 APPLICATION_ID: Final = 0x77736678
@@ -126,7 +127,10 @@ class LoadedHistory:
 
 
 class HistoryDatabase:
-    """The file; call `open` before other methods. A `StorageError` closes it, and it may be opened again."""
+    """The file; call `open` before other methods. A `StorageError` closes it, and it may be opened again.
+
+    `lost_writes`: the writes in the log that SQLite left out when the file was last opened.
+    """
 
     def __init__(self, path: Path, limits: StorageLimits) -> None:
         self._path = Path(os.path.realpath(path))
@@ -134,6 +138,7 @@ class HistoryDatabase:
         self._connection: sqlite3.Connection | None = None
         self._inode = 0
         self._bytes_since_cleanup = 0
+        self.lost_writes = 0
 
     @property
     def is_open(self) -> bool:
@@ -146,7 +151,10 @@ class HistoryDatabase:
             return False
         try:
             is_new = self._check_file()
-            self._connection = _connect(self._path)
+            log = self._path.with_name(self._path.name + "-wal")
+            writes = () if is_new else last_frames_of_writes(log, PAGE_BYTES)
+            self._connection, read_frames = _connect(self._path)
+            self.lost_writes = sum(frame > read_frames for frame in writes)
             self._inode = self._path.stat().st_ino
         except OSError as error:
             raise StorageError(file_error_text(error)) from None
@@ -282,14 +290,19 @@ class _WriteTransaction:
             raise _storage_error(error, self._corruption_codes) from None
 
 
-def _connect(path: Path) -> sqlite3.Connection:
-    """Return a connection that holds the file's lock until it is closed; raises sqlite3.Error."""
+def _connect(path: Path) -> tuple[sqlite3.Connection, int]:
+    """Return a connection that holds the file's lock until it is closed, and the frames of the log that SQLite read.
+
+    Raises sqlite3.Error.
+    """
     db = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False, cached_statements=16)
     db.text_factory = _text
     try:
         db.execute("PRAGMA locking_mode = EXCLUSIVE")  # avoids shared memory, and locks a second exporter out
         db.execute("PRAGMA trusted_schema = OFF")
         db.execute("PRAGMA cell_size_check = ON")
+        db.execute("SELECT count(*) FROM sqlite_schema").fetchone()  # opens the log
+        _, read_frames, _ = db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
         db.execute("BEGIN IMMEDIATE")
         for statement in SET_UP:
             db.execute(statement)
@@ -303,7 +316,7 @@ def _connect(path: Path) -> sqlite3.Connection:
     except BaseException:
         db.close()
         raise
-    return db
+    return db, read_frames
 
 
 def _text(data: bytes) -> str:

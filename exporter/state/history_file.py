@@ -133,13 +133,23 @@ class HistoryFile:
                 await self._in_thread(self._database.close)
         self._thread.shutdown()
 
+    async def _open(self) -> bool:
+        """Open the file; return True if it is new."""
+        is_new = await self._in_thread(self._database.open)
+        if lost := self._database.lost_writes:
+            self._report(
+                f"history file {self._path}: its log {self._path.name}-wal is damaged or cut short: "
+                f"results of its last {lost} writes are lost"
+            )
+        return is_new
+
     async def _in_thread(self, work: Callable[..., T], *arguments: Any) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work, *arguments)
 
     # Reading --------------------------------------------------------------------------------------------------------
 
     async def _load(self, targets: Sequence[str]) -> None:
-        await self._in_thread(self._database.open)
+        await self._open()
         loaded = await self._in_thread(self._database.read, targets, self._wall())
         for target in targets:
             results = [result async for result in _valid_results(loaded, target)]
@@ -157,7 +167,7 @@ class HistoryFile:
 
     async def _write(self, *, is_final: bool = False) -> None:
         """Write the queued results; at every 60th write, and if `is_final`, also snapshots of changed targets."""
-        if not self._database.is_open and await self._in_thread(self._database.open):
+        if not self._database.is_open and await self._open():
             self._queue_everything()
         self._writes += 1
         unwritten, self._unwritten = self._unwritten, deque()

@@ -519,6 +519,37 @@ async def test_a_kill_in_the_middle_of_a_write_loses_nothing_that_was_written(pa
 # Damage -----------------------------------------------------------------------------------------------------------
 
 
+async def test_no_write_of_a_damaged_log_is_lost_without_a_word(path):
+    """A process was killed, so that its last writes stand in the log alone, and then the log is damaged somewhere."""
+    log = path.with_name(path.name + "-wal")
+    with another(path, 5) as writer:
+        for _ in range(6):
+            await asyncio.to_thread(writer.stdout.readline)
+        writer.kill()
+        await asyncio.to_thread(writer.communicate)
+    whole, rest = path.read_bytes(), log.read_bytes()
+    async with opened(path) as unharmed:
+        truth, said = unharmed.moments(), unharmed.said
+    assert said == []
+
+    frame = 24 + sql.PAGE_BYTES
+    frames = (len(rest) - 32) // frame
+    starts = {0, 16, 24, *(32 + number * frame for number in range(frames))}
+    places = sorted(starts | {start + at for start in starts for at in (4, 8, 17, 300, 4000) if start > 24})
+    lost = 0
+    for at in places[:: max(1, len(places) // 60)]:
+        path.write_bytes(whole)
+        log.write_bytes(rest[:at] + bytes([rest[at] ^ 0xFF]) + rest[at + 1 :])
+        async with opened(path) as after:
+            kept = after.moments()
+        if kept != truth:
+            lost += 1
+            assert kept == truth[len(truth) - len(kept) :], "an older row is missing"
+            assert len(after.said) == 1, at
+            assert f"history file {path}: its log {log.name} is damaged or cut short" in after.said[0]
+    assert lost > 5, "the damage was seen"
+
+
 async def damaged(path, whole, at, piece):
     """What is read of the file when a piece of it is something else, and what is read after that was mended."""
     path.write_bytes(whole[:at] + piece + whole[at + len(piece) :])

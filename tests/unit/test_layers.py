@@ -5,13 +5,14 @@ and against a small wrong one that it must refuse.
 """
 
 import ast
+import os
 import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatch
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path, PurePosixPath
 
 import pytest
@@ -168,6 +169,12 @@ class Repository:
         return {str(file.relative_to(self.root).as_posix()): ast.parse(file.read_text("utf-8")) for file in files}
 
 
+@cache
+def nodes(tree: ast.AST) -> tuple[ast.AST, ...]:
+    """All nodes of a file: most rules look at all of them."""
+    return tuple(ast.walk(tree))
+
+
 def package_of(path: str) -> str:
     """`web` for exporter/web.py and for any file of exporter/web/."""
     return PurePosixPath(path).parts[1].removesuffix(".py").replace("__init__", "")
@@ -176,7 +183,7 @@ def package_of(path: str) -> str:
 def imports(path: str, tree: ast.Module) -> Iterator[Import]:
     """Every import of a file, wherever it stands: lazy ones and those for type checkers too."""
     package = PurePosixPath(path).parts[:-1]
-    for node in ast.walk(tree):
+    for node in nodes(tree):
         if isinstance(node, ast.Import):
             yield from (Import(path, node.lineno, alias.name) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -203,7 +210,7 @@ def kind_of(path: str) -> str:
 
 
 def functions(tree: ast.AST) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
-    return (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
+    return (node for node in nodes(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
 
 
 # The rules --------------------------------------------------------------------------------------------------------
@@ -254,7 +261,7 @@ def pure_packages_do_nothing(repository: Repository) -> Iterator[str]:
         if package_of(found.path) in PURE and found.top in IMPURE and found.name not in VALUES:
             yield found.breaks("a package from `metrics` down does no I/O, owns no clock and no chance")
     for path, tree in repository.packages.items():
-        for node in ast.walk(tree) if package_of(path) in PURE else ():
+        for node in nodes(tree) if package_of(path) in PURE else ():
             name = name_of(node)
             if re.search(r"\b(datetime|date)\.(now|utcnow|today)$", name):
                 yield f"{path}:{node.lineno}: {name}: a package from `metrics` down gets the time as an argument"
@@ -279,7 +286,7 @@ def one_package_speaks_and_exits(repository: Repository) -> Iterator[str]:
     """Only `commands` and `__main__` print, exit and take signals."""
     forbidden = re.compile(r"print|exit|quit|sys\.exit|os\._exit|os\.abort|SystemExit|.*\.add_signal_handler")
     for path, tree in repository.packages.items():
-        for node in ast.walk(tree) if package_of(path) not in {"__main__", "commands"} else ():
+        for node in nodes(tree) if package_of(path) not in {"__main__", "commands"} else ():
             called = node.func if isinstance(node, ast.Call) else node.exc if isinstance(node, ast.Raise) else None
             name = name_of(called) if called is not None else ""
             if forbidden.fullmatch(name):
@@ -347,7 +354,7 @@ def no_test_waits_by_sleeping(repository: Repository) -> Iterator[str]:
     for path, tree in repository.tests.items():
         jumps = any(found.name == "support.virtual_clock" for found in imports(path, tree))
         permitted = [where for where in functions(tree) if (path, where.name) in PAUSES]
-        for node in ast.walk(tree):
+        for node in nodes(tree):
             name = name_of(node.func) if isinstance(node, ast.Call) else ""
             if name.rpartition(".")[2] != "sleep" or [ast.unparse(part) for part in node.args] == ["0"]:
                 continue
@@ -360,15 +367,22 @@ def no_file_knows_this_machine(repository: Repository) -> Iterator[str]:
     """No file of the repository names a package registry or a path of the machine it was written on."""
     ignore = repository.root / ".gitignore"
     ignored = [".git", *(ignore.read_text("utf-8").replace("/", "").split() if ignore.exists() else ())]
-    for file in sorted(repository.root.rglob("*")):
-        path = file.relative_to(repository.root)
-        foreign = any(fnmatch(part, pattern) for part in path.parts for pattern in ignored)
-        if not file.is_file() or foreign or file == Path(__file__):
-            continue
-        for number, line in enumerate(file.read_text("utf-8", "replace").splitlines(), 1):
-            for what, pattern in (("a path of one machine", MACHINE_PATH), ("the host of a registry", REGISTRY)):
+    for file in _files(repository.root, ignored):
+        path, text = file.relative_to(repository.root), file.read_text("utf-8", "replace")
+        for what, pattern in (("a path of one machine", MACHINE_PATH), ("the host of a registry", REGISTRY)):
+            for number, line in enumerate(text.splitlines() if pattern.search(text) else (), 1):
                 if pattern.search(line):
                     yield f"{path.as_posix()}:{number}: {what}"
+
+
+def _files(root: Path, ignored: list[str]) -> Iterator[Path]:
+    """The files below a folder, without what is ignored, and without this one."""
+    for folder, folders, files in os.walk(root):
+        names = [name for name in (*folders, *files) if not any(fnmatch(name, pattern) for pattern in ignored)]
+        folders[:] = sorted(set(folders).intersection(names))
+        for file in (Path(folder, name) for name in sorted(set(files).intersection(names))):
+            if file.is_file() and file != Path(__file__):
+                yield file
 
 
 RULES: tuple[Callable[[Repository], Iterator[str]], ...] = (

@@ -60,7 +60,6 @@ async def at_work(standin, config):
         return resident_megabytes(running.process.pid)
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize("tls", [False, True], ids=["ws", "wss"])
 async def test_start_to_ready_and_memory_of_ten_targets(tls, tmp_path):
     """It starts, says that it is ready, and probes all ten targets; how fast and how big is printed."""

@@ -1,5 +1,6 @@
 """The drill on the real servers: each signature of the table fires what it says, notifies once, and says why."""
 
+import os
 import re
 from fractions import Fraction
 
@@ -21,11 +22,19 @@ ALIKE = (
 
 FACTORS = sorted({FACTOR, min(2 * FACTOR, Fraction(1, 2)), min(4 * FACTOR, Fraction(1, 2))})
 """A machine that was too busy gets twice the time: a session that was late by a second has a longer timeout then."""
+WAITING_PER_CORE = (1.5, 4.0)
+"""Processes of others that wait for each core, from which the first factors are not tried at all."""
+
+
+def worth_trying():
+    """The factors from the first that has a chance beside what else runs on this machine."""
+    waiting = os.getloadavg()[0] / len(os.sched_getaffinity(0))
+    return FACTORS[sum(waiting > limit for limit in WAITING_PER_CORE) :] or FACTORS[-1:]
 
 
 async def played(folder):
     """The drill, as slowly as this machine needs it."""
-    for factor in FACTORS:
+    for factor in worth_trying():
         place = folder / str(factor.denominator)
         place.mkdir()
         outcome = await play(place, factor)

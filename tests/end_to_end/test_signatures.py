@@ -21,7 +21,6 @@ def name_of(row):
 
 
 @pytest.mark.soak  # `make drill`, which `make test` runs, plays the same rows on the real servers
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize("part", range(PARTS))
 def test_an_incident_fires_what_the_table_says_in_time_with_its_cause_in_the_text(part, tmp_path):
     """The firing set exactly, strays after the end too; the page within its time; the words; silence at the end."""

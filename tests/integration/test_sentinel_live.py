@@ -64,7 +64,6 @@ async def _until(daemon, condition):
 WEATHER = ("refuse", "http:status=502", "no_welcome", "internal_error", "auth_rejected:breaker=true", "half_close")
 
 
-@pytest.mark.timeout(300)
 def test_hours_of_weather_open_no_breaker_meet_no_slot_limit_and_keep_the_planned_rate():
     """The shipped factory profile with the sentinel that its plan permits; blips, outages and rejected tokens."""
     length = 6 * 3600.0

@@ -537,17 +537,17 @@ async def test_no_write_of_a_damaged_log_is_lost_without_a_word(path):
     starts = {0, 16, 24, *(32 + number * frame for number in range(frames))}
     places = sorted(starts | {start + at for start in starts for at in (4, 8, 17, 300, 4000) if start > 24})
     lost = 0
-    for at in places[:: max(1, len(places) // 60)]:
+    for at in places[:: max(1, len(places) // 30)]:
         path.write_bytes(whole)
         log.write_bytes(rest[:at] + bytes([rest[at] ^ 0xFF]) + rest[at + 1 :])
         async with opened(path) as after:
             kept = after.moments()
         if kept != truth:
             lost += 1
-            assert kept == truth[len(truth) - len(kept) :], "an older row is missing"
-            assert len(after.said) == 1, at
-            assert f"history file {path}: its log {log.name} is damaged or cut short" in after.said[0]
-    assert lost > 5, "the damage was seen"
+            assert set(kept) <= set(truth)
+            words = f"history file {path}: its log {log.name} is damaged or cut short"
+            assert any(words in sentence for sentence in after.said), at  # and more, if a checkpoint had begun
+    assert lost > 2, "the damage was seen"
 
 
 async def damaged(path, whole, at, piece):
@@ -562,7 +562,12 @@ async def damaged(path, whole, at, piece):
     return first, second, kept.said
 
 
-async def test_damage_anywhere_costs_what_it_struck(path):
+ONE_IN = [5, pytest.param(1, marks=pytest.mark.soak)]
+"""Of the places that are damaged: some in `make test`, all in `make soak`."""
+
+
+@pytest.mark.parametrize("one_in", ONE_IN)
+async def test_damage_anywhere_costs_what_it_struck(one_in, path):
     """Over the whole file: nothing false is believed, nothing breaks, what was read is kept, and so is what follows."""
     before = await written(path, *DAY, *(failed(at=NOW + 200 + 20 * n) for n in range(40)))
     whole, truth = path.read_bytes(), before.history.results("staging")
@@ -570,7 +575,7 @@ async def test_damage_anywhere_costs_what_it_struck(path):
     places = sorted({*range(16, 100, 4), *(page + at for page in pages for at in (0, 1, 3, 5, 8, 40, 700, 2000, 4000))})
     lost = 0
 
-    for number, at in enumerate(places):
+    for number, at in enumerate(places[::one_in]):
         piece = (b"\0" * 4, b"\xff" * 8, bytes(range(32)))[number % 3]
         first, second, said = await damaged(path, whole, at, piece)
         assert all(result in truth for result in first), at
@@ -582,7 +587,7 @@ async def test_damage_anywhere_costs_what_it_struck(path):
             assert len(second) >= len(first), at
         for file in path.parent.iterdir():
             file.unlink()
-    assert lost > 5, "the damage was seen"
+    assert lost > 2, "the damage was seen"
 
 
 def flips(whole):
@@ -596,13 +601,14 @@ def flips(whole):
     ]
 
 
-async def test_one_flipped_bit_is_said_or_changes_nothing(path, caplog):
+@pytest.mark.parametrize("one_in", ONE_IN)
+async def test_one_flipped_bit_is_said_or_changes_nothing(one_in, path, caplog):
     """No row is lost without a word, none is false, and nothing of it is called a defect of ours."""
     before = await written(path, *DAY, *(passed(at=NOW + 200 + 20 * n) for n in range(12)))
     whole, truth = path.read_bytes(), before.known()
     seen = 0
 
-    for at, bit in flips(whole):
+    for at, bit in flips(whole)[::one_in]:
         path.write_bytes(whole[:at] + bytes([whole[at] ^ bit]) + whole[at + 1 :])
         async with opened(path) as kept:
             known = kept.known()
@@ -612,7 +618,7 @@ async def test_one_flipped_bit_is_said_or_changes_nothing(path, caplog):
         seen += known != truth
         for file in path.parent.iterdir():
             file.unlink()
-    assert seen > 20, "the damage was met"
+    assert seen > 20 / one_in, "the damage was met"
     assert not caplog.records
 
 

@@ -189,12 +189,13 @@ def test_the_connects_of_a_minute_are_counted_and_no_more_than_a_round_has():
 # What is healthy -----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("days", [25, pytest.param(100, marks=pytest.mark.soak)])
 @pytest.mark.parametrize("instances", [1, 3])
 @pytest.mark.parametrize("remembers", [True, False], ids=["state file", "no state file"])
-def test_a_healthy_backend_is_never_announced_in_a_hundred_days(instances, remembers):
+def test_a_healthy_backend_is_never_announced(instances, remembers, days):
     """With failed connects, deploys, clock steps and restarts of the exporter mixed in."""
     world = World(noise=0.01, instances=instances, every=1800, seed=instances)
-    for day in range(100):
+    for day in range(days):
         for _ in range(world.dice.randrange(4)):
             world.live(world.dice.uniform(600, 20_000))
             event = world.dice.randrange(3)

@@ -27,6 +27,7 @@ from exporter.budget import (
     admit,
     effect_lines,
     settle,
+    settle_login,
     short_fingerprint,
 )
 from exporter.classify import (
@@ -45,8 +46,6 @@ from exporter.plan import Job, refusal_cost
 from exporter.profiles import MessageMatcher, SessionMessages
 from exporter.resolver import AddressHealth, Resolver
 from exporter.result import (
-    ErrorKind,
-    Handshake,
     Impairment,
     Phase,
     Probe,
@@ -59,6 +58,9 @@ from exporter.result import (
     Verdict,
 )
 from exporter.session import (
+    HeldSession,
+    HoldRequest,
+    LineHold,
     MessageObserver,
     RequestBefore,
     Session,
@@ -110,6 +112,7 @@ class ProbeRequest(NamedTuple):
     forced: send the token although it rests after rejections
     due: when a side probe's session was due, unix seconds
     refusal: the credential that it sends instead of a good one, and that must be refused
+    hold: keeps the connection open once the session has passed
     """
 
     job: Job
@@ -123,6 +126,7 @@ class ProbeRequest(NamedTuple):
     forced: bool = False
     due: float | None = None
     refusal: RefusalCase | None = None
+    hold: HoldRequest | None = None
 
     @property
     def timeout(self) -> float:
@@ -198,6 +202,7 @@ class Prober:
         self._observer = observer
         self._targets: dict[tuple[str, str], _TargetMemory] = {}
         self._session_ended = asyncio.Event()
+        self._held_runs: set[str] = set()
 
     async def run(self, request: ProbeRequest) -> Result | Skip:
         """Run one session; return a `Skip` if the ledger refuses it."""
@@ -262,7 +267,19 @@ class Prober:
         _log_effects(request, effects)
         return result
 
+    def _keep_slot(self, cost: SessionCost) -> None:
+        """Settle the login of a held session at its first call, and record each time that its slot is taken."""
+        now = self._clock.wall()
+        with self._state.transaction() as ledger:
+            if cost.run in self._held_runs:
+                ledger.keep_open(cost.after_login(), now)
+            else:
+                settle_login(ledger, cost, now)
+        self._held_runs.add(cost.run)
+
     def _settle(self, cost: SessionCost, result: Result, *, slot_taken: bool) -> SettlementEffects:
+        cost = cost.after_login() if cost.run in self._held_runs else cost
+        self._held_runs.discard(cost.run)
         with self._state.transaction() as ledger:
             effects = settle(ledger, cost, result, self._clock.wall(), slot_taken=slot_taken)
         self._session_ended.set()
@@ -276,7 +293,8 @@ class Prober:
         session_request = await self._session_request(request, cost)
         started = self._clock.wall()  # minting is over: the server's clock is compared with moments from here on
         started_monotonic = self._clock.monotonic()
-        session = Session(
+        line = request.hold and LineHold(request.hold, self._clock.monotonic, partial(self._keep_slot, cost))
+        session = (partial(HeldSession, line) if line else Session)(
             session_request,
             self._resolver,
             self._clock.monotonic,
@@ -434,7 +452,7 @@ def _result(
 ) -> Result:
     profile, verdicts = request.job.profile, classification.verdicts
     durations = {
-        probe: _seconds_until(observation, own_phases(probe, profile))
+        probe: observation.seconds_until(own_phases(probe, profile))
         for probe, verdict in verdicts.items()
         if verdict is Verdict.PASS
     }
@@ -464,7 +482,7 @@ def _result(
         void=classification.void,
         transcript=observation.transcript,
         frames_left_out=observation.frames_left_out,
-        handshake=_handshake(observation),
+        handshake=observation.handshake,
         error_word=observation.error_word,
         rule=classification.rule,
         no_token=classification.no_token,
@@ -480,13 +498,3 @@ def _result(
         stream_status=observation.stream_status,
         ending=observation.ending,
     )
-
-
-def _handshake(observation: SessionObservation) -> Handshake | None:
-    fault = observation.fault
-    return Handshake(fault.detail) if fault is not None and fault.kind is ErrorKind.UPGRADE else None
-
-
-def _seconds_until(observation: SessionObservation, phases: Collection[Phase]) -> float | None:
-    """Return the seconds from the start to the end of the last of these phases; None if none was completed."""
-    return max((observation.marks[phase] for phase in phases if phase in observation.marks), default=None)

@@ -15,9 +15,11 @@ from exporter.metrics.series import HTTP_CODES
 from exporter.profiles import FACTORY, OTHER_KINDS
 from exporter.result import (
     FactoryReason,
+    HoldEnd,
     Impairment,
     Initiator,
     Layer,
+    LineLevel,
     Phase,
     Probe,
     Reason,
@@ -36,7 +38,7 @@ CLOSED_LISTS: Final[Mapping[str, Iterable[str]]] = {
         each.__name__: each
         for each in (
             *(Probe, Reason, FactoryReason, Layer, Impairment, SkipCause, OutageCause, Initiator),
-            *(SentinelOutcome, SuspicionOutcome, RefusalCase, RefusalOutcome),
+            *(SentinelOutcome, SuspicionOutcome, RefusalCase, RefusalOutcome, HoldEnd, LineLevel),
         )
     },
     "Phase": [phase for phase in Phase if phase is not Phase.PREPARE],
@@ -57,6 +59,8 @@ TITLES: Final = {
     "SuspicionOutcome": "Outcomes of suspicions",
     "RefusalCase": "Cases of refusal",
     "RefusalOutcome": "Outcomes of refusal",
+    "HoldEnd": "Ends of held connections",
+    "LineLevel": "Levels of a held connection",
 }
 
 _FROM_START: Final = "Never: it starts at 0 before the first session."
@@ -80,7 +84,16 @@ ABSENT: Final[Mapping[f.Family, str]] = {
     f.LAST_SUCCESS: "Until the first session that passed the probe.",
     f.DUE: "While nothing is scheduled.",
     f.SENTINEL_SUCCESS: "For targets without a sentinel, and until its first connect has passed or failed.",
-    **dict.fromkeys((f.SENTINEL_CONNECTS, f.SUSPICIONS), "For targets without a sentinel. Otherwise never."),
+    f.SENTINEL_CONNECTS: "For targets without a sentinel. Otherwise never.",
+    f.SUSPICIONS: "For targets without a sentinel and without `hold`. Otherwise never.",
+    **dict.fromkeys(
+        (f.HOLD_UP, f.HOLD_ROUND_TRIP, f.HEARTBEATS, f.HOLD_ENDS), "For targets without `hold`. Otherwise never."
+    ),
+    f.HOLD_OPENED_AT: "For targets without `hold`, and until a connection was opened.",
+    f.HOLD_DEAF: "For targets without `hold`, and on each connection until a request was answered or not.",
+    f.HEARTBEAT_LOST: "For targets without `hold`, and while the interval of the heartbeats is not known.",
+    f.HOLD_HEARTBEAT_INTERVAL: "For targets without `hold`, and until it was announced or learned.",
+    **dict.fromkeys((f.HOLD_IDLE_CUT, f.HOLD_AGE_CUT), "For targets without `hold`, and until the ends have shown it."),
     f.OUTAGE: "Until sessions have shown whether there is one; causes that the profile cannot show.",
     f.CERTIFICATE_EXPIRY: "For `ws://` targets, and until a certificate was verified.",
     f.TOKEN_RESTING: "For targets that send no token.",
@@ -109,6 +122,8 @@ _LABELS: Final = {
     "layer": _LINKS["Layer"],
     "case": _LINKS["RefusalCase"],
     "outcome": _LINKS["RefusalOutcome"],
+    "end": _LINKS["HoldEnd"],
+    "level": _LINKS["LineLevel"],
     "version": "the exporter's version",
     "origin": "the name that `--origin` gives",
     "pythonversion": "the interpreter's version",
@@ -152,6 +167,10 @@ QUESTIONS: Final[tuple[tuple[str, tuple[f.Family, ...]], ...]] = (
     ("Does it work now?", (f.SUCCESS,)),
     ("Is it an outage, and of which cause?", (f.OUTAGE,)),
     ("Does a WebSocket open between the cycles?", (f.SENTINEL_SUCCESS, f.SENTINEL_CONNECTS, f.SUSPICIONS)),
+    (
+        "Does an open connection stay usable, and how does it end?",
+        (f.HOLD_UP, f.HOLD_DEAF, f.HEARTBEAT_LOST, f.HOLD_ENDS, f.HOLD_IDLE_CUT, f.HOLD_AGE_CUT),
+    ),
     ("How often does it fail, where, and why?", (f.ATTEMPTS, f.FAILURES, f.HTTP_REJECTIONS)),
     ("How did connections end?", (f.CLOSES,)),
     ("Is what must be refused refused?", (f.REFUSAL_SUCCESS, f.REFUSAL_BYPASSED, f.REFUSALS)),

@@ -6,12 +6,12 @@ a length. The same events give the same ledger in every process.
 Rule 3: a subject is stored as a hash, and a key as the hash of its source.
 """
 
-from exporter.budget.admission import MOMENTARY_HOLDUPS, admit, settle
+from exporter.budget.admission import MOMENTARY_HOLDUPS, admit, settle, settle_login
 from exporter.budget.breakers import max_connects_without_token
 from exporter.budget.effect_texts import effect_lines
 from exporter.budget.events import Event
 from exporter.budget.identity_status import IdentityStatus, identity_status
-from exporter.budget.ledger import Ledger
+from exporter.budget.ledger import HELD_LEASE_SECONDS, Ledger
 from exporter.budget.session_cost import (
     Grant,
     Refusal,
@@ -25,6 +25,7 @@ from exporter.budget.session_cost import (
 )
 
 __all__ = [
+    "HELD_LEASE_SECONDS",
     "MOMENTARY_HOLDUPS",
     "Event",
     "Grant",
@@ -41,6 +42,7 @@ __all__ = [
     "key_id",
     "max_connects_without_token",
     "settle",
+    "settle_login",
     "short_fingerprint",
     "user_key",
 ]

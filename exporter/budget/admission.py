@@ -46,6 +46,13 @@ def admit(ledger: Ledger, request: SessionCost, now: float, *, patient: bool = F
     return ledger.grant_or_refuse(request.without_token(), now)
 
 
+def settle_login(ledger: Ledger, request: SessionCost, now: float) -> None:
+    """Record that a session is let in and stays open: the verdict on its token now, its slot until it is settled."""
+    rejected = None if request.key is None else False
+    ledger.release(request, now, rejected=rejected, outcome=SUCCESS_EVENT if request.key else NO_TOKEN_EVENT)
+    ledger.keep_open(request.after_login(), now)
+
+
 def settle(ledger: Ledger, request: SessionCost, result: Result, now: float, *, slot_taken: bool) -> SettlementEffects:
     """Record a finished session in the ledger: its slot, the verdict on its token, and the pauses it calls for."""
     slot_refused = result.factory_reason is FactoryReason.SLOT_LIMIT

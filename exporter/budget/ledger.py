@@ -20,6 +20,8 @@ ENDPOINT_COOLDOWN_SECONDS: Final = 600.0
 """Seconds an endpoint rests after a 429 without a usable Retry-After: as long as a known backend's edge bans."""
 MAX_ENDPOINT_COOLDOWN_SECONDS: Final = 3600.0
 MAX_SLOTS: Final = 100_000
+HELD_LEASE_SECONDS: Final = 90.0
+"""Seconds for which a held connection counts as open, three times as long as the time until it is recorded again."""
 
 
 class Ledger:
@@ -245,6 +247,11 @@ class Ledger:
             end = {"slot": slot_taken, "rejected": rejected, "retry": request.auth_retry}
             counted = {"authority": request.authority, "outcome": outcome} if request.counts_logins else {}
             self._record("close", now, **_session_fields(request), **end, **counted)
+
+    def keep_open(self, request: SessionCost, now: float) -> None:
+        """Record that a session is open, and for `HELD_LEASE_SECONDS` more: its process may die without a word."""
+        if request.user is not None:
+            self._record("open", now, **_session_fields(request), **{"for": HELD_LEASE_SECONDS})
 
     def start_user_cooldown(self, user: str, seconds: float, now: float) -> None:
         """Let an identity rest."""

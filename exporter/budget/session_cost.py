@@ -147,6 +147,10 @@ class SessionCost(NamedTuple):
         """Whether a confirm run or a check asks: the plan has not counted the session."""
         return self.trigger in UNSCHEDULED
 
+    def after_login(self) -> Self:
+        """Return the cost of a session whose login is settled: it holds its slot, and no verdict is awaited."""
+        return self._replace(key=None, breakers=(), guards_logins=False)
+
     def without_token(self) -> Self:
         """Return the cost of a connect-deep, anonymous session: no token, no slot."""
         return self._replace(depth=Probe.CONNECT, user=None, key=None)

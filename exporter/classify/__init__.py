@@ -7,11 +7,13 @@ Rule 4: a probe passes by a completed phase that proves it, never by the absence
 
 `rules`: tables and `classify`. `context`: what was asked. `welcome`: what is in a welcome, and what is wrong with it.
 `replay`: welcomes that repeat. `leak`: whether slots come back, by the connections of a canary. `outage`: when failures
-are an outage, and of which cause. `refusal`: what became of a credential that must be refused.
+are an outage, and of which cause. `refusal`: what became of a credential that must be refused. `line`: heartbeats and
+ends of a held connection.
 """
 
 from exporter.classify.context import ClassifyContext
 from exporter.classify.leak import CanaryLimits, CanaryOpen, LeakDetector, LeakFindings
+from exporter.classify.line import Cuts, EndLearner, HeartbeatCadence, find_cuts
 from exporter.classify.outage import (
     MIN_FAILURES,
     MIN_FAILURES_OF_CAUSE,
@@ -59,6 +61,9 @@ __all__ = [
     "CanaryOpen",
     "Classification",
     "ClassifyContext",
+    "Cuts",
+    "EndLearner",
+    "HeartbeatCadence",
     "LeakDetector",
     "LeakFindings",
     "OutageCause",
@@ -68,6 +73,7 @@ __all__ = [
     "classify",
     "close_label",
     "failing_phases",
+    "find_cuts",
     "legal_closes",
     "own_phases",
     "possible_causes",

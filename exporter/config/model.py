@@ -141,6 +141,25 @@ class Sentinel(Model):
     every: Period = 5.0
 
 
+class Hold(Model):
+    """One connection that is kept open, as a user of its own (docs/hold.md). Durations in seconds.
+
+    identity: one alias → subject, of no pool; empty for a target without identities
+    max_age: a connection is closed at this age, and the next one opened
+    ping: between two WebSocket pings
+    ask: between two of the profile's `send` exchanges; None: none after the one at the begin
+    quiet: how long a connection without traffic of the exporter's own is held; None: there is none
+    reconnect: between two openings, at least
+    """
+
+    identity: dict[Name, Text] = {}
+    max_age: Period = 3600.0
+    ping: Period = 15.0
+    ask: Period | None = None
+    quiet: Period | None = 360.0
+    reconnect: Period = 60.0
+
+
 class TargetLimits(Model):
     """A target's own view of its backend's limits; what is absent is the profile's."""
 
@@ -275,6 +294,7 @@ class Target(Model):
     confirm: ConfirmRuns = ConfirmRuns()
     canary: Canary | None = None
     sentinel: Sentinel | None = None
+    hold: Hold | None = None
     limits: TargetLimits = TargetLimits()
     headers: dict[str, str] = {}
     allow_auth_bypass: bool = False

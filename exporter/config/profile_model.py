@@ -141,7 +141,11 @@ class WelcomeCheck(Model):
 
 
 class Welcome(Model):
-    """The frame that says we are let in, and what the factory must have put into it (paths of fields)."""
+    """The frame that says we are let in, and what the factory must have put into it (paths of fields).
+
+    `heartbeat_interval` is in seconds, `heartbeat_milliseconds` in milliseconds: where a backend announces how often it
+    sends a message that the profile passes over as `ping`.
+    """
 
     match: Pattern
     required: list[FieldPath] = []
@@ -150,6 +154,7 @@ class Welcome(Model):
     connection_id: FieldPath | None = None
     server_time: FieldPath | None = None
     heartbeat_interval: FieldPath | None = None
+    heartbeat_milliseconds: FieldPath | None = None
     max_message_size: FieldPath | None = None
     checks: list[WelcomeCheck] = []
 

@@ -49,9 +49,9 @@ MAX_LABEL_LENGTH: Final = 128
 LABEL_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
 # fmt: off
 OUR_LABELS: Final = frozenset({
-    "alertname", "alertstate", "case", "cause", "code", "identity", "initiator", "instance", "job", "kind", "layer",
-    "le", "origin", "outcome", "phase", "probe", "pythonversion", "quantile", "reason", "severity", "target",
-    "version",
+    "alertname", "alertstate", "case", "cause", "code", "end", "identity", "initiator", "instance", "job", "kind",
+    "layer", "le", "level", "origin", "outcome", "phase", "probe", "pythonversion", "quantile", "reason", "severity",
+    "target", "version",
 })
 # fmt: on
 """Labels that series, Prometheus and alerts already have."""

@@ -37,6 +37,7 @@ from exporter.config.header_rules import (
     header_name_faults,
     repeated_names,
 )
+from exporter.config.hold_checks import hold_faults, hold_profile_faults
 from exporter.config.model import HeaderCarry, Jwt, Target
 from exporter.config.profile_checks import (
     NOT_CARRIED,
@@ -193,6 +194,7 @@ UNFILLED: Final = {
     "identities": "no ${…} is filled in here, from the environment neither: write the subject itself",
     "check_identities": "no ${…} is filled in here, from the environment neither: write the subject itself",
     "canary.identity": "no ${…} is filled in here, from the environment neither: write the subject itself",
+    "hold.identity": "no ${…} is filled in here, from the environment neither: write the subject itself",
     "auth.jwt.headers": "no ${…} is filled in here: what names the user stands in auth.jwt.claims",
 }
 """Where no variable is filled in, and where what was meant belongs."""
@@ -207,6 +209,7 @@ def _variables(target: Target) -> Iterator[Found]:
         "identities": target.identities,
         "check_identities": target.check_identities,
         "canary.identity": target.canary.identity if target.canary else {},
+        "hold.identity": target.hold.identity if target.hold else {},
         "auth.jwt.headers": jwt.headers if jwt else {},
     }
     for field, values in named.items():
@@ -346,8 +349,12 @@ def _spoken_identities(target: Target, profile: Profile) -> Iterator[Found]:
 
 
 def _subjects_by_field(target: Target) -> Iterator[tuple[str, str]]:
-    canary = target.canary.identity if target.canary else {}
-    pools = {"identities": target.identities, "check_identities": target.check_identities, "canary.identity": canary}
+    pools = {
+        "identities": target.identities,
+        "check_identities": target.check_identities,
+        "canary.identity": target.canary.identity if target.canary else {},
+        "hold.identity": target.hold.identity if target.hold else {},
+    }
     for field, subjects in pools.items():
         yield from ((f"{field}.{alias}", subject) for alias, subject in subjects.items())
 
@@ -430,6 +437,7 @@ TARGET_CHECKS: Final[tuple[Callable[[Target], Iterator[Found]], ...]] = (
     _family,
     canary_faults,
     sentinel_faults,
+    hold_faults,
 )
 PROFILED_CHECKS: Final[tuple[Callable[[Target, Profile], Iterator[Found]], ...]] = (
     _identities,
@@ -445,4 +453,5 @@ PROFILED_CHECKS: Final[tuple[Callable[[Target, Profile], Iterator[Found]], ...]]
     refusal_problems,
     *FILLING_CHECKS,
     canary_profile_faults,
+    hold_profile_faults,
 )

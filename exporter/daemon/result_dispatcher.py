@@ -103,7 +103,7 @@ class ResultDispatcher:
         self._listeners.on_skip(skip)
 
     def record_suspicion(self, target: str, outcome: SuspicionOutcome) -> None:
-        """Record what became of a sentinel's suspicion."""
+        """Record what became of a suspicion."""
         self._metrics.record_suspicion(target, outcome)
 
     def set_next_due(self, target: str, probe: Probe, at: float) -> None:

@@ -27,7 +27,7 @@ from exporter.report.formatting import count, span
 from exporter.resolver import Resolver
 from exporter.result import Holdup, Result, SideProbe, Skip
 from exporter.scheduler import Scheduler
-from exporter.side_probes import ConnectSentinel, LeakCanary, RefusalProbe, RunSideProbe, SideProbes
+from exporter.side_probes import ConnectSentinel, HoldProbe, LeakCanary, RefusalProbe, RunSideProbe, SideProbes
 from exporter.state import LedgerFile
 from exporter.web import MAX_CONNECTIONS, ListenAddress, ListenOptions, WebServer
 
@@ -122,6 +122,7 @@ class Daemon:
             max_sessions=_session_limit(plan.max_sessions),
             other_sessions=lambda: self._on_demand.in_flight + self._side_probes.in_flight,
         )
+        self._hold = HoldProbe(clock, self._scheduler.suspect, self._services.metrics)
         self._side_probes = SideProbes(
             uncounted.run,
             self._runs_of_side_probes(clock),
@@ -147,6 +148,7 @@ class Daemon:
             SideProbe.CANARY: LeakCanary(clock, metrics.set_leak_findings).run,
             SideProbe.SENTINEL: ConnectSentinel(self._scheduler.suspect, metrics.record_sentinel).run,
             SideProbe.REFUSAL: RefusalProbe(metrics, metrics.passes).run,
+            SideProbe.HOLD: self._hold.run,
         }
 
     def _plan_applier(self, plan: Plan) -> PlanApplier:
@@ -187,7 +189,9 @@ class Daemon:
             "begin": self._restore_and_begin(),
             "watch_loop": self._loop_watch.run(self._record_lag),
             "tidy": self._housekeeping(),
-            "garbage": collect_garbage(lambda: self._in_flight == 0, lambda: self._reloader.is_reading),
+            "garbage": collect_garbage(
+                lambda: self._in_flight <= self._hold.open_lines, lambda: self._reloader.is_reading
+            ),
             "watchdog": self._notifier.run_watchdog(lambda: self._unhealthy_reason() is None),
         }
         if self._history_file is not None:

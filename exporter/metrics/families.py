@@ -104,7 +104,63 @@ SUSPICIONS: Final = Family(
     "ws_probe_suspicions_total",
     "counter",
     ("target", "outcome"),
-    "Times that a failed connect of the target's sentinel started the confirm runs at once, by whether all failed.",
+    "Times that the target's sentinel or held connection started the confirm runs at once, by whether all failed.",
+)
+HOLD_UP: Final = Family("ws_hold_up", "gauge", _BY_TARGET, "1 while the held connection of the target is open, else 0.")
+HOLD_OPENED_AT: Final = Family(
+    "ws_hold_opened_timestamp_seconds",
+    "gauge",
+    _BY_TARGET,
+    "Unix time, in seconds, when the held connection to the target was last opened.",
+)
+HOLD_ROUND_TRIP: Final = Family(
+    "ws_hold_round_trip_seconds",
+    "histogram",
+    ("target", "level"),
+    "Seconds from a ping (protocol) or a request (application) on the target's held connection to its answer.",
+    PHASE_BUCKETS,
+)
+HOLD_DEAF: Final = Family(
+    "ws_hold_deaf",
+    "gauge",
+    _BY_TARGET,
+    "1 if the last request on the held connection got no answer within the target's timeout, 0 if it got one.",
+)
+HEARTBEATS: Final = Family(
+    "ws_hold_heartbeats_total",
+    "counter",
+    ("target", "level"),
+    "Heartbeats that the backend sent on held connections: WebSocket pings (protocol), messages (application).",
+)
+HEARTBEAT_LOST: Final = Family(
+    "ws_hold_heartbeat_lost",
+    "gauge",
+    ("target", "level"),
+    "1 if no heartbeat of the backend came for three of its intervals on the held connection, else 0.",
+)
+HOLD_HEARTBEAT_INTERVAL: Final = Family(
+    "ws_hold_heartbeat_interval_seconds",
+    "gauge",
+    ("target", "level"),
+    "Seconds between two heartbeats of the backend, as its welcome announces or held connections have shown.",
+)
+HOLD_ENDS: Final = Family(
+    "ws_hold_ends_total",
+    "counter",
+    ("target", "end"),
+    "Held connections that have ended, by how; a reload and a stop of the exporter are not counted.",
+)
+HOLD_IDLE_CUT: Final = Family(
+    "ws_hold_idle_cut_seconds",
+    "gauge",
+    _BY_TARGET,
+    "Seconds without traffic after which the path to the target cuts a connection, as its ends have shown; 0: none.",
+)
+HOLD_AGE_CUT: Final = Family(
+    "ws_hold_age_cut_seconds",
+    "gauge",
+    _BY_TARGET,
+    "Seconds after which the path to the target cuts every connection, as its ends have shown; 0: none.",
 )
 DURATION: Final = Family(
     "ws_probe_duration_seconds",

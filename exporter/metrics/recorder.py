@@ -9,7 +9,7 @@ from collections.abc import Generator, Iterable, Mapping
 from http import HTTPStatus
 from typing import Final, NamedTuple
 
-from exporter.classify import LeakFindings, OutageCause, OutageDetector, close_label
+from exporter.classify import Cuts, LeakFindings, OutageCause, OutageDetector, close_label
 from exporter.metrics import families as f
 from exporter.metrics.exposition import ExpositionFormat, ProcessMetrics, samples
 from exporter.metrics.layout import labels_text
@@ -27,7 +27,9 @@ from exporter.metrics.series import (
 from exporter.metrics.storage import MetricStorage, SampleStore
 from exporter.profiles import has_factory, probes_of
 from exporter.result import (
+    HoldEnd,
     Layer,
+    LineLevel,
     Phase,
     Probe,
     RefusalCase,
@@ -210,10 +212,63 @@ class Metrics:
             target.store.set(outcome is SentinelOutcome.PASSED, f.SENTINEL_SUCCESS)
 
     def record_suspicion(self, name: str, outcome: SuspicionOutcome) -> None:
-        """Record what became of a sentinel's suspicion."""
+        """Record what became of a suspicion."""
         target = self._writable(name)
-        if target is not None and target.target.has_sentinel:
+        if target is not None and target.target.may_be_suspected:
             target.store.add(f.SUSPICIONS, outcome)
+
+    def _held(self, name: str) -> SampleStore | None:
+        """The series of a target that holds a connection."""
+        target = self._writable(name)
+        return target.store if target is not None and target.target.has_hold else None
+
+    def set_hold_open(self, name: str, at: float | None) -> None:
+        """Set when the held connection was opened (unix seconds), which makes unknown what it shows; None: ended."""
+        store = self._held(name)
+        if store is None:
+            return
+        store.set(at is not None, f.HOLD_UP)
+        if at is not None:
+            store.set(at, f.HOLD_OPENED_AT)
+            store.unset(f.HOLD_DEAF)
+            for level in LineLevel:
+                store.unset(f.HEARTBEAT_LOST, level)
+
+    def record_round_trip(self, name: str, level: LineLevel, seconds: float) -> None:
+        """Record the answer to a ping or a request on a held connection."""
+        store = self._held(name)
+        if store is not None:
+            store.observe(seconds, f.HOLD_ROUND_TRIP, level)
+
+    def set_hold_deaf(self, name: str, *, deaf: bool) -> None:
+        """Set whether the last request on the held connection was not answered."""
+        store = self._held(name)
+        if store is not None:
+            store.set(deaf, f.HOLD_DEAF)
+
+    def record_heartbeat(self, name: str, level: LineLevel) -> None:
+        """Record a heartbeat of the server."""
+        store = self._held(name)
+        if store is not None:
+            store.add(f.HEARTBEATS, level)
+
+    def set_heartbeats(self, name: str, level: LineLevel, interval: float, *, lost: bool) -> None:
+        """Set how often (seconds) the server's heartbeat is due, and whether it stays out."""
+        store = self._held(name)
+        if store is not None:
+            store.set(interval, f.HOLD_HEARTBEAT_INTERVAL, level)
+            store.set(lost, f.HEARTBEAT_LOST, level)
+
+    def record_hold_end(self, name: str, end: HoldEnd, cuts: Cuts) -> None:
+        """Record the end of a held connection, and at which ages the path cuts connections."""
+        store = self._held(name)
+        if store is not None:
+            store.add(f.HOLD_ENDS, end)
+            for family, age in ((f.HOLD_IDLE_CUT, cuts.idle), (f.HOLD_AGE_CUT, cuts.age)):
+                if age is None:
+                    store.unset(family)
+                else:
+                    store.set(age, family)
 
     def record_refusal(self, name: str, case: RefusalCase, outcome: RefusalOutcome) -> None:
         """Record what became of a credential that must be refused; without a decision the one before stands."""

@@ -15,8 +15,10 @@ from exporter.metrics import families as f
 from exporter.profiles import has_factory, kinds_of, phases_of, probes_of
 from exporter.result import (
     FactoryReason,
+    HoldEnd,
     Impairment,
     Layer,
+    LineLevel,
     Probe,
     RefusalCase,
     RefusalOutcome,
@@ -30,7 +32,8 @@ HTTP_CODES: Final = ("3xx", "400", "401", "403", "404", "429", "500", "502", "50
 
 OF_FACTORY: Final = (f.FACTORY_VALID, f.SLOT_LIMIT, f.CLOCK_SKEW, f.HEARTBEAT_INTERVAL, f.MAX_MESSAGE_SIZE)
 OF_CANARY: Final = (f.SLOTS_LEAKED, f.SLOT_RELEASE)
-LEARNED: Final = (*OF_FACTORY, *OF_CANARY, f.CERTIFICATE_EXPIRY, f.SENTINEL_SUCCESS)
+OF_HOLD: Final = (f.HOLD_OPENED_AT, f.HOLD_DEAF, f.HOLD_IDLE_CUT, f.HOLD_AGE_CUT)
+LEARNED: Final = (*OF_FACTORY, *OF_CANARY, *OF_HOLD, f.CERTIFICATE_EXPIRY, f.SENTINEL_SUCCESS)
 """Gauges learned from the backend: unknown at first, and again after the target's URL has changed."""
 
 Key = tuple[Any, ...]
@@ -56,6 +59,7 @@ class TargetSeries:
     `has_canary`: a canary looks for leaked slots.
     `has_sentinel`: a sentinel connects between the cycles.
     `refusals`: credentials that are sent and must be refused.
+    `has_hold`: a connection is held.
     """
 
     name: str
@@ -74,6 +78,12 @@ class TargetSeries:
     has_canary: bool = False
     has_sentinel: bool = False
     refusals: tuple[RefusalCase, ...] = ()
+    has_hold: bool = False
+
+    @property
+    def may_be_suspected(self) -> bool:
+        """Whether something between the cycles can start the confirm runs."""
+        return self.has_sentinel or self.has_hold
 
 
 def target_series(target: Target, profile: Profile) -> TargetSeries:
@@ -95,6 +105,7 @@ def target_series(target: Target, profile: Profile) -> TargetSeries:
         has_canary=target.canary is not None,
         has_sentinel=target.sentinel is not None,
         refusals=() if target.refusals is None else tuple(target.refusals.cases),
+        has_hold=target.hold is not None,
     )
 
 
@@ -104,9 +115,20 @@ def _refusals(target: TargetSeries) -> Iterator[tuple[Key, Start]]:
         yield from (((family, case), None) for family in (f.REFUSAL_SUCCESS, f.REFUSAL_BYPASSED))
 
 
+def _hold(target: TargetSeries) -> Iterator[tuple[Key, Start]]:
+    if not target.has_hold:
+        return
+    yield (f.HOLD_UP,), 0
+    yield from (((family,), None) for family in OF_HOLD)
+    yield from (((f.HOLD_ENDS, end), 0) for end in HoldEnd)
+    for level in LineLevel:
+        yield from (((family, level), 0) for family in (f.HOLD_ROUND_TRIP, f.HEARTBEATS))
+        yield from (((family, level), None) for family in (f.HEARTBEAT_LOST, f.HOLD_HEARTBEAT_INTERVAL))
+
+
 def legal_series(target: TargetSeries) -> dict[Key, Start]:
     """Every series that the target can have, unordered."""
-    by_words = (_failures(target), _closes(target), _refusals(target))
+    by_words = (_failures(target), _closes(target), _refusals(target), _hold(target))
     parts = (_by_target(target), _by_probe(target), *by_words, _by_identity(target))
     return dict(chain(*parts, _factory(target) if has_factory(target.profile) else ()))
 
@@ -152,6 +174,7 @@ def _by_target(target: TargetSeries) -> Iterator[tuple[Key, Start]]:
     if target.has_sentinel:
         yield (f.SENTINEL_SUCCESS,), None
         yield from (((f.SENTINEL_CONNECTS, outcome), 0) for outcome in SentinelOutcome)
+    if target.may_be_suspected:
         yield from (((f.SUSPICIONS, outcome), 0) for outcome in SuspicionOutcome)
     yield from (((f.OUTAGE, cause), None) for cause in outage_policy(target).causes)
     counters: dict[f.Family, Iterable[str]] = {

@@ -11,6 +11,7 @@ from exporter.plan.cadence import Cadence, SlotPattern
 from exporter.plan.canary import canary_job, canary_pace
 from exporter.plan.canary_schedule import CanaryPace
 from exporter.plan.difference import PlanDiff, plan_diff
+from exporter.plan.hold import hold_job
 from exporter.plan.job import Job
 from exporter.plan.planning import Plan, plan
 from exporter.plan.refusal_cost import refusal_cost
@@ -29,6 +30,7 @@ __all__ = [
     "SlotPattern",
     "canary_job",
     "canary_pace",
+    "hold_job",
     "plan",
     "plan_diff",
     "plan_lines",

@@ -5,10 +5,8 @@ Rule 2: each problem shows the arithmetic and what to write instead.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from math import ceil
 
-from exporter.budget import user_key
 from exporter.config import Problem
 from exporter.plan.canary_schedule import CanaryPace
 from exporter.plan.job import Job
@@ -23,9 +21,7 @@ def canary_pace(job: Job) -> CanaryPace | None:
 
 def canary_job(job: Job) -> Job:
     """Return the job of the canary's sessions: as the target's, with the canary's user as the only one."""
-    identity = job.target.canary.identity if job.target.canary else {}
-    users = {alias: user_key(job.authority, subject) for alias, subject in identity.items()}
-    return replace(job, target=job.target.model_copy(update={"identities": identity}), users=users, peaks={})
+    return job.speaking_as(job.target.canary.identity if job.target.canary else {})
 
 
 def canary_problems(jobs: Sequence[Job]) -> Iterator[Problem]:

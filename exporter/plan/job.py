@@ -5,7 +5,7 @@ Rule 1: frozen values and pure functions of absolute time.
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from typing import Final, Self
 from urllib.parse import urlsplit
@@ -212,6 +212,11 @@ class Job:
     def confirm_after(self) -> float:
         """Seconds between confirm runs."""
         return self.target.confirm.after
+
+    def speaking_as(self, identities: Mapping[str, str]) -> Self:
+        """Return the job of sessions beside the cycles, with these users (alias → subject) as the only ones."""
+        users = {alias: user_key(self.authority, subject) for alias, subject in identities.items()}
+        return replace(self, target=self.target.model_copy(update={"identities": identities}), users=users, peaks={})
 
     def cycle_at(self, moment: float) -> int:
         """Return the absolute number of the last cycle due at or before `moment` (unix seconds)."""

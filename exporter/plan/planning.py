@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from exporter.config import Config, Problem, Profile, Target, rare_cases
 from exporter.plan.canary import canary_problems
 from exporter.plan.capacity import host_rates, rate_problems, slot_problems, user_peaks
+from exporter.plan.hold import hold_problems
 from exporter.plan.job import Job
 from exporter.plan.sentinel import sentinel_problems
 from exporter.plan.side_load import side_rate_problems, side_slot_problems, with_side_connects, with_side_slots
@@ -41,7 +42,7 @@ def plan(config: Config, built_in: Mapping[str, Profile]) -> Plan | tuple[Proble
     targets = _with_all_labels(config.targets)
     jobs = [Job.of(target, profiles[target.profile], config.max_connects_per_minute) for target in targets]
     peaks, rates = user_peaks(jobs), host_rates(jobs)
-    problems = (*slot_problems(jobs, peaks), *rate_problems(jobs, rates), *canary_problems(jobs))
+    problems = (*slot_problems(jobs, peaks), *rate_problems(jobs, rates), *canary_problems(jobs), *hold_problems(jobs))
     if problems:
         return problems
     total_peaks, total_rates = with_side_slots(peaks, jobs), with_side_connects(jobs)

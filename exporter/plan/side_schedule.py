@@ -21,6 +21,7 @@ class SideSchedule:
     sessions: connections that one run opens within a minute at worst
     identity, user: the alias as which they speak, and its `budget.user_key`; None: as nobody
     slots: the most slots of this user that they hold at once
+    settings: what a run that lasts has been opened with; while it differs, the run is ended and another one begins
     """
 
     probe: SideProbe
@@ -31,6 +32,7 @@ class SideSchedule:
     identity: str | None = None
     user: str | None = None
     slots: int = 0
+    settings: tuple[str | float | None, ...] = ()
 
     @property
     def name(self) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from exporter.plan.canary_schedule import canary_schedules
+from exporter.plan.hold_schedule import hold_schedules
 from exporter.plan.refusal_schedule import refusal_schedules
 from exporter.plan.sentinel_schedule import sentinel_schedules
 from exporter.plan.side_schedule import SideContext, SideSchedule
@@ -15,6 +16,7 @@ SCHEDULERS: Final[tuple[Callable[[SideContext], Iterator[SideSchedule]], ...]] =
     canary_schedules,
     sentinel_schedules,
     refusal_schedules,
+    hold_schedules,
 )
 
 

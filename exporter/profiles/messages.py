@@ -138,6 +138,10 @@ class SessionMessages:
         message, match, expect = (None if part is None else fill(part, self._values) for part in parts)
         return BoundStep(message, match, expect)
 
+    def renew_nonce(self, nonce: str) -> None:
+        """Let the steps that are bound from now on have another nonce."""
+        self._values["nonce"] = nonce
+
     def bye(self) -> Any:
         """Return the last message of the session; None if there is none, or if it needs a value that was never kept."""
         bye = self.profile.bye

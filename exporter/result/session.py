@@ -1,6 +1,6 @@
 """What a session met, for `classify`, and what a finished one is."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -139,6 +139,16 @@ class SessionObservation:
     interim_status: int | None = None
     stream_status: int | None = None
     ending: Ending | None = None
+
+    @property
+    def handshake(self) -> Handshake | None:
+        """What was wrong with the answer to the upgrade; None: nothing."""
+        fault = self.fault
+        return Handshake(fault.detail) if fault is not None and fault.kind is ErrorKind.UPGRADE else None
+
+    def seconds_until(self, phases: Collection[Phase]) -> float | None:
+        """Return the seconds from the start to the end of the last of these phases; None if none was completed."""
+        return max((self.marks[phase] for phase in phases if phase in self.marks), default=None)
 
 
 @dataclass(frozen=True, slots=True)

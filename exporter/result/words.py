@@ -196,6 +196,8 @@ class SideProbe(StrEnum):
     """Whether the backend gives slots back after the close of their connections."""
     SENTINEL = "sentinel"
     """Whether a WebSocket opens, between the cycles."""
+    HOLD = "hold"
+    """Whether an open connection stays usable, and how it ends."""
 
 
 class SentinelOutcome(StrEnum):
@@ -210,12 +212,40 @@ class SentinelOutcome(StrEnum):
 
 
 class SuspicionOutcome(StrEnum):
-    """What became of a sentinel's suspicion. A label value: names here never change."""
+    """What became of a suspicion between the cycles. A label value: names here never change."""
 
     CONFIRMED = "confirmed"
     """Every confirm run failed."""
     UNCONFIRMED = "unconfirmed"
     """A confirm run passed, proved nothing, or found no room."""
+
+
+class LineLevel(StrEnum):
+    """At which level something passes over a held connection. A label value: names here never change."""
+
+    PROTOCOL = "protocol"
+    """Control frames of WebSocket: pings and pongs (RFC 6455 section 5.5)."""
+    APPLICATION = "application"
+    """Messages: the backend's own pings, and its replies."""
+
+
+class HoldEnd(StrEnum):
+    """How a held connection ended. A label value: names here never change."""
+
+    OVER = "over"
+    """The exporter closed it: its longest time was over."""
+    CUT = "cut"
+    """At an age at which the ones before it ended too: a limit of the path, and no incident."""
+    RESTART = "restart"
+    """The server closed it with 1001 or 1012: it stops, or recycles a worker."""
+    CLOSED = "closed"
+    """The server closed it with another code."""
+    LOST = "lost"
+    """The connection ended without a close frame."""
+    UNANSWERED = "unanswered"
+    """A ping got no pong in time; the exporter closed it."""
+    BROKEN = "broken"
+    """The server broke the protocol, or sent too much."""
 
 
 class RefusalCase(StrEnum):

@@ -32,6 +32,9 @@ for 30 s."""
 MAX_FRAGMENTS: Final = 1024
 """Fragments of one message; an empty one costs the sender two bytes, and us an object."""
 
+MAX_ARRIVED_READS: Final = 16
+"""Reads of bytes that have already arrived, 256 KiB in all: a flood would never end."""
+
 HTTP_ANSWER: Final = re.compile(rb"HTTP/1\.[01] ([1-5]\d\d)[ \r\n]")
 """The beginning of an HTTP answer where a frame had to be: some frameworks answer a request that was upgraded."""
 
@@ -55,6 +58,7 @@ class MessageStream:
     `violation`: the server's breach of the protocol, raised once the inbox is empty.
     `http_status`: the status of an HTTP answer that came in place of a frame; None: none came.
     `observer`: is shown every message and close frame as it passes.
+    `on_control`: gets each ping and pong, and when it arrived.
     """
 
     def __init__(
@@ -75,6 +79,7 @@ class MessageStream:
         self.last_received_at = 0.0
         self._secrets = secrets
         self._observer = observer
+        self.on_control: Callable[[Frame, float], None] = lambda *_: None
         self.transcript = Transcript()
         self.violation: ProbeError | None = None
         self.http_status: int | None = None
@@ -126,6 +131,13 @@ class MessageStream:
             self.transcript.record_queued(len(data), kind, is_text=self._codec.is_text)
             self._show(Direction.OUT, data, is_text=self._codec.is_text, values=(message,))
 
+    def ping(self, payload: bytes) -> float:
+        """Send a ping, unless a close frame has passed; return when it was sent."""
+        if self.is_open:
+            self.protocol.send_ping(payload)
+            self.transcript.record_ping(len(payload))
+        return self.flush()
+
     def close(self) -> float:
         """Send our close frame; return when it was sent."""
         self.protocol.send_close(CloseCode.NORMAL_CLOSURE)
@@ -143,11 +155,15 @@ class MessageStream:
     async def next(self) -> tuple[Any, float]:
         """Return the next JSON value and when it arrived. Raises ProbeError (closed, eof, reset, protocol, too_big)."""
         while not self._inbox:
-            self._raise_if_over()
-            self.flush()
-            self.feed(*await self._connection.read())
+            await self.read_once()
         message, at, self._current_entry = self._inbox.popleft()
         return message, at
+
+    async def read_once(self) -> None:
+        """Read the next bytes, which need not hold a message. Raises as `next` does."""
+        self._raise_if_over()
+        self.flush()
+        self.feed(*await self._connection.read())
 
     def set_kind(self, kind: str, code: str | None = None) -> None:
         """Label the message that was returned last, with our own words."""
@@ -205,6 +221,19 @@ class MessageStream:
         self._frame_count += len(frames)
         return frames
 
+    def read_arrived(self) -> None:
+        """Parse what has arrived and was not read yet. Raises ProbeError as `feed` does."""
+        for _ in range(MAX_ARRIVED_READS):
+            received = self._connection.read_now()
+            if received is None:
+                return
+            self.feed(*received)
+
+    def renew_limits(self) -> None:
+        """Count what the server sends from 0 again: a session that lasts is limited in each part of its time."""
+        self._received_bytes -= self._framed_bytes
+        self._framed_bytes = self._frame_count = self._value_count = 0
+
     def show_close(self, frame: Frame) -> None:
         """Show the server's close frame to the observer; another frame is none."""
         received = self.protocol.close_rcvd
@@ -228,6 +257,8 @@ class MessageStream:
             self._is_text, self._fragments = frame.opcode is Opcode.TEXT, []
         elif frame.opcode is not Opcode.CONT:
             self.show_close(frame)
+            if frame.opcode is not Opcode.CLOSE:
+                self.on_control(frame, at)
             return
         self._fragments.append(bytes(frame.data))
         if len(self._fragments) > MAX_FRAGMENTS:

@@ -27,7 +27,8 @@ OPCODES: Final[Mapping[int, Opcode]] = {
 }
 _BY_NUMBER: Final = tuple(OPCODES.get(number, Opcode.TEXT) for number in range(16))
 _IN, _OUT = Direction.IN, Direction.OUT
-_TEXT, _BINARY, _CLOSE, _PONG = Opcode.TEXT, Opcode.BINARY, Opcode.CLOSE, Opcode.PONG
+_TEXT, _BINARY, _CLOSE = Opcode.TEXT, Opcode.BINARY, Opcode.CLOSE
+_PING, _PONG = Opcode.PING, Opcode.PONG
 _PING_FRAME, _CLOSE_FRAME = ws.Opcode.PING, ws.Opcode.CLOSE
 """Enum members as globals: a look-up or a hash of one costs as much as all the rest."""
 
@@ -69,6 +70,10 @@ class Transcript:
     def record_queued(self, size: int, kind: str, *, is_text: bool = True) -> None:
         """Record our frame, which the next flush sends."""
         self._outgoing.append([0.0, _OUT, _TEXT if is_text else _BINARY, size, kind, None])
+
+    def record_ping(self, size: int) -> None:
+        """Record our ping, which the next flush sends."""
+        self._outgoing.append([0.0, _OUT, _PING, size, None, None])
 
     def record_sent(self, at: float, close: ws.Close | None) -> None:
         """Record that all queued frames were sent, and our close frame if there is one."""

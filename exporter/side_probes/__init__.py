@@ -7,9 +7,11 @@ up sessions.
 Rule 3: the plan has counted every session here; the ledger admits each one all the same, and `max_sessions` binds.
 
 `runner` starts the runs that are due · `leak_canary` opens rounds of connections that show whether slots come back ·
-`sentinel` connects between the cycles · `refusal` asks whether what must be refused is refused.
+`sentinel` connects between the cycles · `refusal` asks whether what must be refused is refused · `hold` keeps a
+connection open.
 """
 
+from exporter.side_probes.hold import HoldProbe, HoldSink
 from exporter.side_probes.leak_canary import LeakCanary
 from exporter.side_probes.refusal import RefusalProbe, RefusalSink
 from exporter.side_probes.runner import MAX_LATE_SECONDS, RunSession, RunSideProbe, SideProbes, SideRun
@@ -18,6 +20,8 @@ from exporter.side_probes.sentinel import ConnectSentinel
 __all__ = [
     "MAX_LATE_SECONDS",
     "ConnectSentinel",
+    "HoldProbe",
+    "HoldSink",
     "LeakCanary",
     "RefusalProbe",
     "RefusalSink",

@@ -78,9 +78,17 @@ class Conversation:
 
     def stop_handling(self) -> NoReturn:
         """End the handler and leave the socket open: only the protocol goes on. Raises ConversationEndedError."""
+        self.stop_serving()
+        raise ConversationEndedError
+
+    def stop_serving(self) -> None:
+        """Drop messages and send no application ping any more."""
         self.wire.cancel_timer("heartbeat")
         self.wire.discarding = True
-        raise ConversationEndedError
+
+    def ignore_messages(self) -> None:
+        """Answer pings and no request any more."""
+        self.ignores_messages = True
 
     # Steps ---------------------------------------------------------------------------------------------------------
 

@@ -198,8 +198,7 @@ async def _recovery_frame(conversation: Conversation, _values: Values, _stage: F
     conversation.stop_handling()
 
 
-async def _zombie(conversation: Conversation, _values: Values, _stage: FaultStage) -> None:
-    """Also `no_welcome`, which is the same fault one stage earlier."""
+async def _no_welcome(conversation: Conversation, _values: Values, _stage: FaultStage) -> None:
     conversation.stop_handling()
 
 
@@ -270,8 +269,38 @@ def _replace_message(conversation: Conversation, stage: FaultStage) -> None:
 # After the welcome -------------------------------------------------------------------------------------------------
 
 
-async def _deaf(conversation: Conversation, _values: Values, _stage: FaultStage) -> None:
-    conversation.ignores_messages = True
+def _later(conversation: Conversation, name: str, seconds: float, act: Callable[[], None]) -> None:
+    """Act on the open connection, now or when that time is over."""
+    if seconds:
+        conversation.wire.start_timer(name, seconds, act)
+    else:
+        act()
+
+
+async def _zombie(conversation: Conversation, values: Values, _stage: FaultStage) -> None:
+    if not values["delay"]:
+        conversation.stop_handling()
+    conversation.wire.start_timer("zombie", values["delay"], conversation.stop_serving)
+
+
+async def _deaf(conversation: Conversation, values: Values, _stage: FaultStage) -> None:
+    _later(conversation, "deaf", values["delay"], conversation.ignore_messages)
+
+
+async def _frozen(conversation: Conversation, values: Values, _stage: FaultStage) -> None:
+    _later(conversation, "frozen", values["delay"], conversation.wire.mute)
+
+
+async def _no_heartbeat(conversation: Conversation, values: Values, _stage: FaultStage) -> None:
+    stop = partial(conversation.wire.cancel_timer, "heartbeat")
+    _later(conversation, "no_heartbeat", values["delay"], stop)
+
+
+async def _cut(conversation: Conversation, values: Values, _stage: FaultStage) -> None:
+    wire = conversation.wire
+    restart = partial(wire.start_timer, "cut", values["delay"], wire.finish)
+    restart()
+    wire.on_ping = restart if values["idle"] else None
 
 
 async def _slow_reply(_conversation: Conversation, values: Values, _stage: FaultStage) -> None:
@@ -361,7 +390,7 @@ FAULT_ACTIONS: Final[Mapping[str, FaultAction]] = {
     "unavailable": _unavailable,
     "component": _component,
     "recovery_frame": _recovery_frame,
-    "no_welcome": _zombie,
+    "no_welcome": _no_welcome,
     "wrong_user": _wrong_user,
     "wrong_environment": _wrong_environment,
     "repeated_connection_id": _repeated_connection_id,
@@ -373,6 +402,9 @@ FAULT_ACTIONS: Final[Mapping[str, FaultAction]] = {
     "binary_welcome": _binary_welcome,
     "zombie": _zombie,
     "deaf": _deaf,
+    "frozen": _frozen,
+    "no_heartbeat": _no_heartbeat,
+    "cut": _cut,
     "close": _close,
     "silent": partial(_on_wire, "silent"),
     "half_close": partial(_on_wire, "half_close"),

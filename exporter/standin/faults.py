@@ -261,8 +261,18 @@ ROWS: Final = (
           (_place("at", "welcome", welcome=FaultStage.WELCOME, reply=FaultStage.REPLY),)),
     Fault("binary_welcome", "sends the welcome as a binary message", stages=(FaultStage.WELCOME,)),
     # After it.
-    Fault("zombie", "welcomes, then answers nothing but protocol pings and the close", stages=(FaultStage.GREETED,)),
-    Fault("deaf", "welcomes, then answers pings but no request", stages=(FaultStage.GREETED,)),
+    Fault("zombie", "welcomes, then answers nothing but protocol pings and the close",
+          (_delay(0.0, "seconds until then"),), (FaultStage.GREETED,)),
+    Fault("deaf", "welcomes, then answers pings but no request",
+          (_delay(0.0, "seconds until then"),), (FaultStage.GREETED,)),
+    Fault("frozen", "welcomes and serves, then says nothing more, not even a pong, and keeps the connection",
+          (_delay(60.0, "seconds until then"),), (FaultStage.GREETED,)),
+    Fault("no_heartbeat", "welcomes and serves, then sends no heartbeat more, and answers as before",
+          (_delay(60.0, "seconds until then"),), (FaultStage.GREETED,)),
+    Fault("cut", "ends its side of the connection (FIN) without a close frame at that age, as proxies do", (
+        _delay(60.0, "seconds until then"),
+        _flag("idle", "since the client's last ping instead"),
+    ), (FaultStage.GREETED,)),
     # Any end at any point.
     Fault("silent", "says nothing from that point on, not even a pong",
           (_place("after", "upgrade", tcp=FaultStage.TCP, tls=FaultStage.UPGRADE, upgrade=FaultStage.OPENED,

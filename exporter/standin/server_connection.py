@@ -88,6 +88,7 @@ class ServerConnection(asyncio.Protocol):
         self.fragmented = False
         self.on_open: Callable[[], None] | None = None
         self.on_bytes: Callable[[], None] | None = None
+        self.on_ping: Callable[[], None] | None = None
         self.on_close: Callable[[], None] | None = None
         self.on_disconnect: Callable[[], None] | None = None
         """Called once: at the client's close frame, or at the end of the connection if none came."""
@@ -217,6 +218,8 @@ class ServerConnection(asyncio.Protocol):
         if frame.opcode is Opcode.PONG and "missed" in self._timers:
             self.cancel_timer("missed")
             self.start_timer("keepalive", self._timings.keepalive, self._keepalive)
+        if frame.opcode is Opcode.PING and self.on_ping is not None:
+            self.on_ping()
         if frame.opcode not in (Opcode.TEXT, Opcode.BINARY, Opcode.CONT):
             return
         if frame.opcode is not Opcode.CONT:

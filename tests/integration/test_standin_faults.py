@@ -96,6 +96,9 @@ WIRE = {
     "binary_welcome": ("101 > binary ping silence > close 1000 eof",),
     "zombie": ("101 > welcome > silence > close 1000 eof",),
     "deaf": ("101 > welcome > ping silence > close 1000 eof",),
+    "frozen": (FINE,),
+    "no_heartbeat": (FINE,),
+    "cut": (FINE,),
     "silent": ("101 > silence > silence",),
     "silent:after=tcp": ("silence", "reset"),  # asyncio's client gives up its handshake by itself
     "silent:after=tls": ("silence",),

@@ -142,6 +142,16 @@ ws_probe_outage gauge target cause
 ws_probe_sentinel_success gauge target
 ws_probe_sentinel_connects_total counter target outcome
 ws_probe_suspicions_total counter target outcome
+ws_hold_up gauge target
+ws_hold_opened_timestamp_seconds gauge target
+ws_hold_round_trip_seconds histogram target level
+ws_hold_deaf gauge target
+ws_hold_heartbeats_total counter target level
+ws_hold_heartbeat_lost gauge target level
+ws_hold_heartbeat_interval_seconds gauge target level
+ws_hold_ends_total counter target end
+ws_hold_idle_cut_seconds gauge target
+ws_hold_age_cut_seconds gauge target
 ws_probe_duration_seconds histogram target probe
 ws_probe_phase_duration_seconds histogram target phase
 ws_probe_closes_total counter target phase code initiator

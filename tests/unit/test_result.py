@@ -41,6 +41,8 @@ LISTS = {
     r.SuspicionOutcome: "confirmed unconfirmed",
     r.RefusalCase: "no_token malformed expired wrong_audience unsigned other_key disabled_user",
     r.RefusalOutcome: "refused wrong_way bypassed inconclusive skipped",
+    r.HoldEnd: "over cut restart closed lost unanswered broken",
+    r.LineLevel: "protocol application",
     r.Layer: "network tls proxy server application login factory client unknown",
 }
 

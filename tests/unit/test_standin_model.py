@@ -398,7 +398,7 @@ def test_specs_are_read(spec, values):
         ("nonsense", "unknown fault 'nonsense'; known are none, refuse, not_tls"),
         ("", "unknown fault ''; known are"),
         ("close:cod=1", "unknown parameter 'cod' of close; known are code, reason, at, frame, text, share"),
-        ("zombie:x", "unknown parameter 'x' of zombie; known are share"),
+        ("zombie:x", "unknown parameter 'x' of zombie; known are delay, share"),
         ("close:at=nowhere", "at of close must be one of admission, welcome, reply, close, not 'nowhere'"),
         ("close:code=x", "code of close must be a whole number below 1000000000, not 'x'"),
         ("close:code=70000", "code of close must be at most 65535"),

@@ -80,7 +80,9 @@ backends: .backends/python/installed .backends/proxies/installed $(if $(CI)$(she
 	.backends/protocols/$*/bin/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r $<
 	touch $@
 
+# uWSGI is compiled; without OpenSSL it knows no WebSocket.
 .backends/layers/python/installed: tests/backends/layers/requirements.lock
+	@$(call from_debian,gcc libssl-dev)
 	$(PYTHON) -m venv .backends/layers/python
 	.backends/layers/python/bin/pip install --quiet --disable-pip-version-check --require-hashes -r $<
 	touch $@
@@ -104,6 +106,27 @@ backends: .backends/python/installed .backends/proxies/installed $(if $(CI)$(she
 	cd .backends/layers/java && mvn -q -B -f $(CURDIR)/tests/backends/layers/java/pom.xml dependency:copy-dependencies -DoutputDirectory=$(CURDIR)/.backends/layers/java/lib
 	javac -nowarn -d .backends/layers/java/classes -cp '.backends/layers/java/lib/*' tests/backends/layers/java/Layers.java
 	touch $@
+
+.backends/layers/spring/installed: $(wildcard tests/backends/layers/spring/*)
+	@$(call from_debian,maven default-jdk-headless)
+	mkdir -p .backends/layers/spring/classes
+	cd .backends/layers/spring && mvn -q -B -f $(CURDIR)/tests/backends/layers/spring/pom.xml dependency:copy-dependencies -DoutputDirectory=$(CURDIR)/.backends/layers/spring/lib
+	javac -nowarn -d .backends/layers/spring/classes -cp '.backends/layers/spring/lib/*' tests/backends/layers/spring/Spring.java
+	touch $@
+
+# Its own goals alone: a whole package also fetches the plugins of jars and tests.
+.backends/layers/quarkus/installed: tests/backends/layers/quarkus/pom.xml $(wildcard tests/backends/layers/quarkus/src/main/*/*)
+	@$(call from_debian,maven default-jdk-headless)
+	mkdir -p .backends/layers/quarkus
+	cp -r tests/backends/layers/quarkus/* .backends/layers/quarkus
+	cd .backends/layers/quarkus && mvn -q -B compile quarkus:build
+	touch $@
+
+# Cowboy comes with Debian's RabbitMQ.
+.backends/layers/cowboy/cowboy_cases.beam: tests/backends/layers/cowboy_cases.erl
+	@$(call from_debian,rabbitmq-server)
+	mkdir -p .backends/layers/cowboy
+	erlc -o .backends/layers/cowboy $<
 
 .backends/protocols/centrifugo:
 	GOBIN=$(CURDIR)/.backends/protocols go install github.com/centrifugal/centrifugo/v6@v6.9.1
@@ -182,7 +205,7 @@ protocols: install packages backends $(patsubst %,.backends/protocols/%,node/ins
 # Who is at fault: proxies before real servers and broken ones, and servers, of those that take longer to install or to run.
 PROXIES := varnish squid lighttpd nghttp2-proxy stunnel4
 
-layers: install packages backends .backends/proxies/layers $(patsubst %,.backends/layers/%,python/installed node/installed go/layers rust/debug/layers java/installed)
+layers: install packages backends .backends/proxies/layers $(patsubst %,.backends/layers/%,python/installed node/installed go/layers rust/debug/layers java/installed spring/installed quarkus/installed cowboy/cowboy_cases.beam)
 	@$(call from_debian,$(PROXIES))
 	$(BIN)/pytest -n 2 -m "soak or not soak" tests/layers/*cases.py tests/integration/test_layers_*.py
 

@@ -37,6 +37,8 @@ HOSTS: Final[Mapping[Software, frozenset[Software]]] = {
     Software.WS: frozenset({Software.FASTIFY, Software.NODE}),
     Software.NEST: frozenset({Software.FASTIFY, Software.NODE, Software.WS, Software.SOCKETIO}),
     Software.FASTIFY: frozenset({Software.NODE, Software.WS}),
+    Software.SPRING: frozenset({Software.TOMCAT, Software.JETTY, Software.UNDERTOW}),
+    Software.QUARKUS: frozenset({Software.VERTX}),
 }
 """By what the config names: programs that may answer in its place, because they run it, or run in it."""
 

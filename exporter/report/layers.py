@@ -14,7 +14,14 @@ from websockets.frames import CloseCode
 from exporter.report.programs import MAX_REFUSAL_SECONDS, ROWS, Event, Match, meaning_of, waited_seconds
 from exporter.report.situation import STOPPING_EVENTS, FailureSituation, SituationFact, fact_holds
 from exporter.result import PROXIES, SERVERS, Confidence, Layer, Phase, Reason, Software, TlsVerify
-from exporter.software import GATEWAY_STATUSES, PROXY_BEHAVIOURS, SIGNED_REFUSALS, ProxyEvent
+from exporter.software import (
+    GATEWAY_STATUSES,
+    PROXY_BEHAVIOURS,
+    SERVER_BEHAVIOURS,
+    SIGNED_REFUSALS,
+    ProxyEvent,
+    ServerEvent,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,6 +218,10 @@ def _is_prompt(situation: FailureSituation) -> bool:
     return waited is not None and waited <= most
 
 
+LIMIT_CODES: Final = frozenset((row.server, row.code) for row in SERVER_BEHAVIOURS if row.event is ServerEvent.TOO_BIG)
+"""By which a server ends a session whose message is too large; some end so what their application raises, too."""
+
+
 NAMELESS_PROXIES: Final = frozenset({Software.TRAEFIK, Software.CLOUDFLARE, Software.CLOUDFRONT, Software.GFE})
 """Proxies that answer some requests themselves in a way that no fingerprint tells from a server's."""
 
@@ -222,7 +233,7 @@ def _speaks_for_itself(situation: FailureSituation) -> bool:
     if result.http_status is not None:
         by_proxy = result.answered_by in PROXIES
         return _is_proxys_word(situation, events) if by_proxy else _is_servers_word(situation)
-    if result.reason in (Reason.TIMEOUT, Reason.RESET):
+    if result.reason in (Reason.TIMEOUT, Reason.RESET) or (situation.server, situation.server_code) in LIMIT_CODES:
         return False
     if events & STOPPING_EVENTS:
         return situation.server_code == CloseCode.SERVICE_RESTART  # an application can send the other codes itself

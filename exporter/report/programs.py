@@ -66,6 +66,9 @@ SERVER_MEANINGS: Final[Mapping[ServerEvent, EventMeaning]] = {
     ServerEvent.NO_PONGS: EventMeaning(
         Layer.SERVER, "See whether pings and pongs get through: compare the server's ping timeout.", is_sure=False
     ),
+    ServerEvent.IDLE: EventMeaning(
+        Layer.SERVER, "Compare the time without a message of ours with the server's idle timeout.", is_sure=False
+    ),
     ServerEvent.HANGS: EventMeaning(
         Layer.APPLICATION, "See what the backend's handler waits for: a dump of its tasks or threads shows it."
     ),
@@ -149,7 +152,9 @@ _OF_PATHS: Final[frozenset[Event]] = frozenset({ServerEvent.WRONG_PATH, ServerEv
 _OF_UPGRADE: Final[frozenset[Event]] = _BEFORE_THE_101 | {ServerEvent.KILLED}
 _OF_MESSAGES: Final[frozenset[Event]] = frozenset({ServerEvent.RAISES_ON_MESSAGE, ServerEvent.HANGS})
 """Events that need a message to the server."""
-_RARE_IN_A_SESSION: Final[frozenset[Event]] = frozenset({ServerEvent.NO_PONGS, ServerEvent.TOO_BIG, ProxyEvent.IDLE})
+_RARE_IN_A_SESSION: Final[frozenset[Event]] = frozenset(
+    {ServerEvent.NO_PONGS, ServerEvent.TOO_BIG, ServerEvent.IDLE, ProxyEvent.IDLE}
+)
 """Events that a probe's short session with its small message does not meet."""
 
 
@@ -360,7 +365,7 @@ def _can_happen(event: Event, result: Result) -> bool:
 
 def _is_too_rare(row: Behaviour, waited: float | None) -> bool:
     """Whether a probe's short session with its small message does not meet the event; one of this length does."""
-    has_time = row.event is ServerEvent.NO_PONGS and row.after is not None and waited is not None
+    has_time = row.event in (ServerEvent.NO_PONGS, ServerEvent.IDLE) and row.after is not None and waited is not None
     return row.event in _RARE_IN_A_SESSION and not (has_time and _is_late_enough(row, waited))
 
 

@@ -3,7 +3,8 @@
 Rule 1: tables and pure functions; nothing here is remembered, each row was seen with the version that it names
 (`make layers` runs them again). Rule 2: what comes from the network goes in, words of `Software` come out.
 
-`fingerprints` who made an answer · `servers` how servers end a connection · `proxies` what proxies answer by themselves
+`fingerprints` who made an answer · `servers` how servers end a connection, with the tables `python_servers` and
+`other_servers` in the words of `outcomes` · `proxies` what proxies answer by themselves
 """
 
 from exporter.software.fingerprints import (
@@ -15,13 +16,13 @@ from exporter.software.fingerprints import (
     Author,
     find_author,
 )
+from exporter.software.outcomes import ServerEvent
 from exporter.software.proxies import PROXY_BEHAVIOURS, ProxyBehaviour, ProxyEvent
 from exporter.software.servers import (
     EARLIEST_FRACTION,
     LATEST_FRACTION,
     SERVER_BEHAVIOURS,
     ServerBehaviour,
-    ServerEvent,
     is_stop,
 )
 

@@ -20,10 +20,10 @@ MESSAGE = {"event": "say", "id": "${nonce}"}
 QUESTION = {"send": {"message": MESSAGE, "match": {"id": "${nonce}"}}}
 TOO_BIG = {"send": {"message": {**MESSAGE, "rest": "x" * 2000}, "match": {"id": "${nonce}"}}}
 
-OWN_START = frozenset({"stopped", "killed", "recycled", "worker-killed", "no-pongs"})
+OWN_START = frozenset({"stopped", "killed", "recycled", "worker-killed", "no-pongs", "quiet"})
 """Cases that end a server or need other options: each starts one of its own."""
 
-MODES = {"recycled": "recycled", "worker-killed": "workers", "no-pongs": "pings"}
+MODES = {"recycled": "recycled", "worker-killed": "workers", "no-pongs": "pings", "quiet": "quiet"}
 PATHS = {"too-big": "silent"}
 
 HELD = 8.0
@@ -96,8 +96,8 @@ def differences(name, case, seen, late=BUSY):
 async def outcome(name, case, kind, folder):
     """What is seen of a case that needs a server of its own, as a `Cell`."""
     async with kind.running(folder, MODES.get(case, "")) as server:
-        if case == "no-pongs":
-            return await _without_pongs(server, name)
+        if case in ("no-pongs", "quiet"):
+            return await _without_a_word(server, name, case)
         if case not in OWN_START:
             return await session(server, name, case)
         running = asyncio.create_task(session(server, name, case, at := []))
@@ -191,8 +191,8 @@ def _end_of(result, over):
     return came[0] if came else over if result.refused_after is None else result.refused_after
 
 
-async def _without_pongs(server, name):
-    """How a connection ends whose client answers no ping; only a close code and a time can be seen there."""
+async def _without_a_word(server, name, case):
+    """How a connection ends whose client says nothing; only a close code and a time can be seen there."""
     place = urlsplit(server.url)
     peer = Peer(*await asyncio.open_connection(place.hostname, place.port))
     assert await peer.upgrade(f"{place.path}/silent") == "101", peer.head
@@ -204,5 +204,5 @@ async def _without_pongs(server, name):
         close = close or (f"{value.split(' ')[0]} remote" if kind == "close" else None)
     await peer.close()
     ending = {"eof": "fin", "reset": "reset"}.get(kind)
-    by = cell_of(name, "no-pongs").answered_by
+    by = cell_of(name, case).answered_by
     return Cell(None, None, None, close or (ending and "1006 none"), ending, ended, None, by)

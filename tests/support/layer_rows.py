@@ -1,4 +1,4 @@
-"""What a cell of tests/data/layers_servers.yml says, as a row of exporter/software/servers.py."""
+"""What a cell of tests/data/layers_servers.yml says, as a row of exporter/software."""
 
 from exporter.result import Software
 from exporter.software import ServerEvent
@@ -24,6 +24,7 @@ EVENTS = {
     "recycled": ServerEvent.RECYCLED,
     "worker-killed": ServerEvent.WORKER_KILLED,
     "no-pongs": ServerEvent.NO_PONGS,
+    "quiet": ServerEvent.IDLE,
 }
 """Those that the server decides. What passes through each server, such as a 4401, needs no row."""
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from support.backend_servers import BUILT, HERE, built
 from support.protocol_servers import SOCKETIO_PATH, ProtocolServer, serving
-from support.realservers import until
+from support.realservers import PATIENCE, until
 
 LIMIT = "1024"
 """Bytes of the largest message that a server takes, if that can be set."""
@@ -85,6 +85,7 @@ class LayerKind:
     fatal: cases in which the process ends
     place: of the WebSocket of a case
     profile: a built-in one, if the message of all other servers will not do
+    patience: seconds within which it starts
     """
 
     command: Callable[[int, Path], list[str]]
@@ -93,6 +94,7 @@ class LayerKind:
     fatal: frozenset[str] = frozenset()
     place: str = "/{case}"
     profile: str | None = None
+    patience: float = PATIENCE
 
     @asynccontextmanager
     async def running(self, folder, mode=""):
@@ -104,6 +106,7 @@ class LayerKind:
             lambda port: [*self.command(port, folder), *added],
             folder,
             ready=self.ready,
+            patience=self.patience,
             env=environment,
             cwd=folder,
         ) as server:

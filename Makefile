@@ -219,11 +219,11 @@ screenshots: install packages
 
 COMPILE = $(BIN)/pip-compile --quiet --generate-hashes --strip-extras --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --allow-unsafe
 
-# Three locks: what we develop with; of it, what runs; and what builds the wheel.
+# Three locks: what we develop with; of it, what runs, with the extra otlp; and what builds the wheel.
 lock: install
 	$(BIN)/pip install --quiet pip-tools
-	$(COMPILE) --extra dev --output-file requirements.lock pyproject.toml
-	$(COMPILE) --constraint requirements.lock --output-file requirements-run.lock pyproject.toml
+	$(COMPILE) --extra dev --extra otlp --output-file requirements.lock pyproject.toml
+	$(COMPILE) --constraint requirements.lock --extra otlp --output-file requirements-run.lock pyproject.toml
 	$(COMPILE) --constraint requirements.lock --only-build-deps --build-deps-for wheel --build-deps-for editable --output-file requirements-build.lock pyproject.toml
 
 # The rules as the Prometheus operator wants them: alerts.yml, indented under a head.

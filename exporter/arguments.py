@@ -4,15 +4,18 @@ Rule 1: this module knows names and types of flags and nothing of what a command
 """
 
 import argparse
-from collections.abc import Mapping
-from typing import Any, Final
+from collections.abc import Callable, Mapping
+from typing import Any, Final, TypeVar
 
 from exporter import __version__
 from exporter.config import checked_name, link_url, seconds
+from exporter.config.otlp import otlp_endpoint
 from exporter.log import LEVELS
 from exporter.plan import Shard
 from exporter.report import FORMATS
 from exporter.result import Probe
+
+T = TypeVar("T")
 
 DEFAULT_LISTEN_ADDRESS: Final = ":11011"
 ORIGIN_VARIABLE: Final = "WS_FACTORY_EXPORTER_ORIGIN"
@@ -27,6 +30,24 @@ TRANSCRIPT_FORMAT: Final = (
     'The frames are a JSON list of {"from": "server", "text": "…"}, {"from": "client", "text": "…"}, the same with '
     '"binary" in base64 in place of "text", and {"close": 4403, "reason": "…"} for a close frame of the server.'
 )
+
+
+def _checked(parse: Callable[[str], T]) -> Callable[[str], T]:
+    """A type of an argument: `parse`, whose ValueError has the sentence for the user."""
+
+    def parse_argument(text: str) -> T:
+        try:
+            return parse(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    return parse_argument
+
+
+_link = _checked(link_url)
+_name = _checked(checked_name)
+_endpoint = _checked(otlp_endpoint)
+_seconds = _checked(seconds)
 
 
 def _file(text: str) -> str:
@@ -115,6 +136,39 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
         help="probe only the targets of the I-th (from 0) of N exporters that share this config",
     )
     _add_origin(parser)
+    _add_otlp(parser)
+
+
+def _add_otlp(parser: argparse.ArgumentParser) -> None:
+    """Flags of the export by OTLP; a receiver's names follow from variables of OpenTelemetry."""
+    add = parser.add_argument
+    add(
+        "--otlp.endpoint",
+        dest="otlp_endpoint",
+        type=_endpoint,
+        metavar="URL",
+        help="also send the metrics to this receiver of OTLP over HTTP, for example http://collector:4318/v1/metrics; "
+        "needs the extra otlp",
+    )
+    add(
+        "--otlp.interval",
+        dest="otlp_interval",
+        type=_positive,
+        metavar="DURATION",
+        help="time between two exports; default: 15s",
+    )
+    add(
+        "--otlp.headers-file",
+        dest="otlp_headers",
+        **FILE_ARGUMENT,
+        help="headers of each export, a line NAME: VALUE each; read again when it changes",
+    )
+    add(
+        "--otlp.http-config-file",
+        dest="otlp_client",
+        **FILE_ARGUMENT,
+        help="file with user and password, CA and client certificate for the receiver, in the format of promtool",
+    )
 
 
 def _add_origin(parser: argparse.ArgumentParser) -> None:
@@ -363,20 +417,6 @@ def _add_runbook(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", nargs="?", metavar="NAME", help="name of an alert, or README; default: list the names")
 
 
-def _link(text: str) -> str:
-    try:
-        return link_url(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
-
-
-def _name(text: str) -> str:
-    try:
-        return checked_name(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
-
-
 def _port(text: str) -> int:
     if not _is_number(text) or int(text) > 65_535:  # noqa: PLR2004 - RFC 9293 section 3.1: sixteen bits
         raise argparse.ArgumentTypeError("must be 0 (any free one) to 65535")
@@ -454,10 +494,3 @@ def _positive(text: str) -> float:
     if value == 0:
         raise argparse.ArgumentTypeError("must be more than 0s")
     return value
-
-
-def _seconds(text: str) -> float:
-    try:
-        return seconds(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None

@@ -14,6 +14,7 @@ from exporter.metrics.probed import GAUGES
 from exporter.metrics.series import HTTP_CODES
 from exporter.profiles import FACTORY, OTHER_KINDS
 from exporter.result import (
+    ExportOutcome,
     FactoryReason,
     HoldEnd,
     Impairment,
@@ -38,7 +39,7 @@ CLOSED_LISTS: Final[Mapping[str, Iterable[str]]] = {
         each.__name__: each
         for each in (
             *(Probe, Reason, FactoryReason, Layer, Impairment, SkipCause, OutageCause, Initiator),
-            *(SentinelOutcome, SuspicionOutcome, RefusalCase, RefusalOutcome, HoldEnd, LineLevel),
+            *(SentinelOutcome, SuspicionOutcome, RefusalCase, RefusalOutcome, HoldEnd, LineLevel, ExportOutcome),
         )
     },
     "Phase": [phase for phase in Phase if phase is not Phase.PREPARE],
@@ -61,6 +62,7 @@ TITLES: Final = {
     "RefusalOutcome": "Outcomes of refusal",
     "HoldEnd": "Ends of held connections",
     "LineLevel": "Levels of a held connection",
+    "ExportOutcome": "Outcomes of exports",
 }
 
 _FROM_START: Final = "Never: it starts at 0 before the first session."
@@ -78,6 +80,7 @@ ABSENT: Final[Mapping[f.Family, str]] = {
     **dict.fromkeys((f.LOOP_LAG, f.DISTORTED_RUNS, f.RELOAD_OK, f.RELOADED_AT, f.BUILD_INFO), "Never."),
     **dict.fromkeys((f.HEARTBEAT_INTERVAL, f.MAX_MESSAGE_SIZE, f.CLOCK_SKEW), _UNKNOWN_FACTORY),
     f.ORIGIN_INFO: "Without `--origin`.",
+    f.OTLP_EXPORTS: "Without `--otlp.endpoint`; else it starts at 0.",
     f.LAYER_FAILURES: "The layers `tls` and `factory` for targets without them. Otherwise never: it starts at 0.",
     f.SUCCESS: _FIRST,
     f.LAST_RUN: "Until the first session that asked for the probe.",
@@ -136,6 +139,7 @@ _OF_FAMILY: Final = {
     (f.OUTAGE, "cause"): _LINKS["OutageCause"],
     (f.SENTINEL_CONNECTS, "outcome"): _LINKS["SentinelOutcome"],
     (f.SUSPICIONS, "outcome"): _LINKS["SuspicionOutcome"],
+    (f.OTLP_EXPORTS, "outcome"): _LINKS["ExportOutcome"],
     (f.CLOSES, "code"): "[close codes](#close-codes)",
     (f.HTTP_REJECTIONS, "code"): codes(HTTP_CODES),
     (f.PASSED_OVER, "kind"): f"the profile's `noise[].kind`, and {_LINKS['Kind']}",

@@ -14,8 +14,9 @@ from exporter.commands.origin import origin_of
 from exporter.commands.outputs import append_job_summary, render_context
 from exporter.commands.stop_signals import cancelled_by_signal
 from exporter.commands.terminal import UsageError, complain, say
+from exporter.http_client import RemoteError
 from exporter.log import configure
-from exporter.oncall import Checker, RemoteError, check_each, fetch_check, fetch_health
+from exporter.oncall import Checker, check_each, fetch_check, fetch_health
 from exporter.plan import Job, Plan
 from exporter.report import (
     FORMATS,

@@ -7,8 +7,8 @@ from pathlib import Path
 from exporter import arguments, web
 from exporter.commands.terminal import UsageError
 from exporter.config import Config, HttpClient
+from exporter.http_client import read_http_client
 from exporter.loading import ConfigLoadError, LoadedConfig, load
-from exporter.oncall import read_http_client
 from exporter.plan import Shard
 from exporter.report import BaselineReport, InvalidReportError, read_document
 from exporter.state import LedgerFile

@@ -10,6 +10,7 @@ from functools import partial
 
 from exporter.commands.flag_files import history_path, listen_options, load_again, load_config, open_state
 from exporter.commands.origin import origin_of
+from exporter.commands.otlp_flags import otlp_settings
 from exporter.commands.stop_signals import collect_early_hangups, stop_requested
 from exporter.commands.terminal import UsageError, say
 from exporter.daemon import Daemon, DaemonOptions
@@ -26,6 +27,7 @@ def run(options: argparse.Namespace) -> int:
     hangups = collect_early_hangups() if not options.config_check else []
     listen = listen_options(options)
     origin = origin_of(options)
+    otlp = otlp_settings(options)
     loaded = load_config(options, options.shard)
     history_file = history_path(options, loaded.config)
     if options.config_check:
@@ -45,6 +47,7 @@ def run(options: argparse.Namespace) -> int:
             load=partial(load_again, options, loaded.config),
             lifecycle=options.lifecycle,
             origin=origin,
+            otlp=otlp,
         )
         return asyncio.run(_serve(loaded.plan, daemon_options, state, hangups))
 

@@ -71,7 +71,7 @@ class ResultDispatcher:
         self._drop_count(name)
 
     def _register(self, job: Job) -> None:
-        self._metrics.add_target(target_series(job.target, job.profile))
+        self._metrics.add_target(target_series(job.target, job.profile), self._clock.wall())
         self._metrics.set_auth_bypassed(job.name, bypassed=job.target.allow_auth_bypass)
         self._history.set_probes(job.name, job.probes)
 

@@ -2,13 +2,16 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+import socket
+from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
 
 from exporter import __version__
+from exporter.config.otlp import OtlpSettings
 from exporter.daemon.http_api import HealthCallbacks, HttpApi
 from exporter.daemon.on_demand import OnDemandProbes
 from exporter.daemon.plan_applier import PlanApplier
@@ -65,6 +68,7 @@ class DaemonOptions:
     `load`: reads the config again.
     `lifecycle`: whether HTTP clients may ask for a reload.
     `origin`: the name of the place that the exporter probes from; None: it has none.
+    `otlp`: sends the metrics to a receiver; None: it does not.
     """
 
     listen: ListenAddress | ListenOptions
@@ -74,6 +78,7 @@ class DaemonOptions:
     load: Load = nothing_to_load
     lifecycle: bool = False
     origin: str | None = None
+    otlp: OtlpSettings | None = None
     on_result: Callable[[Result], None] = field(default=lambda _: None)
     on_skip: Callable[[Skip], None] = field(default=lambda _: None)
 
@@ -88,7 +93,7 @@ class Daemon:
         self._options = options
         self._services = Services(
             jobs={job.name: job for job in plan.jobs},
-            metrics=Metrics(__version__, options.origin),
+            metrics=Metrics(__version__, options.origin, at=clock.wall()),
             history=History(),
             state=state or LedgerFile.in_memory(wall=clock.wall),
             clock=clock,
@@ -196,6 +201,8 @@ class Daemon:
         }
         if self._history_file is not None:
             coroutines["history"] = self._history_file.run()
+        if self._options.otlp is not None:
+            coroutines["otlp"] = self._export(self._options.otlp)
         self._background_tasks = [asyncio.create_task(task, name=name) for name, task in coroutines.items()]
         for task in self._background_tasks:
             task.add_done_callback(self._on_task_end)
@@ -244,6 +251,18 @@ class Daemon:
             self._dispatcher.add_target(job)
         self._services.metrics.record_reload(self._services.clock.wall(), successful=True)
         self._scheduler.announce(self._services.clock.wall() + self._options.startup_delay)
+
+    def _export(self, settings: OtlpSettings) -> Coroutine[None, None, None]:
+        """The export by OTLP, forever. An accepted one counts as a scrape: its receiver has seen the zeros."""
+        from exporter.daemon.otlp import OtlpExporter  # noqa: PLC0415 - its library is an extra
+
+        resource = {
+            "service.name": "ws-factory-exporter",
+            "service.instance.id": f"{socket.gethostname()}:{urlsplit(self.url).port}",
+            **({} if self._options.origin is None else {"ws_exporter.origin": self._options.origin}),
+        }
+        services = self._services
+        return OtlpExporter(settings, services.metrics, services.clock, resource, self._http_api.record_scrape).run()
 
     # Background tasks -----------------------------------------------------------------------------------------------
 

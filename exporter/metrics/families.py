@@ -399,6 +399,12 @@ RELOADED_AT: Final = Family(
     (),
     "Unix time in seconds at which the exporter last loaded its config.",
 )
+OTLP_EXPORTS: Final = Family(
+    "ws_exporter_otlp_exports_total",
+    "counter",
+    ("outcome",),
+    "Times that the exporter sent its metrics by OTLP, by what became of it.",
+)
 
 ALL: Final[tuple[Family, ...]] = tuple(family for family in list(globals().values()) if isinstance(family, Family))
 """The families in the order of their definition, which is the order of a scrape."""

@@ -48,12 +48,14 @@ SampleValue = int | float | None
 class FamilyTemplate:
     """The text of one family.
 
+    `keys`: its series, in the order of their values.
     `lines`, `template`: a template for each line, and all of them in one.
     `zeros`: the text if every value is 0, the usual case: failures that never happened.
     `first`, `end`: the slots of the values. `buckets`: of a histogram without +Inf; 0 for other kinds.
     `by_name`: the text has other placeholders beside the target's name.
     """
 
+    keys: tuple[Key, ...]
     lines: tuple[str, ...]
     template: str
     zeros: str
@@ -108,6 +110,7 @@ class SeriesLayout:
             self.size += slot_count(family)
         template, zeros = "".join(lines), (0,) * len(lines)
         self.templates[family] = FamilyTemplate(
+            keys=tuple(keys),
             lines=tuple(lines),
             template=template,
             zeros=template % zeros,

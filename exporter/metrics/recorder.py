@@ -5,14 +5,14 @@ Rule 3: a result of a removed target is ignored, so that its series do not come 
 """
 
 import platform
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from http import HTTPStatus
 from typing import Final, NamedTuple
 
 from exporter.classify import Cuts, LeakFindings, OutageCause, OutageDetector, close_label
 from exporter.metrics import families as f
-from exporter.metrics.exposition import ExpositionFormat, ProcessMetrics, samples
-from exporter.metrics.layout import labels_text
+from exporter.metrics.exposition import ExpositionFormat, PlainFamily, ProcessMetrics, samples
 from exporter.metrics.series import (
     LEARNED,
     OTHER_WORD,
@@ -24,9 +24,10 @@ from exporter.metrics.series import (
     outage_policy,
     passed_over_kinds,
 )
-from exporter.metrics.storage import MetricStorage, SampleStore
+from exporter.metrics.storage import MetricStorage, SampleStore, StoreView
 from exporter.profiles import has_factory, probes_of
 from exporter.result import (
+    ExportOutcome,
     HoldEnd,
     Layer,
     LineLevel,
@@ -60,19 +61,19 @@ class ExporterFigures(NamedTuple):
 class _RegisteredTarget:
     """A target with its series, and the facts of its profile that decide how a result is recorded."""
 
-    def __init__(self, store: SampleStore, target: TargetSeries) -> None:
+    def __init__(self, store: SampleStore, target: TargetSeries, at: float) -> None:
         self.store = store
         self.outages = OutageDetector(outage_policy(target))
-        self.update(target)
+        self.update(target, at)
 
-    def update(self, target: TargetSeries) -> None:
+    def update(self, target: TargetSeries, at: float) -> None:
         self.target = target
         self.profile = target.profile
         self.probes = probes_of(target.profile)
         self.tokenless = target.tokenless
         self.kinds = passed_over_kinds(target.profile)
         self.validates = has_factory(target.profile)
-        self.store.set_series(legal_series(target), target.identities, labels_text(target.labels))
+        self.store.set_series(legal_series(target), target.identities, target.labels, at=at)
         if not self.outages.update_policy(outage_policy(target)):
             self.clear_outages()
 
@@ -86,9 +87,12 @@ class _RegisteredTarget:
 class Metrics:
     """All metrics of the exporter; a scrape consists of `samples` and `process_metrics`."""
 
-    def __init__(self, version: str, origin: str | None = None) -> None:
-        """`origin`: the name of the place that the exporter probes from; None: it has none."""
-        self._storage = MetricStorage()
+    def __init__(self, version: str, origin: str | None = None, *, at: float = 0.0) -> None:
+        """`origin`: the name of the place that the exporter probes from; None: it has none.
+
+        `at`, here and where a target is added: unix seconds of now, since when counters count; 0: unknown.
+        """
+        self._storage = MetricStorage(at)
         self._process = ProcessMetrics()
         self._targets: dict[str, _RegisteredTarget] = {}
         self._storage.own().set_series(exporter_series())
@@ -104,15 +108,25 @@ class Metrics:
         """The rest of a scrape: process, platform, garbage collection. Reads /proc; callable in any thread."""
         return self._process.text(form)
 
+    @contextmanager
+    def frozen(self) -> Iterator[Iterator[StoreView]]:
+        """All series but those of the process, of one moment, target by target: to be taken in slices."""
+        with self._storage.read() as (reading, stores):
+            yield (store.frozen(reading) for store in stores)
+
+    def process_families(self) -> list[PlainFamily]:
+        """The metrics of the process as values; as `process_metrics` callable in any thread."""
+        return self._process.families()
+
     # Targets ---------------------------------------------------------------------------------------------------
 
-    def add_target(self, target: TargetSeries) -> None:
+    def add_target(self, target: TargetSeries, at: float = 0.0) -> None:
         """Make the target's series, counters at 0; an existing target keeps its counts."""
         registered = self._writable(target.name)
         if registered is None:
-            self._targets[target.name] = _RegisteredTarget(self._storage.add(target.name), target)
+            self._targets[target.name] = _RegisteredTarget(self._storage.add(target.name, at), target, at)
         else:
-            registered.update(target)
+            registered.update(target, at)
 
     def remove_target(self, name: str) -> None:
         """Drop every series of the target."""
@@ -328,6 +342,15 @@ class Metrics:
         target = self._writable(name)
         if target is not None and target.target.has_canary:
             _set_known(target.store, {f.SLOTS_LEAKED: findings.leaked, f.SLOT_RELEASE: findings.release})
+
+    def add_exports(self) -> None:
+        """Make the series of the exports by OTLP: they are there only where there is one."""
+        for outcome in ExportOutcome:
+            self._storage.own().add(f.OTLP_EXPORTS, outcome, amount=0)
+
+    def record_export(self, outcome: ExportOutcome) -> None:
+        """Record what became of an export by OTLP."""
+        self._storage.own().add(f.OTLP_EXPORTS, outcome)
 
     def set_loop_lag(self, seconds: float) -> None:
         """Set by how much the event loop was late."""

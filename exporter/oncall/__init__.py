@@ -9,16 +9,14 @@ that is in no config, and is imported by name: the daemon needs the others alone
 """
 
 from exporter.oncall.checker import REFUSAL_TEXTS, Checker, SeriesOptions
-from exporter.oncall.remote import RemoteError, fetch_check, fetch_health, read_http_client
+from exporter.oncall.remote import fetch_check, fetch_health
 from exporter.oncall.several import check_each
 
 __all__ = [
     "REFUSAL_TEXTS",
     "Checker",
-    "RemoteError",
     "SeriesOptions",
     "check_each",
     "fetch_check",
     "fetch_health",
-    "read_http_client",
 ]

@@ -1,26 +1,21 @@
 """The HTTP client for a running exporter: asks it for a check, and for its health.
 
-Rule 1: requests go to the named host and nowhere else: no proxy, no redirect.
-Rule 2: the text of a response is shown only if its `Server` header is an exporter's, and as one printable line.
-Rule 3: user, password and certificates come from the files that a `config.HttpClient` names, and are never shown.
+Rule 1: the text of a response is shown only if its `Server` header is an exporter's, and as one printable line.
 """
 
-import base64
-import ssl
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
-from functools import partial
 from http import HTTPStatus
-from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
-from pathlib import Path
-from typing import Any, Final
-from urllib.parse import urlencode, urlsplit
+from http.client import HTTPResponse
+from typing import Final
+from urllib.parse import urlencode
 
 from exporter import __version__
-from exporter.config import BasicAuth, HttpClient, Tls, YamlError, load_yaml, parse_http_client
-from exporter.files import TLS_CONTEXTS, FileError, WatchedFile
+from exporter.config import HttpClient
+from exporter.files import FileError
 from exporter.host import Clock
+from exporter.http_client import NETWORK_ERRORS, RemoteError, answer_to, error_text, refuse_credentials
 from exporter.log import escape_unprintable
 from exporter.report import CheckReport, InvalidReportError, public_url, read_document
 
@@ -32,33 +27,13 @@ HEALTH_TIMEOUT_SECONDS: Final = 5.0
 
 MAX_RESPONSE_BYTES: Final = 1_048_576
 MAX_ERROR_CHARACTERS: Final = 500
-CREDENTIALS_IN_URL: Final = (
-    "no user and password in the URL, where everybody on this machine can read them: name them in a file, by "
-    "--http.config.file"
-)
+CLIENT_FLAG: Final = "--http.config.file"
 STATUS_HINTS: Final[Mapping[int, str]] = {
-    HTTPStatus.UNAUTHORIZED: "; name user and password in a file, by --http.config.file",
-    HTTPStatus.FORBIDDEN: "; name a certificate that it allows in a file, by --http.config.file",
+    HTTPStatus.UNAUTHORIZED: f"; name user and password in a file, by {CLIENT_FLAG}",
+    HTTPStatus.FORBIDDEN: f"; name a certificate that it allows in a file, by {CLIENT_FLAG}",
     HTTPStatus.NOT_FOUND: "; does the URL lack its --web.route-prefix?",
 }
 """What to do about an error status."""
-
-
-class RemoteError(Exception):
-    """Why there is no answer of a running exporter, as a sentence."""
-
-
-def read_http_client(path: Path) -> HttpClient:
-    """The settings in the file of `--http.config.file`; raises RemoteError with every mistake."""
-    try:
-        client = parse_http_client(load_yaml(WatchedFile(path).read()))
-    except FileError as error:
-        raise RemoteError(error.sentence) from None
-    except YamlError as error:
-        raise RemoteError(f"{path}: {error}") from None
-    if not isinstance(client, HttpClient):
-        raise RemoteError("; ".join(f"{path}: {problem}" for problem in client))
-    return client.resolved(path.parent)
 
 
 def fetch_check(source: str, target: str, probe: str | None, client: HttpClient | None = None) -> CheckReport:
@@ -106,39 +81,6 @@ class _RemoteRefusedError(Exception):
         self.text = text
 
 
-class _NoRedirectHandler(urllib.request.HTTPRedirectHandler):
-    """A redirect is an error: it leads to another server than the one that the user named."""
-
-    def redirect_request(self, *_: Any) -> None:
-        """Follow no redirect."""
-
-
-class _HTTPSConnection(HTTPSConnection):
-    """HTTPS to a server whose certificate may name another host than its URL."""
-
-    def __init__(self, host: str, *, trust: ssl.SSLContext, name: str | None, timeout: float) -> None:
-        super().__init__(host, timeout=timeout, context=trust)
-        self._trust = trust
-        self._name = name
-
-    def connect(self) -> None:
-        """Connect by TCP, then do the TLS handshake."""
-        HTTPConnection.connect(self)
-        self.sock = self._trust.wrap_socket(self.sock, server_hostname=self._name or self.host)
-
-
-class _HTTPSHandler(urllib.request.HTTPSHandler):
-    """HTTPS with the `tls_config` of `--http.config.file`."""
-
-    def __init__(self, tls: Tls) -> None:
-        super().__init__()
-        self._connection = partial(_HTTPSConnection, trust=TLS_CONTEXTS.context(tls), name=tls.server_name)
-
-    def https_open(self, request: urllib.request.Request) -> HTTPResponse:
-        """Send a request over HTTPS."""
-        return self.do_open(self._connection, request)
-
-
 def _fetch(
     source: str,
     path: str,
@@ -154,17 +96,11 @@ def _fetch(
     """
     if not source.startswith(("http://", "https://")):
         raise RemoteError("must be the URL of an exporter, such as http://exporter:11011")
-    if "@" in urlsplit(source).netloc:
-        raise RemoteError(CREDENTIALS_IN_URL)
-    shown, client = public_url(source), client or HttpClient()
+    refuse_credentials(source, CLIENT_FLAG)
+    shown = public_url(source)
     try:
-        opener = urllib.request.build_opener(
-            urllib.request.ProxyHandler({}), _NoRedirectHandler(), _HTTPSHandler(client.tls_config)
-        )
         request = urllib.request.Request(f"{source.rstrip('/')}{path}", method=method)  # noqa: S310
-        if client.basic_auth is not None:
-            request.add_header("Authorization", _basic(client.basic_auth))
-        with opener.open(request, timeout=timeout) as response:
+        with answer_to(request, client or HttpClient(), timeout) as response:
             if needs_exporter:
                 _check_server(response, shown)
             return bytes(response.read(MAX_RESPONSE_BYTES))
@@ -174,14 +110,8 @@ def _fetch(
             raise _RemoteRefusedError(shown, error.code, _one_line(error.read(MAX_ERROR_CHARACTERS))) from None
     except FileError as error:
         raise RemoteError(error.sentence) from None
-    except (OSError, ValueError, HTTPException) as error:
-        raise RemoteError(f"no answer of an exporter at {shown}: {_error_text(error)}") from None
-
-
-def _basic(auth: BasicAuth) -> str:
-    """RFC 7617."""
-    password = WatchedFile(auth.password_file).read().strip()
-    return f"Basic {base64.b64encode(auth.username.encode() + b':' + password).decode()}"
+    except NETWORK_ERRORS as error:
+        raise RemoteError(f"no answer of an exporter at {shown}: {error_text(error, CLIENT_FLAG)}") from None
 
 
 def _check_server(response: HTTPResponse | urllib.error.HTTPError, shown: str) -> None:
@@ -191,14 +121,3 @@ def _check_server(response: HTTPResponse | urllib.error.HTTPError, shown: str) -
 
 def _one_line(body: bytes) -> str:
     return escape_unprintable(body[:MAX_ERROR_CHARACTERS].decode("utf-8", "replace").strip())
-
-
-def _error_text(error: Exception) -> str:
-    """The operating system's text for a failed connection, else the type: other texts may hold bytes of the network."""
-    cause = getattr(error, "reason", error)
-    if isinstance(cause, ssl.SSLCertVerificationError):
-        return (
-            f"its certificate is not trusted ({cause.verify_message}): name its CA in a file, by --http.config.file, "
-            "and a server_name there that it is made for"
-        )
-    return cause.strerror if isinstance(cause, OSError) and cause.strerror else type(cause).__name__

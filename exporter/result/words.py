@@ -276,6 +276,21 @@ class RefusalOutcome(StrEnum):
     """No session was opened: the ledger, or `max_sessions`, had no room for it."""
 
 
+class ExportOutcome(StrEnum):
+    """What became of one export of the metrics by OTLP."""
+
+    ACCEPTED = "accepted"
+    PARTIAL = "partial"
+    """The receiver took some of the points and refused others."""
+    REFUSED = "refused"
+    """It answered with another status than 200."""
+    UNREACHABLE = "unreachable"
+    """There was no connection to it, or it broke."""
+    TIMEOUT = "timeout"
+    IMPAIRED = "impaired"
+    """The exporter's own failure: a file that the flags name cannot be used, or a defect."""
+
+
 class ErrorKind(StrEnum):
     """What went wrong; `classify` derives a `Reason` from it."""
 

@@ -107,23 +107,23 @@ def pins(name):
     return {found: (version, frozenset(re.findall(r"sha256:\w{64}", hashes))) for found, version, hashes in blocks}
 
 
-def needed(requirements, seen=None):
+def needed(requirements, seen=None, extra=""):
     """Names of all that the requirements need on this machine, by the metadata of what is installed."""
     seen = set() if seen is None else seen
     for text in requirements:
         requirement = Requirement(text)
         name = re.sub(r"[-_.]+", "-", requirement.name).lower()
-        if name not in seen and (requirement.marker is None or requirement.marker.evaluate({"extra": ""})):
+        if name not in seen and (requirement.marker is None or requirement.marker.evaluate({"extra": extra})):
             seen.add(name)
             needed(metadata.requires(name) or (), seen)
     return seen
 
 
 def test_the_run_lock_is_what_runs_and_of_the_tested_versions():
-    """Exactly what our dependencies need, at the versions and hashes of the lock that the tests run with."""
+    """Exactly what our dependencies and the extra otlp need, at versions and hashes of the lock that tests run with."""
     tested, ours = pins("requirements.lock"), pins("requirements-run.lock")
     assert ours.items() <= tested.items()
-    assert ours.keys() == needed(metadata.requires(PROJECT))
+    assert ours.keys() == needed(metadata.requires(PROJECT), extra="otlp")
 
 
 def test_the_build_lock_is_what_builds_the_wheel():

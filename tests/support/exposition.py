@@ -23,13 +23,18 @@ def families(metrics, form=ExpositionFormat.TEXT, *, whole=False):
     return list(PARSERS[form]("".join(metrics.samples(form)) + end))
 
 
-def samples(metrics):
-    """Every sample of ours, by name and labels."""
+def parsed(text):
+    """Every sample of a page, by name and labels."""
     return {
         (sample.name, frozenset(sample.labels.items())): sample.value
-        for family in families(metrics)
+        for family in parse_text(text)
         for sample in family.samples
     }
+
+
+def samples(metrics):
+    """Every sample of ours, by name and labels."""
+    return parsed("".join(metrics.samples(ExpositionFormat.TEXT)))
 
 
 def value(metrics, name, **labels):

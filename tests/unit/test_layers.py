@@ -25,7 +25,7 @@ LAYERS = (
     ("daemon",),
     ("arguments", "loading", "oncall", "scheduler", "side_probes", "web", "standin"),
     ("probing",),
-    ("session",),
+    ("session", "http_client"),
     ("transport", "resolver", "host", "files", "state", "log", "catalog"),
     ("threads",),
     ("metrics", "history", "report", "tokens", "plan", "discovery"),
@@ -62,7 +62,9 @@ ONLY = {
     "apscheduler": {"scheduler"},
     "bcrypt": {"web"},
     "re2": {"config"},
+    "google": {"exporter/metrics/otlp.py"},
     "jwt": {"tokens"},
+    "opentelemetry": {"exporter/metrics/otlp.py"},  # the extra `otlp`
     "prometheus_client": {"metrics", "web", "daemon"},
     "signal": {"commands"},
     "sqlite3": {"state"},

@@ -191,6 +191,7 @@ ws_exporter_event_loop_lag_seconds gauge
 ws_exporter_distorted_runs_total counter
 ws_exporter_config_last_reload_successful gauge
 ws_exporter_config_last_reload_success_timestamp_seconds gauge
+ws_exporter_otlp_exports_total counter outcome
 """
 
 
@@ -724,26 +725,26 @@ def test_a_page_is_of_one_moment_however_long_it_takes(metrics):
     metrics.add_target(series_of(name="new"))
     metrics.record_result(passed(target="new"))
     metrics.set_loop_lag(9.0)
-    found = {
-        (sample.name, frozenset(sample.labels.items())): sample.value
-        for family in parse_text(first + "".join(reading))
-        for sample in family.samples
-    }
-    assert found == before
+    assert exposition.parsed(first + "".join(reading)) == before
     assert value(metrics, "ws_probe_attempts_total", probe="send") == 2
     assert exposition.value(metrics, "ws_probe_attempts_total", target="new", probe="send") == 1
     assert exposition.value(metrics, "ws_exporter_event_loop_lag_seconds") == 9
 
 
 def test_an_unfinished_scrape_blocks_no_other(metrics):
-    """One reading at a time; an abandoned one ends with its iterator, and later ones see what was counted."""
+    """Each reading has its own moment; an abandoned one ends with its iterator, and later ones see what was counted."""
+    before = exposition.samples(metrics)
     reading = metrics.samples(ExpositionFormat.TEXT)
-    next(reading)
-    with pytest.raises(RuntimeError, match="within a reading"):
-        next(metrics.samples(ExpositionFormat.TEXT))
+    first = next(reading)
     metrics.record_result(passed())
-    reading.close()
-    assert value(metrics, "ws_probe_attempts_total", probe="send") == 1
+    other = metrics.samples(ExpositionFormat.TEXT)
+    second = next(other)
+    metrics.record_result(passed())
+    assert exposition.parsed(second + "".join(other)) != before
+    assert exposition.parsed(first + "".join(reading)) == before
+    assert value(metrics, "ws_probe_attempts_total", probe="send") == 2
+    metrics.samples(ExpositionFormat.TEXT).close()
+    assert all(not store._copies for store in [metrics._storage.own(), *metrics._storage._stores.values()])
 
 
 def test_text_and_openmetrics_have_the_same_samples(metrics):

@@ -43,6 +43,7 @@ LISTS = {
     r.RefusalOutcome: "refused wrong_way bypassed inconclusive skipped",
     r.HoldEnd: "over cut restart closed lost unanswered broken",
     r.LineLevel: "protocol application",
+    r.ExportOutcome: "accepted partial refused unreachable timeout impaired",
     r.Layer: "network tls proxy server application login factory client unknown",
 }
 

@@ -4,7 +4,7 @@
 from typing import Final
 
 from panel_json import Panel, Query, Row
-from vocabulary import BYPASSED, FAILED_CYCLES, RATIO, REFUSED, RESTS, THIS_TARGET, VALID
+from vocabulary import BYPASSED, FAILED_CYCLES, PASSES, RATIO, REFUSED, RESTS, THIS_TARGET, VALID
 
 FACTORY = Row(
     "The factory and its test users",
@@ -287,6 +287,33 @@ FINDINGS = Row(
             empty="No target with refusals",
             link=THIS_TARGET,
             alerts=("WebSocketAuthBypassed", "WebSocketRefusalWrong"),
+        ),
+        Panel(
+            "states",
+            "Between the cycles",
+            """Whether a WebSocket opened when the sentinel last tried; only targets with `sentinel`. Red alone is a
+            suspicion and no outage: confirm runs decide.""",
+            "none",
+            (Query("min by (target) (ws_probe_sentinel_success{OF})", "{{target}}"),),
+            states=PASSES,
+            empty="No target with a sentinel",
+            link=THIS_TARGET,
+            alerts=("WebSocketConnectFailing",),
+        ),
+        Panel(
+            "bars",
+            "Suspicions",
+            """Failed connects of the sentinel, a minute, that started confirm runs at once. Confirmed: all of those
+            failed. Many unconfirmed: blips on the way, too short for a cycle to meet.""",
+            "cpm",
+            (
+                Query(
+                    "sum by (target, outcome) (60 * rate(ws_probe_suspicions_total{OF}[$__rate_interval]))",
+                    "{{target}} {{outcome}}",
+                ),
+            ),
+            empty="No target with a sentinel",
+            link=THIS_TARGET,
         ),
     ),
 )

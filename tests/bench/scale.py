@@ -100,23 +100,31 @@ def known_target(nowhere, number):
     return harness.target(nowhere, "/ws", name=f"t{number:04d}", identities=pool, limits=None, interval="60s")
 
 
-async def under_test(targets, folder):
-    """Serve pages of so many targets; a line on stdin is answered by what the turns since the last one took."""
+@contextlib.asynccontextmanager
+async def known(targets, folder):
+    """A daemon of so many targets that opens no session, and knows every figure that they can have."""
     made = harness.planned(*[known_target(Nowhere(folder), number) for number in range(targets)])
     daemon = Daemon(made, DaemonOptions(ListenAddress("127.0.0.1", 0), startup_delay=NEVER))
-    turns = Turns()
     await daemon.start()
     for job in made.jobs:
         for refused in (True, False):
             daemon._services.metrics.record_result(met(job.name, job.identities[0], refused=refused))
-    reader = asyncio.StreamReader()
-    await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
-    watching = asyncio.create_task(turns.watch())
-    print(daemon.url, flush=True)
-    while await reader.readline():
-        print(json.dumps(turns.taken()), flush=True)
-    watching.cancel()
-    await daemon.stop()
+    try:
+        yield daemon
+    finally:
+        await daemon.stop()
+
+
+async def under_test(targets, folder):
+    """Serve pages of so many targets; a line on stdin is answered by what the turns since the last one took."""
+    turns, reader = Turns(), asyncio.StreamReader()
+    async with known(targets, folder) as daemon:
+        await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+        watching = asyncio.create_task(turns.watch())
+        print(daemon.url, flush=True)
+        while await reader.readline():
+            print(json.dumps(turns.taken()), flush=True)
+        watching.cancel()
 
 
 @contextlib.asynccontextmanager

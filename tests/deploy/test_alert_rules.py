@@ -4,11 +4,14 @@ A label that was aggregated away, a counter without a rate, a metric that nobody
 """
 
 import re
+from datetime import timedelta
 
 import promql_parser as promql
 import pytest
 from support.alert_rules import (
     ALERTS,
+    GROUPS,
+    LEVELS,
     PROFILES,
     RECORDED,
     RULES,
@@ -141,11 +144,7 @@ def test_recording_rules_are_named_level_metric_operation(rule):
     level, metric, operation = rule["record"].split(":")
     assert metric.startswith("ws_")
     assert operation
-    labels = labels_of(expression_of(rule))
-    words = {
-        "instance_target_probe": {"job", "instance", "target", "probe"},
-    }
-    assert labels == words.get(level, {"job", "target"})
+    assert labels_of(expression_of(rule)) == set(LEVELS.get(level, ("job", "target")))
 
 
 def test_no_rule_is_there_twice():
@@ -207,16 +206,41 @@ def test_no_rule_names_a_bound_of_a_histogram(rule):
     assert "histogram_quantile" not in rule["expr"]
 
 
+def counts(expression):
+    """Whether it reads counters over a window, or what another rule recorded of them."""
+    called = {call.node.func.name for call in found(expression, promql.Call)}
+    return bool(called & set(COUNTED)) or any("ws_probe_cycle" in (one.name or "") for one in selectors(expression))
+
+
+def test_a_page_of_an_outage_waits_for_nothing():
+    """The exporter has counted already: one scrape and one evaluation are all that is left."""
+    pages = [rule for rule in ALERTS if rule["labels"]["severity"] == "critical" and "ws_probe_outage" in rule["expr"]]
+    assert len(pages) >= 8
+    assert not [rule["alert"] for rule in pages if "for" in rule]
+
+
+OFTEN = timedelta(minutes=1)
+"""A group that is evaluated more often reads no more than an hour of what every target has."""
+
+
+def test_what_is_evaluated_often_reads_no_days_of_every_target():
+    """At a scrape of 5 s, a window of 3 days is 52,000 samples of each series, each time."""
+    for group in GROUPS:
+        if promql.parse_duration(group["interval"]) >= OFTEN:
+            continue
+        for rule in group["rules"]:
+            for one in found(expression_of(rule), promql.MatrixSelector):
+                name = one.node.vector_selector.name
+                few = name in RECORDED or name == "ws_factory_slots_leaked"  # of what fires; of canaries
+                assert few or one.node.range <= timedelta(hours=1), (name_of(rule), str(one.node))
+
+
 def test_counters_need_no_for():
     """The window is the memory: `for` would only delay. Those that wait for what has been told, say why.
 
     On vmalert a rule sees what others recorded and which alerts fire an evaluation later, at each step of three.
     """
-    waiting = {
-        name_of(rule)
-        for rule in ALERTS
-        if "for" in rule and any(call.node.func.name in COUNTED for call in found(expression_of(rule), promql.Call))
-    }
+    waiting = {name_of(rule) for rule in ALERTS if "for" in rule and counts(expression_of(rule))}
     assert waiting == {
         "WebSocketInternalErrorSpike-warning",
         "WebSocketServerRestarting-warning",

@@ -251,7 +251,7 @@ def provisioned(kind):
 
 
 def test_the_data_source_is_provisioned():
-    """A fixed uid, nothing to edit in the browser, and the interval by which Prometheus is told to scrape."""
+    """A fixed uid, nothing to edit in the browser, and the longest interval by which Prometheus is told to scrape."""
     scrapes = yaml.safe_load((ROOT / "deploy/prometheus.yml").read_text(encoding="utf-8"))
     (source,) = provisioned("datasources")["datasources"]
 

@@ -198,16 +198,18 @@ def played(plays, scrape, step, folder):
 MATRIX = [
     # interval, scrape, evaluation in seconds; what outages and blips are made of
     *((interval, scrape, 15.0, "CRNFSWZ", "CNFZ") for interval in (5.0, 20.0) for scrape in (5.0, 15.0, 30.0, 60.0)),
+    (20.0, 5.0, 5.0, "CRNFSWZ", "CNFZ"),
+    (20.0, 60.0, 60.0, "CRZ", "CZ"),
     *((60.0, scrape, 15.0, "CRNFSWZ", "CNFZ") for scrape in (15.0, 60.0)),
     *((360.0, scrape, 30.0, "CRWZ", "CF") for scrape in (5.0, 60.0)),
     (1800.0, 60.0, 120.0, "CRWZ", "CF"),
-    pytest.param((3600.0, 60.0, 120.0, "CRWZ", "CF"), marks=pytest.mark.soak, id="3600.0-60.0"),
-    pytest.param((86_400.0, 60.0, 1800.0, "CRZ", "C"), marks=pytest.mark.soak, id="86400.0-60.0"),
+    pytest.param((3600.0, 60.0, 120.0, "CRWZ", "CF"), marks=pytest.mark.soak, id="3600.0-60.0-120.0"),
+    pytest.param((86_400.0, 60.0, 1800.0, "CRZ", "C"), marks=pytest.mark.soak, id="86400.0-60.0-1800.0"),
 ]
 
 
 @pytest.mark.timeout(1200)
-@pytest.mark.parametrize("row", MATRIX, ids=lambda row: "-".join(map(str, row[:2])))
+@pytest.mark.parametrize("row", MATRIX, ids=lambda row: "-".join(map(str, row[:3])))
 def test_an_outage_pages_within_three_cycles_until_it_ends_and_a_blip_never(row, tmp_path):
     """Whatever the number of confirm runs; one page for it, without a gap, and none of another name."""
     interval, scrape, step, letters, chance = row

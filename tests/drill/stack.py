@@ -13,6 +13,7 @@ from pathlib import Path
 from urllib.parse import urlencode
 
 import yaml
+from drill.pace import PATIENT
 from drill.scaler import duration, scaled
 from drill.webhook import webhook
 from engines.engines import INSTALLED, Judged
@@ -20,6 +21,8 @@ from support.realservers import Prometheus, alertmanager, get, started, stop
 
 ROOT = Path(__file__).parents[2]
 ROUTES = ROOT / "deploy/alertmanager.yml"
+STARTING = 120.0
+"""Seconds until an exporter is ready, on a machine that starts many."""
 EACH = 16
 """Targets of one exporter: few enough that a page of figures does not hold up sessions that are scaled down."""
 
@@ -51,9 +54,9 @@ class Stack:
         return [(series["metric"], [at for at, _ in series["values"]]) for series in result]
 
 
-def alertmanager_text(hook, factor):
-    """The shipped alertmanager.yml with our webhook in place of its three."""
-    text = scaled("alertmanager", ROUTES.read_text(), factor)
+def alertmanager_text(hook, factor, pace):
+    """The shipped alertmanager.yml at this pace, with our webhook in place of its three."""
+    text = scaled("alertmanager", pace.routes(ROUTES.read_text()), factor)
     assert text.count("http://127.0.0.1:9095/") == 3
     return text.replace("http://127.0.0.1:9095", hook)
 
@@ -75,7 +78,7 @@ async def exporter(mappings, folder, factor):
             f"--startup.delay={duration('15s', factor)}",
         ]
 
-    process, url = await started(arguments, "/-/ready", folder / "exporter.log")
+    process, url = await started(arguments, "/-/ready", folder / "exporter.log", patience=STARTING)
     try:
         yield url
     finally:
@@ -96,14 +99,14 @@ async def exporters(mappings, folder, factor):
 
 
 @asynccontextmanager
-async def watched(engine, urls, logs, folder, factor, *, labels=None):
+async def watched(engine, urls, logs, folder, factor, *, labels=None, pace=PATIENT):
     """The exporters watched by an engine, its Alertmanager and its webhook, in `folder`."""
     async with AsyncExitStack() as running:
         hook, heard = await running.enter_async_context(webhook())
-        routes = alertmanager_text(hook, factor)
+        routes = alertmanager_text(hook, factor, pace)
         program = engine.program("prometheus-alertmanager")
         pager = await running.enter_async_context(alertmanager(routes, folder, program))
-        judged = Judged(urls, pager, folder, factor, labels, engine.extra)
+        judged = Judged(urls, pager, folder, factor, labels, engine.extra, pace)
         server = await running.enter_async_context(engine.judge(judged, engine.program))
         yield Stack(server, heard, logs)
 

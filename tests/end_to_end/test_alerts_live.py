@@ -3,6 +3,7 @@
 import json
 
 from support.alert_replay import JOB
+from support.alert_rules import every_second
 from support.fake_site import Shown
 from support.outages import MEETS
 from support.paths import ROOT
@@ -27,8 +28,7 @@ TARGET = {"name": "chat", "url": "ws://127.0.0.1:1/ws", "identities": {"pool-001
 def quick_rules(folder):
     """The shipped rules, evaluated once a second."""
     file = folder / "alerts.yml"
-    text = (ROOT / "alerts.yml").read_text()
-    file.write_text(text.replace("interval: 15s", "interval: 1s").replace("interval: 1m\n", "interval: 1s\n"))
+    file.write_text(every_second((ROOT / "alerts.yml").read_text()))
     return file
 
 

@@ -13,6 +13,7 @@ from urllib.parse import urlencode
 
 import yaml
 from support import harness, raw_server, realservers
+from support.alert_rules import every_second
 from support.grafana_rules import DASHBOARD, ROOT, annotations, filled, queries
 
 from exporter.standin import StandIn, Timings
@@ -95,7 +96,7 @@ async def backends(folder):
         limiting.set_fault("/ws", "http:status=429,retry_after=600")
         more = {name: {"path": f"/ws/{name}", "limits": LIMITS} for name in FAULTS}
         more["calm"] = {"path": "/ws/calm", "limits": BRIEF, "canary": CANARY}
-        more["tls"] = {"path": "/ws/tls", "tls": True, "refusals": REFUSALS}
+        more["tls"] = {"path": "/ws/tls", "tls": True, "refusals": REFUSALS, "sentinel": {"every": "1s"}}
         more["stranger"]["auth"] = own_key(folder, "stranger", "a-key-of-thirty-two-bytes-or-more-of-them")
         more["keyless"]["auth"] = own_key(folder, "keyless", standin.key_file)
         more["limited"] = {"url": limiting.url("/ws")}
@@ -127,11 +128,7 @@ async def exporter(targets, folder):
 
 def rules(folder):
     """The shipped rules, evaluated every second."""
-    text = (ROOT / "alerts.yml").read_text(encoding="utf-8")
-    assert {"interval: 15s", "interval: 1m"} <= {line.strip() for line in text.splitlines()}
-    (folder / "alerts.yml").write_text(
-        text.replace("interval: 15s", "interval: 1s").replace("interval: 1m", "interval: 1s")
-    )
+    (folder / "alerts.yml").write_text(every_second((ROOT / "alerts.yml").read_text(encoding="utf-8")))
 
 
 class Grafana:

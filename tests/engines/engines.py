@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
+from drill.pace import SHIPPED, Pace
 from drill.scaler import duration, scaled, seconds
 from engines.labelled import EXTRA, labelled
 from support.realservers import ENGINES as UNPACKED
@@ -34,7 +35,7 @@ def delayed(program, factor):
 class Judged:
     """What an engine is started with. `exporters`, `pager`: URLs; `external`: labels of the whole server.
 
-    `extra`: whether it puts a label of its own on what the rules make.
+    `extra`: whether it puts a label of its own on what the rules make. `pace`: how often it scrapes and judges.
     """
 
     exporters: tuple[str, ...]
@@ -43,16 +44,22 @@ class Judged:
     factor: Fraction = Fraction(1)
     external: dict | None = None
     extra: bool = False
+    pace: Pace = SHIPPED
 
-    def rules(self, text=None):
-        """The file of the rules, scaled."""
+    @property
+    def alerts(self):
+        """The rules at this pace, scaled."""
+        return scaled("alerts", self.pace.rules(RULES.read_text()), self.factor)
+
+    def rules(self, text):
+        """The file of the rules."""
         file = self.folder / "alerts.yml"
-        file.write_text(text or scaled("alerts", RULES.read_text(), self.factor))
+        file.write_text(text)
         return file
 
     def scrapes(self, file):
         """A shipped config for these exporters; a placeholder that is gone is a failure."""
-        text = scaled("prometheus", file.read_text(), self.factor)
+        text = scaled("prometheus", self.pace.scrapes(file.read_text()), self.factor)
         return put(
             text, "127.0.0.1:11011", "\n          - ".join(url.removeprefix("http://") for url in self.exporters)
         )
@@ -75,8 +82,7 @@ def prometheus_text(judged, rules):
 @asynccontextmanager
 async def of_prometheus(judged, program):
     """Prometheus, which scrapes and judges."""
-    shipped = scaled("alerts", RULES.read_text(), judged.factor)
-    rules = judged.rules(labelled(shipped, "records") if judged.extra else shipped)
+    rules = judged.rules(labelled(judged.alerts, "records") if judged.extra else judged.alerts)
     flags = [
         f"--query.lookback-delta={duration('5m', judged.factor)}",
         f"--rules.alert.resend-delay={duration('1m', judged.factor)}",
@@ -92,7 +98,7 @@ async def of_victoria_metrics(judged, program):
     """VictoriaMetrics, which scrapes and keeps, and vmalert, which judges and writes ALERTS back."""
     config = judged.folder / "scrape.yml"
     config.write_text(judged.scrapes(SCRAPES_ALONE))
-    rules = judged.rules()
+    rules = judged.rules(judged.alerts)
 
     def keeping(port):
         return [

@@ -173,7 +173,7 @@ def runs(values):
 
 LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
 WORST = "max by (target, alertname, severity)"
-ORDER = ["ws-factory.slo", "ws-factory.targets", "ws-factory.exporter"]
+ORDER = ["ws-factory.slo", "ws-factory.days", "ws-factory.targets", "ws-factory.exporter"]
 
 
 @dataclass

@@ -19,6 +19,7 @@ from exporter.result import (
     RefusalCase,
     RefusalOutcome,
     Result,
+    SentinelOutcome,
     Trigger,
     Verdict,
 )
@@ -28,6 +29,8 @@ from support.paths import ROOT
 GROUPS = yaml.safe_load((ROOT / "alerts.yml").read_text())["groups"]
 RULES = [rule for group in GROUPS for rule in group["rules"]]
 ALERTS = [rule for rule in RULES if "alert" in rule]
+LEVELS = {"instance_target_probe": ("job", "instance", "target", "probe")}
+"""First part of a recorded name → labels that the series has, where it has more than `job` and `target`."""
 RECORDED = {rule["record"] for rule in RULES if "record" in rule}
 OF_PROMETHEUS = {
     **{
@@ -59,6 +62,11 @@ class Found:
 
     def under(self, kind):
         return [node for node in self.above if isinstance(node, kind)]
+
+
+def every_second(text):
+    """The rules, each group of them evaluated every second."""
+    return re.sub(r"(?m)^(    interval: ).*$", r"\g<1>1s", text)
 
 
 def nodes(expression, above=()) -> Iterator[Found]:
@@ -100,6 +108,8 @@ def labels_of(expression):
     if isinstance(expression, promql.Call) and expression.func.name == "vector":
         return set()
     inner = found(expression, promql.VectorSelector)[0].node
+    if inner.name in RECORDED:
+        return set(LEVELS.get(inner.name.partition(":")[0], ("job", "target")))
     if isinstance(expression, promql.Call) and expression.func.name == "absent":
         return {name for name, op, _ in matchers(inner) if op == "Equal"}
     family = next((one for one in families.ALL if inner.name == one.name), None)
@@ -115,7 +125,7 @@ def scraped():
         fields = {"name": name, "url": "wss://127.0.0.1:1/ws", "identities": identities}
         canary = {"identity": {"canary-001": "u3"}} if profile == "factory" else None
         refusals = {"cases": ["malformed", "other_key"]}
-        target = Target.model_validate(fields | {"canary": canary, "refusals": refusals})
+        target = Target.model_validate(fields | {"canary": canary, "refusals": refusals, "sentinel": {}})
         metrics.add_target(target_series(target, PROFILES[profile]))
         for probe in probes_of(PROFILES[profile]):
             metrics.set_due(name, probe, 1.0)
@@ -129,6 +139,7 @@ def scraped():
     metrics.set_identity("staging", "pool-001", held=1, budget=4, resting=False)
     metrics.set_leak_findings("staging", LeakFindings(0, 328.0))
     metrics.record_refusal("staging", RefusalCase.MALFORMED, RefusalOutcome.REFUSED)
+    metrics.record_sentinel("staging", SentinelOutcome.PASSED)
     metrics.record_reload(1.0, successful=True)
     return [
         (sample.name, dict(sample.labels))

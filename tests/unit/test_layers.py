@@ -102,6 +102,7 @@ PAUSES = {
     ("tests/drill/drill.py", "_watched"): DRILL,
     ("tests/drill/drill.py", "_healthy"): DRILL,
     ("tests/drill/drill.py", "_hold"): DRILL,
+    ("tests/drill/kinds.py", "begin"): DRILL,
     ("tests/drill/real.py", "one_stack"): DRILL,
     ("tests/drill/real.py", "_paged"): DRILL,
     ("tests/integration/test_web_hostile.py", "drip"): "a slow client is one that pauses",

@@ -96,7 +96,6 @@ class Played:
     folder: Path
     seed: int
     each: int
-    begin_within: float
     deadline: float
     blackbox: str | None
 
@@ -144,7 +143,8 @@ async def one_stack(number, asked, start):
             watches = [watch async for watch in watchers(made, number, asked, entered)]
             beside = await _peer(made, asked, folder / "peer", entered)
         begun = await start.together()
-        moments = sorted((begun + WARM_UP + rng.uniform(0, asked.begin_within), at) for at in range(len(made)))
+        within = max(SPREAD, asked.deadline - LAST_PAGE - WARM_UP - begun)
+        moments = sorted((begun + WARM_UP + rng.uniform(0, within), at) for at in range(len(made)))
         for moment, at in moments:
             await asyncio.sleep(max(0.0, moment - time.time()))
             await made[at].break_()
@@ -228,10 +228,8 @@ def _failures(logs):
 async def play(folder, options):
     """All stacks at once; the pages of all."""
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, asyncio.current_task().cancel)
-    seconds = options.minutes * 60
-    within = max(SPREAD, seconds - STARTING - WARM_UP - LAST_PAGE)
     each = math.ceil(options.each / options.stacks)
-    asked = Played(folder, options.seed, each, within, time.time() + seconds, options.blackbox)
+    asked = Played(folder, options.seed, each, time.time() + options.minutes * 60, options.blackbox)
     start = Start(options.stacks)
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(one_stack(number, asked, start)) for number in range(options.stacks)]

@@ -209,9 +209,10 @@ layers: install packages backends .backends/proxies/layers $(patsubst %,.backend
 	@$(call from_debian,$(PROXIES))
 	$(BIN)/pytest -n 2 -m "soak or not soak" tests/layers/*cases.py tests/integration/test_layers_*.py
 
-# The same servers on the shipped intervals, and how long an outage waits for its page: `make drill-real MINUTES=15`.
+# Nine kinds of outages on real intervals, at two settings side by side, and how long each waits for its page:
+# `make drill-real MINUTES=20 EACH=20 BLACKBOX=/path/of/blackbox_exporter`. BLACKBOX, with the websocket prober, is optional.
 drill-real: install packages
-	cd tests && ../$(BIN)/python -m drill.real --minutes $(or $(MINUTES),12)
+	cd tests && ../$(BIN)/python -m drill.real --minutes $(or $(MINUTES),15) --each $(or $(EACH),6) $(if $(BLACKBOX),--blackbox $(abspath $(BLACKBOX)))
 
 # The pictures of the status page in deploy/screenshots, which the README shows.
 screenshots: install packages

@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
 
-from bench import page, scale
+from bench import page, scale, scraping
 from bench.fidelity import row as fidelity_row
 from bench.fidelity import run_once
 
@@ -170,6 +170,10 @@ def page_table(found):
     )
 
 
+def scraping_table(found):
+    return markdown(list(scraping.HEAD), [row for one in found for row in scraping.cells(one)])
+
+
 def bars(found):
     """The figures that the bars of issues 4 and 5 speak of."""
     by_name = {scenario["name"]: scenario["runs"] for scenario in found["fidelity"]}
@@ -266,6 +270,7 @@ def document(found):
         "load": load_table(found["fidelity"]),
         "scale": scale_table(found["scale"]),
         "page": page_table(found.get("page", ())),
+        "scraping": scraping_table(found.get("scraping", ())),
         "cost": found["cost"]["table"].rstrip(),
         "parts": found["cost"]["parts"],
         "in_place": found["cost"]["in_place"],
@@ -290,8 +295,9 @@ def measured(asked, raw):
         "cost": lambda: cost(asked.quick),
         "scale": lambda: asyncio.run(scale.measure((10, 20) if asked.quick else SIZES)),
         "page": lambda: asyncio.run(page.measure((2, 50) if asked.quick else PAGE_SIZES)),
+        "scraping": lambda: asyncio.run(scraping.measure((2,) if asked.quick else scraping.SIZES)),
     }
-    heads = {"scale": scale.row, "page": page.row}
+    heads = {"scale": scale.row, "page": page.row, "scraping": lambda: "  ".join(scraping.HEAD)}
     for name, measure in parts.items():
         if name not in found:
             print(heads[name]() if name in heads else "", flush=True)

@@ -214,10 +214,11 @@ KINDS = {
 async def backends(each, folder):
     """So many backends of each kind, healthy."""
     async with AsyncExitStack() as entered:
-        made = []
-        for kind, start in KINDS.items():
-            for number in range(each):
-                name = f"{kind.replace(' ', '-')}-{number}"
-                url, key_file, ca_file, begin = await entered.enter_async_context(start(f"/ws/{name}", folder / name))
-                made.append(Backend(name, kind, url, str(key_file), ca_file and str(ca_file), begin))
-        yield made
+
+        async def made(kind, number):
+            name = f"{kind.replace(' ', '-')}-{number}"
+            started = await entered.enter_async_context(KINDS[kind](f"/ws/{name}", folder / name))
+            url, key_file, ca_file, begin = started
+            return Backend(name, kind, url, str(key_file), ca_file and str(ca_file), begin)
+
+        yield await asyncio.gather(*(made(kind, number) for kind in KINDS for number in range(each)))

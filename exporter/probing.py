@@ -31,10 +31,8 @@ from exporter.budget import (
     short_fingerprint,
 )
 from exporter.classify import (
-    REPLAY_WINDOW_SECONDS,
     Classification,
     ClassifyContext,
-    WelcomeReplayDetector,
     classify,
     own_phases,
     reported_close,
@@ -43,8 +41,8 @@ from exporter.config import Tls, withholds_token
 from exporter.files import TLS_CONTEXTS, FileError, KeyRing, source_name
 from exporter.host import TICK_SECONDS, Clock, ClockStepDetector
 from exporter.plan import Job, refusal_cost
-from exporter.profiles import MessageMatcher, SessionMessages
-from exporter.resolver import AddressHealth, Resolver
+from exporter.profiles import SessionMessages
+from exporter.resolver import Resolver
 from exporter.result import (
     Impairment,
     Phase,
@@ -62,9 +60,12 @@ from exporter.session import (
     HoldRequest,
     LineHold,
     MessageObserver,
+    Overdue,
     RequestBefore,
     Session,
     SessionRequest,
+    TargetMemory,
+    WaitRule,
     bind_before,
     is_client_loaded,
     load_client,
@@ -79,8 +80,6 @@ from exporter.tokens import SigningKeyError, TokenPlacement, carry, encoded_cred
 _logger = logging.getLogger("exporter.probing")
 USER_AGENT: Final = f"wsfe/{__version__} (WebSocket monitoring)"
 """Names the exporter without a word that may switch a backend's behaviour (factory, test, e2e)."""
-MIN_REMEMBERED_SESSIONS: Final = 3
-"""Sessions that replay detection covers at least, if they are far apart."""
 NO_VERDICT: Final = dict.fromkeys(Probe, Verdict.NONE)
 
 
@@ -113,6 +112,7 @@ class ProbeRequest(NamedTuple):
     due: when a side probe's session was due, unix seconds
     refusal: the credential that it sends instead of a good one, and that must be refused
     hold: keeps the connection open once the session has passed
+    report_overdue: called once if the session waits longer than usual
     """
 
     job: Job
@@ -127,6 +127,7 @@ class ProbeRequest(NamedTuple):
     due: float | None = None
     refusal: RefusalCase | None = None
     hold: HoldRequest | None = None
+    report_overdue: Callable[[Overdue], None] | None = None
 
     @property
     def timeout(self) -> float:
@@ -166,14 +167,6 @@ class _LocalSetupError(Exception):
         self.impairment = impairment
 
 
-class _TargetMemory(NamedTuple):
-    """What a target keeps from one session to the next."""
-
-    reader: MessageMatcher
-    replay_detector: WelcomeReplayDetector
-    addresses: AddressHealth
-
-
 class Prober:
     """Runs sessions.
 
@@ -200,7 +193,7 @@ class Prober:
         self._report_open = opened
         self._max_loop_stall = max_loop_stall
         self._observer = observer
-        self._targets: dict[tuple[str, str], _TargetMemory] = {}
+        self._targets: dict[tuple[str, str], TargetMemory] = {}
         self._session_ended = asyncio.Event()
         self._held_runs: set[str] = set()
 
@@ -323,34 +316,30 @@ class Prober:
         classification = classify(observation, context)
         if session_request.session_messages.is_kept(classification.evidence.connection_id):
             classification = classification._replace(evidence=replace(classification.evidence, connection_id=None))
+        memory = self._target_memory(job)
         if observation.address is not None and not classification.void:
-            addresses = self._target_memory(job).addresses
-            addresses.record_connect(observation.address, answered=observation.address_answered)
+            memory.addresses.record_connect(observation.address, answered=observation.address_answered)
+        if not classification.void and not classification.distorted:
+            memory.usual_waits.record(observation.phases)
         return observation, classification
 
-    def _target_memory(self, job: Job) -> "_TargetMemory":
+    def _target_memory(self, job: Job) -> TargetMemory:
         key = _memory_key(job)
-        target_memory = self._targets.get(key)
-        if target_memory is None or target_memory.reader.profile is not job.profile:
-            if target_memory is None:
-                seconds = max(REPLAY_WINDOW_SECONDS, MIN_REMEMBERED_SESSIONS * job.interval)
-                replay_detector, addresses = WelcomeReplayDetector(seconds), AddressHealth()
-            else:
-                replay_detector, addresses = target_memory.replay_detector, target_memory.addresses
-            target_memory = _TargetMemory(MessageMatcher(job.profile), replay_detector, addresses)
-            self._targets[key] = target_memory
-        return target_memory
+        memory = self._targets.get(key)
+        if memory is None or memory.reader.profile is not job.profile:
+            memory = self._targets[key] = TargetMemory.of(job.profile, job.interval, memory)
+        return memory
 
     async def _session_request(self, request: ProbeRequest, cost: SessionCost) -> SessionRequest:
         """Return everything a session needs; raises `_LocalSetupError` if a local file does not provide it."""
-        job, target = request.job, request.job.target
-        subject = request.subject
-        token, carried = (
-            await self._token(request, cost.run, subject) if request.sends_token(cost) else ("", TokenPlacement())
-        )
+        job, target, subject = request.job, request.job.target, request.subject
+        token, carried = "", TokenPlacement()
+        if request.sends_token(cost):
+            token, carried = await self._token(request, cost.run, subject)
         credentials = {"token": token, **encoded_credentials(subject, token)} if token else {}
         values = {"nonce": cost.run, **({"identity": subject} if subject else {}), **credentials}
         before = await self._before(request, values) if job.before is not None else None
+        memory, report = self._target_memory(job), request.report_overdue
         url = urlsplit(target.url)
         query = "&".join(part for part in (url.query, urlencode(carried.query)) if part)
         return SessionRequest(
@@ -358,7 +347,7 @@ class Prober:
             port=job.port,
             connect_to=job.connect_to,
             resource=f"{url.path or '/'}?{query}" if query else url.path or "/",
-            session_messages=SessionMessages(self._target_memory(job).reader, values),
+            session_messages=SessionMessages(memory.reader, values),
             depth=cost.depth,
             timeout=request.timeout,
             close_timeout=target.close_timeout,
@@ -369,9 +358,10 @@ class Prober:
             subprotocols=(*job.profile.subprotocols, *carried.subprotocols),
             secrets=(*session_secrets(target, carried, before), *credentials.values()),
             ip_protocol=target.ip_protocol,
-            failed_addresses=self._target_memory(job).addresses.failed,
+            failed_addresses=memory.addresses.failed,
             before=before,
             observer=self._observer,
+            wait_rule=None if report is None else WaitRule(memory.usual_waits.wait, report),
         )
 
     async def _before(self, request: ProbeRequest, values: Mapping[str, str]) -> RequestBefore | None:

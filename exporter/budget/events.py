@@ -135,9 +135,10 @@ def _close(state: LedgerState, event: Fields) -> None:
         state.leases.get(user, {}).pop(run, None)
     if event["key"] is not None:
         key_breaker = state.use_key(event["key"], now)
-        key_breaker.pending_tokens.pop(run, None)
+        span = key_breaker.pending_tokens.pop(run, TimeSpan(now, 0.0))
         if event["rejected"] is not None:
-            key_breaker.record_verdict(rejected=event["rejected"], now=now, retry=event["retry"])
+            rejected, retry = event["rejected"], event["retry"]
+            key_breaker.record_verdict(rejected=rejected, sent=span.start, now=now, retry=retry)
     if "authority" in event:
         state.login_streak(event["authority"]).end_login(run, event["outcome"], now)
 

@@ -101,8 +101,13 @@ class KeyBreaker:
         retention = EVENT_RETENTION_SECONDS if self.rejections else KEY_RETENTION_SECONDS
         return self.cooldown.until > now or self.last_used_at + retention > now
 
-    def record_verdict(self, *, rejected: bool, now: float, retry: float) -> None:
-        """Record the backend's verdict on a token; from the second rejection in a row the key rests `retry` seconds."""
+    def record_verdict(self, *, rejected: bool, sent: float, now: float, retry: float) -> None:
+        """Record the backend's verdict on a token; from the second rejection in a row the key rests `retry` seconds.
+
+        Of a key that had been accepted, tokens that were under way together are one rejection: one blip has met them.
+        """
+        if rejected and self.rejections and self.accepted_before and sent < self.judged_at:
+            return
         self.accepted_last = not rejected
         self.accepted_before |= self.accepted_last
         self.judged_at = now

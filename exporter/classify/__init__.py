@@ -8,7 +8,7 @@ Rule 4: a probe passes by a completed phase that proves it, never by the absence
 `rules`: tables and `classify`. `context`: what was asked. `welcome`: what is in a welcome, and what is wrong with it.
 `replay`: welcomes that repeat. `leak`: whether slots come back, by the connections of a canary. `outage`: when failures
 are an outage, and of which cause. `refusal`: what became of a credential that must be refused. `line`: heartbeats and
-ends of a held connection.
+ends of a held connection. `usual_waits`: how long phases take at worst.
 """
 
 from exporter.classify.context import ClassifyContext
@@ -42,6 +42,7 @@ from exporter.classify.rules import (
     own_phases,
     reported_close,
 )
+from exporter.classify.usual_waits import UsualWaits, Wait
 from exporter.classify.welcome import unix_time
 
 __all__ = [
@@ -69,6 +70,8 @@ __all__ = [
     "OutageCause",
     "OutageDetector",
     "OutagePolicy",
+    "UsualWaits",
+    "Wait",
     "WelcomeReplayDetector",
     "classify",
     "close_label",

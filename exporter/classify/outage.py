@@ -78,6 +78,9 @@ MIN_FAILURES_OF_CAUSE: Final[Mapping[OutageCause, int]] = dict.fromkeys(OutageCa
 }
 """Failures that make an outage. Two for a refused token, because no confirm run follows one."""
 
+OF_CYCLES: Final = frozenset({OutageCause.RESTARTING, OutageCause.AUTH_REJECTED, OutageCause.AUTH_UNAVAILABLE})
+"""Causes that no confirm run makes an outage: it may meet one deploy, or one refusal, together with its cycle."""
+
 _BY_REASON: Final[Mapping[Reason, OutageCause]] = {
     Reason.AUTH_REJECTED: OutageCause.AUTH_REJECTED,
     Reason.AUTH_UNAVAILABLE: OutageCause.AUTH_UNAVAILABLE,
@@ -305,7 +308,7 @@ class OutageDetector:
         if cause is OutageCause.SLOTS:  # one user without slots is a finding about that user; all of them are an outage
             last = list(window)[-self._slot_failures :]
             return len({one.identity for one in last if cause in one.causes}) == self._slot_failures
-        count = sum(cause in one.causes and (one.scheduled or cause is not OutageCause.RESTARTING) for one in window)
+        count = sum(cause in one.causes and (one.scheduled or cause not in OF_CYCLES) for one in window)
         return count >= max(MIN_FAILURES_OF_CAUSE[cause], ceil(len(window) / MIN_FAILED_ONE_IN))
 
     def _begin(self, cause: OutageCause, state: _CauseState) -> None:

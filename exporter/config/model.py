@@ -132,7 +132,7 @@ class ConfirmRuns(Model):
     """Extra sessions after the first failed cycle: at most `runs`, the n-th `n × after` seconds after the failure."""
 
     runs: Annotated[int, Field(ge=0, le=2)] = 2
-    after: Period = 6.0
+    after: Period = 5.0
 
 
 class Sentinel(Model):

@@ -1,86 +1,116 @@
 """How long an outage lasts before it pages: what a schedule means for detection.
 
-Rule 1: from the first moment of the outage to the session that establishes it (`classify.outage`). A scrape and a rule
-evaluation come on top.
+Rule 1: from the first moment of the outage to the session that establishes it (`classify.outage`), and from there to
+the page: a scrape, an evaluation of the rules, and the group of the shipped Alertmanager.
 """
 
-from typing import Final
+from enum import StrEnum
+from typing import Final, NamedTuple, Self
 
 from exporter.classify import MIN_FAILURES, MIN_FAILURES_OF_CAUSE, OutageCause
+from exporter.classify.usual_waits import MIN_OVERDUE_SECONDS
 from exporter.plan.job import Job
 from exporter.result import Probe
 
 MINUTES_FROM_SECONDS: Final = 180.0
 """Seconds from which minutes are shown."""
 HOURS_FROM_SECONDS: Final = 3 * 3600.0
+GROUP_SECONDS: Final = 0.5
+"""Seconds that the shipped Alertmanager waits before it notifies (`group_wait` of pages)."""
 
 
-def detection(job: Job, probe: Probe) -> tuple[float, float]:
-    """Return the least and the most seconds until an outage that this probe shows is established.
-
-    Least: the outage begins right before a cycle, and sessions fail at once. Most: it begins right after a cycle has
-    passed, and each session fails by its timeout.
-    """
-    cycle, each = job.interval * job.every(probe), job.target.timeout
-    runs = _confirm_runs(job)
-    if runs >= MIN_FAILURES - 1:
-        last = max(runs * job.confirm_after, job.confirm_after + each)
-        return runs * job.confirm_after, cycle + each + last + each
-    return max(cycle, runs * job.confirm_after) if runs else (MIN_FAILURES - 1) * cycle, MIN_FAILURES * cycle + each
+SHIPPED_STEPS: Final = 5.0, 15.0
+"""Seconds between scrapes, and between evaluations: those of the shipped examples, and Prometheus's usual ones."""
 
 
-def token_detection(job: Job) -> tuple[float, float]:
-    """Return the same for refused tokens, which no confirm run follows."""
-    cycle, needed = job.interval * job.every(Probe.AUTH), MIN_FAILURES_OF_CAUSE[OutageCause.AUTH_REJECTED]
-    return (needed - 1) * cycle, needed * cycle + job.target.timeout
+class OutageKind(StrEnum):
+    """What sessions meet."""
+
+    REFUSED = "connects that are refused"
+    SILENT = "connects that nothing answers"
+    TURNED_AWAY = "clients turned away after the 101"
+    TOKENS = "refused tokens"
 
 
-def sentinel_detection(job: Job) -> tuple[float, float, float] | None:
-    """Return the seconds until an outage of connects that a sentinel meets is established; None: as without.
+class Seconds(NamedTuple):
+    """Seconds until something: in the median of all moments at which an outage may begin, and at most."""
 
-    Least: the outage begins right before a connect of the sentinel. Then the most, if connects fail at once, and if
-    each fails by its timeout: then a cycle may begin right before the sentinel's connect fails, and is waited for.
-    """
-    sentinel, after, each = job.target.sentinel, job.confirm_after, job.target.timeout
-    runs = _confirm_runs(job)
-    if sentinel is None or runs < MIN_FAILURES - 1:
+    median: float
+    most: float
+
+    def paged(self, step: float) -> Self:
+        """Return the seconds to the page, if scrapes and evaluations are `step` seconds apart."""
+        return type(self)(self.median + step + GROUP_SECONDS, self.most + 2 * step + GROUP_SECONDS)
+
+
+def expected_detection(job: Job, kind: OutageKind) -> Seconds | None:
+    """Return when an outage of this kind is established if it begins while all is usual; None: it cannot be seen."""
+    if kind is OutageKind.TOKENS:
+        needed = MIN_FAILURES_OF_CAUSE[OutageCause.AUTH_REJECTED]
+        sends_tokens = job.carrier is not None and Probe.AUTH in job.probes
+        return _by_cycles(job.interval * job.every(Probe.AUTH), needed, 0.0) if sends_tokens else None
+    of_connects, deepest = kind is not OutageKind.TURNED_AWAY, job.probes[-1]
+    if not of_connects and deepest is Probe.CONNECT:
         return None
-    slowly = each + max(runs * after, after + each) + each
-    return runs * after, sentinel.every + runs * after, sentinel.every + job.sentinel_limit + slowly
+    cycle = job.interval * (1 if of_connects else job.every(deepest))
+    waits = job.target.timeout if kind is OutageKind.SILENT else 0.0
+    runs = _confirm_runs(job, of_connects=of_connects)
+    if runs < MIN_FAILURES - 1:
+        return _by_cycles(cycle, MIN_FAILURES - runs, waits)
+    rest = _until_third_timeout(job) if waits else (MIN_FAILURES - 1) * job.confirm_after
+    if not of_connects or job.target.sentinel is None:
+        return Seconds(cycle / 2 + rest, cycle + rest)
+    first = job.target.sentinel.every
+    held_up = MIN_OVERDUE_SECONDS if waits else 0.0  # by a cycle that begins before the sentinel's wait is overdue
+    return Seconds(first / 2 + rest, first + held_up + rest)
 
 
 def detection_text(job: Job) -> str:
     """Return what a schedule means for detection, in one sentence."""
-    parts = [f"an outage pages {_range_text(*detection(job, Probe.CONNECT))} after it begins"]
-    seconds = sentinel_detection(job)
-    if seconds is not None:
-        least, at_once, slowly = seconds
-        parts.append(
-            f"what the sentinel sees, {_range_text(least, at_once)} if connects fail at once, "
-            f"{_range_text(least, slowly)} if they time out"
-        )
-    rare_probes = (probe for probe in job.probes if job.every(probe) > 1)
-    parts += [f"what only {probe} sees, {_range_text(*detection(job, probe))}" for probe in rare_probes]
-    if job.carrier is not None and Probe.AUTH in job.probes:
-        parts.append(f"refused tokens, {_range_text(*token_detection(job))}")
-    return "; ".join(parts) + "; a scrape and an evaluation of the rules come on top"
+    kinds = ((kind, expected_detection(job, kind)) for kind in OutageKind)
+    parts = [f"{kind} {_pages_text(seconds)}" for kind, seconds in kinds if seconds is not None]
+    return (
+        "from an outage to its page, in the median and at most, if Prometheus scrapes and evaluates every "
+        f"{SHIPPED_STEPS[0]:g} s (every {SHIPPED_STEPS[1]:g} s): {'; '.join(parts)}"
+    )
 
 
-def _confirm_runs(job: Job) -> int:
+def _by_cycles(cycle: float, needed: int, waits: float) -> Seconds:
+    """Return when so many cycles have failed, if each `waits`."""
+    return Seconds((needed - 0.5) * cycle + waits, needed * cycle + waits)
+
+
+def _until_third_timeout(job: Job) -> float:
+    """Return the seconds from the first connect that waits to the third failure (`scheduler.confirmation`)."""
+    each, after = job.target.timeout, max(job.confirm_after, MIN_OVERDUE_SECONDS)
+    others = len(job.identities) - 1
+    if not job.identities or job.connects_as_nobody:
+        others = MIN_FAILURES
+    second = after if others else max(after, each)
+    third = max(2 * job.confirm_after, MIN_OVERDUE_SECONDS)
+    return (third if others >= MIN_FAILURES - 1 else max(third, second + each)) + each
+
+
+def _confirm_runs(job: Job, *, of_connects: bool) -> int:
     """Return how many confirm runs certainly follow a first failure."""
-    if job.users and len(job.users) == 1:
+    if not of_connects and len(job.users) == 1:
         return 0
-    if job.allowed_slots is None or not job.users:
+    if job.allowed_slots is None or not job.users or (of_connects and job.connects_as_nobody):
         return job.confirm_runs
     return min(job.confirm_runs, sum(job.allowed_slots - peak for peak in job.peaks.values()))
 
 
-def _range_text(least: float, most: float) -> str:
+def _pages_text(seconds: Seconds) -> str:
+    soon, later = (_range_text(*seconds.paged(step)) for step in SHIPPED_STEPS)
+    return f"{soon} ({later})"
+
+
+def _range_text(median: float, most: float) -> str:
     if most <= MINUTES_FROM_SECONDS:
-        return f"{least:.0f} to {most:.0f} s"
+        return f"{median:.0f} and {most:.0f} s"
     if most <= HOURS_FROM_SECONDS:
-        return f"{_number_text(least, 60.0)} to {_number_text(most, 60.0)} min"
-    return f"{_number_text(least, 3600.0)} to {_number_text(most, 3600.0)} h"
+        return f"{_number_text(median, 60.0)} and {_number_text(most, 60.0)} min"
+    return f"{_number_text(median, 3600.0)} and {_number_text(most, 3600.0)} h"
 
 
 def _number_text(seconds: float, unit: float) -> str:

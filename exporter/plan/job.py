@@ -20,6 +20,7 @@ from exporter.config import (
     Target,
     Tls,
     carrier_of,
+    connects_as_nobody,
     connects_without_token,
 )
 from exporter.plan.cadence import Cadence, SlotPattern, to_microseconds
@@ -134,6 +135,11 @@ class Job:
     def tokenless(self) -> bool:
         """Whether a connect-deep session sends no token and takes no slot."""
         return connects_without_token(self.target.auth, self.profile)
+
+    @property
+    def connects_as_nobody(self) -> bool:
+        """Whether a connect-deep session may speak as nobody: without an identity, a token and a slot."""
+        return connects_as_nobody(self.target.auth, self.profile)
 
     @property
     def sentinel_limit(self) -> float:

@@ -4,18 +4,20 @@ import asyncio
 import logging
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC
+from functools import partial
 from typing import Final
 
-from exporter.classify import OUTAGE_WINDOW_CYCLES
+from exporter.classify import OUTAGE_WINDOW_CYCLES, PHASES_OF_PROBE
 from exporter.host import Clock, ClockStepDetector
 from exporter.plan import Job
 from exporter.probing import ProbeRequest
-from exporter.result import Probe, Reason, Result, Skip, SkipCause, SuspicionOutcome, Trigger
+from exporter.result import Probe, Result, Skip, SkipCause, SuspicionOutcome, Trigger, Verdict
+from exporter.scheduler.confirmation import Confirmation, Doubt, confirmable
 from exporter.scheduler.target_schedule import DiscardingSinks, ResultSinks, RunSession, TargetSchedule
 from exporter.scheduler.wakeups import CycleTrigger, InlineExecutor, WakeupScheduler, next_due_time
+from exporter.session import Overdue
 
 _logger = logging.getLogger("exporter.scheduler")
 
@@ -29,9 +31,6 @@ FINISH_GRACE_SECONDS: Final = 2.0
 """Seconds that running sessions have at the stop to finish by themselves, before they are cancelled."""
 STOP_GRACE_SECONDS: Final = 1.5
 """Seconds that cancelled sessions have to close."""
-NO_CONFIRM: Final = frozenset({Reason.AUTH_REJECTED, Reason.AUTH_UNAVAILABLE, Reason.RATE_LIMITED})
-"""Reasons that another session would only make worse."""
-
 TRUSTED_CYCLES: Final = OUTAGE_WINDOW_CYCLES
 """Intervals without another suspicion after one that was not confirmed. Among the sessions that decide on an outage are
 thus the failures of one blip that was looked for, beside those that the cycles met by chance."""
@@ -128,7 +127,7 @@ class Scheduler:
         if self._wakeups.running:
             self._wakeups.shutdown(wait=False)
         for target in self._targets.values():
-            if target.confirming and target.task is not None:
+            if target.confirmation is not None and target.task is not None:
                 target.task.cancel()
         await self._wait_for_tasks(FINISH_GRACE_SECONDS)
         for seconds in (STOP_GRACE_SECONDS, None):
@@ -156,7 +155,7 @@ class Scheduler:
         """Remove a target: its running session finishes, and neither that session nor a due cycle is recorded."""
         target = self._targets.pop(name)
         target.sinks, target.pending_job = DiscardingSinks(), None
-        target.cancelled.set()
+        target.cancel()
         if target.started and self._wakeups.running:
             self._wakeups.remove_job(name)
         if target.task is not None:
@@ -167,7 +166,7 @@ class Scheduler:
         """Replace the job of the target of this name, now or when its running session is over."""
         target = self._targets[job.name]
         target.pending_job = job
-        target.cancelled.set()
+        target.cancel()
         self._switch_job(target)
 
     def recompute(self, job: Job) -> None:
@@ -186,7 +185,7 @@ class Scheduler:
             return
         moved = job.cadence != target.job.cadence
         target.job, target.pending_job = job, None
-        target.cancelled.clear()
+        target.cancelled = False
         target.sinks.job_changed(job)
         if target.started:
             reschedule = {"next_run_time": next_due_time(job, now)} if moved else {}
@@ -215,7 +214,7 @@ class Scheduler:
         cause = self._obstacle(target, now - moment)
         if cause is not None:
             self._skip(target, cause)
-        elif target.confirming:
+        elif target.confirmation is not None:
             target.queued_cycles.append(cycle)
         else:
             target.queued_cycles = [cycle]
@@ -227,7 +226,7 @@ class Scheduler:
             return SkipCause.DRAINING
         if late_by > min(MAX_LATE_SECONDS, target.job.interval / 2):
             return SkipCause.LATE
-        return SkipCause.OVERLAP if target.task is not None and not target.confirming else None
+        return SkipCause.OVERLAP if target.task is not None and target.confirmation is None else None
 
     @staticmethod
     def _report_due(target: TargetSchedule, now: float) -> None:
@@ -236,57 +235,85 @@ class Scheduler:
 
     # Running ------------------------------------------------------------------------------------------------------
 
-    async def _run_target(self, target: TargetSchedule, *, suspected: bool = False) -> None:
+    async def _run_target(self, target: TargetSchedule, suspicion: Confirmation | None = None) -> None:
         """Check a suspicion, then run the queued cycles: confirm runs follow, and cycles that fell due meanwhile."""
         over = False
         try:
-            if suspected:
-                await self._check_suspicion(target)
-                over = target.cancelled.is_set()
+            if suspicion is not None:
+                await self._check_suspicion(target, suspicion)
+                over = target.cancelled
             while target.queued_cycles and not self._draining and not over:
                 (*missed, latest), target.queued_cycles = target.queued_cycles, []
                 self._skip(target, SkipCause.OVERLAP, len(missed))
                 await self._cycle(target, latest)
-                over = target.cancelled.is_set()
+                over = target.cancelled
         finally:
             self._skip(target, SkipCause.DRAINING if self._draining else SkipCause.OVERLAP, len(target.queued_cycles))
             target.task, target.queued_cycles = None, []
             self._switch_job_soon(target)
 
-    def suspect(self, name: str) -> None:
-        """Start the confirm runs of a target now, because a connect between its cycles failed.
+    def suspect(self, name: str, overdue_seconds: float = 0.0) -> None:
+        """Start the confirm runs of a target now, because a connect between its cycles failed or is overdue.
 
         Nothing happens while a cycle or a confirm run is under way, unless `connect` passed when it last ran, and for
         `TRUSTED_CYCLES` after a suspicion that was not confirmed: a flapping path costs a bounded number of sessions.
         """
         target, loop = self._targets.get(name), asyncio.get_running_loop()
-        if target is None or self._draining or not target.may_be_suspected(loop.time()):
+        if target is None or self._draining or target.task is not None or not target.may_be_suspected(loop.time()):
             return
-        target.confirming = True  # a cycle that falls due before the task begins waits for it, too
-        target.task = loop.create_task(self._run_target(target, suspected=True), name=f"suspicion-{name}")
+        doubt = Doubt(loop.time() - overdue_seconds, target.job.probes[-1], first_number=0)
+        suspicion = self._doubted(target, doubt)
+        if suspicion is not None:
+            target.task = loop.create_task(self._run_target(target, suspicion), name=f"suspicion-{name}")
 
-    async def _check_suspicion(self, target: TargetSchedule) -> None:
+    def _suspect_waiting(
+        self, target: TargetSchedule, request: ProbeRequest, group: asyncio.TaskGroup, overdue: Overdue
+    ) -> None:
+        """Start the confirm runs of a cycle whose session waits longer than usual; it goes on waiting."""
+        now = asyncio.get_running_loop().time()
+        if self._draining or not target.may_be_suspected(now, request.depth):
+            return
+        of_connects = overdue.phase in PHASES_OF_PROBE[Probe.CONNECT]
+        doubt = Doubt(now - overdue.seconds, request.depth, request.identity, of_connects, waiting=True)
+        suspicion = target.early = self._doubted(target, doubt)
+        if suspicion is not None:
+            group.create_task(self._check_suspicion(target, suspicion))
+
+    async def _check_suspicion(self, target: TargetSchedule, suspicion: Confirmation) -> None:
         """Run the confirm runs of a suspicion; without their unanimous failure the target is as good as before."""
         passed, confirmed = target.passed, False
         try:
-            confirmed = await self._confirm(target)
+            confirmed = await self._confirm(target, suspicion)
         except Exception:
             _logger.exception("a suspicion of %s broke: please report this", target.job.name)
         if not confirmed:
             target.passed |= passed
-            if target.cancelled.is_set():
+            if target.cancelled:
                 return
             target.trusted_until = asyncio.get_running_loop().time() + TRUSTED_CYCLES * target.job.interval
         outcome = SuspicionOutcome.CONFIRMED if confirmed else SuspicionOutcome.UNCONFIRMED
         target.sinks.record_suspicion(target.job.name, outcome)
 
     async def _cycle(self, target: TargetSchedule, cycle: int) -> None:
+        """Run a cycle, and the confirm runs of its failure, unless those of its long wait have answered already."""
+        target.early = None
         try:
-            failed = await self._run_scheduled(target, cycle)
-            if failed is not None and not self._draining:
-                await self._confirm(target, failed)
+            async with asyncio.TaskGroup() as group:
+                failed = await self._run_scheduled(target, cycle, group)
+            early = target.early
+            if early is not None and early.results:
+                target.passed |= early.passed
+            elif failed is not None and not self._draining:
+                await self._confirm_failure(target, failed)
         except Exception:
             _logger.exception("a cycle of %s broke: please report this", target.job.name)
+
+    async def _confirm_failure(self, target: TargetSchedule, failed: Result) -> None:
+        of_connects = failed.verdicts.get(Probe.CONNECT) is Verdict.FAIL
+        doubt = Doubt(asyncio.get_running_loop().time(), failed.depth, failed.identity, of_connects)
+        confirmation = self._doubted(target, doubt)
+        if confirmation is not None:
+            await self._confirm(target, confirmation)
 
     def _skip(self, target: TargetSchedule, cause: SkipCause, times: int = 1) -> None:
         for _ in range(times):
@@ -302,19 +329,25 @@ class Scheduler:
         finally:
             self.in_flight -= 1
 
-    async def _run_scheduled(self, target: TargetSchedule, cycle: int) -> Result | None:
-        """Run a cycle; return its result if it is the first failure after a pass and another session may confirm it."""
+    async def _run_scheduled(self, target: TargetSchedule, cycle: int, group: asyncio.TaskGroup) -> Result | None:
+        """Run a cycle; return its result if it is the first failure after a pass and another session may confirm it.
+
+        `group` runs what begins while the session waits.
+        """
         job = target.job
         patience = min(job.interval, MAX_WAIT_SECONDS)
         request = ProbeRequest(job, cycle, Trigger.SCHEDULE, job.depth(cycle), job.identity(cycle), patience=patience)
+        report = partial(self._suspect_waiting, target, request, group)
         try:
-            outcome = await self._run(request)
+            outcome = await self._run(request._replace(report_overdue=report))
         except asyncio.CancelledError:
             self._skip(target, SkipCause.DRAINING)
             raise
         if isinstance(outcome, Skip):
             target.sinks.record_skip(outcome)
             return None
+        if target.confirmation is not None:
+            target.confirmation.settle(outcome)
         target.sinks.record_result(outcome)
         if outcome.impairment is not None:
             return None
@@ -322,61 +355,40 @@ class Scheduler:
             self._skip(target, SkipCause.DISTORTED if outcome.void else SkipCause.RESTING)
             return None
         target.sinks.record_cycle(outcome)
-        return outcome if target.is_first_failure(outcome) and outcome.reason not in NO_CONFIRM else None
+        return outcome if target.is_first_failure(outcome) and confirmable(outcome) else None
 
-    async def _confirm(self, target: TargetSchedule, failed: Result | None = None) -> bool:
-        """Run up to `confirm_runs` sessions after a failed one, which answer queued cycles; True if all of them failed.
+    def _doubted(self, target: TargetSchedule, doubt: Doubt) -> Confirmation | None:
+        """Return the confirm runs of a doubt, which cycles that fall due now wait for; None: nobody can run one."""
+        confirmation = Confirmation(
+            target.job, doubt, partial(self._open_confirm_run, target), partial(self._record_confirm_run, target)
+        )
+        if not confirmation.is_possible or target.cancelled:
+            return None
+        target.confirmation = confirmation
+        return confirmation
 
-        Without `failed`, on a suspicion, one more runs first, at once (docs/design.md#sentinel).
-        """
-        others = list(target.job.confirming_identities(None if failed is None else failed.identity))
-        if not others:
-            return False
-        depth = target.job.probes[-1] if failed is None else failed.depth
-        target.confirming = True
-        loop = asyncio.get_running_loop()
-        start = loop.time()
+    async def _confirm(self, target: TargetSchedule, confirmation: Confirmation) -> bool:
+        """Run the confirm runs, which answer queued cycles; True if all of them failed."""
         try:
-            for number in range(0 if failed is None else 1, target.job.confirm_runs + 1):
-                if await self._is_cancelled(target, start + number * target.job.confirm_after - loop.time()):
-                    return False
-                result = await self._confirm_once(target, depth, others)
-                if isinstance(result, Skip):  # the cycles that waited for it are skipped for the same cause
-                    missed, target.queued_cycles = target.queued_cycles[:-1], target.queued_cycles[-1:]
-                    self._skip(target, result.cause, len(missed))
-                    return False
-                if not result.decided:
-                    return False
-                self._answer_queued_cycles(target, result)
-                if not result.failed or result.reason in NO_CONFIRM:
-                    return False
-            return True
+            return await confirmation.run()
         finally:
-            target.confirming = False
+            target.confirmation = None
+            target.passed |= confirmation.passed
+            if confirmation.skip is not None:  # the cycles that waited for it are skipped for the same cause
+                missed, target.queued_cycles = target.queued_cycles[:-1], target.queued_cycles[-1:]
+                self._skip(target, confirmation.skip.cause, len(missed))
 
-    @staticmethod
-    async def _is_cancelled(target: TargetSchedule, seconds: float) -> bool:
-        """Wait; True, without delay, if nothing more may follow the cycle."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await target.cancelled.wait()
-        return target.cancelled.is_set()
-
-    async def _confirm_once(self, target: TargetSchedule, depth: Probe, others: list[str | None]) -> Result | Skip:
-        """Run a confirm run as the first of `others` with a free slot, and move it to the end; else return the skip."""
-        job, skip = target.job, Skip(target.job.name, SkipCause.BUDGET)
+    async def _open_confirm_run(self, target: TargetSchedule, depth: Probe, identity: str | None) -> Result | Skip:
+        job = target.job
         self.check_clock_step()  # with an outdated clock the ledger may take held slots for free
-        for alias in tuple(others):
-            deepest = max([depth, *map(job.depth, target.queued_cycles)], key=lambda probe: probe.rank)
-            request = ProbeRequest(job, job.cycle_at(self._clock.wall()), Trigger.CONFIRM, deepest, alias)
-            outcome = await self._run(request)
-            if isinstance(outcome, Result):
-                target.sinks.record_result(outcome)
-                others.remove(alias)
-                others.append(alias)
-                return outcome
-            skip = outcome
-        return skip
+        if identity is not None or not job.identities:
+            depth = max([depth, *map(job.depth, target.queued_cycles)], key=lambda probe: probe.rank)
+        return await self._run(ProbeRequest(job, job.cycle_at(self._clock.wall()), Trigger.CONFIRM, depth, identity))
+
+    def _record_confirm_run(self, target: TargetSchedule, result: Result) -> None:
+        target.sinks.record_result(result)
+        if result.decided:
+            self._answer_queued_cycles(target, result)
 
     def _answer_queued_cycles(self, target: TargetSchedule, result: Result) -> None:
         """Record the result for queued cycles of its depth or less; deeper ones stay queued."""

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from exporter.plan import Job
 from exporter.probing import ProbeRequest
 from exporter.result import Probe, Result, Skip, SuspicionOutcome, Verdict
+from exporter.scheduler.confirmation import Confirmation
 
 RunSession = Callable[[ProbeRequest], Awaitable[Result | Skip]]
 
@@ -52,11 +53,13 @@ class TargetSchedule:
     """The schedule of one target.
 
     first: no cycle is due before, unix seconds
-    queued_cycles: cycles that fell due while a failure was being confirmed
+    confirmation: confirm runs under way or to come
+    queued_cycles: cycles that fell due meanwhile
     passed: probes that passed when they last ran
     pending_job: the job that replaces `job` when the target is idle
     cancelled: set when nothing may follow the running cycle
     trusted_until: no suspicion before, seconds of the loop's clock
+    early: what confirmed the last cycle while its session waited; None: nothing did
     """
 
     job: Job
@@ -64,17 +67,28 @@ class TargetSchedule:
     first: float = 0.0
     started: bool = False
     task: asyncio.Task[None] | None = None
-    confirming: bool = False
+    confirmation: Confirmation | None = None
     queued_cycles: list[int] = field(default_factory=list)
     passed: frozenset[Probe] = frozenset()
     pending_job: Job | None = None
-    cancelled: asyncio.Event = field(default_factory=asyncio.Event)
+    cancelled: bool = False
     trusted_until: float = -inf
+    early: Confirmation | None = None
 
-    def may_be_suspected(self, now: float) -> bool:
-        """Whether confirm runs may start at `now` (seconds of the loop's clock) without a failed cycle before them."""
-        idle = self.started and self.task is None and not self.cancelled.is_set()
-        return idle and Probe.CONNECT in self.passed and now >= self.trusted_until
+    def may_be_suspected(self, now: float, depth: Probe = Probe.CONNECT) -> bool:
+        """Whether confirm runs may start at `now` (seconds of the loop's clock) without a failed cycle before them.
+
+        `depth`: of the session that gave reason; all its probes must have passed when they last ran.
+        """
+        idle = self.started and self.confirmation is None and not self.cancelled
+        passed = all(probe in self.passed for probe in self.job.probes if probe.rank <= depth.rank)
+        return idle and passed and now >= self.trusted_until
+
+    def cancel(self) -> None:
+        """Let nothing follow what runs now."""
+        self.cancelled = True
+        if self.confirmation is not None:
+            self.confirmation.end()
 
     def is_first_failure(self, result: Result) -> bool:
         """Record the verdicts; True if a probe failed that passed when it last ran."""

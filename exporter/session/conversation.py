@@ -19,6 +19,7 @@ from exporter.session.addresses import ChosenAddress, resolve_address
 from exporter.session.before import BeforePhase
 from exporter.session.error_kinds import attribute_to_phase
 from exporter.session.messages import MessageStream
+from exporter.session.overdue import OverdueWatch
 from exporter.session.phase_timer import PhaseTimer
 from exporter.session.request import SessionRequest
 from exporter.session.upgrade import (
@@ -67,6 +68,7 @@ class Session:
         self._profile = request.session_messages.profile
         self._matcher = request.session_messages.reader
         self._timer = PhaseTimer(clock())
+        self._watch = OverdueWatch(self._timer, request.wait_rule, clock)
         self._connection: Connection | None = None
         self._response = UpgradeResponse()
         self._stream: MessageStream | None = None  # from the 101 on
@@ -134,7 +136,8 @@ class Session:
         """Run the phases under their one deadline; a failure is recorded, not raised."""
         try:
             async with asyncio.timeout(self._request.timeout):
-                await self._converse()
+                with self._watch:
+                    await self._converse()
         except TimeoutError:
             self._error = ProbeError(ErrorKind.DEADLINE)
             self._deadline_overrun = self._clock() - self._timer.started - self._request.timeout
@@ -168,12 +171,8 @@ class Session:
 
     def _may_hold_slot(self) -> bool:
         """True unless the server cannot have taken a slot; even behind a wrong 101 it may have."""
-        is_unknown = self._error is not None and self._error.kind in (
-            ErrorKind.DEADLINE,
-            ErrorKind.EOF,
-            ErrorKind.RESET,
-            ErrorKind.UPGRADE,
-        )
+        kind = self._error and self._error.kind
+        is_unknown = kind in (ErrorKind.DEADLINE, ErrorKind.EOF, ErrorKind.RESET, ErrorKind.UPGRADE)
         return self._upgrade_sent and (self._stream is not None or is_unknown)
 
     # The phases ---------------------------------------------------------------------------------------------------

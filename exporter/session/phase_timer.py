@@ -20,6 +20,10 @@ class PhaseTimer:
         """Begin a phase."""
         self.phase, self._phase_started = phase, at
 
+    def waited(self, at: float) -> float:
+        """Return the seconds since the phase began."""
+        return at - self._phase_started
+
     def end(self, at: float) -> None:
         """Complete the phase."""
         self.phases[self.phase] = max(0.0, at - self._phase_started)

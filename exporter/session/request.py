@@ -9,6 +9,7 @@ from exporter.config import Before
 from exporter.profiles import SessionMessages
 from exporter.result import Probe
 from exporter.session.observer import MessageObserver
+from exporter.session.overdue import WaitRule
 
 
 @dataclass(slots=True)
@@ -84,6 +85,8 @@ class SessionRequest:
     """If there is one, `resource` and `subprotocols` are templates that its kept values fill in."""
     observer: MessageObserver | None = field(default=None, repr=False)
     """Is shown every message of the session, content included; only a command that a person started sets one."""
+    wait_rule: WaitRule | None = None
+    """Reports a wait that is longer than usual, while it lasts."""
 
     @property
     def authority(self) -> str:

@@ -4,16 +4,23 @@ Rule 1: a sentinel's own session is no verdict, no cycle and no part of an outag
 """
 
 from collections.abc import Callable
+from typing import Protocol
 
 from exporter import log
 from exporter.probing import ProbeRequest, TimeLimits
 from exporter.result import Probe, Reason, Result, SentinelOutcome, Skip, Trigger
+from exporter.session import Overdue
 from exporter.side_probes.runner import RunSession, SideRun
 
-Suspect = Callable[[str], None]
-"""Gets the name of a target whose sentinel has failed."""
 RecordOutcome = Callable[[str, SentinelOutcome], None]
 """Gets a target's name, and what its sentinel's connect came to."""
+
+
+class Suspect(Protocol):
+    """Starts the confirm runs of a target."""
+
+    def __call__(self, name: str, overdue_seconds: float = 0.0, /) -> None:
+        """Get the target's name, and for how long the answer has been overdue that it still waits for."""
 
 
 class ConnectSentinel:
@@ -24,13 +31,14 @@ class ConnectSentinel:
         self._record = record
 
     async def run(self, run: SideRun, open_session: RunSession) -> None:
-        """Connect once."""
-        result = await open_session(_request(run))
+        """Connect once; a connect that waits longer than usual is a reason to look before it has failed."""
+        name = run.job.name
+        result = await open_session(_request(run, lambda overdue: self._suspect(name, overdue.seconds)))
         outcome = sentinel_outcome(result)
-        self._record(run.job.name, outcome)
+        self._record(name, outcome)
         if isinstance(result, Result) and outcome is SentinelOutcome.FAILED:
             log.log_session(result)
-            self._suspect(run.job.name)
+            self._suspect(name)
 
 
 def sentinel_outcome(result: Result | Skip) -> SentinelOutcome:
@@ -48,7 +56,9 @@ UNSUSPICIOUS = frozenset({Reason.RATE_LIMITED, Reason.AUTH_REJECTED, Reason.AUTH
 """Reasons that are the backend's policy towards us, or that no confirm run follows."""
 
 
-def _request(run: SideRun) -> ProbeRequest:
+def _request(run: SideRun, report_overdue: Callable[[Overdue], None]) -> ProbeRequest:
     job, limit = run.job, run.job.sentinel_limit
     within = TimeLimits(limit, limit + job.target.close_timeout)
-    return ProbeRequest(job, run.number, Trigger.SIDE_PROBE, Probe.CONNECT, None, within=within, due=run.due)
+    return ProbeRequest(
+        job, run.number, Trigger.SIDE_PROBE, Probe.CONNECT, None, within, due=run.due, report_overdue=report_overdue
+    )

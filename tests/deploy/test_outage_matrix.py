@@ -19,7 +19,7 @@ from support.outages import MEETS
 from exporter.classify import OutageDetector, OutagePolicy, possible_causes
 from exporter.config import Config
 from exporter.plan import plan
-from exporter.plan.detection import detection, token_detection
+from exporter.plan.detection import OutageKind, expected_detection
 from exporter.profiles import BUILT_IN
 from exporter.result import Probe, Result, Verdict
 from exporter.scheduler import Scheduler
@@ -86,9 +86,8 @@ class Play:
     def promised(self):
         """Seconds after which, as `--config.check` says, it has become an outage at most."""
         job = self.job()
-        if self.letter == "R":
-            return token_detection(job)[1]
-        return detection(job, Probe.SEND)[1] if self.letter != "W" else inf
+        kind = OutageKind.TOKENS if self.letter == "R" else OutageKind.TURNED_AWAY
+        return expected_detection(job, kind).most if self.letter != "W" else inf
 
     async def session(self, turn):
         """What one meets: as deep as it was asked, and no further than the backend lets it."""
@@ -177,7 +176,7 @@ def deploys(interval, confirm):
     """Restarts that a scheduled cycle and all its confirm runs meet."""
     play = blips(interval, confirm, "W")
     play.name = f"deploys-{interval:g}-{confirm}"
-    play.bad = [(begin, begin + min(2 * 6 + 1, 1.5 * interval)) for begin, _ in play.bad]
+    play.bad = [(begin, begin + min(2 * 5 + 1, 1.5 * interval)) for begin, _ in play.bad]
     return play
 
 

@@ -17,7 +17,7 @@ from support.schedules import Nowhere, dues, instant, mapping
 
 from exporter.host import LoopLagMonitor
 from exporter.probing import ProbeRequest
-from exporter.result import Impairment, Probe, Reason, Skip, SkipCause, Trigger, Verdict
+from exporter.result import Impairment, Probe, Reason, Skip, SkipCause, SuspicionOutcome, Trigger, Verdict
 from exporter.scheduler import (
     DEAD_ALARM_SECONDS,
     FINISH_GRACE_SECONDS,
@@ -385,17 +385,40 @@ def triggers(told):
     return [result.trigger for result in told.results]
 
 
-def test_a_first_failure_is_confirmed_after_6_and_12_seconds_by_others():
+def test_a_first_failure_is_confirmed_after_5_and_10_seconds_by_others():
     """Both confirm runs are as deep as the failed cycle, each as another user; the cycle counts once."""
     told, seen = confirmed("internal_error", until=130.0)
 
     after = [session.accepted_at - seen[0].finished_at for session in seen[1:3]]
-    assert after == pytest.approx([6.0, 12.0], abs=0.05)
+    assert after == pytest.approx([5.0, 10.0], abs=0.05)
     assert triggers(told)[1:4] == [Trigger.SCHEDULE, Trigger.CONFIRM, Trigger.CONFIRM]
     assert len({result.identity for result in told.results[1:4]}) == 3
     assert {result.depth for result in told.results} == {Probe.SEND}
     assert len(told.cycles) == 2
     assert told.skips == []
+
+
+@pytest.mark.parametrize(("fault", "phase"), [("silent:after=tcp", "upgrade"), ("no_welcome", "admission")])
+def test_a_session_that_nothing_answers_is_confirmed_while_it_waits(fault, phase):
+    """Once twenty sessions have shown how long an answer takes: others ask after 5 s and 10 s of silence."""
+
+    async def main(loop):
+        async with backend(loop) as standin:
+            (job,) = harness.planned(mapping(standin, timeout="8s")).jobs
+            async with scheduled(loop, job) as (_, told):
+                await standin.wait_sessions(21, timeout=1000)
+                await harness.until(lambda: len(told.cycles) == 21)
+                standin.set_fault("*", fault)
+                await asyncio.sleep(60)
+            return told, list(standin.sessions)[21:24]
+
+    told, seen = virtual_clock.run(main)
+
+    assert [session.accepted_at - seen[0].accepted_at for session in seen] == pytest.approx([0, 5, 10], abs=0.3)
+    assert {(result.phase.value, result.reason) for result in told.results[21:24]} == {(phase, Reason.TIMEOUT)}
+    assert len({result.identity for result in told.results[21:24]}) == 3
+    assert told.suspicions == [SuspicionOutcome.CONFIRMED]
+    assert set(causes(told)) <= {SkipCause.DRAINING}
 
 
 def test_the_first_pass_ends_the_confirming():
@@ -474,9 +497,9 @@ def failing_from(moment, loop, *, confirm):
     return play
 
 
-@pytest.mark.parametrize(("pool", "missed"), [({"one": "a-single-user"}, 0), (harness.POOL, 3)], ids=["one", "three"])
+@pytest.mark.parametrize(("pool", "missed"), [({"one": "a-single-user"}, 3), (harness.POOL, 3)], ids=["one", "three"])
 def test_a_confirm_run_that_finds_no_room_costs_no_cycle_unsaid(pool, missed):
-    """Cycles that waited in vain are skips of the cause that kept it away, but for the last; a pool of one has none."""
+    """Cycles that waited in vain are skips of the cause that kept it away, but the last; one alone asks as nobody."""
 
     async def main(loop):
         (job,) = harness.planned(
@@ -493,7 +516,7 @@ def test_a_confirm_run_that_finds_no_room_costs_no_cycle_unsaid(pool, missed):
     told = virtual_clock.run(main)
 
     due = dues("staging", 2.0, virtual_clock.EPOCH, virtual_clock.EPOCH + 100)
-    assert causes(told) == ({SkipCause.BUDGET: missed} if missed else {})
+    assert causes(told) == {SkipCause.BUDGET: missed}
     assert len(told.cycles) + len(told.skips) == len(due)
 
 
@@ -591,7 +614,7 @@ def test_a_cycle_that_falls_due_meanwhile_is_answered_by_the_confirm_run():
     assert told.skips == []
     assert len(told.cycles) == len(dues("staging", 8.0, virtual_clock.EPOCH, end))
     answers = [result for result in told.cycles if result.trigger is Trigger.CONFIRM]
-    assert len(answers) == 1, "the cycle 8 s after the first failure is answered by the run 12 s after it"
+    assert len(answers) == 1, "the cycle 8 s after the first failure is answered by the run 10 s after it"
     assert answers[0].failed
 
 

@@ -369,6 +369,17 @@ def test_no_confirm_run_sends_a_token_after_a_rejected_one():
     assert refused(ledger, NOW + 400, user="b", trigger="confirm") is SkipCause.RESTING
 
 
+def test_tokens_of_a_good_key_that_are_rejected_together_are_one_rejection():
+    """A suspicion may send two at a time: one blip has met both. The next that is rejected is the second in a row."""
+    ledger = proven()
+    first, second = granted(ledger, NOW, "1"), granted(ledger, NOW + 2, "2", user="b", trigger="confirm")
+    ledger.release(second, NOW + 3, rejected=True)
+    ledger.release(first, NOW + 4, rejected=True)
+    assert refused(ledger, NOW + 5, user="c", trigger="confirm") is SkipCause.RESTING, "no confirm run follows"
+    session(ledger, NOW + 20, "3", rejected=True, user="c")
+    assert refused(ledger, NOW + 40, user="a") is SkipCause.RESTING
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_a_wrong_key_sends_two_tokens_and_then_one_trial_at_a_time(seed):
     """Whatever the order of starts and ends: two at most before the verdicts, then one per auth_retry."""

@@ -322,3 +322,12 @@ def test_a_1011_that_is_the_servers_stop_is_a_restart():
     assert causes_of(ended_by_1011(Reason.CLOSED)) == {OutageCause.RESTARTING}
     assert OutageCause.INTERNAL_ERROR in causes_of(ended_by_1011(Reason.SERVER_ERROR))
     assert OutageCause.INTERNAL_ERROR in causes_of(ended_by_1011(Reason.CLOSED, rule="closes[0]"))
+
+
+@pytest.mark.parametrize("letter", "RU")
+def test_a_confirm_run_whose_token_is_refused_makes_no_outage(letter):
+    """A suspicion sends a second token while the first is under way: one blip may refuse both."""
+    target = Target()
+    target.feed("......")
+    assert target.after(f"{letter}({letter})") == set()
+    assert target.after(f".{letter}{letter}") != set()

@@ -442,7 +442,7 @@ class Accounted(Stage):
         elif what == "remove" and there:
             lane = self.scheduler._targets[name]
             self._reckon(name)
-            self.expected[name] -= len(lane.queued_cycles) if lane.confirming else int(lane.task is not None)
+            self.expected[name] -= len(lane.queued_cycles) if lane.confirmation else int(lane.task is not None)
             self.expected[name] -= self._not_handed_over(name)
             del self._since[name]
             self.scheduler.remove(name)

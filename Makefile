@@ -189,10 +189,14 @@ soak: install packages
 drill: install packages
 	$(if $(DRILL_FACTOR),DRILL_FACTOR=$(DRILL_FACTOR)) $(BIN)/pytest -s -p no:xdist tests/end_to_end/test_drill.py
 
+# Prometheus' receiver of OTLP, which Debian's is built without: 3 minutes of a core, once.
+.engines/otlp-receiver: $(wildcard tests/engines/receiver/*)
+	cd tests/engines/receiver && go build -o ../../../.engines/otlp-receiver .
+
 # The rules and the drill on Debian's newer Prometheus, Alertmanager and VictoriaMetrics: a quarter of an hour.
-engines: install packages
+engines: install packages .engines/otlp-receiver
 	$(PYTHON) tests/engines/unpack.py
-	$(BIN)/pytest -n 2 tests/engines/cases.py
+	$(BIN)/pytest -n 2 tests/engines/cases.py tests/engines/otlp_cases.py
 	cd tests && ../$(BIN)/python -m engines.table $(if $(DRILL_FACTOR),--factor $(DRILL_FACTOR))
 
 # Profiles on the servers that take longer: 5 minutes to install, of which 3 are the build of Centrifugo, and 3 to run.

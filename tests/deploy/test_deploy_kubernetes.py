@@ -246,6 +246,16 @@ def test_the_example_is_labelled_for_an_operator_and_its_namespace_is_restricted
     assert "release" not in kinds["Deployment"]["spec"]["selector"]["matchLabels"]
 
 
+def test_the_origin_of_the_example_is_one_more_argument(variants):
+    """The patch that kustomization.yaml names in a comment fits one pod and shards, and `run` takes what it adds."""
+    (operation,) = yaml.safe_load((FOLDER / "example/origin.yaml").read_text())
+    assert (operation["op"], operation["path"]) == ("add", "/spec/template/spec/containers/0/args/-")
+    assert "path: origin.yaml" in (FOLDER / "example/kustomization.yaml").read_text()
+    for kinds in variants.values():
+        assert pod(kinds)["containers"][0]["args"][0] == "run"
+    assert parser().parse_args(["run", operation["value"]]).origin == "cluster-a"
+
+
 def test_the_example_holds_no_key():
     """What its generators read is the user's: git ignores it, and knows no file of the name."""
     ignored = (FOLDER / "example/.gitignore").read_text().split()

@@ -82,6 +82,24 @@ FACTORY = Row(
             alerts=("WebSocketFactorySlotLeak",),
         ),
         Panel(
+            "lines",
+            "The backend's own figures, as a share of their limits",
+            """What the backend tells of itself (`stats`), of figures with a limit. At 100 % it is there; a ticket comes
+            hours before if it grows beyond all of the day before.""",
+            "percentunit",
+            (
+                Query(
+                    "max by (target, field) (ws_stats_value{OF}) / min by (target, field) (ws_stats_limit{OF})",
+                    "{{target}} {{field}}",
+                ),
+            ),
+            width=24,
+            least=0,
+            empty="No target with stats and a limit",
+            link=THIS_TARGET,
+            alerts=("WebSocketStatsNearingLimit",),
+        ),
+        Panel(
             "figure",
             "Slot limit, as learned",
             """Connections that the backend allows a user, as read from its last refusal; lower than configured binds

@@ -34,6 +34,7 @@ NAMED_TYPES: Final = (
     (s.Duration, "duration"),
     (s.Name, "name"),
     (s.FieldPath, "field path"),
+    (s.FigureLimit, "number over 0, or field path"),
     (s.FilePath, "path of a file"),
     (s.LinkUrl, "http or https URL"),
     (s.EnvironmentName, "name of an environment variable"),

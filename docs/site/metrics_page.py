@@ -28,6 +28,7 @@ from exporter.result import (
     RefusalOutcome,
     SentinelOutcome,
     SkipCause,
+    StatsOutcome,
     SuspicionOutcome,
 )
 
@@ -39,7 +40,16 @@ CLOSED_LISTS: Final[Mapping[str, Iterable[str]]] = {
         each.__name__: each
         for each in (
             *(Probe, Reason, FactoryReason, Layer, Impairment, SkipCause, OutageCause, Initiator),
-            *(SentinelOutcome, SuspicionOutcome, RefusalCase, RefusalOutcome, HoldEnd, LineLevel, ExportOutcome),
+            *(
+                SentinelOutcome,
+                SuspicionOutcome,
+                RefusalCase,
+                RefusalOutcome,
+                HoldEnd,
+                LineLevel,
+                ExportOutcome,
+                StatsOutcome,
+            ),
         )
     },
     "Phase": [phase for phase in Phase if phase is not Phase.PREPARE],
@@ -63,6 +73,7 @@ TITLES: Final = {
     "HoldEnd": "Ends of held connections",
     "LineLevel": "Levels of a held connection",
     "ExportOutcome": "Outcomes of exports",
+    "StatsOutcome": "Outcomes of a read",
 }
 
 _FROM_START: Final = "Never: it starts at 0 before the first session."
@@ -110,6 +121,8 @@ ABSENT: Final[Mapping[f.Family, str]] = {
     **dict.fromkeys(
         (f.REFUSAL_SUCCESS, f.REFUSAL_BYPASSED), "Where `refusals` is off, and until the backend has decided about one."
     ),
+    f.STATS_READS: "For targets without `stats`; else it starts at 0.",
+    **dict.fromkeys((f.STATS_VALUE, f.STATS_LIMIT), "Without `stats`, and unless the last read had it."),
     f.SLOTS_BUDGET: "For profiles without a factory, and where slots are unlimited.",
 }
 """When a series of the family is not on the page."""
@@ -127,6 +140,7 @@ _LABELS: Final = {
     "outcome": _LINKS["RefusalOutcome"],
     "end": _LINKS["HoldEnd"],
     "level": _LINKS["LineLevel"],
+    "field": "a name of `stats.fields` in the config",
     "version": "the exporter's version",
     "origin": "the name that `--origin` gives",
     "pythonversion": "the interpreter's version",
@@ -140,6 +154,7 @@ _OF_FAMILY: Final = {
     (f.SENTINEL_CONNECTS, "outcome"): _LINKS["SentinelOutcome"],
     (f.SUSPICIONS, "outcome"): _LINKS["SuspicionOutcome"],
     (f.OTLP_EXPORTS, "outcome"): _LINKS["ExportOutcome"],
+    (f.STATS_READS, "outcome"): _LINKS["StatsOutcome"],
     (f.CLOSES, "code"): "[close codes](#close-codes)",
     (f.HTTP_REJECTIONS, "code"): codes(HTTP_CODES),
     (f.PASSED_OVER, "kind"): f"the profile's `noise[].kind`, and {_LINKS['Kind']}",
@@ -179,6 +194,7 @@ QUESTIONS: Final[tuple[tuple[str, tuple[f.Family, ...]], ...]] = (
     ("How did connections end?", (f.CLOSES,)),
     ("Is what must be refused refused?", (f.REFUSAL_SUCCESS, f.REFUSAL_BYPASSED, f.REFUSALS)),
     ("Did the factory do its work?", (f.FACTORY_VALID, f.FACTORY_FAILURES, f.SLOT_LIMIT)),
+    ("What does the backend tell of itself?", (f.STATS_VALUE, f.STATS_LIMIT, f.STATS_READS)),
     ("How long does each phase take?", (f.PHASE_DURATION, f.DURATION)),
     ("What is the error budget made of?", (f.CYCLES, f.CYCLE_FAILURES)),
     ("What was not probed, and why?", (f.SKIPS, f.IMPAIRED)),

@@ -6,7 +6,7 @@ a length. The same events give the same ledger in every process.
 Rule 3: a subject is stored as a hash, and a key as the hash of its source.
 """
 
-from exporter.budget.admission import MOMENTARY_HOLDUPS, admit, settle, settle_login
+from exporter.budget.admission import MOMENTARY_HOLDUPS, admit, settle, settle_login, settle_read
 from exporter.budget.breakers import max_connects_without_token
 from exporter.budget.effect_texts import effect_lines
 from exporter.budget.events import Event
@@ -20,6 +20,7 @@ from exporter.budget.session_cost import (
     TokenCooldown,
     endpoint_id,
     key_id,
+    refusal_id,
     short_fingerprint,
     user_key,
 )
@@ -41,8 +42,10 @@ __all__ = [
     "identity_status",
     "key_id",
     "max_connects_without_token",
+    "refusal_id",
     "settle",
     "settle_login",
+    "settle_read",
     "short_fingerprint",
     "user_key",
 ]

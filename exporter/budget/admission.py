@@ -1,5 +1,6 @@
 """Admits sessions and settles their results: the decisions that take several calls of the ledger."""
 
+from http import HTTPStatus
 from typing import Final
 
 from exporter.budget.ledger import Ledger
@@ -70,6 +71,19 @@ def settle(ledger: Ledger, request: SessionCost, result: Result, now: float, *, 
         token_cooldown=ledger.token_cooldown(request, now) if rejected else None,
         endpoint_rests_until=ledger.endpoint_cooldown_until(request.cooldown_key, now) if rate_limited else None,
     )
+
+
+def settle_read(
+    ledger: Ledger, request: SessionCost, now: float, *, status: int | None, retry_after: float | None = None
+) -> None:
+    """Record a finished HTTP request that was no session: a rejected token that a breaker may count, a rate limit.
+
+    `status`: of an answer that is none of 2xx. A 401 is no verdict on the token that sessions send.
+    """
+    rejected = status == HTTPStatus.UNAUTHORIZED and request.key is not None
+    ledger.release(request, now, slot_taken=False, outcome=REJECTED_EVENT if rejected else None)
+    if status == HTTPStatus.TOO_MANY_REQUESTS:
+        ledger.start_endpoint_cooldown(request.cooldown_key, retry_after, now)
 
 
 def token_rejected(result: Result) -> bool | None:

@@ -9,9 +9,10 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
-from exporter.budget.ledger_state import ConnectEvent, LearnedSlotLimit, LedgerState, SlotLease
+from exporter.budget.ledger_state import ConnectEvent, DecidedRefusal, LearnedSlotLimit, LedgerState, SlotLease
 from exporter.budget.login_streak import LOGIN_EVENTS, NO_TOKEN_EVENT, REJECTED_EVENT, FailedLogin, PendingLogin
 from exporter.budget.time_span import TimeSpan
+from exporter.result import RefusalOutcome
 
 Event = dict[str, Any]
 MAX_SECONDS: Final = 1e11
@@ -57,6 +58,10 @@ def _is_outcome(value: Any) -> bool:
     return value is None or (isinstance(value, str) and value in LOGIN_EVENTS)
 
 
+def _is_decision(value: Any) -> bool:
+    return isinstance(value, str) and value in tuple(RefusalOutcome) and RefusalOutcome(value).is_decided
+
+
 def _is_slots(value: Any) -> bool:
     return _is_count(value) and value >= 1
 
@@ -82,6 +87,7 @@ EVENT_FIELDS: Final[Mapping[str, Mapping[str, Callable[[Any], bool]]]] = {
     "reset": {"authority": _is_text},
     "proven": {"authority": _is_text},
     "forged": {"authority": _is_text, "for": _is_length},
+    "refusal": {"id": _is_text, "outcome": _is_decision},
 }
 """Kind of event → its fields and their checks; each event also has its moment `t`."""
 OPTIONAL_EVENT_FIELDS: Final[Mapping[str, Mapping[str, Callable[[Any], bool]]]] = {
@@ -189,6 +195,10 @@ def _forged(state: LedgerState, event: Fields) -> None:
     state.login_streak(event["authority"]).forged_span = TimeSpan(event["t"], event["for"])
 
 
+def _refusal(state: LedgerState, event: Fields) -> None:
+    state.refusals[event["id"]] = DecidedRefusal(RefusalOutcome(event["outcome"]), event["t"])
+
+
 def _shift(state: LedgerState, event: Fields) -> None:
     seconds = event["by"]
     state.map_times(lambda moment: moment + seconds)
@@ -209,6 +219,7 @@ EFFECTS: Final[Mapping[str, Callable[[LedgerState, Fields], None]]] = {
     "reset": _reset,
     "proven": _proven,
     "forged": _forged,
+    "refusal": _refusal,
 }
 """Kind of event → its effect; the keys are those of `EVENT_FIELDS`."""
 
@@ -228,6 +239,8 @@ def _cooldown_events(state: LedgerState) -> Iterator[Event]:
         yield {"event": "rest_host", "t": cooldown.start, "host": host, "for": cooldown.length}
     for authority, limit in state.learned_slots.items():
         yield {"event": "learn", "t": limit.at, "authority": authority, "slots": limit.slots}
+    for name, refusal in state.refusals.items():
+        yield {"event": "refusal", "t": refusal.at, "id": name, "outcome": refusal.outcome}
 
 
 def _key_events(state: LedgerState, now: float) -> Iterator[Event]:

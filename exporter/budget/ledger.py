@@ -11,10 +11,17 @@ from typing import Any, Final
 from exporter.budget.breakers import breaker_refusal
 from exporter.budget.events import EFFECTS, Event, apply_event, snapshot
 from exporter.budget.forgeries import forgery_refusal
-from exporter.budget.ledger_state import LEARNED_LIMIT_SECONDS, RATE_WINDOW_SECONDS, KeyBreaker, LedgerState, SlotLease
+from exporter.budget.ledger_state import (
+    LEARNED_LIMIT_SECONDS,
+    RATE_WINDOW_SECONDS,
+    REFUSAL_RETENTION_SECONDS,
+    KeyBreaker,
+    LedgerState,
+    SlotLease,
+)
 from exporter.budget.login_streak import NO_TOKEN_EVENT, REJECTED_EVENT
 from exporter.budget.session_cost import Grant, HostLoad, Refusal, SessionCost, TokenCooldown
-from exporter.result import Holdup, SkipCause, Trigger
+from exporter.result import Holdup, RefusalOutcome, SkipCause, Trigger
 
 ENDPOINT_COOLDOWN_SECONDS: Final = 600.0
 """Seconds an endpoint rests after a 429 without a usable Retry-After: as long as a known backend's edge bans."""
@@ -204,6 +211,11 @@ class Ledger:
         cooldown = self._state.endpoint_cooldowns.get(cooldown_key)
         return cooldown.until if cooldown is not None and cooldown.until > now else None
 
+    def refusal_outcome(self, refusal_id: str, now: float) -> RefusalOutcome | None:
+        """Return what the backend decided last about this credential (`refusal_id`); None: unknown."""
+        decided = self._state.refusals.get(refusal_id)
+        return decided.outcome if decided is not None and now < decided.at + REFUSAL_RETENTION_SECONDS else None
+
     # --- Records
 
     def _record_grant(self, request: SessionCost, now: float) -> None:
@@ -267,6 +279,10 @@ class Ledger:
         """Record the slots per user that the backend reported; an impossible number is ignored."""
         if 1 <= slots <= MAX_SLOTS:
             self._record("learn", now, authority=authority, slots=slots)
+
+    def record_refusal(self, refusal_id: str, outcome: RefusalOutcome, now: float) -> None:
+        """Record what the backend decided about a credential that it must refuse."""
+        self._record("refusal", now, id=refusal_id, outcome=outcome)
 
     def shift_times(self, seconds: float, now: float, by_whom: str) -> bool:
         """Move all times with a wall clock that stepped to `now`; False if another process than `by_whom` did it."""

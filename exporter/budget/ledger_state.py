@@ -12,12 +12,15 @@ from typing import Final
 
 from exporter.budget.login_streak import EVENT_RETENTION_SECONDS, LoginStreak
 from exporter.budget.time_span import TimeSpan
+from exporter.result import RefusalOutcome
 
 MAX_REJECTIONS_IN_A_ROW: Final = 2
 """Rejected tokens after which a key rests at every backend: a third may lock the user out. The profile of a backend
 whose breaker opens sooner says so."""
 LEARNED_LIMIT_SECONDS: Final = 86_400.0
 """Seconds a learned slot limit is valid: backends are redeployed, and a state file outlives them."""
+REFUSAL_RETENTION_SECONDS: Final = 2 * 86_400.0
+"""Seconds that what became of a refused credential is kept: the rarest case runs once a day."""
 KEY_RETENTION_SECONDS: Final = 86_400.0
 """Seconds after which an unused key is forgotten; one that was rejected last is kept as long as a streak."""
 RATE_WINDOW_SECONDS: Final = 60.0
@@ -65,6 +68,14 @@ class LearnedSlotLimit:
     """The number of slots per user that a backend reported, at `at`, unix seconds."""
 
     slots: int
+    at: float
+
+
+@dataclass(slots=True)
+class DecidedRefusal:
+    """What the backend decided at `at`, unix seconds, about a credential that it must refuse."""
+
+    outcome: RefusalOutcome
     at: float
 
 
@@ -126,6 +137,7 @@ class LedgerState:
     login_streaks, learned_slots: by authority
     user_cooldowns: by user; endpoint_cooldowns: by `SessionCost.cooldown_key`
     connects: by host, oldest first
+    refusals: by `budget.refusal_id`
     last_clock_shift: when, by how many seconds, and by which process all times were last moved
     """
 
@@ -138,6 +150,7 @@ class LedgerState:
     endpoint_cooldowns: dict[str, TimeSpan] = field(default_factory=dict)
     connects: dict[str, deque[ConnectEvent]] = field(default_factory=dict)
     learned_slots: dict[str, LearnedSlotLimit] = field(default_factory=dict)
+    refusals: dict[str, DecidedRefusal] = field(default_factory=dict)
     last_clock_shift: tuple[float, float, str] | None = None
 
     def active_leases(self, user: str, now: float) -> list[SlotLease]:
@@ -179,6 +192,8 @@ class LedgerState:
             connect.at = to(connect.at)
         for limit in self.learned_slots.values():
             limit.at = to(limit.at)
+        for refusal in self.refusals.values():
+            refusal.at = to(refusal.at)
         for key_breaker in self.key_breakers.values():
             key_breaker.last_used_at, key_breaker.judged_at = to(key_breaker.last_used_at), to(key_breaker.judged_at)
         for streak in self.login_streaks.values():
@@ -227,6 +242,7 @@ class LedgerState:
         self.learned_slots = {
             name: limit for name, limit in self.learned_slots.items() if now < limit.at + LEARNED_LIMIT_SECONDS
         }
+        self.refusals = {name: one for name, one in self.refusals.items() if now < one.at + REFUSAL_RETENTION_SECONDS}
 
 
 def _unfinished(spans: dict[str, TimeSpan], now: float) -> dict[str, TimeSpan]:

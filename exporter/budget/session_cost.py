@@ -29,6 +29,11 @@ def endpoint_id(scheme: str, authority: str, path: str) -> str:
     return _hash(scheme, authority, path)
 
 
+def refusal_id(target: str, endpoint: str, case: str) -> str:
+    """Return 16 hex digits for one case of refusal of one target: another URL of it is another one."""
+    return _hash(target, endpoint, case)
+
+
 FINGERPRINT_DIGITS: Final = 4
 """Hex digits kept of a key's fingerprint: enough to notice a changed key, too few to test a guessed password with."""
 

@@ -6,9 +6,10 @@ Rule 3: only values of `LEGAL_FAILURES` and `legal_closes` are returned, so they
 Rule 4: a probe passes by a completed phase that proves it, never by the absence of an error.
 
 `rules`: tables and `classify`. `context`: what was asked. `welcome`: what is in a welcome, and what is wrong with it.
-`replay`: welcomes that repeat. `leak`: whether slots come back, by the connections of a canary. `outage`: when failures
-are an outage, and of which cause. `refusal`: what became of a credential that must be refused. `line`: heartbeats and
-ends of a held connection. `usual_waits`: how long phases take at worst.
+`replay`: welcomes that repeat. `leak`: whether slots come back, by the connections of a canary. `outage`: when
+failures are an outage, and of which cause. `refusal`: what became of a credential that must be refused. `line`:
+heartbeats and ends of a held connection. `usual_waits`: how long phases take at worst. `stats`: the backend's own
+figures.
 """
 
 from exporter.classify.context import ClassifyContext
@@ -42,6 +43,7 @@ from exporter.classify.rules import (
     own_phases,
     reported_close,
 )
+from exporter.classify.stats import StatsReading, read_figures
 from exporter.classify.usual_waits import UsualWaits, Wait
 from exporter.classify.welcome import unix_time
 
@@ -70,6 +72,7 @@ __all__ = [
     "OutageCause",
     "OutageDetector",
     "OutagePolicy",
+    "StatsReading",
     "UsualWaits",
     "Wait",
     "WelcomeReplayDetector",
@@ -80,6 +83,7 @@ __all__ = [
     "legal_closes",
     "own_phases",
     "possible_causes",
+    "read_figures",
     "refusal_outcome",
     "reported_close",
     "unix_time",

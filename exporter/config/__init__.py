@@ -5,10 +5,10 @@ quotes no value. Rule 3: knows no backend by name: a profile is data (`Profile`)
 
 `scalars` single values · `profile_model`, `model` the shape · `catalog` profiles by name · `carrying` which way a
 token goes · `filling` where the answer to the request before the upgrade goes · `document` YAML text · `messages`
-pydantic's errors in our words · `target_checks`, `canary_checks`, `sentinel_checks`, `hold_checks`, `profile_checks`
-what fields must agree on · `refusals` what must be refused · `header_rules` what a header is · `regexes` of rules ·
-`defaults` what holds for every target · `unreachable` rules that never apply · `parsing` all of it together · `web`,
-`http_client` the files of `--web.config.file` and `--http.config.file`.
+pydantic's errors in our words · `target_checks`, `canary_checks`, `sentinel_checks`, `hold_checks`, `stats_checks`,
+`profile_checks` what fields must agree on · `refusals` what must be refused · `header_rules` what a header is ·
+`regexes` of rules · `defaults` what holds for every target · `unreachable` rules that never apply · `parsing` all of
+it together · `web`, `http_client` the files of `--web.config.file` and `--http.config.file`.
 """
 
 from exporter.config.carrying import (
@@ -43,6 +43,7 @@ from exporter.config.model import (
     Secret,
     Sentinel,
     SlowOver,
+    Stats,
     Target,
     TargetLimits,
     Tls,
@@ -124,6 +125,7 @@ __all__ = [
     "Secret",
     "Sentinel",
     "SlowOver",
+    "Stats",
     "StatusRule",
     "Step",
     "Target",

@@ -175,6 +175,7 @@ EXAMPLES: Final = {
     "headers": "name: value, such as {Origin: https://app.example.com}",
     "claims": "name: value, such as {iss: my-issuer}",
     "profiles": "name: profile",
+    "fields": "name: path in the answer, such as {managers: metrics.managers_active}",
     "labels": "name: value, such as {team: payments}",
     "defaults": "settings that hold for every target, such as {interval: 1m}",
     "slow_over": "probe: duration, such as {connect: 500ms, send: 3s}, or one duration",

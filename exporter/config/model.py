@@ -21,6 +21,8 @@ from exporter.config.scalars import (
     Claim,
     Duration,
     EnvironmentName,
+    FieldPath,
+    FigureLimit,
     FilePath,
     HeaderName,
     LabelName,
@@ -179,6 +181,22 @@ class Canary(Model):
     every: Period = 1800.0
 
 
+class Stats(Model):
+    """Figures that the backend tells of itself: JSON over HTTP, from the host of the target's url.
+
+    every: seconds from one read to the next
+    fields: name of a figure, a label value, → its path in the answer
+    limits: name of a figure → what it must not reach, or the path of that in the answer
+    identity: alias of `identities` whose token is sent as Bearer; None: no token
+    """
+
+    url: LinkUrl
+    every: Period = 60.0
+    fields: dict[Name, FieldPath]
+    limits: dict[Name, FigureLimit] = {}
+    identity: Name | None = None
+
+
 class Tls(Model):
     """Trust and client certificate for wss."""
 
@@ -295,6 +313,7 @@ class Target(Model):
     canary: Canary | None = None
     sentinel: Sentinel | None = None
     hold: Hold | None = None
+    stats: Stats | None = None
     limits: TargetLimits = TargetLimits()
     headers: dict[str, str] = {}
     allow_auth_bypass: bool = False

@@ -49,9 +49,9 @@ MAX_LABEL_LENGTH: Final = 128
 LABEL_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
 # fmt: off
 OUR_LABELS: Final = frozenset({
-    "alertname", "alertstate", "case", "cause", "code", "end", "identity", "initiator", "instance", "job", "kind",
-    "layer", "le", "level", "origin", "outcome", "phase", "probe", "pythonversion", "quantile", "reason", "severity",
-    "target", "version",
+    "alertname", "alertstate", "case", "cause", "code", "end", "field", "identity", "initiator", "instance", "job",
+    "kind", "layer", "le", "level", "origin", "outcome", "phase", "probe", "pythonversion", "quantile", "reason",
+    "severity", "target", "version",
 })
 # fmt: on
 """Labels that series, Prometheus and alerts already have."""
@@ -90,6 +90,14 @@ def _field_path(value: str) -> str:
     if not FIELD_PATH.fullmatch(value):
         raise ValueError("must be the path of a field, such as data.user_id")
     return value
+
+
+def _figure_limit(value: object) -> float | str:
+    if isinstance(value, str):
+        return _field_path(value)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
+        raise ValueError("must be a number over 0, or the path of a field that holds it")
+    return float(value)
 
 
 def _text(value: str) -> str:
@@ -255,6 +263,8 @@ Period = Annotated[Duration, AfterValidator(_positive)]
 Name = Annotated[str, AfterValidator(checked_name)]
 """What may be a label value."""
 FieldPath = Annotated[str, AfterValidator(_field_path)]
+FigureLimit = Annotated[float | str, PlainValidator(_figure_limit)]
+"""A number, or the path of a field that holds it."""
 Text = Annotated[str, AfterValidator(_text)]
 """One line that is not blank."""
 FilePath = Annotated[str, AfterValidator(_file_path)]

@@ -51,6 +51,7 @@ from exporter.config.profile_model import Profile
 from exporter.config.refusals import refusal_problems
 from exporter.config.scalars import HTTP_TOKEN
 from exporter.config.sentinel_checks import sentinel_faults, sentinel_profile_faults
+from exporter.config.stats_checks import stats_faults
 
 OUR_CLAIMS: Final = frozenset({"sub", "iat", "exp", "jti"})
 OUR_IN_CARRYS: Final = frozenset({"alg", "b64", "crit"})
@@ -438,6 +439,7 @@ TARGET_CHECKS: Final[tuple[Callable[[Target], Iterator[Found]], ...]] = (
     canary_faults,
     sentinel_faults,
     hold_faults,
+    stats_faults,
 )
 PROFILED_CHECKS: Final[tuple[Callable[[Target, Profile], Iterator[Found]], ...]] = (
     _identities,

@@ -9,12 +9,13 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from exporter import log
+from exporter.budget import refusal_id
 from exporter.daemon.services import Services
 from exporter.daemon.status_source import identity_statuses
 from exporter.metrics import target_series
 from exporter.plan import Job
 from exporter.report import TargetContext, find_layer
-from exporter.result import Probe, Result, Skip, SuspicionOutcome, Trigger
+from exporter.result import Probe, RefusalCase, RefusalOutcome, Result, Skip, SuspicionOutcome, Trigger
 
 _logger = logging.getLogger("exporter.daemon")
 
@@ -74,6 +75,7 @@ class ResultDispatcher:
         self._metrics.add_target(target_series(job.target, job.profile), self._clock.wall())
         self._metrics.set_auth_bypassed(job.name, bypassed=job.target.allow_auth_bypass)
         self._history.set_probes(job.name, job.probes)
+        self._restore_refusals(job)
 
     def record_result(self, result: Result) -> None:
         """Record a finished session."""
@@ -105,6 +107,24 @@ class ResultDispatcher:
     def record_suspicion(self, target: str, outcome: SuspicionOutcome) -> None:
         """Record what became of a suspicion."""
         self._metrics.record_suspicion(target, outcome)
+
+    def record_refusal(self, target: str, case: RefusalCase, outcome: RefusalOutcome) -> None:
+        """Record what became of a credential that must be refused; a decision outlives a restart, by the ledger."""
+        self._metrics.record_refusal(target, case, outcome)
+        job = self._jobs.get(target)
+        if job is not None and outcome.is_decided:
+            with self._state.transaction() as ledger:
+                ledger.record_refusal(refusal_id(target, job.endpoint, case), outcome, self._clock.wall())
+
+    def _restore_refusals(self, job: Job) -> None:
+        """Show the last decisions about this URL: a case that runs once a day must not be unknown until tomorrow."""
+        refusals = job.target.refusals
+        if refusals is None:
+            return
+        with self._state.transaction() as ledger:
+            for case in refusals.cases:
+                outcome = ledger.refusal_outcome(refusal_id(job.name, job.endpoint, case), self._clock.wall())
+                self._metrics.set_refusal(job.name, case, outcome)
 
     def set_next_due(self, target: str, probe: Probe, at: float) -> None:
         """Record when (unix seconds) a probe runs next."""

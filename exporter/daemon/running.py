@@ -30,7 +30,15 @@ from exporter.report.formatting import count, span
 from exporter.resolver import Resolver
 from exporter.result import Holdup, Result, SideProbe, Skip
 from exporter.scheduler import Scheduler
-from exporter.side_probes import ConnectSentinel, HoldProbe, LeakCanary, RefusalProbe, RunSideProbe, SideProbes
+from exporter.side_probes import (
+    ConnectSentinel,
+    HoldProbe,
+    LeakCanary,
+    RefusalProbe,
+    RunSideProbe,
+    SideProbes,
+    StatsReader,
+)
 from exporter.state import LedgerFile
 from exporter.web import MAX_CONNECTIONS, ListenAddress, ListenOptions, WebServer
 
@@ -119,20 +127,14 @@ class Daemon:
         )
         uncounted = Prober(services.state, keys, services.resolver, clock, lambda *_: None, max_loop_stall=stall)
         self._on_demand = OnDemandProbes(services, uncounted, self._has_capacity)
-        self._scheduler = Scheduler(
-            plan.jobs,
-            self._prober.run,
-            self._dispatcher,
-            clock,
-            max_sessions=_session_limit(plan.max_sessions),
-            other_sessions=lambda: self._on_demand.in_flight + self._side_probes.in_flight,
-        )
+        self._scheduler = self._cycles(plan, clock)
         self._hold = HoldProbe(clock, self._scheduler.suspect, self._services.metrics)
+        self._stats = self._stats_reader(clock)
         self._side_probes = SideProbes(
             uncounted.run,
             self._runs_of_side_probes(clock),
             clock,
-            has_capacity=lambda: self._in_flight < self._scheduler.max_sessions,
+            has_capacity=self._has_side_capacity,
             check_clock_step=self._scheduler.check_clock_step,
         )
         self._startup_gate = StartupGate(options.startup_delay, self._begin, self._on_task_end)
@@ -147,14 +149,37 @@ class Daemon:
             reload=self._reloader.reload if options.lifecycle else None,
         )
 
+    def _cycles(self, plan: Plan, clock: Clock) -> Scheduler:
+        return Scheduler(
+            plan.jobs,
+            self._prober.run,
+            self._dispatcher,
+            clock,
+            max_sessions=_session_limit(plan.max_sessions),
+            other_sessions=lambda: self._on_demand.in_flight + self._side_in_flight,
+        )
+
     def _runs_of_side_probes(self, clock: Clock) -> dict[SideProbe, RunSideProbe]:
         metrics = self._services.metrics
         return {
             SideProbe.CANARY: LeakCanary(clock, metrics.set_leak_findings).run,
             SideProbe.SENTINEL: ConnectSentinel(self._scheduler.suspect, metrics.record_sentinel).run,
-            SideProbe.REFUSAL: RefusalProbe(metrics, metrics.passes).run,
             SideProbe.HOLD: self._hold.run,
+            SideProbe.REFUSAL: RefusalProbe(self._dispatcher, metrics.passes).run,
+            SideProbe.STATS: self._stats.run,
         }
+
+    def _stats_reader(self, clock: Clock) -> StatsReader:
+        services = self._services
+        return StatsReader(
+            services.metrics,
+            services.state,
+            self._key_ring,
+            services.resolver,
+            clock,
+            has_capacity=self._has_side_capacity,
+            check_clock_step=self._scheduler.check_clock_step,
+        )
 
     def _plan_applier(self, plan: Plan) -> PlanApplier:
         return PlanApplier(
@@ -303,7 +328,15 @@ class Daemon:
 
     @property
     def _in_flight(self) -> int:
-        return self._scheduler.in_flight + self._on_demand.in_flight + self._side_probes.in_flight
+        return self._scheduler.in_flight + self._on_demand.in_flight + self._side_in_flight
+
+    @property
+    def _side_in_flight(self) -> int:
+        return self._side_probes.in_flight + self._stats.in_flight
+
+    def _has_side_capacity(self) -> bool:
+        """Whether a side probe may open one more connection."""
+        return self._in_flight < self._scheduler.max_sessions
 
     def _has_capacity(self) -> bool:
         """Whether an on-demand session may be opened."""

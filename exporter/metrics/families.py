@@ -321,6 +321,24 @@ SLOT_RELEASE: Final = Family(
     _BY_TARGET,
     "Seconds after a close within which the backend gave a slot of the canary's user back, at most.",
 )
+STATS_VALUE: Final = Family(
+    "ws_stats_value",
+    "gauge",
+    ("target", "field"),
+    "A figure of the backend, as its own statistics had it at the last read.",
+)
+STATS_LIMIT: Final = Family(
+    "ws_stats_limit",
+    "gauge",
+    ("target", "field"),
+    "What the backend's figure of this name must not reach, as the config or the last read had it.",
+)
+STATS_READS: Final = Family(
+    "ws_stats_reads_total",
+    "counter",
+    ("target", "outcome"),
+    "Scheduled reads of the backend's own figures, by what they came to.",
+)
 CLOCK_SKEW: Final = Family(
     "ws_factory_clock_skew_seconds",
     "gauge",

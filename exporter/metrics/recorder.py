@@ -8,9 +8,9 @@ import platform
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from http import HTTPStatus
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
-from exporter.classify import Cuts, LeakFindings, OutageCause, OutageDetector, close_label
+from exporter.classify import Cuts, LeakFindings, OutageCause, OutageDetector, StatsReading, close_label
 from exporter.metrics import families as f
 from exporter.metrics.exposition import ExpositionFormat, PlainFamily, ProcessMetrics, samples
 from exporter.metrics.series import (
@@ -38,11 +38,10 @@ from exporter.result import (
     Result,
     SentinelOutcome,
     Skip,
+    StatsOutcome,
     SuspicionOutcome,
     Verdict,
 )
-
-DECIDED_OUTCOMES: Final = frozenset({RefusalOutcome.REFUSED, RefusalOutcome.WRONG_WAY, RefusalOutcome.BYPASSED})
 
 
 class ExporterFigures(NamedTuple):
@@ -290,9 +289,37 @@ class Metrics:
         if target is None or case not in target.target.refusals:
             return
         target.store.add(f.REFUSALS, case, outcome)
-        if outcome in DECIDED_OUTCOMES:
-            target.store.set(outcome is RefusalOutcome.REFUSED, f.REFUSAL_SUCCESS, case)
-            target.store.set(outcome is RefusalOutcome.BYPASSED, f.REFUSAL_BYPASSED, case)
+        if outcome.is_decided:
+            self.set_refusal(name, case, outcome)
+
+    def set_refusal(self, name: str, case: RefusalCase, outcome: RefusalOutcome | None) -> None:
+        """Set what was decided last about a credential that must be refused, an earlier process's; None: unknown."""
+        target = self._writable(name)
+        if target is None or case not in target.target.refusals:
+            return
+        for family, word in (
+            (f.REFUSAL_SUCCESS, RefusalOutcome.REFUSED),
+            (f.REFUSAL_BYPASSED, RefusalOutcome.BYPASSED),
+        ):
+            if outcome is None:
+                target.store.unset(family, case)
+            else:
+                target.store.set(outcome is word, family, case)
+
+    def record_stats(self, name: str, reading: StatsReading) -> None:
+        """Record a read of the backend's own figures; what was not read is unknown, unless nothing was asked."""
+        target = self._writable(name)
+        if target is None or not target.target.figures:
+            return
+        target.store.add(f.STATS_READS, reading.outcome)
+        if reading.outcome is StatsOutcome.SKIPPED:
+            return
+        for family, names, read in (
+            (f.STATS_VALUE, target.target.figures, reading.values),
+            (f.STATS_LIMIT, target.target.limited, reading.limits),
+        ):
+            for figure in names:
+                target.store.set(read[figure], family, figure) if figure in read else target.store.unset(family, figure)
 
     def passes(self, name: str) -> bool:
         """Whether each probe of the target passed when it last had a verdict; False before its first one."""

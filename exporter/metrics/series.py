@@ -24,6 +24,7 @@ from exporter.result import (
     RefusalOutcome,
     SentinelOutcome,
     SkipCause,
+    StatsOutcome,
     SuspicionOutcome,
 )
 
@@ -60,6 +61,7 @@ class TargetSeries:
     `has_sentinel`: a sentinel connects between the cycles.
     `refusals`: credentials that are sent and must be refused.
     `has_hold`: a connection is held.
+    `figures`, `limited`: names of the figures that are read from the backend, and of those with a limit.
     """
 
     name: str
@@ -79,6 +81,8 @@ class TargetSeries:
     has_sentinel: bool = False
     refusals: tuple[RefusalCase, ...] = ()
     has_hold: bool = False
+    figures: tuple[str, ...] = ()
+    limited: tuple[str, ...] = ()
 
     @property
     def may_be_suspected(self) -> bool:
@@ -106,6 +110,8 @@ def target_series(target: Target, profile: Profile) -> TargetSeries:
         has_sentinel=target.sentinel is not None,
         refusals=() if target.refusals is None else tuple(target.refusals.cases),
         has_hold=target.hold is not None,
+        figures=() if target.stats is None else tuple(target.stats.fields),
+        limited=() if target.stats is None else tuple(target.stats.limits),
     )
 
 
@@ -126,9 +132,15 @@ def _hold(target: TargetSeries) -> Iterator[tuple[Key, Start]]:
         yield from (((family, level), None) for family in (f.HEARTBEAT_LOST, f.HOLD_HEARTBEAT_INTERVAL))
 
 
+def _stats(target: TargetSeries) -> Iterator[tuple[Key, Start]]:
+    yield from (((f.STATS_VALUE, name), None) for name in target.figures)
+    yield from (((f.STATS_LIMIT, name), None) for name in target.limited)
+    yield from (((f.STATS_READS, outcome), 0) for outcome in (StatsOutcome if target.figures else ()))
+
+
 def legal_series(target: TargetSeries) -> dict[Key, Start]:
     """Every series that the target can have, unordered."""
-    by_words = (_failures(target), _closes(target), _refusals(target), _hold(target))
+    by_words = (_failures(target), _closes(target), _refusals(target), _hold(target), _stats(target))
     parts = (_by_target(target), _by_probe(target), *by_words, _by_identity(target))
     return dict(chain(*parts, _factory(target) if has_factory(target.profile) else ()))
 

@@ -12,14 +12,16 @@ from exporter.plan.canary import canary_job, canary_pace
 from exporter.plan.canary_schedule import CanaryPace
 from exporter.plan.difference import PlanDiff, plan_diff
 from exporter.plan.hold import hold_job
-from exporter.plan.job import Job
+from exporter.plan.job import DEFAULT_PORTS, Job
 from exporter.plan.planning import Plan, plan
 from exporter.plan.refusal_cost import refusal_cost
 from exporter.plan.sharding import Shard, shard_of
 from exporter.plan.side_schedule import SideSchedule
+from exporter.plan.stats_cost import stats_cost
 from exporter.plan.text import plan_lines
 
 __all__ = [
+    "DEFAULT_PORTS",
     "Cadence",
     "CanaryPace",
     "Job",
@@ -38,4 +40,5 @@ __all__ = [
     "plan_warnings",
     "refusal_cost",
     "shard_of",
+    "stats_cost",
 ]

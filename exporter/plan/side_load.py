@@ -31,13 +31,13 @@ def with_side_connects(jobs: Sequence[Job]) -> dict[str, int]:
     """Return host → most connects in any minute, by cycles and side probes of all targets together."""
     cadences: dict[str, list[Cadence]] = {}
     for job in jobs:
-        for host, connects in job.connects.items():
-            cadences.setdefault(host, []).extend([*_cadences(job)] * connects)
+        for host in job.connects:
+            cadences.setdefault(host, []).extend(_cadences(job, host))
     return {host: max_connects(cadences_of_host, MINUTE_MICROSECONDS) for host, cadences_of_host in cadences.items()}
 
 
 def connects_a_minute(schedule: SideSchedule) -> int:
-    """Return the most connects in any minute by this schedule alone, to each host that a session connects to."""
+    """Return the most connects in any minute by this schedule alone, to each host that a run connects to."""
     return max_connects([schedule.cadence] * schedule.sessions, MINUTE_MICROSECONDS)
 
 
@@ -85,7 +85,9 @@ def _schedules(jobs: Sequence[Job]) -> Iterator[tuple[int, Job, SideSchedule]]:
         yield from ((index, job, schedule) for schedule in job.side_schedules)
 
 
-def _cadences(job: Job) -> Iterator[Cadence]:
-    yield job.cadence
+def _cadences(job: Job, host: str) -> Iterator[Cadence]:
+    """Yield the cadence of each connect to the host."""
+    yield from [job.cadence] * job.connects[host]
     for schedule in job.side_schedules:
-        yield from [schedule.cadence] * schedule.sessions
+        connects = job.connects[host] if schedule.opens_sessions else int(host == job.host)
+        yield from [schedule.cadence] * (schedule.sessions * connects)

@@ -22,6 +22,7 @@ class SideSchedule:
     identity, user: the alias as which they speak, and its `budget.user_key`; None: as nobody
     slots: the most slots of this user that they hold at once
     settings: what a run that lasts has been opened with; while it differs, the run is ended and another one begins
+    opens_sessions: False: a run is one HTTP request to the target's host, without the request before the upgrade
     """
 
     probe: SideProbe
@@ -33,6 +34,7 @@ class SideSchedule:
     user: str | None = None
     slots: int = 0
     settings: tuple[str | float | None, ...] = ()
+    opens_sessions: bool = True
 
     @property
     def name(self) -> str:

@@ -11,12 +11,14 @@ from exporter.plan.hold_schedule import hold_schedules
 from exporter.plan.refusal_schedule import refusal_schedules
 from exporter.plan.sentinel_schedule import sentinel_schedules
 from exporter.plan.side_schedule import SideContext, SideSchedule
+from exporter.plan.stats_schedule import stats_schedules
 
 SCHEDULERS: Final[tuple[Callable[[SideContext], Iterator[SideSchedule]], ...]] = (
     canary_schedules,
     sentinel_schedules,
     refusal_schedules,
     hold_schedules,
+    stats_schedules,
 )
 
 

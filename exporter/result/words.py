@@ -198,6 +198,8 @@ class SideProbe(StrEnum):
     """Whether a WebSocket opens, between the cycles."""
     HOLD = "hold"
     """Whether an open connection stays usable, and how it ends."""
+    STATS = "stats"
+    """What the backend tells of itself over HTTP."""
 
 
 class SentinelOutcome(StrEnum):
@@ -274,6 +276,27 @@ class RefusalOutcome(StrEnum):
     """The session ended before the backend decided, or by an outage."""
     SKIPPED = "skipped"
     """No session was opened: the ledger, or `max_sessions`, had no room for it."""
+
+    @property
+    def is_decided(self) -> bool:
+        """Whether the backend has decided about the credential."""
+        return self not in (RefusalOutcome.INCONCLUSIVE, RefusalOutcome.SKIPPED)
+
+
+class StatsOutcome(StrEnum):
+    """What a read of the backend's own figures came to. A label value: names here never change."""
+
+    READ = "read"
+    UNREADABLE = "unreadable"
+    """An answer of 2xx in which a field is missing or no finite number, or that is no JSON, or too large."""
+    HTTP_STATUS = "http_status"
+    """Any other status, redirects included."""
+    FAILED = "failed"
+    """No whole answer came in time."""
+    IMPAIRED = "impaired"
+    """The exporter could not ask: a key or certificate of its own cannot be read."""
+    SKIPPED = "skipped"
+    """Nothing was asked: the ledger, or `max_sessions`, had no room for it, or the token rests."""
 
 
 class ExportOutcome(StrEnum):

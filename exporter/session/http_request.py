@@ -22,8 +22,6 @@ from exporter.session.request import HttpRequest
 from exporter.session.upgrade import retry_after_of
 from exporter.transport import READ_BYTES, certificate_verdict, error_from_connect
 
-MAX_ANSWER_BYTES: Final = 65_536
-"""Bytes of an answer: a list of a hundred pages or kernels is half as large."""
 MAX_HEAD_LINE_BYTES: Final = 16_384
 SUCCESS: Final = range(HTTPStatus.OK, HTTPStatus.MULTIPLE_CHOICES)
 NO_TIMEOUTS: Final = aiohttp.ClientTimeout(total=None, sock_connect=None)
@@ -40,7 +38,7 @@ async def exchange(request: HttpRequest, address: Address, connected: Callable[[
         async with _client(connected) as client, _send(client, request, address) as response:
             if response.status not in SUCCESS:
                 raise ProbeError(ErrorKind.STATUS, status=response.status, retry_after=_retry_after(response))
-            return HttpAnswer(response.status, await _read_body(response))
+            return HttpAnswer(response.status, await _read_body(response, request.max_answer_bytes))
     except (aiohttp.ClientError, OSError, ValueError) as error:
         # Without the cause, whose text may quote the answer.
         raise _probe_error(error) from None
@@ -91,14 +89,14 @@ def _retry_after(response: aiohttp.ClientResponse) -> float | None:
     return retry_after_of({name: response.headers.getall(name, []) for name in ("retry-after", "date")})
 
 
-async def _read_body(response: aiohttp.ClientResponse) -> bytes:
+async def _read_body(response: aiohttp.ClientResponse, max_bytes: int) -> bytes:
     """Return the whole body; raises ProbeError (too_big) as soon as it is known to be larger than permitted."""
     body = bytearray()
-    if (response.content_length or 0) > MAX_ANSWER_BYTES:
+    if (response.content_length or 0) > max_bytes:
         raise ProbeError(ErrorKind.TOO_BIG, "content-length", status=response.status)
     async for part in response.content.iter_any():
         body += part
-        if len(body) > MAX_ANSWER_BYTES:
+        if len(body) > max_bytes:
             raise ProbeError(ErrorKind.TOO_BIG, "body", status=response.status)
     return bytes(body)
 

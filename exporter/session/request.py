@@ -14,7 +14,10 @@ from exporter.session.overdue import WaitRule
 
 @dataclass(slots=True)
 class HttpRequest:
-    """One request: where it goes, and what it sends. `connect_to`, `server_name`: as in `SessionRequest`."""
+    """One request: where it goes, and what it sends. `connect_to`, `server_name`: as in `SessionRequest`.
+
+    `max_answer_bytes`: of the body of its answer; a list of a hundred pages or kernels has half of the default.
+    """
 
     method: str
     resource: str = field(repr=False)
@@ -25,6 +28,7 @@ class HttpRequest:
     connect_to: str | None = None
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     body: bytes | None = field(default=None, repr=False)
+    max_answer_bytes: int = 65_536
 
     @property
     def authority(self) -> str:

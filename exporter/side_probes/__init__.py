@@ -8,7 +8,7 @@ Rule 3: the plan has counted every session here; the ledger admits each one all 
 
 `runner` starts the runs that are due · `leak_canary` opens rounds of connections that show whether slots come back ·
 `sentinel` connects between the cycles · `refusal` asks whether what must be refused is refused · `hold` keeps a
-connection open.
+connection open · `stats` reads what the backend tells of itself.
 """
 
 from exporter.side_probes.hold import HoldProbe, HoldSink
@@ -16,6 +16,7 @@ from exporter.side_probes.leak_canary import LeakCanary
 from exporter.side_probes.refusal import RefusalProbe, RefusalSink
 from exporter.side_probes.runner import MAX_LATE_SECONDS, RunSession, RunSideProbe, SideProbes, SideRun
 from exporter.side_probes.sentinel import ConnectSentinel
+from exporter.side_probes.stats import StatsReader, StatsSink
 
 __all__ = [
     "MAX_LATE_SECONDS",
@@ -29,4 +30,6 @@ __all__ = [
     "RunSideProbe",
     "SideProbes",
     "SideRun",
+    "StatsReader",
+    "StatsSink",
 ]

@@ -104,6 +104,10 @@ class Backend:
         own.record(now, ok=True)
         return user
 
+    def lets_in(self, token: str | None, wall: float) -> bool:
+        """Whether the auth service would let this token in; nothing is counted."""
+        return token is not None and well_formed(token) and bool(subject_of(token, self._key, wall))
+
     def _check_token(self, upgrade: UpgradeRequest, *, now: float, wall: float, service: AuthService | None) -> str:
         token = upgrade.token()
         if token is None:

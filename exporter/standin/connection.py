@@ -90,11 +90,26 @@ class AcceptedConnection:
         await self._upgrade(request, upgrade)
 
     def _answer_http(self, request: Request, path: str) -> None:
-        """Answer plain HTTP: 200 for `/health`, 404 for everything else."""
+        """Answer plain HTTP: 200 for `/health` and `PATH/stats`, 404 for everything else, or by the fault `http`."""
         now = self._server_state.wall()
-        healthy = request.method == "GET" and path == "/health"
-        value = frames.health(now) if healthy else {"detail": "Not Found"}
-        self._end_http(http_answers.json_answer(HTTPStatus.OK if healthy else HTTPStatus.NOT_FOUND, value, now))
+        for fault in at(FaultStage.UPGRADE, self._server_state.fault_registry.of_path(path)):
+            if fault.name == "http":
+                status = fault.values["status"] or HTTPStatus.SERVICE_UNAVAILABLE
+                self._end_http(http_answers.refusal(fault.values, status, now))
+        value = self._page(path) if request.method == "GET" else None
+        status = HTTPStatus.NOT_FOUND if value is None else HTTPStatus.OK
+        self._end_http(http_answers.json_answer(status, value or {"detail": "Not Found"}, now))
+
+    def _page(self, path: str) -> frames.Frame | None:
+        """The JSON at a path; None if there is none."""
+        if path == "/health":
+            return frames.health(self._server_state.wall())
+        owner, _, last = path.rpartition("/")
+        backend = self._server_state.backend(owner) if last == "stats" else None
+        if backend is None:
+            return None
+        managers = backend.managers
+        return frames.stats(managers.metrics(self._server_state.clock()), managers.limit, managers.counts())
 
     def _end_http(self, answer: bytes) -> NoReturn:
         self.wire.write(answer)

@@ -99,6 +99,12 @@ async def _auth_refused(conversation: Conversation, values: Values, _stage: Faul
     conversation.service = AuthService(lambda _token: verdict, breaker=values["breaker"])
 
 
+async def _wrong_refusal(conversation: Conversation, values: Values, _stage: FaultStage) -> None:
+    """As where an exception of the token check is not caught: only what must be refused meets it."""
+    if not conversation.backend.lets_in(conversation.upgrade.token(), conversation.wall()):
+        conversation.refuse(None, values["code"], INTERNAL_ERROR)
+
+
 async def _relabelled_auth(conversation: Conversation, values: Values, _stage: FaultStage) -> None:
     details = {"error_code": "VALIDATION_FAILED"}
     frame = frames.error("VALIDATION_FAILED", "token_rejected | Token validation failed", details, conversation.wall())
@@ -138,6 +144,10 @@ async def _slot_leak(conversation: Conversation, values: Values, _stage: FaultSt
     memory[key] = str(connections)
     if connections % max(1, values["every"]) == 0:
         conversation.backend.managers.leak(conversation.connection_id)
+
+
+async def _manager_leak(conversation: Conversation, values: Values, _stage: FaultStage) -> None:
+    conversation.backend.managers.leak_ownerless(values["managers"])
 
 
 async def _init_failed(conversation: Conversation, values: Values, _stage: FaultStage) -> None:
@@ -377,12 +387,14 @@ FAULT_ACTIONS: Final[Mapping[str, FaultAction]] = {
     "random_bytes": _random_bytes,
     "auth_rejected": _auth_refused,
     "auth_unavailable": _auth_refused,
+    "wrong_refusal": _wrong_refusal,
     "relabelled_auth": _relabelled_auth,
     "too_many": _too_many,
     "rate_limit_close": _rate_limit_close,
     "name_shape": _name_shape,
     "slot_limit": _slot_limit,
     "slot_leak": _slot_leak,
+    "manager_leak": _manager_leak,
     "init_failed": _init_failed,
     "startup_incomplete": _startup_incomplete,
     "degraded": _degraded,

@@ -206,6 +206,9 @@ ROWS: Final = (
         _delay(0.0, "seconds until the refusal"),
         _flag("breaker", "count the refusals in the auth breaker, as the backend does"),
     ), (FaultStage.AUTH,)),
+    Fault("wrong_refusal", "refuses a bad token, or none, by a close that does not say so; good tokens get in", (
+        _count("code", 1011, "the close code; its reason is `Internal error`"),
+    ), (FaultStage.AUTH,)),
     Fault("relabelled_auth", "refuses every token by 1011 `SSOT Auth failed`",
           (_flag("frame", "send the error frame first", default=True),), (FaultStage.AUTH,)),
     # The factory and what stands before it.
@@ -226,6 +229,9 @@ ROWS: Final = (
     # Between the factory and the welcome.
     Fault("slot_leak", "some managers stay until the process ends: no clean-up drops them any more", (
         _count("every", 1, "every n-th connection of a user keeps its manager"),
+    ), (FaultStage.STARTUP,)),
+    Fault("manager_leak", "each connection leaves managers behind that are no user's: only `/ws/stats` shows them", (
+        _count("managers", 10, "managers for each connection"),
     ), (FaultStage.STARTUP,)),
     Fault("startup_incomplete", "waits for a start-up that does not complete: STARTUP_INCOMPLETE, 1011",
           (_delay(None),), (FaultStage.STARTUP,)),

@@ -153,6 +153,22 @@ def transport_welcome(now: float) -> Frame:
     }
 
 
+def stats(metrics: Frame, limit: int, users: Frame) -> Frame:
+    """The answer of `GET /ws/stats`. `users`: user → managers; a client must take nothing of it for a label."""
+    return {
+        "websocket_manager": {
+            "factory_metrics": metrics,
+            "configuration": {"max_managers_per_user": limit, "connection_timeout_seconds": 1800},
+            "current_state": {
+                "active_managers": metrics["managers_active"],
+                "users_with_managers": metrics["users_with_active_managers"],
+                "isolation_keys": list(users),
+            },
+            "user_distribution": users,
+        }
+    }
+
+
 def health(now: float) -> Frame:
     """The answer of `GET /health`."""
     return {"status": "healthy", "service": "netra-ai-platform", "version": "1.0.0", "timestamp": now}

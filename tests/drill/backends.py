@@ -55,6 +55,11 @@ def users(number):
     }
 
 
+def stats_url(url):
+    """Where the stand-in tells the figures of the process behind a WebSocket's URL."""
+    return url.replace("ws", "http", 1) + "/stats"
+
+
 @dataclass
 class Backend:
     """One row of the table: a path of a stand-in, and the target that probes it. Times in unix seconds."""
@@ -194,6 +199,8 @@ class Backends:
             mapping |= ROOMY
         target = dict(setup.get("target", {}))
         mapping["limits"] |= target.pop("limits", {})
+        if "stats" in setup:
+            mapping["stats"] = {"url": stats_url(mapping["url"]), "every": "60s", **setup["stats"]}
         backend = Backend(row, standin, path, key_file, mapping | target, self._factor)
         self.all.append(backend)
         return backend

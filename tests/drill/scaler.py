@@ -1,8 +1,8 @@
 """Multiplies every duration of a file by one factor, so that a drill of hours takes minutes.
 
 Rule 1: text in, text out: nothing else changes, and by factor 1 nothing at all. Rule 2: a duration is
-- in alerts.yml: what stands in square brackets of an expression (also of a template query), `for`, `keep_firing_for`
-  and `interval`;
+- in alerts.yml: what stands in square brackets of an expression (also of a template query) or after `offset`, the
+  seconds that `predict_linear` looks ahead, `for`, `keep_firing_for` and `interval`;
 - in prometheus.yml and alertmanager.yml: the value of a key that ends in `_interval`, `_timeout` or `_wait`;
 - in exporter.yml: every plain value that is written as a duration.
 Rule 3: not scaled: names of recorded series, prose, counts, ratios, multiples of `ws_probe_interval_seconds`; the skew
@@ -27,6 +27,8 @@ PART = re.compile(r"(\d+)(ms|[smhdw])")
 
 ALERT_KEYS = re.compile(rf"(?m)^(\s*(?:- )?(?:for|keep_firing_for|interval): )({DURATION})(?=\s*(?:#|$))")
 RANGES = re.compile(rf"(\[)({DURATION}(?::(?:{DURATION})?)?)(?=\])")
+OFFSETS = re.compile(rf"(\boffset )({DURATION})\b")
+HORIZONS = re.compile(r"(\bpredict_linear\([^()]*, )(\d+)(?=\))")
 SERVER_KEYS = re.compile(rf"(?m)^(\s*(?:- )?[a-z_]+_(?:interval|timeout|wait): )({DURATION})(?=\s*(?:#|$))")
 EXPORTER_VALUES = re.compile(rf"([:\s]\s)({DURATION})(?=\s*(?:[,}}#]|$))", re.MULTILINE)
 
@@ -50,12 +52,16 @@ def _spans(text, factor):
     return ":".join(duration(part, factor) if part else "" for part in text.split(":"))
 
 
+def _seconds_ahead(text, factor):
+    return f"{float(int(text) * factor):g}"
+
+
 def _replace(pattern, text, write, factor):
     return pattern.sub(lambda match: match[1] + write(match[2], factor), text)
 
 
 ROWS = {
-    "alerts": ((ALERT_KEYS, duration), (RANGES, _spans)),
+    "alerts": ((ALERT_KEYS, duration), (RANGES, _spans), (OFFSETS, duration), (HORIZONS, _seconds_ahead)),
     "prometheus": ((SERVER_KEYS, duration),),
     "alertmanager": ((SERVER_KEYS, duration),),
     "exporter": ((EXPORTER_VALUES, duration),),

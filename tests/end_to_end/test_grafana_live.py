@@ -49,6 +49,11 @@ LIMITS = {"slots_per_identity": 20, "slot_release": "2s"}
 BRIEF = {"slots_per_identity": 2, "slot_release": "100ms"}
 CANARY = {"identity": {"canary-001": "staging-canary-user-001"}, "every": "3s"}
 """A round lasts 2.8 s."""
+STATS = {
+    "every": "2s",
+    "fields": {"users": "websocket_manager.current_state.users_with_managers"},
+    "limits": {"users": 9},
+}
 REFUSALS = {"every": "3s", "cases": ["malformed"]}
 
 SCRAPE = """
@@ -97,6 +102,7 @@ async def backends(folder):
         more = {name: {"path": f"/ws/{name}", "limits": LIMITS} for name in FAULTS}
         more["calm"] = {"path": "/ws/calm", "limits": BRIEF, "canary": CANARY}
         more["tls"] = {"path": "/ws/tls", "tls": True, "refusals": REFUSALS, "sentinel": {"every": "1s"}}
+        more["calm"]["stats"] = {**STATS, "url": standin.url("/ws/calm/stats").replace("ws", "http", 1)}
         more["stranger"]["auth"] = own_key(folder, "stranger", "a-key-of-thirty-two-bytes-or-more-of-them")
         more["keyless"]["auth"] = own_key(folder, "keyless", standin.key_file)
         more["limited"] = {"url": limiting.url("/ws")}

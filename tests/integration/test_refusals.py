@@ -11,6 +11,7 @@ from support.protocol_cases import job as job_of_server
 from support.protocol_servers import ON_NODE, SERVERS
 from support.refusals import refused
 
+from exporter.config import Profile
 from exporter.result import RefusalCase, Result
 from exporter.standin import StandIn, Timings
 
@@ -111,6 +112,8 @@ def test_a_user_who_is_disabled_and_let_in_is_a_bypass():
         ("http:status=503", "inconclusive"),
         ("auth_rejected", "refused"),
         ("relabelled_auth", "refused"),
+        ("wrong_refusal", "wrong_way"),
+        ("wrong_refusal:code=4401", "refused"),
         ("auth_unavailable", "inconclusive"),
         ("silent", "inconclusive"),
         ("forged_token_accepted close:code=1008", "refused"),
@@ -202,6 +205,41 @@ def test_a_refusal_session_is_nothing_of_the_schedule():
     assert isinstance(result, Result)
     assert (result.trigger, result.reason) == ("side_probe", "auth_rejected")
     assert (resting, held) == (False, 2)  # in doubt a session that got its 101 holds a slot, and the plan has it
+
+
+OFFERS = {"no_token": ["app.v1", "app.v2"], "malformed": ["app.v1", "app.v2", "jwt"]}
+
+
+@pytest.mark.parametrize("case", OFFERS)
+async def test_protocols_of_the_application_are_offered_beside_the_credential(case, tmp_path):
+    """Where the token is one subprotocol more: without it those of the profile are offered all the same."""
+    heads = []
+
+    async def refuse(reader, writer):
+        heads.append((await reader.readuntil(b"\r\n\r\n")).decode())
+        writer.write(b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n")
+        writer.close()
+
+    own = Profile.model_validate(
+        {"subprotocols": ["app.v1", "app.v2"], "carry": {"subprotocols": ["jwt", "${token_base64url}"]}}
+    )
+    (tmp_path / "key").write_bytes(b"k" * 40)
+    server = await asyncio.start_server(refuse, "127.0.0.1", 0)
+    async with server:
+        mapping = {
+            "name": "staging",
+            "url": f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/ws",
+            "profile": "own",
+            "identities": {"one": "somebody"},
+            "auth": {"jwt": {"key_file": str(tmp_path / "key")}, "carry": "subprotocol"},
+            "refusals": {"cases": [case]},
+        }
+        (job,) = harness.planned(mapping, built_in={"own": own}).jobs
+        outcome = await refused(harness.Rig(), job, case)
+
+    (offer,) = re.findall(r"(?im)^sec-websocket-protocol: (.*?)\r$", heads[0])
+    assert [word for word in offer.split(", ") if word in {"app.v1", "app.v2", "jwt"}] == OFFERS[case]
+    assert str(outcome) == "refused"
 
 
 def test_every_case_is_tested():

@@ -5,11 +5,13 @@ import logging
 
 import pytest
 from support import virtual_clock
-from support.reloads import counters, ended, own, running
+from support.reloads import Exporter, Source, counters, ended, own, running
 from support.schedules import dues
 
 from exporter.daemon import FIRST_SCRAPE_SECONDS
 from exporter.daemon.startup_gate import StartupGate
+from exporter.standin import StandIn, Timings
+from exporter.state import LedgerFile
 
 # Coming and going -----------------------------------------------------------------------------------------------------
 
@@ -376,3 +378,66 @@ def test_max_sessions_holds_from_the_reload_on():
             return exporter.daemon._scheduler.max_sessions
 
     assert virtual_clock.run(main) == 3
+
+
+# Refusals -------------------------------------------------------------------------------------------------------------
+
+
+def refusal_gauges(samples, name="staging"):
+    """Case → whether it was refused as it must be."""
+    return {key[1]: value for key, value in samples[name].items() if key[0] == "ws_probe_refusal_success"}
+
+
+def test_a_reload_of_refusals_keeps_the_cases_that_stay():
+    """A case that leaves takes its series along, one that comes is asked from then on, the others go on."""
+
+    async def main(loop):
+        first, second = ({"every": "60s", "cases": cases} for cases in (["no_token", "malformed"], ["malformed"]))
+        async with running(loop, {"refusals": first}) as (exporter, standin):
+            await asyncio.sleep(150)
+            both = await exporter.samples()
+            answer = await exporter.reload(own(standin, refusals=second))
+            at_once = await exporter.samples()
+            await asyncio.sleep(125)
+            one = await exporter.samples()
+            await exporter.reload(own(standin, refusals=first))
+            await asyncio.sleep(125)
+            again = await exporter.samples()
+            await exporter.reload(own(standin))
+            return answer, both, at_once, one, again, await exporter.samples()
+
+    answer, both, at_once, one, again, none = virtual_clock.run(main)
+
+    runs = ("ws_probe_refusal_attempts_total", "malformed", "refused")
+    assert answer[0] == 200
+    assert refusal_gauges(both) == refusal_gauges(again) == {"no_token": 1, "malformed": 1}
+    assert refusal_gauges(at_once) == refusal_gauges(one) == {"malformed": 1}
+    assert at_once["staging"][runs] == both["staging"][runs]
+    assert one["staging"][runs] >= both["staging"][runs] + 2
+    assert not [key for key in none["staging"] if key[0].startswith("ws_probe_refusal")]
+
+
+def test_what_was_decided_about_a_rare_case_outlives_a_restart(tmp_path):
+    """By the state file: a forged token that was let in is known at once, and not only when its case runs again."""
+    refusals = {"rare_every": "10m", "cases": ["other_key"]}
+    bypassed = ("ws_probe_refusal_bypassed", "other_key")
+
+    async def main(loop):
+        shown = []
+        async with StandIn.start(tls_port=None, clock=loop.time, wall=loop.wall, timings=Timings.quick()) as standin:
+            standin.set_fault("*", "forged_token_accepted")
+            for url in ("/ws/staging", "/ws/staging", "/ws/another"):
+                target = own(standin, refusals=refusals) | {"url": standin.url(url)}
+                state = LedgerFile.open(tmp_path / "state", wall=loop.wall)
+                exporter = Exporter(loop, Source(target), state=state)
+                await exporter.daemon.start()
+                samples = (await exporter.samples())["staging"]
+                shown.append(samples.get(bypassed))
+                if len(shown) == 1:
+                    while bypassed not in samples:
+                        await asyncio.sleep(60)
+                        samples = (await exporter.samples())["staging"]
+                await exporter.daemon.stop()
+        return shown
+
+    assert virtual_clock.run(main) == [None, 1, None]

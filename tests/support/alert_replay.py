@@ -35,9 +35,11 @@ JOB = "ws-factory-exporter"
 
 HEALTHY = 330.0
 """Seconds until the fault: not a multiple of the scrape interval and of the cycle's at once."""
-ILL = 780.0
-AFTER = 1320.0
-"""The last try of a rejected key comes six times `auth_retry` after its rejection; then the alerts resolve."""
+ILL = 1020.0
+"""A figure that the backend tells is judged after 20 minutes."""
+AFTER = 2100.0
+"""The last try of a rejected key comes six times `auth_retry` after its rejection, and a canary needs two rounds of 11
+minutes; then the alerts resolve."""
 END = HEALTHY + ILL + AFTER
 
 
@@ -93,6 +95,8 @@ class _Scene:
             mapping["url"] = mapping["url"].replace("localhost", "127.0.0.1")
             mapping["tls"]["server_name"] = "localhost"
         mapping.update(setup.get("target", {}))
+        if "stats" in setup:
+            mapping["stats"] = {"url": mapping["url"].replace("ws", "http", 1) + "/stats", **setup["stats"]}
         config = Config.model_validate({"targets": [{k: v for k, v in mapping.items() if v is not None}]})
         options = DaemonOptions(ListenAddress("127.0.0.1", 0), startup_delay=SCRAPE)
         exporter = Daemon(plan(config, BUILT_IN), options, clock=loop.clock)
@@ -126,6 +130,8 @@ class _Scene:
 
     def _mend(self):
         self._standin.clear()
+        if self.setup.get("fresh_process"):
+            self._standin.forget()
         if self.setup.get("key_file") == "gone":
             self._key.with_suffix(".gone").rename(self._key)
 
@@ -173,7 +179,7 @@ def runs(values):
 
 LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
 WORST = "max by (target, alertname, severity)"
-ORDER = ["ws-factory.slo", "ws-factory.days", "ws-factory.targets", "ws-factory.exporter"]
+ORDER = ["ws-factory.slo", "ws-factory.days", "ws-factory.stats", "ws-factory.targets", "ws-factory.exporter"]
 
 
 @dataclass

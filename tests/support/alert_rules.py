@@ -8,7 +8,7 @@ from functools import cache
 import promql_parser as promql
 import yaml
 
-from exporter.classify import LeakFindings
+from exporter.classify import LeakFindings, StatsReading
 from exporter.config import Profile, Target
 from exporter.metrics import Metrics, families, target_series
 from exporter.profiles import BUILT_IN, probes_of
@@ -20,6 +20,7 @@ from exporter.result import (
     RefusalOutcome,
     Result,
     SentinelOutcome,
+    StatsOutcome,
     Trigger,
     Verdict,
 )
@@ -29,7 +30,10 @@ from support.paths import ROOT
 GROUPS = yaml.safe_load((ROOT / "alerts.yml").read_text())["groups"]
 RULES = [rule for group in GROUPS for rule in group["rules"]]
 ALERTS = [rule for rule in RULES if "alert" in rule]
-LEVELS = {"instance_target_probe": ("job", "instance", "target", "probe")}
+LEVELS = {
+    "instance_target_probe": ("job", "instance", "target", "probe"),
+    "target_field": ("job", "target", "field"),
+}
 """First part of a recorded name → labels that the series has, where it has more than `job` and `target`."""
 RECORDED = {rule["record"] for rule in RULES if "record" in rule}
 OF_PROMETHEUS = {
@@ -125,7 +129,10 @@ def scraped():
         fields = {"name": name, "url": "wss://127.0.0.1:1/ws", "identities": identities}
         canary = {"identity": {"canary-001": "u3"}} if profile == "factory" else None
         refusals = {"cases": ["malformed", "other_key"]}
-        target = Target.model_validate(fields | {"canary": canary, "refusals": refusals, "sentinel": {}})
+        stats = {"url": "https://127.0.0.1/stats", "fields": {"managers": "managers"}, "limits": {"managers": 9}}
+        target = Target.model_validate(
+            fields | {"canary": canary, "refusals": refusals, "sentinel": {}, "stats": stats}
+        )
         metrics.add_target(target_series(target, PROFILES[profile]))
         for probe in probes_of(PROFILES[profile]):
             metrics.set_due(name, probe, 1.0)
@@ -140,6 +147,7 @@ def scraped():
     metrics.set_leak_findings("staging", LeakFindings(0, 328.0))
     metrics.record_refusal("staging", RefusalCase.MALFORMED, RefusalOutcome.REFUSED)
     metrics.record_sentinel("staging", SentinelOutcome.PASSED)
+    metrics.record_stats("staging", StatsReading(StatsOutcome.READ, {"managers": 7}, {"managers": 9}))
     metrics.record_reload(1.0, successful=True)
     return [
         (sample.name, dict(sample.labels))
@@ -164,7 +172,7 @@ def agrees(value, op, wanted):
     return same if op in ("Equal", "Re") else not same
 
 
-NAMES_OF_THE_CONFIG = {"target", "identity", "job", "instance"}
+NAMES_OF_THE_CONFIG = {"target", "identity", "field", "job", "instance"}
 
 
 def unknown(expression):

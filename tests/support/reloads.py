@@ -38,10 +38,10 @@ class Source:
 class Exporter:
     """A daemon over a source."""
 
-    def __init__(self, loop, source, *, delay=0.0, lifecycle=True, load=None, **options):
+    def __init__(self, loop, source, *, delay=0.0, lifecycle=True, load=None, state=None, **options):
         self.loop, self.source = loop, source
         wanted = DaemonOptions(HERE, startup_delay=delay, load=load or source, lifecycle=lifecycle, **options)
-        self.daemon = Daemon(source.plan(), wanted, clock=loop.clock)
+        self.daemon = Daemon(source.plan(), wanted, state=state, clock=loop.clock)
 
     async def request(self, path, method="GET"):
         """Status and body."""

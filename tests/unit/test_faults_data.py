@@ -26,8 +26,8 @@ FAULTS = {
     "half_close", "http", "bad_accept", "slow_upgrade", "tls_expired", "tls_untrusted", "tls_wrong_host",
     "tls_client_required", "not_tls", "refuse", "huge_frame", "bad_utf8", "bad_opcode", "fragments",
     "no_close_answer", "forged_token_accepted", "malformed_json", "binary_welcome", "random_bytes", "too_many",
-    "rate_limit_close", "unavailable", "component", "relabelled_auth", "slot_leak",
-    "frozen", "no_heartbeat", "cut",
+    "rate_limit_close", "unavailable", "component", "relabelled_auth", "slot_leak", "manager_leak",
+    "wrong_refusal", "frozen", "no_heartbeat", "cut",
 }
 # fmt: on
 SPEC = re.compile(r"(?P<name>[a-z0-9_]+)(?::(?P<parameters>[a-z_]+=[^,=]+(?:,[a-z_]+=[^,=]+)*))?")

@@ -178,6 +178,9 @@ ws_factory_slots_held gauge target identity
 ws_factory_slots_budget gauge target identity
 ws_factory_slots_leaked gauge target
 ws_factory_slot_release_seconds gauge target
+ws_stats_value gauge target field
+ws_stats_limit gauge target field
+ws_stats_reads_total counter target outcome
 ws_factory_clock_skew_seconds gauge target
 ws_factory_heartbeat_interval_seconds gauge target
 ws_factory_max_message_size_bytes gauge target

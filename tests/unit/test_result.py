@@ -44,6 +44,7 @@ LISTS = {
     r.HoldEnd: "over cut restart closed lost unanswered broken",
     r.LineLevel: "protocol application",
     r.ExportOutcome: "accepted partial refused unreachable timeout impaired",
+    r.StatsOutcome: "read unreadable http_status failed impaired skipped",
     r.Layer: "network tls proxy server application login factory client unknown",
 }
 

@@ -25,6 +25,8 @@ FILES = {
 }
 KEYS = re.compile(r"(for|interval|keep_firing_for|after|timeout|lifetime|slot_release|[a-z]+_(interval|timeout|wait))")
 DURATION = re.compile(r"(\d+(ms|[smhdw]))+")
+AHEAD = re.compile(r"(?<=, )\d+(?=\))")
+"""The seconds that `predict_linear` looks ahead."""
 RANGE = re.compile(r"\[([0-9a-z:]+)\]")
 
 
@@ -104,7 +106,16 @@ def test_no_number_without_a_unit_changes():
     """Counts, ratios, thresholds and buckets stay what they are."""
     number = re.compile(r"(?<![\w.\[])\d+(?:\.\d+)?(?:e-\d+)?(?![\w.])")
     for was, now in zip(rules(Fraction(1)), rules(FACTOR), strict=True):
-        assert number.findall(was["expr"]) == number.findall(now["expr"])
+        without = [AHEAD.sub("", rule["expr"]) for rule in (was, now)]
+        assert number.findall(without[0]) == number.findall(without[1])
+
+
+def test_what_is_predicted_and_offset_is_scaled():
+    """A prediction looks ahead, and an offset back, by the same part of its time."""
+    text = "predict_linear(a:b:max[10m], 3600) > b offset 1h30m"
+
+    assert scaled("alerts", text, Fraction(1, 12)) == "predict_linear(a:b:max[50s], 300) > b offset 450s"
+    assert any(AHEAD.search(rule["expr"]) for rule in rules(Fraction(1)))
 
 
 def test_no_scrape_and_no_evaluation_is_more_often_than_once_a_second():

@@ -235,7 +235,11 @@ def _own_end_of_edge(result: Result, edge: Software | None, code: int | None) ->
     rows = [
         row
         for row in PROXY_BEHAVIOURS
-        if row.proxy is edge and row.seen is not None and row.code == code and row.tls_ending is result.ending
+        if row.proxy is edge
+        and row.event not in _RARE_IN_A_SESSION
+        and row.seen is not None
+        and row.code == code
+        and row.tls_ending is result.ending
     ]
     events = tuple(dict.fromkeys(row.event for row in rows))
     return None if not events or ProxyEvent.BACKEND_DIES in events else Match(rows[0].proxy, events)

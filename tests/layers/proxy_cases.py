@@ -11,9 +11,11 @@ from support.proxy_cases import (
     cells_of_chain,
     cells_of_ends,
     cells_of_proxy,
+    cells_of_section,
     changes,
     ends_of,
     open_folder,
+    others_of,
     rows_of,
 )
 
@@ -43,6 +45,12 @@ async def test_a_session_through_one_proxy(name, setup, folder, record_property)
 async def test_a_session_whose_proxy_is_reloaded_or_ends(name, setup, folder, record_property):
     """It is left alone, closed or cut, as the proxy's row has it."""
     await no_change(await cells_of_ends(ALL, name, setup, folder), record_property)
+
+
+@pytest.mark.parametrize(("section", "name", "setup"), others_of(ALL))
+async def test_a_session_that_is_quiet_or_long_or_asks_for_http_1(section, name, setup, folder, record_property):
+    """A quiet one is cut or left alone; messages at the edges of packets pass, as HTTP/1.1 does beside HTTP/2."""
+    await no_change(await cells_of_section(ALL, section, name, setup, folder), record_property)
 
 
 @pytest.mark.parametrize("chain", [chain for chain in CELLS["chains"] if not set(chain.split(" > ")) <= PROXIES.keys()])

@@ -24,7 +24,6 @@ from support.proxy_upstreams import REAL, upstreams
 from support.realservers import get, started, stop, until
 
 CELLS = yaml.safe_load((DATA / "layers/proxies.yml").read_text())
-PROFILE = Profile.model_validate(ECHO)
 
 UPSTREAM_SECONDS = 1
 """Seconds that the proxies wait for an upstream, instead of their default of 15 to 900."""
@@ -34,11 +33,22 @@ LONG, SHORT = "14s", "3s"
 
 @dataclass(frozen=True)
 class Case:
-    """What a session asks for. `header_bytes`: length of a long value in its request, such as a token."""
+    """What a session asks for.
+
+    header_bytes: length of a long value in its request, such as a token
+    message_bytes: length of a long value in its message, which the server sends back
+    """
 
     path: str
     timeout: str = LONG
     header_bytes: int = 0
+    message_bytes: int = 0
+
+    @property
+    def profile(self):
+        """That of an echo, with a message of this size."""
+        send = ECHO["send"] | {"message": ECHO["send"]["message"] | {"rest": "x" * self.message_bytes}}
+        return Profile.model_validate({"send": send} if self.message_bytes else ECHO)
 
 
 CLOCK_SLACK_SECONDS = 0.1
@@ -60,10 +70,13 @@ CASES = {
     "interim 103 and 101 at once": Case("raw/interim-at-once"),
     "close before accept of uvicorn": Case("uvicorn/closed"),
     "wrong accept": Case("raw/wrong-accept"),
+    "idle": Case("raw/silent"),
+    "idle, and left alone": Case("raw/silent", SHORT),
     "no route": Case("nowhere/ws"),
     **{f"{name}": Case(f"{name}/ws") for name in REAL},
     **{f"{status} of {name}": Case(f"{name}/status/{status}") for name in REAL for status in STATUSES},
     **{f"{size} KB of header": Case("aiohttp/ws", header_bytes=size * 1024) for size in (4, 9, 18, 30, 70)},
+    **{f"{size} bytes of message": Case("aiohttp/ws", message_bytes=size) for size in (1440, 16384, 65536)},
 }
 SETUPS = {
     "plain": {},
@@ -73,6 +86,8 @@ SETUPS = {
     "no upgrades": {"passes_upgrades": False},
     "no upgrade header": {"mistake": "no upgrade header"},
     "websocket in capitals": {"mistake": "websocket in capitals"},
+    "http/2 too": {"certificate": True, "alpn": ("h2", "http/1.1")},
+    "http/2 alone": {"certificate": True, "alpn": ("h2",)},
 }
 """Other fields of `proxy_configs.Setup`."""
 
@@ -113,7 +128,7 @@ class Site:
             target["tls"] = {"ca_file": str(self.ca_file)}
         if case.header_bytes:
             target["headers"] = {"X-Long": "x" * case.header_bytes}
-        return await harness.Rig().run(harness.planned(target, profiles={"own": PROFILE}).jobs[0])
+        return await harness.Rig().run(harness.planned(target, profiles={"own": case.profile}).jobs[0])
 
 
 def seen(result):
@@ -247,6 +262,25 @@ async def _end(kind, site, setup, running, cell):
         await running.heard(path)
         await ENDS[how](front)
         return await session
+
+
+# Cells that only `make layers` runs ---------------------------------------------------------------------------------
+
+SECTIONS = ("idle", "messages", "http/2")
+
+
+def others_of(names):
+    """(section, proxy, setup) of the other sections' cells of these proxies."""
+    return [(part, name, setup) for part in SECTIONS for name in names for setup in CELLS[part].get(name, ())]
+
+
+async def cells_of_section(kinds, section, name, setup, folder):
+    """Outcomes of the cells of another section than `one proxy`; all run at once."""
+    site, rows = Site(folder), CELLS[section][name][setup]
+    options = {**site.options(setup), "idle": UPSTREAM_SECONDS}
+    async with upstreams(folder, ["aiohttp"]) as running:
+        results = await _sessions(kinds[name], site, running, list(rows), options)
+    return [Outcome((name, setup, case), rows[case], result) for case, result in zip(rows, results, strict=True)]
 
 
 # Two proxies in a row -----------------------------------------------------------------------------------------------

@@ -24,6 +24,8 @@ class Setup:
     timeout: whole seconds that it waits for an upstream; None: its default
     certificate: PEM file with key and certificate; the proxy then takes TLS only
     mistake: word of `MISTAKES` for a configuration that is wrong in another way
+    idle: whole seconds after which it cuts an open and quiet WebSocket, if that is another setting than `timeout`
+    alpn: protocols that it offers in TLS; none: its default
     """
 
     port: int
@@ -35,6 +37,8 @@ class Setup:
     host: str = "127.0.0.1"
     upstream_host: str = "127.0.0.1"
     mistake: str | None = None
+    idle: int | None = None
+    alpn: tuple[str, ...] = ()
 
     def write(self, name, text):
         """The path of a file in the folder with this text."""
@@ -90,7 +94,8 @@ NGINX_UPGRADE = {
 def nginx(setup):
     """Debian's: https://nginx.org/en/docs/http/websocket.html."""
     upgrade = NGINX_UPGRADE[setup.mistake] if setup.passes_upgrades else ""
-    tls = f" ssl;\n    ssl_certificate {setup.certificate};\n    ssl_certificate_key {setup.certificate}"
+    http2 = " http2" if "h2" in setup.alpn else ""
+    tls = f" ssl{http2};\n    ssl_certificate {setup.certificate};\n    ssl_certificate_key {setup.certificate}"
     text = NGINX.format(
         folder=setup.folder,
         host=setup.host,
@@ -109,7 +114,7 @@ defaults
   timeout connect 5s
   timeout client 50s
   timeout server {timeout}s
-{error_files}
+{idle}{error_files}
 frontend web
   bind {host}:{port}{tls}
 {choices}
@@ -119,14 +124,16 @@ frontend web
 
 def haproxy(setup):
     """Debian's, with the timeouts and error files of its haproxy.cfg; a WebSocket needs no setting."""
+    alpn = f" alpn {','.join(setup.alpn)}" if setup.alpn else ""
     text = HAPROXY.format(
         timeout=setup.timeout or 50,
+        idle=f"  timeout tunnel {setup.idle}s\n" if setup.idle else "",
         error_files="\n".join(
             f"  errorfile {status} /etc/haproxy/errors/{status}.http" for status in (400, 403, 408, 500, 502, 503, 504)
         ),
         host=setup.host,
         port=setup.port,
-        tls=f" ssl crt {setup.certificate}" if setup.certificate else "",
+        tls=f" ssl crt {setup.certificate}{alpn}" if setup.certificate else "",
         choices=setup.lines("  use_backend {prefix} if {{ path_beg /{prefix}/ }}"),
         backends=setup.lines("backend {prefix}\n  server one {upstream}"),
     )
@@ -217,11 +224,16 @@ def envoy(setup):
     }
     if setup.passes_upgrades:
         manager["upgrade_configs"] = [{"upgrade_type": "websocket"}]
+    if setup.idle:
+        manager["stream_idle_timeout"] = f"{setup.idle}s"
     name = "envoy.filters.network.http_connection_manager"
     chain = {"filters": [{"name": name, "typed_config": manager}]}
     if setup.certificate:
         file = {"filename": str(setup.certificate)}
-        certificates = {"tls_certificates": [{"certificate_chain": file, "private_key": file}]}
+        certificates = {
+            "tls_certificates": [{"certificate_chain": file, "private_key": file}],
+            "alpn_protocols": setup.alpn,
+        }
         chain["transport_socket"] = _envoy_part(
             "transport_sockets.tls", "transport_sockets.tls.v3.DownstreamTlsContext", common_tls_context=certificates
         )

@@ -26,8 +26,8 @@ ENDS = {
     ProxyEvent.STOPPED: "stopped",
     ProxyEvent.KILLED: "killed",
 }
-SHORTENED = {("caddy", ProxyEvent.BACKEND_HANGS)}
-"""Cells in which a proxy that waits for ever by default was given a limit."""
+SHORTENED = {("caddy", ProxyEvent.BACKEND_HANGS), ("lighttpd", ProxyEvent.IDLE)}
+"""Cells in which a proxy that waits for ever by default was given a limit, or one of a minute was not shortened."""
 
 
 def cells_of(row, setup):
@@ -35,6 +35,8 @@ def cells_of(row, setup):
     if row.event in ENDS:
         cells = CELLS["ends"].get(row.proxy, {}).get(setup, {})
         return [cells[name] for name in [ENDS[row.event]] if name in cells]
+    if row.event is ProxyEvent.IDLE:
+        return list(CELLS["idle"].get(row.proxy, {}).get(setup, {}).values())
     own, names = CASES.get(row.event, ("plain", []))
     wanted = [own, "no upgrade header"] if own == "no upgrades" else [setup]
     setups = CELLS["one proxy"].get(row.proxy, {})
@@ -50,11 +52,7 @@ def shows(row):
     return {"reset"} if row.ending or row.tls_ending else {"timeout"}
 
 
-RUN = [
-    row
-    for row in PROXY_BEHAVIOURS
-    if row.seen and row.event is not ProxyEvent.IDLE and (row.proxy, row.event) not in SHORTENED
-]
+RUN = [row for row in PROXY_BEHAVIOURS if row.seen and (row.proxy, row.event) not in SHORTENED]
 
 
 @pytest.mark.parametrize("row", RUN, ids=lambda row: f"{row.proxy}-{row.event.name}-{row.status or row.code or ''}")
@@ -70,6 +68,13 @@ def test_each_layer_is_a_word_of_the_list():
     """Layers of the cells are those that a diagnosis may name."""
     sections = [*CELLS["one proxy"].values(), *CELLS["ends"].values()]
     rows = [row for setups in sections for cells in setups.values() for row in cells.values()]
+    rows += [
+        row
+        for part in ("idle", "messages", "http/2")
+        for setups in CELLS[part].values()
+        for cells in setups.values()
+        for row in cells.values()
+    ]
     rows += [row for cells in CELLS["chains"].values() for row in cells.values()]
     rows += CELLS["server killed"].values()
     assert {row["layer"] for row in rows if "layer" in row} <= set(Layer)

@@ -17,6 +17,7 @@ import re
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -24,7 +25,7 @@ import promql_parser as promql
 from bench.clients import cpu_seconds
 from bench.scale import fetched, known
 from drill.pace import PATIENT, SHIPPED
-from engines.engines import INSTALLED, Judged, of_prometheus, put
+from engines.engines import INSTALLED, Judged, of_prometheus
 from prometheus_client.parser import text_string_to_metric_families
 from support import realservers
 from support.alert_rules import GROUPS, agrees, found, matchers
@@ -37,13 +38,6 @@ PATIENCE = 90.0
 """Seconds until the first scrape must have come, on a machine that does other things."""
 NOBODY = "http://127.0.0.1:1"
 """Where no Alertmanager is: what is sent there is refused at once."""
-
-
-class Unlimited(type(SHIPPED)):
-    """A pace whose config lets a page of any size in, as the shipped one has a reader do."""
-
-    def scrapes(self, text):
-        return put(super().scrapes(text), "sample_limit: 10000", "sample_limit: 0")
 
 
 @contextlib.asynccontextmanager
@@ -76,8 +70,7 @@ async def of_pace(pace, exporter, times, folder):
     process, url = exporter
     settled, seconds = times
     folder.mkdir()
-    unlimited = Unlimited(pace.name, pace.scrape, pace.evaluate)
-    judged = Judged((url,), NOBODY, folder, Fraction(1), pace=unlimited)
+    judged = Judged((url,), NOBODY, folder, Fraction(1), pace=replace(pace, sample_limit=0))
     async with of_prometheus(judged, INSTALLED.program) as prometheus:
         await prometheus.until('scrape_samples_scraped{job="ws-factory-exporter"} > 0', PATIENCE)
         await _lives(process, settled)

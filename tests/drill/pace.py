@@ -7,22 +7,24 @@ must stand there. Rule 2: `SHIPPED` changes nothing.
 from dataclasses import dataclass
 
 SCRAPES, EVALUATES, WAITS = "    scrape_interval: 5s\n", "    interval: 5s\n", "      group_wait: 500ms\n"
+LIMIT = "    sample_limit: 10000\n"
 """Where the shipped files say it."""
 
 
 @dataclass(frozen=True)
 class Pace:
-    """Durations as Prometheus writes them. `sentinel`: the target's, or None."""
+    """Durations as Prometheus writes them. `sentinel`: the target's, or None; `sample_limit`: of a scrape, 0: none."""
 
     name: str
     scrape: str = "5s"
     evaluate: str = "5s"
     group_wait: str = "500ms"
     sentinel: dict | None = None
+    sample_limit: int = 10000
 
     def scrapes(self, text):
         """A config of Prometheus, which scrapes the job at this pace."""
-        return _put(text, SCRAPES, self.scrape)
+        return _put(_put(text, SCRAPES, self.scrape), LIMIT, self.sample_limit)
 
     def rules(self, text):
         """The rules, those of the targets at this pace."""

@@ -4,7 +4,7 @@
 from typing import Final
 
 from panel_json import Panel, Query, Row
-from vocabulary import BYPASSED, FAILED_CYCLES, PASSES, RATIO, REFUSED, RESTS, THIS_TARGET, VALID
+from vocabulary import BYPASSED, FAILED_CYCLES, HELD, PASSES, RATIO, REFUSED, RESTS, THIS_TARGET, VALID
 
 FACTORY = Row(
     "The factory and its test users",
@@ -332,6 +332,38 @@ FINDINGS = Row(
             ),
             empty="No target with a sentinel",
             link=THIS_TARGET,
+        ),
+        Panel(
+            "states",
+            "Held connections",
+            """What the connection that is kept open shows; only targets with `hold`. Silent: requests get no answer, or
+            the backend's heartbeats of that level stay out, while new connections are served.""",
+            "none",
+            (
+                Query("max by (target) (ws_hold_deaf{OF})", "{{target}} requests"),
+                Query("max by (target, level) (ws_hold_heartbeat_lost{OF})", "{{target}} heartbeats, {{level}}"),
+            ),
+            width=12,
+            states=HELD,
+            empty="No target with hold",
+            link=THIS_TARGET,
+            alerts=("WebSocketHeartbeatLost",),
+        ),
+        Panel(
+            "lines",
+            "Where the path cuts connections",
+            """Seconds without traffic (idle), or of age whatever passes, after which connections end each time, as held
+            connections have shown; 0: they do not.""",
+            "s",
+            (
+                Query("max by (target) (ws_hold_idle_cut_seconds{OF})", "{{target}} idle"),
+                Query("max by (target) (ws_hold_age_cut_seconds{OF})", "{{target}} age"),
+            ),
+            width=12,
+            least=0,
+            empty="No target with hold, or nothing is known yet",
+            link=THIS_TARGET,
+            alerts=("WebSocketIdleCut",),
         ),
     ),
 )

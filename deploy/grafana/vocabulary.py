@@ -22,6 +22,7 @@ UP: Final[States] = {0: ("down", "red"), 1: ("up", "green")}
 LOADED: Final[States] = {0: ("refused", "orange"), 1: ("loaded", "green")}
 RESTS: Final[States] = {0: ("takes turns", "green"), 1: ("rests", "orange")}
 REFUSED: Final[States] = {0: ("not as it must be", "red"), 1: ("refused", "green")}
+HELD: Final[States] = {0: ("alive", "green"), 1: ("silent", "orange")}
 BYPASSED: Final[States] = {0: ("checked", "green"), 1: ("bypassed", "orange")}
 
 OUR_UP: Final = f'up{{OWN,job="{JOB}"}}'

@@ -52,11 +52,6 @@ class EndLearner:
     _ages: deque[float] = field(default_factory=lambda: deque(maxlen=MAX_ENDS))
 
     @property
-    def ends(self) -> int:
-        """How many ends are remembered."""
-        return len(self._ages)
-
-    @property
     def usual(self) -> float | None:
         """The age at which connections are cut; None: they are not, or it is not known."""
         alike = max(

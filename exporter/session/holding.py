@@ -95,6 +95,7 @@ class LineHold:
         self._asked_at = 0.0
         self._reply_by = inf
         self._awaited: Any = None
+        self._heartbeats_by = inf  # when some may be lost
 
     async def run(
         self,
@@ -122,14 +123,15 @@ class LineHold:
     async def _run_until_end(self, stream: MessageStream, messages: SessionMessages) -> HoldEnd:
         while True:
             now = self._clock()
+            if min(self._pong_by, self._reply_by, self._heartbeats_by) <= now:
+                stream.read_arrived()  # a stall of our own makes nothing late that has come
+                self._handle_arrived(stream, messages)
             if now >= self._renewal_at:
                 self._renewal_at = now + RENEWAL_SECONDS
                 self._keep_slot()
                 stream.renew_limits()
             if self._pong_by <= now:
-                stream.read_arrived()  # a stall of our own must not make an answer late
-                if self._pong_by <= now:
-                    return HoldEnd.UNANSWERED
+                return HoldEnd.UNANSWERED
             if self._reply_by <= now:
                 self._reply_by, self._ask_at = inf, now + self._terms.ask
                 self._watcher.unanswered_request()
@@ -139,7 +141,8 @@ class LineHold:
                 self._send_request(stream, messages)
             if now >= self._over_at and self._ping_at == inf and self._ping_sent is None:
                 return HoldEnd.OVER
-            await self._read_until(min(self._next_due, self._watcher.check_heartbeats(now)), stream, messages)
+            self._heartbeats_by = self._watcher.check_heartbeats(now)
+            await self._read_until(min(self._next_due, self._heartbeats_by), stream, messages)
 
     @property
     def _pong_by(self) -> float:

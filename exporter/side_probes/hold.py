@@ -23,8 +23,10 @@ _logger = logging.getLogger("exporter.side_probes")
 
 EXPECTED_ENDS: Final = frozenset({HoldEnd.OVER, HoldEnd.CUT})
 """Ends after which nothing is looked for."""
+ENDS_OF_PATH: Final = frozenset({HoldEnd.LOST, HoldEnd.CLOSED, HoldEnd.RESTART})
+"""Ends whose age says something of the path: that of an unanswered ping is ours."""
 MAX_QUIET_TRIES: Final = 5
-"""Quiet connections at the begin that end at ages of their own, after which those with traffic have their turn."""
+"""Quiet connections at the begin that show nothing, after which those with traffic have their turn."""
 MAX_WAIT_OPENINGS: Final = 16
 """Openings that are left out at most after one that failed: twice as many after each."""
 
@@ -56,6 +58,7 @@ class _Memory:
     """What is known of one target's line, over all its connections.
 
     quiet_at: when the last quiet connection was opened, monotonic seconds
+    quiet_tries: how many were opened
     failures: openings that failed, in a row
     next_number: no opening of a smaller number is tried
     """
@@ -66,6 +69,7 @@ class _Memory:
         default_factory=lambda: {level: HeartbeatCadence() for level in LineLevel}
     )
     quiet_at: float = -inf
+    quiet_tries: int = 0
     failures: int = 0
     next_number: int = 0
 
@@ -73,7 +77,7 @@ class _Memory:
         """Whether the next connection is quiet: at first until it is known what cuts one, then one per `max_age`."""
         if hold.quiet is None:
             return False
-        is_known = self.quiet.usual is not None or self.quiet.survived or self.quiet.ends >= MAX_QUIET_TRIES
+        is_known = self.quiet.usual is not None or self.quiet.survived or self.quiet_tries >= MAX_QUIET_TRIES
         return not is_known or now - self.quiet_at >= hold.max_age
 
 
@@ -157,6 +161,7 @@ class _Line:
         self._opened_at, self.is_open = at, True
         if self.quiet:
             self.memory.quiet_at = at
+            self.memory.quiet_tries += 1
         self._sink.set_hold_open(self._name, self._clock.wall())
         self.memory.cadences[LineLevel.APPLICATION].announced = announced
         for level, cadence in self.memory.cadences.items():
@@ -196,7 +201,7 @@ class _Line:
         self.age, self.end, self.is_open = age, end, False
         if end is HoldEnd.OVER:
             learner.record_over(age)
-        else:
+        elif end in ENDS_OF_PATH:
             self.end = HoldEnd.CUT if learner.is_usual(age) else end
             learner.record_cut(age)
         self._sink.record_hold_end(self._name, self.end, find_cuts(self.memory.busy, self.memory.quiet))

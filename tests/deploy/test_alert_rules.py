@@ -59,7 +59,12 @@ def queries(rule):
     for text in rule["annotations"].values():
         assert "query" not in text or "printf `" in text
         for raw in re.findall(r"query \(printf `([^`]*)`", text):
-            filled = raw.replace("{%s", '{job="j",target="t"').replace("[%s]", "[300s]").replace("%q", '"send"')
+            filled = (
+                raw.replace("{%s", '{job="j",target="t"')
+                .replace("[%s]", "[300s]")
+                .replace("level=%q", 'level="protocol"')
+                .replace("%q", '"send"')
+            )
             assert "%" not in filled, raw
             yield promql.parse(filled)
 

@@ -54,6 +54,10 @@ STATS = {
     "fields": {"users": "websocket_manager.current_state.users_with_managers"},
     "limits": {"users": 9},
 }
+HOLD = {
+    "identity": {"hold-001": "staging-hold-user-001"},
+    "max_age": "2s", "ping": "500ms", "ask": "500ms", "quiet": "1s", "reconnect": "1300ms",
+}  # fmt: skip
 REFUSALS = {"every": "3s", "cases": ["malformed"]}
 
 SCRAPE = """
@@ -101,7 +105,7 @@ async def backends(folder):
         limiting.set_fault("/ws", "http:status=429,retry_after=600")
         more = {name: {"path": f"/ws/{name}", "limits": LIMITS} for name in FAULTS}
         more["calm"] = {"path": "/ws/calm", "limits": BRIEF, "canary": CANARY}
-        more["tls"] = {"path": "/ws/tls", "tls": True, "refusals": REFUSALS, "sentinel": {"every": "1s"}}
+        more["tls"] = {"path": "/ws/tls", "tls": True, "refusals": REFUSALS, "sentinel": {"every": "1s"}, "hold": HOLD}
         more["calm"]["stats"] = {**STATS, "url": standin.url("/ws/calm/stats").replace("ws", "http", 1)}
         more["stranger"]["auth"] = own_key(folder, "stranger", "a-key-of-thirty-two-bytes-or-more-of-them")
         more["keyless"]["auth"] = own_key(folder, "keyless", standin.key_file)

@@ -162,16 +162,15 @@ def test_a_deaf_connection_is_seen_though_pings_are_answered():
 
 
 def test_a_connection_without_pongs_is_closed_and_the_next_cycle_begins_at_once():
-    """The server freezes; the pong is awaited for the timeout, 10 s."""
+    """The server freezes; the pong is awaited for the timeout, 10 s. However often, that is no cut of the path."""
 
     async def story(world):
-        await world.until(1, f.HOLD_ENDS, HoldEnd.UNANSWERED)
-        await world.until(0, f.HOLD_UP)
+        await world.until(5, f.HOLD_ENDS, HoldEnd.UNANSWERED)
 
-    world, _ = lived(story, fault="frozen:delay=100", quiet=None)
+    world, _ = lived(story, fault="frozen:delay=100")
 
-    assert world.ends() == {HoldEnd.UNANSWERED: 1}
-    assert world.suspected == ["staging"]
+    assert world.ends() == {HoldEnd.UNANSWERED: 5}
+    assert len(world.suspected) >= 4
 
 
 def test_heartbeats_that_stop_are_lost_after_three_announced_intervals_and_come_back_with_the_next_connection():

@@ -8,12 +8,14 @@ from functools import cache
 import promql_parser as promql
 import yaml
 
-from exporter.classify import LeakFindings, StatsReading
+from exporter.classify import Cuts, LeakFindings, StatsReading
 from exporter.config import Profile, Target
 from exporter.metrics import Metrics, families, target_series
 from exporter.profiles import BUILT_IN, probes_of
 from exporter.result import (
     Evidence,
+    HoldEnd,
+    LineLevel,
     Phase,
     Probe,
     RefusalCase,
@@ -130,9 +132,9 @@ def scraped():
         canary = {"identity": {"canary-001": "u3"}} if profile == "factory" else None
         refusals = {"cases": ["malformed", "other_key"]}
         stats = {"url": "https://127.0.0.1/stats", "fields": {"managers": "managers"}, "limits": {"managers": 9}}
-        target = Target.model_validate(
-            fields | {"canary": canary, "refusals": refusals, "sentinel": {}, "stats": stats}
-        )
+        hold = {"identity": {"hold-001": "u4"}}
+        more = {"canary": canary, "refusals": refusals, "sentinel": {}, "stats": stats, "hold": hold}
+        target = Target.model_validate(fields | more)
         metrics.add_target(target_series(target, PROFILES[profile]))
         for probe in probes_of(PROFILES[profile]):
             metrics.set_due(name, probe, 1.0)
@@ -148,6 +150,11 @@ def scraped():
     metrics.record_refusal("staging", RefusalCase.MALFORMED, RefusalOutcome.REFUSED)
     metrics.record_sentinel("staging", SentinelOutcome.PASSED)
     metrics.record_stats("staging", StatsReading(StatsOutcome.READ, {"managers": 7}, {"managers": 9}))
+    metrics.record_hold_end("staging", HoldEnd.OVER, Cuts(60.0, 600.0))
+    metrics.set_hold_open("staging", 1.0)
+    metrics.set_hold_deaf("staging", deaf=False)
+    for level in LineLevel:
+        metrics.set_heartbeats("staging", level, 25.0, lost=False)
     metrics.record_reload(1.0, successful=True)
     return [
         (sample.name, dict(sample.labels))

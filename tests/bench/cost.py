@@ -146,7 +146,8 @@ async def cycles(running, in_flight, latest):
 
     async def session(number):
         lane, numbers = next(shares[number])
-        await scheduler._run_scheduled(lane, next(numbers))
+        async with asyncio.TaskGroup() as group:
+            await scheduler._run_scheduled(lane, next(numbers), group)
         return complete(latest.pop(lane.job.name))
 
     await session(0)

@@ -10,7 +10,7 @@ import asyncio
 import os
 import time
 from collections import defaultdict
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -153,8 +153,6 @@ async def play_beside(folder, engines, factor=FACTOR, only=None):
             for backend in backends.all:
                 backend.break_()
             await _hold(beside, backends, factor)
-            for backend in backends.all:
-                await backend.heal()
             await _resolved(beside, backends, factor)
             fired = [await running.fired(time.time() - since) for running in beside]
             heard = [list(running.heard) for running in beside]
@@ -191,17 +189,22 @@ async def _healthy(beside, backends, factor):
 
 
 async def _hold(beside, backends, factor):
-    """The outage lasts, and longer if a notification is still missing."""
+    """Hold each outage, longer if a notification is still missing, and heal it; rows with `lasts` come last."""
+    end = time.monotonic() + float(PATIENCE * factor)
     await asyncio.sleep(float(INCIDENT * factor))
-    wanted = {backend.name for backend in backends.all if "notify" in backend.row}
+    for lasts in (False, True):
+        rows = [backend for backend in backends.all if ("lasts" in backend.setup) is lasts]
+        await _told(beside, {backend.name for backend in rows if "notify" in backend.row}, end)
+        for backend in rows:
+            await backend.heal()
 
+
+async def _told(beside, wanted, end):
     async def told():
         return all(wanted <= {one.target for one in running.heard} for running in beside)
 
-    try:
-        await until(told, float((PATIENCE - INCIDENT) * factor), STEP)
-    except TimeoutError:
-        return  # the comparison will say which
+    with suppress(TimeoutError):  # the comparison will say which
+        await until(told, max(STEP, end - time.monotonic()), STEP)
 
 
 async def _resolved(beside, backends, factor):

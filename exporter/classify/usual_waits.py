@@ -19,7 +19,7 @@ MIN_SESSIONS: Final = 20
 """Sessions without which nothing is usual yet."""
 OVERDUE_SCALE: Final = 1.5
 MIN_OVERDUE_SECONDS: Final = 2.0
-"""A wait is overdue after so many times the usual worst, and never before these seconds."""
+"""A wait is overdue after this multiple of the usual worst, and never before these seconds."""
 
 
 class Wait(NamedTuple):

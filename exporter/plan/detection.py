@@ -76,7 +76,7 @@ def detection_text(job: Job) -> str:
 
 
 def _by_cycles(cycle: float, needed: int, waits: float) -> Seconds:
-    """Return when so many cycles have failed, if each `waits`."""
+    """Return when `needed` cycles have failed, if each `waits`."""
     return Seconds((needed - 0.5) * cycle + waits, needed * cycle + waits)
 
 

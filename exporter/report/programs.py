@@ -67,7 +67,7 @@ SERVER_MEANINGS: Final[Mapping[ServerEvent, EventMeaning]] = {
         Layer.SERVER, "See whether pings and pongs get through: compare the server's ping timeout.", is_sure=False
     ),
     ServerEvent.IDLE: EventMeaning(
-        Layer.SERVER, "Compare the time without a message of ours with the server's idle timeout.", is_sure=False
+        Layer.SERVER, "Compare the time in which we sent no message with the server's idle timeout.", is_sure=False
     ),
     ServerEvent.HANGS: EventMeaning(
         Layer.APPLICATION, "See what the backend's handler waits for: a dump of its tasks or threads shows it."

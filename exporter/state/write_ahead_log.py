@@ -11,10 +11,9 @@ from pathlib import Path
 from struct import Struct
 from typing import Final
 
-_HEADER: Final = Struct(">24x8s")
-"""Of the log: 24 bytes, two salts, and a checksum of 8 bytes."""
-_HEADER_BYTES: Final = 32
-_FRAME: Final = Struct(">4xI8s8x")
+_HEADER: Final = Struct(">16x4s4s8x")
+"""Of the log: 16 bytes, two salts of 4 bytes, and a checksum."""
+_FRAME: Final = Struct(">4xI4s4s8x")
 """Of each frame: page number, size of the database if the frame ends a write (else 0), two salts, checksum."""
 MAX_FRAMES: Final = 4096
 """Frames that are looked at; a log is written over again long before."""
@@ -23,20 +22,20 @@ MAX_FRAMES: Final = 4096
 def last_frames_of_writes(log: Path, page_bytes: int) -> tuple[int, ...]:
     """Return the number of each frame that ends a write, counted from 1; () without a log. Raises OSError.
 
-    Frames of an older turn of the log lie behind the present ones and have other salts. The salts of the log's header
-    and of its first frame are the same, and both count, because one of the two may be what is damaged.
+    Frames of an older turn of the log lie behind the present ones and have two other salts. One that is right will do,
+    and those of the log's header and of its first frame are the same: a salt may be what is damaged.
     """
     try:
         with open(log, "rb", opener=_open_without_waiting) as file:
-            salts = {_HEADER.unpack(head)[0]} if len(head := file.read(_HEADER_BYTES)) == _HEADER_BYTES else set()
+            salts = {*_HEADER.unpack(head)} if len(head := file.read(_HEADER.size)) == _HEADER.size else set()
             frames = list(_frames(file.read(MAX_FRAMES * (_FRAME.size + page_bytes)), page_bytes))
     except FileNotFoundError:
         return ()
-    salts |= {salt for _, salt in frames[:1]}
-    return tuple(number for number, (size, salt) in enumerate(frames, 1) if size and salt in salts)
+    salts.update(*(own for _, *own in frames[:1]))
+    return tuple(number for number, (size, *own) in enumerate(frames, 1) if size and not salts.isdisjoint(own))
 
 
-def _frames(data: bytes, page_bytes: int) -> Iterator[tuple[int, bytes]]:
+def _frames(data: bytes, page_bytes: int) -> Iterator[tuple[int, bytes, bytes]]:
     length = _FRAME.size + page_bytes
     for start in range(0, len(data) - length + 1, length):
         yield _FRAME.unpack_from(data, start)

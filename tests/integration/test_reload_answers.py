@@ -429,7 +429,7 @@ class Reckoned:
     def running(self, name):
         """Of those, how many are not over yet."""
         lane = self._exporter.daemon._scheduler._targets[name]
-        return len(lane.queued_cycles) if lane.confirming else int(lane.task is not None)
+        return len(lane.queued_cycles) if lane.confirmation is not None else int(lane.task is not None)
 
 
 def series_of(mapping):

@@ -31,8 +31,8 @@ def _tolerance(age: float) -> float:
 class Cuts(NamedTuple):
     """Ages at which the path cuts connections, in seconds; 0: none was met; None: not known.
 
-    idle: after so long without traffic
-    age: after so long, whatever passes over it
+    idle: the seconds without traffic after which it is cut
+    age: the seconds after which it is cut, whatever passes over it
     """
 
     idle: float | None = None

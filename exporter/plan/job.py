@@ -138,7 +138,7 @@ class Job:
 
     @property
     def connects_as_nobody(self) -> bool:
-        """Whether a connect-deep session may speak as nobody: without an identity, a token and a slot."""
+        """Whether a connect-deep session may be anonymous: without an identity, a token and a slot."""
         return connects_as_nobody(self.target.auth, self.profile)
 
     @property

@@ -144,7 +144,7 @@ class ProbeRequest(NamedTuple):
 
     @property
     def subject(self) -> str:
-        """The user as whom it speaks; empty: as nobody."""
+        """The user as whom it speaks; empty: anonymous."""
         target = self.job.target
         if self.refusal is RefusalCase.DISABLED_USER and target.refusals is not None:
             return target.refusals.disabled or ""

@@ -14,7 +14,7 @@ it together · `web`, `http_client` the files of `--web.config.file` and `--http
 from exporter.config.carrying import (
     Carrier,
     carrier_of,
-    connects_as_nobody,
+    connects_anonymously,
     connects_without_token,
     has_token_message,
     has_token_step,
@@ -138,7 +138,7 @@ __all__ = [
     "YamlError",
     "carrier_of",
     "checked_name",
-    "connects_as_nobody",
+    "connects_anonymously",
     "connects_without_token",
     "covers",
     "examine",

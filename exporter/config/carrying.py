@@ -67,7 +67,7 @@ def connects_without_token(auth: Auth | None, profile: Profile) -> bool:
     return profile.connect_without_token or (auth is not None and not carrier_of(auth, profile).in_upgrade)
 
 
-def connects_as_nobody(auth: Auth | None, profile: Profile) -> bool:
+def connects_anonymously(auth: Auth | None, profile: Profile) -> bool:
     """Whether a connect-deep session without an identity sends no token: it leaves the token out, or there is none."""
     return connects_without_token(auth, profile) or (auth is None and not speaks_as_user_before(profile))
 

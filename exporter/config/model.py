@@ -138,7 +138,7 @@ class ConfirmRuns(Model):
 
 
 class Sentinel(Model):
-    """Connect-deep sessions between the cycles, as nobody; one that fails starts the confirm runs at once."""
+    """Connect-deep sessions between the cycles, anonymous; one that fails starts the confirm runs at once."""
 
     every: Period = 5.0
 

@@ -1,4 +1,4 @@
-"""What the sentinel of a target needs: connects as nobody, and confirm runs that can make an outage of its suspicion.
+"""What the sentinel of a target needs: anonymous connects, and confirm runs that can make an outage of its suspicion.
 
 Rule 1: as of `target_checks`.
 """
@@ -6,7 +6,7 @@ Rule 1: as of `target_checks`.
 from collections.abc import Iterator
 from typing import Final
 
-from exporter.config.carrying import connects_as_nobody, speaks_as_user_before
+from exporter.config.carrying import connects_anonymously, speaks_as_user_before
 from exporter.config.model import Target
 from exporter.config.profile_checks import Found
 from exporter.config.profile_model import Profile
@@ -33,8 +33,8 @@ def sentinel_faults(target: Target) -> Iterator[Found]:
 
 
 def sentinel_profile_faults(target: Target, profile: Profile) -> Iterator[Found]:
-    """Yield why no session of this target may connect as nobody."""
-    if target.sentinel is None or connects_as_nobody(target.auth, profile):
+    """Yield why no session of this target may connect anonymously."""
+    if target.sentinel is None or connects_anonymously(target.auth, profile):
         return
     if speaks_as_user_before(profile):
         yield "sentinel", AS_NOBODY + "the profile's before speaks as a user in every session"

@@ -84,7 +84,7 @@ def _until_third_timeout(job: Job) -> float:
     """Return the seconds from the first connect that waits to the third failure (`scheduler.confirmation`)."""
     each, after = job.target.timeout, max(job.confirm_after, MIN_OVERDUE_SECONDS)
     others = len(job.identities) - 1
-    if not job.identities or job.connects_as_nobody:
+    if not job.identities or job.connects_anonymously:
         others = MIN_FAILURES
     second = after if others else max(after, each)
     third = max(2 * job.confirm_after, MIN_OVERDUE_SECONDS)
@@ -95,7 +95,7 @@ def _confirm_runs(job: Job, *, of_connects: bool) -> int:
     """Return how many confirm runs certainly follow a first failure."""
     if not of_connects and len(job.users) == 1:
         return 0
-    if job.allowed_slots is None or not job.users or (of_connects and job.connects_as_nobody):
+    if job.allowed_slots is None or not job.users or (of_connects and job.connects_anonymously):
         return job.confirm_runs
     return min(job.confirm_runs, sum(job.allowed_slots - peak for peak in job.peaks.values()))
 

@@ -20,7 +20,7 @@ from exporter.config import (
     Target,
     Tls,
     carrier_of,
-    connects_as_nobody,
+    connects_anonymously,
     connects_without_token,
 )
 from exporter.plan.cadence import Cadence, SlotPattern, to_microseconds
@@ -137,9 +137,9 @@ class Job:
         return connects_without_token(self.target.auth, self.profile)
 
     @property
-    def connects_as_nobody(self) -> bool:
+    def connects_anonymously(self) -> bool:
         """Whether a connect-deep session may be anonymous: without an identity, a token and a slot."""
-        return connects_as_nobody(self.target.auth, self.profile)
+        return connects_anonymously(self.target.auth, self.profile)
 
     @property
     def sentinel_limit(self) -> float:

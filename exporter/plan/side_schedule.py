@@ -19,7 +19,7 @@ class SideSchedule:
     field: the setting that switches it on, below the target, for problems of the plan
     cadence: when its runs are due
     sessions: connections that one run opens within a minute at worst
-    identity, user: the alias as which they speak, and its `budget.user_key`; None: as nobody
+    identity, user: the alias as which they speak, and its `budget.user_key`; None: anonymous
     slots: the most slots of this user that they hold at once
     settings: what a run that lasts has been opened with; while it differs, the run is ended and another one begins
     opens_sessions: False: a run is one HTTP request to the target's host, without the request before the upgrade

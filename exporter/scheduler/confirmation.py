@@ -3,7 +3,7 @@
 Rule 1: run n begins n × `confirm.after` after the doubt, whether or not those before it have ended. So a silent backend
 costs one timeout and not three, and the third failure begins 2 × `confirm.after` after the first at the earliest.
 Rule 2: the first run that does not fail ends it; runs under way finish.
-Rule 3: an identity has one session at a time. A doubt of connects may also be confirmed as nobody, without a slot,
+Rule 3: an identity has one session at a time. A doubt of connects may also be confirmed anonymously, without a slot,
 where such a connect sends no token; else, and only in a pool of one, by the identity in doubt.
 """
 
@@ -31,7 +31,7 @@ class Doubt:
 
     since: what their times are counted from, seconds of the loop's clock
     depth: of the runs
-    identity: in doubt, which others confirm; None: nobody
+    identity: in doubt, which others confirm; None: it was anonymous
     of_connects: whether connects are in doubt
     waiting: whether the session in doubt is still under way
     first_number: n of the first run; 0 where no session of the pool is in doubt
@@ -78,7 +78,7 @@ class Confirmation:
         self._free = list(self.job.confirming_identities(self.doubt.identity))
         if not self.job.identities:
             self._free *= self.job.confirm_runs + 1  # nobody may have several sessions at a time
-        elif not self._free and self.doubt.of_connects and not self._as_nobody:
+        elif not self._free and self.doubt.of_connects and not self._anonymous:
             self._waits_for_own = True
             if not self.doubt.waiting:
                 self._free_own()
@@ -87,7 +87,7 @@ class Confirmation:
     def is_possible(self) -> bool:
         """Whether a run is wanted, and there is anyone to do it."""
         wanted = self.job.confirm_runs >= self.doubt.first_number
-        return wanted and bool(self._free or self._waits_for_own or self._as_nobody)
+        return wanted and bool(self._free or self._waits_for_own or self._anonymous)
 
     @property
     def passed(self) -> frozenset[Probe]:
@@ -97,8 +97,8 @@ class Confirmation:
         )
 
     @property
-    def _as_nobody(self) -> bool:
-        return self.doubt.of_connects and bool(self.job.identities) and self.job.connects_as_nobody
+    def _anonymous(self) -> bool:
+        return self.doubt.of_connects and bool(self.job.identities) and self.job.connects_anonymously
 
     async def run(self) -> bool:
         """Run them; True if all of them took place and failed."""
@@ -148,17 +148,17 @@ class Confirmation:
                 self._news.set()
 
     async def _first_answer(self) -> Result | Skip | None:
-        """Run one session as the first identity that has room, else as nobody; None: it is over before that."""
+        """Run one session as the first identity that has room, else anonymously; None: it is over before that."""
         outcome: Result | Skip = Skip(self.job.name, SkipCause.BUDGET)
         tried: set[str | None] = set()
-        as_nobody = self._as_nobody
+        anonymous = self._anonymous
         while not self.over:
             alias = next((alias for alias in self._free if alias not in tried), "")
             if alias != "":
                 outcome = await self._as_identity(alias)
                 tried.add(alias)
-            elif as_nobody:
-                as_nobody = False
+            elif anonymous:
+                anonymous = False
                 outcome = await self.open_session(Probe.CONNECT, None)
             elif self._busy or self._waits_for_own:
                 await self._wait_for_identity(tried)

@@ -1,4 +1,4 @@
-"""The sentinel: connects between the cycles, as nobody, whose failure starts the confirm runs of the pool at once.
+"""The sentinel: anonymous connects between the cycles, whose failure starts the confirm runs of the pool at once.
 
 Rule 1: a sentinel's own session is no verdict, no cycle and no part of an outage: it is a reason to look.
 """

@@ -38,6 +38,12 @@ MAX_ANSWER_BYTES: Final = 262_144
 BEARER: Final = Carrier("header", "Authorization", ("Bearer ${token}",))
 OUTCOME_OF_ERROR: Final = {ErrorKind.STATUS: StatsOutcome.HTTP_STATUS, ErrorKind.TOO_BIG: StatsOutcome.UNREADABLE}
 """Every other error of a request is `FAILED`."""
+COMPLAINTS: Final = {
+    StatsOutcome.UNREADABLE: "stats.url answers, but not with a number for each of stats.fields: see them in its JSON",
+    StatsOutcome.HTTP_STATUS: "stats.url answers with an error: compare its status with the rights of stats.identity",
+    StatsOutcome.FAILED: "stats.url gives no whole answer within the timeout: ask it from this machine",
+    StatsOutcome.IMPAIRED: "stats.url cannot be asked: see the key of the target's auth and the files of its tls",
+}
 
 
 class StatsSink(Protocol):
@@ -186,6 +192,6 @@ class StatsReader:
         keys = {"target": target, "outcome": outcome, "http_status": ending.status}
         extra = {"keys": {name: value for name, value in keys.items() if value is not None}}
         if outcome is not StatsOutcome.READ:
-            _logger.warning("the backend's own figures cannot be read, or not all of them", extra=extra)
+            _logger.warning(COMPLAINTS[outcome], extra=extra)
         elif before is not None:
-            _logger.info("the backend's own figures can be read again", extra=extra)
+            _logger.info("the figures of stats.url can be read again", extra=extra)

@@ -27,17 +27,20 @@ def last_frames_of_writes(log: Path, page_bytes: int) -> tuple[int, ...]:
     """
     try:
         with open(log, "rb", opener=_open_without_waiting) as file:
-            salts = {*_HEADER.unpack(head)} if len(head := file.read(_HEADER.size)) == _HEADER.size else set()
-            frames = list(_frames(file.read(MAX_FRAMES * (_FRAME.size + page_bytes)), page_bytes))
+            data = file.read(_HEADER.size + MAX_FRAMES * (_FRAME.size + page_bytes))
     except FileNotFoundError:
         return ()
-    salts.update(*(own for _, *own in frames[:1]))
+    frames = list(_frames(data, page_bytes))
+    if not frames:
+        return ()
+    _, *first = frames[0]
+    salts = {*_HEADER.unpack_from(data), *first}
     return tuple(number for number, (size, *own) in enumerate(frames, 1) if size and not salts.isdisjoint(own))
 
 
 def _frames(data: bytes, page_bytes: int) -> Iterator[tuple[int, bytes, bytes]]:
     length = _FRAME.size + page_bytes
-    for start in range(0, len(data) - length + 1, length):
+    for start in range(_HEADER.size, len(data) - length + 1, length):
         yield _FRAME.unpack_from(data, start)
 
 

@@ -499,7 +499,7 @@ def failing_from(moment, loop, *, confirm):
 
 @pytest.mark.parametrize(("pool", "missed"), [({"one": "a-single-user"}, 3), (harness.POOL, 3)], ids=["one", "three"])
 def test_a_confirm_run_that_finds_no_room_costs_no_cycle_unsaid(pool, missed):
-    """Cycles that waited in vain are skips of the cause that kept it away, but the last; one alone asks as nobody."""
+    """Cycles that waited in vain are skips of the cause that kept it away, but the last; one alone asks anonymously."""
 
     async def main(loop):
         (job,) = harness.planned(
@@ -549,7 +549,7 @@ async def until_failed(told):
             await asyncio.sleep(1)
 
 
-def test_a_backend_without_users_is_confirmed_as_nobody():
+def test_a_backend_without_users_is_confirmed_anonymous():
     """A profile without identities has no other one to ask, and needs none."""
 
     async def main(loop):

@@ -54,7 +54,7 @@ ALWAYS_LOGS_IN = {
     **harness.UNGUARDED,
     "factory": harness.UNGUARDED["factory"].model_copy(update={"connect_without_token": False}),
 }
-"""Profiles by which no session connects as nobody."""
+"""Profiles by which no session connects anonymously."""
 
 
 def job_of(built_in=harness.UNGUARDED, **changes):

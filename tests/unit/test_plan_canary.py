@@ -41,7 +41,7 @@ def test_the_schedule_has_the_canarys_user_its_slots_and_its_connects_of_a_minut
     assert job.scheduled_rate == 3 + 4
 
 
-def test_the_sessions_speak_as_the_canary_and_as_nobody_else():
+def test_the_sessions_speak_as_the_canary_and_anonymous_else():
     """The user that the ledger counts is the canary's, and the pool is not in its job."""
     (job,) = planned().jobs
     canary = canary_job(job)

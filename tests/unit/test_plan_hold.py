@@ -41,7 +41,7 @@ def test_its_user_holds_the_open_connection_and_those_that_are_not_released():
     assert hold_job(job).session_cost("r", job.probes[-1], "hold-001", "side_probe").user == user
 
 
-def test_as_nobody_it_takes_no_slot():
+def test_anonymous_it_takes_no_slot():
     """A profile that needs no identity."""
     (job,) = planned(profile="echo", identities={}, auth=None, hold={}).jobs
     (schedule,) = job.side_schedules

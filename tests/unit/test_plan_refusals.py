@@ -33,7 +33,7 @@ def test_without_refusals_nothing_is_sent():
 
 
 def test_the_harmless_cases_have_their_own_cadence():
-    """Each every 5 minutes, as nobody, without a slot."""
+    """Each every 5 minutes, anonymous, without a slot."""
     (job,) = planned({}).jobs
 
     assert [(one.variant, one.interval, one.user, one.slots) for one in job.side_schedules] == [

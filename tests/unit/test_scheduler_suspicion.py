@@ -135,7 +135,7 @@ def test_a_backend_that_answers_late_is_confirmed_by_passes_and_soon_known(secon
 
 
 @pytest.mark.parametrize("trouble", [Trouble.REFUSED, Trouble.SILENT])
-def test_without_a_spare_slot_connects_as_nobody_confirm(trouble):
+def test_without_a_spare_slot_connects_anonymously_confirm(trouble):
     """They take no slot: what only connects needs none."""
 
     def without_slots(phase):

@@ -10,7 +10,7 @@ from exporter.budget.admission import MOMENTARY_HOLDUPS, admit, settle, settle_l
 from exporter.budget.breakers import max_connects_without_token
 from exporter.budget.effect_texts import effect_lines
 from exporter.budget.events import Event
-from exporter.budget.identity_status import IdentityStatus, identity_status
+from exporter.budget.identity_status import IdentityStatus, identity_statuses
 from exporter.budget.ledger import HELD_LEASE_SECONDS, Ledger
 from exporter.budget.session_cost import (
     Grant,
@@ -39,7 +39,7 @@ __all__ = [
     "admit",
     "effect_lines",
     "endpoint_id",
-    "identity_status",
+    "identity_statuses",
     "key_id",
     "max_connects_without_token",
     "refusal_id",

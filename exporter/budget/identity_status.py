@@ -1,5 +1,6 @@
 """The state of one identity in the ledger, for metrics and the status page."""
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from exporter.budget.ledger import Ledger
@@ -24,14 +25,21 @@ class IdentityStatus:
     until: float | None = None
 
 
-def identity_status(ledger: Ledger, alias: str, request: SessionCost, now: float) -> IdentityStatus:
-    """The status at `now` (unix seconds) of the identity that `request` would present."""
-    rest = ledger.cooldown(request, now)
-    return IdentityStatus(
-        alias,
-        held=ledger.held_slots(request.user or "", now),
-        budget=ledger.slot_budget(request, now),
-        resting=rest is not None,
-        holdup=None if rest is None else rest.holdup,
-        until=None if rest is None else rest.until,
-    )
+def identity_statuses(
+    ledger: Ledger, users: Mapping[str, str], request: SessionCost, now: float
+) -> Iterator[IdentityStatus]:
+    """The status at `now` (unix seconds) of each identity (alias → user) that could run `request`.
+
+    What the identities share, the key and the limit, is asked once: every failed session asks.
+    """
+    tokens, budget = ledger.token_cooldown(request, now), ledger.slot_budget(request, now)
+    for alias, user in users.items():
+        rest = ledger.identity_cooldown(user, tokens, now)
+        yield IdentityStatus(
+            alias,
+            held=ledger.held_slots(user, now),
+            budget=budget,
+            resting=rest is not None,
+            holdup=None if rest is None else rest.holdup,
+            until=None if rest is None else rest.until,
+        )

@@ -184,7 +184,11 @@ class Ledger:
 
         Of the identity's own cooldown and its key's, the longer one.
         """
-        own, tokens = self._state.user_cooldowns.get(request.user or ""), self.token_cooldown(request, now)
+        return self.identity_cooldown(request.user or "", self.token_cooldown(request, now), now)
+
+    def identity_cooldown(self, user: str, tokens: TokenCooldown | None, now: float) -> TokenCooldown | None:
+        """Return the user's own cooldown or its key's (`tokens`), the longer one."""
+        own = self._state.user_cooldowns.get(user)
         if own is None or own.until <= now:
             return tokens
         longer = tokens is not None and (tokens.until is None or tokens.until > own.until)

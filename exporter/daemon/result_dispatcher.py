@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from exporter import log
 from exporter.budget import refusal_id
 from exporter.daemon.services import Services
-from exporter.daemon.status_source import identity_statuses
+from exporter.daemon.status_source import identity_statuses_of
 from exporter.metrics import target_series
 from exporter.plan import Job
 from exporter.report import TargetContext, find_layer
@@ -43,10 +43,11 @@ class ResultDispatcher:
         self._clock = services.clock
         self._listeners = listeners
         self._open: Counter[str] = Counter()
+        self._contexts: dict[str, TargetContext] = {}
 
     def add_target(self, job: Job) -> None:
         """Make the series of a new target. A session of a removed target of the same name may still be open."""
-        self._jobs[job.name] = job
+        self._set_job(job)
         self._changes.record(job.name)
         self._register(job)
         self._metrics.set_open_connections(job.name, self._open[job.name])
@@ -54,7 +55,7 @@ class ResultDispatcher:
     def job_changed(self, job: Job) -> None:
         """Update the series of a changed target: add new ones, drop those it no longer has, keep the others."""
         before = self._jobs[job.name]
-        self._jobs[job.name] = job
+        self._set_job(job)
         if job.target is not before.target:
             self._changes.record(job.name)
             self._register(job)
@@ -65,11 +66,15 @@ class ResultDispatcher:
 
     def remove_target(self, name: str) -> None:
         """Drop everything about a target."""
-        del self._jobs[name]
+        del self._jobs[name], self._contexts[name]
         self._metrics.remove_target(name)
         self._history.remove(name)
         self._changes.remove(name)
         self._drop_count(name)
+
+    def _set_job(self, job: Job) -> None:
+        self._jobs[job.name] = job
+        self._contexts[job.name] = TargetContext.of(job)
 
     def _register(self, job: Job) -> None:
         self._metrics.add_target(target_series(job.target, job.profile), self._clock.wall())
@@ -80,7 +85,7 @@ class ResultDispatcher:
     def record_result(self, result: Result) -> None:
         """Record a finished session."""
         job = self._jobs[result.target]
-        self._metrics.record_result(result, find_layer(result, TargetContext.of(job)) if result.failed else None)
+        self._metrics.record_result(result, find_layer(result, self._contexts[job.name]) if result.failed else None)
         self._history.add(result)
         self._changes.sessions += 1
         self._changes.record(result.target)
@@ -153,6 +158,6 @@ class ResultDispatcher:
             self._metrics.set_token_resting(
                 job.name, resting=rest is not None, rejected=rest is not None and rest.rejected
             )
-        for status in identity_statuses(self._services, job, aliases):
+        for status in identity_statuses_of(self._services, job, aliases):
             held, budget, resting = status.held, status.budget, status.resting
             self._metrics.set_identity(job.name, status.alias, held=held, budget=budget, resting=resting)

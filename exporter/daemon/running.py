@@ -19,7 +19,7 @@ from exporter.daemon.reloading import Load, Reloader, ReloadOutcome, nothing_to_
 from exporter.daemon.result_dispatcher import ResultDispatcher, ResultListeners
 from exporter.daemon.services import Links, Services
 from exporter.daemon.startup_gate import StartupGate
-from exporter.daemon.status_source import identity_statuses
+from exporter.daemon.status_source import identity_statuses_of
 from exporter.files import MAX_UNCHECKED_SECONDS, TLS_CONTEXTS, KeyRing
 from exporter.history import History
 from exporter.host import Clock, LoopLagMonitor, SystemdNotifier, collect_garbage, cooperatively, raise_descriptor_limit
@@ -243,7 +243,7 @@ class Daemon:
         job = self._services.jobs.get(result.target)
         if job is None or result.identity is None:
             return None
-        (status,) = identity_statuses(self._services, job, (result.identity,))
+        (status,) = identity_statuses_of(self._services, job, (result.identity,))
         return None if status.holdup is None else (status.holdup, status.until)
 
     def reload(self) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Final
 
 from exporter import __version__
-from exporter.budget import IdentityStatus, identity_status
+from exporter.budget import IdentityStatus, identity_statuses
 from exporter.daemon.services import Services
 from exporter.plan import Job
 from exporter.report import TargetContext, public_url
@@ -54,7 +54,7 @@ class StatusSource:
             state=history.state(name),
             marks=history.cycles(name, SHOWN_CYCLES),
             last=history.latest(name),
-            identities=tuple(identity_statuses(self._services, job, job.identities)),
+            identities=tuple(identity_statuses_of(self._services, job, job.identities)),
             first_by=self._first_by(job),
         )
 
@@ -104,9 +104,8 @@ class StatusSource:
         return self._services.changes.since(since)
 
 
-def identity_statuses(services: Services, job: Job, aliases: Iterable[str]) -> Iterator[IdentityStatus]:
+def identity_statuses_of(services: Services, job: Job, aliases: Iterable[str]) -> Iterator[IdentityStatus]:
     """The status of each of a target's identities now."""
-    now = services.clock.wall()
-    for alias in aliases:
-        request = job.session_cost("", Probe.SEND, alias, Trigger.SCHEDULE)
-        yield identity_status(services.state.ledger, alias, request, now)
+    request = job.session_cost("", Probe.SEND, None, Trigger.SCHEDULE)
+    users = {alias: job.users[alias] for alias in aliases}
+    return identity_statuses(services.state.ledger, users, request, services.clock.wall())

@@ -6,6 +6,7 @@ Rule 1: frozen values and pure functions of absolute time.
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from ipaddress import ip_address
 from typing import Final, Self
 from urllib.parse import urlsplit
@@ -43,7 +44,7 @@ class HttpOrigin:
     connect_to: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Job:
     """One target with its profile and merged limits.
 
@@ -131,7 +132,7 @@ class Job:
         """The target's name."""
         return self.target.name
 
-    @property
+    @cached_property
     def tokenless(self) -> bool:
         """Whether a connect-deep session sends no token and takes no slot."""
         return connects_without_token(self.target.auth, self.profile)
@@ -150,7 +151,7 @@ class Job:
             else min(self.target.timeout, self.target.sentinel.every)
         )
 
-    @property
+    @cached_property
     def fills_upgrade(self) -> bool:
         """Whether the upgrade request holds values that the request before it keeps."""
         return "${" in self.target.url or any(

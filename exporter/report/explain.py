@@ -1,6 +1,6 @@
 """Explains a result: what happened, in a sentence for a tired engineer, the runbook page to open, and the next step.
 
-The first row of `CAUSES` that fits gives the sentence. What the row does not say (another finding, an odd close, a
+The first row of causes that fits gives the sentence. What the row does not say (another finding, an odd close, a
 distorted run) follows in sentences of its own.
 """
 
@@ -8,11 +8,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from exporter.report.cause_table import find_cause
 from exporter.report.causes import Alert, Cause
-from exporter.report.causes_before import BEFORE_CAUSES
-from exporter.report.causes_connect import CONNECT_CAUSES
-from exporter.report.causes_factory import FACTORY_CAUSES
-from exporter.report.causes_session import ANSWER_CAUSES, SESSION_CAUSES
 from exporter.report.contradictions import contradictions
 from exporter.report.evidence import other_addresses
 from exporter.report.formatting import code, counts, moment, span
@@ -30,7 +27,6 @@ from exporter.report.situation import (
 from exporter.result import (
     CertificatePlace,
     Confidence,
-    Impairment,
     Initiator,
     Layer,
     Phase,
@@ -60,32 +56,6 @@ class Explanation:
         """`proxy (certain)`; None if nothing is at fault."""
         return None if self.layer is None else f"{self.layer} ({self.confidence})"
 
-
-IMPAIRED_CAUSES: Final = (
-    Cause(
-        "No session: OUR OWN token could not be made, so this says nothing about the backend.",
-        Alert.PROBE_IMPAIRED,
-        "Read the exporter's log line of this run: the key or token file is missing, unreadable or of the wrong kind, "
-        "or its token has expired.",
-        impairment=Impairment.TOKEN,
-    ),
-    Cause(
-        "No session: THE EXPORTER itself failed, so this says nothing about the backend.",
-        Alert.PROBE_IMPAIRED,
-        "Read the exporter's log line of this run: a CA or certificate file, no free file descriptors, or a defect.",
-        impairment=Impairment.INTERNAL,
-    ),
-    Cause(
-        "No verdict: the clock of the EXPORTER'S MACHINE was set during the session, and the backend rejected a token "
-        "signed by the clock before. This says nothing about the backend.",
-        Alert.PROBE_IMPAIRED,
-        "Nothing, if it happens once: the next session signs by the clock as it is now. If it goes on, look at what "
-        "sets the clock (chronyc tracking, timedatectl): it should slew it, not step it.",
-        impairment=Impairment.CLOCK,
-    ),
-)
-
-CAUSES: Final = (*IMPAIRED_CAUSES, *BEFORE_CAUSES, *CONNECT_CAUSES, *ANSWER_CAUSES, *FACTORY_CAUSES, *SESSION_CAUSES)
 
 PASSED_TEXTS: Final = (
     (Probe.CONNECT, (), "The WebSocket opens. Whether users are let in and get replies was not asked."),
@@ -119,14 +89,6 @@ INCONCLUSIVE: Final = Explanation(
     Alert.PROBE_DISTORTED,
     "Check again, from a host that has a processor to spare.",
 )
-
-
-def find_cause(situation: FailureSituation) -> Cause | None:
-    """The row that explains a result; None if nothing is wrong, or the session proved nothing."""
-    result = situation.result
-    if result.reason is None and result.factory_reason is None and result.impairment is None:
-        return None
-    return next((row for row in CAUSES if row.fits(situation)), None)
 
 
 def explain(result: Result, context: TargetContext = UNKNOWN_CONTEXT) -> Explanation:

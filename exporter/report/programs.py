@@ -1,6 +1,7 @@
 """What the program that is known here was seen to do like this failure: rows of the tables of `software`."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 from exporter.result import PROXIES, Ending, Layer, Phase, Reason, Result, Software
@@ -186,6 +187,12 @@ ROWS: Final = _rows()
 """What was seen of each program; of a proxy only its own answers."""
 
 
+@lru_cache
+def _rows_with(software: Software | None, status: int | None) -> Sequence[Behaviour]:
+    """The rows of a program that this HTTP status leaves."""
+    return [row for row in ROWS.get(software, ()) if status is None or row.status in (None, status)]
+
+
 GATEWAY_EVENTS: Final[Mapping[int, tuple[ProxyEvent, ...]]] = {
     502: (ProxyEvent.BACKEND_REFUSES, ProxyEvent.BACKEND_CUTS),
     504: (ProxyEvent.BACKEND_HANGS,),
@@ -213,12 +220,15 @@ def find_match(
         return by_edge
     is_proxy = result.http_status is not None and result.answered_by in PROXIES
     software = result.answered_by if is_proxy else server
+    waited = waited_seconds(result)
     fitting = [
         row
-        for row in ROWS.get(software, ())
-        if _fits(row, result, code, is_proxied=bool(result.via or edge)) and _fits_close(row, close_answered)
+        for row in _rows_with(software, result.http_status)
+        if _looks_so(row, result, code, is_proxied=bool(result.via or edge))
+        and _fits_phase(row, result, waited)
+        and _fits_close(row, close_answered)
     ]
-    timed = [row for row in fitting if _is_timed(row, waited_seconds(result))]
+    timed = [row for row in fitting if _is_timed(row, waited)]
     events = tuple(dict.fromkeys(row.event for row in timed or fitting))
     if is_proxy and not events:
         events = GATEWAY_EVENTS.get(result.http_status or 0, ())
@@ -301,11 +311,13 @@ def waited_seconds(result: Result) -> float | None:
     return max(0.0, result.refused_after - sum(result.phases.values()))
 
 
-def _fits(row: Behaviour, result: Result, code: int | None, *, is_proxied: bool) -> bool:
+def _fits_phase(row: Behaviour, result: Result, waited: float | None) -> bool:
+    """Whether the event can have ended the phase that failed, after this time."""
+    return _can_happen(row.event, result) and not _is_too_rare(row, waited) and _is_late_enough(row, waited)
+
+
+def _looks_so(row: Behaviour, result: Result, code: int | None, *, is_proxied: bool) -> bool:
     """Whether the row looks like this. `is_proxied`: a proxy ends the connection, in its own way."""
-    waited = waited_seconds(result)
-    if _is_too_rare(row, waited) or not (_can_happen(row.event, result) and _is_late_enough(row, waited)):
-        return False
     is_in_stream = isinstance(row, ServerBehaviour) and row.is_http
     if is_in_stream or result.stream_status is not None:
         return is_in_stream and row.status == result.stream_status

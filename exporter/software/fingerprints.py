@@ -3,8 +3,9 @@
 A backend may imitate any of this: an imitation changes the word, never more.
 """
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 from exporter.result import PROXIES, Software
@@ -138,12 +139,12 @@ class OwnAnswer:
         """True if the answer, in lower case, looks so."""
         return (
             (self.statuses is None or answer.status in self.statuses)
+            and (not self.body or any(text in answer.body for text in self.body))
             and all(
                 any(value.startswith(begin) for value in answer.fields.get(name, ()))
                 for name, begin in self.has.items()
             )
             and not any(name in answer.fields for name in self.lacks)
-            and (not self.body or any(text in answer.body for text in self.body))
             and (self.is_empty is None or self.is_empty is _is_empty(answer))
             and (self.last is None or tuple(answer.fields)[-1:] == (self.last,))
         )
@@ -238,24 +239,21 @@ _MARKS_OF_HEADER: Final[Mapping[str, Sequence[Mark]]] = {
 """The rows by header: every session asks, and most answers have one such field."""
 
 
-_READ_HEADERS: Final = frozenset(
-    {"content-length", *_MARKS_OF_HEADER, *(name for row in OWN_ANSWERS for name in row.has)}
-)
-
-
-MARKING_HEADERS: Final = _READ_HEADERS | {name for row in OWN_ANSWERS for name in row.lacks}
-"""Names of the header fields by which the author is found."""
-
-
-def _beginning(answer: Answer) -> Answer:
-    """The answer in lower case, with the beginnings of the header fields that tables look at; of others the name."""
-    fields = {
-        name: [value[:MAX_MARK_CHARACTERS].lower() for value in values[:MAX_MARK_FIELDS]]
-        if name in _READ_HEADERS
-        else []
-        for name, values in answer.fields.items()
+_TEXT_HEADERS: Final = frozenset(
+    {
+        "content-length",
+        *(mark.header for mark in MARKS if mark.begins or mark.contains),
+        *(name for row in OWN_ANSWERS for name, begin in row.has.items() if begin),
     }
-    return answer._replace(fields=fields)
+)
+"""Header fields of which a table looks at the text, and not only whether they are there."""
+
+
+MARKING_HEADERS: Final = _TEXT_HEADERS | {
+    *_MARKS_OF_HEADER,
+    *(name for row in OWN_ANSWERS for name in (*row.has, *row.lacks)),
+}
+"""Names of the header fields by which the author is found."""
 
 
 def find_author(answer: Answer) -> Author:
@@ -264,15 +262,31 @@ def find_author(answer: Answer) -> Author:
     A 101 is never a proxy's own. An answer that names proxies only is a backend's, but for the statuses that a proxy
     answers by itself: there its page may have been replaced, and the author is unknown.
     """
-    answer = _beginning(answer)
+    return _author(answer.status, tuple(_beginnings(answer.fields)), answer.body)
+
+
+def _beginnings(fields: Mapping[str, Sequence[str]]) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Header fields in lower case, with the beginnings of the texts that tables look at."""
+    for name, values in fields.items():
+        texts = values[:MAX_MARK_FIELDS] if name in _TEXT_HEADERS else ()
+        yield name, tuple([text[:MAX_MARK_CHARACTERS].lower() for text in texts] or [""])
+
+
+MAX_ANSWERS: Final = 64
+"""Different answers that are remembered: in an outage the same page comes again and again."""
+
+
+@lru_cache(MAX_ANSWERS)
+def _author(status: int, fields: tuple[tuple[str, tuple[str, ...]], ...], body: bytes) -> Author:
+    answer = Answer(status, dict(fields), body)
     named = dict.fromkeys(
         mark.software for name in answer.fields for mark in _MARKS_OF_HEADER.get(name, ()) if mark.fits(answer)
     )
-    is_open = answer.status == 101  # noqa: PLR2004 - Switching Protocols
+    is_open = status == 101  # noqa: PLR2004 - Switching Protocols
     own = None if is_open else next((row.software for row in OWN_ANSWERS if row.fits(answer)), None)
     via = tuple(software for software in named if software in PROXIES and software is not own)
     if own is not None:
         return Author(own, via)
     server = next((software for software in named if software not in PROXIES), None)
-    is_backend = via and not is_open and answer.status not in GATEWAY_STATUSES
+    is_backend = via and not is_open and status not in GATEWAY_STATUSES
     return Author(server or (Software.BACKEND if is_backend else None), via)

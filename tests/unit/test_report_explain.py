@@ -9,8 +9,9 @@ from support.situations import FAIL, every_situation
 
 from exporter.classify import LEGAL_FAILURES
 from exporter.report import explain
+from exporter.report.cause_table import CAUSES, find_cause
 from exporter.report.causes import Alert
-from exporter.report.explain import CAUSES, NOTHING_PROVED, find_cause
+from exporter.report.explain import NOTHING_PROVED
 from exporter.report.situation import FailureSituation
 from exporter.result import (
     Close,

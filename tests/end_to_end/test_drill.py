@@ -22,7 +22,7 @@ ALIKE = (
 
 FACTORS = sorted({FACTOR, min(2 * FACTOR, Fraction(1, 2)), min(4 * FACTOR, Fraction(1, 2))})
 """A machine that was too busy gets twice the time: a session that was late by a second has a longer timeout then."""
-WAITING_PER_CORE = (1.5, 4.0)
+WAITING_PER_CORE = (1.5, 12.0)
 """Processes of others that wait for each core, from which the first factors are not tried at all."""
 
 

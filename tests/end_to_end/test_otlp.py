@@ -1,15 +1,13 @@
 """The export by OTLP into a real VictoriaMetrics, which scrapes the same exporter too: one set of series by both ways.
 
-Prometheus and an OpenTelemetry collector are asked the same by tests/engines/otlp_cases.py, in `make engines`: Debian
-builds Prometheus without the receiver.
+`make engines` asks the same of Prometheus, whose receiver Debian leaves out (tests/engines/otlp_cases.py), and of an
+OpenTelemetry collector (tests/engines/collector_cases.py).
 """
-
-import contextlib
 
 import yaml
 from support import live_exporter, otlp_names
 from support.paths import ROOT
-from support.realservers import Prometheus, free_port, newer, started, stop, until
+from support.realservers import free_port, until, victoria_metrics
 
 SCRAPES = """\
 scrape_configs:
@@ -19,29 +17,6 @@ scrape_configs:
 """
 ATTRIBUTES = "job=ws-factory-exporter,instance=prober-1:11011"
 SENT, SCRAPED = '{job="ws-factory-exporter"}', '{job="scraped"}'
-
-
-@contextlib.asynccontextmanager
-async def victoria_metrics(folder):
-    """Its API, without a scrape; `folder/scrape.yml` may name one later."""
-    (folder / "scrape.yml").write_text("scrape_configs: []\n")
-
-    def keeping(port):
-        return [
-            newer("victoria-metrics", "sid"),
-            f"-storageDataPath={folder / 'data'}",
-            f"-httpListenAddr=127.0.0.1:{port}",
-            f"-promscrape.config={folder / 'scrape.yml'}",
-            "-promscrape.configCheckInterval=1s",
-            "-search.latencyOffset=0s",
-            "-loggerLevel=WARN",
-        ]
-
-    process, url = await started(keeping, "/health", folder / "victoria-metrics.log")
-    try:
-        yield Prometheus(url)
-    finally:
-        await stop(process)
 
 
 def rule(name):

@@ -3,11 +3,12 @@
     pytest tests/engines/otlp_cases.py
 
 Debian builds Prometheus without that receiver, so tests/engines/receiver builds it from Prometheus' own packages. That
-VictoriaMetrics gets the same series is held by tests/end_to_end/test_otlp.py.
+VictoriaMetrics gets the same series is held by tests/end_to_end/test_otlp.py, and that a collector passes them on by
+collector_cases.py.
 """
 
 import pytest
-from support import exposition, live_exporter, otlp_names
+from support import live_exporter, otlp_names
 from support.realservers import ENGINES, Prometheus, started, stop, until
 
 STRATEGIES = (
@@ -37,8 +38,7 @@ async def test_prometheus_has_the_series_of_the_page(strategy, tmp_path):
                 await exporter.until(lambda samples: samples.total("ws_probe_success", probe="send") == 1)
 
                 async def same():
-                    page = exposition.parsed(await exporter.page())
-                    wanted = otlp_names.series([({"__name__": name, **dict(had)}, 0) for name, had in page])
+                    wanted = otlp_names.of_page(await exporter.page()).keys()
                     sent = otlp_names.series(await store.query(SENT))
                     return sent if sent == wanted else None
 

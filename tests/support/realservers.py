@@ -101,14 +101,15 @@ async def stop(process):
         await process.wait()
 
 
-async def started(arguments_for, ready_path, log, *, patience=PATIENCE, **options):
+async def started(arguments_for, ready_path, log, *, patience=PATIENCE, port=None, **options):
     """A process and its URL, once `ready_path` answers 200 within `patience` seconds.
 
-    Another port is tried if it ends before. `arguments_for(port)`: the command line. What it writes goes to the file
-    `log`. `options`: of the subprocess. `ready_path` None: any HTTP answer will do.
+    If it ends before, another port is tried, or `port` again. `arguments_for(port)`: the command line. What it writes
+    goes to the file `log`. `options`: of the subprocess. `ready_path` None: any HTTP answer will do.
     """
+    wanted = port
     for _ in range(TRIES):
-        port = free_port()
+        port = wanted or free_port()
         with log.open("ab") as out:
             process = await asyncio.create_subprocess_exec(*arguments_for(port), stdout=out, stderr=out, **options)
         url = f"http://127.0.0.1:{port}"
@@ -167,6 +168,29 @@ async def prometheus(config_text, tmp_path, *flags, program=None):
         ]
 
     process, url = await started(arguments, "/-/ready", tmp_path / "prometheus.log")
+    try:
+        yield Prometheus(url)
+    finally:
+        await stop(process)
+
+
+@asynccontextmanager
+async def victoria_metrics(folder):
+    """Debian's newest VictoriaMetrics, without a scrape; `folder/scrape.yml` may name one later."""
+    (folder / "scrape.yml").write_text("scrape_configs: []\n")
+
+    def keeping(port):
+        return [
+            newer("victoria-metrics", "sid"),
+            f"-storageDataPath={folder / 'data'}",
+            f"-httpListenAddr=127.0.0.1:{port}",
+            f"-promscrape.config={folder / 'scrape.yml'}",
+            "-promscrape.configCheckInterval=1s",
+            "-search.latencyOffset=0s",
+            "-loggerLevel=WARN",
+        ]
+
+    process, url = await started(keeping, "/health", folder / "victoria-metrics.log")
     try:
         yield Prometheus(url)
     finally:

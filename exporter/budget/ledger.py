@@ -21,7 +21,7 @@ from exporter.budget.ledger_state import (
 )
 from exporter.budget.login_streak import NO_TOKEN_EVENT, REJECTED_EVENT
 from exporter.budget.session_cost import Grant, HostLoad, Refusal, SessionCost, TokenCooldown
-from exporter.result import Holdup, RefusalOutcome, SkipCause, Trigger
+from exporter.result import EXTRA_RUNS, Holdup, RefusalOutcome, SkipCause, Trigger
 
 ENDPOINT_COOLDOWN_SECONDS: Final = 600.0
 """Seconds an endpoint rests after a 429 without a usable Retry-After: as long as a known backend's edge bans."""
@@ -143,9 +143,9 @@ class Ledger:
         return Refusal(SkipCause.BUDGET, Holdup.SLOTS, reason_text, min((one.until for one in leases), default=None))
 
     def _check_completeness(self, request: SessionCost, now: float) -> Refusal | None:
-        """A confirm run and a side probe need a complete ledger; a cycle does not, because its times are fixed."""
+        """An extra run and a side probe need a complete ledger; a cycle does not, because its times are fixed."""
         until = self._state.since + request.window
-        if request.trigger not in (Trigger.CONFIRM, Trigger.SIDE_PROBE) or request.user is None or now >= until:
+        if request.trigger not in (*EXTRA_RUNS, Trigger.SIDE_PROBE) or request.user is None or now >= until:
             return None
         if self.slot_budget(request, now) is None:
             return None

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple, Self
 
 from exporter.config import BreakerSettings
-from exporter.result import Holdup, Probe, SkipCause, Trigger
+from exporter.result import EXTRA_RUNS, Holdup, Probe, SkipCause, Trigger
 
 
 def user_key(authority: str, subject: str) -> str:
@@ -47,7 +47,7 @@ def _hash(*parts: str) -> str:
     return hashlib.sha256("\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
-UNSCHEDULED: Final = frozenset({Trigger.CONFIRM, Trigger.CHECK})
+UNSCHEDULED: Final = EXTRA_RUNS | {Trigger.CHECK}
 """Triggers of sessions that the plan has not counted; cycles and side probes are counted."""
 
 
@@ -149,7 +149,7 @@ class SessionCost(NamedTuple):
 
     @property
     def unscheduled(self) -> bool:
-        """Whether a confirm run or a check asks: the plan has not counted the session."""
+        """Whether a confirm run, a repeat run or a check asks: the plan has not counted the session."""
         return self.trigger in UNSCHEDULED
 
     def after_login(self) -> Self:

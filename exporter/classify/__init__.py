@@ -22,6 +22,7 @@ from exporter.classify.outage import (
     OutageCause,
     OutageDetector,
     OutagePolicy,
+    causes_of,
     possible_causes,
 )
 from exporter.classify.refusal import refusal_outcome
@@ -76,6 +77,7 @@ __all__ = [
     "UsualWaits",
     "Wait",
     "WelcomeReplayDetector",
+    "causes_of",
     "classify",
     "close_label",
     "failing_phases",

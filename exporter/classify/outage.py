@@ -1,12 +1,13 @@
 """Detects the outages of one target and their causes from its sessions.
 
 Rule 1: sessions and cycles are counted, never seconds, so that the interval and the scrapes do not matter.
-Rule 2: one failed cycle and its first confirm run are no outage; a restart is one only if cycle after cycle meets it.
+Rule 2: one failed cycle and its first extra run are no outage, but for a token that two refuse; a restart is one only
+if cycle after cycle meets it.
 Rule 3: during an outage the active cause is the one that the last sessions met.
 """
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from http import HTTPStatus
@@ -18,7 +19,7 @@ from websockets.frames import CloseCode
 
 from exporter.classify.rules import LEGAL_FAILURES, PHASES_OF_PROBE, failing_phases
 from exporter.config import Profile
-from exporter.result import FactoryReason, Initiator, Phase, Probe, Reason, Result, Trigger, Verdict
+from exporter.result import EXTRA_RUNS, FactoryReason, Initiator, Phase, Probe, Reason, Result, Trigger, Verdict
 
 
 class OutageCause(StrEnum):
@@ -76,10 +77,14 @@ MIN_FAILURES_OF_CAUSE: Final[Mapping[OutageCause, int]] = dict.fromkeys(OutageCa
     OutageCause.AUTH_REJECTED: 2,
     OutageCause.AUTH_UNAVAILABLE: 2,
 }
-"""Failures that make an outage. Two for a refused token, because no confirm run follows one."""
+"""Failures that make an outage. Two for a refused token, because a third would be sent for nothing."""
 
-OF_CYCLES: Final = frozenset({OutageCause.RESTARTING, OutageCause.AUTH_REJECTED, OutageCause.AUTH_UNAVAILABLE})
-"""Causes that no confirm run makes an outage: it may meet one deploy, or one refusal, together with its cycle."""
+NO_EVIDENCE: Final[Mapping[OutageCause, Container[Trigger]]] = {
+    OutageCause.RESTARTING: EXTRA_RUNS,
+    OutageCause.AUTH_REJECTED: {Trigger.CONFIRM},
+    OutageCause.AUTH_UNAVAILABLE: {Trigger.CONFIRM},
+}
+"""Sessions that make no outage of a cause: they may meet one deploy, or one refusal, together with their cycle."""
 
 _BY_REASON: Final[Mapping[Reason, OutageCause]] = {
     Reason.AUTH_REJECTED: OutageCause.AUTH_REJECTED,
@@ -160,10 +165,18 @@ def _causes(result: Result) -> Iterator[OutageCause]:
 class _JudgedSession(NamedTuple):
     """One session in a window. `cycles`: the number of cycles it answers."""
 
-    scheduled: bool
+    trigger: Trigger
     cycles: int
     causes: frozenset[OutageCause]
     identity: str | None
+
+    @property
+    def scheduled(self) -> bool:
+        return self.trigger not in EXTRA_RUNS
+
+    def shows(self, cause: OutageCause) -> bool:
+        """Whether it counts among the failures that make an outage of this cause."""
+        return cause in self.causes and self.trigger not in NO_EVIDENCE.get(cause, ())
 
 
 @dataclass(slots=True)
@@ -260,13 +273,8 @@ class OutageDetector:
         probes = [probe for probe in self._windows if self._is_evidence(result, causes, probe)]
         replaces = self._replaces_active_causes(causes, probes)
         for probe in probes:
-            scheduled = result.trigger is not Trigger.CONFIRM
-            self._add_to_window(
-                probe,
-                _JudgedSession(
-                    scheduled, 1 if scheduled else self._cycles_per_confirm_run[probe], causes, result.identity
-                ),
-            )
+            cycles = self._cycles_per_confirm_run[probe] if result.trigger in EXTRA_RUNS else 1
+            self._add_to_window(probe, _JudgedSession(result.trigger, cycles, causes, result.identity))
         for cause, state in self._states.items():
             if self._probe[cause] in probes:
                 self._update_cause(cause, state, shown=cause in causes)
@@ -308,7 +316,7 @@ class OutageDetector:
         if cause is OutageCause.SLOTS:  # one user without slots is a finding about that user; all of them are an outage
             last = list(window)[-self._slot_failures :]
             return len({one.identity for one in last if cause in one.causes}) == self._slot_failures
-        count = sum(cause in one.causes and (one.scheduled or cause not in OF_CYCLES) for one in window)
+        count = sum(one.shows(cause) for one in window)
         return count >= max(MIN_FAILURES_OF_CAUSE[cause], ceil(len(window) / MIN_FAILED_ONE_IN))
 
     def _begin(self, cause: OutageCause, state: _CauseState) -> None:

@@ -38,7 +38,7 @@ ATTEMPTS: Final = Family(
     "ws_probe_attempts_total",
     "counter",
     _BY_PROBE,
-    "Sessions of scheduled probing that reached a verdict for the probe, confirm runs included.",
+    "Sessions of scheduled probing that reached a verdict for the probe, confirm and repeat runs included.",
 )
 FAILURES: Final = Family(
     "ws_probe_failures_total",

@@ -48,7 +48,9 @@ def expected_detection(job: Job, kind: OutageKind) -> Seconds | None:
     if kind is OutageKind.TOKENS:
         needed = MIN_FAILURES_OF_CAUSE[OutageCause.AUTH_REJECTED]
         sends_tokens = job.carrier is not None and Probe.AUTH in job.probes
-        return _by_cycles(job.interval * job.every(Probe.AUTH), needed, 0.0) if sends_tokens else None
+        return (
+            _by_cycles(job, job.interval * job.every(Probe.AUTH), needed, 0.0, repeats=True) if sends_tokens else None
+        )
     of_connects, deepest = kind is not OutageKind.TURNED_AWAY, job.probes[-1]
     if not of_connects and deepest is Probe.CONNECT:
         return None
@@ -56,7 +58,7 @@ def expected_detection(job: Job, kind: OutageKind) -> Seconds | None:
     waits = job.target.timeout if kind is OutageKind.SILENT else 0.0
     runs = _confirm_runs(job, of_connects=of_connects)
     if runs < MIN_FAILURES - 1:
-        return _by_cycles(cycle, MIN_FAILURES - runs, waits)
+        return _by_cycles(job, cycle, MIN_FAILURES - runs, waits, repeats=not runs)
     rest = _until_third_timeout(job) if waits else (MIN_FAILURES - 1) * job.confirm_after
     if not of_connects or job.target.sentinel is None:
         return Seconds(cycle / 2 + rest, cycle + rest)
@@ -75,9 +77,18 @@ def detection_text(job: Job) -> str:
     )
 
 
-def _by_cycles(cycle: float, needed: int, waits: float) -> Seconds:
-    """Return when `needed` cycles have failed, if each `waits`."""
-    return Seconds((needed - 0.5) * cycle + waits, needed * cycle + waits)
+def _by_cycles(job: Job, cycle: float, needed: int, waits: float, *, repeats: bool) -> Seconds:
+    """Return when `needed` cycles have failed, if each `waits`; `repeats`: repeat runs follow where there is room."""
+    sooner = min(needed - 1, _spare_slots(job)) if repeats and job.confirm_runs else 0
+    rest = waits + sooner * min(cycle, job.repeat_after + waits) + (needed - 1 - sooner) * cycle
+    return Seconds(cycle / 2 + rest, cycle + rest)
+
+
+def _spare_slots(job: Job) -> int:
+    """Return how many sessions beside the schedule certainly find a slot, by the user with the fewest."""
+    if job.allowed_slots is None or not job.users:
+        return MIN_FAILURES
+    return min(job.allowed_slots - peak for peak in job.peaks.values())
 
 
 def _until_third_timeout(job: Job) -> float:

@@ -220,6 +220,11 @@ class Job:
         """Seconds between confirm runs."""
         return self.target.confirm.after
 
+    @property
+    def repeat_after(self) -> float:
+        """Seconds from a failure that no confirm run may follow to a repeat run: those of the last confirm run."""
+        return self.confirm_runs * self.confirm_after
+
     def speaking_as(self, identities: Mapping[str, str]) -> Self:
         """Return the job of sessions beside the cycles, with these users (alias → subject) as the only ones."""
         users = {alias: user_key(self.authority, subject) for alias, subject in identities.items()}

@@ -9,7 +9,7 @@ from typing import Final
 from exporter.report.check_report import CheckReport, CheckStatus, FailOn, apply_fail_on, passed, status_of, worst
 from exporter.report.escape import fit
 from exporter.report.formatting import cause, count, seconds, span
-from exporter.result import Probe, Result, Skip, Trigger
+from exporter.result import EXTRA_RUNS, Probe, Result, Skip
 
 REQUIRED_PASSES: Final = 3
 PROGRESS_COLUMNS: Final = 100
@@ -59,7 +59,7 @@ def is_healthy(
     deep than the deepest: a session without a token, of a resting identity, neither proves health nor disproves it.
     """
     depth = max((result.depth for result in results), key=lambda depth: depth.rank, default=Probe.CONNECT)
-    counted = [result for result in results if result.trigger is not Trigger.CONFIRM and result.depth is depth]
+    counted = [result for result in results if result.trigger not in EXTRA_RUNS and result.depth is depth]
     required = set(identities or ()) or {result.identity for result in counted if result.identity is not None}
     streak = [result.identity for result in takewhile(passed, reversed(counted))]
     return len(streak) >= max(needed, 1) and required <= set(streak)

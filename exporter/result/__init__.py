@@ -27,6 +27,7 @@ from exporter.result.session import (
     Skip,
 )
 from exporter.result.words import (
+    EXTRA_RUNS,
     PROXIES,
     RANKS,
     SERVERS,
@@ -62,6 +63,7 @@ from exporter.result.words import (
 )
 
 __all__ = [
+    "EXTRA_RUNS",
     "IDENTIFIER",
     "KEY_NAME",
     "MAX_KEYS",

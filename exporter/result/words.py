@@ -183,8 +183,14 @@ class Trigger(StrEnum):
 
     SCHEDULE = "schedule"
     CONFIRM = "confirm"
+    REPEAT = "repeat"
+    """The same again, after a failure that no confirm run may follow."""
     CHECK = "check"
     SIDE_PROBE = "side_probe"
+
+
+EXTRA_RUNS: Final = frozenset({Trigger.CONFIRM, Trigger.REPEAT})
+"""Sessions that follow a failed cycle and are none themselves."""
 
 
 class SideProbe(StrEnum):

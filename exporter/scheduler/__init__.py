@@ -6,8 +6,8 @@ Rule 3: jobs are added, removed and changed one by one while cycles run. A targe
 cycles, so that each cycle is recorded for the job that ran it. Of a removed target nothing is recorded.
 Rule 4: APScheduler only wakes this package.
 
-`cycles` runs them · `confirmation` confirms a failure · `target_schedule` is the state of one target · `wakeups` knows
-APScheduler.
+`cycles` runs them · `confirmation` confirms a failure · `repetition` asks again where nobody else may ·
+`target_schedule` is the state of one target · `wakeups` knows APScheduler.
 """
 
 from exporter.scheduler.cycles import (

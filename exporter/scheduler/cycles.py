@@ -4,6 +4,7 @@ import asyncio
 import logging
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC
 from functools import partial
@@ -15,6 +16,7 @@ from exporter.plan import Job
 from exporter.probing import ProbeRequest
 from exporter.result import Probe, Result, Skip, SkipCause, SuspicionOutcome, Trigger, Verdict
 from exporter.scheduler.confirmation import Confirmation, Doubt, confirmable
+from exporter.scheduler.repetition import Repetition, repetition
 from exporter.scheduler.target_schedule import DiscardingSinks, ResultSinks, RunSession, TargetSchedule
 from exporter.scheduler.wakeups import CycleTrigger, InlineExecutor, WakeupScheduler, next_due_time
 from exporter.session import Overdue
@@ -127,7 +129,7 @@ class Scheduler:
         if self._wakeups.running:
             self._wakeups.shutdown(wait=False)
         for target in self._targets.values():
-            if target.confirmation is not None and target.task is not None:
+            if target.keeps_due_cycles and target.task is not None:
                 target.task.cancel()
         await self._wait_for_tasks(FINISH_GRACE_SECONDS)
         for seconds in (STOP_GRACE_SECONDS, None):
@@ -214,8 +216,9 @@ class Scheduler:
         cause = self._obstacle(target, now - moment)
         if cause is not None:
             self._skip(target, cause)
-        elif target.confirmation is not None:
+        elif target.keeps_due_cycles:
             target.queued_cycles.append(cycle)
+            target.due_or_over.set()
         else:
             target.queued_cycles = [cycle]
             target.task = asyncio.get_running_loop().create_task(self._run_target(target), name=f"cycle-{name}")
@@ -226,7 +229,7 @@ class Scheduler:
             return SkipCause.DRAINING
         if late_by > min(MAX_LATE_SECONDS, target.job.interval / 2):
             return SkipCause.LATE
-        return SkipCause.OVERLAP if target.task is not None and target.confirmation is None else None
+        return SkipCause.OVERLAP if target.task is not None and not target.keeps_due_cycles else None
 
     @staticmethod
     def _report_due(target: TargetSchedule, now: float) -> None:
@@ -236,18 +239,22 @@ class Scheduler:
     # Running ------------------------------------------------------------------------------------------------------
 
     async def _run_target(self, target: TargetSchedule, suspicion: Confirmation | None = None) -> None:
-        """Check a suspicion, then run the queued cycles: confirm runs follow, and cycles that fell due meanwhile."""
+        """Check a suspicion, then run the queued cycles: extra runs follow, and cycles that fell due meanwhile."""
         over = False
         try:
             if suspicion is not None:
                 await self._check_suspicion(target, suspicion)
                 over = target.cancelled
-            while target.queued_cycles and not self._draining and not over:
-                (*missed, latest), target.queued_cycles = target.queued_cycles, []
-                self._skip(target, SkipCause.OVERLAP, len(missed))
-                await self._cycle(target, latest)
+            while (target.queued_cycles or target.repetition) and not self._draining and not over:
+                if target.queued_cycles:
+                    (*missed, latest), target.queued_cycles = target.queued_cycles, []
+                    self._skip(target, SkipCause.OVERLAP, len(missed))
+                    await self._cycle(target, latest)
+                elif target.repetition is not None:
+                    await self._repeat(target, target.repetition)
                 over = target.cancelled
         finally:
+            target.repetition = None
             self._skip(target, SkipCause.DRAINING if self._draining else SkipCause.OVERLAP, len(target.queued_cycles))
             target.task, target.queued_cycles = None, []
             self._switch_job_soon(target)
@@ -295,7 +302,10 @@ class Scheduler:
         target.sinks.record_suspicion(target.job.name, outcome)
 
     async def _cycle(self, target: TargetSchedule, cycle: int) -> None:
-        """Run a cycle, and the confirm runs of its failure, unless those of its long wait have answered already."""
+        """Run a cycle, and the confirm runs of its failure, unless those of its long wait have answered already.
+
+        Where no confirm run may follow, repeat runs may.
+        """
         target.early = None
         try:
             async with asyncio.TaskGroup() as group:
@@ -303,17 +313,51 @@ class Scheduler:
             early = target.early
             if early is not None and early.results:
                 target.passed |= early.passed
-            elif failed is not None and not self._draining:
-                await self._confirm_failure(target, failed)
+            elif failed is not None and not self._draining and not await self._confirm_failure(target, failed):
+                target.repetition = repetition(target.job, failed, asyncio.get_running_loop().time())
+            if target.repetition is not None and target.repetition.has_passed(target.passed):
+                target.repetition = None
         except Exception:
             _logger.exception("a cycle of %s broke: please report this", target.job.name)
 
-    async def _confirm_failure(self, target: TargetSchedule, failed: Result) -> None:
+    async def _confirm_failure(self, target: TargetSchedule, failed: Result) -> bool:
+        """Run the confirm runs of a failed cycle; False if none may follow it."""
         of_connects = failed.verdicts.get(Probe.CONNECT) is Verdict.FAIL
         doubt = Doubt(asyncio.get_running_loop().time(), failed.depth, failed.identity, of_connects)
-        confirmation = self._doubted(target, doubt)
+        confirmation = self._doubted(target, doubt) if confirmable(failed) else None
         if confirmation is not None:
             await self._confirm(target, confirmation)
+        return confirmation is not None
+
+    async def _repeat(self, target: TargetSchedule, run: Repetition) -> None:
+        """Wait for a repeat run's time, or for a cycle that falls due before it, and run it if it has come."""
+        target.due_or_over.clear()
+        with suppress(TimeoutError):
+            async with asyncio.timeout_at(run.at):
+                await target.due_or_over.wait()
+        if target.due_or_over.is_set():
+            return
+        try:
+            result = await self._repeat_once(target, run)
+        except Exception:
+            result = None
+            _logger.exception("a repeat run of %s broke: please report this", target.job.name)
+        now = asyncio.get_running_loop().time()
+        target.repetition = None if result is None else run.after(result, target.job, now)
+
+    async def _repeat_once(self, target: TargetSchedule, run: Repetition) -> Result | None:
+        """Run it as the first identity that has room; None if none has."""
+        self.check_clock_step()
+        job = target.job
+        for identity in run.identities(job):
+            cycle = job.cycle_at(self._clock.wall())
+            outcome = await self._run(ProbeRequest(job, cycle, Trigger.REPEAT, run.failed.depth, identity))
+            if isinstance(outcome, Result):
+                target.sinks.record_result(outcome)
+                if outcome.decided:
+                    target.is_first_failure(outcome)
+                return outcome
+        return None
 
     def _skip(self, target: TargetSchedule, cause: SkipCause, times: int = 1) -> None:
         for _ in range(times):
@@ -330,7 +374,7 @@ class Scheduler:
             self.in_flight -= 1
 
     async def _run_scheduled(self, target: TargetSchedule, cycle: int, group: asyncio.TaskGroup) -> Result | None:
-        """Run a cycle; return its result if it is the first failure after a pass and another session may confirm it.
+        """Run a cycle; return its result if it is the first failure after a pass.
 
         `group` runs what begins while the session waits.
         """
@@ -355,7 +399,7 @@ class Scheduler:
             self._skip(target, SkipCause.DISTORTED if outcome.void else SkipCause.RESTING)
             return None
         target.sinks.record_cycle(outcome)
-        return outcome if target.is_first_failure(outcome) and confirmable(outcome) else None
+        return outcome if target.is_first_failure(outcome) else None
 
     def _doubted(self, target: TargetSchedule, doubt: Doubt) -> Confirmation | None:
         """Return the confirm runs of a doubt, which cycles that fall due now wait for; None: nobody can run one."""

@@ -10,6 +10,7 @@ from exporter.plan import Job
 from exporter.probing import ProbeRequest
 from exporter.result import Probe, Result, Skip, SuspicionOutcome, Verdict
 from exporter.scheduler.confirmation import Confirmation
+from exporter.scheduler.repetition import Repetition
 
 RunSession = Callable[[ProbeRequest], Awaitable[Result | Skip]]
 
@@ -60,6 +61,8 @@ class TargetSchedule:
     cancelled: set when nothing may follow the running cycle
     trusted_until: no suspicion before, seconds of the loop's clock
     early: what confirmed the last cycle while its session waited; None: nothing did
+    repetition: the repeat run to come; None: none is
+    due_or_over: set when a cycle falls due, or when nothing may follow
     """
 
     job: Job
@@ -74,6 +77,13 @@ class TargetSchedule:
     cancelled: bool = False
     trusted_until: float = -inf
     early: Confirmation | None = None
+    repetition: Repetition | None = None
+    due_or_over: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def keeps_due_cycles(self) -> bool:
+        """Whether a cycle that falls due now waits until what runs is over."""
+        return self.confirmation is not None or self.repetition is not None
 
     def may_be_suspected(self, now: float, depth: Probe = Probe.CONNECT) -> bool:
         """Whether confirm runs may start at `now` (seconds of the loop's clock) without a failed cycle before them.
@@ -87,6 +97,7 @@ class TargetSchedule:
     def cancel(self) -> None:
         """Let nothing follow what runs now."""
         self.cancelled = True
+        self.due_or_over.set()
         if self.confirmation is not None:
             self.confirmation.end()
 

@@ -10,6 +10,7 @@ import logging
 import random
 from collections import Counter
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 from support import harness, virtual_clock
@@ -355,7 +356,7 @@ def test_a_rate_limit_rests_the_host_for_as_long_as_it_asks(fault, rest):
 # Confirm ------------------------------------------------------------------------------------------------------------
 
 
-def confirmed(fault, *, heal_after=None, healthy=True, until=100.0, **changes):
+def confirmed(fault, *, heal_after=None, healthy=True, until=100.0, built_in=None, **changes):
     """What follows a fault that begins after a healthy cycle: (told, seen) from then on.
 
     `heal_after`: after so many sessions that met it, the fault is gone.
@@ -365,7 +366,8 @@ def confirmed(fault, *, heal_after=None, healthy=True, until=100.0, **changes):
         async with backend(loop) as standin:
             if not healthy:
                 standin.set_fault("/ws", fault)
-            (job,) = harness.planned(mapping(standin, interval="100s", **changes)).jobs
+            profiles = {} if built_in is None else {"built_in": built_in}
+            (job,) = harness.planned(mapping(standin, interval="100s", **changes), **profiles).jobs
             async with scheduled(loop, job) as (_, told):
                 if healthy:
                     async with asyncio.timeout(200):
@@ -447,14 +449,33 @@ def test_a_shallow_pass_does_not_end_an_outage_of_a_deeper_probe():
     assert triggers(told).count(Trigger.CONFIRM) == 2
 
 
-@pytest.mark.parametrize("fault", ["auth_rejected", "auth_unavailable", "http:status=429"])
-def test_no_confirm_run_follows_a_refusal_that_another_session_makes_worse(fault):
-    """After an auth refusal or a rate limit nothing is sent before the next cycle."""
+@pytest.mark.parametrize("fault", ["auth_rejected", "http:status=429"])
+def test_nothing_follows_a_refusal_that_another_session_makes_worse(fault):
+    """After a rate limit, or a token by which a breaker nearly opens, nothing comes before the next cycle."""
     told, seen = confirmed(fault, until=150.0)
 
     assert told.results[1].failed
     assert len(told.results) == 2
     assert len(seen) == 1
+
+
+def test_a_login_that_cannot_be_judged_is_tried_once_more_10_s_later_by_another():
+    """With the second one it is an outage; the third is the next cycle's."""
+    told, seen = confirmed("auth_unavailable", until=250.0)
+
+    assert triggers(told)[1:] == [Trigger.SCHEDULE, Trigger.REPEAT, Trigger.SCHEDULE]
+    assert seen[1].accepted_at - seen[0].finished_at == pytest.approx(10, abs=0.1)
+    assert told.results[1].identity != told.results[2].identity
+    assert len(told.cycles) == 3
+
+
+def test_a_rejected_token_is_sent_once_more_10_s_later_and_then_the_key_rests():
+    """Where no breaker is known: as many as without a repeat run, in 10 s and not in an interval."""
+    told, seen = confirmed("auth_rejected", until=350.0, built_in=harness.UNGUARDED)
+
+    assert triggers(told)[1:] == [Trigger.SCHEDULE, Trigger.REPEAT, *[Trigger.SCHEDULE] * 2]
+    assert seen[1].accepted_at - seen[0].finished_at == pytest.approx(10, abs=0.1)
+    assert [session.token_seen for session in seen] == [True, True, False, False]
 
 
 def test_an_auth_refusal_of_a_confirm_run_ends_the_confirming():
@@ -478,12 +499,22 @@ def test_an_auth_refusal_of_a_confirm_run_ends_the_confirming():
     assert told.results[-1].reason is Reason.AUTH_UNAVAILABLE
 
 
-def test_a_pool_of_one_confirms_nothing():
-    """The failed user is not asked again: it would take a second slot of its own."""
-    told, seen = confirmed("internal_error", identities={"one": "a-single-user"}, until=150.0)
+def test_a_pool_of_one_asks_again_where_it_has_slots_to_spare():
+    """Behind the 101 nobody else can: 10 s after each failure."""
+    told, seen = confirmed("internal_error", identities={"one": "a-single-user"}, until=250.0)
 
-    assert len(seen) == 1
-    assert triggers(told) == [Trigger.SCHEDULE] * 2
+    assert triggers(told)[1:] == [Trigger.SCHEDULE, Trigger.REPEAT, Trigger.REPEAT, Trigger.SCHEDULE]
+    begun = [session.accepted_at for session in seen]
+    assert [after - before for before, after in pairwise(begun)] == pytest.approx([10, 10, 80], abs=0.2)
+
+
+def test_a_pool_of_one_without_a_spare_slot_asks_no_sooner():
+    """Of four slots, one of them in reserve, the schedule needs three."""
+    alone = {"identities": {"one": "a-single-user"}, "limits": {"slots_per_identity": 4, "slot_release": "200s"}}
+    told, seen = confirmed("internal_error", until=250.0, **alone)
+
+    assert len(seen) == 2
+    assert triggers(told) == [Trigger.SCHEDULE] * 3
 
 
 def failing_from(moment, loop, *, confirm):

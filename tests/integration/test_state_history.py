@@ -547,7 +547,7 @@ async def test_no_write_of_a_damaged_log_is_lost_without_a_word(path):
             kept = after.moments()
         if kept != truth:
             lost += 1
-            assert set(kept) <= set(truth)
+            assert max(kept, default=0) <= max(truth)  # an older state holds rows that were dropped since
             said = " ".join(after.said)  # without its log a file whose checkpoint had begun may be damaged itself
             assert f"its log {log.name} is damaged or cut short" in said or "is damaged: it was moved" in said, (
                 at,

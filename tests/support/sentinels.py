@@ -12,7 +12,19 @@ from exporter.classify import OutageDetector, UsualWaits
 from exporter.classify.usual_waits import MIN_SESSIONS
 from exporter.metrics.series import outage_policy, target_series
 from exporter.probing import ProbeRequest
-from exporter.result import FactoryReason, Phase, Probe, Reason, Result, SideProbe, Skip, SkipCause, Trigger, Verdict
+from exporter.result import (
+    EXTRA_RUNS,
+    FactoryReason,
+    Phase,
+    Probe,
+    Reason,
+    Result,
+    SideProbe,
+    Skip,
+    SkipCause,
+    Trigger,
+    Verdict,
+)
 from exporter.scheduler import Scheduler
 from exporter.session import WaitRule
 from exporter.session.overdue import OverdueWatch
@@ -118,7 +130,7 @@ class Watched(harness.Recorder):
         begun = self._loop.time()
         if self._busy[request.identity] and request.identity is not None:
             return Skip(self.job.name, SkipCause.OVERLAP)
-        if request.identity is not None and request.trigger is Trigger.CONFIRM and not self.spare:
+        if request.identity is not None and request.trigger in EXTRA_RUNS and not self.spare:
             return Skip(self.job.name, SkipCause.BUDGET)
         self.sessions.append((begun, request))
         self._busy[request.identity] += 1

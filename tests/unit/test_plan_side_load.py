@@ -110,7 +110,11 @@ def test_a_side_session_is_planned_and_never_shallower_than_asked():
 
     costs = {trigger: job.session_cost("r", job.probes[-1], "one", trigger) for trigger in Trigger}
 
-    assert [trigger for trigger, cost in costs.items() if cost.unscheduled] == [Trigger.CONFIRM, Trigger.REPEAT, Trigger.CHECK]
+    assert [trigger for trigger, cost in costs.items() if cost.unscheduled] == [
+        Trigger.CONFIRM,
+        Trigger.REPEAT,
+        Trigger.CHECK,
+    ]
 
 
 @pytest.mark.usefixtures("asked")

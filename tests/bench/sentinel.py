@@ -33,6 +33,7 @@ ROWS = {
     "silent": (Trouble.SILENT, {}),
     "refused, pool of one": (Trouble.REFUSED, ONE),
     "silent, pool of one": (Trouble.SILENT, ONE),
+    "turned away after the 101, pool of one": (Trouble.FACTORY, ONE),
 }
 """Row → what sessions meet, and settings."""
 
@@ -75,12 +76,12 @@ def measure() -> Iterator[Measured]:
 
 def main() -> None:
     """Print median and worst of each, and what each settings cost."""
-    print(f"{'outage':32}{'settings':16}{'outage: median':>15}{'worst':>7}{'page: median':>14}{'worst':>7}")
+    print(f"{'outage':40}{'settings':16}{'outage: median':>15}{'worst':>7}{'page: median':>14}{'worst':>7}")
     for one in measure():
         figures = (
             f"{median(one.to_outage):15.1f}{max(one.to_outage):7.1f}{median(one.to_page):14.1f}{max(one.to_page):7.1f}"
         )
-        print(f"{one.row:32}{one.settings:16}{figures}")
+        print(f"{one.row:40}{one.settings:16}{figures}")
     print(f"\n{'settings':16}{'planned connects/min':>22}{'slots of a user':>17}{'of the pool of one':>20}")
     for name, (changes, _) in SETTINGS.items():
         job, alone = job_of(**changes), job_of(**changes, **ONE)

@@ -173,6 +173,7 @@ def _notes(situation: FailureSituation, row: Cause | None) -> Iterator[str]:
         yield fill_phrases("{program} shows this {events}.", situation)
     if row is None:
         yield from _proofs(situation)
+        yield from _slow_probes(situation)
         yield from _odd_close(result)
     if fact_holds(SituationFact.BYPASS, situation) and fact_holds(SituationFact.LET_IN, situation):
         yield "Nothing was verified: the target asks the backend to skip the login (`allow_auth_bypass`)."
@@ -190,6 +191,18 @@ def _proofs(situation: FailureSituation) -> Iterator[str]:
         asked = probe is situation.result.depth or probe is not Probe.CONNECT
         if asked and situation.result.verdicts.get(probe) is Verdict.PASS:
             yield f"{probe}: {text}"
+
+
+def _slow_probes(situation: FailureSituation) -> Iterator[str]:
+    """The passed probes that count as slow, unless the exporter was."""
+    result, limits = situation.result, situation.context.slow_over
+    slow = [
+        f"{probe} took {seconds:.2f} s (`slow_over`: {limits[probe]:g} s)"
+        for probe, seconds in result.durations.items()
+        if result.verdicts.get(probe) is Verdict.PASS and seconds > limits.get(probe, seconds)
+    ]
+    if slow and not result.distorted:
+        yield f"But slow: {', '.join(slow)}."
 
 
 def _odd_close(result: Result) -> Iterator[str]:

@@ -75,6 +75,7 @@ class TargetContext:
     `bypass`: whether the backend is asked to skip the login.
     `settings`: seconds, by the names of the config.
     `server`, `behind`: what serves the backend, and the proxies in front of it, outermost first, as the config says.
+    `slow_over`: seconds from which a passed probe is slow.
     `causes`, `proves`: what the profile says of its rules, by their paths (`closes[0]`), and of passed probes; of a
     target without the token that the profile's messages hold, what is known then.
     """
@@ -97,6 +98,7 @@ class TargetContext:
     settings: Mapping[str, float] = field(default_factory=dict)
     causes: Mapping[str, str] = field(default_factory=dict)
     proves: Mapping[Probe, str] = field(default_factory=dict)
+    slow_over: Mapping[Probe, float] = field(default_factory=dict)
     server: Software | None = None
     behind: tuple[Software, ...] = ()
 
@@ -129,6 +131,7 @@ class TargetContext:
             },
             causes=causes_of(profile) | (_tokenless_causes(profile) if lacks_token else {}),
             proves=proofs_of(profile) | (TOKENLESS_PROOF if lacks_token else {}),
+            slow_over={probe: getattr(target.slow_over, probe) for probe in Probe},
             server=target.server,
             behind=tuple(target.behind),
         )

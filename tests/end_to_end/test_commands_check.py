@@ -550,15 +550,12 @@ async def test_a_target_that_only_connects_is_asked_as_deep_as_it_goes():
 async def test_one_check_of_a_target_at_a_time():
     """A second one that is asked for meanwhile is refused with a sentence."""
     async with StandIn.start(timings=Timings.quick(), tls_port=None) as standin:
-        standin.set_fault("/ws", "no_welcome")
         async with daemon(standin) as running:
-            first = asyncio.create_task(running._http_api.check("staging", "send"))
-            await harness.until(lambda: standin.open_connections)
-            second = await running._http_api.check("staging", "connect")
-            assert (await first).status == 200
+            asked = (running._http_api.check("staging", depth) for depth in ("send", "connect"))
+            first, second = await asyncio.gather(*asked)
             third = await running._http_api.check("staging", "connect")
 
-    assert (second.status, third.status) == (503, 200)
+    assert (first.status, second.status, third.status) == (200, 503, 200)
     assert "another check" in second.text
 
 

@@ -12,7 +12,7 @@ from exporter.report import explain
 from exporter.report.cause_table import CAUSES, find_cause
 from exporter.report.causes import Alert
 from exporter.report.explain import NOTHING_PROVED
-from exporter.report.situation import FailureSituation
+from exporter.report.situation import FailureSituation, TargetContext
 from exporter.result import (
     Close,
     Evidence,
@@ -204,6 +204,26 @@ def test_what_passed_has_no_page(depth):
 
     assert (said.page, said.next_step) == (None, None)
     assert ("was not asked" in said.sentence) is (depth is not Probe.SEND)
+
+
+@pytest.mark.parametrize(
+    ("limits", "told"),
+    [
+        ({Probe.CONNECT: 2.0, Probe.AUTH: 2.0, Probe.SEND: 2.0}, "But slow: auth took 2.25 s (`slow_over`: 2 s), send"),
+        ({Probe.CONNECT: 2.0, Probe.AUTH: 3.0, Probe.SEND: 4.0}, "But slow: send took 4.50 s (`slow_over`: 4 s)."),
+        ({Probe.CONNECT: 5.0, Probe.AUTH: 5.0, Probe.SEND: 5.0}, ""),
+        ({}, ""),
+    ],
+)
+def test_a_slow_pass_is_told_by_the_limits_of_its_target(limits, told):
+    """Which probes, and how slow; nothing if the exporter itself was late, or the limits are not known."""
+    slow = replace(cases.PASSED, durations={Probe.CONNECT: 0.1, Probe.AUTH: 2.25, Probe.SEND: 4.5})
+
+    sentence = explain(slow, TargetContext(slow_over=limits)).sentence
+
+    assert told in sentence
+    assert ("slow" in sentence) is bool(told)
+    assert "But slow" not in explain(replace(slow, distorted=True), TargetContext(slow_over=limits)).sentence
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from pathlib import Path
 from statistics import median
 
 from bench.backend import reference
-from bench.fidelity import cpu_seconds, exporter, write_config
+from bench.fidelity import cpu_seconds, exporter, watched, write_config
 
 INTERVAL = "20s"
 SENTINEL = {"sentinel": {"every": "10s"}}
@@ -46,24 +46,29 @@ def config(folder, backend, targets, extra):
     return file
 
 
+async def live(runs, seconds):
+    """Let the exporters work so long, and no longer if one dies."""
+    await asyncio.gather(*(watched(running, seconds) for running in runs))
+
+
 async def measure(targets, windows, seconds):
     """Setting → its CPU in each window, as a share of a core."""
     with tempfile.TemporaryDirectory(prefix="between-") as made:
         folder = Path(made)
         async with contextlib.AsyncExitStack() as stack:
             backend = await stack.enter_async_context(reference(folder, truth=False))
-            pids = {}
+            runs = {}
             for number, (name, extra) in enumerate(SETTINGS.items()):
                 file = config(folder / f"e{number}", backend, targets, extra)
                 running, _ = await stack.enter_async_context(exporter(file, folder / f"e{number}.log"))
-                pids[name] = running.process.pid
-            await asyncio.sleep(SETTLED)
-            shares = {name: [] for name in pids}
+                runs[name] = running
+            await live(runs.values(), SETTLED)
+            shares = {name: [] for name in runs}
             for _ in range(windows):
-                before = {name: cpu_seconds(pid) for name, pid in pids.items()}
-                await asyncio.sleep(seconds)
-                for name, pid in pids.items():
-                    shares[name].append((cpu_seconds(pid) - before[name]) / seconds)
+                before = {name: cpu_seconds(running.process.pid) for name, running in runs.items()}
+                await live(runs.values(), seconds)
+                for name, running in runs.items():
+                    shares[name].append((cpu_seconds(running.process.pid) - before[name]) / seconds)
             return shares
 
 

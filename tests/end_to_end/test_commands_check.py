@@ -549,11 +549,10 @@ async def test_a_target_that_only_connects_is_asked_as_deep_as_it_goes():
 
 async def test_one_check_of_a_target_at_a_time():
     """A second one that is asked for meanwhile is refused with a sentence."""
-    async with StandIn.start(timings=Timings.quick(), tls_port=None) as standin:
-        async with daemon(standin) as running:
-            asked = (running._http_api.check("staging", depth) for depth in ("send", "connect"))
-            first, second = await asyncio.gather(*asked)
-            third = await running._http_api.check("staging", "connect")
+    async with StandIn.start(timings=Timings.quick(), tls_port=None) as standin, daemon(standin) as running:
+        asked = (running._http_api.check("staging", depth) for depth in ("send", "connect"))
+        first, second = await asyncio.gather(*asked)
+        third = await running._http_api.check("staging", "connect")
 
     assert (first.status, second.status, third.status) == (200, 503, 200)
     assert "another check" in second.text

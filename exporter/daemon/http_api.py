@@ -1,7 +1,8 @@
 """Answers HTTP requests: fulfils `web.Site`."""
 
+import json
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import Final
 
@@ -10,8 +11,9 @@ from exporter.daemon.probe_endpoint import BadProbeQueryError, ProbeEndpoint, jo
 from exporter.daemon.reloading import ReloadOutcome
 from exporter.daemon.services import Services
 from exporter.daemon.startup_gate import StartupGate
-from exporter.daemon.status_source import StatusSource
-from exporter.report import FORMATS, UNKNOWN_CONTEXT, RenderContext, TargetContext
+from exporter.daemon.status_source import StatusSource, held_connection_of
+from exporter.host import cooperatively
+from exporter.report import FORMATS, UNKNOWN_CONTEXT, RenderContext, TargetContext, held_document
 from exporter.web import JSON_TYPE, HttpReply, ProbeQuery, ResultSource
 
 NO_LIFECYCLE: Final = "reload by HTTP is switched off: start with --web.enable-lifecycle, or send a SIGHUP\n"
@@ -76,6 +78,15 @@ class HttpApi:
             tuple(self._jobs), self._services.history.results, self._services.clock.wall(), self._context
         )
 
+    async def held_connections(self) -> HttpReply:
+        """What the held connection of every target that holds one shows, by name, as JSON; a target is one slice."""
+        pieces = []
+        async for job in cooperatively(list(self._jobs.values())):
+            held = held_connection_of(self._services, job)
+            if held is not None:
+                pieces.append(f"{json.dumps(job.name)}: {json.dumps(held_document(held), allow_nan=False)}")
+        return HttpReply(HTTPStatus.OK, "{" + ",\n".join(pieces) + "}\n", JSON_TYPE)
+
     def _context(self, target: str) -> TargetContext:
         job = self._jobs.get(target)
         return UNKNOWN_CONTEXT if job is None else TargetContext.of(job)
@@ -107,7 +118,8 @@ class HttpApi:
             return _unavailable(outcome)
         if outcome.report.refusal is not None:
             return _unavailable(outcome.report.refusal)
-        text = FORMATS["json"](outcome.report, RenderContext(self._services.clock.wall()))
+        report = replace(outcome.report, held=held_connection_of(self._services, job))
+        text = FORMATS["json"](report, RenderContext(self._services.clock.wall()))
         return HttpReply(HTTPStatus.OK, text, JSON_TYPE)
 
 

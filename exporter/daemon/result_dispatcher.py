@@ -61,6 +61,8 @@ class ResultDispatcher:
             self._register(job)
             if job.target.url != before.target.url:
                 self._metrics.clear_learned(job.name)
+            if job.target.hold != before.target.hold or job.target.url != before.target.url:
+                self._history.set_held_connection(job.name, None)
             self.update_identities(job, job.identities)
         self._listeners.on_job_changed(job)
 

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from exporter import __version__
 from exporter.config.otlp import OtlpSettings
+from exporter.daemon.hold_recorder import HoldRecorder
 from exporter.daemon.http_api import HealthCallbacks, HttpApi
 from exporter.daemon.on_demand import OnDemandProbes
 from exporter.daemon.plan_applier import PlanApplier
@@ -128,7 +129,8 @@ class Daemon:
         uncounted = Prober(services.state, keys, services.resolver, clock, lambda *_: None, max_loop_stall=stall)
         self._on_demand = OnDemandProbes(services, uncounted, self._has_capacity)
         self._scheduler = self._cycles(plan, clock)
-        self._hold = HoldProbe(clock, self._scheduler.suspect, self._services.metrics)
+        recorder = HoldRecorder(services.metrics, services.history, services.changes, clock)
+        self._hold = HoldProbe(clock, self._scheduler.suspect, recorder)
         self._stats = self._stats_reader(clock)
         self._side_probes = SideProbes(
             uncounted.run,

@@ -8,7 +8,7 @@ from exporter.budget import IdentityStatus, identity_statuses
 from exporter.daemon.services import Services
 from exporter.plan import Job
 from exporter.report import TargetContext, public_url
-from exporter.result import Probe, Trigger
+from exporter.result import HeldConnection, Probe, Trigger
 from exporter.web.page.pictures import SHOWN_CYCLES
 from exporter.web.page.values import ExporterHealth, TargetCard, TargetRow, TargetStanding
 
@@ -56,6 +56,7 @@ class StatusSource:
             last=history.latest(name),
             identities=tuple(identity_statuses_of(self._services, job, job.identities)),
             first_by=self._first_by(job),
+            held=held_connection_of(self._services, job),
         )
 
     def _first_by(self, job: Job) -> float | None:
@@ -102,6 +103,11 @@ class StatusSource:
     def changes(self, since: int) -> tuple[int, Collection[str]]:
         """The number of changes now, and the targets that have changed since that number was `since`."""
         return self._services.changes.since(since)
+
+
+def held_connection_of(services: Services, job: Job) -> HeldConnection | None:
+    """What the held connection of a target shows; None: it holds none."""
+    return None if job.target.hold is None else services.history.held_connection(job.name) or HeldConnection()
 
 
 def identity_statuses_of(services: Services, job: Job, aliases: Iterable[str]) -> Iterator[IdentityStatus]:

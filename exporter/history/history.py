@@ -13,6 +13,7 @@ from exporter.history.target_state import UNKNOWN_STATE, TargetState, TargetStat
 from exporter.history.windowed_counter import WindowedCounter
 from exporter.result import (
     FactoryReason,
+    HeldConnection,
     Initiator,
     Phase,
     Probe,
@@ -72,7 +73,7 @@ class HistorySnapshot:
 class _TargetHistory:
     """The recent past of one target."""
 
-    __slots__ = ("closes", "reasons", "results", "state", "timeline")
+    __slots__ = ("closes", "held", "reasons", "results", "state", "timeline")
 
     def __init__(self, last: int, failures: int) -> None:
         self.results = ResultBuffer(last, failures)
@@ -80,6 +81,7 @@ class _TargetHistory:
         self.timeline = CycleTimeline()
         self.closes: WindowedCounter[CloseKey] = WindowedCounter()
         self.reasons: WindowedCounter[FailureKey] = WindowedCounter()
+        self.held: HeldConnection | None = None
 
 
 class History:
@@ -132,6 +134,13 @@ class History:
     def set_probes(self, target: str, probes: tuple[Probe, ...]) -> None:
         """Set the probes of a target; verdicts of other probes no longer count in its state."""
         self._get_or_create(target).state.set_probes(probes)
+
+    def set_held_connection(self, target: str, held: HeldConnection | None) -> bool:
+        """Set what the held connection of a target shows, None: nothing yet; False for a target that was removed."""
+        history = self._targets.get(target)
+        if history is not None:
+            history.held = held
+        return history is not None
 
     def remove(self, target: str) -> None:
         """Forget a target."""
@@ -189,6 +198,11 @@ class History:
         """Why sessions failed in the last day, from the bucket of `since` (unix seconds) on."""
         history = self._targets.get(target)
         return history.reasons.since(max(since, history.closes.begin)) if history else Counter()
+
+    def held_connection(self, target: str) -> HeldConnection | None:
+        """What the held connection of a target shows; None: nothing yet."""
+        history = self._targets.get(target)
+        return history.held if history else None
 
     # Over a restart -----------------------------------------------------------------------------------------------
 

@@ -57,6 +57,7 @@ def fetch_check(source: str, target: str, probe: str | None, client: HttpClient 
         __version__,
         context=report.context,
         origin=report.origin,
+        held=report.held,
     )
 
 

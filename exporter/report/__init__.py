@@ -17,7 +17,7 @@ from exporter.report.check_report import (
     several_exit_code,
     status,
 )
-from exporter.report.document import read_document, result_document
+from exporter.report.document import held_document, read_document, result_document
 from exporter.report.explain import Explanation, explain, find_layer, similarity_key
 from exporter.report.formats import FORMATS, SERIES_FORMATS, SEVERAL_FORMATS
 from exporter.report.formatting import span
@@ -59,6 +59,7 @@ __all__ = [
     "explain",
     "explain_failing",
     "find_layer",
+    "held_document",
     "is_healthy",
     "is_progress_due",
     "name_shape",

@@ -7,7 +7,7 @@ from typing import Final, Literal
 
 from exporter.report.explain import Explanation, explain_refusal
 from exporter.report.situation import UNKNOWN_CONTEXT, TargetContext
-from exporter.result import FactoryReason, Probe, Result, Verdict
+from exporter.result import FactoryReason, HeldConnection, Probe, Result, Verdict
 
 FailOn = Literal["warning", "critical"]
 
@@ -37,6 +37,7 @@ class CheckReport:
     `url`: as `public_url` writes it. `started_at`: unix seconds. `timeout`: seconds of a session.
     `refusal`: why the budget refused a session; None: it refused none.
     `context`: how the target is configured. `origin`: the name of the place that was probed from; None: it has none.
+    `held`: what the running exporter's held connection of the target shows; None: it holds none, or none runs.
     """
 
     target: str
@@ -48,6 +49,7 @@ class CheckReport:
     refusal: str | None = None
     context: TargetContext = UNKNOWN_CONTEXT
     origin: str | None = None
+    held: HeldConnection | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from exporter.report.escape import command_data, command_property, plain
 from exporter.report.evidence import context_rows, evidence_rows
 from exporter.report.explain import Explanation, explain
 from exporter.report.formatting import cause, iso
+from exporter.report.held_line import held_rows
 from exporter.report.sections import findings
 from exporter.report.series import CheckSeries, outcome_text, series_status, verdict_line
 from exporter.report.summary import Comparison
@@ -127,6 +128,7 @@ def _add_properties(suite: ET.Element, report: CheckReport, view: RenderContext)
     for number, result in enumerate(report.results, 1):
         prefix = f"run {number} " if len(report.results) > 1 else ""
         rows += [(f"{prefix}{name}", value) for name, value in evidence_rows(result, view.now)]
+    rows += held_rows(report.held, view.now)
     for name, value in rows:
         ET.SubElement(properties, "property", {"name": plain(name), "value": plain(value)})
 

@@ -33,13 +33,29 @@ from exporter.report.sections import findings
 from exporter.report.series import CheckSeries, series_exit_code, series_status, verdict_line
 from exporter.report.situation import UNKNOWN_CONTEXT, TargetContext
 from exporter.report.summary import BaselineReport, Comparison, summarise
-from exporter.result import PROXIES, SERVERS, Close, Evidence, Frame, Phase, Probe, Result, evidence_text
+from exporter.result import (
+    PROXIES,
+    SERVERS,
+    Close,
+    ConnectionEnd,
+    Evidence,
+    FailedOpening,
+    Frame,
+    Heartbeats,
+    HeldConnection,
+    Phase,
+    Probe,
+    Result,
+    RoundTrip,
+    evidence_text,
+)
 
 SCHEMA_VERSION: Final = 1
 TOOL: Final = "ws-factory-exporter"
-TIME_FIELDS: Final = frozenset({"started_at", "server_time", "certificate_expiry"})
+HELD_MOMENTS: Final = ("opened_at", "deaf_since", "last_at", "ended_at", "failed_at")
+TIME_FIELDS: Final = frozenset({"started_at", "server_time", "certificate_expiry", *HELD_MOMENTS})
 
-
+HeldPart = HeldConnection | ConnectionEnd | FailedOpening | Heartbeats | RoundTrip
 OPTIONAL_CONTEXT_FIELDS: Final = frozenset({"framing", "causes", "proves", "server", "behind"})
 
 
@@ -55,7 +71,15 @@ def result_document(result: Result, context: TargetContext = UNKNOWN_CONTEXT) ->
     return {**document, "status": status_of(result).name.lower(), "explanation": asdict(explain(result, context))}
 
 
-_EVIDENCE_FIELDS: Final = tuple(field.name for field in fields(Evidence))
+def held_document(held: HeldConnection | None) -> dict[str, Any] | None:
+    """A held connection as a JSON object; None: there is none."""
+    return None if held is None else _fields(held)
+
+
+def _fields(value: Evidence | HeldPart) -> dict[str, Any]:
+    return {field.name: _value(field.name, getattr(value, field.name)) for field in fields(value)}
+
+
 _CLOSE_FIELDS: Final = ("code", "initiator", "phase")
 """The reason text of the peer is never written, even if a `Result` should hold one."""
 
@@ -73,10 +97,9 @@ def _value(name: str, value: Any) -> Any:
         return {name: _value(name, inner) for name, inner in value._asdict().items()}
     if isinstance(value, tuple):
         return [_value("", inner) for inner in value]
-    if isinstance(value, Close | Evidence):
-        names = _CLOSE_FIELDS if isinstance(value, Close) else _EVIDENCE_FIELDS
-        return {name: _value(name, getattr(value, name)) for name in names}
-    return value
+    if isinstance(value, Close):
+        return {name: _value(name, getattr(value, name)) for name in _CLOSE_FIELDS}
+    return _fields(value) if isinstance(value, Evidence | HeldPart) else value
 
 
 def _ordered(mapping: Mapping[Any, Any]) -> Iterable[tuple[Any, Any]]:
@@ -113,6 +136,7 @@ def _check_document(report: CheckReport, view: RenderContext) -> dict[str, Any]:
         "exit_code": exit_code(report, view.fail_on),
         "refusal": report.refusal,
         "thresholds": {},
+        "held": held_document(report.held),
         "results": [result_document(result, report.context) for result in report.results],
     }
 
@@ -194,6 +218,7 @@ class _ReportDocument:
     results: tuple[Result, ...]
     context: TargetContext = UNKNOWN_CONTEXT
     origin: str | None = None
+    held: HeldConnection | None = None
 
 
 _READER: Final = TypeAdapter(_ReportDocument)
@@ -210,7 +235,7 @@ def read_document(text: str | bytes) -> BaselineReport:
     if evidence_text(read.target) is None:
         raise InvalidReportError("it names a target as no config can")
     results, origin = tuple(map(sanitised, read.results)), evidence_text(read.origin)
-    return BaselineReport(read.target, read.started_at, results, _sanitised_context(read.context), origin)
+    return BaselineReport(read.target, read.started_at, results, _sanitised_context(read.context), origin, read.held)
 
 
 def _sanitised_context(context: TargetContext) -> TargetContext:

@@ -7,6 +7,7 @@ from exporter.report.escape import code, prose
 from exporter.report.evidence import context_rows, evidence_rows
 from exporter.report.explain import Explanation, explain
 from exporter.report.formatting import cause, moment, seconds
+from exporter.report.held_line import held_rows
 from exporter.report.sections import Section, sections
 from exporter.report.series import CheckSeries, verdict_line
 from exporter.report.summary import Comparison
@@ -33,7 +34,11 @@ def _session(result: Result, report: CheckReport, view: RenderContext) -> Iterat
     if result.phases:
         durations = ((phase.value, seconds(result.phases[phase])) for phase in Phase if phase in result.phases)
         yield from _table(("phase", "time"), durations)
-    evidence = (*evidence_rows(result, view.now), *context_rows(report.context))
+    evidence = (
+        *evidence_rows(result, view.now),
+        *context_rows(report.context),
+        *held_rows(report.held, view.now),
+    )
     if evidence:
         yield from _table(("evidence", "value"), ((name, code(value)) for name, value in evidence))
 

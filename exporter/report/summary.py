@@ -15,7 +15,7 @@ from exporter.report.check_report import passed
 from exporter.report.formatting import closed, moment, seconds
 from exporter.report.series import CheckSeries, outcome_text
 from exporter.report.situation import UNKNOWN_CONTEXT, TargetContext
-from exporter.result import Phase, Probe, Result, Verdict
+from exporter.result import HeldConnection, Phase, Probe, Result, Verdict
 
 CLOCK_MOVED_SECONDS: Final = 2.0
 """After this time the clock of a live server has moved on (docs/design.md#evidence)."""
@@ -174,6 +174,7 @@ class BaselineReport:
     """An earlier check or series.
 
     `started_at`: unix seconds. `context`: the target as it was configured then. `origin`: where it was probed from.
+    `held`: what the exporter's held connection of the target showed then; None: it held none.
     """
 
     target: str
@@ -181,6 +182,7 @@ class BaselineReport:
     results: tuple[Result, ...]
     context: TargetContext = UNKNOWN_CONTEXT
     origin: str | None = None
+    held: HeldConnection | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 Lines have at most 100 columns, no control character and no colour.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, compress
 from textwrap import wrap
 from typing import Final
@@ -13,6 +13,7 @@ from exporter.report.escape import fit, lines, plain
 from exporter.report.evidence import context_rows, evidence_rows
 from exporter.report.explain import Explanation, explain
 from exporter.report.formatting import INITIATOR_TEXTS, cause, held_up, moment, reason_text, seconds
+from exporter.report.held_line import held_rows
 from exporter.report.sections import Section, sections
 from exporter.report.series import CheckSeries, verdict_line
 from exporter.report.situation import refused_after
@@ -54,13 +55,18 @@ def _session(result: Result, report: CheckReport, view: RenderContext) -> Iterat
         yield from (fit(INDENT + line, TEXT_COLUMNS) for line in phases)
     yield ""
     yield from (INDENT + _verdict(result, probe) for probe in Probe if probe.rank <= result.depth.rank)
+    yield from _rows(held_rows(report.held, view.now))
     rows = [*evidence_rows(result, view.now), *context_rows(report.context)]
-    if rows:
-        yield ""
-        yield from (fit(f"{INDENT}{name:<{LABEL_COLUMNS}}{value}", TEXT_COLUMNS) for name, value in rows)
+    if rows and report.held is None:
+        yield ""  # else the line of the held connection stands here, so that a check still fits a screen
+    yield from _rows(rows)
     yield ""
     yield from _explanation(explain(result, report.context), view)
     yield ""
+
+
+def _rows(rows: Iterable[tuple[str, str]]) -> Iterator[str]:
+    return (fit(f"{INDENT}{name:<{LABEL_COLUMNS}}{value}", TEXT_COLUMNS) for name, value in rows)
 
 
 def _verdict(result: Result, probe: Probe) -> str:

@@ -4,9 +4,17 @@ Rule 1: imports no module of the exporter.
 Rule 2: a `Result` is finished, frozen, and holds no text from the network: only members of the closed lists,
 numbers, and identifiers that passed `evidence_text`.
 
-`words` the closed lists · `identifiers` texts that may be shown · `session` what a session met, and its result
+`words` the closed lists · `identifiers` texts that may be shown · `session` what a session met, and its result ·
+`held_connection` what a held connection shows
 """
 
+from exporter.result.held_connection import (
+    ConnectionEnd,
+    FailedOpening,
+    Heartbeats,
+    HeldConnection,
+    RoundTrip,
+)
 from exporter.result.identifiers import (
     IDENTIFIER,
     KEY_NAME,
@@ -76,14 +84,18 @@ __all__ = [
     "CertificatePlace",
     "Close",
     "Confidence",
+    "ConnectionEnd",
     "Direction",
     "Ending",
     "ErrorKind",
     "Evidence",
     "ExportOutcome",
     "FactoryReason",
+    "FailedOpening",
     "Frame",
     "Handshake",
+    "Heartbeats",
+    "HeldConnection",
     "HoldEnd",
     "Holdup",
     "Impairment",
@@ -98,6 +110,7 @@ __all__ = [
     "RefusalCase",
     "RefusalOutcome",
     "Result",
+    "RoundTrip",
     "SentinelOutcome",
     "SessionObservation",
     "SideProbe",

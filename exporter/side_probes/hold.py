@@ -9,13 +9,15 @@ from dataclasses import dataclass, field
 from math import inf
 from typing import Final, Protocol
 
+from websockets.frames import CloseCode
+
 from exporter import log
 from exporter.classify import Cuts, EndLearner, HeartbeatCadence, find_cuts
 from exporter.config import Hold
 from exporter.host import Clock
 from exporter.plan import SideSchedule, hold_job
 from exporter.probing import ProbeRequest
-from exporter.result import HoldEnd, LineLevel, Result, Trigger
+from exporter.result import Close, ConnectionEnd, HoldEnd, Initiator, LineLevel, Result, Trigger
 from exporter.session import HoldRequest, HoldTerms
 from exporter.side_probes.runner import RunSession, SideRun
 
@@ -23,6 +25,8 @@ _logger = logging.getLogger("exporter.side_probes")
 
 EXPECTED_ENDS: Final = frozenset({HoldEnd.OVER, HoldEnd.CUT})
 """Ends after which nothing is looked for."""
+OUR_ENDS: Final = frozenset({HoldEnd.OVER, HoldEnd.UNANSWERED, HoldEnd.BROKEN})
+"""Ends that the exporter makes, whatever the server answers to them."""
 ENDS_OF_PATH: Final = frozenset({HoldEnd.LOST, HoldEnd.CLOSED, HoldEnd.RESTART})
 """Ends whose age says something of the path: that of an unanswered ping is ours."""
 MAX_QUIET_TRIES: Final = 5
@@ -34,8 +38,14 @@ MAX_WAIT_OPENINGS: Final = 16
 class HoldSink(Protocol):
     """Records what held connections show, by the target's name."""
 
-    def set_hold_open(self, name: str, at: float | None) -> None:
-        """Set when the connection was opened, unix seconds; None: none is open."""
+    def record_hold_opening(self, name: str, *, quiet: bool) -> None:
+        """Record that a connection is open now; `quiet`: without pings and requests."""
+
+    def record_failed_opening(self, name: str, result: Result) -> None:
+        """Record a session that brought no connection."""
+
+    def clear_hold(self, name: str) -> None:
+        """Record that none is open."""
 
     def record_round_trip(self, name: str, level: LineLevel, seconds: float) -> None:
         """Record the answer to a ping or a request."""
@@ -46,10 +56,10 @@ class HoldSink(Protocol):
     def record_heartbeat(self, name: str, level: LineLevel) -> None:
         """Record a heartbeat of the server."""
 
-    def set_heartbeats(self, name: str, level: LineLevel, interval: float, *, lost: bool) -> None:
-        """Set how often a heartbeat is due, in seconds, and whether it stays out."""
+    def set_heartbeats(self, name: str, level: LineLevel, interval: float, *, announced: bool, lost: bool) -> None:
+        """Set how often a heartbeat is due, in seconds, whether the server says so, and whether it stays out."""
 
-    def record_hold_end(self, name: str, end: HoldEnd, cuts: Cuts) -> None:
+    def record_hold_end(self, name: str, end: ConnectionEnd, cuts: Cuts) -> None:
         """Record the end of a connection, and what is known of cuts now."""
 
 
@@ -119,19 +129,25 @@ class HoldProbe:
         finally:
             if self._lines[run.job.name] is line:  # else a changed schedule has begun another one
                 del self._lines[run.job.name]
-                self._sink.set_hold_open(run.job.name, None)
+                self._sink.clear_hold(run.job.name)
+        if not isinstance(outcome, Result):
+            return
         if line.end is not None:
-            self._finish(run, line, line.end)
-        elif isinstance(outcome, Result):
+            self._finish(run, line, line.end, outcome)
+        else:
             log.log_session(outcome)
+            self._sink.record_failed_opening(run.job.name, outcome)
             memory.next_number = run.number + min(2**memory.failures, MAX_WAIT_OPENINGS)
             memory.failures += 1
 
-    def _finish(self, run: SideRun, line: "_Line", end: HoldEnd) -> None:
-        line.memory.failures = 0
+    def _finish(self, run: SideRun, line: "_Line", end: HoldEnd, result: Result) -> None:
+        memory = line.memory
+        memory.failures = 0
+        ended = _connection_end(end, self._clock.wall(), line.age, result.close)
+        self._sink.record_hold_end(run.job.name, ended, find_cuts(memory.busy, memory.quiet))
         keys = {"target": run.job.name, "end": end, "age_seconds": round(line.age, 1), "quiet": line.quiet}
         _logger.info("a held connection has ended", extra={"keys": keys})
-        if end not in EXPECTED_ENDS:
+        if not ended.expected:
             self._suspect(run.job.name)
 
     def _memory(self, run: SideRun) -> _Memory:
@@ -162,7 +178,7 @@ class _Line:
         if self.quiet:
             self.memory.quiet_at = at
             self.memory.quiet_tries += 1
-        self._sink.set_hold_open(self._name, self._clock.wall())
+        self._sink.record_hold_opening(self._name, quiet=self.quiet)
         self.memory.cadences[LineLevel.APPLICATION].announced = announced
         for level, cadence in self.memory.cadences.items():
             cadence.begin(at)
@@ -204,11 +220,24 @@ class _Line:
         elif end in ENDS_OF_PATH:
             self.end = HoldEnd.CUT if learner.is_usual(age) else end
             learner.record_cut(age)
-        self._sink.record_hold_end(self._name, self.end, find_cuts(self.memory.busy, self.memory.quiet))
 
     def _report(self, level: LineLevel, cadence: HeartbeatCadence) -> None:
         if cadence.interval is not None:
-            self._sink.set_heartbeats(self._name, level, cadence.interval, lost=cadence.lost)
+            announced = cadence.announced is not None
+            self._sink.set_heartbeats(self._name, level, cadence.interval, announced=announced, lost=cadence.lost)
+
+
+def _connection_end(end: HoldEnd, ended_at: float, age: float, close: Close | None) -> ConnectionEnd:
+    code = None if close is None or close.code == CloseCode.ABNORMAL_CLOSURE else int(close.code)
+    initiator = Initiator.NONE if close is None else close.initiator
+    return ConnectionEnd(
+        end,
+        ended_at,
+        age,
+        expected=end in EXPECTED_ENDS,
+        close_code=code,
+        closed_by=Initiator.LOCAL if end in OUR_ENDS else initiator,
+    )
 
 
 def _terms(hold: Hold, patience: float, *, quiet: bool) -> HoldTerms:

@@ -127,6 +127,9 @@ def _routes(site: Site, scrapes: ScrapeEndpoint) -> list[web.RouteDef]:
     async def check(request: web.Request) -> web.Response:
         return _response(await site.check(request.query.get("target", ""), request.query.get("probe", "")))
 
+    async def held(_: web.Request) -> web.Response:
+        return _response(await site.held_connections())
+
     async def reload(_: web.Request) -> web.Response:
         return _response(await site.reload())
 
@@ -138,6 +141,7 @@ def _routes(site: Site, scrapes: ScrapeEndpoint) -> list[web.RouteDef]:
         web.post("/-/reload", reload),
         web.put("/-/reload", reload),
         web.post("/api/check", check),
+        web.get("/api/held", held),
         web.get("/api/results", ResultsEndpoint(site.result_source).answer),
     ]
 

@@ -64,6 +64,9 @@ class Site(Protocol):
     def result_source(self) -> ResultSource:
         """The last results of every target."""
 
+    async def held_connections(self) -> HttpReply:
+        """What the held connections of all targets show, as JSON."""
+
     async def probe(self, query: ProbeQuery) -> HttpReply:
         """Run a session and reply with its metrics or text; if it cannot run, with another status and a sentence."""
 

@@ -343,7 +343,9 @@ async def test_it_works_without_scripts(browser):
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("path", ["/", "/?target=chat-prod-eu-west-1", "/runbook/WebSocketSendFailing"])
+@pytest.mark.parametrize(
+    "path", ["/", "/?target=chat-prod-eu-west-1", "/?target=preview", "/runbook/WebSocketSendFailing"]
+)
 async def test_axe_finds_nothing(browser, scheme, path):
     """Names, contrast, headings, landmarks: in light and dark, with every kind of line and an opened one."""
     cards = status_fixtures.incident()

@@ -7,16 +7,20 @@ from dataclasses import replace
 import pytest
 from support import harness, virtual_clock
 
+from exporter.daemon.change_log import ChangeLog
+from exporter.daemon.hold_recorder import HoldRecorder
+from exporter.history import History
 from exporter.metrics import Metrics
 from exporter.metrics import families as f
 from exporter.metrics.series import target_series
 from exporter.plan import Job
-from exporter.result import HoldEnd, LineLevel, SideProbe
+from exporter.result import HoldEnd, Initiator, LineLevel, Phase, SideProbe
 from exporter.side_probes import HoldProbe, SideProbes
 from exporter.standin import StandIn, Timings
 
 HOLD = {"identity": {"hold-001": "staging-hold-user-001"}, "ask": "60s", "quiet": None}
 PROTOCOL, APPLICATION = LineLevel
+LOST = HoldEnd.LOST
 
 
 class World:
@@ -32,7 +36,10 @@ class World:
         self.scheduler, self.told = self.rig.schedule(self.job)
         self.metrics, self.suspected = Metrics("0"), []
         self.metrics.add_target(target_series(self.job.target, self.job.profile))
-        self.probe = HoldProbe(loop.clock, self._suspect, self.metrics)
+        self.history, changes = History(), ChangeLog()
+        self.history.set_probes(self.job.name, self.job.probes)
+        recorder = HoldRecorder(self.metrics, self.history, changes, loop.clock)
+        self.probe = HoldProbe(loop.clock, self._suspect, recorder)
         self.openings = []
         self.side_probes = SideProbes(self._open, {SideProbe.HOLD: self.probe.run}, loop.clock)
 
@@ -57,6 +64,11 @@ class World:
     def ends(self):
         """How many connections have ended, by how."""
         return {end: count for end in HoldEnd if (count := self.value(f.HOLD_ENDS, end))}
+
+    @property
+    def shown(self):
+        """What the status page shows of the connection."""
+        return self.history.held_connection(self.job.name)
 
     def held(self):
         """The slots that the held connection's user holds, by the ledger."""
@@ -130,6 +142,11 @@ def test_a_connection_is_pinged_asked_and_told_of_heartbeats_until_it_is_over():
     held = max(world.standin.sessions, key=lambda one: one.finished_at - one.accepted_at)
     assert 600 <= held.finished_at - held.accepted_at <= 602
     assert (held.close_received, held.first_closer) == (1000, "client")
+    end = world.shown.last_end
+    assert (end.how, end.close_code, end.closed_by, end.expected) == (HoldEnd.OVER, 1000, Initiator.LOCAL, True)
+    assert (end.age, world.shown.opened_at, world.shown.age_cut) == (pytest.approx(600, abs=1), None, 0)
+    assert set(world.shown.round_trips) == set(LineLevel)
+    assert [world.shown.heartbeats[level].announced for level in LineLevel] == [False, True]
 
 
 def test_a_platform_that_cuts_at_600_s_is_learned_and_no_incident():
@@ -152,7 +169,10 @@ def test_a_deaf_connection_is_seen_though_pings_are_answered():
 
     async def story(world):
         await world.until(1, f.HOLD_DEAF)
-        return asyncio.get_running_loop().time() - world.opened, world.value(f.HOLD_UP)
+        shown, now = world.shown, world.rig.clock.wall()
+        await asyncio.sleep(60)
+        assert world.shown.deaf_since == shown.deaf_since == pytest.approx(now, abs=1)
+        return now - shown.opened_at, world.value(f.HOLD_UP)
 
     world, (seconds, up) = lived(story, fault="deaf:delay=100")
 
@@ -170,6 +190,8 @@ def test_a_connection_without_pongs_is_closed_and_the_next_cycle_begins_at_once(
     world, _ = lived(story, fault="frozen:delay=100")
 
     assert world.ends() == {HoldEnd.UNANSWERED: 5}
+    end = world.shown.last_end
+    assert (end.how, end.closed_by, end.expected) == (HoldEnd.UNANSWERED, Initiator.LOCAL, False)
     assert len(world.suspected) >= 4
 
 
@@ -180,6 +202,12 @@ def test_heartbeats_that_stop_are_lost_after_three_announced_intervals_and_come_
         await world.until(1, f.HEARTBEAT_LOST, APPLICATION)
         seconds = asyncio.get_running_loop().time() - world.opened
         heard = world.value(f.HEARTBEATS, APPLICATION)
+        shown = world.shown.heartbeats[APPLICATION]
+        assert (shown.interval, shown.lost, world.rig.clock.wall() - shown.last_at) == (
+            25,
+            True,
+            pytest.approx(75, abs=2),
+        )
         assert world.value(f.HEARTBEAT_LOST, PROTOCOL) == 0
         world.standin.clear("/ws")
         await world.until(1, f.HOLD_ENDS, HoldEnd.OVER)
@@ -265,6 +293,8 @@ def test_openings_that_fail_are_tried_the_less_often_the_more_they_are():
         world.standin.set_fault("*", "refuse")
         world.standin.forget(live="kill")
         await asyncio.sleep(3600)
+        shown = world.shown
+        assert (shown.last_end.how, shown.last_end.expected, shown.failed_opening.phase) == (LOST, False, Phase.TCP)
         world.standin.clear("*")
         await world.until(1, f.HOLD_UP)
 

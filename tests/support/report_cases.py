@@ -21,17 +21,23 @@ from exporter.report import (
 )
 from exporter.result import (
     Close,
+    ConnectionEnd,
     Direction,
     Evidence,
     FactoryReason,
     Frame,
+    Heartbeats,
+    HeldConnection,
+    HoldEnd,
     Impairment,
     Initiator,
+    LineLevel,
     Opcode,
     Phase,
     Probe,
     Reason,
     Result,
+    RoundTrip,
     Trigger,
     Verdict,
 )
@@ -196,9 +202,31 @@ def checked(*results, **known):
     return CheckReport("staging", results=results, started_at=STARTED, version="0.1.0", **known)
 
 
+HELD = HeldConnection(
+    STARTED - 2_130,
+    round_trips={
+        LineLevel.PROTOCOL: RoundTrip(0.0012, 0.0083, STARTED - 4),
+        LineLevel.APPLICATION: RoundTrip(0.031, 0.044, STARTED - 47),
+    },
+    heartbeats={
+        LineLevel.PROTOCOL: Heartbeats(20.0, False, STARTED - 11),
+        LineLevel.APPLICATION: Heartbeats(25.0, True, STARTED - 3),
+    },
+    last_end=ConnectionEnd(HoldEnd.OVER, STARTED - 2_140, 3_600, True, 1000, Initiator.LOCAL),
+    idle_cut=60.0,
+    age_cut=0.0,
+)
+"""A held connection that nothing is wrong with."""
+RESTARTED = replace(
+    HELD, last_end=ConnectionEnd(HoldEnd.RESTART, STARTED - 2_140, 2_120, False, 1001, Initiator.REMOTE)
+)
+ENDED = replace(RESTARTED, opened_at=None)
+DEAF = replace(HELD, deaf_since=STARTED - 720)
+
 CASES = {
     "slot-limit": checked(SLOT_LIMIT),
     "healthy": checked(PASSED),
+    "deaf": checked(PASSED, held=DEAF),
     "no-welcome": checked(NO_WELCOME),
     "refused-upgrade": checked(REFUSED_UPGRADE),
     "impaired": checked(IMPAIRED),

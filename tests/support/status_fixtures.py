@@ -7,15 +7,21 @@ from exporter.budget import IdentityStatus
 from exporter.history import CycleMark, CycleOutcome, StateKind, TargetState
 from exporter.history.history import CloseKey, FailureKey
 from exporter.result import (
+    ConnectionEnd,
     Direction,
     FactoryReason,
     Frame,
+    Heartbeats,
+    HeldConnection,
+    HoldEnd,
     Holdup,
     Initiator,
+    LineLevel,
     Opcode,
     Phase,
     Probe,
     Reason,
+    RoundTrip,
     SkipCause,
     Trigger,
 )
@@ -142,6 +148,30 @@ def staging():
     return TargetCard(shown, 6, closes, reasons, tuple(found), learned=20)
 
 
+RESTART = ConnectionEnd(
+    HoldEnd.RESTART, NOW - 5_000, 1_260, expected=False, close_code=1001, closed_by=Initiator.REMOTE
+)
+HELD = HeldConnection(
+    NOW - 4_980,
+    round_trips={
+        LineLevel.PROTOCOL: RoundTrip(0.0031, 0.0117, NOW - 9),
+        LineLevel.APPLICATION: RoundTrip(0.0214, 0.0633, NOW - 31),
+    },
+    heartbeats={
+        LineLevel.PROTOCOL: Heartbeats(20.0, announced=False, last_at=NOW - 17),
+        LineLevel.APPLICATION: Heartbeats(25.0, announced=True, last_at=NOW - 8),
+    },
+    last_end=replace(RESTART, how=HoldEnd.OVER, expected=True, age=3_600, close_code=1000, closed_by=Initiator.LOCAL),
+    idle_cut=0.0,
+    age_cut=0.0,
+)
+"""A held connection that nothing is wrong with."""
+
+
+UNASKED = {**HELD.round_trips, LineLevel.APPLICATION: RoundTrip(0.0214, 0.0633, NOW - 1_630)}
+DEAF = replace(HELD, deaf_since=NOW - 1_560, round_trips=UNASKED, last_end=RESTART)
+
+
 def incident():
     """Twelve targets, one of them failing; cards by name."""
     shown = [staging(), *map(passing, NAMES)]
@@ -155,6 +185,8 @@ def incident():
     )
     shown[4] = passing(NAMES[3], marks=blips)
     shown[7] = passing(NAMES[6], marks=skips)
+    shown[5] = passing(NAMES[4], held=HELD)
+    shown[8] = passing(NAMES[7], held=DEAF)
     shown[11] = passing(NAMES[10], marks=marks((CycleOutcome.PASS, 12, "send")), identities=())
     return {card.row.name: card for card in shown}
 

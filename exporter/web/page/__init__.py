@@ -7,5 +7,6 @@ Rule 4: sentences about a failure come from `report`. Rule 5: links are relative
 prefix; nothing is loaded from elsewhere.
 
 `values` what the page shows · `document` the page and its headline · `target` a target's line and card · `sessions` the
-last session and failures · `pictures` SVG · `timefmt` times and ages · `markdown` runbook pages · `markup` HTML.
+last session and failures · `held` the held connection · `pictures` SVG · `timefmt` times and ages · `markdown` runbook
+pages · `markup` HTML.
 """

@@ -11,6 +11,7 @@ from exporter.report import Explanation, explain, passed
 from exporter.report.evidence import context_rows
 from exporter.report.formatting import INITIATOR_TEXTS, because, closed, count, held_up, span
 from exporter.result import Close, Holdup, Phase
+from exporter.web.page.held import held_connection, held_trouble
 from exporter.web.page.markup import Child, Markup, element, joined
 from exporter.web.page.pictures import bar, timeline_picture, timeline_text
 from exporter.web.page.sessions import explanation_text, failure_list, headline, last_session
@@ -61,8 +62,8 @@ def _line(row: TargetRow, now: float, *, with_tooltips: bool) -> Markup:
         element("span", _last_text(row, now), class_="last"),
         element("span", _pool_text(row.identities), class_="pool"),
     ]
-    cause = headline(row.state)
-    return joined([*parts, element("span", cause, class_="cause") if cause else None], " ")
+    causes = [cause for cause in (headline(row.state), held_trouble(row.held, now)) if cause]
+    return joined([*parts, element("span", joined(causes, " · "), class_="cause") if causes else None], " ")
 
 
 def _unknown_text(row: TargetRow, now: float) -> Child:
@@ -95,13 +96,14 @@ def _card(card: TargetCard, now: float) -> Markup:
     explanation = None if result is None or passed(result) else explain(result, card.context)
     window = f"last {card.hours:g} h"
     counts = _part(f"Closes, {window}", _closes(card.closes)), _part(f"Failures, {window}", _reasons(card))
+    held = None if row.held is None else _part("Held connection", held_connection(row.held, now))
     return joined(
         [
             None if explanation is None else element("div", explanation_text(explanation), class_="why"),
             element(
                 "div",
                 element("div", _part("Last session", last_session(row.last, now))),
-                element("div", *counts),
+                element("div", *counts, held),
                 element("div", _part("Identities", _identities(card, now))),
                 class_="parts",
             ),

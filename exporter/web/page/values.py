@@ -8,7 +8,7 @@ from exporter.budget import IdentityStatus
 from exporter.history import CycleMark, StateKind, TargetState
 from exporter.history.history import CloseKey, FailureKey
 from exporter.report import UNKNOWN_CONTEXT, TargetContext
-from exporter.result import Result
+from exporter.result import HeldConnection, Result
 
 SEVERITY_ORDER: Final = (StateKind.FAILING, StateKind.IMPAIRED, StateKind.UNKNOWN, StateKind.PASSING)
 """The states, gravest first."""
@@ -27,6 +27,7 @@ class TargetRow:
 
     `url`: as `report.public_url` makes it. `marks`: the last cycles, oldest first. `last`: the last session.
     `first_by`: when the first session begins at the latest, while the target waits for its start; else None.
+    `held`: what its held connection shows; None: it holds none.
     """
 
     name: str
@@ -37,6 +38,7 @@ class TargetRow:
     last: Result | None = None
     identities: tuple[IdentityStatus, ...] = ()
     first_by: float | None = None
+    held: HeldConnection | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -126,6 +126,8 @@ def _templates(profile: Profile) -> Iterator[tuple[str, Any, frozenset[str]]]:
         yield f"{path}.expect", step.expect, SESSION_VARIABLES | PATTERN_VARIABLES | kept
         kept |= step.keep.keys()
     yield "bye", profile.bye, SESSION_VARIABLES | kept
+    if profile.heartbeat is not None:
+        yield "heartbeat.message", profile.heartbeat.message, SESSION_VARIABLES | kept
     yield "welcome.match", profile.welcome.match if profile.welcome else {}, PATTERN_VARIABLES
     for index, check in enumerate(profile.welcome.checks if profile.welcome else ()):
         yield f"welcome.checks[{index}].equals", check.equals, NO_VARIABLES
@@ -204,6 +206,7 @@ def framed_problems(
     kept = {name: "1" for _, step in steps_of(profile) for name in step.keep} | dict.fromkeys(kept_before(profile), "1")
     messages = [(f"{path}.message", step.message) for path, step in steps_of(profile)]
     messages += [(f"noise[{index}].answer", rule.answer) for index, rule in enumerate(profile.noise)]
+    messages += [("heartbeat.message", profile.heartbeat.message)] if profile.heartbeat else []
     for path, message in (*messages, ("bye", profile.bye)):
         spoken = leave_out(message, absent)
         if spoken is None:

@@ -269,6 +269,13 @@ class Before(Model):
         return self.request.partition(" ")[2]
 
 
+class ClientHeartbeat(Model):
+    """What the backend expects of a client that is silent: `message`, sent `every` 1 s or more."""
+
+    message: Message
+    every: Annotated[Period, Field(ge=1)]
+
+
 class Proves(Model):
     """What a passed probe shows of this kind of backend, and what it does not; one line each."""
 
@@ -338,8 +345,9 @@ class Profile(Model):
     `before`: a request whose answer the upgrade needs. `statuses` sort HTTP answers to that request and to the upgrade.
     `subprotocols` are offered in every session. `auth_by: upgrade`: to be
     let in with a token is the answer to the auth probe. `auth` and `send`: one step, or a list of steps. `bye` is sent
-    before our close frame, once a message of a step was sent. `needs_token` None: as the messages and `auth_by` say;
-    False: a target without a token, or without an identity, sends the messages without the fields that hold them.
+    before our close frame, once a message of a step was sent. `heartbeat` is sent on a held connection alone.
+    `needs_token` None: as the messages and `auth_by` say; False: a target without a token, or without an identity,
+    sends the messages without the fields that hold them.
     """
 
     framing: Annotated[Framing, BeforeValidator(_framing_word)] = Framing()
@@ -348,6 +356,7 @@ class Profile(Model):
     auth: Steps = []
     send: Steps = []
     bye: Message = None
+    heartbeat: ClientHeartbeat | None = None
     noise: list[NoiseRule] = []
     error: Pattern | None = None
     errors: list[ErrorRule] = []

@@ -8,7 +8,7 @@ import yaml
 
 from exporter.config import BreakerSettings, Framing, Model, Profile, Step
 
-DURATION_FIELDS: Final = frozenset({"slot_release", "window"})
+DURATION_FIELDS: Final = frozenset({"every", "slot_release", "window"})
 """Fields of a profile that hold seconds."""
 
 MAX_YAML_COLUMNS: Final = 110

@@ -144,8 +144,17 @@ class SessionMessages:
 
     def bye(self) -> Any:
         """Return the last message of the session; None if there is none, or if it needs a value that was never kept."""
-        bye = self.profile.bye
-        return fill(bye, self._values) if bye is not None and {*self._values, "number"} >= set(variables(bye)) else None
+        return self._filled(self.profile.bye)
+
+    def heartbeat(self) -> Any:
+        """Return what a held connection sends in silence; None as of `bye`."""
+        heartbeat = self.profile.heartbeat
+        return None if heartbeat is None else self._filled(heartbeat.message)
+
+    def _filled(self, message: Any) -> Any:
+        if message is None or not {*self._values, "number"} >= set(variables(message)):
+            return None
+        return fill(message, self._values)
 
     def add_values(self, values: Values) -> None:
         """Add values that were kept before the upgrade, for all messages."""

@@ -89,7 +89,7 @@ class LineHold:
         self._clock = clock
         self._keep_slot = keep_slot
         self._over_at = self._renewal_at = inf
-        self._ping_at = self._ask_at = inf  # when the next one is due
+        self._ping_at = self._ask_at = self._heartbeat_at = inf  # when the next one is due
         self._ping_sent: float | None = None  # while its pong is awaited
         self._payload = b""
         self._asked_at = 0.0
@@ -109,6 +109,7 @@ class LineHold:
         self._renewal_at, self._over_at = opened_at, opened_at + self._terms.length
         self._ping_at = min(opened_at + self._terms.ping, self._over_at)
         self._ask_at = opened_at + self._terms.ask
+        self._heartbeat_at = opened_at + _heartbeat_interval(messages.profile)
         stream.on_control = self._on_control
         self._watcher.opened(opened_at, announced_interval(messages.profile, welcome))
         try:
@@ -137,6 +138,8 @@ class LineHold:
                 self._watcher.unanswered_request()
             if self._ping_at <= now and self._ping_sent is None:
                 self._send_ping(stream)
+            if self._heartbeat_at <= now:
+                self._send_heartbeat(stream, messages)
             if self._ask_at <= now < self._over_at and self._reply_by == inf:
                 self._send_request(stream, messages)
             if now >= self._over_at and self._ping_at == inf and self._ping_sent is None:
@@ -152,7 +155,7 @@ class LineHold:
     def _next_due(self) -> float:
         ping_at = self._ping_at if self._ping_sent is None else inf
         ask_at = self._ask_at if self._reply_by == inf and self._ask_at < self._over_at else inf
-        return min(self._renewal_at, self._pong_by, self._reply_by, ping_at, ask_at)
+        return min(self._renewal_at, self._pong_by, self._reply_by, self._heartbeat_at, ping_at, ask_at)
 
     async def _read_until(self, moment: float, stream: MessageStream, messages: SessionMessages) -> None:
         """Read once, until that moment at most; every message that has come is handled before an end is raised."""
@@ -188,6 +191,13 @@ class LineHold:
         due = self._ping_sent + self._terms.ping
         self._ping_at = inf if self._ping_sent >= self._over_at else min(due, self._over_at)
 
+    def _send_heartbeat(self, stream: MessageStream, messages: SessionMessages) -> None:
+        """Send what the protocol expects of a silent client: a quiet connection too, as its users do."""
+        heartbeat = messages.heartbeat()
+        if heartbeat is not None:
+            stream.send(heartbeat, "heartbeat")
+        self._heartbeat_at = stream.flush() + _heartbeat_interval(messages.profile)
+
     def _send_request(self, stream: MessageStream, messages: SessionMessages) -> None:
         """Ask the profile's `send` again, with a nonce of its own; an error frame answers it, too."""
         messages.renew_nonce(secrets.token_hex(8))
@@ -214,6 +224,10 @@ def announced_interval(profile: Profile, welcome: Mapping[str, Any] | None) -> f
         if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= MAX_ANNOUNCED_SECONDS * 1000:
             return min(value / divisor, MAX_ANNOUNCED_SECONDS)
     return None
+
+
+def _heartbeat_interval(profile: Profile) -> float:
+    return inf if profile.heartbeat is None else profile.heartbeat.every
 
 
 def _end_of(error: ProbeError, stream: MessageStream) -> HoldEnd:

@@ -27,6 +27,24 @@ MISTAKES = {
         {},
         "profiles.p.bye: is never sent: it ends a session in which a message of auth or send was sent",
     ),
+    "a heartbeat that the framing cannot hold": (
+        {"framing": "mqtt", "heartbeat": {"message": {"packet": "PING"}, "every": "30s"}},
+        {},
+        (
+            "profiles.p.heartbeat.message: cannot be sent as mqtt: `packet` must be one of CONNECT, CONNACK, PUBLISH, "
+            "PUBACK, SUBSCRIBE, SUBACK, UNSUBSCRIBE, UNSUBACK, PINGREQ, PINGRESP, DISCONNECT"
+        ),
+    ),
+    "a heartbeat with a token": (
+        {"heartbeat": {"message": {"token": "${token}"}, "every": "30s"}},
+        {},
+        "profiles.p.heartbeat.message: unknown variable: filled in here are ${identity}, ${nonce}, ${number}",
+    ),
+    "a heartbeat that never pauses": (
+        {"heartbeat": {"message": {"op": "beat"}, "every": "0.5s"}},
+        {},
+        "profiles.p.heartbeat.every: must be at least 1",
+    ),
     "a number that is too large for its field": (
         MQTT_NUMBER,
         {},

@@ -327,12 +327,12 @@ async def test_an_error_frame_behind_the_deadline_is_found():
 
     def late(peer):
         peer.send(FULL, close(1011))
-        busy(0.6)  # holds the client, too: the deadline is over before it can read
+        busy(2.1)  # holds the client, too: the deadline is over before it can read
 
-    facts, _ = await session(UPGRADE, lambda _: after(0.1), late, timeout=0.5)
+    facts, _ = await session(UPGRADE, lambda _: after(0.1), late, timeout=2.0)
 
     assert ending(facts) == (("admission", "refusal"), (1011, "remote", "admission"))
-    assert 0.15 < facts.late < 3.0
+    assert facts.late > 0.15
 
 
 async def test_an_error_frame_in_one_segment_with_the_welcome_is_no_noise():

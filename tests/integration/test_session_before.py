@@ -198,7 +198,7 @@ async def test_a_reset_is_one(tmp_path):
 async def test_a_slow_answer_is_a_timeout_of_the_session(sent, tmp_path):
     """The one deadline of the session bounds the request."""
     async with serving(answering(sent, hang, end=False)) as server, leaves_nothing():
-        result = await harness.Rig().run(job(server.port, tmp_path, timeout="400ms"))
+        result = await harness.Rig().run(job(server.port, tmp_path, timeout="2s"))
 
     assert (result.phase, result.reason) == (Phase.BEFORE, Reason.TIMEOUT)
 

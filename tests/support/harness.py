@@ -110,7 +110,7 @@ class Recorder:
         self.jobs.append(job)
 
 
-async def until(condition, timeout=5.0):
+async def until(condition, timeout=60.0):
     """Wait for a condition by looking at every turn of the loop; fails after `timeout` seconds."""
     end = time.monotonic() + timeout
     while not condition():

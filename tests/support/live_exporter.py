@@ -129,7 +129,7 @@ class Exporter:
             }
         )
 
-    async def until(self, condition, patience=30.0):
+    async def until(self, condition, patience=PATIENCE):
         """Its samples as soon as the condition holds for them."""
 
         async def ask():

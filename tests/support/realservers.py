@@ -22,7 +22,7 @@ from support.paths import ROOT
 ENGINES = ROOT / ".engines"
 """What tests/engines/unpack.py unpacks."""
 
-PATIENCE = 30.0
+PATIENCE = 120.0
 """Seconds until a server must be up, or a condition be met."""
 
 STEP = 0.05

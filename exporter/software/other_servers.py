@@ -134,6 +134,10 @@ OTHER_SERVERS: Final[Table] = {
         ServerEvent.TOO_BIG: closed(1009),
         ServerEvent.STOPPED: FIN,
         ServerEvent.KILLED: FIN,
+        ServerEvent.IDLE: closed(1001, (30, 31)),
+    },
+    (Software.JETTY, "Jetty 12.1.14, GracefulHandler"): {
+        ServerEvent.STOPPED: closed(1001),
     },
     (Software.UNDERTOW, "Undertow 2.4.4, Java 17"): {
         ServerEvent.RAISES_BEFORE_ACCEPT: refused(500),
@@ -143,6 +147,7 @@ OTHER_SERVERS: Final[Table] = {
         ServerEvent.WRONG_PATH: refused(404),
         ServerEvent.NO_WEBSOCKET: refused(200),
         ServerEvent.HANGS: HANGS_DEAF,
+        ServerEvent.TOO_BIG: closed(1009),
         ServerEvent.STOPPED: FIN,
         ServerEvent.KILLED: FIN,
     },

@@ -42,7 +42,6 @@ _BY_HAND: Final[Table] = {
         ServerEvent.STOPPED: closed(1001),
         ServerEvent.NO_PONGS: lost(Ending.FIN, (24, 25)),
     },
-    (Software.JETTY, "Jetty 12.1.14, GracefulHandler"): {ServerEvent.STOPPED: closed(1001)},
     (Software.VERTX, "Vert.x 5.0.7"): {ServerEvent.WRONG_PATH: refused(400)},
     (Software.ACTIX, "actix-ws 0.4.0"): {
         ServerEvent.RAISES_ON_MESSAGE: lost(Ending.FIN, (0.4, 1)),

@@ -41,12 +41,12 @@ def _rust(library):
     return LayerKind(lambda port, _: [built(MORE / "rust/debug/layers"), library, str(port)])
 
 
-def _java(library, *fatal):
+def _java(library, *fatal, modes=()):
     def command(port, _):
         places = f"{built(MORE / 'java/classes')}:{MORE}/java/lib/*"
         return ["java", "-XX:TieredStopAtLevel=1", "-cp", places, "Layers", library, str(port)]
 
-    return LayerKind(command, ready=None, fatal=frozenset(fatal))
+    return LayerKind(command, dict(modes), ready=None, fatal=frozenset(fatal))
 
 
 def _spring(kind):
@@ -116,7 +116,8 @@ MORE_SERVERS = {
     "axum": _rust("axum"),
     "tungstenite": _rust("tungstenite"),
     "tomcat": _java("tomcat"),
-    "jetty": _java("jetty"),
+    "jetty": _java("jetty", modes={"quiet": ("1000",)}),
+    "jetty-graceful": _java("jetty-graceful"),
     "undertow": _java("undertow", "deaf"),
     "java-websocket": _java("java-websocket", "lacks-a-class", "deaf"),
     "vertx": _java("vertx", "deaf"),

@@ -15,6 +15,7 @@ import jakarta.websocket.server.ServerEndpoint;
 import java.io.IOException;
 import java.net.InetSocketAddress;
 import java.nio.file.Files;
+import java.time.Duration;
 import java.util.Map;
 import java.util.Set;
 import java.util.concurrent.CountDownLatch;
@@ -25,6 +26,7 @@ import org.eclipse.jetty.server.Request;
 import org.eclipse.jetty.server.Response;
 import org.eclipse.jetty.server.Server;
 import org.eclipse.jetty.server.handler.ContextHandler;
+import org.eclipse.jetty.server.handler.GracefulHandler;
 import org.eclipse.jetty.websocket.api.Callback;
 import org.eclipse.jetty.websocket.api.Session;
 import org.eclipse.jetty.websocket.server.WebSocketUpgradeHandler;
@@ -32,9 +34,13 @@ import org.java_websocket.WebSocket;
 import org.java_websocket.handshake.ClientHandshake;
 import org.java_websocket.server.WebSocketServer;
 
-/** The cases of asgi_cases.py on five Java servers: Layers LIBRARY PORT. SIGTERM stops each as its documentation shows. */
+/**
+ * The cases of asgi_cases.py on five Java servers: Layers LIBRARY PORT [IDLE]. SIGTERM stops each as its documentation
+ * shows. IDLE sets after how many milliseconds of a quiet client Jetty closes.
+ */
 public final class Layers {
   static final int LIMIT = 1024;
+  static Duration idle;
 
   interface Connection {
     void send(String text) throws IOException;
@@ -159,6 +165,8 @@ public final class Layers {
         protected void onFullTextMessage(WebSocketChannel from, BufferedTextMessage message) throws IOException {
           said(path, connection, message.getData());
         }
+
+        protected long getMaxTextBufferSize() { return LIMIT; }
       });
       channel.resumeReceives();
       wrapped(() -> opened(path, connection));
@@ -202,11 +210,12 @@ public final class Layers {
     public void onWebSocketText(String text) { wrapped(() -> said(path, connection(), text)); }
   }
 
-  static void jetty(int port) throws Exception {
+  static void jetty(int port, boolean isGraceful) throws Exception {
     var server = new Server(new InetSocketAddress("127.0.0.1", port));
     var context = new ContextHandler("/");
     context.setHandler(WebSocketUpgradeHandler.from(server, context, container -> {
       container.setMaxTextMessageSize(LIMIT);
+      if (idle != null) container.setIdleTimeout(idle);
       container.addMapping("/*", (request, response, callback) -> {
         String path = Request.getPathInContext(request);
         if (path.equals("/raises-before")) throw new IllegalStateException("broken before it accepted");
@@ -215,7 +224,8 @@ public final class Layers {
         return null;
       });
     }));
-    server.setHandler(context);
+    server.setHandler(isGraceful ? new GracefulHandler(context) : context);
+    if (isGraceful) server.setStopTimeout(2000);
     server.setStopAtShutdown(true);
     server.start();
   }
@@ -267,7 +277,8 @@ public final class Layers {
   public static void main(String[] arguments) throws Exception {
     Map<String, Program> programs = Map.of(
         "java-websocket", Layers::javaWebSocket, "vertx", Layers::vertx, "undertow", Layers::undertow,
-        "jetty", Layers::jetty, "tomcat", Layers::tomcat);
+        "jetty", port -> jetty(port, false), "jetty-graceful", port -> jetty(port, true), "tomcat", Layers::tomcat);
+    if (arguments.length > 2) idle = Duration.ofMillis(Long.parseLong(arguments[2]));
     programs.get(arguments[0]).run(Integer.parseInt(arguments[1]));
   }
 }

@@ -10,14 +10,17 @@ import argparse
 import asyncio
 import contextlib
 import json
+import re
 import tempfile
 from pathlib import Path
 from statistics import median
 
-from bench.backend import reference
+from bench.backend import HOST, reference
 from bench.fidelity import cpu_seconds, exporter, watched, write_config
+from bench.scale import fetched
 
 INTERVAL = "20s"
+SLOTS = {"slot_release": "5s"}
 SENTINEL = {"sentinel": {"every": "10s"}}
 """As often as profile `factory` permits at this interval: its breaker counts connects without a token."""
 SETTLED = 45.0
@@ -33,15 +36,20 @@ SETTINGS = {"cycles": lambda _: {}, "sentinel": lambda _: SENTINEL, "sentinel, h
 
 
 def config(folder, backend, targets, extra):
-    """The config of one exporter, in a folder of its own; no two exporters share a user."""
+    """The config of one exporter, in a folder of its own.
+
+    Each target is a backend of its own by its name, so that no breaker counts the connects of all, and no two exporters
+    share a user. Slots are soon free again: held connections wait until the ledger knows what was held before.
+    """
     folder.mkdir()
     file = write_config(folder, backend, targets=targets, tls=False, interval=INTERVAL)
-    known = json.loads(file.read_text(encoding="utf-8"))["targets"]
-    mappings = [mapping | extra(number) for number, mapping in enumerate(known)]
-    for users in (
-        users for mapping in mappings for users in (mapping["identities"], mapping.get("hold", {}).get("identity", {}))
-    ):
-        users.update({alias: f"{folder.name}-{user}" for alias, user in users.items()})
+    mappings = []
+    for number, known in enumerate(json.loads(file.read_text(encoding="utf-8"))["targets"]):
+        name = f"t{number:04d}.example.com"
+        mapping = known | {"url": known["url"].replace(HOST, name), "address": HOST, "limits": SLOTS} | extra(number)
+        for users in (mapping["identities"], mapping.get("hold", {}).get("identity", {})):
+            users.update({alias: f"{folder.name}-{user}" for alias, user in users.items()})
+        mappings.append(mapping)
     file.write_text(json.dumps({"targets": mappings}), encoding="utf-8")
     return file
 
@@ -52,15 +60,15 @@ async def live(runs, seconds):
 
 
 async def measure(targets, windows, seconds):
-    """Setting → its CPU in each window, as a share of a core."""
+    """Setting → its CPU in each window, as a share of a core; and setting → what lay between its cycles."""
     with tempfile.TemporaryDirectory(prefix="between-") as made:
         folder = Path(made)
         async with contextlib.AsyncExitStack() as stack:
             backend = await stack.enter_async_context(reference(folder, truth=False))
-            runs = {}
+            runs, urls = {}, {}
             for number, (name, extra) in enumerate(SETTINGS.items()):
                 file = config(folder / f"e{number}", backend, targets, extra)
-                running, _ = await stack.enter_async_context(exporter(file, folder / f"e{number}.log"))
+                running, urls[name] = await stack.enter_async_context(exporter(file, folder / f"e{number}.log"))
                 runs[name] = running
             await live(runs.values(), SETTLED)
             shares = {name: [] for name in runs}
@@ -69,7 +77,18 @@ async def measure(targets, windows, seconds):
                 await live(runs.values(), seconds)
                 for name, running in runs.items():
                     shares[name].append((cpu_seconds(running.process.pid) - before[name]) / seconds)
-            return shares
+            return shares, {name: await asyncio.to_thread(between, url) for name, url in urls.items()}
+
+
+def between(url):
+    """Connections that are held, and sentinels that connected: nothing else would be the figure of nothing."""
+    page = fetched(url, "identity")[2]
+    held, connects = (sum(map(float, re.findall(pattern, page, re.MULTILINE))) for pattern in (HELD, CONNECTS))
+    return f"{held:.0f} held, {connects:.0f} sentinel connects"
+
+
+HELD = r"^ws_hold_up\{.*\} (\S+)$"
+CONNECTS = r'^ws_probe_sentinel_connects_total\{.*outcome="passed"\} (\S+)$'
 
 
 def main():
@@ -78,12 +97,12 @@ def main():
     parser.add_argument("--windows", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=60.0, help="of a window")
     asked = parser.parse_args()
-    shares = asyncio.run(measure(asked.targets, asked.windows, asked.seconds))
+    shares, lives = asyncio.run(measure(asked.targets, asked.windows, asked.seconds))
     print(f"{asked.targets} targets, every {INTERVAL}\n{'':16}{'% of a core':>12}{'least':>8}{'most':>8}{'ratio':>8}")
     for name, of_one in shares.items():
         ratio = median(one / plain for one, plain in zip(of_one, shares["cycles"], strict=True))
         figures = (100 * median(of_one), 100 * min(of_one), 100 * max(of_one))
-        print(f"{name:16}{figures[0]:12.2f}{figures[1]:8.2f}{figures[2]:8.2f}{ratio:8.2f}")
+        print(f"{name:16}{figures[0]:12.2f}{figures[1]:8.2f}{figures[2]:8.2f}{ratio:8.2f}  {lives[name]}")
 
 
 if __name__ == "__main__":

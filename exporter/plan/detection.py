@@ -79,7 +79,7 @@ def detection_text(job: Job) -> str:
 
 def _by_cycles(job: Job, cycle: float, needed: int, waits: float, *, repeats: bool) -> Seconds:
     """Return when `needed` cycles have failed, if each `waits`; `repeats`: repeat runs follow where there is room."""
-    sooner = min(needed - 1, _spare_slots(job)) if repeats and job.confirm_runs else 0
+    sooner = min(needed - 1, job.confirm_runs, _spare_slots(job)) if repeats else 0
     rest = waits + sooner * min(cycle, job.repeat_after + waits) + (needed - 1 - sooner) * cycle
     return Seconds(cycle / 2 + rest, cycle + rest)
 

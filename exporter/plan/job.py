@@ -12,6 +12,7 @@ from typing import Final, Self
 from urllib.parse import urlsplit
 
 from exporter.budget import SessionCost, endpoint_id, key_id, user_key
+from exporter.classify import MIN_FAILURES
 from exporter.config import (
     BackendLimits,
     Carrier,
@@ -222,8 +223,8 @@ class Job:
 
     @property
     def repeat_after(self) -> float:
-        """Seconds from a failure that no confirm run may follow to a repeat run: those of the last confirm run."""
-        return self.confirm_runs * self.confirm_after
+        """Seconds from a failure that no confirm run may follow to a repeat run: as long as three failures span."""
+        return (MIN_FAILURES - 1) * self.confirm_after
 
     def speaking_as(self, identities: Mapping[str, str]) -> Self:
         """Return the job of sessions beside the cycles, with these users (alias → subject) as the only ones."""

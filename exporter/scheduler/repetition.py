@@ -1,13 +1,13 @@
 """The repeat runs of a failure that no confirm run may confirm.
 
 A refused token is not sent again by a suspicion, and a pool of one has nobody to confirm what it met behind the 101.
-There the same is asked again, one session after another, each as long after the last failure as the last confirm run
-would come. The ledger takes a repeat run for a session beside the schedule: where it has no room, the cycles decide.
+There the same is asked again, one session after another, each twice `confirm.after` after the last failure. The ledger
+takes a repeat run for a session beside the schedule: where it has no room, the cycles decide.
 """
 
 from dataclasses import dataclass
 
-from exporter.classify import MIN_FAILURES, OutageCause, causes_of
+from exporter.classify import OutageCause, causes_of
 from exporter.plan import Job
 from exporter.result import Probe, Reason, Result, Verdict
 from exporter.scheduler.confirmation import NO_CONFIRM
@@ -49,4 +49,4 @@ def repetition(job: Job, failed: Result, now: float) -> Repetition | None:
     stops = OutageCause.RESTARTING in causes_of(failed)
     if not job.confirm_runs or stops or failed.reason is Reason.RATE_LIMITED:
         return None
-    return Repetition(failed, now + job.repeat_after, 1 if failed.reason in NO_CONFIRM else MIN_FAILURES - 1)
+    return Repetition(failed, now + job.repeat_after, 1 if failed.reason in NO_CONFIRM else job.confirm_runs)

@@ -17,7 +17,7 @@ from exporter.result import SkipCause, Trigger
 
 CYCLE = 20.0
 AGAIN = 10.0
-"""Seconds from a failure to a repeat run: as to the second confirm run."""
+"""Seconds from a failure to a repeat run."""
 
 UNCONFIRMED = [({}, Trouble.TOKEN), (ONE, Trouble.TOKEN), (ONE, Trouble.FACTORY)]
 
@@ -74,7 +74,7 @@ def test_others_of_the_pool_ask_again():
     spare=st.booleans(),
     interval=st.sampled_from(["15s", "20s", "60s", "300s"]),
 )
-def test_no_cycle_is_lost_or_late(phase, lasts, kind, spare, interval):
+def test_no_cycle_is_lost(phase, lasts, kind, spare, interval):
     """Every cycle that falls due runs: at once, or when the repeat run that is under way has ended."""
     pool, trouble = kind
     seen = []
@@ -115,9 +115,15 @@ def test_without_room_the_cycles_decide():
     assert target.out_at is not None
 
 
-def test_confirm_runs_0_turns_it_off():
-    """Who wants no session right after a failure gets none."""
-    assert not repeats(run(gone(Trouble.TOKEN), confirm={"runs": 0}))
+@pytest.mark.parametrize("runs", [0, 1, 2])
+def test_there_are_no_more_than_confirm_runs(runs):
+    """Who wants no session right after a failure gets none, and who wants one gets one; both 10 s apart."""
+    target = run(gone(Trouble.FACTORY, phase=19.9, lasts=50.0), confirm={"runs": runs}, **ONE)
+
+    begun = repeats(target)
+    assert len(begun) == runs
+    failed = max((at for at in target.begun(Trigger.SCHEDULE) if begun and at < begun[0]), default=0.0)
+    assert [at - failed for at in begun] == pytest.approx([AGAIN * n for n in range(1, runs + 1)], abs=0.1)
 
 
 @pytest.mark.parametrize(("slots", "spare"), [(19, 3), (17, 1), (16, 0)])

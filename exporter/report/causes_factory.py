@@ -19,8 +19,10 @@ def _factory(
     next_step: str,
     alert: Alert = _VALIDATION,
     codes: Container[int] | None = None,
+    *,
+    given: tuple[SituationFact, ...] = (),
 ) -> Cause:
-    return Cause(sentence, alert, next_step, factory=factory, codes=codes)
+    return Cause(sentence, alert, next_step, factory=factory, codes=codes, given=given)
 
 
 REFUSED_CAUSES: Final = (
@@ -47,8 +49,8 @@ REFUSED_CAUSES: Final = (
     ),
     _factory(
         FactoryReason.INTERNAL_ERROR,
-        "The server closed with 1011 (internal error) {instead}, without an error frame: an unhandled exception on its "
-        "side, and not a word about the token.",
+        "The server closed with 1011 (internal error) {instead}, without an error frame and without a word about "
+        "the token{unhandled}.",
         "Check an identity of another name shape: if one shape alone fails, a user-id check refuses it. If all "
         "fail, read the backend's log at this second; just after a deploy, look for a missing service.",
     ),
@@ -108,6 +110,14 @@ WELCOME_CAUSES: Final = (
 )
 
 UNNAMED_CAUSES: Final = (
+    _factory(
+        FactoryReason.OTHER,
+        "The server closed with {code} {instead}, and no rule of the profile says why.",
+        "{event_steps}",
+        Alert.SERVER_RESTARTING,
+        RESTART_CODES,
+        given=(SituationFact.NOT_ONLY_STOPPING,),
+    ),
     _factory(
         FactoryReason.OTHER,
         "The server was being stopped or recycled: it closed with {code} {instead}.",

@@ -1,6 +1,7 @@
 """Causes on an open WebSocket: before the welcome, at the login message, before the reply."""
 
 from collections.abc import Container
+from functools import partial
 from typing import Final
 
 from exporter.report.causes import Alert, Cause
@@ -9,44 +10,24 @@ from exporter.report.situation import TOKENLESS_CAUSE, SituationFact
 from exporter.result import Confidence, Layer, Phase, Reason
 
 
-def _admission(
+def _open(
     reason: Reason,
     sentence: str,
     next_step: str,
-    alert: Alert = Alert.NO_WELCOME,
+    alert: Alert | None = None,
     *,
+    phase: Phase,
+    usual: Alert,
     codes: Container[int] | None = None,
     given: tuple[SituationFact, ...] = (),
     fault: tuple[Layer, Confidence] | None = None,
 ) -> Cause:
-    return Cause(sentence, alert, next_step, Phase.ADMISSION, reason, codes=codes, given=given, fault=fault)
+    return Cause(sentence, alert or usual, next_step, phase, reason, codes=codes, given=given, fault=fault)
 
 
-def _auth(
-    reason: Reason,
-    sentence: str,
-    next_step: str,
-    alert: Alert = Alert.AUTH_UNAVAILABLE,
-    *,
-    codes: Container[int] | None = None,
-    given: tuple[SituationFact, ...] = (),
-    fault: tuple[Layer, Confidence] | None = None,
-) -> Cause:
-    return Cause(sentence, alert, next_step, Phase.AUTH, reason, codes=codes, given=given, fault=fault)
-
-
-def _reply(
-    reason: Reason,
-    sentence: str,
-    next_step: str,
-    alert: Alert = Alert.SEND_FAILING,
-    *,
-    codes: Container[int] | None = None,
-    given: tuple[SituationFact, ...] = (),
-    fault: tuple[Layer, Confidence] | None = None,
-) -> Cause:
-    return Cause(sentence, alert, next_step, Phase.REPLY, reason, codes=codes, given=given, fault=fault)
-
+_admission = partial(_open, phase=Phase.ADMISSION, usual=Alert.NO_WELCOME)
+_auth = partial(_open, phase=Phase.AUTH, usual=Alert.AUTH_UNAVAILABLE)
+_reply = partial(_open, phase=Phase.REPLY, usual=Alert.SEND_FAILING)
 
 _CHECK_KEYS: Final = "{keys} Two refusals in a row stop it for {auth_retry}.{dropped}{auth_500}"
 _CHECK_AUTH_SERVICE: Final = "Look at the auth service and the backend's way to it.{after_breaker}"
@@ -208,6 +189,13 @@ SILENCE_CAUSES: Final = (
     ),
     _admission(
         Reason.SERVER_ERROR,
+        "The upgrade succeeded, then the server closed with {code} before the welcome{unhandled}.",
+        _READ_LOG,
+        Alert.INTERNAL_ERROR_SPIKE,
+        codes=(1011,),
+    ),
+    _admission(
+        Reason.SERVER_ERROR,
         "The upgrade succeeded, then the server ended with an internal error{ended} before the welcome.",
         _READ_LOG,
         Alert.INTERNAL_ERROR_SPIKE,
@@ -294,7 +282,7 @@ LOGIN_CAUSES: Final = (
     ),
     _auth(
         Reason.SERVER_ERROR,
-        "The server closed with {code} after our login message: an unhandled exception in its login.",
+        "The server closed with {code} after our login message{login_broke}.",
         _READ_LOG,
         Alert.INTERNAL_ERROR_SPIKE,
         codes=(1011,),
@@ -385,7 +373,7 @@ REPLY_CAUSES: Final = (
     ),
     _reply(
         Reason.SERVER_ERROR,
-        "{open}, then the server closed with {code} instead of replying: its handling of our message broke.",
+        "{open}, then the server closed with {code} instead of replying{handling_broke}.",
         _READ_LOG,
         Alert.INTERNAL_ERROR_SPIKE,
         codes=(1011,),
@@ -467,8 +455,15 @@ STREAM_CAUSES: Final = (
 
 STOP_CAUSES: Final = (
     Cause(
-        "The server closed with {code}, as {program} does when it is stopped or recycled; an application can close so "
-        "itself.",
+        "The server closed with {code} {instead}.",
+        Alert.SERVER_RESTARTING,
+        "{event_steps}",
+        reason=Reason.CLOSED,
+        codes=RESTART_CODES,
+        given=(SituationFact.NOT_ONLY_STOPPING,),
+    ),
+    Cause(
+        "The server closed with {code}, as {program} does {events}; an application can close so itself.",
         Alert.SERVER_RESTARTING,
         _LOOK_FOR_RESTART + " If there was none, read the backend's log at this second.",
         reason=Reason.CLOSED,
@@ -487,6 +482,6 @@ STOP_CAUSES: Final = (
         fault=(Layer.PROXY, Confidence.OPEN),
     ),
 )
-"""Codes that do not say by themselves that the server stops."""
+"""Codes that do not say by themselves that the server stops, or not of this server."""
 
 SESSION_CAUSES: Final = (*STREAM_CAUSES, *STOP_CAUSES, *SILENCE_CAUSES, *LOGIN_CAUSES, *REPLY_CAUSES)

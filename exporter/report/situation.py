@@ -289,6 +289,7 @@ def _refuses(frame: Frame) -> bool:
 
 
 STOPPING_EVENTS: Final = frozenset({ServerEvent.STOPPED, ServerEvent.RECYCLED, ProxyEvent.RELOADED, ProxyEvent.STOPPED})
+EXCEPTIONS: Final = frozenset({ServerEvent.RAISES_AFTER_ACCEPT, ServerEvent.RAISES_ON_MESSAGE})
 
 
 class SituationFact(StrEnum):
@@ -323,6 +324,8 @@ class SituationFact(StrEnum):
     HTTP_IN_STREAM = "an HTTP answer came on the open WebSocket"
     KNOWN_BEHAVIOUR = "the program that is known here was seen to do this"
     STOPPING = "the server that is known here does this when it is stopped or recycled"
+    NOT_ONLY_STOPPING = "the program that is known here does this when something else happens, too or instead"
+    RAISED = "the program that is known here does this at an exception alone, or none is known"
     UNKNOWN_ERROR = "an error frame came that no rule of the profile names"
 
 
@@ -389,6 +392,10 @@ HOLDS: Final[Mapping[SituationFact, Callable[[FailureSituation], object]]] = {
     SituationFact.HTTP_IN_STREAM: lambda situation: situation.result.stream_status is not None,
     SituationFact.KNOWN_BEHAVIOUR: lambda situation: situation.match is not None,
     SituationFact.STOPPING: lambda situation: situation.match and STOPPING_EVENTS.issuperset(situation.match.events),
+    SituationFact.NOT_ONLY_STOPPING: lambda situation: (
+        situation.match and not STOPPING_EVENTS.issuperset(situation.match.events)
+    ),
+    SituationFact.RAISED: lambda situation: not situation.match or EXCEPTIONS.issuperset(situation.match.events),
     SituationFact.UNKNOWN_ERROR: _is_unknown_error,
 }
 

@@ -157,8 +157,26 @@ def answered(result):
         yield from (replace(result, stream_status=status) for status in (400, 401, 500, 599))
 
 
+def closed_idle():
+    """A Jetty that closes with 1001 by its idle timeout of 30 s, whatever else is known of the failure."""
+    close, after = Close(1001, Initiator.REMOTE, Phase.REPLY), sum(cases.until(Phase.ADMISSION).values()) + 30.5
+    for factory in (None, *FactoryReason):
+        yield replace(
+            cases.PASSED,
+            verdicts=FAIL,
+            phases=cases.until(Phase.ADMISSION),
+            phase=Phase.REPLY,
+            reason=Reason.CLOSED,
+            factory_reason=factory,
+            close=close,
+            refused_after=after,
+            answered_by=Software.JETTY,
+        )
+
+
 def every_situation():
     """Every result beside a target of each kind; what only the phases after the upgrade can hear, there."""
+    yield from product(closed_idle(), CONTEXTS)
     for number, result in enumerate(every_result()):
         yield result, CONTEXTS[number % len(CONTEXTS)]
         if result.factory_reason is None:

@@ -7,7 +7,7 @@ Rule 3: an unsafe schedule is not a plan but a problem that names a safe schedul
 """
 
 from exporter.plan.advice import plan_notes, plan_warnings
-from exporter.plan.cadence import Cadence, SlotPattern
+from exporter.plan.cadence import BetweenCycles, Cadence, SlotPattern
 from exporter.plan.canary import canary_job, canary_pace
 from exporter.plan.canary_schedule import CanaryPace
 from exporter.plan.difference import PlanDiff, plan_diff
@@ -22,6 +22,7 @@ from exporter.plan.text import plan_lines
 
 __all__ = [
     "DEFAULT_PORTS",
+    "BetweenCycles",
     "Cadence",
     "CanaryPace",
     "Job",

@@ -6,6 +6,7 @@ whether its due time passed through a float or a datetime.
 
 import zlib
 from bisect import bisect_left
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from math import ceil, floor, gcd, lcm
 from typing import Self
@@ -39,6 +40,48 @@ class Cadence:
     def due(self, cycle: int) -> float:
         """Return when the cycle is due, unix seconds; `cycle_at` of it is the cycle again."""
         return (self.offset_us + cycle * self.interval_us) / MICROSECONDS_PER_SECOND
+
+    def parts(self) -> Iterator["Cadence"]:
+        """Yield the cadence itself, as `BetweenCycles.parts` does those of which it is made."""
+        yield self
+
+
+@dataclass(frozen=True, slots=True)
+class BetweenCycles:
+    """The due times between the cycles of a cadence: `every_us` after each cycle, and so on until the next one is due.
+
+    Cycles and runs together are at most `every_us` apart, and no run falls on a cycle. `every_us` must be less than the
+    interval of the cycles. Methods as of `Cadence`.
+    """
+
+    cycles: Cadence
+    every_us: int
+
+    @property
+    def runs(self) -> int:
+        """How many runs lie between two cycles."""
+        return ceil(self.cycles.interval_us / self.every_us) - 1
+
+    @property
+    def interval_us(self) -> int:
+        """Microseconds between two runs, or less where a cycle lies between them."""
+        return self.every_us
+
+    def cycle_at(self, moment: float) -> int:
+        """Return the number of the last run due at or before `moment` (unix seconds)."""
+        cycle, since_us = divmod(to_microseconds(moment) - self.cycles.offset_us, self.cycles.interval_us)
+        return cycle * self.runs + min(since_us // self.every_us, self.runs) - 1
+
+    def due(self, run: int) -> float:
+        """Return when the run is due, unix seconds; `cycle_at` of it is the run again."""
+        cycle, number = divmod(run, self.runs)
+        since_us = cycle * self.cycles.interval_us + (number + 1) * self.every_us
+        return (self.cycles.offset_us + since_us) / MICROSECONDS_PER_SECOND
+
+    def parts(self) -> Iterator[Cadence]:
+        """Yield cadences that together have these due times."""
+        for number in range(1, self.runs + 1):
+            yield Cadence(self.cycles.interval_us, self.cycles.offset_us + number * self.every_us)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,14 +130,15 @@ class SlotPattern:
         return [most[index % classes] for index in range(identities)]
 
 
-def max_connects(cadences: list[Cadence], window_us: int) -> int:
+def max_connects(cadences: Iterable[Cadence | BetweenCycles], window_us: int) -> int:
     """Return the most cycles due in any `window_us` microseconds (begin included, end not), over all cadences.
 
     Exact for cadences of one interval; an upper bound for a mixture.
     """
     offsets: dict[int, list[int]] = {}
     for cadence in cadences:
-        offsets.setdefault(cadence.interval_us, []).append(cadence.offset_us)
+        for part in cadence.parts():
+            offsets.setdefault(part.interval_us, []).append(part.offset_us % part.interval_us)
     return sum(
         _max_connects_of_interval(interval_us, sorted(starts), window_us) for interval_us, starts in offsets.items()
     )

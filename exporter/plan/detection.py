@@ -63,8 +63,7 @@ def expected_detection(job: Job, kind: OutageKind) -> Seconds | None:
     if not of_connects or job.target.sentinel is None:
         return Seconds(cycle / 2 + rest, cycle + rest)
     first = job.target.sentinel.every
-    held_up = MIN_OVERDUE_SECONDS if waits else 0.0  # by a cycle that begins before the sentinel's wait is overdue
-    return Seconds(first / 2 + rest, first + held_up + rest)
+    return Seconds(first / 2 + rest, first + (_held_up(job, first) if waits else 0.0) + rest)
 
 
 def detection_text(job: Job) -> str:
@@ -75,6 +74,12 @@ def detection_text(job: Job) -> str:
         "from an outage to its page, in the median and at most, if Prometheus scrapes and evaluates every "
         f"{SHIPPED_STEPS[0]:g} s (every {SHIPPED_STEPS[1]:g} s): {'; '.join(parts)}"
     )
+
+
+def _held_up(job: Job, every: float) -> float:
+    """Return the seconds from a sentinel to a cycle that begins before the sentinel's wait is overdue; 0: none does."""
+    gap = job.interval % every or every
+    return gap if gap < MIN_OVERDUE_SECONDS else 0.0
 
 
 def _by_cycles(job: Job, cycle: float, needed: int, waits: float, *, repeats: bool) -> Seconds:

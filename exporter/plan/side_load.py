@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from exporter.config import Problem
-from exporter.plan.cadence import Cadence, max_connects, to_microseconds
+from exporter.plan.cadence import BetweenCycles, Cadence, max_connects, to_microseconds
 from exporter.plan.job import Job
 from exporter.plan.side_schedule import SideSchedule
 
@@ -29,7 +29,7 @@ def with_side_slots(peaks: Mapping[str, int], jobs: Sequence[Job]) -> Counter[st
 
 def with_side_connects(jobs: Sequence[Job]) -> dict[str, int]:
     """Return host → most connects in any minute, by cycles and side probes of all targets together."""
-    cadences: dict[str, list[Cadence]] = {}
+    cadences: dict[str, list[Cadence | BetweenCycles]] = {}
     for job in jobs:
         for host in job.connects:
             cadences.setdefault(host, []).extend(_cadences(job, host))
@@ -85,7 +85,7 @@ def _schedules(jobs: Sequence[Job]) -> Iterator[tuple[int, Job, SideSchedule]]:
         yield from ((index, job, schedule) for schedule in job.side_schedules)
 
 
-def _cadences(job: Job, host: str) -> Iterator[Cadence]:
+def _cadences(job: Job, host: str) -> Iterator[Cadence | BetweenCycles]:
     """Yield the cadence of each connect to the host."""
     yield from [job.cadence] * job.connects[host]
     for schedule in job.side_schedules:

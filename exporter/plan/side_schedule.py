@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from exporter.config import BackendLimits, Profile, Target
-from exporter.plan.cadence import Cadence
+from exporter.plan.cadence import BetweenCycles, Cadence
 from exporter.result import SideProbe
 
 
@@ -28,7 +28,7 @@ class SideSchedule:
     probe: SideProbe
     variant: str
     field: str
-    cadence: Cadence
+    cadence: Cadence | BetweenCycles
     sessions: int = 1
     identity: str | None = None
     user: str | None = None

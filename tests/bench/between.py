@@ -22,7 +22,7 @@ from bench.scale import fetched
 INTERVAL = "20s"
 SLOTS = {"slot_release": "5s"}
 SENTINEL = {"sentinel": {"every": "10s"}}
-"""As often as profile `factory` permits at this interval: its breaker counts connects without a token."""
+"""One connect between two cycles."""
 SETTLED = 45.0
 """Seconds until the first window: each target has had two cycles, and holds its connection."""
 

@@ -98,7 +98,7 @@ def test_hours_of_weather_open_no_breaker_meet_no_slot_limit_and_keep_the_planne
     assert openings == (0, 0)
     assert not [one for one in told.results if one.factory_reason is FactoryReason.SLOT_LIMIT]
     confirm_runs = 3
-    assert job.scheduled_rate == 3 + 6
+    assert job.scheduled_rate == 3 + 3
     assert _most_in_a_minute(connects) <= job.scheduled_rate + confirm_runs
     assert {SentinelOutcome.PASSED, SentinelOutcome.FAILED, SentinelOutcome.SKIPPED} <= set(outcomes)
     assert {SuspicionOutcome.CONFIRMED, SuspicionOutcome.UNCONFIRMED} <= set(told.suspicions)

@@ -224,7 +224,7 @@ FROM_OUTAGE_TO_PAGE = (
         ),
         (
             {"interval": "20s", "timeout": "10s", "profile": "echo", "identities": {}, "sentinel": {"every": "5s"}},
-            ["18 and 26 s (28 and 46 s)", "28 and 38 s (38 and 58 s)", "26 and 40 s (36 and 60 s)"],
+            ["18 and 26 s (28 and 46 s)", "28 and 36 s (38 and 56 s)", "26 and 40 s (36 and 60 s)"],
         ),
         (
             {
@@ -237,7 +237,7 @@ FROM_OUTAGE_TO_PAGE = (
             },
             [
                 "20 and 30 s (30 and 50 s)",
-                "30 and 42 s (40 and 62 s)",
+                "30 and 40 s (40 and 60 s)",
                 "56 and 70 s (66 and 90 s)",
                 "36 and 50 s (46 and 70 s)",
             ],

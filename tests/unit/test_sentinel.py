@@ -61,14 +61,14 @@ def test_only_a_connect_that_clearly_failed_is_a_reason_to_look(result, outcome)
 
 
 def test_the_plan_counts_its_connects_and_no_slot():
-    """Twelve connects a minute beside three cycles; the table has its row; off by default."""
+    """Twelve connects a minute, three of them by cycles; the table has its row; off by default."""
     mapping = harness.target(Nowhere, **SHIPPED | ON, url="wss://backend.example/ws")
     plan = harness.planned(mapping, built_in=harness.UNGUARDED)
     (job,) = plan.jobs
     (schedule,) = job.side_schedules
 
     assert (schedule.probe, schedule.interval, schedule.sessions, schedule.slots) == (SideProbe.SENTINEL, 5.0, 1, 0)
-    assert job.scheduled_rate == 3 + 12
+    assert job.scheduled_rate == 3 + 9
     assert "sentinel" in "\n".join(plan_lines(plan))
     assert job_of(**OFF).side_schedules == ()
 

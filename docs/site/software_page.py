@@ -80,6 +80,12 @@ Easily mistaken:
   read the application's log first, and look at restarts and memory second.
 - HTTP 426 or 505 is the answer of a backend that never saw the upgrade: a proxy in front of it drops `Upgrade` and
   `Connection`, or speaks HTTP/1.0.
+- HTTP 502 by Envoy itself, which says 503 of a closed port, is a backend that answers in another protocol: HTTP/2 was
+  asked of uvicorn or aiohttp, or plain HTTP of TLS. One that cuts such a connection, as websockets does, is a 503.
+- A 101 without `Sec-WebSocket-Accept` behind Envoy is a backend that Envoy speaks HTTP/2 with, where a WebSocket has no
+  such field (RFC 8441; Jetty leaves it out; hypercorn, HAProxy and a second Envoy send it): no client takes it.
+- HTTP 400 by nginx behind Envoy can be an upgrade over HTTP/2, which nginx does not take; a second Envoy needs
+  `allow_connect`, and without it the first says 503 after a second.
 - HTTP 403 by Envoy itself is a route without `upgrade_configs`, and no matter of tokens.
 - 1011 is also how hypercorn stops, and 1001 how Caddy is reloaded: neither is a fault of the application.
 - The flag `UC` beside a 101 in Envoy's access log means nothing: every WebSocket that was closed cleanly has it.

@@ -31,9 +31,15 @@ def _certificate(verify: TlsVerify | None, sentence: str, next_step: str) -> Cau
 
 
 def _handshake(
-    handshake: Handshake | None, sentence: str, next_step: str, fault: tuple[Layer, Confidence] | None = None
+    handshake: Handshake | None,
+    sentence: str,
+    next_step: str,
+    fault: tuple[Layer, Confidence] | None = None,
+    *,
+    given: tuple[SituationFact, ...] = (),
 ) -> Cause:
-    return Cause(sentence, _CONNECT, next_step, Phase.UPGRADE, Reason.BAD_HANDSHAKE, handshake=handshake, fault=fault)
+    of_upgrade = Phase.UPGRADE, Reason.BAD_HANDSHAKE
+    return Cause(sentence, _CONNECT, next_step, *of_upgrade, handshake=handshake, given=given, fault=fault)
 
 
 NAME_CAUSES: Final = (
@@ -178,6 +184,21 @@ HANDSHAKE_CAUSES: Final = (
         "The answer to the upgrade is no HTTP: another protocol is spoken at {server}.",
         "See what listens there, and whether the port speaks TLS (wss:// or ws://).",
         (Layer.CLIENT, Confidence.LIKELY),
+    ),
+    _handshake(
+        Handshake.NO_ACCEPT,
+        "The server answered 101 without Sec-WebSocket-Accept, behind {proxies}: browsers refuse such a connection.",
+        "See whether {proxies} speaks HTTP/2 with the backend, where a WebSocket has no such field (RFC 8441): Envoy "
+        "adds none, and needs HTTP/1.1 to this backend. Else look at the backend's WebSocket library.",
+        (Layer.PROXY, Confidence.LIKELY),
+        given=(SituationFact.BEHIND_PROXIES,),
+    ),
+    _handshake(
+        Handshake.NO_ACCEPT,
+        "The server answered 101 without Sec-WebSocket-Accept: browsers refuse such a connection.",
+        "Look at the backend's WebSocket library, then for a proxy that takes the field off or speaks HTTP/2 with the "
+        "backend, where a WebSocket has none (RFC 8441).",
+        (Layer.APPLICATION, Confidence.OPEN),
     ),
     _handshake(
         Handshake.WRONG_ACCEPT,

@@ -114,6 +114,18 @@ PROXY_MEANINGS: Final[Mapping[ProxyEvent, EventMeaning]] = {
     ProxyEvent.INTERIM_AT_ONCE: EventMeaning(
         Layer.PROXY, "Keep interim answers (103) away from upgrades, or use a newer version of the proxy."
     ),
+    ProxyEvent.OTHER_PROTOCOL: EventMeaning(
+        Layer.PROXY,
+        "Compare the protocol that the proxy is set to speak with its backend (HTTP/1.1 or HTTP/2, TLS or none) with "
+        "the backend's own.",
+        is_sure=False,  # a backend whose answer is no HTTP for another reason
+    ),
+    ProxyEvent.HTTP2_UPGRADE: EventMeaning(
+        Layer.PROXY, "Have the proxy in front speak HTTP/1.1 with it: it takes no WebSocket over HTTP/2.", is_sure=False
+    ),
+    ProxyEvent.HTTP2_ACCEPT: EventMeaning(
+        Layer.PROXY, "Have the proxy speak HTTP/1.1 with its backend, which sends Sec-WebSocket-Accept there."
+    ),
     ProxyEvent.STOPPED_GRACEFULLY: EventMeaning(
         Layer.PROXY, "Look at the proxy's log for a stop or restart at this second."
     ),
@@ -146,6 +158,9 @@ _BEFORE_THE_101: Final[frozenset[Event]] = frozenset(
         ProxyEvent.HEAD_TOO_LARGE,
         ProxyEvent.INTERIM_ANSWER,
         ProxyEvent.INTERIM_AT_ONCE,
+        ProxyEvent.OTHER_PROTOCOL,
+        ProxyEvent.HTTP2_UPGRADE,
+        ProxyEvent.HTTP2_ACCEPT,
     }
 )
 _OF_PATHS: Final[frozenset[Event]] = frozenset({ServerEvent.WRONG_PATH, ServerEvent.NO_WEBSOCKET})
@@ -227,6 +242,7 @@ def find_match(
         if _looks_so(row, result, code, is_proxied=bool(result.via or edge))
         and _fits_phase(row, result, waited)
         and _fits_close(row, close_answered)
+        and (row.event is not ProxyEvent.HTTP2_UPGRADE or result.via)  # our own upgrade is one of HTTP/1.1
     ]
     timed = [row for row in fitting if _is_timed(row, waited)]
     events = tuple(dict.fromkeys(row.event for row in timed or fitting))

@@ -95,6 +95,7 @@ class Handshake(StrEnum):
     TOO_LARGE = "too_large"
     BAD_HEADER = "bad_header"
     NO_UPGRADE = "no_upgrade"
+    NO_ACCEPT = "no_accept"
     WRONG_ACCEPT = "wrong_accept"
     EXTENSION = "extension"
     SUBPROTOCOL_NOT_CHOSEN = "subprotocol_not_chosen"

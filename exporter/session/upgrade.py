@@ -223,6 +223,7 @@ CONDITIONS: Final[Mapping[Handshake, Callable[[Mapping[str, list[str]], str, Seq
     Handshake.NO_UPGRADE: lambda fields, _, __: (
         _lowered(fields, "upgrade") == ["websocket"] and "upgrade" in _lowered(fields, "connection")
     ),
+    Handshake.NO_ACCEPT: lambda fields, _, __: "sec-websocket-accept" in fields,
     Handshake.WRONG_ACCEPT: lambda fields, key, _: fields.get("sec-websocket-accept") == [accept_key(key)],
     Handshake.EXTENSION: lambda fields, _, __: "sec-websocket-extensions" not in fields,
     Handshake.SUBPROTOCOL_NOT_CHOSEN: lambda fields, _, offered: not offered or SUBPROTOCOL_HEADER in fields,

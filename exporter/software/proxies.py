@@ -21,6 +21,9 @@ class ProxyEvent(StrEnum):
     HEAD_TOO_LARGE = "the head of the request is larger than it takes"
     INTERIM_ANSWER = "its backend sends an interim answer ahead of the 101"
     INTERIM_AT_ONCE = "its backend sends an interim answer and the 101 in one write"
+    OTHER_PROTOCOL = "its backend answers in another protocol than it is asked in"
+    HTTP2_UPGRADE = "an upgrade comes to it over HTTP/2"
+    HTTP2_ACCEPT = "its backend takes the upgrade over HTTP/2 and sends no Sec-WebSocket-Accept there"
     RELOADED = "it is reloaded"
     STOPPED_GRACEFULLY = "it is asked to stop once its connections have ended"
     STOPPED = "it is stopped"
@@ -55,6 +58,7 @@ class ProxyBehaviour:
 _DAY: Final = "2026-11-30"
 _DEFAULTS_DAY: Final = "2026-11-29"
 """The run that waited for the defaults: `make layers` shortens them to a second."""
+_HTTP2_DAY: Final = "2026-12-01"
 _LOST_CODE: Final = 1006
 
 _nginx = partial(ProxyBehaviour, Software.NGINX, version="1.22.1", seen=_DAY)
@@ -79,6 +83,7 @@ PROXY_BEHAVIOURS: Final = (
     _nginx(ProxyEvent.NO_UPGRADE, status=426, is_own=False),
     _nginx(ProxyEvent.NO_UPGRADE, status=505, is_own=False),
     _nginx(ProxyEvent.NO_ROUTE, status=404),
+    _nginx(ProxyEvent.HTTP2_UPGRADE, status=400, seen=_HTTP2_DAY),
     _nginx(ProxyEvent.HEAD_TOO_LARGE, status=400),
     _nginx(ProxyEvent.INTERIM_ANSWER, after=(60.0, 61.0), ending=Ending.FIN, seen=_DEFAULTS_DAY),
     _nginx(ProxyEvent.RELOADED),
@@ -153,6 +158,8 @@ PROXY_BEHAVIOURS: Final = (
         ProxyEvent.BACKEND_DIES, code=_LOST_CODE, after=(1.0, 2.0), ending=Ending.FIN, tls_ending=Ending.CLOSE_NOTIFY
     ),
     _envoy(ProxyEvent.NO_UPGRADE, status=403),
+    _envoy(ProxyEvent.OTHER_PROTOCOL, status=502, seen=_HTTP2_DAY),
+    _envoy(ProxyEvent.HTTP2_ACCEPT, status=101, seen=_HTTP2_DAY),
     _envoy(ProxyEvent.NO_ROUTE, status=404),
     _envoy(ProxyEvent.HEAD_TOO_LARGE, status=431),
     _envoy(ProxyEvent.STOPPED, code=_LOST_CODE, ending=Ending.FIN, tls_ending=Ending.CLOSE_NOTIFY),

@@ -9,6 +9,7 @@ from support.proxy_cases import (
     CELLS,
     cells_of_chain,
     cells_of_ends,
+    cells_of_http2,
     cells_of_kill,
     cells_of_proxy,
     changes,
@@ -48,6 +49,13 @@ async def test_a_session_whose_proxy_is_reloaded_or_ends(name, setup, folder):
 async def test_a_session_through_two_proxies(chain, folder):
     """The answer's author is the proxy that made it, wherever in the row it stands."""
     assert await changes(await cells_of_chain(PROXIES, chain, folder)) == []
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("chain", CELLS["http/2 behind"])
+async def test_a_session_that_its_proxy_passes_on_over_http_2(chain, folder):
+    """An upgrade becomes an extended CONNECT (RFC 8441): what is behind takes it, refuses it, or knows no HTTP/2."""
+    assert await changes(await cells_of_http2(PROXIES, chain, folder)) == []
 
 
 @pytest.mark.soak

@@ -149,7 +149,7 @@ BAD_101 = {
 
 BREACHES = {
     "wrong accept": Handshake.WRONG_ACCEPT,
-    "no accept": Handshake.WRONG_ACCEPT,
+    "no accept": Handshake.NO_ACCEPT,
     "two accepts": Handshake.WRONG_ACCEPT,
     "no upgrade": Handshake.NO_UPGRADE,
     "no connection": Handshake.NO_UPGRADE,

@@ -101,6 +101,9 @@ DOUBTS = {
     "426 or 505: a proxy that drops the upgrade, or terms that the application does not take": lambda result: (
         result.http_status in (426, 505)
     ),
+    "101 without an accept: a proxy that speaks HTTP/2 with the backend, or the backend's library": lambda result: (
+        result.handshake is Handshake.NO_ACCEPT
+    ),
     "1000 or 1005: a handler that returned, or an application that refuses a login": lambda result: (
         result.close is not None and result.close.initiator is Initiator.REMOTE and result.close.code in (1000, 1005)
     ),
@@ -176,6 +179,11 @@ def proxy_cells(*, configured):
         for case, row in cells.items()
     ]
     rows += [(chain, chain, case, row) for chain, cells in PROXY_CELLS["chains"].items() for case, row in cells.items()]
+    rows += [
+        (names.partition(",")[0], names, case, row)
+        for names, cells in PROXY_CELLS["http/2 behind"].items()
+        for case, row in cells.items()
+    ]
     for names, title, case, row in rows:
         says = row["says"]
         if says.startswith("pass") or "layer" not in row:
@@ -196,7 +204,7 @@ def proxy_cells(*, configured):
             via=row.get("via", ()),
             interim=row.get("interim"),
         )
-        behind = [part for part in names.split(" > ") if part in set(Software)] if configured else []
+        behind = [part for part in names.split(" > ") if part in set(PROXIES)] if configured else []
         yield LabelledCell(f"{title}, {case}", result, cases.context("echo", behind=behind), Layer(row["layer"]))
 
 

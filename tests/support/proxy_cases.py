@@ -5,7 +5,7 @@ A cell is a row of the file: proxy, setup, case. The row was written down before
 
 import asyncio
 import tempfile
-from contextlib import AsyncExitStack, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -18,8 +18,9 @@ from exporter.result import Result
 from support import certificates, harness
 from support.backend_jobs import ECHO
 from support.backend_servers import BUILT, HERE, built
+from support.other_upstreams import OTHERS
 from support.paths import DATA
-from support.proxies import proxy, versions
+from support.proxies import VERSIONS, proxy, versions
 from support.proxy_upstreams import REAL, upstreams
 from support.realservers import get, started, stop, until
 
@@ -63,18 +64,19 @@ CASES = {
     "cuts": Case("raw/cut"),
     "dies": Case("raw/dies"),
     "resets": Case("raw/resets"),
+    "TLS alert": Case("tls/ws"),
     "backlog full": Case("full/ws"),
     "backlog full, and we wait": Case("full/ws", "24s"),
     "interim 103": Case("raw/interim"),
     "interim 103, and we wait less": Case("raw/interim", SHORT),
     "interim 103 and 101 at once": Case("raw/interim-at-once"),
-    "close before accept of uvicorn": Case("uvicorn/closed"),
+    **{f"close before accept of {name}": Case(f"{name}/closed") for name in ("uvicorn", "hypercorn")},
     "wrong accept": Case("raw/wrong-accept"),
     "idle": Case("raw/silent"),
     "idle, and left alone": Case("raw/silent", SHORT),
     "no route": Case("nowhere/ws"),
-    **{f"{name}": Case(f"{name}/ws") for name in REAL},
-    **{f"{status} of {name}": Case(f"{name}/status/{status}") for name in REAL for status in STATUSES},
+    **{f"{name}": Case(f"{name}/ws") for name in (*REAL, *OTHERS)},
+    **{f"{status} of {name}": Case(f"{name}/status/{status}") for name in (*REAL, *OTHERS) for status in STATUSES},
     **{f"{size} KB of header": Case("aiohttp/ws", header_bytes=size * 1024) for size in (4, 9, 18, 30, 70)},
     **{f"{size} bytes of message": Case("aiohttp/ws", message_bytes=size) for size in (1440, 16384, 65536)},
 }
@@ -86,6 +88,7 @@ SETUPS = {
     "no upgrades": {"passes_upgrades": False},
     "no upgrade header": {"mistake": "no upgrade header"},
     "websocket in capitals": {"mistake": "websocket in capitals"},
+    "no allow_connect": {"mistake": "no allow_connect"},
     "http/2 too": {"certificate": True, "alpn": ("h2", "http/1.1")},
     "http/2 alone": {"certificate": True, "alpn": ("h2",)},
 }
@@ -183,10 +186,15 @@ class Outcome(NamedTuple):
 async def changes(outcomes):
     """Sentences about the cells that a session sees otherwise than their rows say, with the versions of the proxies."""
     return [
-        f"{', '.join(outcome.name)}: {'; '.join(wrong)} ({await versions(outcome.name[0].split(' > '))})"
+        f"{', '.join(outcome.name)}: {'; '.join(wrong)} ({await versions(proxies_of(outcome.name[0]))})"
         for outcome in outcomes
         if (wrong := differences(outcome.row, outcome.result))
     ]
+
+
+def proxies_of(chain):
+    """The proxies of a chain such as `envoy > uvicorn`."""
+    return [name for name in chain.split(" > ") if name in VERSIONS]
 
 
 def rows_of(names):
@@ -203,12 +211,22 @@ def open_folder():
         yield folder
 
 
+@asynccontextmanager
+async def _upstreams_of(cases, folder, host="127.0.0.1"):
+    """The upstreams that these cases need, running."""
+    needed = {CASES[case].path.partition("/")[0] for case in cases}
+    async with AsyncExitStack() as stack:
+        running = await stack.enter_async_context(upstreams(folder, sorted(needed & REAL.keys()), host=host))
+        for name in sorted(needed & OTHERS.keys()):
+            running.routes[name] = await stack.enter_async_context(OTHERS[name](folder))
+        yield running
+
+
 async def cells_of_proxy(kinds, name, setup, folder):
     """Outcomes of the cells of a proxy in this setup; all run at once."""
     site, rows = Site(folder), CELLS["one proxy"][name][setup]
     options = site.options(setup)
-    needed = {CASES[case].path.partition("/")[0] for case in rows} & REAL.keys()
-    async with upstreams(folder, sorted(needed), host=options.get("upstream_host", "127.0.0.1").strip("[]")) as running:
+    async with _upstreams_of(rows, folder, options.get("upstream_host", "127.0.0.1").strip("[]")) as running:
         results = await _sessions(kinds[name], site, running, list(rows), options)
     return [Outcome((name, setup, case), rows[case], result) for case, result in zip(rows, results, strict=True)]
 
@@ -302,6 +320,28 @@ async def cells_of_chain(kinds, chain, folder):
         await back.stop()
         results["second stopped"] = await site.session(front, CASES["healthy"])
     return [Outcome((chain, "plain", case), row, results[case]) for case, row in rows.items()]
+
+
+# HTTP/2 behind the proxy ---------------------------------------------------------------------------------------------
+
+
+async def cells_of_http2(kinds, chain, folder):
+    """Outcomes of the cells of `envoy > nginx`, `envoy > envoy, no upgrades` or `envoy > uvicorn`, a proxy or a server.
+
+    The first has clients of HTTP/1.1, and speaks HTTP/2 without negotiation to what is behind it.
+    """
+    site, rows = Site(folder), CELLS["http/2 behind"][chain]
+    names, _, setup = chain.partition(", ")
+    first, second = names.split(" > ")
+    async with AsyncExitStack() as stack:
+        routes = (await stack.enter_async_context(_upstreams_of(rows, folder))).routes
+        if second in kinds:
+            options = {**site.options(setup or "plain"), "takes_http2": True}
+            back = await stack.enter_async_context(proxy(kinds[second], folder / "second", routes, **options))
+            routes = dict.fromkeys(routes, back.setup.port)
+        front = await stack.enter_async_context(proxy(kinds[first], folder / "first", routes, asks_http2=True))
+        results = await asyncio.gather(*(site.session(front, CASES[case]) for case in rows))
+    return [Outcome((names, setup or "plain", case), rows[case], one) for case, one in zip(rows, results, strict=True)]
 
 
 # A real server behind all of them that is killed --------------------------------------------------------------------

@@ -26,6 +26,8 @@ class Setup:
     mistake: word of `MISTAKES` for a configuration that is wrong in another way
     idle: whole seconds after which it cuts an open and quiet WebSocket, if that is another setting than `timeout`
     alpn: protocols that it offers in TLS; none: its default
+    takes_http2: whether it speaks HTTP/2 with clients that know so, without TLS
+    asks_http2: whether it speaks HTTP/2 with its upstreams
     """
 
     port: int
@@ -39,6 +41,8 @@ class Setup:
     mistake: str | None = None
     idle: int | None = None
     alpn: tuple[str, ...] = ()
+    takes_http2: bool = False
+    asks_http2: bool = False
 
     def write(self, name, text):
         """The path of a file in the folder with this text."""
@@ -76,7 +80,7 @@ http {{
   uwsgi_temp_path {folder}/uwsgi;
   map $http_upgrade $connection_upgrade {{ default upgrade; '' close; }}
   server {{
-    listen {host}:{port}{tls};
+    listen {host}:{port}{http2}{tls};
 {timeout}{upgrade}{locations}
   }}
 }}
@@ -94,12 +98,13 @@ NGINX_UPGRADE = {
 def nginx(setup):
     """Debian's: https://nginx.org/en/docs/http/websocket.html."""
     upgrade = NGINX_UPGRADE[setup.mistake] if setup.passes_upgrades else ""
-    http2 = " http2" if "h2" in setup.alpn else ""
-    tls = f" ssl{http2};\n    ssl_certificate {setup.certificate};\n    ssl_certificate_key {setup.certificate}"
+    http2 = " http2" if "h2" in setup.alpn or setup.takes_http2 else ""
+    tls = f" ssl;\n    ssl_certificate {setup.certificate};\n    ssl_certificate_key {setup.certificate}"
     text = NGINX.format(
         folder=setup.folder,
         host=setup.host,
         port=setup.port,
+        http2=http2,
         tls=tls if setup.certificate else "",
         timeout=f"    proxy_read_timeout {setup.timeout};\n" if setup.timeout else "",
         upgrade=upgrade,
@@ -116,7 +121,7 @@ defaults
   timeout server {timeout}s
 {idle}{error_files}
 frontend web
-  bind {host}:{port}{tls}
+  bind {host}:{port}{http2}{tls}
 {choices}
 {backends}
 """
@@ -133,6 +138,7 @@ def haproxy(setup):
         ),
         host=setup.host,
         port=setup.port,
+        http2=" proto h2" if setup.takes_http2 else "",
         tls=f" ssl crt {setup.certificate}{alpn}" if setup.certificate else "",
         choices=setup.lines("  use_backend {prefix} if {{ path_beg /{prefix}/ }}"),
         backends=setup.lines("backend {prefix}\n  server one {upstream}"),
@@ -224,6 +230,8 @@ def envoy(setup):
     }
     if setup.passes_upgrades:
         manager["upgrade_configs"] = [{"upgrade_type": "websocket"}]
+    if setup.takes_http2:
+        manager["http2_protocol_options"] = {"allow_connect": setup.mistake != "no allow_connect"}
     if setup.idle:
         manager["stream_idle_timeout"] = f"{setup.idle}s"
     name = "envoy.filters.network.http_connection_manager"
@@ -241,6 +249,17 @@ def envoy(setup):
     config = {"static_resources": {"listeners": [listener], "clusters": _envoy_clusters(setup)}}
     file = setup.write("envoy.json", json.dumps(config))
     return [wheel("envoy"), "-c", file, "--use-dynamic-base-id", "--concurrency", "1", "-l", "error"]
+
+
+ENVOY_HTTP2 = {
+    "typed_extension_protocol_options": {
+        "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
+            "@type": f"{ENVOY_TYPES}upstreams.http.v3.HttpProtocolOptions",
+            "explicit_http_config": {"http2_protocol_options": {"allow_connect": True}},
+        }
+    }
+}
+"""Of a cluster: HTTP/2 without negotiation, and extended CONNECT (RFC 8441) for an upgrade."""
 
 
 def _envoy_part(name, kind, **fields):
@@ -261,6 +280,7 @@ def _envoy_clusters(setup):
         {
             "name": prefix,
             "connect_timeout": "5s",
+            **(ENVOY_HTTP2 if setup.asks_http2 else {}),
             "load_assignment": {
                 "cluster_name": prefix,
                 "endpoints": [{"lb_endpoints": [{"endpoint": {"address": _envoy_address(setup.upstream_host, port)}}]}],

@@ -120,8 +120,10 @@ def heard(result):
     yield replace(result, transcript=(ERROR,), retry_after=30.0)
     yield from (replace(result, no_token=True, credential_sent=sent) for sent in (None, True))
     if result.reason is Reason.BAD_HANDSHAKE:
-        yield from (replace(result, handshake=handshake) for handshake in Handshake)
+        yield from (replace(result, handshake=handshake, via=via) for handshake in Handshake for via in VIAS)
 
+
+VIAS = ((), (Software.ENVOY,))
 
 AUTHORS = [
     (Software.NGINX, ()),

@@ -116,6 +116,8 @@ SAYS = [
     (upgrade(Reason.AUTH_REJECTED, http_status=401), SIGNED, "refused the token with HTTP 401, before it accepted"),
     (broken(Handshake.SUBPROTOCOL_NOT_CHOSEN), OFFERING, "chose none of the subprotocols offered: browsers refuse"),
     (broken(Handshake.SUBPROTOCOL_NOT_OFFERED), OFFERING, "chose a subprotocol that was not offered"),
+    (broken(Handshake.NO_ACCEPT), OWN, "answered 101 without Sec-WebSocket-Accept: browsers refuse"),
+    (replace(broken(Handshake.NO_ACCEPT), via=(Software.ENVOY,)), OWN, "Sec-WebSocket-Accept, behind envoy: browsers"),
     (broken(Handshake.TOO_LARGE), OWN, "larger than the exporter takes: its limit, and not by itself a fault"),
     (upgrade(Reason.RESET), OWN, "refuses the request's terms"),
     (upgrade(Reason.TIMEOUT, phases=PLAIN), OWN, "TCP is fine, but"),

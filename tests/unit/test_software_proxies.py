@@ -26,6 +26,12 @@ ENDS = {
     ProxyEvent.STOPPED: "stopped",
     ProxyEvent.KILLED: "killed",
 }
+HTTP2 = {
+    ProxyEvent.OTHER_PROTOCOL: "envoy > uvicorn",
+    ProxyEvent.HTTP2_UPGRADE: "envoy > nginx",
+    ProxyEvent.HTTP2_ACCEPT: "envoy > rfc8441",
+}
+"""Chains of the section `http/2 behind`, by event."""
 SHORTENED = {("caddy", ProxyEvent.BACKEND_HANGS), ("lighttpd", ProxyEvent.IDLE)}
 """Cells in which a proxy that waits for ever by default was given a limit, or one of a minute was not shortened."""
 
@@ -37,6 +43,8 @@ def cells_of(row, setup):
         return [cells[name] for name in [ENDS[row.event]] if name in cells]
     if row.event is ProxyEvent.IDLE:
         return list(CELLS["idle"].get(row.proxy, {}).get(setup, {}).values())
+    if row.event in HTTP2:
+        return list(CELLS["http/2 behind"][HTTP2[row.event]].values())
     own, names = CASES.get(row.event, ("plain", []))
     wanted = [own, "no upgrade header"] if own == "no upgrades" else [setup]
     setups = CELLS["one proxy"].get(row.proxy, {})
@@ -45,6 +53,8 @@ def cells_of(row, setup):
 
 def shows(row):
     """The words of `says` that a row promises."""
+    if row.status == 101:
+        return {"no_accept"}
     if row.status is not None:
         return {str(row.status)}
     if row.code is not None:
@@ -75,7 +85,7 @@ def test_each_layer_is_a_word_of_the_list():
         for cells in setups.values()
         for row in cells.values()
     ]
-    rows += [row for cells in CELLS["chains"].values() for row in cells.values()]
+    rows += [row for part in ("chains", "http/2 behind") for cells in CELLS[part].values() for row in cells.values()]
     rows += CELLS["server killed"].values()
     assert {row["layer"] for row in rows if "layer" in row} <= set(Layer)
     assert all(("layer" in row) is not row["says"].startswith(("pass", "reply timeout")) for row in rows)

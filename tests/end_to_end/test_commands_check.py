@@ -630,7 +630,7 @@ async def test_until_healthy_stops_early_once_the_fault_is_gone(tmp_path):
     async with backend(tmp_path, "internal_error") as there:
         words = ("--until-healthy=25s", "--every=200ms", "--output=json")
         async with command("check", f"--config.file={there.config}", "--target=staging", *words) as process:
-            await there.standin.wait_sessions(2, timeout=20)
+            await there.standin.wait_sessions(2, timeout=60)
             there.standin.clear()
             said = await ended(process)
 
@@ -762,7 +762,7 @@ async def test_an_interrupted_series_tells_what_it_found(tmp_path):
     async with backend(tmp_path) as there:
         words = ("--runs=100", "--every=20s", f"--report={report}")
         async with command("check", f"--config.file={there.config}", "--target=staging", *words) as process:
-            await there.standin.wait_sessions(1, timeout=20)
+            await there.standin.wait_sessions(1, timeout=60)
             process.send_signal(signal.SIGINT)
             said = await ended(process)
 

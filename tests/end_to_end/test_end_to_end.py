@@ -65,7 +65,7 @@ async def figures(url, target="staging"):
 
 async def after_a_refusal(daemon, told):
     """The refused session, and the figures once it is told."""
-    await raw_server.until(lambda: any(result.failed for result in told), timeout=20.0)
+    await raw_server.until(lambda: any(result.failed for result in told), timeout=60)
     refused = next(result for result in told if result.failed)
     return refused, await figures(daemon.url)
 
@@ -147,10 +147,10 @@ async def test_an_exporter_that_was_told_too_many_slots_meets_the_limit_once():
         limits = {"slots_per_identity": 20, "slot_release": f"{RELEASE}s", "reserve": 1}
         async with running(harness.target(standin, **QUICK, limits=limits)) as (daemon, told):
             refused, shown = await after_a_refusal(daemon, told)
-            await raw_server.until(lambda: len(told) > 7, timeout=20.0)
+            await raw_server.until(lambda: len(told) > 7, timeout=60)
             resting = await figures(daemon.url)
             held = standin.held("staging-e2e-user-001")
-            await raw_server.until(lambda: told[-1].depth is Probe.SEND, timeout=20.0)
+            await raw_server.until(lambda: told[-1].depth is Probe.SEND, timeout=60)
 
     assert_it_is_the_incident(refused, shown)
     assert [dict(result.verdicts) for result in told[:6]] == [PASSED] * 5 + [REFUSED]
@@ -251,12 +251,12 @@ async def test_a_stopped_exporter_is_no_outage_of_the_backend(tmp_path):
         standin.set_fault("*", "slow_welcome:delay=0.5")
         async with exporter_process(standin, tmp_path) as (process, url):
             await realservers.get(f"{url}/metrics")
-            await standin.wait_sessions(3, timeout=20.0)
-            await raw_server.until(lambda: standin.open_connections > 0, timeout=10.0)
+            await standin.wait_sessions(3, timeout=60)
+            await raw_server.until(lambda: standin.open_connections > 0, timeout=60)
             process.send_signal(signal.SIGSTOP)
             await raw_server.after(3.0)
             process.send_signal(signal.SIGCONT)
-            await standin.wait_sessions(standin.finished + 6, timeout=20.0)
+            await standin.wait_sessions(standin.finished + 6, timeout=60)
             samples = await scraped(url)
 
     def total(name, **labels):
@@ -315,7 +315,7 @@ async def test_a_real_prometheus_scrapes_the_real_process_and_alerts(tmp_path):
 async def assert_first_steps(standin, real):
     await real.until('ws_probe_failures_total{target="incident"} == 0')
     assert not await real.query("ws_probe_failures_total > 0")
-    await standin.wait_sessions(1, timeout=20.0)
+    await standin.wait_sessions(1, timeout=60)
     for step in FIRST_STEPS:
         assert await real.until(step), step
 

@@ -59,7 +59,7 @@ async def test_no_descriptors_left_is_our_own_failure_and_over_when_there_are_so
         await heard(running, "impairment=", times=2)
         resource.prlimit(running.pid, resource.RLIMIT_NOFILE, limits)
         again = time.monotonic()
-        await standin.wait_sessions(standin.finished + 2, timeout=20)
+        await standin.wait_sessions(standin.finished + 2, timeout=60)
         took = time.monotonic() - again
         last = await running.until(passing)
         assert await running.ended() == 0
@@ -110,8 +110,9 @@ async def test_a_full_disk_costs_no_session_and_what_it_missed_is_written_later(
 
     assert str(tmp_path / "disk" / "state") in warning
     assert len(warnings) == 2, "once that it is full, once that it works again"
-    assert after - before >= later.accounted - full.accounted
-    assert (last.failures, last.total("ws_probe_impaired_total"), last.total("ws_probe_skips_total")) == (0, 0, 0)
+    assert after - before >= later.sessions - full.sessions
+    assert (last.failures, last.total("ws_probe_impaired_total")) == (0, 0)
+    assert last.causes("ws_probe_skips_total", "cause") <= {"late", "distorted"}, "a busy machine's, not the disk's"
     assert adds_up(first, last)
 
 
@@ -141,7 +142,7 @@ async def test_a_log_that_cannot_be_written_stops_nothing(tmp_path):
             config.write_text(yaml.safe_dump({"targets": [harness.target(standin, **live_exporter.QUICK)]}))
             listen = f"--web.listen-address=127.0.0.1:{port}"
             async with command("run", f"--config.file={config}", listen, "--startup.delay=0s", stderr=full) as running:
-                await standin.wait_sessions(4, timeout=20)
+                await standin.wait_sessions(4, timeout=60)
                 healthy = await get(f"http://127.0.0.1:{port}/-/healthy")
                 code = (await running.signalled(signal.SIGTERM))[0]
 
@@ -218,11 +219,11 @@ async def test_names_that_nobody_answers_for_are_a_dns_failure_and_the_next_cycl
             async with live_exporter.exporter(tmp_path, live_exporter.target(known, url=named), place=place) as running:
                 first = await running.until(passing)
                 server.process.send_signal(signal.SIGSTOP)
-                silent = await running.until(lambda seen: seen.failures >= first.failures + 3)
+                silent = await running.until(lambda seen: unresolved(seen) >= unresolved(first) + 3)
                 server.process.send_signal(signal.SIGCONT)
                 back = await running.until(passing)
                 server.process.kill()
-                gone = await running.until(lambda seen: seen.failures >= back.failures + 3)
+                gone = await running.until(lambda seen: unresolved(seen) >= unresolved(back) + 3)
                 async with place.command(sys.executable, NAMESERVER) as again:
                     await again.said("serving")
                     last = await running.until(passing)
@@ -230,11 +231,16 @@ async def test_names_that_nobody_answers_for_are_a_dns_failure_and_the_next_cycl
                     assert await running.ended() == 0
                     stopped = time.monotonic() - stopped
 
-    assert silent.causes("ws_probe_failures_total", "phase") == {"resolve"}
-    assert gone.causes("ws_probe_failures_total", "phase") == {"resolve"}
+    assert silent.failures - first.failures <= unresolved(silent) - unresolved(first) + 1
+    assert gone.failures - back.failures <= unresolved(gone) - unresolved(back) + 1
     assert "dns" in gone.causes("ws_probe_failures_total", "reason")
     assert stopped < 5 + BUSY
     assert adds_up(first, last)
+
+
+def unresolved(seen):
+    """Failures of cycles that ended where the name is resolved; one beside them may have begun before."""
+    return seen.total("ws_probe_failures_total", phase="resolve")
 
 
 async def test_a_network_without_a_route_is_told_and_over_with_it(tmp_path):

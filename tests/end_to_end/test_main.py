@@ -128,7 +128,7 @@ async def test_sigterm_ends_with_0_in_five_seconds_whatever_the_backend_does(fau
     async with StandIn.start(tls_port=None, timings=Timings.quick()) as standin:
         standin.set_fault("*", fault)
         async with exporting(standin, tmp_path, **SLOW) as (running, url):
-            await harness.until(lambda: standin.open_connections, timeout=20)
+            await harness.until(lambda: standin.open_connections, timeout=60)
             assert await fetch(f"{url}/-/ready") == "ready\n"
             code, took = await running.signalled(signal.SIGTERM)
         seen = await standin.wait_sessions(1)
@@ -146,7 +146,7 @@ async def test_a_second_signal_ends_at_once(number, tmp_path):
     async with StandIn.start(tls_port=None, timings=Timings.quick()) as standin:
         standin.set_fault("*", "deaf")
         async with exporting(standin, tmp_path, **SLOW) as (running, url):
-            await harness.until(lambda: standin.open_connections, timeout=20)
+            await harness.until(lambda: standin.open_connections, timeout=60)
             running.process.send_signal(signal.SIGTERM)
             await until_not_ready(url)
             code, took = await running.signalled(number)
@@ -157,7 +157,7 @@ async def test_a_second_signal_ends_at_once(number, tmp_path):
 
 async def until_not_ready(url):
     """Wait until the first signal has been taken."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         with contextlib.suppress(OSError):  # an HTTPError is one
             while await fetch(f"{url}/-/ready"):
                 pass
@@ -169,18 +169,18 @@ async def test_a_process_that_was_stopped_counts_what_it_missed_and_goes_on(tmp_
         StandIn.start(tls_port=None, timings=Timings.quick()) as standin,
         exporting(standin, tmp_path) as (running, url),
     ):
-        await standin.wait_sessions(2, timeout=20)
+        await standin.wait_sessions(2, timeout=60)
         running.process.send_signal(signal.SIGSTOP)
         before = standin.finished + standin.open_connections
         with pytest.raises(TimeoutError):  # nothing comes for five intervals
             await standin.wait_sessions(before + 1, timeout=5.2)
         running.process.send_signal(signal.SIGCONT)
-        await standin.wait_sessions(before + 3, timeout=20)
+        await standin.wait_sessions(before + 3, timeout=60)
         shown = await figures(url)
         assert (await running.signalled(signal.SIGTERM))[0] == 0
 
     skips = {key[1]: value for key, value in shown.items() if key[0] == "ws_probe_skips_total" and value}
-    assert set(skips) == {"late"}
+    assert skips.keys() - {"distorted"} == {"late"}, "and the session in which it was stopped, if there was one"
     assert 4 <= skips["late"] <= 8
     assert shown["ws_probe_success", "send"] == 1
     assert shown["ws_exporter_event_loop_lag_seconds",] > 4
@@ -233,7 +233,7 @@ async def test_the_history_survives_a_restart(tmp_path):
 
 async def until_some(ask):
     """The first answer that is not empty."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not (found := await ask()):
             pass
     return found

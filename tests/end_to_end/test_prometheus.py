@@ -77,7 +77,7 @@ async def test_a_real_prometheus_sees_a_counter_step_from_zero(exporter, tmp_pat
     """The zeros are scraped first, then one incident shows in increase(), by query."""
     metrics, server, scraped = exporter
     async with prometheus(CONFIG.format(port=server.port), tmp_path) as real:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await scraped.wait()
         zeros = await real.until("ws_probe_failures_total == 0")
         assert {labels["job"] for labels, _ in zeros} == {"ws-factory-exporter"}

@@ -141,7 +141,7 @@ FAULTS = {
 async def test_hostile_texts_of_a_backend_do_nothing(browser):
     """Reasons, error texts and names of HTML, escapes and line breaks: no trace of them, nothing runs, all is told."""
     async with probing(**FAULTS) as (daemon, standin):
-        await standin.wait_sessions(len(FAULTS), timeout=20)
+        await standin.wait_sessions(len(FAULTS), timeout=60)
         async with tab(browser, daemon.url) as shown:
             await shown.until("(wanted) => document.querySelectorAll('.failing h3').length === wanted", len(FAULTS))
             for name in FAULTS:
@@ -197,7 +197,7 @@ PIXELS = """async (source) => {
 async def test_a_fault_is_seen_without_a_reload(browser):
     """A backend breaks while the page is open: top, title, icon, order and card follow, and the page stays."""
     async with probing(one="none", two="none") as (daemon, standin):
-        await standin.wait_sessions(4, timeout=20)
+        await standin.wait_sessions(4, timeout=60)
         async with tab(browser, daemon.url) as shown:
             await shown.title_is("All 2 targets pass")
             await shown.page.evaluate("window.stayed = true")
@@ -219,7 +219,7 @@ async def test_a_fault_is_seen_without_a_reload(browser):
 async def test_bare_internal_errors_are_told_as_such(browser):
     """The other half of the slot-limit incident: 1011 without an error frame."""
     async with probing(one="internal_error") as (daemon, standin):
-        await standin.wait_sessions(1, timeout=20)
+        await standin.wait_sessions(1, timeout=60)
         async with tab(browser, daemon.url) as shown:
             await shown.page.wait_for_selector(".why")
             assert "1011 (internal error) by the server, in admission" in await shown.page.inner_text(".parts")

@@ -26,6 +26,9 @@ scrape_configs:
     basic_auth: {{username: {user}, password_file: password}}
 """
 
+REFUSED = "count_over_time((up == 0 and scrape_duration_seconds < 0.9)[1h:1s])"
+"""Scrapes that have failed; one that takes its whole second shows a busy machine."""
+
 
 @pytest.fixture(scope="module")
 def clients_ca():
@@ -92,7 +95,7 @@ async def test_a_real_prometheus_scrapes_by_certificate_and_password(example, cl
         scraped = await count(real, "count_over_time(up[1h])")
         pair(tmp_path, name="exporter")
         assert await real.until(f"count_over_time(up[1h]) > {scraped + 2}")
-        assert await count(real, "min_over_time(up[1h])") == 1
+        assert await real.query(REFUSED) == []
         good = example.read_text()
         example.write_text(good.replace(f"{USER}:", "somebody:"))
         assert await real.until("up == 0")

@@ -114,11 +114,9 @@ class Hundred:
             self.seen[one.close_received, one.first_closer, one.how] += 1
 
     async def idle(self):
-        """Return at a moment at which no session runs."""
+        """Return at a moment at which no session runs, and no due cycle waits for one."""
         scheduler = self.daemon._scheduler
-        await raw_server.until(
-            lambda: not (scheduler.in_flight or scheduler._removed_tasks or self.standin.open_connections), timeout=20
-        )
+        await raw_server.until(lambda: not (scheduler._tasks() or self.standin.open_connections))
 
     def accounts(self):
         """Of each steady target, when idle: how many cycles are told, and when the next one is due."""

@@ -14,6 +14,7 @@ import logging
 import sys
 import traceback
 from contextlib import AsyncExitStack, contextmanager
+from http import HTTPStatus
 from urllib.parse import quote, quote_plus
 
 import pytest
@@ -275,6 +276,8 @@ def assert_no_subject_is_shown(watch, subjects):
 
 PROBES = ("", "&debug=true")
 AT_ONCE = 16
+ATTEMPTS = 4
+"""How often a session is asked for: one during which the machine was late proves nothing, and is no result."""
 
 
 @pytest.mark.parametrize("carry", TABLE)
@@ -292,7 +295,7 @@ async def test_no_secret_is_shown_by_a_probe_over_the_whole_fault_table(carry, w
         ]
 
     assert leaks(watch) == {}
-    assert statuses.count(200) > 1.5 * len(rows)  # a late machine proves nothing, and says so with another status
+    assert statuses.count(200) > 1.5 * len(rows)
     assert len([token for token in watch.secrets.known if token.count(".") == 2]) > 1.5 * len(rows)
     assert any(watch.secrets.seen_in(refusal) for refusal in watch.refusals)
     assert sum("probe_success" in text for text in watch.shown.texts["/probe"]) > 0.9 * len(rows)
@@ -321,9 +324,12 @@ async def probed(watch, rows, queries, carry):
                 statuses = []
                 for query in queries:
                     url = f"{daemon.url}/probe?target=row-{number}&probe={depth}{query}"
-                    status, text = await answered(url)
+                    for _ in range(ATTEMPTS):
+                        status, text = await answered(url)
+                        watch.shown.add(f"/probe{query}", text)
+                        if status == HTTPStatus.OK:
+                            break
                     statuses.append(status)
-                    watch.shown.add(f"/probe{query}", text)
                 return statuses
 
         told = await asyncio.gather(*(ask(number, row["depth"]) for number, (row, _) in enumerate(rows)))

@@ -226,7 +226,7 @@ async def test_it_is_written_every_second_until_cancelled(path, monkeypatch):
     async with opened(path) as kept:
         chore = asyncio.create_task(kept.file.run())
         kept.add(passed())
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while rows(path) != 1:
                 await asyncio.sleep(0)
         chore.cancel()

@@ -53,7 +53,7 @@ def reset(peer):
 
 async def fault_from(awaitable):
     with pytest.raises(ProbeError) as caught:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             await awaitable
     return caught.value
 

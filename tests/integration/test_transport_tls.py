@@ -28,7 +28,7 @@ async def link_to(server, *, context=None, name="localhost"):
     link = await Connection.connect((socket.AF_INET, ("127.0.0.1", server.port)), time.monotonic)
     try:
         if context is not False:
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(60):
                 await link.start_tls(context or client_context(), name)
         yield link
     finally:
@@ -296,7 +296,7 @@ async def test_data_in_the_segment_that_ends_the_handshake_is_read(tmp_path):
     """With TLS 1.2 the server speaks last: what it says in that very segment is the first thing read."""
     script = over_tls(tmp_path, nothing, then=b"first words", maximum=V1_2)
 
-    async with serving(script) as server, link_to(server) as link, asyncio.timeout(5):
+    async with serving(script) as server, link_to(server) as link, asyncio.timeout(60):
         assert (await link.read()).data == b"first words"
 
 
@@ -385,7 +385,7 @@ async def test_read_now_joins_the_parts_of_a_record(tmp_path):
         rest.set()
         await ready.wait()
         got = b""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while not got.endswith(b"the cause"):
                 part = link.read_now()
                 got += part.data if part else b""
@@ -441,7 +441,7 @@ async def test_a_tls_record_carries_the_stamp_of_its_last_byte(tmp_path):
             late.append(sent)
         told.set()
 
-    async with serving(over_tls(tmp_path, speak)) as server, link_to(server) as link, asyncio.timeout(5):
+    async with serving(over_tls(tmp_path, speak)) as server, link_to(server) as link, asyncio.timeout(60):
         for number in range(4):
             link.write(b"speak")
             received = await link.read()

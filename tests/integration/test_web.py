@@ -223,7 +223,7 @@ async def raw(port, request):
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
         writer.write(request)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             return (await reader.read(65_536)).decode("latin-1")
     finally:
         writer.close()

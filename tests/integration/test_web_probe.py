@@ -237,7 +237,7 @@ async def raw(port, query):
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
         writer.write(b"GET /probe?%b HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n" % query)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             return (await reader.read(65_536)).decode("latin-1")
     finally:
         writer.close()

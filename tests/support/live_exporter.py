@@ -157,8 +157,12 @@ class Samples(dict):
     @property
     def accounted(self):
         """Cycles that fell due and were told as something (docs/design.md#schedule)."""
-        cycles = self.total("ws_probe_cycles_total", probe="connect")
-        return cycles + self.total("ws_probe_skips_total") + self.total("ws_probe_impaired_total")
+        return self.sessions + self.total("ws_probe_skips_total") + self.total("ws_probe_impaired_total")
+
+    @property
+    def sessions(self):
+        """Cycles that were answered."""
+        return self.total("ws_probe_cycles_total", probe="connect")
 
     @property
     def next_due(self):

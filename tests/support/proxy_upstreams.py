@@ -176,7 +176,7 @@ class Upstreams:
         def has_come():
             return any(peer.frames for peer in self.raw.peers if peer.line.split()[1:2] == [f"/{path}"])
 
-        await raw_server.until(has_come, timeout=30.0)
+        await raw_server.until(has_come, timeout=60)
 
 
 @contextmanager

@@ -95,7 +95,7 @@ def busy(seconds):
         pass
 
 
-async def until(condition, timeout=5.0):
+async def until(condition, timeout=60.0):
     """Turn the loop until a condition is true; fails after `timeout` seconds."""
     end = time.monotonic() + timeout
     while not condition():
@@ -276,7 +276,7 @@ class Server:
     async def over(self):
         """Wait until every peer's script has ended; raises what a script raised."""
         if self._tasks:
-            done, _ = await asyncio.wait(self._tasks, timeout=5)
+            done, _ = await asyncio.wait(self._tasks, timeout=60)
             assert len(done) == len(self._tasks), "a peer's script did not end"
             for task in done:
                 task.result()
@@ -387,7 +387,7 @@ def upgrade_with(*after_it):
 async def read_all(link):
     """All bytes up to the end of the stream or its breaking, and how it ended."""
     whole = bytearray()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while True:
             try:
                 data, _ = await link.read()

@@ -37,7 +37,7 @@ COMMAND_OF_STATUS: Final[Mapping[CheckStatus, str]] = {
 
 
 def github(report: CheckReport, view: RenderContext) -> str:
-    """A check; an annotation for each session: `::error title=staging%3A send failed::…`."""
+    """A check; an annotation for each session, `::error title=staging%3A send failed::…`, then of what is held open."""
     return "".join(f"{line}\n" for line in _annotations(report, view))
 
 
@@ -49,6 +49,9 @@ def _annotations(report: CheckReport, view: RenderContext) -> Iterator[str]:
     refusal = refusal_explanation(report)
     if refusal is not None:
         yield _annotation(view, CheckStatus.UNKNOWN, f"{report.target}: not checked", refusal)
+    for name, sentence in held_rows(report.held, view.now):
+        # A notice, whatever it says: what a held connection shows is no failure of the check.
+        yield _annotation(view, CheckStatus.OK, f"{report.target}: {name}", Explanation(sentence))
 
 
 def series_github(series: CheckSeries, view: RenderContext, comparison: Comparison | None = None) -> str:

@@ -1,4 +1,7 @@
-"""The format `nagios`: status, sentence and performance data in a line (Nagios plugin guidelines, 2 and 2.6)."""
+"""The format `nagios`: status, sentence and performance data in a line (Nagios plugin guidelines, 2 and 2.6).
+
+What concerns no session stands in lines behind it, the long output: it changes no status.
+"""
 
 from collections.abc import Iterator, Sequence
 from typing import Final
@@ -17,18 +20,28 @@ from exporter.report.check_report import (
 from exporter.report.escape import fit, perf
 from exporter.report.explain import explain
 from exporter.report.formatting import cause, count
+from exporter.report.held_line import held_rows
 from exporter.report.series import CheckSeries, series_status, verdict_line
 from exporter.report.summary import Comparison, summarise
-from exporter.result import Phase, Probe, Result
+from exporter.result import HeldConnection, Phase, Probe, Result
 
 MAX_LINE_CHARACTERS: Final = 1_000
 MAX_NAME_COLUMNS: Final = 80
 
 
 def nagios(report: CheckReport, view: RenderContext) -> str:
-    """A check: `WEBSOCKET CRITICAL - staging: … | 'connect'=0.003s;;;0;10`; the status is the one of the exit code."""
-    figures = " ".join(_figures(report))
-    return f"{_check_text(report, view)}{' | ' if figures else ''}{figures}\n"
+    """A check: `WEBSOCKET CRITICAL - staging: … | 'connect'=0.003s;;;0;10`; the status is the one of the exit code.
+
+    A held connection is a line behind it, `hold: open for 35 min 32 s`.
+    """
+    figures = " ".join((*_figures(report), *_held_figures(report.held, view.now)))
+    first = f"{_check_text(report, view)}{' | ' if figures else ''}{figures}\n"
+    return first + "".join(f"{line}\n" for line in _held_lines(report, view))
+
+
+def _held_lines(report: CheckReport, view: RenderContext) -> Iterator[str]:
+    for name, sentence in held_rows(report.held, view.now):
+        yield perf(fit(f"{name}: {sentence}", MAX_LINE_CHARACTERS))
 
 
 def series_nagios(series: CheckSeries, view: RenderContext, comparison: Comparison | None = None) -> str:
@@ -97,6 +110,14 @@ def _session_figures(result: Result, max_figure: str, prefix: str) -> Iterator[s
     for phase in Phase:
         if phase in result.phases:
             yield f"'{prefix}phase_{phase}'={result.phases[phase]:.3f}s;;;0;{max_figure}"
+
+
+def _held_figures(held: HeldConnection | None, now: float) -> Iterator[str]:
+    """Whether a connection is held, and its age in seconds, `U` while there is none."""
+    if held is not None:
+        opened_at = held.opened_at
+        yield f"'hold_up'={int(opened_at is not None)};;;0;1"
+        yield f"'hold_age'={'U' if opened_at is None else f'{max(0.0, now - opened_at):.0f}s'};;;0;"
 
 
 def _series_figures(series: CheckSeries) -> Iterator[str]:

@@ -111,6 +111,42 @@ def test_a_check_carries_it_in_json_and_in_one_line(held):
     assert max(map(len, lines)) <= TEXT_COLUMNS
 
 
+@pytest.mark.parametrize(
+    ("held", "figures"),
+    [
+        (HELD, "'hold_up'=1;;;0;1 'hold_age'=2132s;;;0;"),
+        (cases.DEAF, "'hold_up'=1;;;0;1 'hold_age'=2132s;;;0;"),
+        (replace(HELD, opened_at=cases.NOW + 5), "'hold_up'=1;;;0;1 'hold_age'=0s;;;0;"),
+        (cases.ENDED, "'hold_up'=0;;;0;1 'hold_age'=U;;;0;"),
+    ],
+)
+@pytest.mark.parametrize("result", [cases.PASSED, cases.SLOT_LIMIT])
+def test_nagios_has_its_line_behind_the_first_one(result, held, figures):
+    """The first line is the check's and keeps its status and figures; those of the connection stand at its end."""
+    (alone,) = FORMATS["nagios"](cases.checked(result), cases.VIEW).splitlines()
+    first, second = FORMATS["nagios"](cases.checked(result, held=held), cases.VIEW).splitlines()
+
+    assert first == f"{alone} {figures}"
+    assert second == f"hold: {held_sentence(held, cases.NOW)}"
+
+
+@pytest.mark.parametrize("held", [HELD, cases.DEAF, cases.ENDED])
+def test_github_has_a_notice_of_it_behind_those_of_the_sessions(held):
+    """A notice whatever it says: nothing that it shows is a failure of the check."""
+    alone = FORMATS["github"](cases.checked(cases.SLOT_LIMIT), cases.VIEW)
+    shown = FORMATS["github"](cases.checked(cases.SLOT_LIMIT, held=held), cases.VIEW)
+
+    assert shown == f"{alone}::notice title=staging%3A hold::{held_sentence(held, cases.NOW)}\n"
+
+
+@pytest.mark.parametrize("output", ["nagios", "github"])
+def test_a_refused_check_shows_it_all_the_same(output):
+    """No room for a session says nothing against the connection that is held."""
+    shown = FORMATS[output](cases.checked(refusal="the host rests", held=HELD), cases.VIEW)
+
+    assert shown.count("open for 35 min 32 s") == 1
+
+
 def test_an_exporter_of_an_earlier_version_says_nothing_of_it():
     """Its documents have no such field."""
     document = json.loads(FORMATS["json"](cases.checked(cases.PASSED), cases.VIEW))
@@ -142,5 +178,6 @@ def test_figures_of_a_stranger_that_no_connection_has_are_told_all_the_same():
         last_end=ConnectionEnd(HoldEnd.CLOSED, 1e300, 1e300, False, 10**300, Initiator.REMOTE),
     )
     for held in (strange, replace(SILENT, heartbeats={LineLevel.PROTOCOL: Heartbeats(1e300, True, -1e300, lost=True)})):
-        lines = FORMATS["text"](cases.checked(cases.PASSED, held=held), cases.VIEW).splitlines()
-        assert max(map(len, lines)) <= TEXT_COLUMNS
+        check = cases.checked(cases.PASSED, held=held)
+        assert max(map(len, FORMATS["text"](check, cases.VIEW).splitlines())) <= TEXT_COLUMNS
+        assert max(map(len, FORMATS["nagios"](check, cases.VIEW).splitlines())) <= 4_096

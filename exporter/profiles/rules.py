@@ -57,8 +57,10 @@ def first_match(rules: Sequence[ErrorRule], frame: Any) -> RuleMatch | None:
 def sort_close(profile: Profile, code: int, text: str) -> RuleMatch | None:
     """Return the first close rule that matches a close frame of the server."""
     for index, rule in enumerate(profile.closes):
+        if rule.code not in (None, code):  # first: a search costs as much as all comparisons
+            continue
         matched = regex(rule.text).search(text[:MAX_MATCHED_CHARACTERS])
-        if rule.code in (None, code) and matched is not None:
+        if matched is not None:
             return RuleMatch(rule, f"closes[{index}]", **_limit_numbers([matched]))
     return None
 

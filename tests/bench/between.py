@@ -1,9 +1,10 @@
 """CPU of an exporter whose targets also have a sentinel and a held connection, beside one with cycles only; in tests/
 
-    ../.venv/bin/python -m bench.between [--targets 200] [--windows 5] [--seconds 60]
+    ../.venv/bin/python -m bench.between [--targets 200] [--windows 5] [--seconds 60] [--earlier FOLDER]
 
-Three exporters at a time have the same targets on the same backend, and are measured in the same windows, so that a
-busy moment of the machine meets them all.
+All exporters have the same targets on the same backend at the same time, and are measured in the same windows, so that
+a busy moment of the machine meets them all. `--earlier`: a checkout of another version, whose cycles are measured too
+and are what the ratios refer to.
 """
 
 import argparse
@@ -32,6 +33,7 @@ def hold(number):
     return {"hold": {"identity": {"hold-001": f"hold-user-{number:04d}"}, "ping": "10s"}}
 
 
+EARLIER = "earlier, cycles"
 SETTINGS = {"cycles": lambda _: {}, "sentinel": lambda _: SENTINEL, "sentinel, hold": lambda n: SENTINEL | hold(n)}
 
 
@@ -59,17 +61,22 @@ async def live(runs, seconds):
     await asyncio.gather(*(watched(running, seconds) for running in runs))
 
 
-async def measure(targets, windows, seconds):
-    """Setting → its CPU in each window, as a share of a core; and setting → what lay between its cycles."""
+async def measure(targets, windows, seconds, earlier=None):
+    """Setting → its CPU in each window, as a share of a core; and setting → what lay between its cycles.
+
+    `earlier`: as of the command line, a path or None.
+    """
+    versions = SETTINGS | ({EARLIER: lambda _: {}} if earlier else {})
     with tempfile.TemporaryDirectory(prefix="between-") as made:
         folder = Path(made)
         async with contextlib.AsyncExitStack() as stack:
             backend = await stack.enter_async_context(reference(folder, truth=False))
             runs, urls = {}, {}
-            for number, (name, extra) in enumerate(SETTINGS.items()):
+            for number, (name, extra) in enumerate(versions.items()):
                 file = config(folder / f"e{number}", backend, targets, extra)
-                running, urls[name] = await stack.enter_async_context(exporter(file, folder / f"e{number}.log"))
-                runs[name] = running
+                code = {"PYTHONPATH": str(earlier.resolve())} if name == EARLIER else {}
+                one = exporter(file, folder / f"e{number}.log", **code)
+                runs[name], urls[name] = await stack.enter_async_context(one)
             await live(runs.values(), SETTLED)
             shares = {name: [] for name in runs}
             for _ in range(windows):
@@ -96,11 +103,13 @@ def main():
     parser.add_argument("--targets", type=int, default=200)
     parser.add_argument("--windows", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=60.0, help="of a window")
+    parser.add_argument("--earlier", type=Path)
     asked = parser.parse_args()
-    shares, lives = asyncio.run(measure(asked.targets, asked.windows, asked.seconds))
+    shares, lives = asyncio.run(measure(asked.targets, asked.windows, asked.seconds, asked.earlier))
+    reference = shares.get(EARLIER, shares["cycles"])
     print(f"{asked.targets} targets, every {INTERVAL}\n{'':16}{'% of a core':>12}{'least':>8}{'most':>8}{'ratio':>8}")
     for name, of_one in shares.items():
-        ratio = median(one / plain for one, plain in zip(of_one, shares["cycles"], strict=True))
+        ratio = median(one / plain for one, plain in zip(of_one, reference, strict=True))
         figures = (100 * median(of_one), 100 * min(of_one), 100 * max(of_one))
         print(f"{name:16}{figures[0]:12.2f}{figures[1]:8.2f}{figures[2]:8.2f}{ratio:8.2f}  {lives[name]}")
 

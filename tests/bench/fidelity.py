@@ -107,11 +107,11 @@ def write_config(folder, backend, *, targets, tls, interval):
 
 
 @contextlib.asynccontextmanager
-async def exporter(config, log):
-    """The running exporter and its URL, once it listens."""
+async def exporter(config, log, **environment):
+    """The running exporter and its URL, once it listens; `environment`: more variables of its process."""
     arguments = (f"--config.file={config}", "--web.listen-address=127.0.0.1:0", "--startup.delay=0s")
     with log.open("wb") as file:
-        async with command("run", *arguments, "--log.format=json", stderr=file) as running:
+        async with command("run", *arguments, "--log.format=json", stderr=file, **environment) as running:
 
             async def url():
                 assert running.process.returncode is None, log.read_text(encoding="utf-8")[-2000:]

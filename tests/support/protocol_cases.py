@@ -53,7 +53,7 @@ def job(server, name, case, folder, url, **changes):
         "url": url.replace(server.good.subject, login.subject) if word == "pusher" else url,
         "profile": "own",
         "interval": "20s",
-        "timeout": "3s" if case in {"paused", "no subprotocol"} else "10s",
+        "timeout": "6s" if case in {"paused", "no subprotocol"} else "10s",
         "close_timeout": "500ms" if case == "paused" else "2s",
     }
     if word not in WITHOUT_LOGIN and case != "no login":

@@ -28,7 +28,7 @@ CELLS = yaml.safe_load((DATA / "layers/proxies.yml").read_text())
 
 UPSTREAM_SECONDS = 1
 """Seconds that the proxies wait for an upstream, instead of their default of 15 to 900."""
-LONG, SHORT = "14s", "3s"
+LONG, SHORT = "14s", "6s"
 """Timeouts of a session: above the ten seconds in which Traefik stops, and for a session that is left alone."""
 
 

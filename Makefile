@@ -208,7 +208,7 @@ PROTOCOLS := prosody puma rabbitmq-server ruby-actioncable ruby-railties
 
 protocols: install packages backends $(patsubst %,.backends/protocols/%,node/installed python/installed crossbar/installed homeassistant/installed centrifugo)
 	@$(call from_debian,$(PROTOCOLS))
-	$(BIN)/pytest -n 2 tests/protocols/cases.py
+	$(BIN)/pytest -n 2 tests/protocols/*cases.py
 
 # Who is at fault: proxies before real servers and broken ones, and servers, of those that take longer to install or to run.
 PROXIES := varnish squid lighttpd nghttp2-proxy stunnel4

@@ -41,7 +41,7 @@ from exporter.config import Tls, withholds_token
 from exporter.files import TLS_CONTEXTS, FileError, KeyRing, source_name
 from exporter.host import TICK_SECONDS, Clock, ClockStepDetector
 from exporter.plan import Job, refusal_cost
-from exporter.profiles import SessionMessages
+from exporter.profiles import SessionMessages, announced_milliseconds
 from exporter.resolver import Resolver
 from exporter.result import (
     Impairment,
@@ -133,6 +133,11 @@ class ProbeRequest(NamedTuple):
     def timeout(self) -> float:
         """Seconds to a verdict; the ledger assumes the target's own timeout, which is never less."""
         return min(self.job.target.timeout, self.within.verdict)
+
+    @property
+    def heartbeat(self) -> int:
+        """Milliseconds between two heartbeats that it announces; 0 unless it keeps its connection open."""
+        return 0 if self.hold is None else announced_milliseconds(self.job.profile.heartbeat, self.timeout)
 
     def session_cost(self, run: str) -> SessionCost:
         """Return the cost of the session."""
@@ -347,7 +352,7 @@ class Prober:
             port=job.port,
             connect_to=job.connect_to,
             resource=f"{url.path or '/'}?{query}" if query else url.path or "/",
-            session_messages=SessionMessages(memory.reader, values),
+            session_messages=SessionMessages(memory.reader, values, request.heartbeat),
             depth=cost.depth,
             timeout=request.timeout,
             close_timeout=target.close_timeout,

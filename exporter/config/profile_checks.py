@@ -81,6 +81,8 @@ def _is_empty(rule: CloseRule) -> bool:
 WHOLE_VALUE_VARIABLES: Final = frozenset({"any", "number"})
 """What stands alone as a value: it is no part of a longer text."""
 SESSION_VARIABLES: Final = frozenset({"nonce", "number", "identity"})
+HEARTBEAT_VARIABLES: Final = frozenset({"heartbeat"})
+"""In messages of a profile that says what its heartbeats are: another one would announce what it does not send."""
 PATTERN_VARIABLES: Final = frozenset({"any"})
 NO_VARIABLES: Final[frozenset[str]] = frozenset()
 
@@ -120,8 +122,9 @@ def _allowed(allowed: frozenset[str]) -> str:
 def _templates(profile: Profile) -> Iterator[tuple[str, Any, frozenset[str]]]:
     """Every JSON value of a profile: its path, itself, and the variables that are filled in there."""
     kept = kept_before(profile)
+    announced = NO_VARIABLES if profile.heartbeat is None else HEARTBEAT_VARIABLES
     for path, step in steps_of(profile):
-        yield f"{path}.message", step.message, SESSION_VARIABLES | MESSAGE_SECRETS | kept
+        yield f"{path}.message", step.message, SESSION_VARIABLES | MESSAGE_SECRETS | announced | kept
         yield f"{path}.match", step.match, SESSION_VARIABLES | PATTERN_VARIABLES | kept
         yield f"{path}.expect", step.expect, SESSION_VARIABLES | PATTERN_VARIABLES | kept
         kept |= step.keep.keys()

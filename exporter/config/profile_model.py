@@ -200,9 +200,10 @@ class Step(Model):
     """A message to send, the reply to await, or both; a reply that does not match `expect` is a bad one.
 
     Filled in: `${nonce}`, `${number}` (an integer made from the nonce), `${identity}` (the subject) and, in a
-    message, `${token}`, `${basic}` (base64 of subject:token) and `${plain}` (base64 of NUL, subject, NUL, token: SASL
-    PLAIN, RFC 4616). In `match` and `expect`, `${any}` is any value that is present. `keep`: fields of the reply by the
-    name of the variable that later steps and `bye` fill in.
+    message, `${token}`, `${basic}` (base64 of subject:token), `${plain}` (base64 of NUL, subject, NUL, token: SASL
+    PLAIN, RFC 4616) and, with `heartbeat`, `${heartbeat}`: the milliseconds between two heartbeats that a held
+    connection announces, 0 in any other session. In `match` and `expect`, `${any}` is any value that is present.
+    `keep`: fields of the reply by the name of the variable that later steps and `bye` fill in.
     """
 
     message: Message = None
@@ -270,10 +271,15 @@ class Before(Model):
 
 
 class ClientHeartbeat(Model):
-    """What the backend expects of a client that is silent: `message`, sent `every` 1 s or more."""
+    """What the backend expects of a client that is silent: `message`, sent `every` 1 s or more.
+
+    `server_milliseconds`: the field of a reply with the time between two heartbeats of the server, 0 for none: a
+    number, or a text that begins with one. Less often than `${heartbeat}` the server need not send them.
+    """
 
     message: Message
     every: Annotated[Period, Field(ge=1)]
+    server_milliseconds: FieldPath | None = None
 
 
 class Proves(Model):

@@ -246,7 +246,7 @@ def _key(key: object) -> object:
     return key if isinstance(key, str) else math.nan
 
 
-RESERVED_VARIABLES: Final = frozenset({"nonce", "number", "identity", "token", "basic", "plain", "any"})
+RESERVED_VARIABLES: Final = frozenset({"nonce", "number", "identity", "token", "basic", "plain", "any", "heartbeat"})
 
 
 def _variable_name(value: str) -> str:

@@ -1,9 +1,13 @@
-"""STOMP 1.0 to 1.2: a command, header lines, a body, a NUL. Source: stomp.github.io/stomp-specification-1.2.html."""
+"""STOMP 1.0 to 1.2: a command, header lines, a body, a NUL. Source: stomp.github.io/stomp-specification-1.2.html.
+
+A heartbeat is an end of a line between two frames, as the one that brokers write behind each frame. Only a WebSocket
+message of nothing else is certainly one: it has the value `{command: EOL}`.
+"""
 
 import re
 from typing import Any, Final
 
-from exporter.framing.codec import FramingError
+from exporter.framing.codec import Decoded, FramingError
 from exporter.framing.fields import CONTROL, check_names, object_of, text_of, utf8, word_of
 from exporter.framing.packets import MAX_HEAD_BYTES, could_begin, decoder
 
@@ -13,6 +17,8 @@ COMMANDS: Final = (
     "CONNECTED", "MESSAGE", "RECEIPT", "ERROR",
 )
 # fmt: on
+EOL: Final = "EOL"
+"""In place of a command: a heartbeat. No frame begins with it."""
 COMMAND_BYTES: Final = tuple(command.encode() for command in COMMANDS)
 UNESCAPED: Final = frozenset({"CONNECT", "CONNECTED"})
 """They were there before the escapes, and must be readable to a server of any version."""
@@ -81,14 +87,23 @@ def _unescape(escape: re.Match[str]) -> str:
     return ESCAPED[escape[0]]
 
 
-decode: Final = decoder(_read, _skip)
-"""Return the packets of the bytes: see `Codec.decode`."""
+_decode_frames: Final = decoder(_read, _skip)
+
+
+def decode(data: bytes, limit: int) -> Decoded:
+    """Return the packets of the bytes: see `Codec.decode`. Bytes that only end lines are one heartbeat."""
+    if limit > 0 and data and _skip(data, 0) == len(data):
+        return Decoded([{"command": EOL}], len(data))
+    return _decode_frames(data, limit)
 
 
 def encode(value: Any) -> bytes:
-    """Return a frame; raises FramingError for an object that is none. Nothing is added to it but the NUL."""
+    """Return a frame or a heartbeat; raises FramingError for an object that is neither. A frame gets its NUL."""
     fields = object_of(value)
-    command = word_of(fields, "command", COMMANDS)
+    command = word_of(fields, "command", (*COMMANDS, EOL))
+    if command == EOL:
+        check_names(fields, "a heartbeat of STOMP", ("command",), ())
+        return b"\n"
     check_names(fields, "a STOMP frame", ("command",), ("headers", "body"))
     headers = fields.get("headers", {})
     if not isinstance(headers, dict) or not all(isinstance(name, str) for name in headers):

@@ -5,7 +5,7 @@ Rule 2: a function here takes a profile and a JSON value and knows no socket, no
 
 `built_in` the profiles that are written in Python · `capabilities` what a profile can answer, time and count ·
 `before` the request before the upgrade · `patterns` templates and patterns · `rules` which rule sorts an error or a
-close · `messages` those of one session.
+close · `heartbeats` what both sides announce of theirs · `messages` those of one session.
 """
 
 from exporter.profiles.before import (
@@ -29,6 +29,7 @@ from exporter.profiles.capabilities import (
     proofs_of,
     unreadable_kind,
 )
+from exporter.profiles.heartbeats import announced_milliseconds, read_interval
 from exporter.profiles.messages import BoundStep, MessageMatcher, SessionMessages
 from exporter.profiles.patterns import (
     ANY_VALUE,
@@ -57,6 +58,7 @@ __all__ = [
     "SessionMessages",
     "UnfitValueError",
     "Values",
+    "announced_milliseconds",
     "causes_of",
     "fill",
     "fill_headers",
@@ -72,6 +74,7 @@ __all__ = [
     "phases_of",
     "probes_of",
     "proofs_of",
+    "read_interval",
     "resembles",
     "sort_close",
     "sort_error",

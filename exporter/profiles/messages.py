@@ -6,6 +6,7 @@ from typing import Any, Final, NamedTuple
 
 from exporter.config import ErrorRule, NoiseRule, Pattern, Profile, Step, covers, leave_out
 from exporter.profiles.capabilities import unreadable_kind
+from exporter.profiles.heartbeats import agreed_seconds
 from exporter.profiles.patterns import Values, fill, lookup, matches, resembles, variables
 from exporter.profiles.rules import first_match, sort_error
 from exporter.result import evidence_text
@@ -121,12 +122,16 @@ class SessionMessages:
     `values`: of `nonce`, and of `identity`, `token`, `basic` and `plain` if the target has them; a field with one that
     is absent is left out. What a step keeps is added. Kept values are text of the network: they are sent back to the
     server that sent them, and are in no result, log or label.
+    `heartbeat`: milliseconds between two heartbeats that the session announces; 0: it will send none.
+    `server_heartbeat`: seconds between two of the server's, as its last reply says that says anything of them.
     """
 
-    def __init__(self, reader: MessageMatcher, values: Values) -> None:
+    def __init__(self, reader: MessageMatcher, values: Values, heartbeat: int = 0) -> None:
         self.reader = reader
         self.profile = reader.profile
-        self._values: dict[str, str | int | float] = dict(values)
+        self.server_heartbeat: float | None = None
+        self._announced_heartbeat = heartbeat
+        self._values: dict[str, str | int | float] = {**values, "heartbeat": heartbeat}
         self._absent = reader.optional_variables - values.keys()
         self._kept_before: set[str] = set()
 
@@ -174,6 +179,8 @@ class SessionMessages:
             if not _can_be_kept(value):
                 return False
             self._values[name] = value
+        agreed = agreed_seconds(self.profile.heartbeat, message, self._announced_heartbeat)
+        self.server_heartbeat = self.server_heartbeat if agreed is None else agreed
         return True
 
 

@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple, Protocol
 from websockets.frames import CloseCode, Frame, Opcode
 
 from exporter.config import Profile
-from exporter.profiles import SessionMessages, lookup, matches
+from exporter.profiles import SessionMessages, lookup, matches, read_interval
 from exporter.result import ErrorKind, HoldEnd, LineLevel, ProbeError
 from exporter.session.messages import MessageStream
 from exporter.transport import Clock, ReceivedBytes
@@ -24,8 +24,6 @@ RENEWAL_SECONDS: Final = 30.0
 
 HEARTBEAT_KIND: Final = "ping"
 """The kind under which a profile passes over the messages by which a backend shows that it lives."""
-
-MAX_ANNOUNCED_SECONDS: Final = 86_400.0
 
 END_OF_ERROR: Final[Mapping[ErrorKind, HoldEnd]] = {
     ErrorKind.CLOSED: HoldEnd.CLOSED,
@@ -55,7 +53,7 @@ class LineWatcher(Protocol):
     """Records what happens on a held connection. Moments are monotonic seconds."""
 
     def opened(self, at: float, announced: float | None) -> None:
-        """Record that it is open; `announced`: seconds between heartbeats, as the welcome says."""
+        """Record that it is open; `announced`: seconds between heartbeats, as the welcome or a reply says."""
 
     def round_trip(self, level: LineLevel, seconds: float, at: float) -> None:
         """Record the answer to a ping (protocol) or to a request (application)."""
@@ -111,7 +109,7 @@ class LineHold:
         self._ask_at = opened_at + self._terms.ask
         self._heartbeat_at = opened_at + _heartbeat_interval(messages.profile)
         stream.on_control = self._on_control
-        self._watcher.opened(opened_at, announced_interval(messages.profile, welcome))
+        self._watcher.opened(opened_at, announced_interval(messages.profile, welcome) or messages.server_heartbeat)
         try:
             if early_bytes.data:
                 stream.feed(*early_bytes)
@@ -219,10 +217,10 @@ def announced_interval(profile: Profile, welcome: Mapping[str, Any] | None) -> f
     rules = profile.welcome
     if rules is None or welcome is None:
         return None
-    for path, divisor in ((rules.heartbeat_interval, 1), (rules.heartbeat_milliseconds, 1000)):
-        value = None if path is None else lookup(welcome, path)
-        if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= MAX_ANNOUNCED_SECONDS * 1000:
-            return min(value / divisor, MAX_ANNOUNCED_SECONDS)
+    for path, units in ((rules.heartbeat_interval, 1), (rules.heartbeat_milliseconds, 1000)):
+        seconds = None if path is None else read_interval(lookup(welcome, path), units)
+        if seconds is not None:
+            return seconds
     return None
 
 

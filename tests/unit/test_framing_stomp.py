@@ -42,12 +42,32 @@ def test_a_login_as_rabbitmq_takes_it():
     assert STOMP.encode(value) == b"CONNECT\naccept-version:1.2\nhost:/\nlogin:probe\nx:1\n\n\0"
 
 
-def test_heartbeats_give_no_value():
-    """Newlines between frames and alone are used up."""
-    frame = b"RECEIPT\nreceipt-id:1\n\n\0"
+HEARTBEAT = {"command": "EOL"}
+RECEIPT = b"RECEIPT\nreceipt-id:1\n\n\0"
 
-    assert STOMP.decode(b"\n\r\n\n", 9) == ([], 4)
-    assert len(STOMP.decode(b"\n" + frame + b"\n\n\r\n" + frame + b"\n", 9).values) == 2
+
+@pytest.mark.parametrize("data", [b"\n", b"\r\n", b"\n\r\n\n"])
+def test_a_message_of_newlines_is_a_heartbeat(data):
+    """One, however many they are: a flood of them is one value in each message."""
+    assert STOMP.decode(data, 9) == ([HEARTBEAT], len(data))
+
+
+@pytest.mark.parametrize("data", [b"", RECEIPT + b"\n", b"\n" + RECEIPT, RECEIPT + b"\n\n\r\n" + RECEIPT + b"\n"])
+def test_newlines_beside_a_frame_give_no_value(data):
+    """RabbitMQ writes one behind each frame: it is no heartbeat."""
+    assert [value["command"] for value in STOMP.decode(data, 9).values] == ["RECEIPT"] * data.count(b"\0")
+
+
+def test_no_heartbeat_is_given_beyond_the_limit():
+    """As no frame is."""
+    assert STOMP.decode(b"\n", 0) == ([], 1)
+
+
+def test_a_heartbeat_that_is_sent_is_a_newline():
+    """The end of a line, and no frame (STOMP 1.2, heart-beating)."""
+    assert STOMP.encode(HEARTBEAT) == b"\n"
+    with pytest.raises(FramingError):
+        STOMP.decode(b"EOL\n\n\0", 9)
 
 
 def first(text):
@@ -124,6 +144,7 @@ def test_what_can_never_become_a_frame_is_refused(data):
         ("SEND", "object"),
         ({"headers": {}}, "`command`"),
         ({"command": "SEND\n"}, "`command`"),
+        ({"command": "EOL", "body": ""}, "heartbeat"),
         ({"command": "SEND", "header": {}}, "`headers`"),
         ({"command": "SEND", "headers": []}, "`headers`"),
         ({"command": "SEND", "headers": {"a": None}}, "text"),

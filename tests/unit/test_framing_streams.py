@@ -15,6 +15,8 @@ WHOLE = {
     "nats": b"MSG a 1 3\r\nabc\r\n",
     "mqtt": b"\x30\x06\x00\x01aabc",
 }
+HEARTBEAT = {"command": "EOL"}
+"""Of STOMP: it alone is made by the borders between messages, and means nothing but that something came."""
 BAD = {"stomp": b"HTTP/1.1 400", "nats": b'{"a":1}\r\n', "mqtt": b"\x00"}
 
 
@@ -23,7 +25,7 @@ def read(name, pieces):
     reader, values = MessageReader(codec_of(name)), []
     for piece in pieces:
         found, is_readable = reader.read(piece, 1_000)
-        values += found
+        values += [value for value in found if value != HEARTBEAT]
         if not is_readable:
             return values, "error"
     return values, reader.rest_size

@@ -13,6 +13,7 @@ from exporter.config.scalars import (
     HttpOrigin,
     Message,
     Name,
+    NoisePattern,
     Pattern,
     Period,
     Regex,
@@ -122,11 +123,12 @@ class StatusRule(Model):
 class NoiseRule(Model):
     """A message to pass over and count as `kind`; `answer` is sent back when given (an application pong).
 
+    `match`: as a whole, `{}` is the empty object alone, which every other object would contain.
     `factory`: what it means when no welcome follows (a recovery notice), or, with `fails_welcome`, even if one does.
     """
 
     kind: Name
-    match: Pattern
+    match: NoisePattern
     answer: Message | None = None
     factory: Annotated[FactoryReason | None, Field(strict=False)] = None
     fails_welcome: bool = False

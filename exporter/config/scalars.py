@@ -229,6 +229,10 @@ def _pattern(value: object) -> Any:
     return _message(value)
 
 
+def _noise_pattern(value: object) -> Any:
+    return {} if value == {} else _pattern(value)
+
+
 def _walk(value: Any) -> Iterator[tuple[int, Any]]:
     """Yield every part of a JSON value with its depth, keys included; lazily, because it may be endless."""
     waiting = [(0, value)]
@@ -288,3 +292,5 @@ Message = Annotated[Any, PlainValidator(_message)]
 """A JSON value to send."""
 Pattern = Annotated[Any, PlainValidator(_pattern)]
 """A JSON value that a message must contain: objects contain, lists agree item by item (see `profiles.matches`)."""
+NoisePattern = Annotated[Any, PlainValidator(_noise_pattern)]
+"""A pattern, or `{}` for the empty object alone (see `profiles.matches_noise`)."""

@@ -94,7 +94,8 @@ def _hidden_noise(profile: Profile) -> Iterator[Found]:
             yield f"noise[{index}]", f"applies to a second welcome alone: the first is taken by {WELCOME_MATCH}"
         elif taker is not None:
             yield f"noise[{index}]", f"never applies: {taker} takes all such messages first"
-        before.append((f"noise[{index}]", rule.match))
+        if rule.match != {}:  # else it takes one message, and no pattern means that one alone
+            before.append((f"noise[{index}]", rule.match))
 
 
 CHECKS: Final[tuple[Callable[[Profile], Iterator[Found]], ...]] = (

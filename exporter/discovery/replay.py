@@ -19,6 +19,7 @@ from exporter.profiles import (
     BINARY_KIND,
     MessageMatcher,
     lookup,
+    matches_noise,
     resembles,
     sort_close,
     sort_error,
@@ -167,7 +168,7 @@ class _ReplayedSession:
                 del self._unsent[: index + 1]
                 return f"the message of {path}"
         for rule in self._profile.noise:
-            if rule.answer is not None and capture(rule.answer, value) is not None:
+            if rule.answer is not None and matches_noise(rule.answer, value):
                 return f"the answer to noise {rule.kind}"
         bye = self._profile.bye
         is_bye = bye is not None and capture(_fill_known(bye, self._values), value) is not None
@@ -188,7 +189,7 @@ class _ReplayedSession:
                 else self._reply(path, awaited, value)
             )
         for index, rule in enumerate(self._profile.noise):
-            if resembles(rule.match, value):
+            if matches_noise(rule.match, value):
                 answered = "" if rule.answer is None else ", which is answered"
                 return f"noise {rule.kind} by noise.{index}{answered}"
         if self._matcher.is_welcome(value):

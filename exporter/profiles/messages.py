@@ -7,7 +7,7 @@ from typing import Any, Final, NamedTuple
 from exporter.config import ErrorRule, NoiseRule, Pattern, Profile, Step, covers, leave_out
 from exporter.profiles.capabilities import unreadable_kind
 from exporter.profiles.heartbeats import agreed_seconds
-from exporter.profiles.patterns import Values, fill, lookup, matches, resembles, variables
+from exporter.profiles.patterns import Values, fill, lookup, matches, matches_noise, resembles, variables
 from exporter.profiles.rules import first_match, sort_error
 from exporter.result import evidence_text
 
@@ -99,7 +99,7 @@ class MessageMatcher:
 
     def noise(self, message: Any) -> NoiseRule | None:
         """Return the rule under which a message is passed over."""
-        return next((rule for rule in self.profile.noise if matches(rule.match, message)), None)
+        return next((rule for rule in self.profile.noise if matches_noise(rule.match, message)), None)
 
     def kind(self, message: Any) -> str:
         """Return the kind under which a message is counted that no noise rule matches."""

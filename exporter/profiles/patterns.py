@@ -80,6 +80,11 @@ def matches(pattern: Any, value: Any) -> bool:
     return True
 
 
+def matches_noise(pattern: Any, value: Any) -> bool:
+    """As `matches`, where `{}` as the whole pattern is the empty object alone."""
+    return bool(value == {}) if pattern == {} else matches(pattern, value)
+
+
 def resembles(pattern: Any, value: Any) -> bool:
     """As `matches`, where a `${…}` stands for any string and `${number}` for any number: a reply to another session."""
     return _contains(pattern, value, _resembles_scalar)

@@ -131,6 +131,13 @@ async def test_an_expired_token_at_centrifugo(tmp_path):
         await (await ws.ping())
 
 
+async def test_a_pong_without_a_ping_at_centrifugo(tmp_path):
+    """It is a bad request (3501): the answer to its ping goes to an empty object alone."""
+    conversation = [], [(centrifugo(KEYS[0]), '{"id":1,"connect":{"client":'), ("{}", None)]
+    async with spoken_to("centrifugo", tmp_path, conversation, SLOW_SERVERS) as (_, ws):
+        assert await close_code(ws) == 3501
+
+
 @pytest.mark.parametrize(("name", "case"), cases_of(SLOW_SERVERS))
 async def test_a_session_with_the_built_in_profile(name, case, tmp_path):
     """Verdicts, phase, reason and close are those that were written down before it was run."""

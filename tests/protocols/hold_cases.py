@@ -4,11 +4,12 @@ pytest tests/protocols/hold_cases.py
 """
 
 import pytest
-from slow_servers import SLOW_SERVERS
+from slow_servers import SLOW_SERVERS, pinging_centrifugo
 from support.held import held, with_heartbeat
 from support.protocol_cases import job
 
-from exporter.result import HoldEnd, LineLevel
+from exporter.catalog import read_profile
+from exporter.result import HoldEnd, Initiator, LineLevel
 
 STOMP = {"message": {"command": "EOL"}, "every": "1s", "server_milliseconds": "headers.heart-beat"}
 
@@ -43,4 +44,33 @@ async def test_rabbitmq_keeps_a_client_that_announces_nothing(tmp_path):
 
     assert watcher.end is HoldEnd.OVER
     assert watcher.announced is None
+    assert watcher.heartbeats == []
+
+
+CENTRIFUGO = read_profile("centrifugo")
+
+
+async def held_by_centrifugo(profile, folder, seconds):
+    """The same of Centrifugo, which pings each 2 s."""
+    async with pinging_centrifugo(folder) as server:
+        return await held(job(server, "centrifugo", "healthy", folder, server.url).target, profile, seconds)
+
+
+async def test_centrifugo_keeps_a_client_that_answers_its_pings(tmp_path):
+    """Each empty object is a heartbeat, and gets another one; several times as long as a client without an answer."""
+    watcher = await held_by_centrifugo(CENTRIFUGO, tmp_path, 11.0)
+
+    assert watcher.end is HoldEnd.OVER
+    assert {level for level, _ in watcher.heartbeats} == {LineLevel.APPLICATION}
+    assert len(watcher.heartbeats) >= 4
+    assert watcher.result.close.initiator is Initiator.LOCAL
+
+
+async def test_centrifugo_cuts_a_client_that_does_not(tmp_path):
+    """With 3012, no pong."""
+    mute = CENTRIFUGO.model_copy(update={"noise": [rule for rule in CENTRIFUGO.noise if rule.answer is None]})
+    watcher = await held_by_centrifugo(mute, tmp_path, 60.0)
+
+    assert watcher.end is HoldEnd.CLOSED
+    assert (watcher.result.close.code, watcher.result.close.initiator) == (3012, Initiator.REMOTE)
     assert watcher.heartbeats == []

@@ -71,18 +71,25 @@ KEYS = (Login("probe", "a signing key of more than thirty-two bytes"), Login("pr
 """Centrifugo looks at signed tokens: what is right or wrong is the key that signed one."""
 
 
-def _centrifugo(folder):
-    def command(port):
-        config = {
-            "http_server": {"address": "127.0.0.1", "port": str(port)},
-            "health": {"enabled": True},
-            "client": {"token": {"hmac_secret_key": KEYS[0].secret}},
-            "log": {"level": "error"},
-        }
-        (folder / "centrifugo.json").write_text(json.dumps(config))
-        return [built(MORE / "centrifugo"), "--config", str(folder / "centrifugo.json")]
+def _centrifugo(**client):
+    def server(folder):
+        def command(port):
+            config = {
+                "http_server": {"address": "127.0.0.1", "port": str(port)},
+                "health": {"enabled": True},
+                "client": {"token": {"hmac_secret_key": KEYS[0].secret}, **client},
+                "log": {"level": "error"},
+            }
+            (folder / "centrifugo.json").write_text(json.dumps(config))
+            return [built(MORE / "centrifugo"), "--config", str(folder / "centrifugo.json")]
 
-    return serving(command, folder, ready="/health", path="/connection/websocket", logins=KEYS)
+        return serving(command, folder, ready="/health", path="/connection/websocket", logins=KEYS)
+
+    return server
+
+
+pinging_centrifugo = _centrifugo(ping_interval="2s", pong_timeout="1s")
+"""Its application pings come each 2 s, not 25; who has not answered one after a second is disconnected."""
 
 
 APPS = (Login("app-key", ""), Login("", ""), Login("no-key", ""))
@@ -229,7 +236,7 @@ async def _homeassistant(folder):
 SLOW_SERVERS = {
     "rabbitmq-stomp": _rabbitmq("stomp", "/ws"),
     "rabbitmq-mqtt": _rabbitmq("mqtt", "/ws"),
-    "centrifugo": _centrifugo,
+    "centrifugo": _centrifugo(),
     "ganache": _ganache,
     "soketi": _soketi,
     "actioncable": _actioncable,

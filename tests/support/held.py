@@ -23,7 +23,7 @@ class Watcher:
     """Records what happens on one connection."""
 
     def __init__(self):
-        self.heartbeats, self.announced, self.end, self.age = [], None, None, 0.0
+        self.heartbeats, self.announced, self.end, self.age, self.result = [], None, None, 0.0, None
 
     def opened(self, _at, announced):
         self.announced = announced
@@ -47,5 +47,6 @@ class Watcher:
 async def held(target, profile, seconds):
     """What a quiet connection shows that is held for these seconds."""
     watcher = Watcher()
-    await harness.Rig().run(Job.of(target, profile, 60), hold=HoldRequest(HoldTerms(seconds, 10.0), watcher))
+    hold = HoldRequest(HoldTerms(seconds, 10.0), watcher)
+    watcher.result = await harness.Rig().run(Job.of(target, profile, 60), hold=hold)
     return watcher

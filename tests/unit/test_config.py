@@ -547,6 +547,15 @@ def test_a_list_of_noise_names_its_kind():
     assert [(rule.kind, rule.match) for rule in rules] == [("noise", [5, "${any}"]), ("event", [2, "event"])]
 
 
+def test_a_noise_rule_may_mean_the_empty_object():
+    """In a rule, with its kind; alone in the list it is neither a rule nor a pattern."""
+    rules = parse(one({"noise": [{"kind": "ping", "match": {}, "answer": {}}]}), BUILT_IN).profiles["own"].noise
+    assert [(rule.kind, rule.match, rule.answer) for rule in rules] == [("ping", {}, {})]
+    for empty in ([], ""):
+        refused = parse(one({"noise": [{"kind": "ping", "match": empty}]}), BUILT_IN)
+        assert [problem.path for problem in refused] == ["profiles.own.noise[0].match"]
+
+
 CLAIMS = [
     {"user_id": "${identity}"},
     {

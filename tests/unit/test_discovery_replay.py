@@ -84,6 +84,28 @@ def test_each_frame_of_a_healthy_session_has_its_part():
     ]
 
 
+def test_an_empty_object_is_the_ping_of_centrifugo_and_no_other_message_is():
+    """Nor is every message of the client an answer to it."""
+    found = roles(
+        client({"id": 1, "connect": {"token": "t0ken", "name": "ws-factory-exporter"}}),
+        server({"id": 1, "connect": {"client": "c"}}),
+        server({}),
+        client({}),
+        server({"something": 1}),
+        client({"something": 1}),
+        profile=CATALOG["centrifugo"],
+    )
+
+    assert found[:4] == [
+        "the message of auth",
+        "reply to auth",
+        "noise ping by noise.0, which is answered",
+        "the answer to noise ping",
+    ]
+    assert found[4].startswith("passed over as other: no rule matches")
+    assert found[5] == "no message of this profile"
+
+
 ENDS = {
     "error of a rule": (
         server({"type": "error", "code": "bad_token"}),

@@ -33,6 +33,7 @@ def test_built_in_profiles_have_no_rule_in_vain(name):
 
 
 UNREACHABLE = [
+    ({"noise": [{"kind": "ping", "match": {}}, {"kind": "push", "match": {"push": "${any}"}}]}, []),
     ({"error": {"error": {}}, "send": {**ECHO["send"], "match": {"id": "${nonce}", "error": {"code": 1}}}}, ["error"]),
     ({"error": {"id": "${any}"}, **ECHO}, ["error"]),
     ({"errors": [{"match": {"ok": True}, "reason": "closed"}], "auth": LOGIN}, ["errors[0].match"]),

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from exporter.catalog import read_profile
 from exporter.config import CloseRule, ErrorRule, NoiseRule, Profile, Step, load_yaml, parse, profile_problems
 from exporter.profiles import (
     BUILT_IN,
@@ -610,6 +611,26 @@ def test_a_ping_of_the_factory_gets_its_pong():
     answers = {rule.kind: rule.answer for rule in FACTORY.noise if rule.answer is not None}
 
     assert answers == {"ping": {"type": "pong"}}
+
+
+@pytest.mark.parametrize(
+    ("message", "kind"),
+    [
+        ({}, "ping"),
+        ({"push": {}}, "push"),
+        ({"id": 7, "rpc": {}}, None),
+        ([], None),
+        ("", None),
+        (0, None),
+        (None, None),
+    ],
+)
+def test_the_ping_of_centrifugo_is_an_empty_object_and_nothing_else(message, kind):
+    """A pong for any other message is a bad request there, and the client is disconnected."""
+    rule = MessageMatcher(read_profile("centrifugo")).noise(message)
+
+    assert (rule and rule.kind) == kind
+    assert (rule is not None and rule.answer == {}) is (kind == "ping")
 
 
 def test_an_error_that_only_a_rule_knows_is_an_error():

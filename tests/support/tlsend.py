@@ -23,7 +23,7 @@ class TlsEnd:
                 self.object.do_handshake()
             except ssl.SSLWantReadError:
                 self.flush()
-                self.incoming.write(await self.peer.reader.read(65_536))
+                await self.receive()
             except ssl.SSLError:
                 self.flush()
                 raise
@@ -61,7 +61,14 @@ class TlsEnd:
             try:
                 return self.object.read(65_536)
             except ssl.SSLWantReadError:
-                self.incoming.write(await self.peer.reader.read(65_536))
+                await self.receive()
+
+    async def receive(self):
+        """Read what the client sends; ConnectionResetError if it has left: asked again, it would say so for ever."""
+        received = await self.peer.reader.read(65_536)
+        if not received:
+            raise ConnectionResetError
+        self.incoming.write(received)
 
 
 def over_tls(folder, script, *, then=b"", **options):

@@ -43,7 +43,7 @@ def packets(draw, profile):
     """Bytes of a WebSocket message: a packet of the protocol with a field changed, a byte changed, or cut, or noise."""
     codec = profile.framing.codec
     value = draw(st.sampled_from(awaited(profile)))
-    if isinstance(value, dict) and draw(st.booleans()):
+    if isinstance(value, dict) and value and draw(st.booleans()):
         value = {**value, draw(st.sampled_from(sorted(value))): draw(SCALARS)}
     try:
         data = bytearray(codec.encode(value))

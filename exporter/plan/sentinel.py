@@ -61,7 +61,7 @@ def _permitted(job: Job) -> float:
 def _most_connects(jobs: dict[int, Job], sentinels: Collection[int]) -> int:
     """Return the most connects without a token between two logins, by all cycles and these sentinels.
 
-    Exact where the schedules repeat soon; 0 without any login, which cycles alone would need as much.
+    Exact where the schedules repeat soon. 0 without any login: then the breaker stops the cycles as well.
     """
     logins = [cadence for job in jobs.values() if job.key for cadence in _cycles(job, takes_slot=True)]
     connects = [cadence for job in jobs.values() if job.tokenless for cadence in _cycles(job, takes_slot=False)]
@@ -116,12 +116,12 @@ def _own_text(job: Job, connects: int) -> str:
 
 
 def _shared_text(job: Job, others: int, fitting: int, connects: int) -> str:
-    """`others`: targets at the same backend; `fitting`: how many sentinels of those before it are safe."""
+    """`others`: targets at the same backend; `fitting`: how many sentinels before this one are safe."""
     targets = f"{others} other target{'s' * (others > 1)}"
-    safe = f"no sentinel after the first {fitting} at this backend" if fitting > 0 else "no sentinel at this backend"
+    safe = "only the sentinels of targets before this one" if fitting else "no sentinel"
     return (
         f"together with {targets} at {job.authority}, up to {connects} connects without a token would lie between two "
-        f"logins. {_breaker_text(job)}. Safe: {safe}, or more frequent logins"
+        f"logins. {_breaker_text(job)}. Safe: {safe} at this backend, or more frequent logins"
     )
 
 

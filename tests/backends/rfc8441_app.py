@@ -1,6 +1,6 @@
 """A server of HTTP/2 alone that takes a WebSocket as RFC 8441 has it: 200, and no Sec-WebSocket-Accept. `… PORT`.
 
-The first bytes of HTTP/1.1 are answered, too: whoever starts it sees so that it is up.
+A request of HTTP/1.1 is answered, too, so that whoever starts the server sees that it is up.
 """
 
 import asyncio

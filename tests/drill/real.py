@@ -41,8 +41,8 @@ SETTINGS = (
     replace(PATIENT, sample_limit=0),
     replace(SHIPPED, name="fast", sentinel={"every": "10s"}, sample_limit=0),
 )
-"""As most sites set it, and the shipped files with a sentinel between two cycles. One
-exporter has more targets than the shipped limit of samples has room for."""
+"""As most sites set it, and the shipped files with a sentinel between two cycles. One exporter has more targets than
+the shipped limit of samples has room for."""
 
 WARM_UP = 345.0
 """Seconds: until the ledger knows a window of 312 s back, it grants no confirm run."""

@@ -239,7 +239,7 @@ async def test_names_that_nobody_answers_for_are_a_dns_failure_and_the_next_cycl
 
 
 def unresolved(seen):
-    """Failures of cycles that ended where the name is resolved; one beside them may have begun before."""
+    """Failures that ended where the name is resolved. A session under way when the name server stops may fail later."""
     return seen.total("ws_probe_failures_total", phase="resolve")
 
 

@@ -99,6 +99,7 @@ async def test_a_real_prometheus_scrapes_by_certificate_and_password(example, cl
         good = example.read_text()
         example.write_text(good.replace(f"{USER}:", "somebody:"))
         assert await real.until("up == 0")
+        assert await real.until(REFUSED)
         example.write_text(good)
         assert await real.until("up == 1")
 

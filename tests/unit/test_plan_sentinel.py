@@ -126,4 +126,6 @@ def test_targets_of_one_backend_share_its_breaker():
     (problem,) = planned(*fitting)
     assert problem.path == "targets[6] (t6).sentinel.every"
     assert "together with 7 other targets at backend.example:443" in problem.sentence
-    assert problem.sentence.endswith("Safe: no sentinel after the first 6 at this backend, or more frequent logins")
+    assert problem.sentence.endswith(
+        "Safe: only the sentinels of targets before this one at this backend, or more frequent logins"
+    )

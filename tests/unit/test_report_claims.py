@@ -35,7 +35,7 @@ SERVERS = sorted({row.server for row in SERVER_BEHAVIOURS})
 
 
 def closed(phase, code, waited, *, stops=False, **known):
-    """Yield a session that the server closed `waited` seconds after its last phase, as each rule of a profile sorts it."""
+    """Yield a session that the server closed `waited` seconds after its last phase, by each rule that may sort it."""
     is_error = code == 1011 and not stops
     result = cases.failed(
         phase,
